@@ -1,0 +1,144 @@
+"""The one voice in which netc speaks of faults: a code, the fact, the place with a caret, and a hint that could be pasted.
+
+A `Diagnostic` is one message; a `Fault` is the exception that carries all messages of one go; `Diagnostics` collects them, so
+that independent faults are told together. Nothing here knows what the messages are about.
+"""
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import NoReturn
+
+from netc.dsl.source import Span
+
+CODES = {
+    "E0101": "the text does not follow the grammar",
+    "E0102": "a bracket is never closed, or closes what was not opened",
+    "E0103": "a statement stands where it may not",
+    "E0104": "the file cannot be read",
+    "E0201": "an unknown name",
+    "E0202": "a name is defined twice",
+    "E0203": "an import that cannot be followed",
+    "E0204": "a block that applies itself",
+    "E0205": "a name used as what it is not",
+    "E0301": "a call with arguments missing or too many",
+    "E0302": "an unknown or repeated argument",
+    "E0303": "an argument of the wrong kind",
+    "E0304": "a constant that cannot be computed or is out of range",
+    "E0401": "shapes that do not fit",
+    "E0402": "types that do not fit",
+    "E0403": "an axis that is not there",
+    "E0404": "an index out of range, or an empty slice",
+    "E0501": "a file without what the command needs",
+    "E0502": "a loss that nothing can learn from",
+    "E0503": "a parameter where none may be",
+    "E0504": "an unknown initialiser",
+    "E0505": "a target that a prediction would need",
+    "E0601": "an unknown or repeated setting",
+    "E0602": "a setting whose value is wrong",
+    "E0701": "an unknown reader or step, or one used wrongly",
+    "E0702": "a model's input or target that the data does not give",
+    "E0801": "a data file that is not there or cannot be read",
+    "E0802": "a column that the data does not have",
+    "E0803": "a value that is missing or of the wrong type",
+    "E0804": "data whose shape is not what the model says",
+    "E0805": "a class that was not seen in training, or too many of them",
+    "E0806": "a split without rows",
+    "E0901": "a part of the language that this version does not run yet",
+    "E1001": "a run's folder that cannot be used",
+    "E1002": "a loss that is no longer a number",
+    "W0501": "an input, target or parameter that nobody reads",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A place and what is to be said of it."""
+
+    span: Span
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One message about the user's file or data. A code that starts with W is a warning; any other is an error."""
+
+    code: str
+    title: str
+    primary: Label
+    others: tuple[Label, ...] = ()
+    hint: str | None = None
+
+    def __post_init__(self) -> None:
+        assert self.code in CODES, self.code
+
+    @property
+    def is_error(self) -> bool:
+        return self.code.startswith("E")
+
+    def render(self) -> str:
+        """The message as the terminal shows it: title, place, source lines with carets, further places, hint."""
+        kind = "error" if self.is_error else "warning"
+        lines = [f"{kind}[{self.code}]: {self.title}"]
+        width = max(len(str(label.span.line)) for label in (self.primary, *self.others))
+        for label in (self.primary, *self.others):
+            lines += _excerpt(label, width, "^" if label is self.primary else "-")
+        if self.hint:
+            lines += [f"{' ' * width} = hint: {self.hint}"]
+        return "\n".join(lines)
+
+
+def _excerpt(label: Label, width: int, mark: str) -> list[str]:
+    span, margin = label.span, " " * width
+    arrow = "-->" if mark == "^" else ":::"
+    lines = [f"{margin}{arrow} {span}"]
+    if not span.source.text:
+        return [*lines, f"{margin} | {label.text}"] if label.text else lines
+    text = span.source.line(span.line)
+    before = "".join("\t" if character == "\t" else " " for character in text[:span.column - 1])
+    room = max(len(text) - span.column + 1, 1)
+    carets = mark * min(max(span.end - span.start, 1), room)
+    return [*lines, f"{margin} |", f"{span.line:>{width}} | {text}", f"{margin} | {before}{carets} {label.text}".rstrip()]
+
+
+class Fault(Exception):
+    """The user's file or data is at fault; `diagnostics` says where and why, one message a fault."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = tuple(diagnostics)
+        super().__init__("\n\n".join(diagnostic.render() for diagnostic in self.diagnostics))
+
+
+@dataclass(slots=True)
+class Diagnostics:
+    """Collects messages, so that all independent faults are told in one go."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, code: str, title: str, span: Span, label: str = "", *, others: Iterable[Label] = (), hint: str | None = None) -> None:
+        diagnostic = Diagnostic(code, title, Label(span, label), tuple(others), hint)
+        if diagnostic not in self.found:  # a loop meets the same fault once a turn
+            self.found.append(diagnostic)
+
+    @property
+    def errors(self) -> list[Diagnostic]:
+        return [diagnostic for diagnostic in self.found if diagnostic.is_error]
+
+    @property
+    def warnings(self) -> list[Diagnostic]:
+        return [diagnostic for diagnostic in self.found if not diagnostic.is_error]
+
+    def raise_errors(self) -> None:
+        """Raise one Fault with every error found so far, in the order of the text; do nothing if there is none."""
+        if self.errors:
+            raise Fault(sorted(self.errors, key=lambda one: (one.primary.span.source.name, one.primary.span.start)))
+
+
+def fault(code: str, title: str, span: Span, label: str = "", *, others: Iterable[Label] = (), hint: str | None = None) -> NoReturn:
+    """Raise a Fault of a single message."""
+    raise Fault([Diagnostic(code, title, Label(span, label), tuple(others), hint)])
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The hint "did you mean ...?" with the known name most like `name`, or None if none is."""
+    matches = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean `{matches[0]}`?" if matches else None

@@ -1,0 +1,1 @@
+"""Layers, losses and metrics, written in the language: the `.net` files beside this one."""

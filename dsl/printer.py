@@ -1,0 +1,233 @@
+"""Syntax tree -> text that parses to the same tree: what `netc fmt` and messages print. Keeps the comments of the source.
+
+A comment of its own line stands before the statement that follows it; one at a line's end stays there.
+"""
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from netc.dsl import syntax
+from netc.dsl.syntax import Expression
+
+_WIDTH = 100
+_INDENT = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class _Comment:
+    start: int
+    text: str
+    own_line: bool
+
+
+def print_file(file: syntax.File) -> str:
+    """The whole file in its canonical form; printing what was printed changes nothing."""
+    source = file.source.text
+    comments = [_Comment(found.start(), found[0].rstrip(), not source[:found.start()].rpartition("\n")[2].strip())
+                for found in re.finditer(r'"[^"\n]*"|#[^\n]*', source) if found[0].startswith("#")]
+    writer = _Writer(source, comments)
+    writer.write(file.items, 0)
+    writer.comments_before(len(source) + 1, 0)
+    return "\n".join(writer.lines) + "\n" if writer.lines else ""
+
+
+class _Writer:
+    """Lines so far, and the comments that still wait for their place."""
+
+    def __init__(self, source: str, comments: list[_Comment]) -> None:
+        self.source, self.comments, self.lines, self.end = source, comments, [], 0
+        self.lines: list[str]
+
+    def write(self, nodes: Sequence[syntax.Node], depth: int) -> None:
+        for i, node in enumerate(nodes):
+            first = next((c.start for c in self.comments if c.own_line and c.start < node.span.start), node.span.start)
+            if (i or first != node.span.start) and self.lines and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:first]) and i:
+                self.lines.append("")
+            self.comments_before(node.span.start, depth)
+            self.statement(node, depth)
+            self.end = node.span.end
+
+    def comments_before(self, offset: int, depth: int) -> None:
+        while self.comments and self.comments[0].start < offset:
+            self.lines.append(_INDENT * depth + self.comments.pop(0).text)
+
+    def trailing(self, offset: int) -> None:
+        """A comment on the line where `offset` lies goes to the end of the line just written."""
+        line_end = self.source.find("\n", offset)
+        line_end = len(self.source) if line_end < 0 else line_end
+        if self.comments and not self.comments[0].own_line and offset <= self.comments[0].start < line_end:
+            self.lines[-1] += "  " + self.comments.pop(0).text
+
+    def statement(self, node: syntax.Node, depth: int) -> None:
+        indent = _INDENT * depth
+        body = _body_of(node)
+        if body is None:
+            self.comments_before_inside(node, depth)
+            self.lines.append(_fit(indent, node))
+            self.trailing(node.span.end)
+            return
+        self.lines.append(f"{indent}{_head(node)} {{")
+        brace = self.source.index("{", node.span.start) if self.source else 0
+        self.trailing(brace)
+        self.write(body, depth + 1)
+        self.comments_before(node.span.end - 1, depth + 1)
+        self.lines.append(indent + "}")
+        self.trailing(node.span.end)
+
+    def comments_before_inside(self, node: syntax.Node, depth: int) -> None:
+        self.comments_before(node.span.end, depth)
+
+
+def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
+    match node:
+        case syntax.Data(settings=body) | syntax.Train(settings=body):
+            return body
+        case syntax.Model(body=body) | syntax.Block(body=body) | syntax.For(body=body):
+            return body
+    return None
+
+
+def _head(node: syntax.Node) -> str:
+    match node:
+        case syntax.Data():
+            return "data"
+        case syntax.Train():
+            return "train"
+        case syntax.Model():
+            return "model"
+        case syntax.Block(name=name, parameters=parameters):
+            return f"block {name.text}({', '.join(_parameter(one) for one in parameters)})"
+        case syntax.For(name=name, start=start, stop=stop):
+            return f"for {name.text} in {expression(start)}..{expression(stop)}"
+    raise AssertionError(node)
+
+
+def _fit(indent: str, node: syntax.Node) -> str:
+    """The statement on one line, or a long pipe broken before each `->`."""
+    line = indent + _line(node)
+    value = getattr(node, "value", None)
+    if len(line) <= _WIDTH or not isinstance(value, syntax.Pipe):
+        return line
+    steps: list[str] = []
+    rest: Expression = value
+    while isinstance(rest, syntax.Pipe):
+        steps.insert(0, f"{indent}{_INDENT}-> {expression(rest.into)}")
+        rest = rest.value
+    whole = expression(value)
+    head = line[:len(line) - len(whole)]
+    return "\n".join([head + expression(rest), *steps])
+
+
+def _line(node: syntax.Node) -> str:
+    match node:
+        case syntax.Let(name=name, value=value):
+            return f"let {name.text} = {expression(value)}"
+        case syntax.Import(path=path, alias=alias):
+            return f'import "{path.value}"' + (f" as {alias.text}" if alias else "")
+        case syntax.Layer(name=name, value=value):
+            return f"layer {name.text} = {expression(value)}"
+        case syntax.Op(name=name, parameters=parameters, value=value):
+            return f"op {name.text}({', '.join(one.text for one in parameters)}) = {expression(value)}"
+        case syntax.Setting(name=name, value=value):
+            return f"{name.text} = {expression(value)}"
+        case syntax.Input(name=name, type=type_):
+            return f"input {name.text}: {type_text(type_)}"
+        case syntax.Target(name=name, type=type_):
+            return f"target {name.text}: {type_text(type_)}"
+        case syntax.Output(name=name, value=value):
+            return f"output {name.text} = {expression(value)}"
+        case syntax.Loss(name=label, value=value):
+            return f"loss {label.text} = {expression(value)}" if label else f"loss {expression(value)}"
+        case syntax.Metric(name=label, value=value):
+            return f"metric {label.text} = {expression(value)}" if label else f"metric {expression(value)}"
+        case syntax.Watch(name=name, value=value):
+            return f"watch {name.text} = {expression(value)}"
+        case syntax.Update(name=name, value=value):
+            return f"update {name.text} = {expression(value)}"
+        case syntax.Param(name=name, type=type_, initial=initial, options=options):
+            start = f" = {expression(initial)}" if initial else ""
+            return f"param {name.text}: {type_text(type_)}{start}" + "".join(f", {_argument(one)}" for one in options)
+        case syntax.State(name=name, type=type_, initial=initial):
+            return f"state {name.text}: {type_text(type_)}" + (f" = {expression(initial)}" if initial else "")
+        case syntax.Return(values=values):
+            return f"return {_list(values)}"
+        case syntax.Yield(values=values):
+            return f"yield {_list(values)}"
+        case syntax.Assign(names=names, type=type_, value=value):
+            left = ", ".join(name.text for name in names) + (f": {type_text(type_)}" if type_ else "")
+            return f"{left} = {expression(value)}"
+        case syntax.For(body=body):
+            return f"{_head(node)} {{\n" + "".join(f"{_line(one)}\n" for one in body) + "}"
+    raise AssertionError(node)
+
+
+def type_text(type_: syntax.TypeOf) -> str:
+    kind = f"class({expression(type_.size)})" if type_.size else type_.kind
+    return kind + (f"[{_list(type_.dims)}]" if type_.dims else "")
+
+
+def _parameter(node: syntax.Parameter) -> str:
+    text = node.name.text + (f": {type_text(node.type)}" if node.type else "")
+    return text + (f" = {expression(node.default)}" if node.default else "")
+
+
+def _argument(node: syntax.Argument) -> str:
+    if node.name is None:
+        return expression(node.value)
+    name = f'"{node.name.value}"' if isinstance(node.name, syntax.Text) else node.name.text
+    return f"{name} = {expression(node.value)}"
+
+
+def _list(nodes: Sequence[Expression]) -> str:
+    return ", ".join(expression(node) for node in nodes)
+
+
+def expression(node: Expression) -> str:
+    """An expression on one line. Brackets are where the tree has a Group, so binding is never guessed."""
+    match node:
+        case syntax.Name(text=text) | syntax.Number(text=text):
+            return text
+        case syntax.Text(value=value):
+            return f'"{value}"'
+        case syntax.Leading():
+            return "..."
+        case syntax.Group(value=inner):
+            return f"({expression(inner)})"
+        case syntax.ListOf(items=items):
+            return f"[{_list(items)}]"
+        case syntax.Tuple(entries=entries):
+            inside = ", ".join(_argument(one) for one in entries)
+            return f"({inside},)" if len(entries) == 1 and entries[0].name is None else f"({inside})"
+        case syntax.Unary(operator="not", operand=operand):
+            return f"not {expression(operand)}"
+        case syntax.Unary(operator=operator, operand=operand):
+            return operator + expression(operand)
+        case syntax.Binary(operator="**", left=left, right=right):
+            return f"{expression(left)} ** {expression(right)}"
+        case syntax.Binary(operator=operator, left=left, right=right):
+            return f"{expression(left)} {operator} {expression(right)}"
+        case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
+            return f"{expression(then)} if {expression(condition)} else {expression(otherwise)}"
+        case syntax.Call(function=function, arguments=arguments):
+            return f"{expression(function)}({', '.join(_argument(one) for one in arguments)})"
+        case syntax.Pipe(value=value, into=into):
+            return f"{expression(value)} -> {expression(into)}"
+        case syntax.Attribute(value=value, name=name):
+            return f"{expression(value)}.{name.text}"
+        case syntax.Slice(start=start, stop=stop):
+            return (expression(start) if start else "") + ":" + (expression(stop) if stop else "")
+        case syntax.Index(value=value, indices=indices):
+            return f"{expression(value)}[{_list(indices)}]"
+        case syntax.Scan():
+            return _scan(node)
+    raise AssertionError(node)
+
+
+def _scan(node: syntax.Scan) -> str:
+    over = f"{expression(node.over.start)}..{expression(node.over.stop)}" if isinstance(node.over, syntax.Range) else _list(node.over)
+    text = f"scan {', '.join(name.text for name in node.names)} in {over}"
+    if node.until:
+        text += f" until {expression(node.until)}"
+    if node.carries:
+        text += " with " + ", ".join(f"{one.name.text} = {expression(one.value)}" for one in node.carries)
+    return text + " {\n" + "".join(f"{_line(one)}\n" for one in node.body) + "}"

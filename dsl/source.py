@@ -1,0 +1,68 @@
+"""A text and places in it: what every later floor points at when it has something to say.
+
+Takes and gives nothing but positions; knows no grammar.
+"""
+from bisect import bisect_right
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A `.net` text. `name` is what messages call it, `path` where it lies (None for text from memory)."""
+
+    name: str
+    text: str
+    path: Path | None = None
+    is_library: bool = False
+    _line_starts: list[int] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        starts = [0, *(i + 1 for i, character in enumerate(self.text) if character == "\n")]
+        object.__setattr__(self, "_line_starts", starts)
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths in the text start from."""
+        return self.path.parent if self.path else Path()
+
+    def position(self, offset: int) -> tuple[int, int]:
+        """Line and column of an offset, both counted from 1."""
+        line = bisect_right(self._line_starts, offset)
+        return line, offset - self._line_starts[line - 1] + 1
+
+    def line(self, number: int) -> str:
+        """The text of a line, counted from 1, without its end."""
+        end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
+        return self.text[self._line_starts[number - 1]:end].rstrip("\r")
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The characters `start` to `end` (exclusive) of a source."""
+
+    source: Source
+    start: int
+    end: int
+
+    @property
+    def text(self) -> str:
+        return self.source.text[self.start:self.end]
+
+    @property
+    def line(self) -> int:
+        return self.source.position(self.start)[0]
+
+    @property
+    def column(self) -> int:
+        return self.source.position(self.start)[1]
+
+    def to(self, other: "Span") -> "Span":
+        """From the start of this span to the end of another one of the same source."""
+        return Span(self.source, self.start, other.end)
+
+    def __str__(self) -> str:
+        return f"{self.source.name}:{self.line}:{self.column}"
+
+
+NOWHERE = Span(Source("<netc>", "", is_library=True), 0, 0)
