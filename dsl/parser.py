@@ -139,7 +139,7 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
     if after and after[0] == "->":
         return Diagnostic("E0101", f"`->` cannot lead into `{found}`", Label(place, "expected a name or a call"),
                           hint="what stands right of `->` is applied to what stands left, as in `x -> dense(10)`")
-    if found == "=" and re.search(r"[=!<>(]\s*[\w.]+\s*$|\bif\b[^\n]*$", before):
+    if found == "=" and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before):
         return Diagnostic("E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`")
     if re.match(r"[^\W\d]\w*$|\d", found) and before and not before.endswith("\n") and not after:
         return Diagnostic("E0101", f"unexpected `{found}`", Label(place, "expected an operator or the end of the line before this"))

@@ -1,1 +1,4 @@
-"""To be written."""
+"""The operations of the language, a file a family; importing this registers them all."""
+from netc.compiler.operations import elementwise, linear, reduce, shape
+
+__all__ = ["elementwise", "linear", "reduce", "shape"]

@@ -1,0 +1,109 @@
+"""Operations applied to the values of one sample: alignment of the batch, axes by name or number, listed arguments.
+
+A model describes one sample; in the graph the batch is the first dimension of whatever depends on data. This file is the only
+one that turns the first view into the second. Takes evaluated operands, gives values; raises Mismatch where they do not fit.
+"""
+from collections.abc import Callable, Mapping, Sequence
+
+from netc.compiler.elaborate.bindings import Results
+from netc.compiler.types import BATCH, Dim, Mismatch, Type
+from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
+
+AxisNames = Mapping[Value, tuple[str | None, ...]]
+
+
+def batched_dims(sample: Sequence[Dim], like: Value) -> tuple[Dim, ...]:
+    """A sample's shape as the graph has it: the batch in front if `like` has one."""
+    return (BATCH, *sample) if like.type.is_batched else tuple(sample)
+
+
+def align(values: Sequence[Value]) -> list[Value]:
+    """Values whose samples broadcast against each other, by NumPy's rule on the shape of one sample.
+
+    Where some have a batch and fewer sample dimensions than the widest, ones are put between, or the batch would be taken for one
+    of the sample's dimensions.
+    """
+    rank = max(len(value.type.sample) for value in values)
+    result = []
+    for value in values:
+        missing = rank - len(value.type.sample)
+        if value.type.is_batched and missing:
+            value = apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.sample))
+        result.append(value)
+    return result
+
+
+def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
+    labels = [value for value in values if value.type.classes is not None]
+    if labels and operation.name not in ("equal", "not_equal", "where"):
+        raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it")
+    operands = list(values)
+    if any(operand.type.is_float for operand in operands) or operation.name not in ("where", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not"):
+        precision = operands[0].graph.precision
+        first = 1 if operation.name == "where" else 0
+        operands = [operand if operand.type.is_float or i < first else apply("cast", operand, dtype=precision) for i, operand in enumerate(operands)]
+    return operation(*align(operands))
+
+
+def axis_names(value: Value, given: AxisNames) -> tuple[str | None, ...]:
+    """The name of each sample axis of a value, as far as it is known: declared, or handed on by element-wise operations."""
+    if value in given:
+        return given[value]
+    sample = len(value.type.sample)
+    names: list[str | None] = [dim if isinstance(dim, str) else None for dim in value.type.sample]
+    if value.operands and isinstance(OPERATIONS[value.operation].lower, Scalar):
+        for operand in value.operands:
+            for i, name in enumerate(reversed(axis_names(operand, given)), 1):
+                if i <= sample and name is not None:
+                    names[sample - i] = name
+    return tuple(names)
+
+
+def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
+    """An axis of a sample, by number or name, as an axis of the graph's value. Raises Mismatch if there is none, or two."""
+    lead = int(value.type.is_batched)
+    sample = value.type.rank - lead
+    if isinstance(axis, str):
+        if axis == BATCH:
+            if not lead:
+                raise Mismatch("this value does not depend on data: it has no batch")
+            return 0
+        names = axis_names(value, given)
+        if names.count(axis) != 1:
+            raise Mismatch(f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`", "an axis may be given by its number, counted from 0")
+        return names.index(axis) + lead
+    if not -sample <= axis < sample:
+        raise Mismatch(f"axis {axis} of a value with {sample} axes")
+    return axis % sample + lead if sample else lead
+
+
+def class_size(index: Value, given: int) -> int:
+    size = given or index.type.classes
+    if not size:
+        raise Mismatch("how many classes there are is not known here", "give the number: `one_hot(x, 10)`")
+    return size
+
+
+def split(x: Value, parts: int, axis: int) -> Results:
+    """x in equal parts along an axis."""
+    size = x.type.dims[axis]
+    assert isinstance(size, int)
+    if parts < 1 or size % parts:
+        raise Mismatch(f"{size} elements cannot be split into {parts} equal parts")
+    step = size // parts
+    return Results(tuple(apply("slice", x, axis=axis, start=i * step, stop=(i + 1) * step) for i in range(parts)))
+
+
+def with_common_batch(values: Sequence[Value]) -> list[Value]:
+    """Values to be joined: if one depends on data, all get its batch."""
+    if not any(value.type.is_batched for value in values):
+        return list(values)
+    return [value if value.type.is_batched else apply("broadcast", value, dims=(BATCH, *value.type.dims)) for value in values]
+
+
+def filled(number: float) -> Callable[..., Value]:
+    def build(like: Value, dims: tuple[int, ...]) -> Value:
+        constant = like.graph.constant(number, Type(like.graph.precision))
+        return apply("broadcast", constant, dims=dims) if dims else constant
+
+    return build

@@ -1,0 +1,42 @@
+"""Arithmetic on what is known when compiling: numbers, bools, texts, lists."""
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import Span
+
+_BINARY: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
+    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
+    "and": lambda x, y: x and y, "or": lambda x, y: x or y,
+}
+_LARGEST = 1e300
+
+
+def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
+    """left symbol right. Faults E0304 where it has no value: a division by zero, a number beyond all bounds, a text in arithmetic."""
+    if symbol not in ("==", "!=", "and", "or") and not all(isinstance(side, int | float) for side in (left, right)):
+        fault("E0304", f"`{symbol}` cannot be computed here", span, f"{_describe(left)} {symbol} {_describe(right)}")
+    if symbol == "**" and abs(left) > 1 and abs(right) > 1000:
+        fault("E0304", "this number is too large", span)
+    try:
+        result = _BINARY[symbol](left, right)
+    except (ZeroDivisionError, OverflowError) as error:
+        fault("E0304", "this number cannot be computed", span, str(error))
+    if isinstance(result, complex) or (isinstance(result, int | float) and abs(result) > _LARGEST):
+        fault("E0304", "this number cannot be computed", span, "it is not a finite number")
+    return result
+
+
+def _describe(item: Any) -> str:
+    return f'"{item}"' if isinstance(item, str) else "a list" if isinstance(item, tuple) else str(item)
+
+
+def whole(number: Any, span: Span, what: str, least: int = 1) -> int:
+    """The number as a whole one, at least `least`. Faults E0304 where it is not."""
+    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+        fault("E0304", f"{what} must be a whole number", span, f"this is {_describe(number)}", hint="`//` divides and rounds down" if isinstance(number, float) else None)
+    if number < least:
+        fault("E0304", f"{what} must be at least {least}", span, f"this is {int(number)}")
+    return int(number)

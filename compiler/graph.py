@@ -1,0 +1,134 @@
+"""Graph: a networkx MultiDiGraph of typed values, from leaves (inputs, parameters, constants) to named results.
+
+A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes and gives
+values; knows no particular operation but the leaves.
+"""
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import networkx as nx
+
+from netc.compiler.types import BATCH, DType, Type
+from netc.compiler.value import OPERATIONS, Attribute, Value
+from netc.dsl.source import NOWHERE, Span
+
+LEAVES = ("input", "target", "parameter", "state", "constant")
+
+
+class Graph:
+    """Values, and the results that the program is for.
+
+    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`.
+    """
+
+    def __init__(self) -> None:
+        self.network = nx.MultiDiGraph()
+        self.results: dict[str, Value] = {}
+        self.span: Span = NOWHERE
+        self.precision: DType = "f32"
+
+    def add(self, operation: str, operands: Sequence[Value], attributes: Mapping[str, Attribute], type_: Type, span: Span | None = None) -> Value:
+        """Add a value; its span is the current one (see `at`) if none is given."""
+        value = Value(self, self.network.number_of_nodes(), operation, tuple(operands), dict(attributes), type_, span or self.span)
+        self.network.add_node(value)
+        for position, operand in enumerate(value.operands):
+            self.network.add_edge(operand, value, key=position)
+        return value
+
+    def constant(self, number: float, like: Type) -> Value:
+        """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an integer)."""
+        dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
+        return self.add("constant", (), {"value": number}, Type(dtype))
+
+    def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
+        return self.add(kind, (), {"name": name, **attributes}, type_)
+
+    @contextmanager
+    def at(self, span: Span) -> Iterator[None]:
+        """Values added meanwhile belong to this place in the text."""
+        before, self.span = self.span, span
+        try:
+            yield
+        finally:
+            self.span = before
+
+    def values(self, operation: str | None = None) -> list[Value]:
+        """All values in the order they were added (operands before users), or those of one operation."""
+        return [value for value in self.network.nodes if operation is None or value.operation == operation]
+
+    def users(self, value: Value) -> list[Value]:
+        return list(self.network.successors(value))
+
+    def live(self) -> set[Value]:
+        """The values that some result needs."""
+        seen = set(self.results.values())
+        waiting = list(seen)
+        while waiting:
+            for operand in waiting.pop().operands:
+                if operand not in seen:
+                    seen.add(operand)
+                    waiting.append(operand)
+        return seen
+
+    def of(self, *prefixes: str) -> "Graph":
+        """A copy with only the results whose name starts with one of the prefixes, and what they need."""
+        wanted = {name: value for name, value in self.results.items() if name.startswith(prefixes)}
+        copy, made = Graph(), {}
+        copy.precision = self.precision
+        kept = Graph()
+        kept.network, kept.results = self.network, wanted
+        live = kept.live()
+        for value in self.values():
+            if value in live:
+                made[value] = copy.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type, value.span)
+        copy.results = {name: made[value] for name, value in wanted.items()}
+        return copy
+
+
+def is_data(value: Value) -> bool:
+    """Whether the value is one for each sample of the batch."""
+    return value.type.dims[:1] == (BATCH,)
+
+
+def print_graph(graph: Graph) -> str:
+    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it back."""
+    lines = []
+    for value in graph.values():
+        attributes = f"[{', '.join(f'{key}={item!r}' for key, item in value.attributes.items())}]" if value.attributes else ""
+        operands = ", ".join(f"%{operand.number}" for operand in value.operands)
+        place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
+        lines.append(f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}{place}")
+    return "\n".join([*lines, *(f"{name} = %{value.number}" for name, value in graph.results.items())]) + "\n"
+
+
+def parse_graph(text: str) -> Graph:
+    """The graph that `print_graph` printed, without its places in the text."""
+    import ast
+    import re
+
+    from netc.compiler.types import parse_type
+
+    graph, made = Graph(), {}
+    for line in text.splitlines():
+        if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([^()]*)\) : (.+?)(?:  # .*)?", line):
+            number, operation, attributes, operands, type_ = found.groups()
+            call = ast.parse(f"f({attributes or ''})", mode="eval").body
+            assert isinstance(call, ast.Call)
+            settings = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            made[number] = graph.add(operation, [made[name.strip()[1:]] for name in operands.split(",") if name.strip()], settings, parse_type(type_))
+        elif found := re.fullmatch(r"(\S+) = %(\d+)", line):
+            graph.results[found[1]] = made[found[2]]
+    return graph
+
+
+def verify(graph: Graph) -> None:
+    """What must hold of every graph: operands come first, edges and operands agree, types are what the operations' rules say."""
+    for value in graph.values():
+        assert all(operand.number < value.number and operand.graph is graph for operand in value.operands), value
+        edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))
+        assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
+        assert BATCH not in value.type.dims[1:], f"the batch is not the first dimension: {value}"
+        if value.operation not in LEAVES and value.operation not in ("extent", "arange"):
+            expected = OPERATIONS[value.operation].type(*(operand.type for operand in value.operands), **value.attributes)
+            assert (expected.dtype, expected.dims) == (value.type.dtype, value.type.dims), f"{value}: its rule says {expected}"
+    assert all(value.graph is graph for value in graph.results.values())

@@ -1,0 +1,63 @@
+"""A checked model: what elaboration gives and everything after it starts from. Data, nothing else."""
+from dataclasses import dataclass, field
+
+from netc.compiler.graph import Graph
+from netc.compiler.types import DType, Type
+from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.source import Source, Span
+from netc.dsl.syntax import Data
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterInfo:
+    """A trainable value: `initial` names the initialiser, `numbers` are its arguments."""
+
+    name: str
+    type: Type
+    initial: str
+    numbers: tuple[float, ...]
+    decay: bool
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Optimizer:
+    """The name of an optimizer in passes/update.py, and all its numbers, defaults filled in."""
+
+    name: str = "adam"
+    numbers: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """The `train` block, defaults filled in."""
+
+    optimizer: Optimizer
+    batch: int = 32
+    epochs: int = 10
+    seed: int = 0
+    precision: DType = "f32"
+    shuffle: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, each of a sample's shape with the batch in front.
+
+    `inputs` and `targets` are what the model declares, and where.
+    """
+
+    source: Source
+    graph: Graph
+    inputs: dict[str, Type]
+    targets: dict[str, Type]
+    declared: dict[str, Span]
+    parameters: dict[str, ParameterInfo]
+    train: TrainSettings
+    data: Data | None
+    constants: dict[str, object]
+    warnings: tuple[Diagnostic, ...]
+
+    @property
+    def outputs(self) -> dict[str, Type]:
+        return {name.removeprefix("output."): value.type for name, value in self.graph.results.items() if name.startswith("output.")}

@@ -1,0 +1,95 @@
+"""Products. One primitive, `einsum` of two operands, is closed under differentiation; matmul and outer are written with it."""
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.types import Dim, Type
+from netc.compiler.value import Expansion, Kernel, Mismatch, Operation, Value, apply, register
+
+
+def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
+    """The dimension of each letter. Raises Mismatch where one letter stands for two."""
+    inputs = subscripts.partition("->")[0].split(",")
+    sizes: dict[str, Dim] = {}
+    for letters, type_ in zip(inputs, types, strict=True):
+        if len(letters) != type_.rank:
+            raise Mismatch(f"`{letters}` names {len(letters)} axes of {type_}")
+        for letter, dim in zip(letters, type_.dims, strict=True):
+            if sizes.setdefault(letter, dim) != dim:
+                raise Mismatch(f"the dimensions {sizes[letter]} and {dim} must be equal here")
+    return sizes
+
+
+def einsum_type(x: Type, y: Type, subscripts: str) -> Type:
+    if not (x.is_float and x.dtype == y.dtype):
+        raise Mismatch("a product needs floats")
+    sizes = index_sizes(subscripts, x, y)
+    return Type(x.dtype, tuple(sizes[letter] for letter in subscripts.partition("->")[2]))
+
+
+def _gradient(g: Value, result: Value, x: Value, y: Value, subscripts: str) -> tuple[Value, Value]:
+    """The gradient of a product is a product: swap the result with the operand. An index that only that operand has is repeated."""
+    inputs, _, out = subscripts.partition("->")
+    left, right = inputs.split(",")
+
+    def towards(operand: Value, own: str, other: Value, others: str) -> Value:
+        reachable = "".join(letter for letter in own if letter in out + others)
+        part = apply("einsum", g, other, subscripts=f"{out},{others}->{reachable}")
+        if reachable == own:
+            return part
+        dims = tuple(dim if letter in reachable else 1 for letter, dim in zip(own, operand.type.dims, strict=True))
+        return apply("broadcast", apply("reshape", part, dims=dims), dims=operand.type.dims)
+
+    return towards(x, left, y, right), towards(y, right, x, left)
+
+
+def einsum_flops(out: Type, x: Type, y: Type, subscripts: str, batch: int = 1) -> int:
+    size = 2
+    for dim in index_sizes(subscripts, x, y).values():
+        size *= batch if isinstance(dim, str) else dim
+    return size
+
+
+einsum = register(Operation(
+    "einsum", "The sum over products of two operands, by named indices: einsum(x, y, \"ik,kj->ij\").", type=einsum_type, lower=Kernel("product"), is_callable=False,
+    reference=lambda x, y, subscripts: np.einsum(subscripts, x, y, optimize=True), gradient=_gradient, arguments={"x": "value", "y": "value", "subscripts": "text"},
+    examples=((("f64[3, 4]", "f64[4, 5]"), {"subscripts": "ik,kj->ij"}), (("f64[batch, 4]", "f64[4, 35]"), {"subscripts": "bk,kj->bj"}),
+              (("f64[batch, 5]", "f64[batch, 33]"), {"subscripts": "bi,bj->ij"}), (("f64[batch, 6]", "f64[4, 6]"), {"subscripts": "bk,jk->bj"}),
+              (("f64[batch, 3, 4]", "f64[batch, 4, 2]"), {"subscripts": "bik,bkj->bij"}), (("f64[batch, 3]", "f64[3]"), {"subscripts": "bk,k->b"}),
+              (("f64[batch, 2, 3]", "f64[3, 7]"), {"subscripts": "btk,kj->btj"}))))
+
+
+def _build_matmul(x: Value, y: Value) -> Value:
+    """x[..., n, k] @ y[..., k, m]; a vector on either side loses its axis."""
+    if not x.type.sample or not y.type.sample:
+        raise Mismatch("`@` needs at least a vector on each side", "a number multiplies with `*`")
+    depth, wanted = x.type.dims[-1], y.type.sample[0] if len(y.type.sample) == 1 else y.type.dims[-2]
+    if depth != wanted:
+        raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
+    x_letters = ("B" if x.type.is_batched else "") + "abcdefgh"[:len(x.type.sample) - 1] + "k"
+    rows = "abcdefgh"[:len(x.type.sample) - 1]
+    lead = len(y.type.sample) - 2
+    if lead > 0 and (lead != len(rows) - 1 or x.type.sample[:lead] != y.type.sample[:lead]):
+        raise Mismatch(f"the leading dimensions of {list(x.type.sample)} and {list(y.type.sample)} differ")
+    y_letters = ("B" if y.type.is_batched else "") + (rows[:lead] if lead > 0 else "") + ("k" if len(y.type.sample) == 1 else "kn")
+    out = ("B" if x.type.is_batched or y.type.is_batched else "") + rows + ("" if len(y.type.sample) == 1 else "n")
+    return apply("einsum", x, y, subscripts=f"{x_letters},{y_letters}->{out}")
+
+
+def _derived_type(*_: Type, **__: Any) -> Type:
+    raise AssertionError("expanded where it is applied")
+
+
+matmul = register(Operation("matmul", "x[..., n, k] @ y[k, m] -> [..., n, m].", type=_derived_type, reference=np.matmul, lower=Expansion(_build_matmul),
+                            arguments={"x": "value", "y": "value"}, examples=((("f64[3, 4]", "f64[4, 5]"), {}), (("f64[batch, 4]", "f64[4, 5]"), {}))))
+
+
+def _build_outer(x: Value, y: Value) -> Value:
+    if len(x.type.sample) != 1 or len(y.type.sample) != 1:
+        raise Mismatch("outer takes two vectors")
+    left, right = ("Bi" if x.type.is_batched else "i"), ("Bj" if y.type.is_batched else "j")
+    return apply("einsum", x, y, subscripts=f"{left},{right}->{'Bij' if 'B' in left + right else 'ij'}")
+
+
+outer = register(Operation("outer", "x[n], y[m] -> [n, m], every product.", type=_derived_type, reference=np.outer, lower=Expansion(_build_outer),
+                           arguments={"x": "value", "y": "value"}, examples=((("f64[3]", "f64[4]"), {}),)))

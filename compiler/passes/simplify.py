@@ -1,0 +1,103 @@
+"""Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from netc.compiler.graph import Graph
+from netc.compiler.reference import evaluate
+from netc.compiler.types import Type
+from netc.compiler.value import OPERATIONS, Attribute, Expansion, Value
+
+
+def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:
+    """A copy of what the results need, in which each value is what `rule(copy, value, its new operands)` makes of it."""
+    copy, made, live = Graph(), {}, graph.live()
+    copy.precision = graph.precision
+    for value in graph.values():
+        if value in live:
+            with copy.at(value.span):
+                made[value] = rule(copy, value, [made[operand] for operand in value.operands])
+    copy.results = {name: made[value] for name, value in graph.results.items()}
+    return copy
+
+
+def expand(graph: Graph) -> Graph:
+    """Replace what is built of other operations (softmax and its kin) by those."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        lower = OPERATIONS[value.operation].lower if value.operands else None
+        if isinstance(lower, Expansion):
+            return lower.build(*operands, **value.attributes)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return rebuild(graph, rule)
+
+
+def simplify(graph: Graph) -> Graph:
+    """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero."""
+    seen: dict[tuple[Any, ...], Value] = {}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        simpler = _algebra(copy, value.operation, operands, value.type)
+        if simpler is not None:
+            return simpler
+        key = (value.operation, tuple(operand.number for operand in operands), tuple(sorted(value.attributes.items(), key=lambda item: item[0])), value.type)
+        if value.operation == "constant":  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
+            key = (*key, repr(value.attributes["value"]))
+        if key not in seen:
+            seen[key] = _fold(copy, value.operation, operands, value.attributes, value.type)
+        return seen[key]
+
+    return _drop_dead(rebuild(graph, rule))
+
+
+def _drop_dead(graph: Graph) -> Graph:
+    return rebuild(graph, lambda copy, value, operands: copy.add(value.operation, operands, value.attributes, value.type))
+
+
+def _is_constant(value: Value, number: float) -> bool:
+    """Whether every element of a value is known to be the number."""
+    if value.operation in ("broadcast", "reshape"):
+        return _is_constant(value.operands[0], number)
+    return value.operation == "constant" and value.attributes["value"] == number
+
+
+def _fold(copy: Graph, operation: str, operands: Sequence[Value], attributes: Any, type_: Type) -> Value:
+    if operands and not type_.dims and all(operand.operation == "constant" for operand in operands):
+        small = Graph()
+        inner = [small.add("constant", (), operand.attributes, operand.type) for operand in operands]
+        small.results["x"] = small.add(operation, inner, attributes, type_)
+        number: Attribute = evaluate(small, {}, 1)["x"].item()
+        return copy.add("constant", (), {"value": number}, type_)
+    return copy.add(operation, operands, attributes, type_)
+
+
+def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) -> Value | None:
+    """The value that the operation comes to without any work, if there is one."""
+
+    def fits(value: Value) -> Value | None:
+        if value.type.dtype != type_.dtype:
+            return None
+        if value.type.dims == type_.dims:
+            return value
+        return copy.add("broadcast", (value,), {"dims": type_.dims}, type_)
+
+    match operation, operands:
+        case "stop_gradient", [x]:
+            return x
+        case "add", [x, y] if _is_constant(x, 0.0):
+            return fits(y)
+        case "add" | "subtract", [x, y] if _is_constant(y, 0.0):
+            return fits(x)
+        case "multiply", [x, y] if _is_constant(x, 1.0):
+            return fits(y)
+        case "multiply" | "divide" | "power", [x, y] if _is_constant(y, 1.0):
+            return fits(x)
+        case "neg", [Value(operation="neg", operands=[x])]:
+            return x
+        case "reshape" | "broadcast" | "cast", [x] if x.type.dims == type_.dims and x.type.dtype == type_.dtype:
+            return x
+        case "reshape", [Value(operation="reshape", operands=[x])]:
+            return x if x.type.dims == type_.dims else copy.add("reshape", (x,), {"dims": type_.dims}, type_)
+        case "sum", [x] if x.type.dims == type_.dims:
+            return x
+    return None

@@ -1,0 +1,168 @@
+"""The two things a graph is made of: operations (what can be done) and values (what was done, once, in one graph).
+
+An `Operation` is one object with everything about it; registering it is all that it takes to be part of the language. A `Value` is
+one result in one graph. This file knows no particular operation and no pass.
+"""
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from netc.compiler.types import DType, Mismatch, Type
+from netc.dsl.source import Span
+
+Attribute = int | float | bool | str | tuple[Any, ...]
+
+
+class Builder(Protocol):
+    """What adds values to a graph."""
+
+    precision: DType
+
+    def add(self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type) -> "Value": ...
+
+    def constant(self, number: float, like: Type) -> "Value": ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Value:
+    """One typed result: operation, operands in order, attributes, type, and the place in the text it was made for."""
+
+    graph: Builder = field(repr=False)
+    number: int
+    operation: str
+    operands: tuple["Value", ...] = field(repr=False)
+    attributes: Mapping[str, Attribute]
+    type: Type
+    span: Span = field(repr=False)
+
+    def __hash__(self) -> int:
+        return self.number
+
+    def __add__(self, other: "Value | float") -> "Value":
+        return apply("add", self, other)
+
+    def __radd__(self, other: float) -> "Value":
+        return apply("add", other, self)
+
+    def __sub__(self, other: "Value | float") -> "Value":
+        return apply("subtract", self, other)
+
+    def __rsub__(self, other: float) -> "Value":
+        return apply("subtract", other, self)
+
+    def __mul__(self, other: "Value | float") -> "Value":
+        return apply("multiply", self, other)
+
+    def __rmul__(self, other: float) -> "Value":
+        return apply("multiply", other, self)
+
+    def __truediv__(self, other: "Value | float") -> "Value":
+        return apply("divide", self, other)
+
+    def __rtruediv__(self, other: float) -> "Value":
+        return apply("divide", other, self)
+
+    def __neg__(self) -> "Value":
+        return apply("neg", self)
+
+    def __lt__(self, other: "Value | float") -> "Value":
+        return apply("less", self, other)
+
+    def __le__(self, other: "Value | float") -> "Value":
+        return apply("less_equal", self, other)
+
+    def __gt__(self, other: "Value | float") -> "Value":
+        return apply("greater", self, other)
+
+    def __ge__(self, other: "Value | float") -> "Value":
+        return apply("greater_equal", self, other)
+
+
+# ------------------------------------------------------------------ how an operation becomes a kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    """Element by element: a Python expression over x, y, z (the operands) and the attributes, in the words of kernels/math.py."""
+
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A reduction: `initial` and a Python expression that combines the result so far `a` with the next element `b`."""
+
+    initial: str
+    combine: str
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """No work at all: the operand's memory read with other strides."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel form of its own, by the name that passes/lower.py knows it by."""
+
+    form: str
+
+
+@dataclass(frozen=True, slots=True)
+class Expansion:
+    """Built of other operations, by a function over operands and attributes."""
+
+    build: Callable[..., "Value"]
+
+
+Lowering = Scalar | Fold | View | Kernel | Expansion
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One operation, whole.
+
+    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number", "dims", "options"), a default after `=`.
+    `type` gives the result's type from the operands' types and the attributes, or raises Mismatch.
+    `gradient(g, result, *operands, **attributes)` gives the gradient of each operand, None where there is none.
+    `reference(*arrays, **attributes)` is its meaning, in NumPy. `examples` are (operand types, attributes) that the tests are made from.
+    """
+
+    name: str
+    doc: str
+    type: Callable[..., Type]
+    reference: Callable[..., Any]
+    lower: Lowering
+    arguments: Mapping[str, str] = field(default_factory=dict)
+    gradient: Callable[..., Any] | None = None
+    flops: Callable[..., int] | None = None
+    examples: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
+    domain: tuple[float, float] = (-2.0, 2.0)
+    is_callable: bool = True
+
+    def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
+        """The operation applied to values of one graph; numbers beside them become constants."""
+        if isinstance(self.lower, Expansion) and self.gradient is None:
+            return self.lower.build(*operands, **attributes)
+        present = [operand for operand in operands if isinstance(operand, Value)]
+        anchor = next((operand for operand in present if operand.type.is_float), present[0])
+        values = [operand if isinstance(operand, Value) else anchor.graph.constant(operand, anchor.type) for operand in operands]
+        return anchor.graph.add(self.name, values, attributes, self.type(*(value.type for value in values), **attributes))
+
+
+OPERATIONS: dict[str, Operation] = {}
+
+
+def register(operation: Operation) -> Operation:
+    """Make the operation part of the language. Raises ValueError if its name is taken."""
+    if operation.name in OPERATIONS:
+        raise ValueError(f"an operation `{operation.name}` is registered already")
+    OPERATIONS[operation.name] = operation
+    return operation
+
+
+def apply(name: str, *operands: "Value | float", **attributes: Any) -> Value:
+    return OPERATIONS[name](*operands, **attributes)
+
+
+__all__ = ["OPERATIONS", "Attribute", "Builder", "Expansion", "Fold", "Kernel", "Lowering", "Mismatch", "Operation", "Scalar", "Value", "View", "apply", "register"]
