@@ -1,1 +1,1 @@
-"""To be written."""
+"""Floor 3: data, programs, training, runs. Knows nothing of the terminal."""

@@ -1,0 +1,163 @@
+"""The words of a scalar expression: exp, log, tanh and their kin, for f32 and f64, compiled so that loops over them vectorise.
+
+f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled with
+`contract` alone: reassociation would undo the two-step argument reduction. f64 versions are libm's.
+"""
+import math
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+F = np.float32
+_EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+WORDS: dict[str, Any] = {}
+
+
+def _word(function: Any) -> Any:
+    WORDS[function.__name__] = njit(**_EXACT)(function)
+    return WORDS[function.__name__]
+
+
+@_word
+def exp_f32(x):  # type: ignore[no-untyped-def]
+    """Cephes expf: 2**n * p(r), |r| <= ln(2)/2; relative error about 1e-7. Below -87.3 it is 0, above 88.7 infinite, of NaN NaN."""
+    y = min(max(x, F(-87.33654)), F(88.72283))
+    n = F(np.floor(y * F(1.44269504) + F(0.5)))
+    r = y - n * F(0.693359375)
+    r = r - n * F(-2.12194440e-4)
+    p = F(1.9875691500e-4)
+    p = p * r + F(1.3981999507e-3)
+    p = p * r + F(8.3334519073e-3)
+    p = p * r + F(4.1665795894e-2)
+    p = p * r + F(1.6666665459e-1)
+    p = p * r + F(5.0000001201e-1)
+    p = p * r * r + r + F(1)
+    half = np.int32(n) >> np.int32(1)  # in two halves, or 2**128 would not be a float
+    rest = np.int32(n) - half
+    p = p * np.int32((half + np.int32(127)) << np.int32(23)).view(np.float32) * np.int32((rest + np.int32(127)) << np.int32(23)).view(np.float32)
+    p = F(np.inf) if x > F(88.72283) else p
+    p = F(0) if x < F(-87.33654) else p
+    return x if x != x else p
+
+
+@_word
+def log_f32(x):  # type: ignore[no-untyped-def]
+    """Cephes logf on x = 2**e * m, sqrt(1/2) <= m < sqrt(2); -inf at 0, NaN below."""
+    bits = F(x).view(np.int32)
+    e = F((bits >> np.int32(23)) - np.int32(126))
+    m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000)).view(np.float32)
+    low = m < F(0.707106781186547524)
+    e = e - F(1) if low else e
+    m = m + m - F(1) if low else m - F(1)
+    z = m * m
+    y = F(7.0376836292e-2)
+    y = y * m + F(-1.1514610310e-1)
+    y = y * m + F(1.1676998740e-1)
+    y = y * m + F(-1.2420140846e-1)
+    y = y * m + F(1.4249322787e-1)
+    y = y * m + F(-1.6668057665e-1)
+    y = y * m + F(2.0000714765e-1)
+    y = y * m + F(-2.4999993993e-1)
+    y = y * m + F(3.3333331174e-1)
+    y = y * m * z + e * F(-2.12194440e-4) - F(0.5) * z
+    result = m + y + e * F(0.693359375)
+    result = F(-np.inf) if x == F(0) else result
+    result = F(np.nan) if x < F(0) else result
+    result = x if x == F(np.inf) else result
+    return x if x != x else result
+
+
+@_word
+def log1p_f32(x):  # type: ignore[no-untyped-def]
+    """log(1 + x), corrected by what 1 + x rounds away (Kahan)."""
+    u = F(1) + x
+    corrected = log_f32(u) * (x / (u - F(1)))
+    return x if u == F(1) else (corrected if u != F(np.inf) else u)
+
+
+@_word
+def tanh_f32(x):  # type: ignore[no-untyped-def]
+    """A rational function of degree 13 over 6 (as in Eigen), a few units in the last place."""
+    y = min(max(x, F(-7.90531110763549805)), F(7.90531110763549805))
+    z = y * y
+    p = F(-2.76076847742355e-16)
+    p = p * z + F(2.00018790482477e-13)
+    p = p * z + F(-8.60467152213735e-11)
+    p = p * z + F(5.12229709037114e-08)
+    p = p * z + F(1.48572235717979e-05)
+    p = p * z + F(6.37261928875436e-04)
+    p = p * z + F(4.89352455891786e-03)
+    q = F(1.19825839466702e-06)
+    q = q * z + F(1.18534705686654e-04)
+    q = q * z + F(2.26843463243900e-03)
+    q = q * z + F(4.89352518554385e-03)
+    return x if x != x else y * p / q
+
+
+@_word
+def sigmoid_f32(x):  # type: ignore[no-untyped-def]
+    return F(1) / (F(1) + exp_f32(-x))
+
+
+@_word
+def sigmoid_f64(x):  # type: ignore[no-untyped-def]
+    return 1.0 / (1.0 + math.exp(-x))
+
+
+@_word
+def pow_f64(x, y):  # type: ignore[no-untyped-def]
+    return x ** y
+
+
+@_word
+def pow_f32(x, y):  # type: ignore[no-untyped-def]
+    return x ** y
+
+
+@_word
+def rint_f64(x):  # type: ignore[no-untyped-def]
+    return np.rint(x)
+
+
+@_word
+def rint_f32(x):  # type: ignore[no-untyped-def]
+    return np.rint(x)
+
+
+def _library(name: str) -> None:
+    function = getattr(math, name)
+
+    def wide(x):  # type: ignore[no-untyped-def]
+        return function(x)
+
+    def narrow(x):  # type: ignore[no-untyped-def]
+        return F(function(x))
+
+    for dtype, body in (("f64", wide), ("f32", narrow)):
+        if f"{name}_{dtype}" not in WORDS:
+            WORDS[f"{name}_{dtype}"] = njit(**_EXACT)(body)
+
+
+for _name in ("exp", "log", "log1p", "tanh", "sin", "cos", "erf"):
+    _library(_name)
+
+
+@_word
+def floor_f32(x):  # type: ignore[no-untyped-def]
+    return np.floor(x)
+
+
+@_word
+def floor_f64(x):  # type: ignore[no-untyped-def]
+    return np.floor(x)
+
+
+@_word
+def sqrt_f32(x):  # type: ignore[no-untyped-def]
+    return np.sqrt(x)
+
+
+@_word
+def sqrt_f64(x):  # type: ignore[no-untyped-def]
+    return np.sqrt(x)

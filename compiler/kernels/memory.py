@@ -1,0 +1,62 @@
+"""Loads and stores through addresses, as Numba intrinsics. Each names an alias scope: buffers of two scopes never overlap.
+
+LLVM vectorises a loop over many buffers only if it is told so; the planner knows it.
+"""
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+SCOPES = 24
+_IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "bool": ir.IntType(8)}
+_NUMBA = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "bool": types.boolean}
+_ALIGN = {"f32": 4, "f64": 8, "i32": 4, "bool": 1}
+
+
+def _mark(builder: Any, instruction: Any, scope: int) -> None:
+    module = builder.module
+    domain = module.add_metadata([ir.MetaDataString(module, "netc")])
+    scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
+    instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
+    instruction.set_metadata("noalias", module.add_metadata([one for i, one in enumerate(scopes) if i != scope]))
+
+
+def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
+    return builder.gep(builder.inttoptr(base, _IR[dtype].as_pointer()), [offset])
+
+
+@cache
+def load(dtype: str, scope: int) -> Any:
+    """load(address, i): element i of the buffer at an address."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def get(typing, base, offset):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            value = builder.load(_element(builder, dtype, *arguments))
+            value.align = _ALIGN[dtype]
+            _mark(builder, value, scope)
+            return builder.icmp_signed("!=", value, ir.Constant(_IR["bool"], 0)) if dtype == "bool" else value
+
+        return _NUMBA[dtype](types.int64, types.int64), codegen
+
+    return get
+
+
+@cache
+def store(dtype: str, scope: int) -> Any:
+    """store(address, i, value)."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def put(typing, base, offset, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+            element = builder.zext(arguments[2], _IR["bool"]) if dtype == "bool" else arguments[2]
+            instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
+            instruction.align = _ALIGN[dtype]
+            _mark(builder, instruction, scope)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, _NUMBA[dtype]), codegen
+
+    return put
