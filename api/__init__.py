@@ -1,1 +1,62 @@
-"""netc."""
+"""netc: a small text language for neural networks, and the compiler that trains them fast on a CPU.
+
+    import netc
+    model = netc.load("examples/iris.net")
+    run = netc.train(model, out="runs/iris")
+    run.evaluate("test")
+"""
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from netc.compiler.elaborate import elaborate
+from netc.compiler.model import Model
+from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.parser import parse as _parse
+from netc.dsl.parser import parse_file
+from netc.dsl.source import Source
+from netc.runtime.data.dataset import DataSpec, Dataset, FieldSpec, SourceSpec, load as _load_data, parse_data
+from netc.dsl.source import NOWHERE
+from netc.runtime.program import Backend, Program
+from netc.runtime.run import Run, new_folder, open_run, start
+from netc.runtime.trainer import train as _train
+
+__all__ = ["Diagnostic", "Fault", "Model", "Program", "Run", "compile", "load", "open", "parse", "train"]
+
+
+def load(path: str | Path, **constants: Any) -> Model:
+    """The checked model of a `.net` file; `constants` replace its `let` values. Raises Fault."""
+    return elaborate(parse_file(Path(path)), constants)
+
+
+def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
+    """The checked model of a text; relative paths in it start from the current folder. Raises Fault."""
+    return elaborate(_parse(Source(name, text)), constants)
+
+
+def compile(model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None) -> Program:  # noqa: A001
+    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch."""
+    return Program(model, seed, backend, batch)
+
+
+def train(model: Model, data: Mapping[str, Any] | None = None, out: str | Path = "runs/model", epochs: int | None = None, overrides: Mapping[str, Any] | None = None) -> Run:
+    """Train a model on its data block, or on arrays by field name (a part of them is held out as the block's split says: none here).
+
+    `overrides` are the constants that the model was loaded with, so that the run can be opened again.
+    """
+    program = Program(model)
+    if data is None:
+        spec = parse_data(model)
+        dataset = _load_data(model, spec)
+    else:
+        fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in data}
+        spec = DataSpec(SourceSpec("npz", "", NOWHERE), fields, {"train": 1.0}, NOWHERE)
+        dataset = Dataset({"train": {name: data[name] for name in (*model.inputs, *model.targets)}}, {name: [] for name in data})
+    run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
+    _train(run, epochs or model.train.epochs, lambda report: None, lambda row: None)
+    return run
+
+
+def open(folder: str | Path) -> Run:  # noqa: A001
+    """A run as training left it. Raises Fault."""
+    return open_run(Path(folder))

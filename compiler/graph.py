@@ -3,7 +3,7 @@
 A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes and gives
 values; knows no particular operation but the leaves.
 """
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import networkx as nx
@@ -61,33 +61,34 @@ class Graph:
 
     def live(self) -> set[Value]:
         """The values that some result needs."""
-        seen = set(self.results.values())
-        waiting = list(seen)
-        while waiting:
-            for operand in waiting.pop().operands:
-                if operand not in seen:
-                    seen.add(operand)
-                    waiting.append(operand)
-        return seen
+        return needed_by(self.results.values())
 
     def of(self, *prefixes: str) -> "Graph":
         """A copy with only the results whose name starts with one of the prefixes, and what they need."""
-        wanted = {name: value for name, value in self.results.items() if name.startswith(prefixes)}
+        return self.subgraph({name: value for name, value in self.results.items() if name.startswith(prefixes)})[0]
+
+    def subgraph(self, results: Mapping[str, Value]) -> tuple["Graph", dict[Value, Value]]:
+        """A copy that gives these results, with what they need; and which value became which."""
         copy, made = Graph(), {}
         copy.precision = self.precision
-        kept = Graph()
-        kept.network, kept.results = self.network, wanted
-        live = kept.live()
+        live = needed_by(results.values())
         for value in self.values():
             if value in live:
                 made[value] = copy.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type, value.span)
-        copy.results = {name: made[value] for name, value in wanted.items()}
-        return copy
+        copy.results = {name: made[value] for name, value in results.items()}
+        return copy, made
 
 
-def is_data(value: Value) -> bool:
-    """Whether the value is one for each sample of the batch."""
-    return value.type.dims[:1] == (BATCH,)
+def needed_by(values: Iterable[Value]) -> set[Value]:
+    """The values and all that they are computed from."""
+    seen = set(values)
+    waiting = list(seen)
+    while waiting:
+        for operand in waiting.pop().operands:
+            if operand not in seen:
+                seen.add(operand)
+                waiting.append(operand)
+    return seen
 
 
 def print_graph(graph: Graph) -> str:

@@ -4,23 +4,20 @@
 
 A model gives three programs: `training` (one step), `evaluation` (losses, and what the metrics need) and `prediction` (outputs).
 """
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.simplify import expand, simplify
 from netc.compiler.passes.update import update
 from netc.compiler.types import BATCH
-from netc.compiler.value import OPERATIONS, Value, apply
+from netc.compiler.value import Value, apply
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
 STAGES = ("elaborate", "differentiate", "update", *PASSES)
-
-
-def copy_of(graph: Graph, *prefixes: str) -> Graph:
-    return graph.of(*prefixes)
 
 
 def total_loss(graph: Graph) -> Value | None:
@@ -39,7 +36,7 @@ def total_loss(graph: Graph) -> Value | None:
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`."""
-    graph = copy_of(model.graph, "loss.")
+    graph = model.graph.of("loss.")
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves]
     total = total_loss(graph)
@@ -61,60 +58,74 @@ def training_graph(model: Model) -> Graph:
 
 
 def prediction_graph(model: Model) -> Graph:
-    return copy_of(model.graph, "output.")
+    return model.graph.of("output.")
 
 
-def evaluation_graph(model: Model) -> tuple[Graph, Graph]:
-    """What is computed batch by batch, and what is computed once over the whole split from that.
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is computed batch by batch (losses, and `collect.N`), and what is computed once over a whole split from that.
 
-    A metric may reduce over the batch (`rmse`, `r2`): it is cut before its first value that mixes samples. What crosses the cut is
-    `collect.N` of the first graph, and an input N of the second.
+    Input N of `whole` is the collected N; `units` names, for some N, the target whose units it is in.
     """
-    graph = copy_of(model.graph, "loss.", "metric.")
-    first, rest = copy_of(model.graph, "loss.", "metric."), Graph()
-    rest.precision = graph.precision
-    mixing: set[Value] = set()
-    for value in graph.values():
-        if any(operand in mixing for operand in value.operands) or (value.operands and _reduces_batch(value)):
-            mixing.add(value)
-    kept = graph.of("metric.")
-    wanted = {str(number): value for number, value in enumerate(_frontier(graph, mixing))}
-    numbers = {value: name for name, value in wanted.items()}
-    first.results = {name: value for name, value in first.results.items() if name.startswith("loss.")}
-    twins = dict(zip(graph.values(), first.values(), strict=True))
-    first.results.update({f"collect.{name}": twins[value] for name, value in wanted.items()})
-    made: dict[Value, Value] = {}
-    for value in graph.values():
-        with rest.at(value.span):
-            if value in numbers:
-                made[value] = rest.leaf("input", numbers[value], value.type)
-            elif value in mixing or (not value.operands and "name" not in value.attributes) or (value.operands and all(operand in made for operand in value.operands)):
-                made[value] = rest.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type)
-    for name, value in graph.results.items():
-        if name.startswith("metric."):
-            rest.results[name] = made[value]
-    assert set(kept.results) == set(rest.results)
-    return simplify(expand(first)), rest
+
+    batches: Graph
+    whole: Graph
+    units: dict[str, str]
+
+
+def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
+    """Losses and metrics. A metric may reduce over the batch (`rmse`, `r2`): it is cut before its first value that mixes samples.
+
+    It is also cut where a target of `undone` is read, so that metrics can be in the units of the data.
+    """
+    losses = {name: value for name, value in model.graph.results.items() if name.startswith("loss.")}
+    metrics = {name: value for name, value in model.graph.results.items() if name.startswith("metric.")}
+    live, late = needed_by(metrics.values()), set[Value]()
+    for value in model.graph.values():
+        reads_undone = any(operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands)
+        if value in live and (reads_undone or _reduces_batch(value) or any(operand in late for operand in value.operands)):
+            late.add(value)
+    whole, made, collected, units = Graph(), dict[Value, Value](), dict[str, Value](), dict[str, str]()
+    whole.precision = model.graph.precision
+    of_target = values_in_units_of_targets(model)
+
+    def collect(value: Value) -> None:
+        name = str(len(collected))
+        collected[f"collect.{name}"] = value
+        made[value] = whole.leaf("input", name, value.type)
+        if of_target.get(value) in undone:
+            units[name] = of_target[value]
+
+    for value in model.graph.values():
+        if value in late:
+            with whole.at(value.span):
+                for operand in value.operands:
+                    if operand not in made:
+                        is_leaf = not operand.operands and "name" not in operand.attributes
+                        made.update({operand: whole.add(operand.operation, (), operand.attributes, operand.type)}) if is_leaf else collect(operand)
+                made[value] = whole.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type)
+    for name, value in metrics.items():
+        if value not in made:
+            collect(value)
+        whole.results[name] = made[value]
+    batches, _ = model.graph.subgraph({**losses, **collected})
+    return Evaluation(batches, whole, units)
 
 
 def _reduces_batch(value: Value) -> bool:
     over = value.attributes.get("over", ())
-    return isinstance(over, tuple) and 0 in over and value.operands[0].type.is_batched and value.type.dims[:1] != (BATCH,)
+    return bool(value.operands) and isinstance(over, tuple) and 0 in over and value.operands[0].type.is_batched and value.type.dims[:1] != (BATCH,)
 
 
-def _frontier(graph: Graph, mixing: set[Value]) -> Iterator[Value]:
-    """The values that are computed by batches and read by what mixes samples, or are metrics themselves."""
-    seen: set[Value] = set()
-    for name, value in graph.results.items():
-        if name.startswith("metric.") and value not in mixing and value not in seen:
-            seen.add(value)
-            yield value
-    for value in graph.values():
-        if value in mixing:
-            for operand in value.operands:
-                if operand not in mixing and operand not in seen and (operand.operands or "name" in operand.attributes):
-                    seen.add(operand)
-                    yield operand
+def values_in_units_of_targets(model: Model) -> dict[Value, str]:
+    """The targets, and the outputs that a loss or metric subtracts from one: whatever undoes a target's steps undoes theirs."""
+    outputs = {value for name, value in model.graph.results.items() if name.startswith("output.")}
+    found = {value: str(value.attributes["name"]) for value in model.graph.values("target")}
+    for value in model.graph.values("subtract"):
+        for one, other in (value.operands, value.operands[::-1]):
+            if other.operation == "target" and one in outputs:
+                found[one] = str(other.attributes["name"])
+    return found
 
 
 def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) -> Graph:
@@ -126,4 +137,4 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
     return graph
 
 
-__all__ = ["OPERATIONS", "PASSES", "STAGES", "evaluation_graph", "gradient_graph", "prediction_graph", "run_passes", "training_graph"]
+__all__ = ["PASSES", "STAGES", "Evaluation", "evaluation_graphs", "gradient_graph", "prediction_graph", "run_passes", "training_graph", "values_in_units_of_targets"]

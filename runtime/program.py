@@ -1,5 +1,5 @@
 """A model that runs: parameters and states in one flat memory, and the steps over it, compiled or interpreted."""
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -87,8 +87,8 @@ class Program:
         self.model, self.backend = model, backend
         self.batch = batch or model.train.batch
         self.seed = model.train.seed if seed is None else seed
-        self._has_loss = any(name.startswith("loss.") for name in model.graph.results)
-        graph = pipeline.training_graph(model) if self._has_loss else model.graph
+        has_loss = any(name.startswith("loss.") for name in model.graph.results)
+        graph = pipeline.training_graph(model) if has_loss else model.graph
         self._training_graph = graph
         types, self.offsets, size = persistent_layout(graph)
         for name, info in model.parameters.items():
@@ -100,6 +100,7 @@ class Program:
             self.persistent[name][...] = initial(info, self.seed)
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
+        self._evaluations: dict[frozenset[str], pipeline.Evaluation] = {}
 
     def _step(self, key: object, graph: Any, batch: int) -> Step:
         if key not in self._steps:
@@ -130,18 +131,24 @@ class Program:
         results = step.run(fields, count)
         return float(results["total"]), {name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")}
 
-    def evaluate(self, fields: Arrays) -> dict[str, float]:
-        """Each loss and metric over all samples given: a loss is its sum over its count, a metric a figure of the whole."""
+    def evaluate(self, fields: Arrays, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> dict[str, float]:
+        """Each loss and metric over all samples given: a loss is its sum over its count, a metric a figure of the whole.
+
+        `undo` gives, for a target, what brings it back to the units of the data; metrics are then in these units.
+        """
+        undo = undo or {}
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, None)
-        if "evaluation" not in self._steps:
-            first, self._rest = pipeline.evaluation_graph(self.model)
-            self._steps["evaluation"] = Step(first, self, self.batch, self.backend)
-        step = self._steps["evaluation"]
+        key = ("evaluation", frozenset(undo))
+        if key not in self._steps:
+            self._evaluations[key[1]] = pipeline.evaluation_graphs(self.model, key[1])
+        plan_of = self._evaluations[key[1]]
+        step = self._step(key, plan_of.batches, self.batch)
         parts = [step.run({name: array[at:at + self.batch] for name, array in fields.items()}, min(self.batch, count - at)) for at in range(0, count, self.batch)]
         whole = {name: np.concatenate([part[name] for part in parts]) if step.graph.results[name].type.is_batched else parts[0][name] for name in parts[0]}
         losses = {name.removeprefix("loss."): float(np.mean(value, dtype=np.float64)) for name, value in whole.items() if name.startswith("loss.")}
         collected = {name.removeprefix("collect."): value for name, value in whole.items() if name.startswith("collect.")}
-        metrics = evaluate(self._rest, {**self.persistent, **collected}, count)
+        collected.update({name: undo[target](collected[name]) for name, target in plan_of.units.items()})
+        metrics = evaluate(plan_of.whole, {**self.persistent, **collected}, count)
         figures = {name.removeprefix("metric."): float(np.mean(value, dtype=np.float64)) for name, value in metrics.items()}
         total = {"loss": sum(losses.values())} if losses else {}
         return {**total, **(losses if len(losses) > 1 else {}), **figures}

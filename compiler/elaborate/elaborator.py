@@ -22,7 +22,7 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
 )
 from netc.compiler.elaborate.settings import INITIALISERS, train_settings
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model, ParameterInfo, TrainSettings
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.types import BATCH, Dim, Mismatch, Type, describe_sample
@@ -154,7 +154,7 @@ class _Elaborator:
                 kind = {"parameter": "parameter"}.get(value.operation, value.operation)
                 self.diagnostics.add("W0501", f"nobody reads the {kind} `{value.attributes['name']}`", value.span)
         for name, value in self.graph.results.items():
-            needs = {leaf.operation for leaf in _leaves(value)}
+            needs = {leaf.operation for leaf in needed_by([value])}
             if name.startswith("output.") and "target" in needs:
                 self.diagnostics.add("E0505", f"the output `{name[7:]}` needs a target", value.span, "a prediction has no target to read")
             if name.startswith("loss.") and "parameter" not in needs:
@@ -793,16 +793,6 @@ def _seen_from(found: Fault, call: Span) -> Fault:
         else:
             seen.append(one)
     return Fault(seen)
-
-
-def _leaves(value: Value) -> set[Value]:
-    seen, waiting = {value}, [value]
-    while waiting:
-        for operand in waiting.pop().operands:
-            if operand not in seen:
-                seen.add(operand)
-                waiting.append(operand)
-    return {one for one in seen if not one.operands}
 
 
 def _library_scope() -> Scope:

@@ -1,0 +1,41 @@
+"""`netc explain M.net`: the graph after a pass, and the kernels that a source line became."""
+from typing import Annotated
+
+import typer
+
+from netc.commands import options
+
+
+def explain(
+    file: options.ModelFile,
+    after: Annotated[str | None, typer.Option("--after", metavar="PASS", help="elaborate, differentiate, update, expand or simplify.")] = None,
+    line: Annotated[int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")] = None,
+    settings: options.Settings = None,
+) -> None:
+    """Print the training step's graph after a pass, or the kernels that it became.
+
+    Example: netc explain examples/iris.net --after simplify
+    """
+    from netc.compiler import pipeline
+    from netc.compiler.graph import Graph, print_graph
+    from netc.compiler.passes.lower import lower
+
+    model, _ = options.load(file, settings)
+    if after is not None and after not in pipeline.STAGES:
+        raise typer.BadParameter(f"`{after}` is no pass: {', '.join(pipeline.STAGES)}", param_hint="--after")
+    if after == "elaborate":
+        typer.echo(print_graph(model.graph), nl=False)
+        return
+    if after == "differentiate":
+        typer.echo(print_graph(pipeline.gradient_graph(model)), nl=False)
+        return
+    graph = pipeline.training_graph(model)
+    graphs: dict[str, Graph] = {"update": graph}
+    graph = pipeline.run_passes(graph, graphs.__setitem__)
+    if after is not None:
+        typer.echo(print_graph(graphs[after]), nl=False)
+        return
+    for task in lower(graph).tasks:
+        if line is None or task.value.span.line == line:
+            typer.echo(f"# line {task.value.span.line}: {task.value.operation} : {task.value.type}")
+            typer.echo(task.kernel.text if task.kernel.form == "loop" else f"product of {task.kernel.text} by the register tile\n")

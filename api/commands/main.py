@@ -1,0 +1,28 @@
+"""`netc`: the table of commands, and what they share: --set, messages, exit status."""
+import sys
+
+import typer
+
+from netc.commands import check, evaluate, explain, predict, train
+from netc.commands.terminal import show_fault
+from netc.dsl.diagnostics import Fault
+
+app = typer.Typer(name="netc", help="Neural networks as text, compiled to fast CPU code.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app.command("train")(train.train)
+app.command("check")(check.check)
+app.command("eval")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("explain")(explain.explain)
+
+
+def main() -> None:
+    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted."""
+    try:
+        app()
+    except Fault as found:
+        show_fault(found)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)

@@ -1,0 +1,42 @@
+"""`netc predict RUN DATA`: the outputs of a run for new data, in the data's units."""
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from netc.commands import options
+
+
+def predict(
+    run: options.RunFolder,
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="A file like the one that the run was trained on.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="A csv file for the outputs (default: the terminal).")] = None,
+) -> None:
+    """Predict for new data, a row of outputs for each row of it.
+
+    Example: netc predict runs/cars new_cars.csv -o estimates.csv
+    """
+    import netc
+    from netc.runtime.checkpoint import place_of, write_whole
+    from netc.runtime.data.dataset import SourceSpec, read_inputs
+
+    opened = netc.open(run)
+    source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data))
+    fields = read_inputs(opened.model, opened.spec, opened.states, source)
+    columns: dict[str, list[Any]] = {}
+    for name, value in opened.predict(fields).items():
+        flat = value.reshape(len(value), -1)
+        for i in range(flat.shape[1]):
+            columns[name if flat.shape[1] == 1 else f"{name}[{i}]"] = flat[:, i].tolist()
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*columns.values(), strict=True))
+    if output is None:
+        sys.stdout.write(text.getvalue())
+    else:
+        write_whole(output, text.getvalue().encode())
+        typer.echo(f"{len(next(iter(columns.values()))):,} rows -> {output}")

@@ -1,0 +1,73 @@
+"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is."""
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import typer
+
+from netc.dsl.diagnostics import Diagnostic, Fault
+
+_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
+
+
+def show_fault(found: Fault) -> None:
+    """All messages of a fault, on the error stream."""
+    show_diagnostics(found.diagnostics)
+    count = sum(one.is_error for one in found.diagnostics)
+    if count > 1:
+        typer.echo(f"\n{count} errors", err=True)
+
+
+def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    for i, one in enumerate(diagnostics):
+        head, _, rest = one.render().partition("\n")
+        kind = "error" if one.is_error else "warning"
+        typer.echo(("\n" if i else "") + typer.style(head, fg=_COLOURS[kind], bold=True) + f"\n{rest}", err=True)
+
+
+def number(value: float) -> str:
+    """Four significant digits, whole numbers as they are."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def figures(row: Mapping[str, float], skip: Sequence[str] = ()) -> str:
+    return "  ".join(f"{name} {number(value)}" for name, value in row.items() if name not in skip)
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
+    """Columns under one another; those of `right` are set to the right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        typer.echo("  ".join(cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip())
+
+
+class Ticker:
+    """The running epoch on one line: a rich progress bar on a terminal, nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("{task.fields[speed]:,.0f} samples/s"),
+                                 TimeRemainingColumn(), transient=True)
+            self._task = self._bar.add_task("", total=None, loss=0.0, speed=0.0)
+
+    def __enter__(self) -> "Ticker":
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, epoch: int, epochs: int, done: int, samples: int, loss: float, speed: float) -> None:
+        if self._bar is not None:
+            self._bar.update(self._task, description=f"epoch {epoch}/{epochs}", completed=(epoch - 1) * samples + done, total=epochs * samples, loss=loss, speed=speed)
+
+    def line(self, text: str) -> None:
+        if self._bar is not None:
+            self._bar.console.print(text, highlight=False)
+        else:
+            typer.echo(text)

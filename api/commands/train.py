@@ -1,0 +1,61 @@
+"""`netc train M.net`: trains, shows how it goes, leaves a run."""
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netc.commands import options
+from netc.commands.terminal import Ticker, figures
+
+
+def train(
+    file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
+    settings: options.Settings = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of what the file says.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
+    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
+) -> None:
+    """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits.
+
+    Example: netc train examples/iris.net --epochs 20
+    """
+    from netc.runtime import run as runs
+    from netc.runtime.curves import draw
+    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.program import Program
+    from netc.runtime.trainer import Report
+    from netc.runtime.trainer import train as train_run
+
+    if (file is None) == (resume is None):
+        raise typer.BadParameter("give a file to train, or --resume RUN")
+    if resume is not None:
+        run = runs.open_run(resume)
+        run.dataset = load(run.model, run.spec, run.states)
+        total = epochs or run.model.train.epochs
+        typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")
+    else:
+        assert file is not None
+        model, given = options.load(file, settings)
+        spec = parse_data(model)
+        dataset = load(model, spec)
+        total = epochs or model.train.epochs
+        model = replace(model, train=replace(model.train, epochs=total))
+        program = Program(model)
+        run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
+        count = sum(type_.type.size(1) for type_ in model.parameters.values())
+        typer.echo(f"{file}: {count:,} parameters, " + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items()) + f" samples -> {run.folder}")
+    with Ticker() as ticker:
+
+        def progress(report: Report) -> None:
+            ticker.update(report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second)
+
+        try:
+            train_run(run, total, progress, lambda row: ticker.line(f"epoch {row['epoch']}/{total}  {figures(row, ('epoch', 'seconds', 'samples_per_second'))}  {row['samples_per_second']:,.0f} samples/s"))
+        except KeyboardInterrupt:
+            typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
+            raise
+    draw(run.metrics, run.folder / "curves.svg")
+    assert run.dataset is not None
+    if "test" in run.dataset.parts:
+        typer.echo(f"test  {figures(run.evaluate('test'))}")

@@ -1,0 +1,81 @@
+"""Training: epochs over shuffled batches, with metrics after each and a checkpoint that resumes to the same bits.
+
+Reports through callbacks; knows no terminal.
+"""
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.dsl.diagnostics import Label, fault
+from netc.runtime.checkpoint import Progress
+from netc.runtime.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """How far an epoch is: `done` of `samples`, the mean loss so far, and how many samples a second."""
+
+    epoch: int
+    epochs: int
+    done: int
+    samples: int
+    loss: float
+    samples_per_second: float
+
+
+def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]) -> None:
+    """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
+    while run.progress.epoch < epochs:
+        try:
+            _epoch(run, epochs, on_progress)
+        except KeyboardInterrupt:
+            run.save()
+            raise
+        row = _row(run)
+        run.metrics.append(row)
+        run.progress = Progress(epoch=run.progress.epoch + 1)
+        run.save()
+        on_epoch(row)
+
+
+def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None]) -> None:
+    """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone."""
+    from netc.runtime.random import permutation
+
+    assert run.dataset is not None
+    fields, settings, progress = run.dataset.parts["train"], run.model.train, run.progress
+    count = len(next(iter(fields.values())))
+    order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
+    started, done_before = time.perf_counter(), progress.samples
+    told = started
+    for at in range(progress.step * settings.batch, count, settings.batch):
+        chosen = order[at:at + settings.batch]
+        losses = run.program.step({name: array[chosen] for name, array in fields.items()})
+        if not math.isfinite(losses["loss"]):
+            _not_a_number(run)
+        progress.loss_sum += losses["loss"] * len(chosen)
+        progress.samples += len(chosen)
+        progress.step += 1
+        now = time.perf_counter()
+        if now - told > 0.1:
+            told = now
+            on_progress(Report(progress.epoch + 1, epochs, progress.samples, count, progress.loss_sum / progress.samples, (progress.samples - done_before) / (now - started)))
+    progress.seconds += time.perf_counter() - started
+
+
+def _row(run: Run) -> dict[str, float]:
+    progress = run.progress
+    row: dict[str, float] = {"epoch": progress.epoch + 1, "train.loss": progress.loss_sum / progress.samples}
+    assert run.dataset is not None
+    if "valid" in run.dataset.parts:
+        row |= {f"valid.{name}": value for name, value in run.evaluate("valid").items()}
+    return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
+
+
+def _not_a_number(run: Run) -> None:
+    losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
+    fault("E1002", f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}", losses[0],
+          others=[Label(span, "or this one") for span in losses[1:]], hint="a smaller rate; inputs of very different scale want `-> standardize`")
