@@ -4,8 +4,10 @@ A kernel is a C function of 64-bit integers: addresses, then counts. The step is
 Numba is imported only if something has to be compiled.
 """
 import ctypes
+import ctypes.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache as cache_once
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -15,6 +17,7 @@ from netc.compiler.kernels import cache
 from netc.compiler.kernels.machine import Machine, host
 
 FAST = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})  # never nnan or ninf: a NaN must stay one
+_LIBM = frozenset({"pow", "powf", "exp", "expf", "log", "logf", "log1p", "log1pf", "tanh", "tanhf", "sin", "sinf", "cos", "cosf", "erf", "erff", "floor", "floorf", "rint", "rintf", "fmod", "fmodf", "exp2", "exp2f", "sqrt", "sqrtf"})
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 
 
@@ -31,6 +34,9 @@ class KernelSource:
 
     def key(self, machine: Machine) -> str:
         return cache.key_of(f"{self.form} {self.arguments} {machine.vector_bytes} {machine.has_fma}\n{self.text}", machine.cpu, machine.features)
+
+
+PRODUCT = ("a", "b", "c", "a_row", "a_step", "b_row", "c_row", "rows", "columns", "depth", "accumulate", "outer", "a_outer", "b_outer", "c_outer", "inner", "a_inner", "b_inner", "c_inner")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +73,7 @@ class Linked:
 def build(calls: Sequence[Call], machine: Machine | None = None) -> Linked:
     """Compile what the cache does not hold, and link the schedule of calls."""
     machine = machine or host()
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
+    _start_llvm()
     target = llvm.Target.from_default_triple().create_target_machine(cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True)
     objects: dict[str, bytes] = {}
     compiled = 0
@@ -91,23 +96,48 @@ def build(calls: Sequence[Call], machine: Machine | None = None) -> Linked:
     return Linked(engine, engine.get_function_address("netc_step"), compiled)
 
 
+@cache_once
+def _start_llvm() -> None:
+    """Ready LLVM, and give it libm: kernels call it for what math.py leaves to it, in processes that never import Numba too."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    library = ctypes.util.find_library("m")
+    if library:
+        llvm.load_library_permanently(library)
+
+
 def _compile(source: KernelSource, symbol: str, target: Any, machine: Machine) -> bytes:
-    from numba import cfunc, types
+    from numba import njit, types
 
     from netc.compiler.kernels import loops, tiles
 
     function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
     function.__name__ = function.__qualname__ = symbol  # the key is in every symbol: Numba shares symbols of equal names between processes (issue 10486)
     flags = FAST if source.form == "loop" else frozenset({"contract"})
-    made = cfunc(types.void(*[types.int64] * source.arguments), error_model="numpy", fastmath=set(flags), nopython=True)(function)
-    module = llvm.parse_assembly(made.inspect_llvm())
+    signature = types.void(*[types.int64] * source.arguments)
+    made = njit(signature, error_model="numpy", fastmath=set(flags), no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    native = made.overloads[made.signatures[0]].fndesc.mangled_name
+    module = llvm.parse_assembly(made.inspect_llvm(made.signatures[0]) + _entry(symbol, native, source.arguments))
     for one in module.functions:
-        if not one.is_declaration:
-            if one.name == made.native_name:
-                one.name = symbol
-            else:
-                one.linkage = "internal"
+        if one.is_declaration:
+            known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
+            assert known, f"a kernel calls {one.name}, which only a process with Numba has:\n{source.text}"
+        elif one.name != symbol:
+            one.linkage = "internal"
     return bytes(target.emit_object(module))
+
+
+def _entry(symbol: str, native: str, arguments: int) -> str:
+    """A C function around Numba's own, which wants places for a result and an exception that no kernel has."""
+    names = ", ".join(f"i64 %a{i}" for i in range(arguments))
+    return f"""
+define void @{symbol}({names}) {{
+  %result = alloca ptr
+  %exception = alloca ptr
+  %status = call i32 @{native}(ptr %result, ptr %exception, {names})
+  ret void
+}}
+"""
 
 
 def _schedule(calls: Sequence[Call], target: Any, machine: Machine) -> bytes:

@@ -15,7 +15,6 @@ from netc.compiler.kernels.machine import Machine
 
 _VECTORS = 2
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
-PARAMETERS = ("a", "b", "c", "a_row", "a_step", "b_row", "c_row", "rows", "columns", "depth", "accumulate", "outer", "a_outer", "b_outer", "c_outer", "inner", "a_inner", "b_inner", "c_inner")
 
 
 def _tile(rows: int, dtype: str, machine: Machine) -> Any:
@@ -122,7 +121,7 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
 
 
 def product(dtype: str, machine: Machine) -> Any:
-    """The Python function of PARAMETERS (all int64) that build.py compiles: any shape, two loops around for batches of products."""
+    """The Python function of build.PRODUCT (all int64) that build.py compiles: any shape, two loops around for batches of products."""
     size = 4 if dtype == "f32" else 8
     most, panel = machine.tile_rows, _VECTORS * machine.lanes(dtype)
     strip = 1024  # rows of depth at a time, so that a panel of b stays in the second cache
@@ -156,9 +155,11 @@ def product(dtype: str, machine: Machine) -> Any:
                 k = 0
                 while k == 0 or k < depth:
                     deep = min(strip, depth - k)
-                    for j in range(0, columns, panel):
+                    j = 0
+                    while j < columns:
                         columns_of_tiles(a_at + k * a_step * size, a_row, a_step, b_at + (k * b_row + j) * size, b_row, c_at + j * size, c_row, rows, min(panel, columns - j), deep,
                                          1 if k > 0 else accumulate)
+                        j += panel
                     k += strip
 
     return run

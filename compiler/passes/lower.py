@@ -8,9 +8,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from netc.compiler.graph import Graph
-from netc.compiler.kernels.build import Count, KernelSource
+from netc.compiler.kernels.build import PRODUCT, Count, KernelSource
 from netc.compiler.kernels.loops import Access, Line, Nest, literal, scalar, write
-from netc.compiler.kernels.tiles import PARAMETERS
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.types import Dim, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
@@ -382,7 +381,7 @@ class _Lowering:
             numbers += [size, Count(a_outer), Count(b_outer), Count(c_outer)]
         places = (self.read(a), self.read(b))
         buffers = [(place.buffer, place.offset) for place in places if place.buffer is not None]
-        kernel = KernelSource("product", value.type.dtype, len(PARAMETERS))
+        kernel = KernelSource("product", value.type.dtype, len(PRODUCT))
         self.schedule.tasks.append(Task(kernel, (*buffers, (target, 0)), tuple(numbers), target, value))
         return True
 
