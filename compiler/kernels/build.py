@@ -5,7 +5,7 @@ Numba is imported only if something has to be compiled.
 """
 import ctypes
 import ctypes.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache as cache_once
 from typing import Any
@@ -62,12 +62,15 @@ class Call:
 
 
 class Linked:
-    """A step in machine code: `run(persistent, arena, batch)`, addresses of the two memories and the batch's size."""
+    """A step in machine code, over the addresses of the two memories and the batch's size; it lives as long as this object."""
 
     def __init__(self, engine: Any, address: int, compiled: int) -> None:
         self._engine = engine  # owns the code
         self.compiled = compiled
-        self.run: Callable[[int, int, int], None] = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(address)
+        self._step = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)(address)
+
+    def run(self, persistent: int, arena: int, batch: int) -> None:
+        self._step(persistent, arena, batch)
 
 
 def build(calls: Sequence[Call], machine: Machine | None = None) -> Linked:

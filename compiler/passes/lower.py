@@ -3,6 +3,7 @@
 A value is in a buffer of its own, read through another's (a View: reshape, transpose, slice), or computed inside the loop of its one
 user. plan.py then gives every buffer its place.
 """
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -352,15 +353,12 @@ class _Lowering:
             return False
         c_strides = dict(zip(out, contiguous(value.type.dims), strict=True))
         b_strides = self.strides(right, b)
-        count = 1
-        for letter in columns:
-            size = sizes[letter]
-            count *= size if isinstance(size, int) else 1 << 20
-        if count <= _FEW_COLUMNS:
+        widths = [sizes[letter] for letter in columns]
+        if not all(isinstance(width, int) for width in widths) or math.prod(width for width in widths if isinstance(width, int)) <= _FEW_COLUMNS:
             return False
         if b_strides[columns[-1]] != 1:
             buffer = Buffer(b.type)
-            order = sorted(range(len(right)), key=lambda axis: (right[axis] in columns, right[axis] != "B"))
+            order = sorted(range(len(right)), key=lambda axis: (right[axis] in columns, isinstance(sizes[right[axis]], int)))
             b = self.reordered(b, order, buffer)
             right = "".join(right[axis] for axis in order)
             b_strides = self.strides(right, b)
@@ -484,7 +482,6 @@ def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim
                 return None
             left, step = groups[i][0], groups[i][1]
             i += 1
-            whole = left
         if isinstance(dim, str) or isinstance(left, str):
             if dim != left:
                 return None
@@ -495,7 +492,6 @@ def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim
             return None
         left //= dim
         result.append(step * left)
-        del whole
     return tuple(result) if left == 1 and i == len(groups) else None
 
 

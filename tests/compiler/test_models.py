@@ -1,0 +1,132 @@
+"""Whole models, both ways to run, and against PyTorch where it is installed (the extra `oracle`)."""
+import numpy as np
+import pytest
+
+import netc
+
+MODELS = {
+    "regression": ("""model {
+  input x: float[5]
+  target y: float
+  h = x -> dense(33) -> relu -> dense(7) -> tanh
+  output z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train { precision = f64, batch = 9 }""".replace(", batch", "\n batch"), lambda nn: nn.Sequential(nn.Linear(5, 33), nn.ReLU(), nn.Linear(33, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0))),
+    "classification": ("""model {
+  input x: float[12]
+  target y: class(10)
+  logits = x -> dense(40) -> sigmoid -> dense(10)
+  output p = softmax(logits)
+  loss cross_entropy(logits, y)
+  metric accuracy(logits, y)
+}
+train { precision = f64
+ batch = 9 }""", lambda nn: nn.Sequential(nn.Linear(12, 40), nn.Sigmoid(), nn.Linear(40, 10))),
+    "deep": ("""let width = 17
+model {
+  input x: float[6]
+  target y: float[3]
+  h = x
+  for i in 0..3 { h = h -> dense(width) -> gelu }
+  output z = h -> dense(3)
+  loss mse(z, y)
+}
+train { precision = f64
+ batch = 9 }""", lambda nn: nn.Sequential(nn.Linear(6, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 3))),
+}
+
+
+def batch_for(model: netc.Model, count: int) -> dict:
+    rng = np.random.default_rng(0)
+    return {name: rng.integers(0, type_.classes, type_.shape(count)).astype(np.int32) if type_.classes else rng.standard_normal(type_.shape(count)) for name, type_ in {**model.inputs, **model.targets}.items()}
+
+
+@pytest.mark.parametrize("count", [9, 4])
+@pytest.mark.parametrize("name", MODELS)
+def test_both_ways_agree(name: str, count: int) -> None:
+    model = netc.parse(MODELS[name][0])
+    fields = batch_for(model, count)
+    ours, meaning = netc.compile(model), netc.compile(model, backend="reference")
+    loss, gradients = ours.gradients(fields, wrt=("x",))
+    expected_loss, expected = meaning.gradients(fields, wrt=("x",))
+    assert abs(loss - expected_loss) < 1e-12
+    for key in expected:
+        np.testing.assert_allclose(gradients[key], expected[key], atol=1e-12, err_msg=key)
+    for _ in range(3):
+        assert abs(ours.step(fields)["loss"] - meaning.step(fields)["loss"]) < 1e-12
+    for key in meaning.parameters:
+        np.testing.assert_allclose(ours.parameters[key], meaning.parameters[key], atol=1e-12, err_msg=key)
+    found, wanted = ours.evaluate(fields), meaning.evaluate(fields)
+    assert found.keys() == wanted.keys()
+    assert all(abs(found[key] - wanted[key]) < 1e-12 for key in wanted)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("name", MODELS)
+def test_against_pytorch(name: str, backend: str) -> None:
+    torch = pytest.importorskip("torch")
+    text, make = MODELS[name]
+    model = netc.parse(text)
+    program, fields = netc.compile(model, backend=backend), batch_for(model, 9)
+    net = make(torch.nn).double()
+    pairs = list(zip(model.parameters, net.parameters(), strict=True))
+    with torch.no_grad():
+        for key, parameter in pairs:
+            parameter.copy_(torch.tensor(program.parameters[key].T.copy()))
+    out, y = net(torch.tensor(fields["x"])), torch.tensor(fields["y"])
+    loss = torch.nn.functional.cross_entropy(out, y.long()) if name == "classification" else torch.nn.functional.mse_loss(out, y)
+    loss.backward()
+    found, gradients = program.gradients(fields)
+    assert abs(found - loss.item()) < 1e-9
+    for key, parameter in pairs:
+        np.testing.assert_allclose(gradients[key], parameter.grad.numpy().T, atol=1e-9, err_msg=key)
+
+
+@pytest.mark.parametrize(("setting", "make"), [("sgd(lr = 0.1, momentum = 0.9)", lambda torch, p: torch.optim.SGD(p, lr=0.1, momentum=0.9)), ("sgd(lr = 0.1)", lambda torch, p: torch.optim.SGD(p, lr=0.1)),
+                                               ("adam(lr = 0.01)", lambda torch, p: torch.optim.Adam(p, lr=0.01))])
+def test_optimizers_are_pytorch_s(setting: str, make) -> None:
+    torch = pytest.importorskip("torch")
+    model = netc.parse(MODELS["regression"][0].replace("train {", f"train {{ optimizer = {setting}\n"))
+    program, fields = netc.compile(model), batch_for(model, 9)
+    net = MODELS["regression"][1](torch.nn).double()
+    with torch.no_grad():
+        for key, parameter in zip(model.parameters, net.parameters(), strict=True):
+            parameter.copy_(torch.tensor(program.parameters[key].T.copy()))
+    optimizer = make(torch, net.parameters())
+    for _ in range(50):
+        optimizer.zero_grad()
+        loss = torch.nn.functional.mse_loss(net(torch.tensor(fields["x"])), torch.tensor(fields["y"]))
+        loss.backward()
+        optimizer.step()
+        assert abs(program.step(fields)["loss"] - loss.item()) < 1e-9
+
+
+def test_parameters_are_named_by_their_way_in() -> None:
+    model = netc.parse("""block unit(x: float[n], m) {
+  h = x -> dense(m) -> tanh
+  return h -> dense(m)
+}
+layer shared = dense(4)
+model {
+  input x: float[4]
+  target y: float[4]
+  a = x -> unit(4) -> unit(4)
+  a = a -> dense(4)
+  for i in 0..2 { a = a -> dense(4) }
+  b = shared(a) + shared(x) + a @ shared.W
+  output z = b -> dense(4) -> dense(4)
+  loss mse(z, y)
+}""")
+    assert set(model.parameters) == {f"{name}.{own}" for own in "Wb" for name in (
+        "a.unit.h.dense", "a.unit.dense", "a.unit_2.h.dense", "a.unit_2.dense", "a_2.dense", "a[0].dense", "a[1].dense", "shared", "z.dense", "z.dense_2")}
+
+
+def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
+    (tmp_path / "blocks.net").write_text("op swish(x) = x * sigmoid(x)\nblock twice(x: float[n]) {\n  return x -> dense(n) -> swish -> dense(n)\n}\n")
+    (tmp_path / "m.net").write_text('import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n')
+    assert netc.load(tmp_path / "m.net").outputs["y"].dims == ("batch", 2)
+    model = netc.load(tmp_path / "m.net", wide=5, deep=True)
+    assert model.outputs["y"].dims == ("batch", 5)
+    x = np.ones((2, 5), np.float32)
+    np.testing.assert_allclose(netc.compile(model).predict({"x": x})["y"], netc.compile(model, backend="reference").predict({"x": x})["y"], atol=1e-6)

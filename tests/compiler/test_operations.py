@@ -1,0 +1,98 @@
+"""Generated from the operations' own definitions: kernel against reference, gradient against finite differences."""
+import numpy as np
+import pytest
+from both import BATCH, compiled, evaluate, examples, graph_of, random_array
+
+from netc.compiler.graph import Graph
+from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.pipeline import run_passes
+from netc.compiler.value import OPERATIONS, apply
+
+CASES = [pytest.param(name, types, attributes, id=f"{name}-{i}") for name, i, types, attributes in examples()]
+DIFFERENTIABLE = [case for case in CASES if OPERATIONS[case.values[0]].gradient is not None or case.values[0] in ("mean", "variance", "norm", "matmul", "outer")]
+
+
+def arrays_for(name: str, leaves: list, rng: np.random.Generator) -> dict:
+    return {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+@pytest.mark.parametrize(("name", "types", "attributes"), CASES)
+def test_kernel_is_the_reference(name: str, types: tuple, attributes: dict, precision: str) -> None:
+    graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, precision)
+    graph.results["y"] = result
+    arrays = arrays_for(name, leaves, np.random.default_rng(1))
+    expected = evaluate(graph, arrays, BATCH)["y"]
+    tolerance = 2e-5 if "f32" in (precision, attributes.get("dtype")) else 1e-12
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], expected, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(("name", "types", "attributes"), DIFFERENTIABLE)
+def test_gradient_is_the_finite_difference(name: str, types: tuple, attributes: dict) -> None:
+    graph, leaves, result = graph_of(OPERATIONS[name], types, attributes)
+    if result.type.dtype != "f64":
+        result = apply("cast", result, dtype="f64")
+    rng = np.random.default_rng(2)
+    arrays = arrays_for(name, leaves, rng)
+    weights = graph.leaf("input", "weights", result.type)  # a random direction, so that no component hides
+    loss = apply("sum", result * weights, over=tuple(range(result.type.rank))) if result.type.rank else result * weights
+    arrays["weights"] = random_array(result.type, rng)
+    wrt = [leaf for leaf in leaves if leaf.type.is_float]
+    graph.results["loss"] = loss
+    for leaf, gradient in differentiate(graph, loss, wrt).items():
+        graph.results[str(leaf.attributes["name"])] = gradient
+    found = compiled(graph, arrays)
+    only_loss = graph.of("loss")
+    for leaf in wrt:
+        key = str(leaf.attributes["name"])
+        step, expected = (1e-6 if name != "cast" else 1e-3), np.zeros(arrays[key].shape)
+        for index in np.ndindex(expected.shape):
+            sides = []
+            for sign in (1, -1):
+                moved = arrays[key].copy()
+                moved[index] += sign * step
+                sides.append(evaluate(only_loss, {**{k: a for k, a in arrays.items()}, key: moved}, BATCH)["loss"])
+            expected[index] = (sides[0] - sides[1]) / (2 * step)
+        scale = max(np.abs(expected).max(), 1e-3)
+        assert np.abs(found[key] - expected).max() / scale < (1e-6 if name != "cast" else 1e-3)
+
+
+def test_softmax_does_not_change_when_a_constant_is_added() -> None:
+    graph, leaves, result = graph_of(OPERATIONS["softmax"], ("f64[3, 4]",), {"over": (1,)}, "f32")
+    graph.results["y"] = result
+    x = random_array(leaves[0].type, np.random.default_rng(0))
+    np.testing.assert_allclose(compiled(graph, {"x0": x})["y"], compiled(graph, {"x0": x + np.float32(1e4)})["y"], atol=2e-3)
+    huge = np.array([[1e4, 0, 0, 0]] * 3, np.float32)
+    np.testing.assert_array_equal(compiled(graph, {"x0": huge})["y"], [[1, 0, 0, 0]] * 3)
+
+
+@pytest.mark.parametrize("name", [name for name, _, types, _ in examples() if types == ("f64[3, 4]",) and OPERATIONS[name].gradient is not None and name != "pad"])
+def test_a_nan_stays_one(name: str) -> None:
+    types, attributes = OPERATIONS[name].examples[0]
+    graph, _, result = graph_of(OPERATIONS[name], types, attributes, "f32")
+    graph.results["y"] = result
+    assert np.isnan(compiled(graph, {"x0": np.full((3, 4), np.nan, np.float32)})["y"]).all()
+
+
+def test_a_gradient_of_a_gradient() -> None:
+    """d/dx of (d/dx of sum(tanh(x))**2 summed) against finite differences: rules are made of operations."""
+    graph, (x,), y = graph_of(OPERATIONS["tanh"], ("f64[3, 4]",), {})
+    total = apply("sum", y, over=(0, 1))
+    first = differentiate(graph, total, [x])[x]
+    penalty = apply("sum", first * first, over=(0, 1))
+    graph.results["penalty"] = penalty
+    graph.results["gradient"] = differentiate(graph, penalty, [x])[x]
+    value = np.random.default_rng(3).uniform(-1, 1, (3, 4))
+    t = np.tanh(value)
+    np.testing.assert_allclose(compiled(graph, {"x0": value})["gradient"], -4 * t * (1 - t * t) ** 2, atol=1e-12)
+
+
+def test_passes_keep_the_meaning() -> None:
+    graph = Graph()
+    graph.precision = "f64"
+    _, (x, ), y = graph_of(OPERATIONS["log_softmax"], ("f64[batch, 10]",), {"over": (1,)})
+    x.graph.results["y"] = y * 1.0 + 0.0 * 2.0
+    arrays = {"x0": np.random.default_rng(0).standard_normal((BATCH, 10))}
+    before = evaluate(x.graph, arrays, BATCH)["y"]
+    after = evaluate(run_passes(x.graph), arrays, BATCH)["y"]
+    np.testing.assert_allclose(before, after, atol=1e-13)

@@ -1,0 +1,26 @@
+"""What all tests share: one kernel cache for the whole run, `--update-golden`, and how a graph is run both ways."""
+import os
+import tempfile
+from pathlib import Path
+
+import pytest
+
+os.environ["NETC_CACHE"] = str(Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}")
+EXAMPLES = Path(__file__).parent.parent / "examples"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="Rewrite the golden files from what netc says now.")
+
+
+@pytest.fixture
+def golden(request: pytest.FixtureRequest):
+    """golden(path, text): the text must be what the file holds; `--update-golden` writes it."""
+
+    def check(path: Path, text: str) -> None:
+        if request.config.getoption("--update-golden"):
+            path.write_text(text, encoding="utf-8")
+        assert path.is_file(), f"{path} is missing: pytest --update-golden writes it"
+        assert text == path.read_text(encoding="utf-8")
+
+    return check

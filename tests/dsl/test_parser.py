@@ -1,0 +1,85 @@
+"""The grammar: the contract's examples parse, print and parse again to the same tree."""
+from importlib import resources
+
+import pytest
+from lark import Lark
+
+from netc.dsl.diagnostics import Fault
+from netc.dsl.parser import Newlines, parse
+from netc.dsl.printer import print_file
+from netc.dsl.source import Source
+
+WHOLE = '''# digits.net: a small convolutional network for handwritten digits
+let filters = 16                       # netc train digits.net --set filters=32
+
+data {
+  source = idx("data/mnist")
+  image  = field("image") -> scale(1 / 255) -> reshape(28, 28, 1)
+  split  = (train = 0.8, valid = 0.1, test = 0.1)
+}
+
+block conv_unit(x: float[h, w, c], n) {
+  return x -> conv(n, kernel = 3, pad = same) -> batchnorm -> relu
+}
+
+model {
+  input  image: float[28, 28, 1]
+  target label: class(10)
+
+  features = image
+    # first the small one
+    -> conv_unit(filters)     -> maxpool(2)
+    -> conv_unit(2 * filters) -> maxpool(2)
+  logits = features -> dense(128) -> relu -> dropout(0.3) -> dense(10)
+  output digit = softmax(logits)
+  loss   cross_entropy(logits, label)
+}
+
+block lstm(x: float[t, n], units, h0 = zeros(units), c0 = zeros(units)) {
+  param W: float[n, 4 * units]     = glorot_uniform
+  hs, cs = scan xt in x with h = h0, c = c0 {
+    i, f, g, o = split(xt @ W, 4)
+    yield h, c
+  }
+  return hs, cs
+}
+'''
+RIGHT = [
+    "loss = mse(a, b) -> last", "state = zeros(3)", "output = f(input)", 'train = csv("a.csv")', "loss x = mean(y)", "loss mean(y)", "metric accuracy(a, b)",
+    "y = x @ W + b -> relu", "y = x + (x -> conv(16, pad = same))", "y = a and not b or c == 3", "h: float[64] = x[:time]", "a, b = split(x, 2)",
+    "w = f(x)[0, 1:, :] ** -2", "for i in 0..4 { x = x -> residual(16 * 2 ** i) }", "z = [1, 5, -2]", "q = x // 2 % 3",
+    "t = scan i in 0..40 until token == 2 with token = 1, h = code { yield token }", "y = a +\n b", "y = x\n # why\n\n -> f(1,\n 2)",
+    "y = reverse(scan a, b in x, y with h = zeros(4) {\n h = a + b\n yield h\n})", "split = (train = 0.8, test = 0.2)", 's = ("a.*" = 0.1)', "x = g(m.W, f)",
+    "u = (x -> dense(7) if wide else x) -> dense(1)", "param b: float[n] = zeros, decay = no", "y = 1e-3 * .5 + 1_000", "größe = x", "x = f(...)",
+]
+WRONG = ["y = ", "y = x -> 3", "input = ", "for i 0..4 { }", "y = f(x", "y x", "scan x in y { }", "if = 3", "y = 3 = 4", "y = \"abc"]
+
+
+def test_grammar_has_no_conflict() -> None:
+    grammar = resources.files("netc.dsl").joinpath("grammar.lark").read_text(encoding="utf-8")
+    assert Lark(grammar, parser="lalr", strict=True, postlex=Newlines())
+
+
+@pytest.mark.parametrize("text", [WHOLE, *(f"model {{\n{snippet}\n}}\n" for snippet in RIGHT)])
+def test_print_gives_back_what_was_read(text: str) -> None:
+    tree = parse(Source("a.net", text))
+    printed = print_file(tree)
+    again = parse(Source("a.net", printed))
+    assert again.items == tree.items
+    assert print_file(again) == printed
+    assert printed.count("#") == text.count("#"), "a comment is lost"
+
+
+@pytest.mark.parametrize("snippet", WRONG)
+def test_wrong_text_is_a_fault_in_the_file(snippet: str) -> None:
+    with pytest.raises(Fault) as found:
+        parse(Source("a.net", f"model {{\n  {snippet}\n}}\n"))
+    assert all(1 <= one.primary.span.line <= 4 for one in found.value.diagnostics)
+
+
+def test_spans_are_the_text() -> None:
+    file = parse(Source("a.net", "let a = 3 + 4\nmodel {\n  y = x -> f(1)\n}\n"))
+    assert file.items[0].span.text == "let a = 3 + 4"
+    (statement,) = file.items[1].body
+    assert statement.value.into.span.text == "f(1)"
+    assert (statement.span.line, statement.span.column) == (3, 3)

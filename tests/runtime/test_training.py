@@ -1,0 +1,114 @@
+"""End to end: the real command on the real examples, by its effects."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import netc
+from netc.runtime import trainer
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def command(*arguments: object, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess:
+    environment = {**os.environ, **({"NETC_CACHE": str(cache)} if cache else {})}
+    return subprocess.run([sys.executable, "-c", "from netc.commands import main; main()", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def figures(line: str) -> dict[str, float]:
+    words = line.split()[1:]
+    return {name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
+
+
+@pytest.mark.parametrize(("example", "metric", "least"), [("iris", "accuracy", 0.93), ("cars", "r2", 0.84), ("mnist", "accuracy", 0.975)])
+def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path) -> None:
+    done = command("train", ROOT / "examples" / f"{example}.net", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert figures(done.stdout.splitlines()[-1])[metric] >= least
+    folder = tmp_path / "runs" / example
+    assert {path.name for path in folder.iterdir()} == {"model.net", "run.json", "data.json", "metrics.jsonl", "checkpoint.safetensors", "curves.svg"}
+    again = command("eval", folder, cwd=tmp_path)
+    assert again.stdout == done.stdout.splitlines()[-1] + "\n"
+
+
+def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = netc.load(ROOT / "examples" / "cars.net")
+    whole = netc.train(model, out=tmp_path / "whole", epochs=4)
+    again = netc.train(model, out=tmp_path / "whole", epochs=4)
+    assert again.folder != whole.folder, "a run was overwritten"
+    steps = 0
+    real_step = netc.Program.step
+
+    def step(self: netc.Program, fields: dict) -> dict:
+        nonlocal steps
+        steps += 1
+        if steps == 30:
+            raise KeyboardInterrupt
+        return real_step(self, fields)
+
+    monkeypatch.setattr(netc.Program, "step", step)
+    with pytest.raises(KeyboardInterrupt):
+        netc.train(model, out=tmp_path / "broken", epochs=4)
+    monkeypatch.undo()
+    done = command("train", "--resume", tmp_path / "broken", "--epochs", 4, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    runs = [load_file(folder / "checkpoint.safetensors") for folder in (whole.folder, again.folder, tmp_path / "broken")]
+    for name, array in runs[0].items():
+        assert all(np.array_equal(array, other[name]) for other in runs[1:]), name
+    rows = [[{key: value for key, value in json.loads(line).items() if "second" not in key} for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (whole.folder, tmp_path / "broken")]
+    assert rows[0] == rows[1]
+    assert trainer.train
+
+
+def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
+    run = netc.train(netc.load(ROOT / "examples" / "cars.net"), out=tmp_path / "cars", epochs=20)
+    assert run.metrics[-1]["valid.mae"] > 1, "miles per gallon, not standard deviations"
+    done = command("predict", run.folder, ROOT / "examples/data/cars/cars.csv", "-o", tmp_path / "out.csv", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    values = [float(line) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    assert len(values) == 406
+    assert 10 < np.median(values) < 40
+
+
+def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    first = command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache)
+    assert first.returncode == 0, first.stderr
+    kept = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
+    assert kept
+    probe = "import sys; from netc.commands import main\ntry:\n    main()\nfinally:\n    print('numba' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", probe, "train", str(ROOT / "examples" / "iris.net"), "--epochs", "1"], cwd=tmp_path, env={**os.environ, "NETC_CACHE": str(cache)}, capture_output=True, text=True,
+                          check=False)
+    assert done.stdout.splitlines()[-1] == "False", "Numba was imported, so something was compiled"
+    assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
+    victim = sorted(cache.iterdir())[0]
+    victim.write_bytes(victim.read_bytes()[:-7] + b"garbage")
+    assert command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache).stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+
+
+def test_a_damaged_run_is_a_message(tmp_path: Path) -> None:
+    run = netc.train(netc.load(ROOT / "examples" / "iris.net"), out=tmp_path / "iris", epochs=1)
+    (run.folder / "checkpoint.safetensors").write_bytes(b"garbage")
+    done = command("eval", run.folder, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "E1001" in done.stderr
+    assert "Traceback" not in done.stderr
+    shutil.rmtree(run.folder)
+    assert command("eval", run.folder, cwd=tmp_path).returncode == 1
+
+
+def test_usage_and_explain(tmp_path: Path) -> None:
+    assert command("train", cwd=tmp_path).returncode == 2
+    assert command("train", ROOT / "examples" / "iris.net", "--set", "x", cwd=tmp_path).returncode == 2
+    checked = command("check", ROOT / "examples" / "mnist.net", cwd=tmp_path)
+    assert "101,770" in checked.stdout
+    assert "bytes" in checked.stdout
+    explained = command("explain", ROOT / "examples" / "mnist.net", "--after", "simplify", cwd=tmp_path)
+    assert "einsum" in explained.stdout
+    assert explained.returncode == 0
