@@ -1,10 +1,11 @@
 """netc: a small text language for neural networks, and the compiler that trains them fast on a CPU.
 
-    import netc
-    model = netc.load("examples/iris.net")
-    run = netc.train(model, out="runs/iris")
-    run.evaluate("test")
+import netc
+model = netc.load("examples/iris.net")
+run = netc.train(model, out="runs/iris")
+run.evaluate("test")
 """
+
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
-from netc.dsl.source import Source
-from netc.runtime.data.dataset import DataSpec, Dataset, FieldSpec, SourceSpec, load as _load_data, parse_data
-from netc.dsl.source import NOWHERE
+from netc.dsl.source import NOWHERE, Source
+from netc.runtime.data.dataset import Dataset, DataSpec, FieldSpec, SourceSpec, parse_data
+from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.program import Backend, Program
 from netc.runtime.run import Run, new_folder, open_run, start
 from netc.runtime.trainer import train as _train
@@ -34,12 +35,18 @@ def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
     return elaborate(_parse(Source(name, text)), constants)
 
 
-def compile(model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None) -> Program:  # noqa: A001
+def compile(model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None) -> Program:
     """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch."""
     return Program(model, seed, backend, batch)
 
 
-def train(model: Model, data: Mapping[str, Any] | None = None, out: str | Path = "runs/model", epochs: int | None = None, overrides: Mapping[str, Any] | None = None) -> Run:
+def train(
+    model: Model,
+    data: Mapping[str, Any] | None = None,
+    out: str | Path = "runs/model",
+    epochs: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Run:
     """Train a model on its data block, or on arrays by field name (a part of them is held out as the block's split says: none here).
 
     `overrides` are the constants that the model was loaded with, so that the run can be opened again.
@@ -51,12 +58,14 @@ def train(model: Model, data: Mapping[str, Any] | None = None, out: str | Path =
     else:
         fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in data}
         spec = DataSpec(SourceSpec("npz", "", NOWHERE), fields, {"train": 1.0}, NOWHERE)
-        dataset = Dataset({"train": {name: data[name] for name in (*model.inputs, *model.targets)}}, {name: [] for name in data})
+        dataset = Dataset(
+            {"train": {name: data[name] for name in (*model.inputs, *model.targets)}}, {name: [] for name in data}
+        )
     run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
     _train(run, epochs or model.train.epochs, lambda report: None, lambda row: None)
     return run
 
 
-def open(folder: str | Path) -> Run:  # noqa: A001
+def open(folder: str | Path) -> Run:
     """A run as training left it. Raises Fault."""
     return open_run(Path(folder))

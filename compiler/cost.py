@@ -1,4 +1,5 @@
 """What a graph costs: floating-point operations of a step, from the operations' own figures."""
+
 from netc.compiler.graph import Graph
 from netc.compiler.operations.linear import einsum_flops
 from netc.compiler.value import OPERATIONS, Fold, Scalar

@@ -3,6 +3,7 @@
 A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes and gives
 values; knows no particular operation but the leaves.
 """
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -27,9 +28,18 @@ class Graph:
         self.span: Span = NOWHERE
         self.precision: DType = "f32"
 
-    def add(self, operation: str, operands: Sequence[Value], attributes: Mapping[str, Attribute], type_: Type, span: Span | None = None) -> Value:
+    def add(
+        self,
+        operation: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+        type_: Type,
+        span: Span | None = None,
+    ) -> Value:
         """Add a value; its span is the current one (see `at`) if none is given."""
-        value = Value(self, self.network.number_of_nodes(), operation, tuple(operands), dict(attributes), type_, span or self.span)
+        value = Value(
+            self, self.network.number_of_nodes(), operation, tuple(operands), dict(attributes), type_, span or self.span
+        )
         self.network.add_node(value)
         for position, operand in enumerate(value.operands):
             self.network.add_edge(operand, value, key=position)
@@ -69,12 +79,18 @@ class Graph:
 
     def subgraph(self, results: Mapping[str, Value]) -> tuple["Graph", dict[Value, Value]]:
         """A copy that gives these results, with what they need; and which value became which."""
-        copy, made = Graph(), {}
+        copy, made = Graph(), dict[Value, Value]()
         copy.precision = self.precision
         live = needed_by(results.values())
         for value in self.values():
             if value in live:
-                made[value] = copy.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type, value.span)
+                made[value] = copy.add(
+                    value.operation,
+                    [made[operand] for operand in value.operands],
+                    value.attributes,
+                    value.type,
+                    value.span,
+                )
         copy.results = {name: made[value] for name, value in results.items()}
         return copy, made
 
@@ -95,7 +111,9 @@ def print_graph(graph: Graph) -> str:
     """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it back."""
     lines = []
     for value in graph.values():
-        attributes = f"[{', '.join(f'{key}={item!r}' for key, item in value.attributes.items())}]" if value.attributes else ""
+        attributes = (
+            f"[{', '.join(f'{key}={item!r}' for key, item in value.attributes.items())}]" if value.attributes else ""
+        )
         operands = ", ".join(f"%{operand.number}" for operand in value.operands)
         place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
         lines.append(f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}{place}")
@@ -109,14 +127,19 @@ def parse_graph(text: str) -> Graph:
 
     from netc.compiler.types import parse_type
 
-    graph, made = Graph(), {}
+    graph, made = Graph(), dict[str, Value]()
     for line in text.splitlines():
         if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([^()]*)\) : (.+?)(?:  # .*)?", line):
             number, operation, attributes, operands, type_ = found.groups()
             call = ast.parse(f"f({attributes or ''})", mode="eval").body
             assert isinstance(call, ast.Call)
             settings = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
-            made[number] = graph.add(operation, [made[name.strip()[1:]] for name in operands.split(",") if name.strip()], settings, parse_type(type_))
+            made[number] = graph.add(
+                operation,
+                [made[name.strip()[1:]] for name in operands.split(",") if name.strip()],
+                settings,
+                parse_type(type_),
+            )
         elif found := re.fullmatch(r"(\S+) = %(\d+)", line):
             graph.results[found[1]] = made[found[2]]
     return graph
@@ -130,6 +153,10 @@ def verify(graph: Graph) -> None:
         assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
         assert BATCH not in value.type.dims[1:], f"the batch is not the first dimension: {value}"
         if value.operation not in LEAVES and value.operation not in ("extent", "arange"):
-            expected = OPERATIONS[value.operation].type(*(operand.type for operand in value.operands), **value.attributes)
-            assert (expected.dtype, expected.dims) == (value.type.dtype, value.type.dims), f"{value}: its rule says {expected}"
+            expected = OPERATIONS[value.operation].type(
+                *(operand.type for operand in value.operands), **value.attributes
+            )
+            assert (expected.dtype, expected.dims) == (value.type.dtype, value.type.dims), (
+                f"{value}: its rule says {expected}"
+            )
     assert all(value.graph is graph for value in graph.results.values())

@@ -1,4 +1,5 @@
 """A checked model: what elaboration gives and everything after it starts from. Data, nothing else."""
+
 from dataclasses import dataclass, field
 
 from netc.compiler.graph import Graph
@@ -60,4 +61,8 @@ class Model:
 
     @property
     def outputs(self) -> dict[str, Type]:
-        return {name.removeprefix("output."): value.type for name, value in self.graph.results.items() if name.startswith("output.")}
+        return {
+            name.removeprefix("output."): value.type
+            for name, value in self.graph.results.items()
+            if name.startswith("output.")
+        }

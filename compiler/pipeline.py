@@ -4,6 +4,7 @@
 
 A model gives three programs: `training` (one step), `evaluation` (losses, and what the metrics need) and `prediction` (outputs).
 """
+
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -51,7 +52,11 @@ def training_graph(model: Model) -> Graph:
     """One step: the loss and the next value of every parameter and state that it moves."""
     graph = gradient_graph(model)
     leaves = {str(value.attributes["name"]): value for value in graph.values("parameter")}
-    gradients = {leaves[name.removeprefix("gradient.")]: value for name, value in graph.results.items() if name.startswith("gradient.")}
+    gradients = {
+        leaves[name.removeprefix("gradient.")]: value
+        for name, value in graph.results.items()
+        if name.startswith("gradient.")
+    }
     update(graph, model.train.optimizer, gradients)
     graph.results = {name: value for name, value in graph.results.items() if not name.startswith("gradient.")}
     return graph
@@ -82,8 +87,12 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
     metrics = {name: value for name, value in model.graph.results.items() if name.startswith("metric.")}
     live, late = needed_by(metrics.values()), set[Value]()
     for value in model.graph.values():
-        reads_undone = any(operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands)
-        if value in live and (reads_undone or _reduces_batch(value) or any(operand in late for operand in value.operands)):
+        reads_undone = any(
+            operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands
+        )
+        if value in live and (
+            reads_undone or _reduces_batch(value) or any(operand in late for operand in value.operands)
+        ):
             late.add(value)
     whole, made, collected, units = Graph(), dict[Value, Value](), dict[str, Value](), dict[str, str]()
     whole.precision = model.graph.precision
@@ -102,8 +111,12 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
                 for operand in value.operands:
                     if operand not in made:
                         is_leaf = not operand.operands and "name" not in operand.attributes
-                        made.update({operand: whole.add(operand.operation, (), operand.attributes, operand.type)}) if is_leaf else collect(operand)
-                made[value] = whole.add(value.operation, [made[operand] for operand in value.operands], value.attributes, value.type)
+                        made.update(
+                            {operand: whole.add(operand.operation, (), operand.attributes, operand.type)}
+                        ) if is_leaf else collect(operand)
+                made[value] = whole.add(
+                    value.operation, [made[operand] for operand in value.operands], value.attributes, value.type
+                )
     for name, value in metrics.items():
         if value not in made:
             collect(value)
@@ -114,7 +127,13 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
 def _reduces_batch(value: Value) -> bool:
     over = value.attributes.get("over", ())
-    return bool(value.operands) and isinstance(over, tuple) and 0 in over and value.operands[0].type.is_batched and value.type.dims[:1] != (BATCH,)
+    return (
+        bool(value.operands)
+        and isinstance(over, tuple)
+        and 0 in over
+        and value.operands[0].type.is_batched
+        and value.type.dims[:1] != (BATCH,)
+    )
 
 
 def values_in_units_of_targets(model: Model) -> dict[Value, str]:
@@ -137,4 +156,14 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
     return graph
 
 
-__all__ = ["PASSES", "STAGES", "Evaluation", "evaluation_graphs", "gradient_graph", "prediction_graph", "run_passes", "training_graph", "values_in_units_of_targets"]
+__all__ = [
+    "PASSES",
+    "STAGES",
+    "Evaluation",
+    "evaluation_graphs",
+    "gradient_graph",
+    "prediction_graph",
+    "run_passes",
+    "training_graph",
+    "values_in_units_of_targets",
+]

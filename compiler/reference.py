@@ -1,4 +1,5 @@
 """The meaning of a graph: a NumPy interpreter, one operation at a time, slow and obviously right."""
+
 from collections.abc import Mapping
 from typing import Any
 

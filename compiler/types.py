@@ -3,6 +3,7 @@
 A dimension is a whole number, or a name for a size known only when a program runs; `batch` is the only such name that runs today,
 and it stands first wherever it stands.
 """
+
 import math
 from dataclasses import dataclass
 from typing import Literal
@@ -13,8 +14,10 @@ BATCH = "batch"
 DType = Literal["f32", "f64", "i32", "bool"]
 Dim = int | str
 
-NUMPY: dict[str, np.dtype[np.generic]] = {name: np.dtype(kind) for name, kind in
-                                          {"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}.items()}
+NUMPY: dict[str, np.dtype[np.generic]] = {
+    name: np.dtype(kind)
+    for name, kind in {"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}.items()
+}
 
 
 class Mismatch(Exception):
@@ -71,14 +74,20 @@ class Type:
 
 def describe_sample(type_: Type) -> str:
     """The type as the user writes it, without the batch: `float[10]`, `class(3)`."""
-    kind = f"class({type_.classes})" if type_.classes is not None else {"i32": "int", "bool": "bool"}.get(type_.dtype, "float")
+    kind = (
+        f"class({type_.classes})"
+        if type_.classes is not None
+        else {"i32": "int", "bool": "bool"}.get(type_.dtype, "float")
+    )
     return kind + (f"[{', '.join(map(str, type_.sample))}]" if type_.sample else "")
 
 
 def parse_type(text: str) -> Type:
     """The inverse of `str(type)`."""
     kind, _, rest = text.partition("[")
-    dims = tuple(int(dim) if dim.strip().isdigit() else dim.strip() for dim in rest.rstrip("]").split(",")) if rest else ()
+    dims = (
+        tuple(int(dim) if dim.strip().isdigit() else dim.strip() for dim in rest.rstrip("]").split(",")) if rest else ()
+    )
     if kind.startswith("class("):
         return Type("i32", dims, int(kind[6:-1]))
     if kind in ("f32", "f64", "i32", "bool"):

@@ -3,6 +3,7 @@
 An `Operation` is one object with everything about it; registering it is all that it takes to be part of the language. A `Value` is
 one result in one graph. This file knows no particular operation and no pass.
 """
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,7 +19,9 @@ class Builder(Protocol):
 
     precision: DType
 
-    def add(self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type) -> "Value": ...
+    def add(
+        self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type
+    ) -> "Value": ...
 
     def constant(self, number: float, like: Type) -> "Value": ...
 
@@ -146,8 +149,13 @@ class Operation:
             return self.lower.build(*operands, **attributes)
         present = [operand for operand in operands if isinstance(operand, Value)]
         anchor = next((operand for operand in present if operand.type.is_float), present[0])
-        values = [operand if isinstance(operand, Value) else anchor.graph.constant(operand, anchor.type) for operand in operands]
-        return anchor.graph.add(self.name, values, attributes, self.type(*(value.type for value in values), **attributes))
+        values = [
+            operand if isinstance(operand, Value) else anchor.graph.constant(operand, anchor.type)
+            for operand in operands
+        ]
+        return anchor.graph.add(
+            self.name, values, attributes, self.type(*(value.type for value in values), **attributes)
+        )
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -165,4 +173,19 @@ def apply(name: str, *operands: "Value | float", **attributes: Any) -> Value:
     return OPERATIONS[name](*operands, **attributes)
 
 
-__all__ = ["OPERATIONS", "Attribute", "Builder", "Expansion", "Fold", "Kernel", "Lowering", "Mismatch", "Operation", "Scalar", "Value", "View", "apply", "register"]
+__all__ = [
+    "OPERATIONS",
+    "Attribute",
+    "Builder",
+    "Expansion",
+    "Fold",
+    "Kernel",
+    "Lowering",
+    "Mismatch",
+    "Operation",
+    "Scalar",
+    "Value",
+    "View",
+    "apply",
+    "register",
+]

@@ -3,6 +3,7 @@
 A `Diagnostic` is one message; a `Fault` is the exception that carries all messages of one go; `Diagnostics` collects them, so
 that independent faults are told together. Nothing here knows what the messages are about.
 """
+
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -94,10 +95,15 @@ def _excerpt(label: Label, width: int, mark: str) -> list[str]:
     if not span.source.text:
         return [*lines, f"{margin} | {label.text}"] if label.text else lines
     text = span.source.line(span.line)
-    before = "".join("\t" if character == "\t" else " " for character in text[:span.column - 1])
+    before = "".join("\t" if character == "\t" else " " for character in text[: span.column - 1])
     room = max(len(text) - span.column + 1, 1)
     carets = mark * min(max(span.end - span.start, 1), room)
-    return [*lines, f"{margin} |", f"{span.line:>{width}} | {text}", f"{margin} | {before}{carets} {label.text}".rstrip()]
+    return [
+        *lines,
+        f"{margin} |",
+        f"{span.line:>{width}} | {text}",
+        f"{margin} | {before}{carets} {label.text}".rstrip(),
+    ]
 
 
 class Fault(Exception):
@@ -114,7 +120,16 @@ class Diagnostics:
 
     found: list[Diagnostic] = field(default_factory=list)
 
-    def add(self, code: str, title: str, span: Span, label: str = "", *, others: Iterable[Label] = (), hint: str | None = None) -> None:
+    def add(
+        self,
+        code: str,
+        title: str,
+        span: Span,
+        label: str = "",
+        *,
+        others: Iterable[Label] = (),
+        hint: str | None = None,
+    ) -> None:
         diagnostic = Diagnostic(code, title, Label(span, label), tuple(others), hint)
         if diagnostic not in self.found:  # a loop meets the same fault once a turn
             self.found.append(diagnostic)
@@ -133,7 +148,9 @@ class Diagnostics:
             raise Fault(sorted(self.errors, key=lambda one: (one.primary.span.source.name, one.primary.span.start)))
 
 
-def fault(code: str, title: str, span: Span, label: str = "", *, others: Iterable[Label] = (), hint: str | None = None) -> NoReturn:
+def fault(
+    code: str, title: str, span: Span, label: str = "", *, others: Iterable[Label] = (), hint: str | None = None
+) -> NoReturn:
     """Raise a Fault of a single message."""
     raise Fault([Diagnostic(code, title, Label(span, label), tuple(others), hint)])
 

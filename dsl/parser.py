@@ -2,6 +2,7 @@
 
 A text that does not follow the grammar raises a Fault; statements that parse after a broken one are checked all the same.
 """
+
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -97,7 +98,13 @@ def _without_line(text: str, number: int) -> str | None:
 
 # ------------------------------------------------------------------ what went wrong
 
-_WORDS = {"_NL": "the end of the line", "NAME": "a name", "NUMBER": "a number", "STRING": "a text in quotes", "$END": "the end of the file"}
+_WORDS = {
+    "_NL": "the end of the line",
+    "NAME": "a name",
+    "NUMBER": "a number",
+    "STRING": "a text in quotes",
+    "$END": "the end of the file",
+}
 
 
 def _explain(source: Source, error: UnexpectedInput) -> Diagnostic:
@@ -106,7 +113,12 @@ def _explain(source: Source, error: UnexpectedInput) -> Diagnostic:
         place = Span(source, at, at + 1)
         character = source.text[at]
         if character == '"':
-            return Diagnostic("E0101", "a text in quotes does not end on its line", Label(place, "it opens here"), hint='close it with `"`')
+            return Diagnostic(
+                "E0101",
+                "a text in quotes does not end on its line",
+                Label(place, "it opens here"),
+                hint='close it with `"`',
+            )
         if re.match(r"[\w\"]", character) or character in "()[]{}=,:.+-*/<>":
             return _unexpected(source, place, character)
         return Diagnostic("E0101", f"`{character}` is no part of the language", Label(place))
@@ -114,7 +126,8 @@ def _explain(source: Source, error: UnexpectedInput) -> Diagnostic:
     token = error.token
     if token.type == "$END":
         return _unclosed(source, Span(source, len(source.text), len(source.text))) or _unexpected(
-            source, Span(source, len(source.text.rstrip()), len(source.text.rstrip())), "")
+            source, Span(source, len(source.text.rstrip()), len(source.text.rstrip())), ""
+        )
     start = token.start_pos or 0
     if token.type == "_NL":
         return _unexpected(source, Span(source, start, start), "\n")
@@ -126,42 +139,63 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
         unclosed = _unclosed(source, place, only_mismatch=True)
         if unclosed:
             return unclosed
-    word = re.match(r"\w+", source.text[place.start:])
+    word = re.match(r"\w+", source.text[place.start :])
     if word and not found.startswith("\n"):
         place = Span(source, place.start, place.start + max(len(word[0]), place.end - place.start))
         found = place.text
-    before = source.text[:place.start].rstrip(" \t")
+    before = source.text[: place.start].rstrip(" \t")
     after = re.search(r"(->|[=+\-*/@%<>,:(\[.]|\b(?:if|else|in|and|or|not|as|let|block|for|return|yield))$", before)
     if found in ("", "\n"):
         if after:
             return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(place, "the line ends here"))
         return Diagnostic("E0101", "the line ends too early", Label(place, "here"))
     if after and after[0] == "->":
-        return Diagnostic("E0101", f"`->` cannot lead into `{found}`", Label(place, "expected a name or a call"),
-                          hint="what stands right of `->` is applied to what stands left, as in `x -> dense(10)`")
+        return Diagnostic(
+            "E0101",
+            f"`->` cannot lead into `{found}`",
+            Label(place, "expected a name or a call"),
+            hint="what stands right of `->` is applied to what stands left, as in `x -> dense(10)`",
+        )
     if found == "=" and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before):
-        return Diagnostic("E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`")
+        return Diagnostic(
+            "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
+        )
     if re.match(r"[^\W\d]\w*$|\d", found) and before and not before.endswith("\n") and not after:
-        return Diagnostic("E0101", f"unexpected `{found}`", Label(place, "expected an operator or the end of the line before this"))
+        return Diagnostic(
+            "E0101", f"unexpected `{found}`", Label(place, "expected an operator or the end of the line before this")
+        )
     return Diagnostic("E0101", f"unexpected `{found}`", Label(place))
 
 
 def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagnostic | None:
     """The bracket that is open at `place` and never closed there, if that is what went wrong."""
     opened: list[tuple[str, int]] = []
-    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', source.text[:place.end]):
+    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', source.text[: place.end]):
         if token[0] in _OPEN:
             opened.append((token[0], token.start()))
         elif token[0] in _CLOSE:
             if not opened:
-                return Diagnostic("E0102", f"`{token[0]}` closes what was never opened", Label(Span(source, token.start(), token.end())))
+                return Diagnostic(
+                    "E0102",
+                    f"`{token[0]}` closes what was never opened",
+                    Label(Span(source, token.start(), token.end())),
+                )
             bracket, at = opened.pop()
             if _OPEN[bracket] != token[0]:
-                return Diagnostic("E0102", f"`{bracket}` is closed by `{token[0]}`", Label(Span(source, token.start(), token.end()), f"expected `{_OPEN[bracket]}`"),
-                                  (Label(Span(source, at, at + 1), "opened here"),))
+                return Diagnostic(
+                    "E0102",
+                    f"`{bracket}` is closed by `{token[0]}`",
+                    Label(Span(source, token.start(), token.end()), f"expected `{_OPEN[bracket]}`"),
+                    (Label(Span(source, at, at + 1), "opened here"),),
+                )
     if opened and not only_mismatch:
         bracket, at = opened[-1]
-        return Diagnostic("E0102", f"`{bracket}` is never closed", Label(Span(source, at, at + 1), "opened here"), hint=f"add `{_OPEN[bracket]}`")
+        return Diagnostic(
+            "E0102",
+            f"`{bracket}` is never closed",
+            Label(Span(source, at, at + 1), "opened here"),
+            hint=f"add `{_OPEN[bracket]}`",
+        )
     return None
 
 
@@ -180,7 +214,10 @@ def _build(source: Source, node: Any) -> Any:
         return None
     if isinstance(node, Token):
         return node
-    return _RULES[node.data](_span(source, node), [_build(source, child) for child in node.children if not (isinstance(child, Token) and child.type == "_NL")])
+    return _RULES[node.data](
+        _span(source, node),
+        [_build(source, child) for child in node.children if not (isinstance(child, Token) and child.type == "_NL")],
+    )
 
 
 def _present(parts: list[Any]) -> tuple[Any, ...]:
@@ -192,12 +229,20 @@ def _argument(span: Span, parts: list[Any]) -> syntax.Argument:
 
 
 def _entries(parts: list[Any]) -> tuple[syntax.Argument, ...]:
-    return tuple(part if isinstance(part, syntax.Argument) else syntax.Argument(part.span, None, part) for part in _present(parts))
+    return tuple(
+        part if isinstance(part, syntax.Argument) else syntax.Argument(part.span, None, part)
+        for part in _present(parts)
+    )
 
 
 def _call(span: Span, parts: list[Any]) -> Any:
     """The rule `call` is the bracket alone (a tuple of arguments); `path call` and `postfix call` are the call itself."""
-    if parts and not isinstance(parts[0], syntax.Argument | None) and len(parts) == 2 and isinstance(parts[1], _Arguments):
+    if (
+        parts
+        and not isinstance(parts[0], syntax.Argument | None)
+        and len(parts) == 2
+        and isinstance(parts[1], _Arguments)
+    ):
         return syntax.Call(span, parts[0], parts[1].arguments)
     return _Arguments(_present(parts))
 
@@ -225,7 +270,9 @@ def _named(span: Span, parts: list[Any]) -> syntax.Argument:
 def _param(span: Span, parts: list[Any]) -> syntax.Param:
     name, type_, initial, *rest = parts
     rest = list(_present(rest))
-    options = tuple(syntax.Argument(key.span.to(value.span), key, value) for key, value in zip(rest[::2], rest[1::2], strict=True))
+    options = tuple(
+        syntax.Argument(key.span.to(value.span), key, value) for key, value in zip(rest[::2], rest[1::2], strict=True)
+    )
     return syntax.Param(span, name, type_, initial, options)
 
 

@@ -2,6 +2,7 @@
 
 A comment of its own line stands before the statement that follows it; one at a line's end stays there.
 """
+
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,8 +24,11 @@ class _Comment:
 def print_file(file: syntax.File) -> str:
     """The whole file in its canonical form; printing what was printed changes nothing."""
     source = file.source.text
-    comments = [_Comment(found.start(), found[0].rstrip(), not source[:found.start()].rpartition("\n")[2].strip())
-                for found in re.finditer(r'"[^"\n]*"|#[^\n]*', source) if found[0].startswith("#")]
+    comments = [
+        _Comment(found.start(), found[0].rstrip(), not source[: found.start()].rpartition("\n")[2].strip())
+        for found in re.finditer(r'"[^"\n]*"|#[^\n]*', source)
+        if found[0].startswith("#")
+    ]
     writer = _Writer(source, comments)
     writer.write(file.items, 0)
     writer.comments_before(len(source) + 1, 0)
@@ -35,17 +39,21 @@ class _Writer:
     """Lines so far, and the comments that still wait for their place."""
 
     def __init__(self, source: str, comments: list[_Comment]) -> None:
-        self.source, self.comments, self.lines, self.end = source, comments, [], 0
-        self.lines: list[str]
+        self.source, self.comments = source, comments
+        self.lines: list[str] = []
 
     def write(self, nodes: Sequence[syntax.Node], depth: int) -> None:
         for i, node in enumerate(nodes):
             first = next((c.start for c in self.comments if c.own_line and c.start < node.span.start), node.span.start)
-            if (i or first != node.span.start) and self.lines and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:first]) and i:
+            if (
+                (i or first != node.span.start)
+                and self.lines
+                and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:first])
+                and i
+            ):
                 self.lines.append("")
             self.comments_before(node.span.start, depth)
             self.statement(node, depth)
-            self.end = node.span.end
 
     def comments_before(self, offset: int, depth: int) -> None:
         while self.comments and self.comments[0].start < offset:
@@ -62,7 +70,7 @@ class _Writer:
         indent = _INDENT * depth
         body = _body_of(node)
         if body is None:
-            self.comments_before_inside(node, depth)
+            self.comments_before(node.span.end, depth)
             self.lines.append(_fit(indent, node))
             self.trailing(node.span.end)
             return
@@ -73,9 +81,6 @@ class _Writer:
         self.comments_before(node.span.end - 1, depth + 1)
         self.lines.append(indent + "}")
         self.trailing(node.span.end)
-
-    def comments_before_inside(self, node: syntax.Node, depth: int) -> None:
-        self.comments_before(node.span.end, depth)
 
 
 def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
@@ -114,7 +119,7 @@ def _fit(indent: str, node: syntax.Node) -> str:
         steps.insert(0, f"{indent}{_INDENT}-> {expression(rest.into)}")
         rest = rest.value
     whole = expression(value)
-    head = line[:len(line) - len(whole)]
+    head = line[: len(line) - len(whole)]
     return "\n".join([head + expression(rest), *steps])
 
 
@@ -224,7 +229,11 @@ def expression(node: Expression) -> str:
 
 
 def _scan(node: syntax.Scan) -> str:
-    over = f"{expression(node.over.start)}..{expression(node.over.stop)}" if isinstance(node.over, syntax.Range) else _list(node.over)
+    over = (
+        f"{expression(node.over.start)}..{expression(node.over.stop)}"
+        if isinstance(node.over, syntax.Range)
+        else _list(node.over)
+    )
     text = f"scan {', '.join(name.text for name in node.names)} in {over}"
     if node.until:
         text += f" until {expression(node.until)}"

@@ -2,6 +2,7 @@
 
 Takes and gives nothing but positions; knows no grammar.
 """
+
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +35,7 @@ class Source:
     def line(self, number: int) -> str:
         """The text of a line, counted from 1, without its end."""
         end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
-        return self.text[self._line_starts[number - 1]:end].rstrip("\r")
+        return self.text[self._line_starts[number - 1] : end].rstrip("\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Span:
 
     @property
     def text(self) -> str:
-        return self.source.text[self.start:self.end]
+        return self.source.text[self.start : self.end]
 
     @property
     def line(self) -> int:

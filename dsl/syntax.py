@@ -2,6 +2,7 @@
 
 Spans take no part in comparison, so two trees are equal when they say the same.
 """
+
 from dataclasses import dataclass, field
 
 from netc.dsl.source import Source, Span
@@ -150,8 +151,24 @@ class Scan(Node):
     body: tuple["Statement", ...]
 
 
-Expression = (Name | Number | Text | Leading | Group | ListOf | Tuple | Unary | Binary | Choose | Call | Pipe | Attribute | Slice | Index
-              | Scan)
+Expression = (
+    Name
+    | Number
+    | Text
+    | Leading
+    | Group
+    | ListOf
+    | Tuple
+    | Unary
+    | Binary
+    | Choose
+    | Call
+    | Pipe
+    | Attribute
+    | Slice
+    | Index
+    | Scan
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,7 +275,9 @@ class Layer(Node):
     value: Expression
 
 
-Statement = (Input | Target | Output | Loss | Metric | Watch | Param | State | Update | Return | Yield | For | Assign | Layer)
+Statement = (
+    Input | Target | Output | Loss | Metric | Watch | Param | State | Update | Return | Yield | For | Assign | Layer
+)
 
 
 # ------------------------------------------------------------------ items of a file

@@ -1,4 +1,5 @@
 """Checkpoints: every parameter and state with the place in training, as one safetensors file, written beside and renamed."""
+
 import json
 import os
 import tempfile
@@ -47,7 +48,13 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress) -> None:
     # a copy, because safetensors wants memory of its own; the names are sorted by it
-    write_whole(path, save({name: np.array(array, order="C") for name, array in arrays.items()}, {"progress": json.dumps(asdict(progress))}))
+    write_whole(
+        path,
+        save(
+            {name: np.array(array, order="C") for name, array in arrays.items()},
+            {"progress": json.dumps(asdict(progress))},
+        ),
+    )
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:

@@ -1,4 +1,5 @@
 """The curves of a run as a picture: the losses, and each metric, by epoch."""
+
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -19,7 +20,12 @@ def draw(metrics: Sequence[Mapping[str, float]], path: Path) -> None:
         axes = figure.add_subplot(1, len(kinds), i)
         for name in names:
             if name.partition(".")[2] == kind:
-                axes.plot(epochs, [row[name] for row in metrics], label=name.partition(".")[0], marker="." if len(epochs) < 40 else "")
+                axes.plot(
+                    epochs,
+                    [row[name] for row in metrics],
+                    label=name.partition(".")[0],
+                    marker="." if len(epochs) < 40 else "",
+                )
         axes.set(title=kind, xlabel="epoch")
         axes.legend()
     figure.savefig(path, format="svg")

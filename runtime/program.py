@@ -1,4 +1,5 @@
 """A model that runs: parameters and states in one flat memory, and the steps over it, compiled or interpreted."""
+
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -28,7 +29,7 @@ class Memory:
         self.address = self._bytes.ctypes.data + self._start
 
     def view(self, offset: int, type_: Type, batch: int) -> Array:
-        raw = self._bytes[self._start + offset:self._start + offset + type_.nbytes(batch)]
+        raw = self._bytes[self._start + offset : self._start + offset + type_.nbytes(batch)]
         return raw.view(NUMPY[type_.dtype]).reshape(type_.shape(batch))
 
 
@@ -52,7 +53,11 @@ class Step:
             if slot.memory == 1:
                 self._view(slot, count)[...] = fields[name]
         self.linked.run(self.program.memory.address, self.arena.address, count)
-        return {name: self._view(slot, count).copy() for name, slot in self.plan.results.items() if not name.startswith("update.")}
+        return {
+            name: self._view(slot, count).copy()
+            for name, slot in self.plan.results.items()
+            if not name.startswith("update.")
+        }
 
     def _view(self, slot: Slot, count: int) -> Array:
         return self.arena.view(slot.offset, slot.buffer.type, count)
@@ -72,7 +77,9 @@ def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
 
 def persistent_layout(graph: Graph) -> tuple[dict[str, Type], dict[str, int], int]:
     """What stays between steps: types and offsets by name, and its bytes."""
-    types = {str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)}
+    types = {
+        str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)
+    }
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 
@@ -83,7 +90,9 @@ class Program:
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`.
     """
 
-    def __init__(self, model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None) -> None:
+    def __init__(
+        self, model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None
+    ) -> None:
         self.model, self.backend = model, backend
         self.batch = batch or model.train.batch
         self.seed = model.train.seed if seed is None else seed
@@ -91,9 +100,6 @@ class Program:
         graph = pipeline.training_graph(model) if has_loss else model.graph
         self._training_graph = graph
         types, self.offsets, size = persistent_layout(graph)
-        for name, info in model.parameters.items():
-            if name not in types:
-                raise AssertionError(name)
         self.memory = Memory(size)
         self.persistent = {name: self.memory.view(self.offsets[name], type_, 1) for name, type_ in types.items()}
         for name, info in model.parameters.items():
@@ -115,21 +121,34 @@ class Program:
         """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
         results = self.training.run(fields, count)
-        return {**{name.removeprefix("total."): float(value) for name, value in results.items() if name != "total"}, "loss": float(results["total"])}
+        return {
+            **{name.removeprefix("total."): float(value) for name, value in results.items() if name != "total"},
+            "loss": float(results["total"]),
+        }
 
     def predict(self, fields: Arrays) -> dict[str, Array]:
         """The outputs for any number of samples."""
         count = self._check(fields, self._needed("output."), None)
         step = self._step("prediction", lambda: pipeline.prediction_graph(self.model), self.batch)
-        parts = [step.run({name: array[at:at + self.batch] for name, array in fields.items()}, min(self.batch, count - at)) for at in range(0, count, self.batch)]
-        return {name.removeprefix("output."): np.concatenate([part[name] for part in parts]) if step.graph.results[name].type.is_batched else parts[0][name] for name in parts[0]}
+        parts = [
+            step.run({name: array[at : at + self.batch] for name, array in fields.items()}, min(self.batch, count - at))
+            for at in range(0, count, self.batch)
+        ]
+        return {
+            name.removeprefix("output."): np.concatenate([part[name] for part in parts])
+            if step.graph.results[name].type.is_batched
+            else parts[0][name]
+            for name in parts[0]
+        }
 
     def gradients(self, fields: Arrays, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
         step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), self.batch)
         results = step.run(fields, count)
-        return float(results["total"]), {name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")}
+        return float(results["total"]), {
+            name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
+        }
 
     def evaluate(self, fields: Arrays, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> dict[str, float]:
         """Each loss and metric over all samples given: a loss is its sum over its count, a metric a figure of the whole.
@@ -143,13 +162,29 @@ class Program:
             self._evaluations[key[1]] = pipeline.evaluation_graphs(self.model, key[1])
         plan_of = self._evaluations[key[1]]
         step = self._step(key, plan_of.batches, self.batch)
-        parts = [step.run({name: array[at:at + self.batch] for name, array in fields.items()}, min(self.batch, count - at)) for at in range(0, count, self.batch)]
-        whole = {name: np.concatenate([part[name] for part in parts]) if step.graph.results[name].type.is_batched else parts[0][name] for name in parts[0]}
-        losses = {name.removeprefix("loss."): float(np.mean(value, dtype=np.float64)) for name, value in whole.items() if name.startswith("loss.")}
-        collected = {name.removeprefix("collect."): value for name, value in whole.items() if name.startswith("collect.")}
+        parts = [
+            step.run({name: array[at : at + self.batch] for name, array in fields.items()}, min(self.batch, count - at))
+            for at in range(0, count, self.batch)
+        ]
+        whole = {
+            name: np.concatenate([part[name] for part in parts])
+            if step.graph.results[name].type.is_batched
+            else parts[0][name]
+            for name in parts[0]
+        }
+        losses = {
+            name.removeprefix("loss."): float(np.mean(value, dtype=np.float64))
+            for name, value in whole.items()
+            if name.startswith("loss.")
+        }
+        collected = {
+            name.removeprefix("collect."): value for name, value in whole.items() if name.startswith("collect.")
+        }
         collected.update({name: undo[target](collected[name]) for name, target in plan_of.units.items()})
         metrics = evaluate(plan_of.whole, {**self.persistent, **collected}, count)
-        figures = {name.removeprefix("metric."): float(np.mean(value, dtype=np.float64)) for name, value in metrics.items()}
+        figures = {
+            name.removeprefix("metric."): float(np.mean(value, dtype=np.float64)) for name, value in metrics.items()
+        }
         total = {"loss": sum(losses.values())} if losses else {}
         return {**total, **(losses if len(losses) > 1 else {}), **figures}
 

@@ -1,4 +1,5 @@
 """Random numbers that depend on (seed, what for) alone: NumPy's counter-based Philox, keyed by a hash of both."""
+
 import hashlib
 import math
 from typing import Any

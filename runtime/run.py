@@ -1,7 +1,8 @@
 """What a run leaves, and how it is opened again: runs/NAME/ with the model, metrics, fitted steps, checkpoint and curves.
 
-    model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.svg
+model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.svg
 """
+
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
-from netc.runtime.data.dataset import DataSpec, Dataset, load, parse_data, undo
+from netc.runtime.data.dataset import Dataset, DataSpec, load, parse_data, undo
 from netc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -39,7 +40,11 @@ class Run:
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
-        return {name: undo(self.spec.fields[name], self.states[name]) for name, type_ in self.model.targets.items() if type_.classes is None and self.spec.fields[name].steps}
+        return {
+            name: undo(self.spec.fields[name], self.states[name])
+            for name, type_ in self.model.targets.items()
+            if type_.classes is None and self.spec.fields[name].steps
+        }
 
     def evaluate(self, part: str = "test") -> dict[str, float]:
         """`loss`, and each metric, over a part of the data, in the data's units. Faults E0806 if the split has no such part."""
@@ -53,8 +58,14 @@ class Run:
         """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units."""
         found = self.program.predict(fields)
         undone = self.undone()
-        targets = {name: values_in_units_of_targets(self.model).get(value) for name, value in ((one, self.model.graph.results[f"output.{one}"]) for one in found)}
-        return {name: undone[target](value) if (target := targets[name]) in undone else value for name, value in found.items()}
+        targets = {
+            name: values_in_units_of_targets(self.model).get(value)
+            for name, value in ((one, self.model.graph.results[f"output.{one}"]) for one in found)
+        }
+        return {
+            name: undone[target](value) if (target := targets[name]) in undone else value
+            for name, value in found.items()
+        }
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
@@ -76,12 +87,20 @@ def new_folder(wanted: Path) -> Path:
             fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), error.strerror or str(error))
 
 
-def start(model: Model, folder: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program) -> Run:
+def start(
+    model: Model, folder: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
+) -> Run:
     """A fresh run in a folder of its own, with all that it depends on written down."""
     run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
     write_whole(folder / "model.net", model.source.text.encode())
-    info = {"name": model.source.name, "path": str(model.source.path.resolve()) if model.source.path else None, "set": dict(overrides), "seed": program.seed, "epochs": model.train.epochs,
-            "versions": {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")}}
+    info = {
+        "name": model.source.name,
+        "path": str(model.source.path.resolve()) if model.source.path else None,
+        "set": dict(overrides),
+        "seed": program.seed,
+        "epochs": model.train.epochs,
+        "versions": {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
+    }
     write_whole(folder / "run.json", json.dumps(info, indent=2).encode())
     write_whole(folder / "data.json", json.dumps(dataset.states, indent=2).encode())
     run.save()
@@ -98,8 +117,14 @@ def open_run(folder: Path) -> Run:
         source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
         overrides, seed = info["set"], info["seed"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint="a run's folder is what `netc train` printed, such as runs/iris")
+        fault(
+            "E1001",
+            f"`{folder}` is no run",
+            place_of(folder),
+            str(error),
+            hint="a run's folder is what `netc train` printed, such as runs/iris",
+        )
     model = elaborate(parse(source), overrides)
     program = Program(model, seed=seed)
     progress = load_checkpoint(folder / "checkpoint.safetensors", program.persistent)
-    return Run(folder, model, parse_data(model), states, program, metrics[:progress.epoch], progress)
+    return Run(folder, model, parse_data(model), states, program, metrics[: progress.epoch], progress)

@@ -2,6 +2,7 @@
 
 Reports through callbacks; knows no terminal.
 """
+
 import math
 import time
 from collections.abc import Callable
@@ -26,7 +27,9 @@ class Report:
     samples_per_second: float
 
 
-def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]) -> None:
+def train(
+    run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]
+) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
     while run.progress.epoch < epochs:
         try:
@@ -52,7 +55,7 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None]) -> None
     started, done_before = time.perf_counter(), progress.samples
     told = started
     for at in range(progress.step * settings.batch, count, settings.batch):
-        chosen = order[at:at + settings.batch]
+        chosen = order[at : at + settings.batch]
         losses = run.program.step({name: array[chosen] for name, array in fields.items()})
         if not math.isfinite(losses["loss"]):
             _not_a_number(run)
@@ -62,7 +65,16 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None]) -> None
         now = time.perf_counter()
         if now - told > 0.1:
             told = now
-            on_progress(Report(progress.epoch + 1, epochs, progress.samples, count, progress.loss_sum / progress.samples, (progress.samples - done_before) / (now - started)))
+            on_progress(
+                Report(
+                    progress.epoch + 1,
+                    epochs,
+                    progress.samples,
+                    count,
+                    progress.loss_sum / progress.samples,
+                    (progress.samples - done_before) / (now - started),
+                )
+            )
     progress.seconds += time.perf_counter() - started
 
 
@@ -77,5 +89,10 @@ def _row(run: Run) -> dict[str, float]:
 
 def _not_a_number(run: Run) -> None:
     losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
-    fault("E1002", f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}", losses[0],
-          others=[Label(span, "or this one") for span in losses[1:]], hint="a smaller rate; inputs of very different scale want `-> standardize`")
+    fault(
+        "E1002",
+        f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}",
+        losses[0],
+        others=[Label(span, "or this one") for span in losses[1:]],
+        hint="a smaller rate; inputs of very different scale want `-> standardize`",
+    )

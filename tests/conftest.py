@@ -1,4 +1,5 @@
 """What all tests share: one kernel cache for the whole run, `--update-golden`, and how a graph is run both ways."""
+
 import os
 import tempfile
 from pathlib import Path

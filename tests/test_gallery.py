@@ -1,4 +1,5 @@
 """The gallery of wrong files: each folder holds case.net and the whole message that netc says of it."""
+
 from pathlib import Path
 
 import pytest

@@ -1,4 +1,5 @@
 """The house: imports go down, never up and never in a circle; each file says what it is for."""
+
 import ast
 from pathlib import Path
 
@@ -22,7 +23,13 @@ def test_imports_go_down(path: Path) -> None:
     own = FLOORS.index(path.relative_to(ROOT).parts[0])
     assert ast.get_docstring(tree), "does not say what it is for"
     for node in ast.walk(tree):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+        names = (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
         for name in names:
             there = floor_of(name)
             assert there is None or there <= own, f"line {node.lineno} imports {name}, a floor above"

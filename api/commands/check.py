@@ -1,4 +1,5 @@
 """`netc check M.net`: what a file means, without training: values with shapes, parameters, work and memory of a step."""
+
 import typer
 
 from netc.commands import options
@@ -34,12 +35,18 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     table([*rows, ("all", "", f"{count:,}")], right=(2,))
     typer.echo()
     for name, value in model.graph.results.items():
-        typer.echo(f"{name.replace('.', ' ', 1)}: {Type(value.type.dtype, value.type.sample, value.type.classes)} a sample")
+        typer.echo(
+            f"{name.replace('.', ' ', 1)}: {Type(value.type.dtype, value.type.sample, value.type.classes)} a sample"
+        )
     train = model.train
     numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
-    typer.echo(f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
+    typer.echo(
+        f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
+    )
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
         _, offsets, kept = persistent_layout(graph)
         arena = plan_step(graph, offsets, train.batch).arena
-        typer.echo(f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arena:,} bytes ({kept:,} parameters and states, {arena:,} arena)")
+        typer.echo(
+            f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arena:,} bytes ({kept:,} parameters and states, {arena:,} arena)"
+        )

@@ -1,4 +1,5 @@
 """`netc eval RUN`: the losses and metrics of a run on a part of its data."""
+
 from typing import Annotated
 
 import typer
@@ -7,7 +8,9 @@ from netc.commands import options
 from netc.commands.terminal import figures
 
 
-def evaluate(run: options.RunFolder, part: Annotated[str, typer.Option(help="Which part of the split.")] = "test") -> None:
+def evaluate(
+    run: options.RunFolder, part: Annotated[str, typer.Option(help="Which part of the split.")] = "test"
+) -> None:
     """Evaluate a run on a part of its data.
 
     Example: netc eval runs/iris --part valid

@@ -1,4 +1,5 @@
 """`netc explain M.net`: the graph after a pass, and the kernels that a source line became."""
+
 from typing import Annotated
 
 import typer
@@ -8,8 +9,13 @@ from netc.commands import options
 
 def explain(
     file: options.ModelFile,
-    after: Annotated[str | None, typer.Option("--after", metavar="PASS", help="elaborate, differentiate, update, expand or simplify.")] = None,
-    line: Annotated[int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")] = None,
+    after: Annotated[
+        str | None,
+        typer.Option("--after", metavar="PASS", help="elaborate, differentiate, update, expand or simplify."),
+    ] = None,
+    line: Annotated[
+        int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")
+    ] = None,
     settings: options.Settings = None,
 ) -> None:
     """Print the training step's graph after a pass, or the kernels that it became.
@@ -38,4 +44,8 @@ def explain(
     for task in lower(graph).tasks:
         if line is None or task.value.span.line == line:
             typer.echo(f"# line {task.value.span.line}: {task.value.operation} : {task.value.type}")
-            typer.echo(task.kernel.text if task.kernel.form == "loop" else f"product of {task.kernel.text} by the register tile\n")
+            typer.echo(
+                task.kernel.text
+                if task.kernel.form == "loop"
+                else f"product of {task.kernel.text} by the register tile\n"
+            )

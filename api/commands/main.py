@@ -1,4 +1,5 @@
 """`netc`: the table of commands, and what they share: --set, messages, exit status."""
+
 import sys
 
 import typer
@@ -7,7 +8,13 @@ from netc.commands import check, evaluate, explain, predict, train
 from netc.commands.terminal import show_fault
 from netc.dsl.diagnostics import Fault
 
-app = typer.Typer(name="netc", help="Neural networks as text, compiled to fast CPU code.", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    name="netc",
+    help="Neural networks as text, compiled to fast CPU code.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)

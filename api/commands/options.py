@@ -1,4 +1,5 @@
 """Arguments that several commands share, and `--set` values read as constants."""
+
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,9 @@ from netc.compiler.model import Model
 
 ModelFile = Annotated[Path, typer.Argument(metavar="M.net", help="The model's file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/iris.")]
-Settings = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again.")
+]
 
 
 def constants(settings: list[str] | None) -> dict[str, Any]:

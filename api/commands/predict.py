@@ -1,4 +1,5 @@
 """`netc predict RUN DATA`: the outputs of a run for new data, in the data's units."""
+
 import csv
 import io
 import sys
@@ -13,7 +14,10 @@ from netc.commands import options
 def predict(
     run: options.RunFolder,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file like the one that the run was trained on.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="A csv file for the outputs (default: the terminal).")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="A csv file for the outputs (default: the terminal)."),
+    ] = None,
 ) -> None:
     """Predict for new data, a row of outputs for each row of it.
 

@@ -1,4 +1,5 @@
 """What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is."""
+
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -38,7 +39,12 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     """Columns under one another; those of `right` are set to the right."""
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        typer.echo("  ".join(cell.rjust(width) if i in right else cell.ljust(width) for i, (cell, width) in enumerate(zip(row, widths, strict=True))).rstrip())
+        typer.echo(
+            "  ".join(
+                cell.rjust(width) if i in right else cell.ljust(width)
+                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+            ).rstrip()
+        )
 
 
 class Ticker:
@@ -49,8 +55,14 @@ class Ticker:
         if sys.stdout.isatty():
             from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-            self._bar = Progress(TextColumn("{task.description}"), BarColumn(), TextColumn("loss {task.fields[loss]:.4f}"), TextColumn("{task.fields[speed]:,.0f} samples/s"),
-                                 TimeRemainingColumn(), transient=True)
+            self._bar = Progress(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("loss {task.fields[loss]:.4f}"),
+                TextColumn("{task.fields[speed]:,.0f} samples/s"),
+                TimeRemainingColumn(),
+                transient=True,
+            )
             self._task = self._bar.add_task("", total=None, loss=0.0, speed=0.0)
 
     def __enter__(self) -> "Ticker":
@@ -64,7 +76,14 @@ class Ticker:
 
     def update(self, epoch: int, epochs: int, done: int, samples: int, loss: float, speed: float) -> None:
         if self._bar is not None:
-            self._bar.update(self._task, description=f"epoch {epoch}/{epochs}", completed=(epoch - 1) * samples + done, total=epochs * samples, loss=loss, speed=speed)
+            self._bar.update(
+                self._task,
+                description=f"epoch {epoch}/{epochs}",
+                completed=(epoch - 1) * samples + done,
+                total=epochs * samples,
+                loss=loss,
+                speed=speed,
+            )
 
     def line(self, text: str) -> None:
         if self._bar is not None:

@@ -1,4 +1,5 @@
 """`netc train M.net`: trains, shows how it goes, leaves a run."""
+
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -44,14 +45,27 @@ def train(
         program = Program(model)
         run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
         count = sum(type_.type.size(1) for type_ in model.parameters.values())
-        typer.echo(f"{file}: {count:,} parameters, " + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items()) + f" samples -> {run.folder}")
+        typer.echo(
+            f"{file}: {count:,} parameters, "
+            + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
+            + f" samples -> {run.folder}"
+        )
     with Ticker() as ticker:
 
         def progress(report: Report) -> None:
-            ticker.update(report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second)
+            ticker.update(
+                report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second
+            )
 
         try:
-            train_run(run, total, progress, lambda row: ticker.line(f"epoch {row['epoch']}/{total}  {figures(row, ('epoch', 'seconds', 'samples_per_second'))}  {row['samples_per_second']:,.0f} samples/s"))
+            train_run(
+                run,
+                total,
+                progress,
+                lambda row: ticker.line(
+                    f"epoch {row['epoch']}/{total}  {figures(row, ('epoch', 'seconds', 'samples_per_second'))}  {row['samples_per_second']:,.0f} samples/s"
+                ),
+            )
         except KeyboardInterrupt:
             typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
             raise

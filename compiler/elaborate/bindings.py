@@ -1,4 +1,5 @@
 """What a name can stand for while a model is elaborated, and where names are looked up."""
+
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any

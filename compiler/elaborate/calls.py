@@ -3,6 +3,7 @@
 A model describes one sample; in the graph the batch is the first dimension of whatever depends on data. This file is the only
 one that turns the first view into the second. Takes evaluated operands, gives values; raises Mismatch where they do not fit.
 """
+
 from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.elaborate.bindings import Results
@@ -38,10 +39,24 @@ def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
     if labels and operation.name not in ("equal", "not_equal", "where"):
         raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it")
     operands = list(values)
-    if any(operand.type.is_float for operand in operands) or operation.name not in ("where", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal", "logical_and", "logical_or", "logical_not"):
+    if any(operand.type.is_float for operand in operands) or operation.name not in (
+        "where",
+        "equal",
+        "not_equal",
+        "less",
+        "less_equal",
+        "greater",
+        "greater_equal",
+        "logical_and",
+        "logical_or",
+        "logical_not",
+    ):
         precision = operands[0].graph.precision
         first = 1 if operation.name == "where" else 0
-        operands = [operand if operand.type.is_float or i < first else apply("cast", operand, dtype=precision) for i, operand in enumerate(operands)]
+        operands = [
+            operand if operand.type.is_float or i < first else apply("cast", operand, dtype=precision)
+            for i, operand in enumerate(operands)
+        ]
     return operation(*align(operands))
 
 
@@ -70,7 +85,10 @@ def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
             return 0
         names = axis_names(value, given)
         if names.count(axis) != 1:
-            raise Mismatch(f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`", "an axis may be given by its number, counted from 0")
+            raise Mismatch(
+                f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
+                "an axis may be given by its number, counted from 0",
+            )
         return names.index(axis) + lead
     if not -sample <= axis < sample:
         raise Mismatch(f"axis {axis} of a value with {sample} axes")
@@ -98,7 +116,10 @@ def with_common_batch(values: Sequence[Value]) -> list[Value]:
     """Values to be joined: if one depends on data, all get its batch."""
     if not any(value.type.is_batched for value in values):
         return list(values)
-    return [value if value.type.is_batched else apply("broadcast", value, dims=(BATCH, *value.type.dims)) for value in values]
+    return [
+        value if value.type.is_batched else apply("broadcast", value, dims=(BATCH, *value.type.dims))
+        for value in values
+    ]
 
 
 def filled(number: float) -> Callable[..., Value]:

@@ -1,4 +1,5 @@
 """Arithmetic on what is known when compiling: numbers, bools, texts, lists."""
+
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -7,9 +8,21 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
-    "+": operator.add, "-": operator.sub, "*": operator.mul, "/": operator.truediv, "//": operator.floordiv, "%": operator.mod, "**": operator.pow,
-    "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "==": operator.eq, "!=": operator.ne,
-    "and": lambda x, y: x and y, "or": lambda x, y: x or y,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": operator.truediv,
+    "//": operator.floordiv,
+    "%": operator.mod,
+    "**": operator.pow,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "and": lambda x, y: x and y,
+    "or": lambda x, y: x or y,
 }
 _LARGEST = 1e300
 
@@ -36,7 +49,13 @@ def _describe(item: Any) -> str:
 def whole(number: Any, span: Span, what: str, least: int = 1) -> int:
     """The number as a whole one, at least `least`. Faults E0304 where it is not."""
     if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
-        fault("E0304", f"{what} must be a whole number", span, f"this is {_describe(number)}", hint="`//` divides and rounds down" if isinstance(number, float) else None)
+        fault(
+            "E0304",
+            f"{what} must be a whole number",
+            span,
+            f"this is {_describe(number)}",
+            hint="`//` divides and rounds down" if isinstance(number, float) else None,
+        )
     if number < least:
         fault("E0304", f"{what} must be at least {least}", span, f"this is {int(number)}")
     return int(number)

@@ -3,6 +3,7 @@
 A kernel is a C function of 64-bit integers: addresses, then counts. The step is a schedule of calls, written as LLVM IR directly.
 Numba is imported only if something has to be compiled.
 """
+
 import ctypes
 import ctypes.util
 from collections.abc import Sequence
@@ -17,7 +18,36 @@ from netc.compiler.kernels import cache
 from netc.compiler.kernels.machine import Machine, host
 
 FAST = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})  # never nnan or ninf: a NaN must stay one
-_LIBM = frozenset({"pow", "powf", "exp", "expf", "log", "logf", "log1p", "log1pf", "tanh", "tanhf", "sin", "sinf", "cos", "cosf", "erf", "erff", "floor", "floorf", "rint", "rintf", "fmod", "fmodf", "exp2", "exp2f", "sqrt", "sqrtf"})
+_LIBM = frozenset(
+    {
+        "pow",
+        "powf",
+        "exp",
+        "expf",
+        "log",
+        "logf",
+        "log1p",
+        "log1pf",
+        "tanh",
+        "tanhf",
+        "sin",
+        "sinf",
+        "cos",
+        "cosf",
+        "erf",
+        "erff",
+        "floor",
+        "floorf",
+        "rint",
+        "rintf",
+        "fmod",
+        "fmodf",
+        "exp2",
+        "exp2f",
+        "sqrt",
+        "sqrtf",
+    }
+)
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 
 
@@ -33,10 +63,34 @@ class KernelSource:
     arguments: int
 
     def key(self, machine: Machine) -> str:
-        return cache.key_of(f"{self.form} {self.arguments} {machine.vector_bytes} {machine.has_fma}\n{self.text}", machine.cpu, machine.features)
+        return cache.key_of(
+            f"{self.form} {self.arguments} {machine.vector_bytes} {machine.has_fma}\n{self.text}",
+            machine.cpu,
+            machine.features,
+        )
 
 
-PRODUCT = ("a", "b", "c", "a_row", "a_step", "b_row", "c_row", "rows", "columns", "depth", "accumulate", "outer", "a_outer", "b_outer", "c_outer", "inner", "a_inner", "b_inner", "c_inner")
+PRODUCT = (
+    "a",
+    "b",
+    "c",
+    "a_row",
+    "a_step",
+    "b_row",
+    "c_row",
+    "rows",
+    "columns",
+    "depth",
+    "accumulate",
+    "outer",
+    "a_outer",
+    "b_outer",
+    "c_outer",
+    "inner",
+    "a_inner",
+    "b_inner",
+    "c_inner",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +131,9 @@ def build(calls: Sequence[Call], machine: Machine | None = None) -> Linked:
     """Compile what the cache does not hold, and link the schedule of calls."""
     machine = machine or host()
     _start_llvm()
-    target = llvm.Target.from_default_triple().create_target_machine(cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True)
+    target = llvm.Target.from_default_triple().create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True
+    )
     objects: dict[str, bytes] = {}
     compiled = 0
     for call in calls:
@@ -115,10 +171,14 @@ def _compile(source: KernelSource, symbol: str, target: Any, machine: Machine) -
     from netc.compiler.kernels import loops, tiles
 
     function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
-    function.__name__ = function.__qualname__ = symbol  # the key is in every symbol: Numba shares symbols of equal names between processes (issue 10486)
+    function.__name__ = function.__qualname__ = (
+        symbol  # the key is in every symbol: Numba shares symbols of equal names between processes (issue 10486)
+    )
     flags = FAST if source.form == "loop" else frozenset({"contract"})
     signature = types.void(*[types.int64] * source.arguments)
-    made = njit(signature, error_model="numpy", fastmath=set(flags), no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    made = njit(signature, error_model="numpy", fastmath=set(flags), no_cpython_wrapper=True, no_cfunc_wrapper=True)(
+        function
+    )
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
     module = llvm.parse_assembly(made.inspect_llvm(made.signatures[0]) + _entry(symbol, native, source.arguments))
     for one in module.functions:

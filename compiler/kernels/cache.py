@@ -3,6 +3,7 @@
 NETC_CACHE names the folder (default: netc in the user's cache folder). A folder that others can write to is refused, one that cannot be
 written is read only; a damaged entry is a miss.
 """
+
 import hashlib
 import os
 import tempfile
@@ -21,7 +22,13 @@ def toolchain() -> str:
     own = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         own.update(path.read_bytes())
-    return " ".join([python_version(), *(f"{name} {version(name)}" for name in ("netc", "numba", "llvmlite", "numpy")), own.hexdigest()])
+    return " ".join(
+        [
+            python_version(),
+            *(f"{name} {version(name)}" for name in ("netc", "numba", "llvmlite", "numpy")),
+            own.hexdigest(),
+        ]
+    )
 
 
 def key_of(text: str, cpu: str, features: str) -> str:
@@ -31,7 +38,9 @@ def key_of(text: str, cpu: str, features: str) -> str:
 
 def folder() -> Path | None:
     """The cache's folder, made if need be; None if there is none that is the user's own."""
-    path = Path(os.environ.get("NETC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netc")
+    path = Path(
+        os.environ.get("NETC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netc"
+    )
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()

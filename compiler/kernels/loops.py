@@ -3,6 +3,7 @@
 Takes a `Nest` of strides and expressions, gives the text of a function `kernel(p0, p1, ..., n)` over addresses. Equal nests give equal text,
 so that models share kernels. Knows no graph.
 """
+
 import ast
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -60,19 +61,38 @@ def collapse(nest: Nest) -> tuple[Nest, tuple[tuple[int, bool], ...]]:
     kept: list[list[int]] = []
     for axis in range(len(nest.extents)):
         extent = nest.extents[axis]
-        joined = (kept and extent is not None and folded[kept[-1][-1]] == folded[axis] and not nest.argmax
-                  and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in accesses))
+        joined = (
+            kept
+            and extent is not None
+            and folded[kept[-1][-1]] == folded[axis]
+            and not nest.argmax
+            and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in accesses)
+        )
         if joined:
             kept[-1].append(axis)
         else:
             kept.append([axis])
-    extents = tuple((_product(nest.extents[axis] for axis in group if nest.extents[axis] is not None), any(nest.extents[axis] is None for axis in group)) for group in kept)
+    extents = tuple(
+        (
+            _product(nest.extents[axis] for axis in group if nest.extents[axis] is not None),
+            any(nest.extents[axis] is None for axis in group),
+        )
+        for group in kept
+    )
 
     def pick(access: Access) -> Access:
         return replace(access, strides=tuple(access.strides[group[-1]] for group in kept))
 
-    lines = tuple(Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines)
-    smaller = replace(nest, extents=tuple(None if batch else factor for factor, batch in extents), lines=lines, target=pick(nest.target), folded=tuple(folded[group[0]] for group in kept))
+    lines = tuple(
+        Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines
+    )
+    smaller = replace(
+        nest,
+        extents=tuple(None if batch else factor for factor, batch in extents),
+        lines=lines,
+        target=pick(nest.target),
+        folded=tuple(folded[group[0]] for group in kept),
+    )
     return smaller, extents
 
 
@@ -95,7 +115,9 @@ def write(nest: Nest) -> tuple[str, tuple[tuple[int, bool], ...]]:
             ranges.append(str(factor))
     arguments = [f"p{i}" for i in range(len(nest.scopes))] + [name for name in ranges if name.startswith("n")]
     body = _Writer(nest, ranges)
-    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body.write()) + "\n", tuple(given)
+    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body.write()) + "\n", tuple(
+        given
+    )
 
 
 class _Writer:
@@ -123,7 +145,9 @@ class _Writer:
         return lines + [indent + line for line in inside]
 
     def offset(self, access: Access) -> str:
-        terms = [f"i{axis}" if stride == 1 else f"i{axis} * {stride}" for axis, stride in enumerate(access.strides) if stride]
+        terms = [
+            f"i{axis}" if stride == 1 else f"i{axis} * {stride}" for axis, stride in enumerate(access.strides) if stride
+        ]
         if access.indirect:
             terms.append(f"{access.indirect[0]} * {access.indirect[1]}")
         return " + ".join(terms) or "0"
@@ -134,7 +158,10 @@ class _Writer:
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
-        return [f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else line.value}" for line in self.nest.lines]
+        return [
+            f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else line.value}"
+            for line in self.nest.lines
+        ]
 
     def store(self, value: str) -> str:
         target = self.nest.target
@@ -159,7 +186,9 @@ class _Writer:
         last, outer = self.kept[-1], self.kept[:-1]
         clear = self.loops([last], [self.store(self.nest.fold[0])])
         target = self.nest.target
-        inner = self.loops([*self.folded, last], [*self.lines(), f"held = {self.read(target)}", self.store(self.combined("held"))])
+        inner = self.loops(
+            [*self.folded, last], [*self.lines(), f"held = {self.read(target)}", self.store(self.combined("held"))]
+        )
         return self.loops(outer, [*clear, *inner])
 
     def argmax(self) -> list[str]:
@@ -196,9 +225,17 @@ class _Scalar(_Names):
         name = node.func.id
         if name == "T":
             operand = node.args[0]
-            inner = operand if isinstance(operand, ast.Constant | ast.UnaryOp) and not isinstance(operand, ast.Name) else self.visit(operand)
+            inner = (
+                operand
+                if isinstance(operand, ast.Constant | ast.UnaryOp) and not isinstance(operand, ast.Name)
+                else self.visit(operand)
+            )
             return ast.Call(ast.Name(_TYPES[self.dtype], ast.Load()), [inner], [])
-        return ast.Call(ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()), [self.visit(argument) for argument in node.args], [])
+        return ast.Call(
+            ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()),
+            [self.visit(argument) for argument in node.args],
+            [],
+        )
 
 
 def scalar(expression: str, names: dict[str, str], dtype: str) -> str:
@@ -206,7 +243,9 @@ def scalar(expression: str, names: dict[str, str], dtype: str) -> str:
     return ast.unparse(_Scalar(names, dtype).visit(ast.parse(expression, mode="eval")))
 
 
-def literal(number: float | bool, dtype: str) -> str:
+def literal(number: object, dtype: str) -> str:
+    """A number in the text of a kernel, of a type."""
+    assert isinstance(number, bool | int | float)
     if dtype == "bool":
         return str(bool(number))
     text = repr(int(number) if dtype == "i32" else float(number))
@@ -221,7 +260,14 @@ def define(text: str) -> Any:
 
     from netc.compiler.kernels import math, memory
 
-    names: dict[str, Any] = {"F32": np.float32, "F64": np.float64, "I32": np.int32, "INF": np.inf, "NAN": np.nan, **math.WORDS}
+    names: dict[str, Any] = {
+        "F32": np.float32,
+        "F64": np.float64,
+        "I32": np.int32,
+        "INF": np.inf,
+        "NAN": np.nan,
+        **math.WORDS,
+    }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
     exec(compile(text, "<netc kernel>", "exec"), names)

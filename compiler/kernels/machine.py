@@ -1,4 +1,5 @@
 """The CPU that kernels are compiled for: how wide its vectors are, and what a key must say of it."""
+
 from dataclasses import dataclass
 from functools import cache
 

@@ -3,6 +3,7 @@
 f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled with
 `contract` alone: reassociation would undo the two-step argument reduction. f64 versions are libm's.
 """
+
 import math
 from typing import Any
 
@@ -20,7 +21,7 @@ def _word(function: Any) -> Any:
 
 
 @_word
-def exp_f32(x):  # type: ignore[no-untyped-def]
+def exp_f32(x):
     """Cephes expf: 2**n * p(r), |r| <= ln(2)/2; relative error about 1e-7. Below -87.3 it is 0, above 88.7 infinite, of NaN NaN."""
     y = min(max(x, F(-87.33654)), F(88.72283))
     n = F(np.floor(y * F(1.44269504) + F(0.5)))
@@ -35,14 +36,18 @@ def exp_f32(x):  # type: ignore[no-untyped-def]
     p = p * r * r + r + F(1)
     half = np.int32(n) >> np.int32(1)  # in two halves, or 2**128 would not be a float
     rest = np.int32(n) - half
-    p = p * np.int32((half + np.int32(127)) << np.int32(23)).view(np.float32) * np.int32((rest + np.int32(127)) << np.int32(23)).view(np.float32)
+    p = (
+        p
+        * np.int32((half + np.int32(127)) << np.int32(23)).view(np.float32)
+        * np.int32((rest + np.int32(127)) << np.int32(23)).view(np.float32)
+    )
     p = F(np.inf) if x > F(88.72283) else p
     p = F(0) if x < F(-87.33654) else p
     return x if x != x else p
 
 
 @_word
-def log_f32(x):  # type: ignore[no-untyped-def]
+def log_f32(x):
     """Cephes logf on x = 2**e * m, sqrt(1/2) <= m < sqrt(2); -inf at 0, NaN below."""
     bits = F(x).view(np.int32)
     e = F((bits >> np.int32(23)) - np.int32(126))
@@ -69,7 +74,7 @@ def log_f32(x):  # type: ignore[no-untyped-def]
 
 
 @_word
-def log1p_f32(x):  # type: ignore[no-untyped-def]
+def log1p_f32(x):
     """log(1 + x), corrected by what 1 + x rounds away (Kahan)."""
     u = F(1) + x
     corrected = log_f32(u) * (x / (u - F(1)))
@@ -77,7 +82,7 @@ def log1p_f32(x):  # type: ignore[no-untyped-def]
 
 
 @_word
-def tanh_f32(x):  # type: ignore[no-untyped-def]
+def tanh_f32(x):
     """A rational function of degree 13 over 6 (as in Eigen), a few units in the last place."""
     y = min(max(x, F(-7.90531110763549805)), F(7.90531110763549805))
     z = y * y
@@ -96,42 +101,42 @@ def tanh_f32(x):  # type: ignore[no-untyped-def]
 
 
 @_word
-def sigmoid_f32(x):  # type: ignore[no-untyped-def]
+def sigmoid_f32(x):
     return F(1) / (F(1) + exp_f32(-x))
 
 
 @_word
-def sigmoid_f64(x):  # type: ignore[no-untyped-def]
+def sigmoid_f64(x):
     return 1.0 / (1.0 + math.exp(-x))
 
 
 @_word
-def pow_f64(x, y):  # type: ignore[no-untyped-def]
-    return x ** y
+def pow_f64(x, y):
+    return x**y
 
 
 @_word
-def pow_f32(x, y):  # type: ignore[no-untyped-def]
-    return x ** y
+def pow_f32(x, y):
+    return x**y
 
 
 @_word
-def rint_f64(x):  # type: ignore[no-untyped-def]
+def rint_f64(x):
     return np.rint(x)
 
 
 @_word
-def rint_f32(x):  # type: ignore[no-untyped-def]
+def rint_f32(x):
     return np.rint(x)
 
 
 def _library(name: str) -> None:
     function = getattr(math, name)
 
-    def wide(x):  # type: ignore[no-untyped-def]
+    def wide(x):
         return function(x)
 
-    def narrow(x):  # type: ignore[no-untyped-def]
+    def narrow(x):
         return F(function(x))
 
     for dtype, body in (("f64", wide), ("f32", narrow)):
@@ -144,20 +149,20 @@ for _name in ("exp", "log", "log1p", "tanh", "sin", "cos", "erf"):
 
 
 @_word
-def floor_f32(x):  # type: ignore[no-untyped-def]
+def floor_f32(x):
     return np.floor(x)
 
 
 @_word
-def floor_f64(x):  # type: ignore[no-untyped-def]
+def floor_f64(x):
     return np.floor(x)
 
 
 @_word
-def sqrt_f32(x):  # type: ignore[no-untyped-def]
+def sqrt_f32(x):
     return np.sqrt(x)
 
 
 @_word
-def sqrt_f64(x):  # type: ignore[no-untyped-def]
+def sqrt_f64(x):
     return np.sqrt(x)

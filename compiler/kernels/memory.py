@@ -2,6 +2,7 @@
 
 LLVM vectorises a loop over many buffers only if it is told so; the planner knows it.
 """
+
 from functools import cache
 from typing import Any
 
@@ -11,7 +12,7 @@ from numba.extending import intrinsic
 
 SCOPES = 24
 _IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "bool": ir.IntType(8)}
-_NUMBA = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "bool": types.boolean}
+_NUMBA: dict[str, Any] = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "bool": types.boolean}
 _ALIGN = {"f32": 4, "f64": 8, "i32": 4, "bool": 1}
 
 
@@ -31,9 +32,9 @@ def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
 def load(dtype: str, scope: int) -> Any:
     """load(address, i): element i of the buffer at an address."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def get(typing, base, offset):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def get(typing, base, offset):
+        def codegen(context, builder, signature, arguments):
             value = builder.load(_element(builder, dtype, *arguments))
             value.align = _ALIGN[dtype]
             _mark(builder, value, scope)
@@ -48,9 +49,9 @@ def load(dtype: str, scope: int) -> Any:
 def store(dtype: str, scope: int) -> Any:
     """store(address, i, value)."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def put(typing, base, offset, value):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def put(typing, base, offset, value):
+        def codegen(context, builder, signature, arguments):
             element = builder.zext(arguments[2], _IR["bool"]) if dtype == "bool" else arguments[2]
             instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
             instruction.align = _ALIGN[dtype]

@@ -5,6 +5,7 @@
 The tile keeps `rows` x 2 vectors of sums in registers. Columns past the last whole tile are read (the planner leaves room behind
 every buffer) but never stored. Strides are in elements, addresses in bytes.
 """
+
 from typing import Any
 
 from llvmlite import ir
@@ -23,9 +24,9 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
     vector, align = ir.VectorType(element, lanes), 4 if dtype == "f32" else 8
     grid = [(i, j) for i in range(rows) for j in range(_VECTORS)]
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def tile(typing, a, a_row, a_step, b, b_row, c, c_row, depth, columns, accumulate):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
+    @intrinsic
+    def tile(typing, a, a_row, a_step, b, b_row, c, c_row, depth, columns, accumulate):
+        def codegen(context, builder, signature, arguments):
             a, a_row, a_step, b, b_row, c, c_row, depth, columns, accumulate = arguments
             a, b, c = (builder.inttoptr(base, element.as_pointer()) for base in (a, b, c))
             function, module = builder.function, builder.module
@@ -43,18 +44,27 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
                 scalar = builder.load(pointer)
                 scalar.align = align
                 undefined = ir.Constant(vector, ir.Undefined)
-                return builder.shuffle_vector(builder.insert_element(undefined, scalar, ir.Constant(_I32, 0)), undefined, ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+                return builder.shuffle_vector(
+                    builder.insert_element(undefined, scalar, ir.Constant(_I32, 0)),
+                    undefined,
+                    ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes),
+                )
 
             def multiply_add(x: Any, y: Any, z: Any) -> Any:
                 if not machine.has_fma:
                     return builder.fadd(builder.fmul(x, y), z)
                 suffix = f"v{lanes}{dtype}"
-                return builder.call(intrinsic_function(f"llvm.fma.{suffix}", ir.FunctionType(vector, [vector] * 3)), [x, y, z])
+                return builder.call(
+                    intrinsic_function(f"llvm.fma.{suffix}", ir.FunctionType(vector, [vector] * 3)), [x, y, z]
+                )
 
             places = {(i, j): builder.add(builder.mul(c_row, number(i)), number(j * lanes)) for i, j in grid}
             zero = ir.Constant(vector, [0.0] * lanes)
             entry = builder.block
-            reading, loop, done, whole, partial, end = (function.append_basic_block(name) for name in ("tile.read", "tile.depth", "tile.done", "tile.whole", "tile.partial", "tile.end"))
+            reading, loop, done, whole, partial, end = (
+                function.append_basic_block(name)
+                for name in ("tile.read", "tile.depth", "tile.done", "tile.whole", "tile.partial", "tile.end")
+            )
             before = function.append_basic_block("tile.before")
             builder.cbranch(builder.icmp_signed("!=", accumulate, number(0)), reading, before)
             builder.position_at_end(reading)
@@ -104,10 +114,15 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
             builder.position_at_end(partial)
             masks = ir.VectorType(ir.IntType(1), lanes)
             pointer = vector.as_pointer()
-            masked = intrinsic_function(f"llvm.masked.store.v{lanes}{dtype}.p0", ir.FunctionType(ir.VoidType(), [vector, pointer, _I32, masks]))
+            masked = intrinsic_function(
+                f"llvm.masked.store.v{lanes}{dtype}.p0", ir.FunctionType(ir.VoidType(), [vector, pointer, _I32, masks])
+            )
             wide = ir.VectorType(_I64, lanes)
-            limit = builder.shuffle_vector(builder.insert_element(ir.Constant(wide, ir.Undefined), columns, ir.Constant(_I32, 0)), ir.Constant(wide, ir.Undefined),
-                                           ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes))
+            limit = builder.shuffle_vector(
+                builder.insert_element(ir.Constant(wide, ir.Undefined), columns, ir.Constant(_I32, 0)),
+                ir.Constant(wide, ir.Undefined),
+                ir.Constant(ir.VectorType(_I32, lanes), [0] * lanes),
+            )
             for i, j in grid:
                 mask = builder.icmp_signed("<", ir.Constant(wide, [j * lanes + lane for lane in range(lanes)]), limit)
                 builder.call(masked, [result[i, j], at(c, places[i, j]), ir.Constant(_I32, align), mask])
@@ -128,14 +143,18 @@ def product(dtype: str, machine: Machine) -> Any:
     highest, eight, four, two, one = (_tile(rows, dtype, machine) for rows in (most, min(8, most), 4, 2, 1))
     eight_rows = min(8, most)
 
-    @njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-    def columns_of_tiles(a, a_row, a_step, b, b_row, c, c_row, rows, columns, depth, accumulate):  # type: ignore[no-untyped-def]
+    @njit(nogil=True, error_model="numpy")
+    def columns_of_tiles(a, a_row, a_step, b, b_row, c, c_row, rows, columns, depth, accumulate):
         i = 0
         while rows - i >= most:
-            highest(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
+            highest(
+                a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate
+            )
             i += most
         if rows - i >= eight_rows:
-            eight(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
+            eight(
+                a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate
+            )
             i += eight_rows
         if rows - i >= 4:
             four(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
@@ -146,7 +165,27 @@ def product(dtype: str, machine: Machine) -> Any:
         if rows - i >= 1:
             one(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
 
-    def run(a, b, c, a_row, a_step, b_row, c_row, rows, columns, depth, accumulate, outer, a_outer, b_outer, c_outer, inner, a_inner, b_inner, c_inner):  # type: ignore[no-untyped-def]
+    def run(
+        a,
+        b,
+        c,
+        a_row,
+        a_step,
+        b_row,
+        c_row,
+        rows,
+        columns,
+        depth,
+        accumulate,
+        outer,
+        a_outer,
+        b_outer,
+        c_outer,
+        inner,
+        a_inner,
+        b_inner,
+        c_inner,
+    ):
         for m in range(outer):
             for n in range(inner):
                 a_at = a + (m * a_outer + n * a_inner) * size
@@ -157,8 +196,19 @@ def product(dtype: str, machine: Machine) -> Any:
                     deep = min(strip, depth - k)
                     j = 0
                     while j < columns:
-                        columns_of_tiles(a_at + k * a_step * size, a_row, a_step, b_at + (k * b_row + j) * size, b_row, c_at + j * size, c_row, rows, min(panel, columns - j), deep,
-                                         1 if k > 0 else accumulate)
+                        columns_of_tiles(
+                            a_at + k * a_step * size,
+                            a_row,
+                            a_step,
+                            b_at + (k * b_row + j) * size,
+                            b_row,
+                            c_at + j * size,
+                            c_row,
+                            rows,
+                            min(panel, columns - j),
+                            deep,
+                            1 if k > 0 else accumulate,
+                        )
                         j += panel
                     k += strip
 

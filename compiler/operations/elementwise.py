@@ -2,6 +2,7 @@
 
 A gradient is written as if all shapes were equal; `elementwise` sums it back to each operand's shape.
 """
+
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from netc.compiler.types import Type, broadcast_dims
 from netc.compiler.value import Mismatch, Operation, Scalar, Value, apply, register
 
-Gradient = Callable[..., "Value | float | None | tuple[Value | float | None, ...]"]
+Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | None"]
 
 
 def result_type(*types: Type, **_: Any) -> Type:
@@ -35,91 +36,319 @@ def bool_type(*types: Type, **_: Any) -> Type:
 def unbroadcast(gradient: "Value", like: Type) -> "Value":
     """Sum a gradient over the axes along which the operand was repeated."""
     rank, lead = gradient.type.rank, gradient.type.rank - like.rank
-    repeated = tuple(axis for axis in range(rank) if axis < lead or (like.dims[axis - lead] == 1 and gradient.type.dims[axis] != 1))
+    repeated = tuple(
+        axis for axis in range(rank) if axis < lead or (like.dims[axis - lead] == 1 and gradient.type.dims[axis] != 1)
+    )
     summed = apply("sum", gradient, over=repeated) if repeated else gradient
     return summed if summed.type.dims == like.dims else apply("reshape", summed, dims=like.dims)
 
 
-def elementwise(name: str, doc: str, *, scalar: str, reference: Callable[..., Any], gradient: Gradient | None = None, operands: int = 1,
-                type: Callable[..., Type] = float_type, flops: int = 1, domain: tuple[float, float] = (-2.0, 2.0), is_callable: bool = True) -> Operation:  # noqa: A002
+def elementwise(
+    name: str,
+    doc: str,
+    *,
+    scalar: str,
+    reference: Callable[..., Any],
+    gradient: Gradient | None = None,
+    operands: int = 1,
+    type: Callable[..., Type] = float_type,
+    flops: int = 1,
+    domain: tuple[float, float] = (-2.0, 2.0),
+    is_callable: bool = True,
+) -> Operation:
     """Define and register an element-wise operation of up to three operands x, y, z."""
 
     def full_gradient(g: Value, result: Value, *values: Value) -> tuple[Value | None, ...]:
         assert gradient is not None
         parts = gradient(g, result, *values)
         parts = parts if isinstance(parts, tuple) else (parts,)
-        return tuple(unbroadcast(part, value.type) if isinstance(part, Value) and value.type.is_float else None for part, value in zip(parts, values, strict=True))
+        return tuple(
+            unbroadcast(part, value.type) if isinstance(part, Value) and value.type.is_float else None
+            for part, value in zip(parts, values, strict=True)
+        )
 
     names = ("x", "y", "z")[:operands]
-    shapes = [("f64[3, 4]",) * operands] + ([("f64[batch, 3, 1]", "f64[4]", "f64[1, 4]")[:operands]] if operands > 1 else [])
+    shapes = [("f64[3, 4]",) * operands] + (
+        [("f64[batch, 3, 1]", "f64[4]", "f64[1, 4]")[:operands]] if operands > 1 else []
+    )
     if name == "where":
         shapes = [("bool[3, 4]", "f64[3, 4]", "f64[4]")]
-    return register(Operation(name=name, doc=doc, type=type, reference=reference, lower=Scalar(scalar), arguments=dict.fromkeys(names, "value"),
-                              gradient=full_gradient if gradient else None, flops=lambda out: flops, examples=tuple((shape, {}) for shape in shapes), domain=domain,
-                              is_callable=is_callable))
+    return register(
+        Operation(
+            name=name,
+            doc=doc,
+            type=type,
+            reference=reference,
+            lower=Scalar(scalar),
+            arguments=dict.fromkeys(names, "value"),
+            gradient=full_gradient if gradient else None,
+            flops=lambda out: flops,
+            examples=tuple((shape, {}) for shape in shapes),
+            domain=domain,
+            is_callable=is_callable,
+        )
+    )
 
 
 def _choose(condition: Value, yes: "Value | float", no: "Value | float") -> Value:
     return apply("where", condition, yes, no)
 
 
-add = elementwise("add", "x + y.", scalar="x + y", operands=2, reference=np.add, type=result_type, gradient=lambda g, r, x, y: (g, g))
-subtract = elementwise("subtract", "x - y.", scalar="x - y", operands=2, reference=np.subtract, type=result_type, gradient=lambda g, r, x, y: (g, -g))
-multiply = elementwise("multiply", "x * y.", scalar="x * y", operands=2, reference=np.multiply, type=result_type, gradient=lambda g, r, x, y: (g * y, g * x))
-divide = elementwise("divide", "x / y.", scalar="x / y", operands=2, reference=np.divide, domain=(0.5, 2.0), gradient=lambda g, r, x, y: (g / y, -g * r / y))
-floor_divide = elementwise("floor_divide", "The whole part of x / y, rounded down.", scalar="floor(x / y)", operands=2, reference=np.floor_divide, domain=(0.5, 2.0))
-remainder = elementwise("remainder", "What x // y leaves, with the sign of y.", scalar="x - floor(x / y) * y", operands=2, reference=np.mod, domain=(0.5, 2.0))
+add = elementwise(
+    "add", "x + y.", scalar="x + y", operands=2, reference=np.add, type=result_type, gradient=lambda g, r, x, y: (g, g)
+)
+subtract = elementwise(
+    "subtract",
+    "x - y.",
+    scalar="x - y",
+    operands=2,
+    reference=np.subtract,
+    type=result_type,
+    gradient=lambda g, r, x, y: (g, -g),
+)
+multiply = elementwise(
+    "multiply",
+    "x * y.",
+    scalar="x * y",
+    operands=2,
+    reference=np.multiply,
+    type=result_type,
+    gradient=lambda g, r, x, y: (g * y, g * x),
+)
+divide = elementwise(
+    "divide",
+    "x / y.",
+    scalar="x / y",
+    operands=2,
+    reference=np.divide,
+    domain=(0.5, 2.0),
+    gradient=lambda g, r, x, y: (g / y, -g * r / y),
+)
+floor_divide = elementwise(
+    "floor_divide",
+    "The whole part of x / y, rounded down.",
+    scalar="floor(x / y)",
+    operands=2,
+    reference=np.floor_divide,
+    domain=(0.5, 2.0),
+)
+remainder = elementwise(
+    "remainder",
+    "What x // y leaves, with the sign of y.",
+    scalar="x - floor(x / y) * y",
+    operands=2,
+    reference=np.mod,
+    domain=(0.5, 2.0),
+)
 power = elementwise(
-    "power", "x ** y.", scalar="pow(x, y)", operands=2, reference=np.power, domain=(0.5, 2.0), flops=20,
-    gradient=lambda g, r, x, y: (g * y * apply("power", x, y - 1), g * r * apply("log", x)))
+    "power",
+    "x ** y.",
+    scalar="pow(x, y)",
+    operands=2,
+    reference=np.power,
+    domain=(0.5, 2.0),
+    flops=20,
+    gradient=lambda g, r, x, y: (g * y * apply("power", x, y - 1), g * r * apply("log", x)),
+)
 neg = elementwise("neg", "-x.", scalar="-x", reference=np.negative, type=result_type, gradient=lambda g, r, x: -g)
-abs_ = elementwise("abs", "The absolute value.", scalar="abs(x)", reference=np.abs, gradient=lambda g, r, x: g * apply("sign", x))
+abs_ = elementwise(
+    "abs", "The absolute value.", scalar="abs(x)", reference=np.abs, gradient=lambda g, r, x: g * apply("sign", x)
+)
 exp = elementwise("exp", "e ** x.", scalar="exp(x)", reference=np.exp, flops=10, gradient=lambda g, r, x: g * r)
-log = elementwise("log", "The natural logarithm.", scalar="log(x)", reference=np.log, flops=10, domain=(0.2, 3.0), gradient=lambda g, r, x: g / x)
-log1p = elementwise("log1p", "log(1 + x), exact near 0.", scalar="log1p(x)", reference=np.log1p, flops=10, domain=(-0.5, 3.0), gradient=lambda g, r, x: g / (1 + x))
-sqrt = elementwise("sqrt", "The square root.", scalar="sqrt(x)", reference=np.sqrt, domain=(0.2, 3.0), gradient=lambda g, r, x: g / (2 * r))
-rsqrt = elementwise("rsqrt", "1 / sqrt(x).", scalar="1 / sqrt(x)", reference=lambda x: 1 / np.sqrt(x), domain=(0.2, 3.0), gradient=lambda g, r, x: g * r * r * r * -0.5)
+log = elementwise(
+    "log",
+    "The natural logarithm.",
+    scalar="log(x)",
+    reference=np.log,
+    flops=10,
+    domain=(0.2, 3.0),
+    gradient=lambda g, r, x: g / x,
+)
+log1p = elementwise(
+    "log1p",
+    "log(1 + x), exact near 0.",
+    scalar="log1p(x)",
+    reference=np.log1p,
+    flops=10,
+    domain=(-0.5, 3.0),
+    gradient=lambda g, r, x: g / (1 + x),
+)
+sqrt = elementwise(
+    "sqrt",
+    "The square root.",
+    scalar="sqrt(x)",
+    reference=np.sqrt,
+    domain=(0.2, 3.0),
+    gradient=lambda g, r, x: g / (2 * r),
+)
+rsqrt = elementwise(
+    "rsqrt",
+    "1 / sqrt(x).",
+    scalar="1 / sqrt(x)",
+    reference=lambda x: 1 / np.sqrt(x),
+    domain=(0.2, 3.0),
+    gradient=lambda g, r, x: g * r * r * r * -0.5,
+)
 square = elementwise("square", "x * x.", scalar="x * x", reference=np.square, gradient=lambda g, r, x: g * x * 2)
-tanh = elementwise("tanh", "The hyperbolic tangent, between -1 and 1.", scalar="tanh(x)", reference=np.tanh, flops=15, gradient=lambda g, r, x: g * (1 - r * r))
-sigmoid = elementwise("sigmoid", "1 / (1 + exp(-x)), between 0 and 1.", scalar="sigmoid(x)", reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)), flops=12,
-                      gradient=lambda g, r, x: g * r * (1 - r))
-relu = elementwise("relu", "x where it is positive, else 0.", scalar="T(0) if x < 0 else x", reference=lambda x: np.maximum(x, 0), gradient=lambda g, r, x: _choose(r > 0, g, 0.0))
-leaky_relu = elementwise("leaky_relu", "x where it is positive, else 0.01 x.", scalar="x * 0.01 if x < 0 else x", reference=lambda x: np.where(x < 0, 0.01 * x, x),
-                         gradient=lambda g, r, x: _choose(x > 0, g, g * 0.01))
-elu = elementwise("elu", "x where it is positive, else exp(x) - 1.", scalar="exp(x) - 1 if x < 0 else x", reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x), flops=12,
-                  gradient=lambda g, r, x: _choose(x > 0, g, g * (r + 1)))
-gelu = elementwise("gelu", "x times the normal distribution's cumulative probability of x (the exact form).", scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
-                   reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)), flops=20,
-                   gradient=lambda g, r, x: g * (0.5 * (1 + apply("erf", x * 0.7071067811865476)) + x * 0.3989422804014327 * apply("exp", x * x * -0.5)))
-silu = elementwise("silu", "x * sigmoid(x).", scalar="x * sigmoid(x)", reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)), flops=13,
-                   gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r))
-softplus = elementwise("softplus", "log(1 + exp(x)), stable for large x.", scalar="max(x, T(0)) + log1p(exp(-abs(x)))", reference=lambda x: np.logaddexp(x, 0), flops=20,
-                       gradient=lambda g, r, x: g * apply("sigmoid", x))
-sin = elementwise("sin", "The sine of an angle in radians.", scalar="sin(x)", reference=np.sin, flops=15, gradient=lambda g, r, x: g * apply("cos", x))
-cos = elementwise("cos", "The cosine of an angle in radians.", scalar="cos(x)", reference=np.cos, flops=15, gradient=lambda g, r, x: -g * apply("sin", x))
-erf = elementwise("erf", "The error function.", scalar="erf(x)", reference=lambda x: _erf(x), flops=20, gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x))
+tanh = elementwise(
+    "tanh",
+    "The hyperbolic tangent, between -1 and 1.",
+    scalar="tanh(x)",
+    reference=np.tanh,
+    flops=15,
+    gradient=lambda g, r, x: g * (1 - r * r),
+)
+sigmoid = elementwise(
+    "sigmoid",
+    "1 / (1 + exp(-x)), between 0 and 1.",
+    scalar="sigmoid(x)",
+    reference=lambda x: 0.5 * (1 + np.tanh(0.5 * x)),
+    flops=12,
+    gradient=lambda g, r, x: g * r * (1 - r),
+)
+relu = elementwise(
+    "relu",
+    "x where it is positive, else 0.",
+    scalar="T(0) if x < 0 else x",
+    reference=lambda x: np.maximum(x, 0),
+    gradient=lambda g, r, x: _choose(r > 0, g, 0.0),
+)
+leaky_relu = elementwise(
+    "leaky_relu",
+    "x where it is positive, else 0.01 x.",
+    scalar="x * 0.01 if x < 0 else x",
+    reference=lambda x: np.where(x < 0, 0.01 * x, x),
+    gradient=lambda g, r, x: _choose(x > 0, g, g * 0.01),
+)
+elu = elementwise(
+    "elu",
+    "x where it is positive, else exp(x) - 1.",
+    scalar="exp(x) - 1 if x < 0 else x",
+    reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
+    flops=12,
+    gradient=lambda g, r, x: _choose(x > 0, g, g * (r + 1)),
+)
+gelu = elementwise(
+    "gelu",
+    "x times the normal distribution's cumulative probability of x (the exact form).",
+    scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
+    reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)),
+    flops=20,
+    gradient=lambda g, r, x: (
+        g * (0.5 * (1 + apply("erf", x * 0.7071067811865476)) + x * 0.3989422804014327 * apply("exp", x * x * -0.5))
+    ),
+)
+silu = elementwise(
+    "silu",
+    "x * sigmoid(x).",
+    scalar="x * sigmoid(x)",
+    reference=lambda x: x * 0.5 * (1 + np.tanh(0.5 * x)),
+    flops=13,
+    gradient=lambda g, r, x: g * apply("sigmoid", x) * (1 + x - r),
+)
+softplus = elementwise(
+    "softplus",
+    "log(1 + exp(x)), stable for large x.",
+    scalar="max(x, T(0)) + log1p(exp(-abs(x)))",
+    reference=lambda x: np.logaddexp(x, 0),
+    flops=20,
+    gradient=lambda g, r, x: g * apply("sigmoid", x),
+)
+sin = elementwise(
+    "sin",
+    "The sine of an angle in radians.",
+    scalar="sin(x)",
+    reference=np.sin,
+    flops=15,
+    gradient=lambda g, r, x: g * apply("cos", x),
+)
+cos = elementwise(
+    "cos",
+    "The cosine of an angle in radians.",
+    scalar="cos(x)",
+    reference=np.cos,
+    flops=15,
+    gradient=lambda g, r, x: -g * apply("sin", x),
+)
+erf = elementwise(
+    "erf",
+    "The error function.",
+    scalar="erf(x)",
+    reference=lambda x: _erf(x),
+    flops=20,
+    gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
+)
 sign = elementwise("sign", "-1, 0 or 1.", scalar="T(1) if x > 0 else (T(-1) if x < 0 else x)", reference=np.sign)
 floor = elementwise("floor", "The largest whole number that is not above x.", scalar="floor(x)", reference=np.floor)
 round_ = elementwise("round", "The nearest whole number, halves to the even one.", scalar="rint(x)", reference=np.rint)
-minimum = elementwise("minimum", "The smaller of x and y.", scalar="x if x <= y or x != x else y", operands=2, reference=np.minimum,
-                      gradient=lambda g, r, x, y: (_choose(x <= y, g, 0.0), _choose(x <= y, 0.0 * g, g)))
-maximum = elementwise("maximum", "The larger of x and y.", scalar="x if x >= y or x != x else y", operands=2, reference=np.maximum,
-                      gradient=lambda g, r, x, y: (_choose(x >= y, g, 0.0), _choose(x >= y, 0.0 * g, g)))
-where = elementwise("where", "x ? y : z, element by element.", scalar="y if x else z", operands=3, reference=np.where, type=lambda c, x, y: result_type(x, y).with_dims(broadcast_dims(c.dims, x.dims, y.dims)),
-                    gradient=lambda g, r, c, x, y: (None, _choose(c, g, 0.0), _choose(c, 0.0 * g, g)))
-stop_gradient = elementwise("stop_gradient", "x, through which no gradient flows.", scalar="x", reference=lambda x: x, type=result_type)
+minimum = elementwise(
+    "minimum",
+    "The smaller of x and y.",
+    scalar="x if x <= y or x != x else y",
+    operands=2,
+    reference=np.minimum,
+    gradient=lambda g, r, x, y: (_choose(x <= y, g, 0.0), _choose(x <= y, 0.0 * g, g)),
+)
+maximum = elementwise(
+    "maximum",
+    "The larger of x and y.",
+    scalar="x if x >= y or x != x else y",
+    operands=2,
+    reference=np.maximum,
+    gradient=lambda g, r, x, y: (_choose(x >= y, g, 0.0), _choose(x >= y, 0.0 * g, g)),
+)
+where = elementwise(
+    "where",
+    "x ? y : z, element by element.",
+    scalar="y if x else z",
+    operands=3,
+    reference=np.where,
+    type=lambda c, x, y: result_type(x, y).with_dims(broadcast_dims(c.dims, x.dims, y.dims)),
+    gradient=lambda g, r, c, x, y: (None, _choose(c, g, 0.0), _choose(c, 0.0 * g, g)),
+)
+stop_gradient = elementwise(
+    "stop_gradient", "x, through which no gradient flows.", scalar="x", reference=lambda x: x, type=result_type
+)
 
-for _name, _sign, _function in (("less", "<", np.less), ("less_equal", "<=", np.less_equal), ("greater", ">", np.greater), ("greater_equal", ">=", np.greater_equal),
-                                ("equal", "==", np.equal), ("not_equal", "!=", np.not_equal)):
-    elementwise(_name, f"Whether x {_sign} y.", scalar=f"x {_sign} y", operands=2, reference=_function, type=bool_type, is_callable=False)
-elementwise("logical_and", "x and y.", scalar="x and y", operands=2, reference=np.logical_and, type=bool_type, is_callable=False)
-elementwise("logical_or", "x or y.", scalar="x or y", operands=2, reference=np.logical_or, type=bool_type, is_callable=False)
+for _name, _sign, _function in (
+    ("less", "<", np.less),
+    ("less_equal", "<=", np.less_equal),
+    ("greater", ">", np.greater),
+    ("greater_equal", ">=", np.greater_equal),
+    ("equal", "==", np.equal),
+    ("not_equal", "!=", np.not_equal),
+):
+    elementwise(
+        _name,
+        f"Whether x {_sign} y.",
+        scalar=f"x {_sign} y",
+        operands=2,
+        reference=_function,
+        type=bool_type,
+        is_callable=False,
+    )
+elementwise(
+    "logical_and", "x and y.", scalar="x and y", operands=2, reference=np.logical_and, type=bool_type, is_callable=False
+)
+elementwise(
+    "logical_or", "x or y.", scalar="x or y", operands=2, reference=np.logical_or, type=bool_type, is_callable=False
+)
 elementwise("logical_not", "not x.", scalar="not x", reference=np.logical_not, type=bool_type, is_callable=False)
 
-cast = register(Operation(
-    "cast", "x as another element type.", type=lambda x, dtype: Type(dtype, x.dims), lower=Scalar("T(x)"), is_callable=False,
-    reference=lambda x, dtype: np.asarray(x).astype({"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}[dtype]),
-    gradient=lambda g, r, x, dtype: (apply("cast", g, dtype=x.type.dtype) if x.type.is_float else None,), examples=((("f64[3]",), {"dtype": "f32"}), (("bool[3]",), {"dtype": "f64"}))))
+cast = register(
+    Operation(
+        "cast",
+        "x as another element type.",
+        type=lambda x, dtype: Type(dtype, x.dims),
+        lower=Scalar("T(x)"),
+        is_callable=False,
+        reference=lambda x, dtype: np.asarray(x).astype(
+            {"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}[dtype]
+        ),
+        gradient=lambda g, r, x, dtype: (apply("cast", g, dtype=x.type.dtype) if x.type.is_float else None,),
+        examples=((("f64[3]",), {"dtype": "f32"}), (("bool[3]",), {"dtype": "f64"})),
+    )
+)
 
 
 def _erf(x: Any) -> Any:

@@ -1,4 +1,5 @@
 """Products. One primitive, `einsum` of two operands, is closed under differentiation; matmul and outer are written with it."""
+
 from typing import Any
 
 import numpy as np
@@ -50,13 +51,27 @@ def einsum_flops(out: Type, x: Type, y: Type, subscripts: str, batch: int = 1) -
     return size
 
 
-einsum = register(Operation(
-    "einsum", "The sum over products of two operands, by named indices: einsum(x, y, \"ik,kj->ij\").", type=einsum_type, lower=Kernel("product"), is_callable=False,
-    reference=lambda x, y, subscripts: np.einsum(subscripts, x, y, optimize=True), gradient=_gradient, arguments={"x": "value", "y": "value", "subscripts": "text"},
-    examples=((("f64[3, 4]", "f64[4, 5]"), {"subscripts": "ik,kj->ij"}), (("f64[batch, 4]", "f64[4, 35]"), {"subscripts": "bk,kj->bj"}),
-              (("f64[batch, 5]", "f64[batch, 33]"), {"subscripts": "bi,bj->ij"}), (("f64[batch, 6]", "f64[4, 6]"), {"subscripts": "bk,jk->bj"}),
-              (("f64[batch, 3, 4]", "f64[batch, 4, 2]"), {"subscripts": "bik,bkj->bij"}), (("f64[batch, 3]", "f64[3]"), {"subscripts": "bk,k->b"}),
-              (("f64[batch, 2, 3]", "f64[3, 7]"), {"subscripts": "btk,kj->btj"}))))
+einsum = register(
+    Operation(
+        "einsum",
+        'The sum over products of two operands, by named indices: einsum(x, y, "ik,kj->ij").',
+        type=einsum_type,
+        lower=Kernel("product"),
+        is_callable=False,
+        reference=lambda x, y, subscripts: np.einsum(subscripts, x, y, optimize=True),
+        gradient=_gradient,
+        arguments={"x": "value", "y": "value", "subscripts": "text"},
+        examples=(
+            (("f64[3, 4]", "f64[4, 5]"), {"subscripts": "ik,kj->ij"}),
+            (("f64[batch, 4]", "f64[4, 35]"), {"subscripts": "bk,kj->bj"}),
+            (("f64[batch, 5]", "f64[batch, 33]"), {"subscripts": "bi,bj->ij"}),
+            (("f64[batch, 6]", "f64[4, 6]"), {"subscripts": "bk,jk->bj"}),
+            (("f64[batch, 3, 4]", "f64[batch, 4, 2]"), {"subscripts": "bik,bkj->bij"}),
+            (("f64[batch, 3]", "f64[3]"), {"subscripts": "bk,k->b"}),
+            (("f64[batch, 2, 3]", "f64[3, 7]"), {"subscripts": "btk,kj->btj"}),
+        ),
+    )
+)
 
 
 def _build_matmul(x: Value, y: Value) -> Value:
@@ -66,12 +81,16 @@ def _build_matmul(x: Value, y: Value) -> Value:
     depth, wanted = x.type.dims[-1], y.type.sample[0] if len(y.type.sample) == 1 else y.type.dims[-2]
     if depth != wanted:
         raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
-    x_letters = ("B" if x.type.is_batched else "") + "abcdefgh"[:len(x.type.sample) - 1] + "k"
-    rows = "abcdefgh"[:len(x.type.sample) - 1]
+    x_letters = ("B" if x.type.is_batched else "") + "abcdefgh"[: len(x.type.sample) - 1] + "k"
+    rows = "abcdefgh"[: len(x.type.sample) - 1]
     lead = len(y.type.sample) - 2
     if lead > 0 and (lead != len(rows) - 1 or x.type.sample[:lead] != y.type.sample[:lead]):
         raise Mismatch(f"the leading dimensions of {list(x.type.sample)} and {list(y.type.sample)} differ")
-    y_letters = ("B" if y.type.is_batched else "") + (rows[:lead] if lead > 0 else "") + ("k" if len(y.type.sample) == 1 else "kn")
+    y_letters = (
+        ("B" if y.type.is_batched else "")
+        + (rows[:lead] if lead > 0 else "")
+        + ("k" if len(y.type.sample) == 1 else "kn")
+    )
     out = ("B" if x.type.is_batched or y.type.is_batched else "") + rows + ("" if len(y.type.sample) == 1 else "n")
     return apply("einsum", x, y, subscripts=f"{x_letters},{y_letters}->{out}")
 
@@ -80,8 +99,17 @@ def _derived_type(*_: Type, **__: Any) -> Type:
     raise AssertionError("expanded where it is applied")
 
 
-matmul = register(Operation("matmul", "x[..., n, k] @ y[k, m] -> [..., n, m].", type=_derived_type, reference=np.matmul, lower=Expansion(_build_matmul),
-                            arguments={"x": "value", "y": "value"}, examples=((("f64[3, 4]", "f64[4, 5]"), {}), (("f64[batch, 4]", "f64[4, 5]"), {}))))
+matmul = register(
+    Operation(
+        "matmul",
+        "x[..., n, k] @ y[k, m] -> [..., n, m].",
+        type=_derived_type,
+        reference=np.matmul,
+        lower=Expansion(_build_matmul),
+        arguments={"x": "value", "y": "value"},
+        examples=((("f64[3, 4]", "f64[4, 5]"), {}), (("f64[batch, 4]", "f64[4, 5]"), {})),
+    )
+)
 
 
 def _build_outer(x: Value, y: Value) -> Value:
@@ -91,5 +119,14 @@ def _build_outer(x: Value, y: Value) -> Value:
     return apply("einsum", x, y, subscripts=f"{left},{right}->{'Bij' if 'B' in left + right else 'ij'}")
 
 
-outer = register(Operation("outer", "x[n], y[m] -> [n, m], every product.", type=_derived_type, reference=np.outer, lower=Expansion(_build_outer),
-                           arguments={"x": "value", "y": "value"}, examples=((("f64[3]", "f64[4]"), {}),)))
+outer = register(
+    Operation(
+        "outer",
+        "x[n], y[m] -> [n, m], every product.",
+        type=_derived_type,
+        reference=np.outer,
+        lower=Expansion(_build_outer),
+        arguments={"x": "value", "y": "value"},
+        examples=((("f64[3]", "f64[4]"), {}),),
+    )
+)

@@ -4,6 +4,7 @@
 (mean, variance, ...) are expanded where they are applied; softmax, log_softmax and logsumexp stay whole until `expand`, so that the graph reads as the
 file does and their gradients are the short ones.
 """
+
 from typing import Any
 
 import numpy as np
@@ -46,12 +47,26 @@ def extent(like: Value, axes: Axes) -> Value:
     return like.graph.add("extent", (), {"dims": dims}, Type(like.type.dtype))
 
 
-_EXAMPLES = ((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (0, 2)}), (("f64[batch, 7]",), {"over": (0, 1)}), (("f64[batch, 6]",), {"over": (0,)}))
+_EXAMPLES = (
+    (("f64[3, 4]",), {"over": (1,)}),
+    (("f64[batch, 3, 5]",), {"over": (0, 2)}),
+    (("f64[batch, 7]",), {"over": (0, 1)}),
+    (("f64[batch, 6]",), {"over": (0,)}),
+)
 _ARGUMENTS = {"x": "value", "over": "axes"}
 
-sum_ = register(Operation(
-    "sum", "The sum over axes.", type=reduced_type, reference=lambda x, over: np.sum(x, axis=over, dtype=x.dtype), lower=Fold("0", "a + b"), arguments=_ARGUMENTS,
-    gradient=lambda g, r, x, over: apply("broadcast", restore(g, x, over), dims=x.type.dims), examples=_EXAMPLES))
+sum_ = register(
+    Operation(
+        "sum",
+        "The sum over axes.",
+        type=reduced_type,
+        reference=lambda x, over: np.sum(x, axis=over, dtype=x.dtype),
+        lower=Fold("0", "a + b"),
+        arguments=_ARGUMENTS,
+        gradient=lambda g, r, x, over: apply("broadcast", restore(g, x, over), dims=x.type.dims),
+        examples=_EXAMPLES,
+    )
+)
 
 
 def _extreme_gradient(g: Value, result: Value, x: Value, over: Axes) -> Value:
@@ -60,13 +75,41 @@ def _extreme_gradient(g: Value, result: Value, x: Value, over: Axes) -> Value:
     return restore(g, x, over) * chosen / restore(apply("sum", chosen, over=over), x, over)
 
 
-max_ = register(Operation("max", "The largest element over axes.", type=reduced_type, reference=lambda x, over: np.max(x, axis=over), arguments=_ARGUMENTS,
-                          lower=Fold("-inf", "a if a >= b or a != a else b"), gradient=_extreme_gradient, examples=_EXAMPLES))
-min_ = register(Operation("min", "The smallest element over axes.", type=reduced_type, reference=lambda x, over: np.min(x, axis=over), arguments=_ARGUMENTS,
-                          lower=Fold("inf", "a if a <= b or a != a else b"), gradient=_extreme_gradient, examples=_EXAMPLES))
-argmax = register(Operation("argmax", "Where the largest element stands along one axis; the first of equals.", type=lambda x, over: Type("i32", reduced_dims(x.dims, over)),
-                            reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32), lower=Kernel("argmax"), arguments={"x": "value", "over": "axis"},
-                            examples=((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (1,)}))))
+max_ = register(
+    Operation(
+        "max",
+        "The largest element over axes.",
+        type=reduced_type,
+        reference=lambda x, over: np.max(x, axis=over),
+        arguments=_ARGUMENTS,
+        lower=Fold("-inf", "a if a >= b or a != a else b"),
+        gradient=_extreme_gradient,
+        examples=_EXAMPLES,
+    )
+)
+min_ = register(
+    Operation(
+        "min",
+        "The smallest element over axes.",
+        type=reduced_type,
+        reference=lambda x, over: np.min(x, axis=over),
+        arguments=_ARGUMENTS,
+        lower=Fold("inf", "a if a <= b or a != a else b"),
+        gradient=_extreme_gradient,
+        examples=_EXAMPLES,
+    )
+)
+argmax = register(
+    Operation(
+        "argmax",
+        "Where the largest element stands along one axis; the first of equals.",
+        type=lambda x, over: Type("i32", reduced_dims(x.dims, over)),
+        reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32),
+        lower=Kernel("argmax"),
+        arguments={"x": "value", "over": "axis"},
+        examples=((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (1,)})),
+    )
+)
 
 
 def _build_mean(x: Value, over: Axes) -> Value:
@@ -81,12 +124,29 @@ def _build_variance(x: Value, over: Axes) -> Value:
 
 
 def _expanded(name: str, doc: str, build: Any, reference: Any) -> Operation:
-    return register(Operation(name, doc, type=reduced_type, reference=reference, lower=Expansion(build), arguments=_ARGUMENTS, examples=_EXAMPLES))
+    return register(
+        Operation(
+            name,
+            doc,
+            type=reduced_type,
+            reference=reference,
+            lower=Expansion(build),
+            arguments=_ARGUMENTS,
+            examples=_EXAMPLES,
+        )
+    )
 
 
 mean = _expanded("mean", "The mean over axes.", _build_mean, lambda x, over: np.mean(x, axis=over))
-variance = _expanded("variance", "The population's variance over axes.", _build_variance, lambda x, over: np.var(x, axis=over))
-norm = _expanded("norm", "The Euclidean norm over axes.", lambda x, over: apply("sqrt", apply("sum", x * x, over=over)), lambda x, over: np.sqrt(np.sum(x * x, axis=over)))
+variance = _expanded(
+    "variance", "The population's variance over axes.", _build_variance, lambda x, over: np.var(x, axis=over)
+)
+norm = _expanded(
+    "norm",
+    "The Euclidean norm over axes.",
+    lambda x, over: apply("sqrt", apply("sum", x * x, over=over)),
+    lambda x, over: np.sqrt(np.sum(x * x, axis=over)),
+)
 
 
 # ------------------------------------------------------------------ softmax and its kin
@@ -122,13 +182,39 @@ def _build_logsumexp(x: Value, over: Axes) -> Value:
 _SOFT_ARGUMENTS = {"x": "value", "over": "axis = -1"}
 _SOFT_EXAMPLES = ((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 10]",), {"over": (1,)}))
 
-softmax = register(Operation(
-    "softmax", "exp(x) / sum(exp(x)) along an axis (the last one): positive numbers that sum to 1.", type=same_type, reference=_reference_softmax, lower=Expansion(_build_softmax),
-    arguments=_SOFT_ARGUMENTS, gradient=lambda g, r, x, over: r * (g - restore(apply("sum", g * r, over=over), x, over)), examples=_SOFT_EXAMPLES))
-log_softmax = register(Operation(
-    "log_softmax", "The logarithm of softmax, computed without forming it.", type=same_type, reference=lambda x, over: x - np.expand_dims(_reference_logsumexp(x, over), over),
-    lower=Expansion(lambda x, over: x - restore(_build_logsumexp(x, over), x, over)), arguments=_SOFT_ARGUMENTS,
-    gradient=lambda g, r, x, over: g - apply("exp", r) * restore(apply("sum", g, over=over), x, over), examples=_SOFT_EXAMPLES))
-logsumexp = register(Operation(
-    "logsumexp", "log(sum(exp(x))) along an axis (the last one), stable for large x.", type=reduced_type, reference=_reference_logsumexp, lower=Expansion(_build_logsumexp),
-    arguments=_SOFT_ARGUMENTS, gradient=lambda g, r, x, over: restore(g, x, over) * apply("softmax", x, over=over), examples=_SOFT_EXAMPLES))
+softmax = register(
+    Operation(
+        "softmax",
+        "exp(x) / sum(exp(x)) along an axis (the last one): positive numbers that sum to 1.",
+        type=same_type,
+        reference=_reference_softmax,
+        lower=Expansion(_build_softmax),
+        arguments=_SOFT_ARGUMENTS,
+        gradient=lambda g, r, x, over: r * (g - restore(apply("sum", g * r, over=over), x, over)),
+        examples=_SOFT_EXAMPLES,
+    )
+)
+log_softmax = register(
+    Operation(
+        "log_softmax",
+        "The logarithm of softmax, computed without forming it.",
+        type=same_type,
+        reference=lambda x, over: x - np.expand_dims(_reference_logsumexp(x, over), over),
+        lower=Expansion(lambda x, over: x - restore(_build_logsumexp(x, over), x, over)),
+        arguments=_SOFT_ARGUMENTS,
+        gradient=lambda g, r, x, over: g - apply("exp", r) * restore(apply("sum", g, over=over), x, over),
+        examples=_SOFT_EXAMPLES,
+    )
+)
+logsumexp = register(
+    Operation(
+        "logsumexp",
+        "log(sum(exp(x))) along an axis (the last one), stable for large x.",
+        type=reduced_type,
+        reference=_reference_logsumexp,
+        lower=Expansion(_build_logsumexp),
+        arguments=_SOFT_ARGUMENTS,
+        gradient=lambda g, r, x, over: restore(g, x, over) * apply("softmax", x, over=over),
+        examples=_SOFT_EXAMPLES,
+    )
+)

@@ -2,7 +2,9 @@
 
 Attributes count axes over all dimensions, the batch included, and give whole shapes. Those that only read memory another way are Views.
 """
+
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,19 +15,39 @@ from netc.compiler.value import Expansion, Kernel, Mismatch, Operation, Scalar, 
 
 def _reshape_type(x: Type, dims: tuple[Dim, ...]) -> Type:
     before, after = (math.prod(dim for dim in shape if isinstance(dim, int)) for shape in (x.dims, dims))
-    if before != after or [dim for dim in x.dims if isinstance(dim, str)] != [dim for dim in dims if isinstance(dim, str)]:
+    if before != after or [dim for dim in x.dims if isinstance(dim, str)] != [
+        dim for dim in dims if isinstance(dim, str)
+    ]:
         raise Mismatch(f"{before} elements cannot become {after}")
     return x.with_dims(dims)
 
 
-reshape = register(Operation("reshape", "The same elements in another shape.", type=_reshape_type, lower=View(), arguments={"x": "value", "dims": "dims"},
-                             reference=lambda x, dims: np.reshape(x, tuple(-1 if isinstance(dim, str) else dim for dim in dims)),
-                             gradient=lambda g, r, x, dims: apply("reshape", g, dims=x.type.dims), examples=((("f64[3, 4]",), {"dims": (2, 6)}), (("f64[batch, 6]",), {"dims": ("batch", 2, 3)}))))
-transpose = register(Operation(
-    "transpose", "The axes in another order; without one, the last two change places.", type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)), lower=View(),
-    reference=lambda x, order: np.transpose(x, order), arguments={"x": "value", "order": "order"},
-    gradient=lambda g, r, x, order: apply("transpose", g, order=tuple(order.index(axis) for axis in range(len(order)))),
-    examples=((("f64[3, 4]",), {"order": (1, 0)}), (("f64[batch, 3, 4, 2]",), {"order": (0, 3, 1, 2)}))))
+reshape = register(
+    Operation(
+        "reshape",
+        "The same elements in another shape.",
+        type=_reshape_type,
+        lower=View(),
+        arguments={"x": "value", "dims": "dims"},
+        reference=lambda x, dims: np.reshape(x, tuple(-1 if isinstance(dim, str) else dim for dim in dims)),
+        gradient=lambda g, r, x, dims: apply("reshape", g, dims=x.type.dims),
+        examples=((("f64[3, 4]",), {"dims": (2, 6)}), (("f64[batch, 6]",), {"dims": ("batch", 2, 3)})),
+    )
+)
+transpose = register(
+    Operation(
+        "transpose",
+        "The axes in another order; without one, the last two change places.",
+        type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)),
+        lower=View(),
+        reference=lambda x, order: np.transpose(x, order),
+        arguments={"x": "value", "order": "order"},
+        gradient=lambda g, r, x, order: apply(
+            "transpose", g, order=tuple(order.index(axis) for axis in range(len(order)))
+        ),
+        examples=((("f64[3, 4]",), {"order": (1, 0)}), (("f64[batch, 3, 4, 2]",), {"order": (0, 3, 1, 2)})),
+    )
+)
 
 
 def _broadcast_type(x: Type, dims: tuple[Dim, ...]) -> Type:
@@ -40,13 +62,24 @@ def _broadcast_gradient(g: Value, result: Value, x: Value, dims: tuple[Dim, ...]
     return apply("reshape", apply("sum", g, over=over), dims=x.type.dims) if over else g
 
 
-broadcast = register(Operation("broadcast", "x repeated along axes of size 1.", type=_broadcast_type, lower=View(), gradient=_broadcast_gradient, arguments={"x": "value", "dims": "dims"},
-                               reference=lambda x, dims, batch=None: np.broadcast_to(x, tuple(batch if isinstance(dim, str) else dim for dim in dims)),
-                               examples=((("f64[3, 1]",), {"dims": (3, 4)}), (("f64[4]",), {"dims": (2, 3, 4)}))))
+broadcast = register(
+    Operation(
+        "broadcast",
+        "x repeated along axes of size 1.",
+        type=_broadcast_type,
+        lower=View(),
+        gradient=_broadcast_gradient,
+        arguments={"x": "value", "dims": "dims"},
+        reference=lambda x, dims, batch=None: np.broadcast_to(
+            x, tuple(batch if isinstance(dim, str) else dim for dim in dims)
+        ),
+        examples=((("f64[3, 1]",), {"dims": (3, 4)}), (("f64[4]",), {"dims": (2, 3, 4)})),
+    )
+)
 
 
 def _slice_type(x: Type, axis: int, start: int, stop: int) -> Type:
-    return x.with_dims((*x.dims[:axis], stop - start, *x.dims[axis + 1:]))
+    return x.with_dims((*x.dims[:axis], stop - start, *x.dims[axis + 1 :]))
 
 
 def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, stop: int) -> Value:
@@ -55,35 +88,87 @@ def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, st
     return apply("pad", g, axis=axis, before=start, after=size - stop)
 
 
-slice_ = register(Operation("slice", "The elements start to stop (exclusive) along an axis.", type=_slice_type, lower=View(), gradient=_slice_gradient, is_callable=False,
-                            reference=lambda x, axis, start, stop: x[(np.s_[:],) * axis + (np.s_[start:stop],)],
-                            examples=((("f64[3, 5]",), {"axis": 1, "start": 1, "stop": 4}), (("f64[batch, 5, 2]",), {"axis": 1, "start": 0, "stop": 2}))))
-pad = register(Operation("pad", "Zeros before and after along an axis.", type=lambda x, axis, before, after: x.with_dims((*x.dims[:axis], x.dims[axis] + before + after, *x.dims[axis + 1:])),
-                         reference=lambda x, axis, before, after: np.pad(x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]), lower=Kernel("pad"), is_callable=False,
-                         gradient=lambda g, r, x, axis, before, after: apply("slice", g, axis=axis, start=before, stop=before + x.type.dims[axis]),
-                         examples=((("f64[3, 4]",), {"axis": 1, "before": 1, "after": 2}), (("f64[batch, 2, 3]",), {"axis": 1, "before": 0, "after": 2}))))
-reverse = register(Operation("reverse", "The elements along an axis from last to first.", type=lambda x, over: x, lower=View(), arguments={"x": "value", "over": "axis = 0"},
-                             reference=lambda x, over: np.flip(x, over), gradient=lambda g, r, x, over: apply("reverse", g, over=over), examples=((("f64[batch, 4]",), {"over": (1,)}),)))
+slice_ = register(
+    Operation(
+        "slice",
+        "The elements start to stop (exclusive) along an axis.",
+        type=_slice_type,
+        lower=View(),
+        gradient=_slice_gradient,
+        is_callable=False,
+        reference=lambda x, axis, start, stop: x[(np.s_[:],) * axis + (np.s_[start:stop],)],
+        examples=(
+            (("f64[3, 5]",), {"axis": 1, "start": 1, "stop": 4}),
+            (("f64[batch, 5, 2]",), {"axis": 1, "start": 0, "stop": 2}),
+        ),
+    )
+)
+pad = register(
+    Operation(
+        "pad",
+        "Zeros before and after along an axis.",
+        type=lambda x, axis, before, after: x.with_dims(
+            (*x.dims[:axis], x.dims[axis] + before + after, *x.dims[axis + 1 :])
+        ),
+        reference=lambda x, axis, before, after: np.pad(
+            x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]
+        ),
+        lower=Kernel("pad"),
+        is_callable=False,
+        gradient=lambda g, r, x, axis, before, after: apply(
+            "slice", g, axis=axis, start=before, stop=before + x.type.dims[axis]
+        ),
+        examples=(
+            (("f64[3, 4]",), {"axis": 1, "before": 1, "after": 2}),
+            (("f64[batch, 2, 3]",), {"axis": 1, "before": 0, "after": 2}),
+        ),
+    )
+)
+reverse = register(
+    Operation(
+        "reverse",
+        "The elements along an axis from last to first.",
+        type=lambda x, over: x,
+        lower=View(),
+        arguments={"x": "value", "over": "axis = 0"},
+        reference=lambda x, over: np.flip(x, over),
+        gradient=lambda g, r, x, over: apply("reverse", g, over=over),
+        examples=((("f64[batch, 4]",), {"over": (1,)}),),
+    )
+)
 
 
 def _concat_type(*types: Type, axis: int) -> Type:
     first, size = types[0], 0
     for type_ in types:
-        if type_.dims[:axis] + type_.dims[axis + 1:] != first.dims[:axis] + first.dims[axis + 1:] or type_.dtype != first.dtype:
+        if (
+            type_.dims[:axis] + type_.dims[axis + 1 :] != first.dims[:axis] + first.dims[axis + 1 :]
+            or type_.dtype != first.dtype
+        ):
             raise Mismatch("what is joined may differ along that axis alone")
         dim = type_.dims[axis]
         assert isinstance(dim, int)
         size += dim
-    return first.with_dims((*first.dims[:axis], size, *first.dims[axis + 1:]))
+    return first.with_dims((*first.dims[:axis], size, *first.dims[axis + 1 :]))
 
 
 def _concat_gradient(g: Value, result: Value, *operands: Value, axis: int) -> tuple[Value, ...]:
     starts = np.cumsum([0, *(operand.type.dims[axis] for operand in operands)]).tolist()
-    return tuple(apply("slice", g, axis=axis, start=start, stop=stop) for start, stop in zip(starts, starts[1:], strict=False))
+    return tuple(apply("slice", g, axis=axis, start=start, stop=stop) for start, stop in pairwise(starts))
 
 
-concat = register(Operation("concat", "Values joined along an axis (the last one).", type=_concat_type, lower=Kernel("concat"), gradient=_concat_gradient, arguments={"values": "values", "over": "join"},
-                            reference=lambda *x, axis: np.concatenate(x, axis=axis), examples=((("f64[3, 4]", "f64[3, 2]"), {"axis": 1}), (("f64[batch, 4]", "f64[batch, 1]"), {"axis": 1}))))
+concat = register(
+    Operation(
+        "concat",
+        "Values joined along an axis (the last one).",
+        type=_concat_type,
+        lower=Kernel("concat"),
+        gradient=_concat_gradient,
+        arguments={"values": "values", "over": "join"},
+        reference=lambda *x, axis: np.concatenate(x, axis=axis),
+        examples=((("f64[3, 4]", "f64[3, 2]"), {"axis": 1}), (("f64[batch, 4]", "f64[batch, 1]"), {"axis": 1})),
+    )
+)
 
 
 def _gather_type(table: Type, index: Type) -> Type:
@@ -92,27 +177,67 @@ def _gather_type(table: Type, index: Type) -> Type:
     return table.with_dims(index.dims + table.dims[1:])
 
 
-gather = register(Operation("gather", "table[index]: a row of the table for each index.", type=_gather_type, lower=Kernel("gather"), arguments={"table": "value", "index": "value"},
-                            reference=lambda table, index: table[index], examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
-                            gradient=lambda g, r, table, index: (apply("scatter_add", g, index, rows=table.type.dims[0]), None)))
-scatter_add = register(Operation("scatter_add", "The rows of x added up at their indices: what gather's gradient is.", lower=Kernel("scatter_add"), is_callable=False,
-                                 type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank:])), gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
-                                 reference=lambda x, index, rows: _scatter(x, index, rows), examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),)))
+gather = register(
+    Operation(
+        "gather",
+        "table[index]: a row of the table for each index.",
+        type=_gather_type,
+        lower=Kernel("gather"),
+        arguments={"table": "value", "index": "value"},
+        reference=lambda table, index: table[index],
+        examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
+        gradient=lambda g, r, table, index: (apply("scatter_add", g, index, rows=table.type.dims[0]), None),
+    )
+)
+scatter_add = register(
+    Operation(
+        "scatter_add",
+        "The rows of x added up at their indices: what gather's gradient is.",
+        lower=Kernel("scatter_add"),
+        is_callable=False,
+        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
+        gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
+        reference=lambda x, index, rows: _scatter(x, index, rows),
+        examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),),
+    )
+)
 
 
 def _scatter(x: Any, index: Any, rows: int) -> Any:
-    result = np.zeros((rows, *x.shape[index.ndim:]), x.dtype)
+    result = np.zeros((rows, *x.shape[index.ndim :]), x.dtype)
     np.add.at(result, index, x)
     return result
 
 
-arange = register(Operation("arange", "0, 1, ... n - 1.", type=lambda n: Type("i32", (n,)), lower=Scalar("i"), reference=lambda n: np.arange(n, dtype=np.int32), is_callable=False))
-extent = register(Operation("extent", "How many elements some dimensions hold together; the batch's size is known when the program runs.", type=lambda dims: Type("f64"),
-                            lower=Kernel("extent"), is_callable=False, reference=lambda dims, batch=1: math.prod(batch if isinstance(dim, str) else dim for dim in dims)))
+arange = register(
+    Operation(
+        "arange",
+        "0, 1, ... n - 1.",
+        type=lambda n: Type("i32", (n,)),
+        lower=Scalar("i"),
+        reference=lambda n: np.arange(n, dtype=np.int32),
+        is_callable=False,
+    )
+)
+extent = register(
+    Operation(
+        "extent",
+        "How many elements some dimensions hold together; the batch's size is known when the program runs.",
+        type=lambda dims: Type("f64"),
+        lower=Kernel("extent"),
+        is_callable=False,
+        reference=lambda dims, batch=1: math.prod(batch if isinstance(dim, str) else dim for dim in dims),
+    )
+)
 
 
 def _build_flatten(x: Value) -> Value:
-    return apply("reshape", x, dims=x.type.dims[:len(x.type.dims) - len(x.type.sample)] + (math.prod(dim for dim in x.type.sample if isinstance(dim, int)),))
+    return apply(
+        "reshape",
+        x,
+        dims=x.type.dims[: len(x.type.dims) - len(x.type.sample)]
+        + (math.prod(dim for dim in x.type.sample if isinstance(dim, int)),),
+    )
 
 
 def _build_squeeze(x: Value) -> Value:
@@ -124,14 +249,43 @@ def _build_one_hot(x: Value, n: int) -> Value:
     if x.type.dtype != "i32":
         raise Mismatch("one_hot takes a class or a whole number")
     positions = x.graph.add("arange", (), {"n": n}, Type("i32", (n,)))
-    return apply("cast", apply("equal", apply("reshape", x, dims=(*x.type.dims, 1)), positions), dtype=x.graph.precision)
+    return apply(
+        "cast", apply("equal", apply("reshape", x, dims=(*x.type.dims, 1)), positions), dtype=x.graph.precision
+    )
 
 
 def _unknown_type(*_: Type, **__: Any) -> Type:
     raise AssertionError("expanded where it is applied")
 
 
-flatten = register(Operation("flatten", "All elements of a sample in one axis.", type=_unknown_type, lower=Expansion(_build_flatten), reference=lambda x: np.reshape(x, -1), arguments={"x": "value"}))
-squeeze = register(Operation("squeeze", "Without the dimensions of size 1.", type=_unknown_type, lower=Expansion(_build_squeeze), reference=np.squeeze, arguments={"x": "value"}))
-one_hot = register(Operation("one_hot", "1 where the class is, else 0: class(n) -> float[n].", type=_unknown_type, lower=Expansion(_build_one_hot), arguments={"x": "value", "n": "number = 0"},
-                             reference=lambda x, n: np.eye(n)[x], examples=((("class(5)[batch]",), {"n": 5}),)))
+flatten = register(
+    Operation(
+        "flatten",
+        "All elements of a sample in one axis.",
+        type=_unknown_type,
+        lower=Expansion(_build_flatten),
+        reference=lambda x: np.reshape(x, -1),
+        arguments={"x": "value"},
+    )
+)
+squeeze = register(
+    Operation(
+        "squeeze",
+        "Without the dimensions of size 1.",
+        type=_unknown_type,
+        lower=Expansion(_build_squeeze),
+        reference=np.squeeze,
+        arguments={"x": "value"},
+    )
+)
+one_hot = register(
+    Operation(
+        "one_hot",
+        "1 where the class is, else 0: class(n) -> float[n].",
+        type=_unknown_type,
+        lower=Expansion(_build_one_hot),
+        arguments={"x": "value", "n": "number = 0"},
+        reference=lambda x, n: np.eye(n)[x],
+        examples=((("class(5)[batch]",), {"n": 5}),),
+    )
+)

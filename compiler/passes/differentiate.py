@@ -1,4 +1,5 @@
 """Reverse mode: add the gradient of the loss to the graph, for each parameter, by a walk from the loss back to the leaves."""
+
 from collections.abc import Iterable
 
 from netc.compiler.graph import Graph

@@ -3,6 +3,7 @@
 A value is in a buffer of its own, read through another's (a View: reshape, transpose, slice), or computed inside the loop of its one
 user. plan.py then gives every buffer its place.
 """
+
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -74,7 +75,9 @@ class _Lowering:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.schedule = graph, Schedule()
         self.places: dict[Value, Place] = {}
-        self.leaf_of: dict[str, Value] = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
+        self.leaf_of: dict[str, Value] = {
+            str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes
+        }
         self.roots = set(graph.results.values())
         self.updates: dict[Value, str] = {}
         self.users = {value: graph.users(value) for value in graph.values()}
@@ -123,7 +126,15 @@ class _Lowering:
             over = self.axes(value)
             self.nest(value, value.operands[0], value.operands[0].type.dims, folded=over)
         elif isinstance(lower, Kernel):
-            {"product": self.product, "argmax": self.argmax, "concat": self.concat, "pad": self.pad, "gather": self.gather, "scatter_add": self.scatter_add, "extent": self.extent}[lower.form](value)
+            {
+                "product": self.product,
+                "argmax": self.argmax,
+                "concat": self.concat,
+                "pad": self.pad,
+                "gather": self.gather,
+                "scatter_add": self.scatter_add,
+                "extent": self.extent,
+            }[lower.form](value)
         else:
             raise AssertionError(f"{value} has no kernel at {value.span}")
 
@@ -155,7 +166,9 @@ class _Lowering:
                     waiting.append(user)
                 readers.add(user)
         later = [reader for reader in readers if reader.number > value.number]
-        moved = any(one.operands and isinstance(OPERATIONS[one.operation].lower, View) and old in one.operands for one in inside)
+        moved = any(
+            one.operands and isinstance(OPERATIONS[one.operation].lower, View) and old in one.operands for one in inside
+        )
         return not later and isinstance(OPERATIONS[value.operation].lower, Scalar) and not moved
 
     def inside(self, value: Value) -> set[Value]:
@@ -173,8 +186,14 @@ class _Lowering:
         """The buffer that holds a result whole and in order: a copy is made of what is only a view or a leaf."""
         place = self.places.get(value)
         name = result.removeprefix("update.") if result.startswith("update.") else None
-        wanted = self.schedule.leaves[name] if name in self.schedule.leaves else None
-        if place is not None and place.buffer is not None and place.buffer.type.dims == value.type.dims and place.strides == contiguous(value.type.dims) and place.offset == 0:
+        wanted = self.schedule.leaves.get(name or "")
+        if (
+            place is not None
+            and place.buffer is not None
+            and place.buffer.type.dims == value.type.dims
+            and place.strides == contiguous(value.type.dims)
+            and place.offset == 0
+        ):
             if wanted is None and not place.buffer.name:
                 return place.buffer
             if wanted is place.buffer:
@@ -196,13 +215,18 @@ class _Lowering:
                 return replace(place, strides=tuple(strides[axis] for axis in order))
             case "slice":
                 axis, start = attributes["axis"], attributes["start"]
-                assert isinstance(axis, int) and isinstance(start, int)
+                assert isinstance(axis, int)
+                assert isinstance(start, int)
                 return replace(place, offset=place.offset + start * strides[axis])
             case "reverse":
                 (axis,) = self.axes(value)
                 size = value.type.dims[axis]
                 assert isinstance(size, int)
-                return replace(place, offset=place.offset + (size - 1) * strides[axis], strides=tuple(-one if i == axis else one for i, one in enumerate(strides)))
+                return replace(
+                    place,
+                    offset=place.offset + (size - 1) * strides[axis],
+                    strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
+                )
             case "broadcast":
                 return replace(place, strides=self.broadcast(place.strides, operand.type.dims, value.type.dims))
         reshaped = _reshape(place.strides, operand.type.dims, value.type.dims)
@@ -216,7 +240,9 @@ class _Lowering:
     def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
         """Strides over a wider space: 0 where an element is repeated."""
         lead = len(space) - len(dims)
-        return (0,) * lead + tuple(stride if dim == wide else 0 for stride, dim, wide in zip(strides, dims, space[lead:], strict=True))
+        return (0,) * lead + tuple(
+            stride if dim == wide else 0 for stride, dim, wide in zip(strides, dims, space[lead:], strict=True)
+        )
 
     def read(self, value: Value) -> Place:
         """A place to read a value from; constants and ranges that no loop takes in are written out first."""
@@ -224,8 +250,18 @@ class _Lowering:
             if value.operation == "arange":
                 return self.places[value]
             buffer = Buffer(value.type)
-            self.emit(value, Nest(self.extents(value.type.dims), (Line("t0", literal(value.attributes["value"], value.type.dtype)),), "t0",  # type: ignore[arg-type]
-                                  Access(0, value.type.dtype, contiguous(value.type.dims)), ()), [(buffer, 0)], buffer)
+            self.emit(
+                value,
+                Nest(
+                    self.extents(value.type.dims),
+                    (Line("t0", literal(value.attributes["value"], value.type.dtype)),),
+                    "t0",
+                    Access(0, value.type.dtype, contiguous(value.type.dims)),
+                    (),
+                ),
+                [(buffer, 0)],
+                buffer,
+            )
             self.places[value] = Place(buffer, contiguous(value.type.dims))
         return self.places[value]
 
@@ -242,14 +278,18 @@ class _Lowering:
             scopes.setdefault(id(buffer), len(scopes))
         text, counts = write(replace(nest, scopes=tuple(scopes[id(buffer)] for buffer, _ in buffers)))
         kernel = KernelSource("loop", text, len(buffers) + len(counts))
-        self.schedule.tasks.append(Task(kernel, tuple(buffers), tuple(Count(factor, batch) for factor, batch in counts), writes, value))
+        self.schedule.tasks.append(
+            Task(kernel, tuple(buffers), tuple(Count(factor, batch) for factor, batch in counts), writes, value)
+        )
 
     def copy(self, value: Value, target: Buffer) -> None:
         loop = _Loop(self, value.type.dims)
         name = loop.operand(value)
         self.emit(value, loop.nest(name, value.type.dtype, contiguous(value.type.dims), target), loop.buffers, target)
 
-    def nest(self, value: Value, root: Value, space: tuple[Dim, ...], folded: tuple[int, ...] = (), argmax: bool = False) -> None:
+    def nest(
+        self, value: Value, root: Value, space: tuple[Dim, ...], folded: tuple[int, ...] = (), argmax: bool = False
+    ) -> None:
         """The loop that computes `root` over a space and stores it, or its fold over some axes, as `value`."""
         loop = _Loop(self, space)
         name = loop.compute(root) if root is value else loop.operand(root)
@@ -275,7 +315,15 @@ class _Lowering:
         buffer = self.output(value)
         dtype = value.type.dtype
         text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {'F32' if dtype == 'f32' else 'F64'}(n0))\n"
-        self.schedule.tasks.append(Task(KernelSource("loop", text, 2), ((buffer, 0),), (Count(factor, any(isinstance(dim, str) for dim in dims)),), buffer, value))
+        self.schedule.tasks.append(
+            Task(
+                KernelSource("loop", text, 2),
+                ((buffer, 0),),
+                (Count(factor, any(isinstance(dim, str) for dim in dims)),),
+                buffer,
+                value,
+            )
+        )
 
     def part(self, value: Value, operand: Value, target: Buffer, offset: int) -> None:
         """Copy an operand into a part of a value's buffer."""
@@ -295,11 +343,23 @@ class _Lowering:
             at += size
 
     def clear(self, value: Value, buffer: Buffer) -> None:
-        self.emit(value, Nest(self.extents(value.type.dims), (Line("t0", literal(0.0, value.type.dtype)),), "t0", Access(0, value.type.dtype, contiguous(value.type.dims)), ()), [(buffer, 0)], buffer)
+        self.emit(
+            value,
+            Nest(
+                self.extents(value.type.dims),
+                (Line("t0", literal(0.0, value.type.dtype)),),
+                "t0",
+                Access(0, value.type.dtype, contiguous(value.type.dims)),
+                (),
+            ),
+            [(buffer, 0)],
+            buffer,
+        )
 
     def pad(self, value: Value) -> None:
         axis, before = value.attributes["axis"], value.attributes["before"]
-        assert isinstance(axis, int) and isinstance(before, int)
+        assert isinstance(axis, int)
+        assert isinstance(before, int)
         buffer = self.output(value)
         self.clear(value, buffer)
         self.part(value, value.operands[0], buffer, before * contiguous(value.type.dims)[axis])
@@ -328,7 +388,12 @@ class _Lowering:
         name = loop.operand(x)
         strides = contiguous(value.type.dims)
         nest = loop.nest(name, value.type.dtype, (0,) * index.type.rank + strides[1:], buffer)
-        self.emit(value, replace(nest, adds=True, target=replace(nest.target, indirect=(at, strides[0]))), loop.buffers, buffer)
+        self.emit(
+            value,
+            replace(nest, adds=True, target=replace(nest.target, indirect=(at, strides[0]))),
+            loop.buffers,
+            buffer,
+        )
 
     # -------------------------------------------------------------- products
 
@@ -341,7 +406,8 @@ class _Lowering:
         if out and out[-1] in left and out[-1] not in right:
             left, right, a, b = right, left, b, a
         if not self.tiled(value, left, right, out, a, b):
-            self.multiply_and_add(value, *inputs.split(","), out)
+            left, right = inputs.split(",")
+            self.multiply_and_add(value, left, right, out)
 
     def tiled(self, value: Value, left: str, right: str, out: str, a: Value, b: Value) -> bool:
         sizes = index_sizes(f"{left},{right}", a.type, b.type)
@@ -349,16 +415,26 @@ class _Lowering:
         columns = [letter for letter in out if letter in right and letter not in left]
         both = [letter for letter in out if letter in left and letter in right]
         depth = [letter for letter in left if letter in right and letter not in out]
-        if len(out) != len(rows) + len(columns) + len(both) or set(left + right) - set(out) - set(depth) or not columns or out[-1] != columns[-1]:
+        if (
+            len(out) != len(rows) + len(columns) + len(both)
+            or set(left + right) - set(out) - set(depth)
+            or not columns
+            or out[-1] != columns[-1]
+        ):
             return False
         c_strides = dict(zip(out, contiguous(value.type.dims), strict=True))
         b_strides = self.strides(right, b)
         widths = [sizes[letter] for letter in columns]
-        if not all(isinstance(width, int) for width in widths) or math.prod(width for width in widths if isinstance(width, int)) <= _FEW_COLUMNS:
+        if (
+            not all(isinstance(width, int) for width in widths)
+            or math.prod(width for width in widths if isinstance(width, int)) <= _FEW_COLUMNS
+        ):
             return False
         if b_strides[columns[-1]] != 1:
             buffer = Buffer(b.type)
-            order = sorted(range(len(right)), key=lambda axis: (right[axis] in columns, isinstance(sizes[right[axis]], int)))
+            order = sorted(
+                range(len(right)), key=lambda axis: (right[axis] in columns, isinstance(sizes[right[axis]], int))
+            )
             b = self.reordered(b, order, buffer)
             right = "".join(right[axis] for axis in order)
             b_strides = self.strides(right, b)
@@ -374,7 +450,16 @@ class _Lowering:
         deep = merged[2][0] if merged[2] else (Count(1), (0, 0, 0))
         loops = [(Count(1), (0, 0, 0))] * (2 - len(outer)) + outer
         target = self.output(value)
-        numbers = [Count(row[1][0]), Count(deep[1][0]), Count(deep[1][1]), Count(row[1][2]), row[0], merged[1][0][0], deep[0], Count(0)]
+        numbers = [
+            Count(row[1][0]),
+            Count(deep[1][0]),
+            Count(deep[1][1]),
+            Count(row[1][2]),
+            row[0],
+            merged[1][0][0],
+            deep[0],
+            Count(0),
+        ]
         for size, (a_outer, b_outer, c_outer) in loops:
             numbers += [size, Count(a_outer), Count(b_outer), Count(c_outer)]
         places = (self.read(a), self.read(b))
@@ -389,7 +474,9 @@ class _Lowering:
     def reordered(self, value: Value, order: list[int], buffer: Buffer) -> Value:
         """A copy of a value with its axes in another order, so that the tile reads along rows."""
         type_ = value.type.with_dims(tuple(value.type.dims[axis] for axis in order))
-        twin = Value(value.graph, -1 - len(self.places), "transpose", (value,), {"order": tuple(order)}, type_, value.span)
+        twin = Value(
+            value.graph, -1 - len(self.places), "transpose", (value,), {"order": tuple(order)}, type_, value.span
+        )
         self.places[twin] = self.view(twin)
         buffer.type = type_
         self.copy(twin, buffer)
@@ -403,12 +490,16 @@ class _Lowering:
         loop = _Loop(self, space)
         names = []
         for part, operand in zip((left, right), value.operands, strict=True):
-            strides = self.strides(part, operand)
-            names.append(loop.load(self.read(operand), operand.type, tuple(strides.get(letter, 0) for letter in letters)))
+            steps = self.strides(part, operand)
+            names.append(loop.load(self.read(operand), operand.type, tuple(steps.get(letter, 0) for letter in letters)))
         name = loop.add(f"{names[0]} * {names[1]}")
         target = self.output(value)
-        strides = (*contiguous(value.type.dims), *(0 for _ in letters[len(out):]))
-        nest = replace(loop.nest(name, value.type.dtype, strides, target), folded=tuple(letter not in out for letter in letters), fold=(literal(0.0, value.type.dtype), "a + b"))
+        strides = (*contiguous(value.type.dims), *(0 for _ in letters[len(out) :]))
+        nest = replace(
+            loop.nest(name, value.type.dtype, strides, target),
+            folded=tuple(letter not in out for letter in letters),
+            fold=(literal(0.0, value.type.dtype), "a + b"),
+        )
         self.emit(value, nest, loop.buffers, target)
 
 
@@ -443,7 +534,7 @@ class _Loop:
         while constant.operation in ("broadcast", "reshape") and constant.operands:
             constant = constant.operands[0]
         if constant.operation == "constant":
-            return self.add(literal(constant.attributes["value"], value.type.dtype))  # type: ignore[arg-type]
+            return self.add(literal(constant.attributes["value"], value.type.dtype))
         if value in self.lowering.inlined and value.operation != "arange":
             return self.compute(value)
         place = self.lowering.read(value)
@@ -453,12 +544,22 @@ class _Loop:
         lower = OPERATIONS[value.operation].lower
         assert isinstance(lower, Scalar)
         names = {name: self.operand(operand) for name, operand in zip("xyz", value.operands, strict=False)}
-        dtype = value.type.dtype if value.operation == "cast" or value.type.dtype != "bool" else value.operands[0].type.dtype
+        dtype = (
+            value.type.dtype
+            if value.operation == "cast" or value.type.dtype != "bool"
+            else value.operands[0].type.dtype
+        )
         return self.add(scalar(lower.expression, names, dtype))
 
     def nest(self, result: str, dtype: str, strides: tuple[int, ...], target: Buffer) -> Nest:
         self.buffers.append((target, 0))
-        return Nest(self.lowering.extents(self.space), tuple(self.lines), result, Access(len(self.buffers) - 1, dtype, strides), ())
+        return Nest(
+            self.lowering.extents(self.space),
+            tuple(self.lines),
+            result,
+            Access(len(self.buffers) - 1, dtype, strides),
+            (),
+        )
 
 
 def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim, ...]) -> tuple[int, ...] | None:
@@ -495,14 +596,20 @@ def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim
     return tuple(result) if left == 1 and i == len(groups) else None
 
 
-def _merge(letters: list[str], sizes: dict[str, Dim], maps: tuple[dict[str, int], ...]) -> list[tuple[Count, tuple[int, int, int]]]:
+def _merge(
+    letters: list[str], sizes: dict[str, Dim], maps: tuple[dict[str, int], ...]
+) -> list[tuple[Count, tuple[int, int, int]]]:
     """A group of indices as few loops: neighbours that every operand walks as one are one."""
     loops: list[tuple[Count, tuple[int, int, int]]] = []
     for letter in letters:
         size = sizes[letter]
         steps = tuple(one.get(letter, 0) for one in maps)
         count = Count(size) if isinstance(size, int) else Count(1, True)
-        if loops and isinstance(size, int) and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True)):
+        if (
+            loops
+            and isinstance(size, int)
+            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
+        ):
             loops[-1] = (Count(loops[-1][0].factor * size, loops[-1][0].times_batch), (steps[0], steps[1], steps[2]))
         else:
             loops.append((count, (steps[0], steps[1], steps[2])))

@@ -1,4 +1,5 @@
 """Every buffer an offset: what stays between steps in one memory, everything else in one arena, reused as lifetimes allow."""
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -71,7 +72,16 @@ def plan(schedule: Schedule, persistent: dict[str, int], batch: int) -> Plan:
         slots[buffer] = Slot(1, at, buffer)
     calls = []
     for task in schedule.tasks:
-        addresses = [Address(slots[buffer].memory, slots[buffer].offset + offset * NUMPY[buffer.type.dtype].itemsize) for buffer, offset in task.buffers]
+        addresses = [
+            Address(slots[buffer].memory, slots[buffer].offset + offset * NUMPY[buffer.type.dtype].itemsize)
+            for buffer, offset in task.buffers
+        ]
         calls.append(Call(task.kernel, (*addresses, *task.counts)))
     arena = max((end for _, end, _ in placed), default=0) + SLACK
-    return Plan(batch, arena, tuple(calls), {name: slots[buffer] for name, buffer in schedule.leaves.items()}, {name: slots[buffer] for name, buffer in schedule.results.items()})
+    return Plan(
+        batch,
+        arena,
+        tuple(calls),
+        {name: slots[buffer] for name, buffer in schedule.leaves.items()},
+        {name: slots[buffer] for name, buffer in schedule.results.items()},
+    )

@@ -1,4 +1,5 @@
 """Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
+
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ from netc.compiler.value import OPERATIONS, Attribute, Expansion, Value
 
 def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:
     """A copy of what the results need, in which each value is what `rule(copy, value, its new operands)` makes of it."""
-    copy, made, live = Graph(), {}, graph.live()
+    copy, made, live = Graph(), dict[Value, Value](), graph.live()
     copy.precision = graph.precision
     for value in graph.values():
         if value in live:
@@ -40,7 +41,12 @@ def simplify(graph: Graph) -> Graph:
         simpler = _algebra(copy, value.operation, operands, value.type)
         if simpler is not None:
             return simpler
-        key = (value.operation, tuple(operand.number for operand in operands), tuple(sorted(value.attributes.items(), key=lambda item: item[0])), value.type)
+        key: tuple[Any, ...] = (
+            value.operation,
+            tuple(operand.number for operand in operands),
+            tuple(sorted(value.attributes.items(), key=lambda item: item[0])),
+            value.type,
+        )
         if value.operation == "constant":  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
             key = (*key, repr(value.attributes["value"]))
         if key not in seen:
@@ -51,7 +57,9 @@ def simplify(graph: Graph) -> Graph:
 
 
 def _drop_dead(graph: Graph) -> Graph:
-    return rebuild(graph, lambda copy, value, operands: copy.add(value.operation, operands, value.attributes, value.type))
+    return rebuild(
+        graph, lambda copy, value, operands: copy.add(value.operation, operands, value.attributes, value.type)
+    )
 
 
 def _is_constant(value: Value, number: float) -> bool:

@@ -2,6 +2,7 @@
 
 Formulas and defaults are those that PyTorch documents under the same names.
 """
+
 from collections.abc import Callable
 
 from netc.compiler.graph import Graph
@@ -35,8 +36,14 @@ def _adam(graph: Graph, name: str, w: Value, g: Value, numbers: dict[str, float]
     graph.results[f"update.first_moment.{name}"] = m
     graph.results[f"update.second_moment.{name}"] = v
     one = graph.constant(1.0, step.type)
-    rate = apply("cast", graph.constant(numbers["lr"], step.type) / (one - apply("power", graph.constant(beta1, step.type), step)), dtype=w.type.dtype)
-    root = apply("cast", apply("sqrt", one - apply("power", graph.constant(beta2, step.type), step)), dtype=w.type.dtype)
+    rate = apply(
+        "cast",
+        graph.constant(numbers["lr"], step.type) / (one - apply("power", graph.constant(beta1, step.type), step)),
+        dtype=w.type.dtype,
+    )
+    root = apply(
+        "cast", apply("sqrt", one - apply("power", graph.constant(beta2, step.type), step)), dtype=w.type.dtype
+    )
     return w - rate * m / (apply("sqrt", v) / root + numbers["eps"])
 
 
@@ -51,4 +58,6 @@ def update(graph: Graph, optimizer: Optimizer, gradients: dict[Value, Value]) ->
     for parameter, gradient in gradients.items():
         name = str(parameter.attributes["name"])
         with graph.at(parameter.span):
-            graph.results[f"update.{name}"] = _RULES[optimizer.name](graph, name, parameter, gradient, optimizer.numbers, step)
+            graph.results[f"update.{name}"] = _RULES[optimizer.name](
+                graph, name, parameter, gradient, optimizer.numbers, step
+            )

@@ -2,6 +2,7 @@
 
 Takes the checked model, gives a Dataset; every fault names the file, the row and the column.
 """
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +20,19 @@ from netc.runtime.random import generator
 
 PARTS = ("train", "valid", "test")
 _LATER_READERS = ("parquet", "jsonl", "text", "images")
-_LATER_STEPS = ("minmax", "vocabulary", "log", "clip", "flatten", "lowercase", "characters", "words", "next", "window", "train_only")
+_LATER_STEPS = (
+    "minmax",
+    "vocabulary",
+    "log",
+    "clip",
+    "flatten",
+    "lowercase",
+    "characters",
+    "words",
+    "next",
+    "window",
+    "train_only",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +99,12 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 def parse_data(model: Model) -> DataSpec:
     """The `data` block's meaning. Faults for unknown readers, steps and settings, and for inputs that it does not give."""
     if model.data is None:
-        fault("E0501", "the file has no `data` block", Span(model.source, 0, 0), hint='data { source = csv("data.csv") ... }')
+        fault(
+            "E0501",
+            "the file has no `data` block",
+            Span(model.source, 0, 0),
+            hint='data { source = csv("data.csv") ... }',
+        )
     source: SourceSpec | None = None
     fields: dict[str, FieldSpec] = {}
     split: dict[str, float | SourceSpec] = {"train": 0.8, "valid": 0.1, "test": 0.1}
@@ -103,16 +121,31 @@ def parse_data(model: Model) -> DataSpec:
         else:
             fields[name] = _field(name, setting.value, model)
     if source is None:
-        fault("E0701", "the `data` block has no source", Span(model.source, model.data.span.start, model.data.span.start + 4), hint='source = csv("data.csv")')
+        fault(
+            "E0701",
+            "the `data` block has no source",
+            Span(model.source, model.data.span.start, model.data.span.start + 4),
+            hint='source = csv("data.csv")',
+        )
     spec = DataSpec(source, fields, split, model.data.span)
     for name in (*model.inputs, *model.targets):
         if name not in fields:
             kind = "input" if name in model.inputs else "target"
-            fault("E0702", f"the data does not give the {kind} `{name}`", model.declared[name], hint=nearest(name, fields) or f'{name} = column("{name}")')
+            fault(
+                "E0702",
+                f"the data does not give the {kind} `{name}`",
+                model.declared[name],
+                hint=nearest(name, fields) or f'{name} = column("{name}")',
+            )
     for name in model.targets:
         for step in fields[name].steps:
             if STEPS[step.name].undo is None:
-                fault("E0701", f"`{step.name}` on a target cannot be undone in predictions", step.span, hint="classes" if step.name == "one_hot" else None)
+                fault(
+                    "E0701",
+                    f"`{step.name}` on a target cannot be undone in predictions",
+                    step.span,
+                    hint="classes" if step.name == "one_hot" else None,
+                )
     return spec
 
 
@@ -147,9 +180,20 @@ def _call(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
 def _source(node: syntax.Expression, model: Model) -> SourceSpec:
     name, arguments = _call(node)
     if name in _LATER_READERS:
-        fault("E0901", f"the reader `{name}` does not run yet", node.span, "a later version of netc brings it", hint="csv, npz or idx")
+        fault(
+            "E0901",
+            f"the reader `{name}` does not run yet",
+            node.span,
+            "a later version of netc brings it",
+            hint="csv, npz or idx",
+        )
     if name not in READERS:
-        fault("E0701", f"there is no reader `{name or node.span.text}`", node.span, hint=nearest(name, READERS) or f"one of {', '.join(READERS)}")
+        fault(
+            "E0701",
+            f"there is no reader `{name or node.span.text}`",
+            node.span,
+            hint=nearest(name, READERS) or f"one of {', '.join(READERS)}",
+        )
     if len(arguments) != 1 or not isinstance(path := _plain(arguments[0].value, model, node.span), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
     return SourceSpec(name, path, arguments[0].span)
@@ -165,7 +209,14 @@ def _split(node: syntax.Expression, model: Model) -> dict[str, float | SourceSpe
     for entry in node.entries:
         name = entry.name.text if isinstance(entry.name, syntax.Name) else ""
         if name not in PARTS or name in parts:
-            fault("E0602", f"there is no part `{name or entry.span.text}`" if name not in PARTS else f"the part `{name}` is given twice", entry.span, hint=nearest(name, PARTS) or "train, valid and test")
+            fault(
+                "E0602",
+                f"there is no part `{name or entry.span.text}`"
+                if name not in PARTS
+                else f"the part `{name}` is given twice",
+                entry.span,
+                hint=nearest(name, PARTS) or "train, valid and test",
+            )
         if isinstance(entry.value, syntax.Call):
             parts[name] = _source(entry.value, model)
             continue
@@ -175,7 +226,12 @@ def _split(node: syntax.Expression, model: Model) -> dict[str, float | SourceSpe
         parts[name] = float(fraction)
     total = sum(one for one in parts.values() if isinstance(one, float))
     if "train" not in parts or total > 1 + 1e-9:
-        fault("E0602", "the fractions add up to more than 1" if total > 1 else "a split needs a part `train`", node.span, f"they add up to {total:g}" if total > 1 else "")
+        fault(
+            "E0602",
+            "the fractions add up to more than 1" if total > 1 else "a split needs a part `train`",
+            node.span,
+            f"they add up to {total:g}" if total > 1 else "",
+        )
     return parts
 
 
@@ -187,11 +243,23 @@ def _field(name: str, node: syntax.Expression, model: Model) -> FieldSpec:
         head = head.value
     kind, arguments = _call(head)
     if kind not in ("field", "column", "columns"):
-        fault("E0701", "a field begins with the columns that it is made of", head.span, hint=nearest(kind, ("field", "column", "columns")) or f'{name} = column("{name}")')
-    if any(argument.name is not None or (isinstance(argument.value, syntax.Name) and argument.value.text == "all") for argument in arguments):
+        fault(
+            "E0701",
+            "a field begins with the columns that it is made of",
+            head.span,
+            hint=nearest(kind, ("field", "column", "columns")) or f'{name} = column("{name}")',
+        )
+    if any(
+        argument.name is not None or (isinstance(argument.value, syntax.Name) and argument.value.text == "all")
+        for argument in arguments
+    ):
         fault("E0901", "`columns(all, ...)` does not run yet", head.span, "name the columns")
     columns = tuple(_plain(argument.value, model, argument.span) for argument in arguments)
-    if not columns or not all(isinstance(column, str) for column in columns) or (kind != "columns" and len(columns) != 1):
+    if (
+        not columns
+        or not all(isinstance(column, str) for column in columns)
+        or (kind != "columns" and len(columns) != 1)
+    ):
         fault("E0301", f"`{kind}` takes {'names' if kind == 'columns' else 'one name'} in quotes", head.span)
     return FieldSpec(name, columns, kind != "columns", tuple(steps), head.span)
 
@@ -201,10 +269,19 @@ def _step(node: syntax.Expression, model: Model) -> StepSpec:
     if name in _LATER_STEPS:
         fault("E0901", f"the step `{name}` does not run yet", node.span, "a later version of netc brings it")
     if name not in STEPS:
-        fault("E0701", f"there is no step `{name or node.span.text}`", node.span, hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}")
+        fault(
+            "E0701",
+            f"there is no step `{name or node.span.text}`",
+            node.span,
+            hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}",
+        )
     least, most = STEPS[name].arguments
     if not least <= len(arguments) <= most:
-        fault("E0301", f"`{name}` takes {least if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}", node.span)
+        fault(
+            "E0301",
+            f"`{name}` takes {least if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
+            node.span,
+        )
     values = []
     for argument in arguments:
         if isinstance(argument.value, syntax.Name) and argument.value.text in WORDS.get(name, ()):
@@ -238,8 +315,10 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
             continue
         if one.name not in fitted:
             fitted[one.name] = _fit(one, *parts["train"])
-        for part, (source, chosen) in parts.items():
-            arrays[part][one.name] = convert(one, fitted[one.name], source, chosen, type_, model.declared[one.name])
+        for part_name, (source, chosen) in parts.items():
+            arrays[part_name][one.name] = convert(
+                one, fitted[one.name], source, chosen, type_, model.declared[one.name]
+            )
     return Dataset(arrays, fitted)
 
 
@@ -287,30 +366,54 @@ def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:
     return states
 
 
-def convert(one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span = NOWHERE) -> Array:
+def convert(
+    one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span = NOWHERE
+) -> Array:
     """A field's array, of the type that the model declares. Faults E0804 and E0805 where it is not."""
     array, place = _raw(one, table, rows)
     for step, state in zip(one.steps, states, strict=True):
         array = STEPS[step.name].apply(array, state, Place(place.file, place.columns, place.rows, step.span))
     labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
     if type_.classes is not None and labels and len(labels[-1]) != type_.classes:
-        fault("E0805", f"`{one.name}` has {len(labels[-1])} classes, the model says {type_.classes}", declared, ", ".join(labels[-1][:12]), hint=f"class({len(labels[-1])})")
+        fault(
+            "E0805",
+            f"`{one.name}` has {len(labels[-1])} classes, the model says {type_.classes}",
+            declared,
+            ", ".join(labels[-1][:12]),
+            hint=f"class({len(labels[-1])})",
+        )
     if array.shape[1:] != type_.shape(1)[1:]:
-        fault("E0804", f"a sample of `{one.name}` has the shape {list(array.shape[1:])}, the model says {describe_sample(type_)}", declared, others=[Label(one.span, "read here")])
+        fault(
+            "E0804",
+            f"a sample of `{one.name}` has the shape {list(array.shape[1:])}, the model says {describe_sample(type_)}",
+            declared,
+            others=[Label(one.span, "read here")],
+        )
     values = numbers(array, place)
     if type_.classes is not None:
         bad = np.argwhere((values < 0) | (values >= type_.classes) | (values != np.floor(values)))
         if len(bad):
             row = int(bad[0][0])
-            fault("E0805", f"{values[tuple(bad[0])]:g} is not a class of class({type_.classes})", one.span, f"`{place.file}`, row {place.rows[row]}", hint="`-> classes` numbers them" if values.dtype.kind == "f" else None)
+            fault(
+                "E0805",
+                f"{values[tuple(bad[0])]:g} is not a class of class({type_.classes})",
+                one.span,
+                f"`{place.file}`, row {place.rows[row]}",
+                hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
+            )
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
         fault("E0803", "a value is not finite", one.span, f"`{place.file}`, row {place.rows[row]}")
     return np.ascontiguousarray(values, NUMPY[type_.dtype])
 
 
-def read_inputs(model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec) -> dict[str, Array]:
+def read_inputs(
+    model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec
+) -> dict[str, Array]:
     """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
     table = read(source.reader, model.source.folder / source.path, source.path, source.span)
     rows = np.arange(len(table))
-    return {name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name]) for name, type_ in model.inputs.items()}
+    return {
+        name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name])
+        for name, type_ in model.inputs.items()
+    }

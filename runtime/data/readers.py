@@ -2,6 +2,7 @@
 
 Text tables are read as text: what a column's type is, the model says, not its first rows.
 """
+
 import gzip
 import io
 import zipfile
@@ -35,7 +36,12 @@ class Table:
 
     def column(self, name: str, span: Span) -> Array:
         if name not in self.columns:
-            fault("E0802", f"`{self.name}` has no column `{name}`", span, hint=nearest(name, self.columns) or f"it has {', '.join(self.columns)}")
+            fault(
+                "E0802",
+                f"`{self.name}` has no column `{name}`",
+                span,
+                hint=nearest(name, self.columns) or f"it has {', '.join(self.columns)}",
+            )
         return self.columns[name]
 
     def take(self, rows: Array) -> "Table":
@@ -61,7 +67,12 @@ def read_npz(path: Path, shown: str, span: Span) -> Table:
         fault("E0801", f"cannot read `{shown}`", span, why)
     lengths = {name: column.shape[0] if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-        fault("E0801", f"the arrays of `{shown}` differ in length", span, ", ".join(f"{name}: {length}" for name, length in lengths.items()))
+        fault(
+            "E0801",
+            f"the arrays of `{shown}` differ in length",
+            span,
+            ", ".join(f"{name}: {length}" for name, length in lengths.items()),
+        )
     return Table(shown, columns)
 
 
@@ -80,23 +91,39 @@ def _read_idx_file(path: Path, shown: str, span: Span) -> Array:
     dims = np.frombuffer(content, ">i4", rank, 4)
     data = np.frombuffer(content, _IDX_TYPES[content[2]], offset=4 + 4 * rank)
     if data.size != int(np.prod(dims)):
-        fault("E0801", f"`{shown}` is cut short", span, f"{data.size} elements where its head says {int(np.prod(dims))}")
+        fault(
+            "E0801", f"`{shown}` is cut short", span, f"{data.size} elements where its head says {int(np.prod(dims))}"
+        )
     return data.reshape(dims)
 
 
 def read_idx(path: Path, shown: str, span: Span) -> Table:
     """`path` is a folder or the beginning of the files' names: images are the field `image`, labels `label`."""
     folder, beginning = (path, "") if path.is_dir() else (path.parent, path.name)
-    files = sorted(one for one in folder.glob(f"{beginning}*") if "-idx" in one.name and ".idx" not in one.name or one.name.endswith((".idx", ".idx.gz")))
+    files = sorted(
+        one
+        for one in folder.glob(f"{beginning}*")
+        if ("-idx" in one.name and ".idx" not in one.name) or one.name.endswith((".idx", ".idx.gz"))
+    )
     parts: dict[str, list[Array]] = {}
     for file in files:
         name = "label" if "label" in file.name else "image" if "image" in file.name else file.name.split(".")[0]
         parts.setdefault(name, []).append(_read_idx_file(file, str(file.name), span))
     if not parts:
-        fault("E0801", f"there are no idx files `{shown}`", span, hint='idx("folder"), or the beginning of the names: idx("folder/train")')
+        fault(
+            "E0801",
+            f"there are no idx files `{shown}`",
+            span,
+            hint='idx("folder"), or the beginning of the names: idx("folder/train")',
+        )
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     if len({len(column) for column in columns.values()}) != 1:
-        fault("E0801", f"the files of `{shown}` differ in length", span, ", ".join(f"{name}: {len(column)}" for name, column in columns.items()))
+        fault(
+            "E0801",
+            f"the files of `{shown}` differ in length",
+            span,
+            ", ".join(f"{name}: {len(column)}" for name, column in columns.items()),
+        )
     return Table(shown, columns)
 
 

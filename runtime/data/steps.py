@@ -2,6 +2,7 @@
 
 A fitted step is plain data (JSON), saved with the run. Arrays come with the sample in front.
 """
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +39,9 @@ class Step:
 def is_missing(array: Array) -> Array:
     """True where a cell is empty."""
     if array.dtype == object:
-        return np.array([cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()], bool).reshape(array.shape)
+        return np.array(
+            [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()], bool
+        ).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
@@ -52,7 +55,13 @@ def refuse_missing(array: Array, place: Place) -> None:
     missing = is_missing(array)
     if missing.any():
         index = tuple(int(i) for i in np.argwhere(missing)[0])
-        fault("E0803", "a value is missing", place.span, f"{_cell(index, place)}; {int(missing.sum())} in all", hint="impute(median) fills, impute(drop) leaves the row out")
+        fault(
+            "E0803",
+            "a value is missing",
+            place.span,
+            f"{_cell(index, place)}; {int(missing.sum())} in all",
+            hint="impute(median) fills, impute(drop) leaves the row out",
+        )
 
 
 def numbers(array: Array, place: Place) -> Array:
@@ -67,7 +76,13 @@ def numbers(array: Array, place: Place) -> Array:
             try:
                 float(cell)
             except ValueError:
-                fault("E0803", f'"{cell}" is not a number', place.span, _cell(index, place), hint="`classes` or `one_hot` takes text")
+                fault(
+                    "E0803",
+                    f'"{cell}" is not a number',
+                    place.span,
+                    _cell(index, place),
+                    hint="`classes` or `one_hot` takes text",
+                )
         raise
 
 
@@ -152,11 +167,29 @@ def _reshape(array: Array, state: State, place: Place) -> Array:
 
 
 STEPS: dict[str, Step] = {
-    "standardize": Step(lambda array, state, place: (numbers(array, place).astype(np.float64) - state["mean"]) / state["std"], _standardize_fit, lambda array, state: array * state["std"] + state["mean"]),
-    "scale": Step(lambda array, state, place: numbers(array, place) * np.float64(state["by"]) if array.dtype != np.uint8 else array * np.float32(state["by"]), _scale_fit, lambda array, state: array / state["by"], (1, 1)),
+    "standardize": Step(
+        lambda array, state, place: (numbers(array, place).astype(np.float64) - state["mean"]) / state["std"],
+        _standardize_fit,
+        lambda array, state: array * state["std"] + state["mean"],
+    ),
+    "scale": Step(
+        lambda array, state, place: (
+            numbers(array, place) * np.float64(state["by"])
+            if array.dtype != np.uint8
+            else array * np.float32(state["by"])
+        ),
+        _scale_fit,
+        lambda array, state: array / state["by"],
+        (1, 1),
+    ),
     "classes": Step(_classes, _classes_fit, lambda array, state: np.array(state["classes"], object)[array]),
     "one_hot": Step(_one_hot, _classes_fit),
     "impute": Step(_impute, _impute_fit, lambda array, state: array, (1, 1)),
-    "reshape": Step(_reshape, lambda array, arguments, place: {"dims": [int(one) for one in arguments]}, lambda array, state: array, (1, 8)),
+    "reshape": Step(
+        _reshape,
+        lambda array, arguments, place: {"dims": [int(one) for one in arguments]},
+        lambda array, state: array,
+        (1, 8),
+    ),
 }
 WORDS: Mapping[str, tuple[str, ...]] = {"impute": ("mean", "median", "mode", "drop")}

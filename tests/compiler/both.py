@@ -1,4 +1,5 @@
 """One graph run both ways: compiled, and by the reference interpreter."""
+
 import numpy as np
 
 from netc.compiler import pipeline
@@ -23,7 +24,9 @@ def random_array(type_: Type, rng: np.random.Generator, domain: tuple[float, flo
     return rng.uniform(*domain, shape).astype({"f32": np.float32, "f64": np.float64, "i32": np.int32}[type_.dtype])
 
 
-def graph_of(operation: Operation, types: tuple[str, ...], attributes: dict, precision: str = "f64") -> tuple[Graph, list[Value], Value]:
+def graph_of(
+    operation: Operation, types: tuple[str, ...], attributes: dict, precision: str = "f64"
+) -> tuple[Graph, list[Value], Value]:
     graph = Graph()
     graph.precision = precision
     leaves = [graph.leaf("input", f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)]

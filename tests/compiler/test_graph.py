@@ -1,4 +1,5 @@
 """The printed graph reads back, and the passes' graphs are what the golden files say."""
+
 from pathlib import Path
 
 import netc

@@ -1,19 +1,26 @@
 """Whole models, both ways to run, and against PyTorch where it is installed (the extra `oracle`)."""
+
 import numpy as np
 import pytest
 
 import netc
 
 MODELS = {
-    "regression": ("""model {
+    "regression": (
+        """model {
   input x: float[5]
   target y: float
   h = x -> dense(33) -> relu -> dense(7) -> tanh
   output z = h -> dense(1) -> squeeze
   loss mse(z, y)
 }
-train { precision = f64, batch = 9 }""".replace(", batch", "\n batch"), lambda nn: nn.Sequential(nn.Linear(5, 33), nn.ReLU(), nn.Linear(33, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0))),
-    "classification": ("""model {
+train { precision = f64, batch = 9 }""".replace(", batch", "\n batch"),
+        lambda nn: nn.Sequential(
+            nn.Linear(5, 33), nn.ReLU(), nn.Linear(33, 7), nn.Tanh(), nn.Linear(7, 1), nn.Flatten(0)
+        ),
+    ),
+    "classification": (
+        """model {
   input x: float[12]
   target y: class(10)
   logits = x -> dense(40) -> sigmoid -> dense(10)
@@ -22,8 +29,11 @@ train { precision = f64, batch = 9 }""".replace(", batch", "\n batch"), lambda n
   metric accuracy(logits, y)
 }
 train { precision = f64
- batch = 9 }""", lambda nn: nn.Sequential(nn.Linear(12, 40), nn.Sigmoid(), nn.Linear(40, 10))),
-    "deep": ("""let width = 17
+ batch = 9 }""",
+        lambda nn: nn.Sequential(nn.Linear(12, 40), nn.Sigmoid(), nn.Linear(40, 10)),
+    ),
+    "deep": (
+        """let width = 17
 model {
   input x: float[6]
   target y: float[3]
@@ -33,13 +43,22 @@ model {
   loss mse(z, y)
 }
 train { precision = f64
- batch = 9 }""", lambda nn: nn.Sequential(nn.Linear(6, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 3))),
+ batch = 9 }""",
+        lambda nn: nn.Sequential(
+            nn.Linear(6, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 17), nn.GELU(), nn.Linear(17, 3)
+        ),
+    ),
 }
 
 
 def batch_for(model: netc.Model, count: int) -> dict:
     rng = np.random.default_rng(0)
-    return {name: rng.integers(0, type_.classes, type_.shape(count)).astype(np.int32) if type_.classes else rng.standard_normal(type_.shape(count)) for name, type_ in {**model.inputs, **model.targets}.items()}
+    return {
+        name: rng.integers(0, type_.classes, type_.shape(count)).astype(np.int32)
+        if type_.classes
+        else rng.standard_normal(type_.shape(count))
+        for name, type_ in {**model.inputs, **model.targets}.items()
+    }
 
 
 @pytest.mark.parametrize("count", [9, 4])
@@ -75,7 +94,11 @@ def test_against_pytorch(name: str, backend: str) -> None:
         for key, parameter in pairs:
             parameter.copy_(torch.tensor(program.parameters[key].T.copy()))
     out, y = net(torch.tensor(fields["x"])), torch.tensor(fields["y"])
-    loss = torch.nn.functional.cross_entropy(out, y.long()) if name == "classification" else torch.nn.functional.mse_loss(out, y)
+    loss = (
+        torch.nn.functional.cross_entropy(out, y.long())
+        if name == "classification"
+        else torch.nn.functional.mse_loss(out, y)
+    )
     loss.backward()
     found, gradients = program.gradients(fields)
     assert abs(found - loss.item()) < 1e-9
@@ -83,8 +106,14 @@ def test_against_pytorch(name: str, backend: str) -> None:
         np.testing.assert_allclose(gradients[key], parameter.grad.numpy().T, atol=1e-9, err_msg=key)
 
 
-@pytest.mark.parametrize(("setting", "make"), [("sgd(lr = 0.1, momentum = 0.9)", lambda torch, p: torch.optim.SGD(p, lr=0.1, momentum=0.9)), ("sgd(lr = 0.1)", lambda torch, p: torch.optim.SGD(p, lr=0.1)),
-                                               ("adam(lr = 0.01)", lambda torch, p: torch.optim.Adam(p, lr=0.01))])
+@pytest.mark.parametrize(
+    ("setting", "make"),
+    [
+        ("sgd(lr = 0.1, momentum = 0.9)", lambda torch, p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
+        ("sgd(lr = 0.1)", lambda torch, p: torch.optim.SGD(p, lr=0.1)),
+        ("adam(lr = 0.01)", lambda torch, p: torch.optim.Adam(p, lr=0.01)),
+    ],
+)
 def test_optimizers_are_pytorch_s(setting: str, make) -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(MODELS["regression"][0].replace("train {", f"train {{ optimizer = {setting}\n"))
@@ -118,15 +147,37 @@ model {
   output z = b -> dense(4) -> dense(4)
   loss mse(z, y)
 }""")
-    assert set(model.parameters) == {f"{name}.{own}" for own in "Wb" for name in (
-        "a.unit.h.dense", "a.unit.dense", "a.unit_2.h.dense", "a.unit_2.dense", "a_2.dense", "a[0].dense", "a[1].dense", "shared", "z.dense", "z.dense_2")}
+    assert set(model.parameters) == {
+        f"{name}.{own}"
+        for own in "Wb"
+        for name in (
+            "a.unit.h.dense",
+            "a.unit.dense",
+            "a.unit_2.h.dense",
+            "a.unit_2.dense",
+            "a_2.dense",
+            "a[0].dense",
+            "a[1].dense",
+            "shared",
+            "z.dense",
+            "z.dense_2",
+        )
+    }
 
 
 def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
-    (tmp_path / "blocks.net").write_text("op swish(x) = x * sigmoid(x)\nblock twice(x: float[n]) {\n  return x -> dense(n) -> swish -> dense(n)\n}\n")
-    (tmp_path / "m.net").write_text('import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n')
+    (tmp_path / "blocks.net").write_text(
+        "op swish(x) = x * sigmoid(x)\nblock twice(x: float[n]) {\n  return x -> dense(n) -> swish -> dense(n)\n}\n"
+    )
+    (tmp_path / "m.net").write_text(
+        'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n'
+    )
     assert netc.load(tmp_path / "m.net").outputs["y"].dims == ("batch", 2)
     model = netc.load(tmp_path / "m.net", wide=5, deep=True)
     assert model.outputs["y"].dims == ("batch", 5)
     x = np.ones((2, 5), np.float32)
-    np.testing.assert_allclose(netc.compile(model).predict({"x": x})["y"], netc.compile(model, backend="reference").predict({"x": x})["y"], atol=1e-6)
+    np.testing.assert_allclose(
+        netc.compile(model).predict({"x": x})["y"],
+        netc.compile(model, backend="reference").predict({"x": x})["y"],
+        atol=1e-6,
+    )

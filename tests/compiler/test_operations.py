@@ -1,4 +1,5 @@
 """Generated from the operations' own definitions: kernel against reference, gradient against finite differences."""
+
 import numpy as np
 import pytest
 from both import BATCH, compiled, evaluate, examples, graph_of, random_array
@@ -9,7 +10,12 @@ from netc.compiler.pipeline import run_passes
 from netc.compiler.value import OPERATIONS, apply
 
 CASES = [pytest.param(name, types, attributes, id=f"{name}-{i}") for name, i, types, attributes in examples()]
-DIFFERENTIABLE = [case for case in CASES if OPERATIONS[case.values[0]].gradient is not None or case.values[0] in ("mean", "variance", "norm", "matmul", "outer")]
+DIFFERENTIABLE = [
+    case
+    for case in CASES
+    if OPERATIONS[case.values[0]].gradient is not None
+    or case.values[0] in ("mean", "variance", "norm", "matmul", "outer")
+]
 
 
 def arrays_for(name: str, leaves: list, rng: np.random.Generator) -> dict:
@@ -51,7 +57,7 @@ def test_gradient_is_the_finite_difference(name: str, types: tuple, attributes: 
             for sign in (1, -1):
                 moved = arrays[key].copy()
                 moved[index] += sign * step
-                sides.append(evaluate(only_loss, {**{k: a for k, a in arrays.items()}, key: moved}, BATCH)["loss"])
+                sides.append(evaluate(only_loss, {**arrays, key: moved}, BATCH)["loss"])
             expected[index] = (sides[0] - sides[1]) / (2 * step)
         scale = max(np.abs(expected).max(), 1e-3)
         assert np.abs(found[key] - expected).max() / scale < (1e-6 if name != "cast" else 1e-3)
@@ -61,12 +67,21 @@ def test_softmax_does_not_change_when_a_constant_is_added() -> None:
     graph, leaves, result = graph_of(OPERATIONS["softmax"], ("f64[3, 4]",), {"over": (1,)}, "f32")
     graph.results["y"] = result
     x = random_array(leaves[0].type, np.random.default_rng(0))
-    np.testing.assert_allclose(compiled(graph, {"x0": x})["y"], compiled(graph, {"x0": x + np.float32(1e4)})["y"], atol=2e-3)
+    np.testing.assert_allclose(
+        compiled(graph, {"x0": x})["y"], compiled(graph, {"x0": x + np.float32(1e4)})["y"], atol=2e-3
+    )
     huge = np.array([[1e4, 0, 0, 0]] * 3, np.float32)
     np.testing.assert_array_equal(compiled(graph, {"x0": huge})["y"], [[1, 0, 0, 0]] * 3)
 
 
-@pytest.mark.parametrize("name", [name for name, _, types, _ in examples() if types == ("f64[3, 4]",) and OPERATIONS[name].gradient is not None and name != "pad"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name, _, types, _ in examples()
+        if types == ("f64[3, 4]",) and OPERATIONS[name].gradient is not None and name != "pad"
+    ],
+)
 def test_a_nan_stays_one(name: str) -> None:
     types, attributes = OPERATIONS[name].examples[0]
     graph, _, result = graph_of(OPERATIONS[name], types, attributes, "f32")
@@ -90,7 +105,7 @@ def test_a_gradient_of_a_gradient() -> None:
 def test_passes_keep_the_meaning() -> None:
     graph = Graph()
     graph.precision = "f64"
-    _, (x, ), y = graph_of(OPERATIONS["log_softmax"], ("f64[batch, 10]",), {"over": (1,)})
+    _, (x,), y = graph_of(OPERATIONS["log_softmax"], ("f64[batch, 10]",), {"over": (1,)})
     x.graph.results["y"] = y * 1.0 + 0.0 * 2.0
     arrays = {"x0": np.random.default_rng(0).standard_normal((BATCH, 10))}
     before = evaluate(x.graph, arrays, BATCH)["y"]

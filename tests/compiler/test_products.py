@@ -1,4 +1,5 @@
 """The register tile with all its edges: rows, columns and depths around its size, every instruction set that this machine has."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,11 @@ from netc.compiler.kernels.machine import host
 from netc.compiler.types import Type
 from netc.compiler.value import apply
 
-MACHINES = {"host": host(), "narrow": replace(host(), vector_bytes=32), "plain": replace(host(), vector_bytes=16, has_fma=False)}
+MACHINES = {
+    "host": host(),
+    "narrow": replace(host(), vector_bytes=32),
+    "plain": replace(host(), vector_bytes=16, has_fma=False),
+}
 ROWS, COLUMNS, DEPTHS = (1, 3, 12, 13, 23), (3, 16, 31, 33, 65), (1, 7, 1030)
 
 
@@ -23,21 +28,45 @@ def test_products_of_all_edges(machine: str, dtype: str) -> None:
         for columns in COLUMNS:
             for depth in DEPTHS:
                 key = f"{rows}_{columns}_{depth}"
-                a, b = graph.leaf("input", f"a{key}", Type(dtype, (rows, depth))), graph.leaf("input", f"b{key}", Type(dtype, (depth, columns)))
+                a, b = (
+                    graph.leaf("input", f"a{key}", Type(dtype, (rows, depth))),
+                    graph.leaf("input", f"b{key}", Type(dtype, (depth, columns))),
+                )
                 graph.results[key] = apply("einsum", a, b, subscripts="ik,kj->ij")
-                arrays[f"a{key}"], arrays[f"b{key}"] = rng.standard_normal((rows, depth)).astype(a.type.dtype.replace("f", "float")), rng.standard_normal((depth, columns)).astype(dtype.replace("f", "float"))
+                arrays[f"a{key}"], arrays[f"b{key}"] = (
+                    rng.standard_normal((rows, depth)).astype(a.type.dtype.replace("f", "float")),
+                    rng.standard_normal((depth, columns)).astype(dtype.replace("f", "float")),
+                )
     for key, found in compiled(graph, arrays, machine=MACHINES[machine]).items():
         expected = arrays[f"a{key}"].astype(np.float64) @ arrays[f"b{key}"].astype(np.float64)
         np.testing.assert_allclose(found, expected, atol=2e-4 if dtype == "f32" else 1e-11, err_msg=key)
 
 
-@pytest.mark.parametrize("subscripts", ["ki,kj->ij", "ik,jk->ij", "ki,jk->ij", "aik,akj->aij", "aik,kj->aij", "abk,akj->abj", "ij,jk->k", "i,j->ij", "ij,ij->i", "ij,ij->", "iaj,jk->aik"])
+@pytest.mark.parametrize(
+    "subscripts",
+    [
+        "ki,kj->ij",
+        "ik,jk->ij",
+        "ki,jk->ij",
+        "aik,akj->aij",
+        "aik,kj->aij",
+        "abk,akj->abj",
+        "ij,jk->k",
+        "i,j->ij",
+        "ij,ij->i",
+        "ij,ij->",
+        "iaj,jk->aik",
+    ],
+)
 def test_einsum_of_any_order(subscripts: str) -> None:
     sizes = dict(zip("aibjk", (2, 9, 3, 34, 5), strict=True))
     inputs, _, _ = subscripts.partition("->")
     graph, rng = Graph(), np.random.default_rng(0)
     graph.precision = "f64"
-    arrays = {f"x{i}": rng.standard_normal([sizes[letter] for letter in letters]) for i, letters in enumerate(inputs.split(","))}
+    arrays = {
+        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
+        for i, letters in enumerate(inputs.split(","))
+    }
     leaves = [graph.leaf("input", name, Type("f64", array.shape)) for name, array in arrays.items()]
     graph.results["y"] = apply("einsum", *leaves, subscripts=subscripts)
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)

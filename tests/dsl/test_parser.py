@@ -1,4 +1,5 @@
 """The grammar: the contract's examples parse, print and parse again to the same tree."""
+
 from importlib import resources
 
 import pytest
@@ -9,7 +10,7 @@ from netc.dsl.parser import Newlines, parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source
 
-WHOLE = '''# digits.net: a small convolutional network for handwritten digits
+WHOLE = """# digits.net: a small convolutional network for handwritten digits
 let filters = 16                       # netc train digits.net --set filters=32
 
 data {
@@ -43,16 +44,49 @@ block lstm(x: float[t, n], units, h0 = zeros(units), c0 = zeros(units)) {
   }
   return hs, cs
 }
-'''
+"""
 RIGHT = [
-    "loss = mse(a, b) -> last", "state = zeros(3)", "output = f(input)", 'train = csv("a.csv")', "loss x = mean(y)", "loss mean(y)", "metric accuracy(a, b)",
-    "y = x @ W + b -> relu", "y = x + (x -> conv(16, pad = same))", "y = a and not b or c == 3", "h: float[64] = x[:time]", "a, b = split(x, 2)",
-    "w = f(x)[0, 1:, :] ** -2", "for i in 0..4 { x = x -> residual(16 * 2 ** i) }", "z = [1, 5, -2]", "q = x // 2 % 3",
-    "t = scan i in 0..40 until token == 2 with token = 1, h = code { yield token }", "y = a +\n b", "y = x\n # why\n\n -> f(1,\n 2)",
-    "y = reverse(scan a, b in x, y with h = zeros(4) {\n h = a + b\n yield h\n})", "split = (train = 0.8, test = 0.2)", 's = ("a.*" = 0.1)', "x = g(m.W, f)",
-    "u = (x -> dense(7) if wide else x) -> dense(1)", "param b: float[n] = zeros, decay = no", "y = 1e-3 * .5 + 1_000", "größe = x", "x = f(...)",
+    "loss = mse(a, b) -> last",
+    "state = zeros(3)",
+    "output = f(input)",
+    'train = csv("a.csv")',
+    "loss x = mean(y)",
+    "loss mean(y)",
+    "metric accuracy(a, b)",
+    "y = x @ W + b -> relu",
+    "y = x + (x -> conv(16, pad = same))",
+    "y = a and not b or c == 3",
+    "h: float[64] = x[:time]",
+    "a, b = split(x, 2)",
+    "w = f(x)[0, 1:, :] ** -2",
+    "for i in 0..4 { x = x -> residual(16 * 2 ** i) }",
+    "z = [1, 5, -2]",
+    "q = x // 2 % 3",
+    "t = scan i in 0..40 until token == 2 with token = 1, h = code { yield token }",
+    "y = a +\n b",
+    "y = x\n # why\n\n -> f(1,\n 2)",
+    "y = reverse(scan a, b in x, y with h = zeros(4) {\n h = a + b\n yield h\n})",
+    "split = (train = 0.8, test = 0.2)",
+    's = ("a.*" = 0.1)',
+    "x = g(m.W, f)",
+    "u = (x -> dense(7) if wide else x) -> dense(1)",
+    "param b: float[n] = zeros, decay = no",
+    "y = 1e-3 * .5 + 1_000",
+    "größe = x",
+    "x = f(...)",
 ]
-WRONG = ["y = ", "y = x -> 3", "input = ", "for i 0..4 { }", "y = f(x", "y x", "scan x in y { }", "if = 3", "y = 3 = 4", "y = \"abc"]
+WRONG = [
+    "y = ",
+    "y = x -> 3",
+    "input = ",
+    "for i 0..4 { }",
+    "y = f(x",
+    "y x",
+    "scan x in y { }",
+    "if = 3",
+    "y = 3 = 4",
+    'y = "abc',
+]
 
 
 def test_grammar_has_no_conflict() -> None:

@@ -1,4 +1,5 @@
 """End to end: the real command on the real examples, by its effects."""
+
 import json
 import os
 import shutil
@@ -18,7 +19,14 @@ ROOT = Path(__file__).parent.parent.parent
 
 def command(*arguments: object, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess:
     environment = {**os.environ, **({"NETC_CACHE": str(cache)} if cache else {})}
-    return subprocess.run([sys.executable, "-c", "from netc.commands import main; main()", *map(str, arguments)], cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", "from netc.commands import main; main()", *map(str, arguments)],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def figures(line: str) -> dict[str, float]:
@@ -26,13 +34,22 @@ def figures(line: str) -> dict[str, float]:
     return {name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
 
-@pytest.mark.parametrize(("example", "metric", "least"), [("iris", "accuracy", 0.93), ("cars", "r2", 0.84), ("mnist", "accuracy", 0.975)])
+@pytest.mark.parametrize(
+    ("example", "metric", "least"), [("iris", "accuracy", 0.93), ("cars", "r2", 0.84), ("mnist", "accuracy", 0.975)]
+)
 def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path) -> None:
     done = command("train", ROOT / "examples" / f"{example}.net", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert figures(done.stdout.splitlines()[-1])[metric] >= least
     folder = tmp_path / "runs" / example
-    assert {path.name for path in folder.iterdir()} == {"model.net", "run.json", "data.json", "metrics.jsonl", "checkpoint.safetensors", "curves.svg"}
+    assert {path.name for path in folder.iterdir()} == {
+        "model.net",
+        "run.json",
+        "data.json",
+        "metrics.jsonl",
+        "checkpoint.safetensors",
+        "curves.svg",
+    }
     again = command("eval", folder, cwd=tmp_path)
     assert again.stdout == done.stdout.splitlines()[-1] + "\n"
 
@@ -58,10 +75,18 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     monkeypatch.undo()
     done = command("train", "--resume", tmp_path / "broken", "--epochs", 4, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    runs = [load_file(folder / "checkpoint.safetensors") for folder in (whole.folder, again.folder, tmp_path / "broken")]
+    runs = [
+        load_file(folder / "checkpoint.safetensors") for folder in (whole.folder, again.folder, tmp_path / "broken")
+    ]
     for name, array in runs[0].items():
         assert all(np.array_equal(array, other[name]) for other in runs[1:]), name
-    rows = [[{key: value for key, value in json.loads(line).items() if "second" not in key} for line in (folder / "metrics.jsonl").read_text().splitlines()] for folder in (whole.folder, tmp_path / "broken")]
+    rows = [
+        [
+            {key: value for key, value in json.loads(line).items() if "second" not in key}
+            for line in (folder / "metrics.jsonl").read_text().splitlines()
+        ]
+        for folder in (whole.folder, tmp_path / "broken")
+    ]
     assert rows[0] == rows[1]
     assert trainer.train
 
@@ -69,7 +94,9 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
 def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
     run = netc.train(netc.load(ROOT / "examples" / "cars.net"), out=tmp_path / "cars", epochs=20)
     assert run.metrics[-1]["valid.mae"] > 1, "miles per gallon, not standard deviations"
-    done = command("predict", run.folder, ROOT / "examples/data/cars/cars.csv", "-o", tmp_path / "out.csv", cwd=tmp_path)
+    done = command(
+        "predict", run.folder, ROOT / "examples/data/cars/cars.csv", "-o", tmp_path / "out.csv", cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     values = [float(line) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
     assert len(values) == 406
@@ -83,13 +110,24 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     kept = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert kept
     probe = "import sys; from netc.commands import main\ntry:\n    main()\nfinally:\n    print('numba' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", probe, "train", str(ROOT / "examples" / "iris.net"), "--epochs", "1"], cwd=tmp_path, env={**os.environ, "NETC_CACHE": str(cache)}, capture_output=True, text=True,
-                          check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", probe, "train", str(ROOT / "examples" / "iris.net"), "--epochs", "1"],
+        cwd=tmp_path,
+        env={**os.environ, "NETC_CACHE": str(cache)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.stdout.splitlines()[-1] == "False", "Numba was imported, so something was compiled"
     assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
     victim = sorted(cache.iterdir())[0]
     victim.write_bytes(victim.read_bytes()[:-7] + b"garbage")
-    assert command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache).stdout.splitlines()[-1] == first.stdout.splitlines()[-1]
+    assert (
+        command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache).stdout.splitlines()[
+            -1
+        ]
+        == first.stdout.splitlines()[-1]
+    )
 
 
 def test_a_damaged_run_is_a_message(tmp_path: Path) -> None:
