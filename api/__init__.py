@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from netc.compiler.elaborate import elaborate
+from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.elaborate import elaborate
+from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.compiler.pipeline import values_in_units_of_targets
 from netc.dsl.diagnostics import fault

@@ -17,7 +17,7 @@ def test_message(case: str, golden) -> None:
     folder = GALLERY / case
     try:
         text = (folder / "case.net").read_text(encoding="utf-8")
-        from netc.compiler.elaborate import elaborate
+        from netc.compiler.elaborate.elaborator import elaborate
         from netc.dsl.parser import parse
 
         model = elaborate(parse(Source("case.net", text, folder / "case.net")))

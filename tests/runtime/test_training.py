@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 def command(*arguments: object, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess:
     environment = {**os.environ, **({"NETC_CACHE": str(cache)} if cache else {})}
     return subprocess.run(
-        [sys.executable, "-c", "from netc.commands import main; main()", *map(str, arguments)],
+        [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)],
         cwd=cwd,
         env=environment,
         capture_output=True,
@@ -109,7 +109,9 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert first.returncode == 0, first.stderr
     kept = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
     assert kept
-    probe = "import sys; from netc.commands import main\ntry:\n    main()\nfinally:\n    print('numba' in sys.modules)"
+    probe = (
+        "import sys; from netc.commands.main import main\ntry:\n    main()\nfinally:\n    print('numba' in sys.modules)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", probe, "train", str(ROOT / "examples" / "iris.net"), "--epochs", "1"],
         cwd=tmp_path,
