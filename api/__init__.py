@@ -15,8 +15,8 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
-from netc.dsl.source import NOWHERE, Source
-from netc.runtime.data.dataset import Dataset, DataSpec, FieldSpec, SourceSpec, parse_data
+from netc.dsl.source import Source
+from netc.runtime.data.dataset import Dataset, array_spec, parse_data
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.program import Backend, Program
 from netc.runtime.run import Run, new_folder, open_run, start
@@ -47,7 +47,7 @@ def train(
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Train a model on its data block, or on arrays by field name (a part of them is held out as the block's split says: none here).
+    """Train a model on its data block, or on arrays by field name (all of them: no part is held out).
 
     `overrides` are the constants that the model was loaded with, so that the run can be opened again.
     """
@@ -56,11 +56,8 @@ def train(
         spec = parse_data(model)
         dataset = _load_data(model, spec)
     else:
-        fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in data}
-        spec = DataSpec(SourceSpec("npz", "", NOWHERE), fields, {"train": 1.0}, NOWHERE)
-        dataset = Dataset(
-            {"train": {name: data[name] for name in (*model.inputs, *model.targets)}}, {name: [] for name in data}
-        )
+        spec = array_spec(model)
+        dataset = Dataset({"train": {name: data[name] for name in spec.fields}}, {name: [] for name in spec.fields})
     run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
     _train(run, epochs or model.train.epochs, lambda report: None, lambda row: None)
     return run

@@ -53,11 +53,15 @@ class Model:
     inputs: dict[str, Type]
     targets: dict[str, Type]
     declared: dict[str, Span]
-    parameters: dict[str, ParameterInfo]
+    trainables: dict[str, ParameterInfo]
     train: TrainSettings
     data: Data | None
     constants: dict[str, object]
     warnings: tuple[Diagnostic, ...]
+
+    @property
+    def parameters(self) -> dict[str, Type]:
+        return {name: info.type for name, info in self.trainables.items()}
 
     @property
     def outputs(self) -> dict[str, Type]:

@@ -102,7 +102,7 @@ class Program:
         types, self.offsets, size = persistent_layout(graph)
         self.memory = Memory(size)
         self.persistent = {name: self.memory.view(self.offsets[name], type_, 1) for name, type_ in types.items()}
-        for name, info in model.parameters.items():
+        for name, info in model.trainables.items():
             self.persistent[name][...] = initial(info, self.seed)
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}

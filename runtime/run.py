@@ -5,7 +5,7 @@ model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.sv
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
-from netc.runtime.data.dataset import Dataset, DataSpec, load, parse_data, undo
+from netc.runtime.data.dataset import Dataset, DataSpec, array_spec, load, parse_data, undo
 from netc.runtime.program import Program
 
 Array = np.ndarray[Any, Any]
@@ -49,6 +49,8 @@ class Run:
     def evaluate(self, part: str = "test") -> dict[str, float]:
         """`loss`, and each metric, over a part of the data, in the data's units. Faults E0806 if the split has no such part."""
         if self.dataset is None:
+            if self.model.data is None:
+                fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
             self.dataset = load(self.model, self.spec, self.states)
         if part not in self.dataset.parts:
             fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(self.dataset.parts)}")
@@ -115,7 +117,7 @@ def open_run(folder: Path) -> Run:
         states = json.loads((folder / "data.json").read_text(encoding="utf-8"))
         metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
-        overrides, seed = info["set"], info["seed"]
+        overrides, seed, epochs = info["set"], int(info["seed"]), int(info["epochs"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         fault(
             "E1001",
@@ -125,6 +127,15 @@ def open_run(folder: Path) -> Run:
             hint="a run's folder is what `netc train` printed, such as runs/iris",
         )
     model = elaborate(parse(source), overrides)
+    model = replace(model, train=replace(model.train, epochs=epochs))
     program = Program(model, seed=seed)
     progress = load_checkpoint(folder / "checkpoint.safetensors", program.persistent)
-    return Run(folder, model, parse_data(model), states, program, metrics[: progress.epoch], progress)
+    return Run(
+        folder,
+        model,
+        parse_data(model) if model.data else array_spec(model),
+        states,
+        program,
+        metrics[: progress.epoch],
+        progress,
+    )

@@ -4,14 +4,18 @@ Reports through callbacks; knows no terminal.
 """
 
 import math
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 
 from netc.dsl.diagnostics import Label, fault
 from netc.runtime.checkpoint import Progress
+from netc.runtime.random import permutation
 from netc.runtime.run import Run
 
 
@@ -31,23 +35,41 @@ def train(
     run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]
 ) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
-    while run.progress.epoch < epochs:
-        try:
-            _epoch(run, epochs, on_progress)
-        except KeyboardInterrupt:
+    with _interrupts_between_steps() as pause:
+        while run.progress.epoch < epochs:
+            try:
+                _epoch(run, epochs, on_progress, pause)
+            except KeyboardInterrupt:
+                run.save()
+                raise
+            row = _row(run)
+            run.metrics.append(row)
+            run.progress = Progress(epoch=run.progress.epoch + 1)
             run.save()
-            raise
-        row = _row(run)
-        run.metrics.append(row)
-        run.progress = Progress(epoch=run.progress.epoch + 1)
-        run.save()
-        on_epoch(row)
+            on_epoch(row)
 
 
-def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None]) -> None:
+@contextmanager
+def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
+    """Hold Ctrl-C back while a step runs: what is saved then is always a whole step. The given function raises it where it may."""
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: None
+        return
+    asked = threading.Event()
+    before = signal.signal(signal.SIGINT, lambda number, frame: asked.set())
+
+    def pause() -> None:
+        if asked.is_set():
+            raise KeyboardInterrupt
+
+    try:
+        yield pause
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: Callable[[], None]) -> None:
     """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone."""
-    from netc.runtime.random import permutation
-
     assert run.dataset is not None
     fields, settings, progress = run.dataset.parts["train"], run.model.train, run.progress
     count = len(next(iter(fields.values())))
@@ -55,6 +77,7 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None]) -> None
     started, done_before = time.perf_counter(), progress.samples
     told = started
     for at in range(progress.step * settings.batch, count, settings.batch):
+        pause()
         chosen = order[at : at + settings.batch]
         losses = run.program.step({name: array[chosen] for name, array in fields.items()})
         if not math.isfinite(losses["loss"]):

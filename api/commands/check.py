@@ -28,10 +28,10 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     typer.echo()
     count = 0
     rows = [("parameter", "shape", "count")]
-    for name, info in model.parameters.items():
-        size = info.type.size(1)
+    for name, type_ in model.parameters.items():
+        size = type_.size(1)
         count += size
-        rows.append((name, str(info.type), f"{size:,}"))
+        rows.append((name, str(type_), f"{size:,}"))
     table([*rows, ("all", "", f"{count:,}")], right=(2,))
     typer.echo()
     for name, value in model.graph.results.items():

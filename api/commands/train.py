@@ -44,7 +44,7 @@ def train(
         model = replace(model, train=replace(model.train, epochs=total))
         program = Program(model)
         run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
-        count = sum(type_.type.size(1) for type_ in model.parameters.values())
+        count = sum(type_.size(1) for type_ in model.parameters.values())
         typer.echo(
             f"{file}: {count:,} parameters, "
             + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())

@@ -112,6 +112,17 @@ def split(x: Value, parts: int, axis: int) -> Results:
     return Results(tuple(apply("slice", x, axis=axis, start=i * step, stop=(i + 1) * step) for i in range(parts)))
 
 
+def pick(x: Value, index: Value) -> Value:
+    """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
+    if not index.type.is_batched or index.type.sample or index.type.dtype != "i32":
+        raise Mismatch("a value of the sample is indexed by one class or whole number of the sample")
+    size = x.type.dims[1]
+    if index.type.classes is not None and index.type.classes != size:
+        raise Mismatch(f"an index of {index.type.classes} classes into an axis of {size}")
+    chosen = apply("one_hot", index, n=size)
+    return apply("sum", x * apply("reshape", chosen, dims=(BATCH, size, *(1,) * (x.type.rank - 2))), over=(1,))
+
+
 def with_common_batch(values: Sequence[Value]) -> list[Value]:
     """Values to be joined: if one depends on data, all get its batch."""
     if not any(value.type.is_batched for value in values):

@@ -777,13 +777,10 @@ class _Elaborator:
                     continue
                 at = self.evaluate(part, scope)
                 if isinstance(at, Value):
-                    if len(indices) > 1 or lead:
-                        fault(
-                            "E0901",
-                            "an index that depends on data reads a parameter's or a constant's first axis only, so far",
-                            part.span,
-                            hint="sum(x * one_hot(label), over = -1)",
-                        )
+                    if len(indices) > 1:
+                        fault("E0901", "an index that depends on data stands alone, so far", part.span)
+                    if lead:
+                        return self.guard(span, partial(calls.pick, value, at))
                     return self.guard(span, partial(apply, "gather", value, at))
                 size = value.type.dims[axis]
                 assert isinstance(size, int)

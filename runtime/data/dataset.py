@@ -149,6 +149,12 @@ def parse_data(model: Model) -> DataSpec:
     return spec
 
 
+def array_spec(model: Model) -> DataSpec:
+    """What stands for the `data` block of a model that was trained on arrays: its fields as they are."""
+    fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in (*model.inputs, *model.targets)}
+    return DataSpec(SourceSpec("npz", "", NOWHERE), fields, {"train": 1.0}, NOWHERE)
+
+
 def _plain(node: syntax.Expression, model: Model, span: Span) -> Any:
     """A constant of the data block: a number, a text, a name's `let` value."""
     match node:

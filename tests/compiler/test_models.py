@@ -181,3 +181,14 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
         netc.compile(model, backend="reference").predict({"x": x})["y"],
         atol=1e-6,
     )
+
+
+def test_a_sample_s_own_index_picks() -> None:
+    model = netc.parse(
+        "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n  output y = x[k]\n  output z = t[k]\n}"
+    )
+    x, k = np.arange(24, dtype=np.float32).reshape(3, 4, 2), np.array([3, 0, 2], np.int32)
+    program = netc.compile(model)
+    found = program.predict({"x": x, "k": k})
+    np.testing.assert_array_equal(found["y"], x[np.arange(3), k])
+    np.testing.assert_array_equal(found["z"], program.parameters["t"][k])

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +90,42 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     ]
     assert rows[0] == rows[1]
     assert trainer.train
+
+
+def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
+    start = [
+        sys.executable,
+        "-c",
+        "from netc.commands.main import main; main()",
+        "train",
+        str(ROOT / "examples" / "mnist.net"),
+        "--epochs",
+        "2",
+    ]
+    running = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert running.stdout is not None
+    while not running.stdout.readline().startswith("epoch 1"):
+        assert running.poll() is None
+    running.send_signal(signal.SIGINT)
+    _, message = running.communicate(timeout=60)
+    assert running.returncode == 130, message
+    assert "--resume" in message
+    whole = command("train", ROOT / "examples" / "mnist.net", "--epochs", 2, "--out", "whole", cwd=tmp_path)
+    resumed = command("train", "--resume", "runs/mnist", cwd=tmp_path)
+    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
+    first, second = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "runs/mnist"))
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_arrays_from_python(tmp_path: Path) -> None:
+    model = netc.parse(
+        "model {\n  input x: float[3]\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\ntrain { optimizer = adam(0.05)\n epochs = 60 }"
+    )
+    x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
+    run = netc.train(model, data={"x": x, "y": x @ np.array([1, 2, 3], np.float32)}, out=tmp_path / "line")
+    assert run.metrics[-1]["train.loss"] < 0.05
+    again = netc.open(run.folder)
+    np.testing.assert_array_equal(again.predict({"x": x})["z"], run.predict({"x": x})["z"])
 
 
 def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
