@@ -21,11 +21,11 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
 
 
 class Mismatch(Exception):
-    """Types that do not fit together. Whoever knows the place in the text makes a Fault of it."""
+    """Types that do not fit together. Whoever knows the place in the text makes a Fault of this code of it."""
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, code: str = "E0401") -> None:
         super().__init__(message)
-        self.message, self.hint = message, hint
+        self.message, self.hint, self.code = message, hint, code
 
 
 @dataclass(frozen=True, slots=True)

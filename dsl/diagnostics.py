@@ -134,6 +134,10 @@ class Diagnostics:
         if diagnostic not in self.found:  # a loop meets the same fault once a turn
             self.found.append(diagnostic)
 
+    def note(self, fault: Fault) -> None:
+        """Take over what a Fault carries."""
+        self.found += [one for one in fault.diagnostics if one not in self.found]
+
     @property
     def errors(self) -> list[Diagnostic]:
         return [diagnostic for diagnostic in self.found if diagnostic.is_error]

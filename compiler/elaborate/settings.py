@@ -69,7 +69,7 @@ def train_settings(
                 )
             found[name] = _SETTINGS[name](setting.value, constant)
         except Fault as wrong:
-            diagnostics.found += [one for one in wrong.diagnostics if one not in diagnostics.found]
+            diagnostics.note(wrong)
     return TrainSettings(**found)
 
 

@@ -19,13 +19,13 @@ def result_type(*types: Type, **_: Any) -> Type:
     dims = broadcast_dims(*(type_.dims for type_ in types))
     floats = {type_.dtype for type_ in types if type_.is_float}
     if len(floats) > 1:
-        raise Mismatch("f32 and f64 do not mix without a cast")
+        raise Mismatch("f32 and f64 do not mix without a cast", code="E0402")
     return Type(floats.pop() if floats else types[0].dtype, dims)
 
 
 def float_type(*types: Type, **_: Any) -> Type:
     if not any(type_.is_float for type_ in types):
-        raise Mismatch("needs a float")
+        raise Mismatch("needs a float", code="E0402")
     return result_type(*types)
 
 

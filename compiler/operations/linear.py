@@ -23,7 +23,7 @@ def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
 
 def einsum_type(x: Type, y: Type, subscripts: str) -> Type:
     if not (x.is_float and x.dtype == y.dtype):
-        raise Mismatch("a product needs floats")
+        raise Mismatch("a product needs floats", code="E0402")
     sizes = index_sizes(subscripts, x, y)
     return Type(x.dtype, tuple(sizes[letter] for letter in subscripts.partition("->")[2]))
 

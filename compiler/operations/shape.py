@@ -145,7 +145,7 @@ def _concat_type(*types: Type, axis: int) -> Type:
             type_.dims[:axis] + type_.dims[axis + 1 :] != first.dims[:axis] + first.dims[axis + 1 :]
             or type_.dtype != first.dtype
         ):
-            raise Mismatch("what is joined may differ along that axis alone")
+            raise Mismatch("what is joined may differ along that axis alone", code="E0403")
         dim = type_.dims[axis]
         assert isinstance(dim, int)
         size += dim
@@ -173,7 +173,7 @@ concat = register(
 
 def _gather_type(table: Type, index: Type) -> Type:
     if index.dtype != "i32":
-        raise Mismatch("an index must be a class or a whole number")
+        raise Mismatch("an index must be a class or a whole number", code="E0402")
     return table.with_dims(index.dims + table.dims[1:])
 
 
@@ -247,7 +247,7 @@ def _build_squeeze(x: Value) -> Value:
 
 def _build_one_hot(x: Value, n: int) -> Value:
     if x.type.dtype != "i32":
-        raise Mismatch("one_hot takes a class or a whole number")
+        raise Mismatch("one_hot takes a class or a whole number", code="E0402")
     positions = x.graph.add("arange", (), {"n": n}, Type("i32", (n,)))
     return apply(
         "cast", apply("equal", apply("reshape", x, dims=(*x.type.dims, 1)), positions), dtype=x.graph.precision

@@ -37,7 +37,7 @@ def align(values: Sequence[Value]) -> list[Value]:
 def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
     labels = [value for value in values if value.type.classes is not None]
     if labels and operation.name not in ("equal", "not_equal", "where"):
-        raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it")
+        raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it", "E0402")
     operands = list(values)
     if any(operand.type.is_float for operand in operands) or operation.name not in (
         "where",
@@ -81,24 +81,25 @@ def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
     if isinstance(axis, str):
         if axis == BATCH:
             if not lead:
-                raise Mismatch("this value does not depend on data: it has no batch")
+                raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
         names = axis_names(value, given)
         if names.count(axis) != 1:
             raise Mismatch(
                 f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
                 "an axis may be given by its number, counted from 0",
+                "E0403",
             )
         return names.index(axis) + lead
     if not -sample <= axis < sample:
-        raise Mismatch(f"axis {axis} of a value with {sample} axes")
+        raise Mismatch(f"axis {axis} of a value with {sample} axes", code="E0403")
     return axis % sample + lead if sample else lead
 
 
 def class_size(index: Value, given: int) -> int:
     size = given or index.type.classes
     if not size:
-        raise Mismatch("how many classes there are is not known here", "give the number: `one_hot(x, 10)`")
+        raise Mismatch("how many classes there are is not known here", "give the number: `one_hot(x, 10)`", "E0402")
     return size
 
 
@@ -115,10 +116,10 @@ def split(x: Value, parts: int, axis: int) -> Results:
 def pick(x: Value, index: Value) -> Value:
     """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
     if not index.type.is_batched or index.type.sample or index.type.dtype != "i32":
-        raise Mismatch("a value of the sample is indexed by one class or whole number of the sample")
+        raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
     size = x.type.dims[1]
     if index.type.classes is not None and index.type.classes != size:
-        raise Mismatch(f"an index of {index.type.classes} classes into an axis of {size}")
+        raise Mismatch(f"an index of {index.type.classes} classes into an axis of {size}", code="E0402")
     chosen = apply("one_hot", index, n=size)
     return apply("sum", x * apply("reshape", chosen, dims=(BATCH, size, *(1,) * (x.type.rank - 2))), over=(1,))
 

@@ -1,0 +1,282 @@
+"""Applying what a name stands for: an operation, an `op`, a block, a layer.
+
+A block runs its statements in a scope of its own; a fault inside is shown from where its user applied it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.arguments import attribute_argument, bind, named_axes
+from netc.compiler.elaborate.bindings import (
+    BlockFunction,
+    Item,
+    LayerInstance,
+    ParameterPath,
+    Results,
+    Scope,
+    UserOperation,
+)
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import SPECIAL_FORMS, constant, evaluate
+from netc.compiler.elaborate.signatures import match_type
+from netc.compiler.elaborate.statements import body
+from netc.compiler.types import Type, describe_sample
+from netc.compiler.value import Operation, Scalar, Value, apply
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.printer import expression
+from netc.dsl.source import Span
+
+
+def apply_item(
+    context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
+) -> Item:
+    if isinstance(function, syntax.Name) and function.text in SPECIAL_FORMS and scope.find(function.text) is None:
+        return apply_special(context, function.text, arguments, span, scope)
+    target = evaluate(context, function, scope)
+    match target:
+        case Operation():
+            return apply_operation(context, target, arguments, span, scope)
+        case UserOperation():
+            return apply_user_operation(context, target, arguments, span, scope)
+        case BlockFunction():
+            return apply_block(context, target, arguments, span, scope)
+        case LayerInstance():
+            if len(arguments) != 1:
+                fault("E0301", f"the layer `{target.name}` takes one argument", span)
+            return apply_block(context, target.function, arguments, span, scope, layer=target)
+    fault(
+        "E0205",
+        f"`{expression(function)}` cannot be applied",
+        function.span,
+        "it is a value" if isinstance(target, Value) else "it is a constant",
+    )
+
+
+def apply_operation(
+    context: Context, operation: Operation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
+) -> Item:
+    kinds = operation.arguments
+    rest = next((name for name, kind in kinds.items() if kind in ("values", "dims", "order")), None)
+    loose: list[syntax.Argument] = []
+    if rest is not None:  # what takes any number of arguments takes all unnamed ones that are left
+        fixed = list(kinds).index(rest)
+        unnamed = [argument for argument in arguments if argument.name is None]
+        loose = unnamed[fixed:]
+        arguments = [argument for argument in arguments if argument not in loose]
+    bound = bind(context, [name for name in kinds if name != rest], arguments, operation.name, span)
+    operands: list[Value] = []
+    attributes: dict[str, Any] = {}
+    for name, kind in kinds.items():
+        if kind == "value" and name not in bound:
+            fault(
+                "E0301",
+                f"`{operation.name}` lacks its argument `{name}`",
+                span,
+                hint=f"{operation.name}({', '.join(kinds)})",
+            )
+        if kind == "value":
+            operands.append(context.as_value(evaluate(context, bound[name].value, scope), bound[name].span))
+    if (
+        operands
+        and all(operand.operation == "constant" for operand in operands)
+        and isinstance(operation.lower, Scalar)
+    ):
+        with context.graph.at(span):
+            return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]
+    if kinds and next(iter(kinds.values())) == "values":
+        operands = samples.with_common_batch(
+            [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
+        )
+        if not operands:
+            fault("E0301", f"`{operation.name}` takes at least one value", span)
+
+    def build() -> Value:
+        for name, kind in kinds.items():
+            attribute_argument(
+                context, operation, name, kind, bound.get(name), loose, operands, attributes, scope, span
+            )
+        return (
+            samples.apply_elementwise(operation, operands)
+            if isinstance(operation.lower, Scalar)
+            else operation(*operands, **attributes)
+        )
+
+    return context.guard(
+        span,
+        build,
+        others=[
+            Label(argument.span, describe_sample(value.type))
+            for argument, value in zip([*bound.values(), *loose], operands, strict=False)
+        ],
+    )
+
+
+def apply_special(context: Context, name: str, arguments: Sequence[syntax.Argument], span: Span, scope: Scope) -> Item:
+    """What takes a number of arguments, or gives a number of results, that no single operation has."""
+    if name in ("zeros", "ones", "arange"):
+        dims = tuple(
+            constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
+            for argument in arguments
+        )
+        if name == "arange":
+            with context.graph.at(context.user_span(span)):
+                return apply(
+                    "cast",
+                    context.graph.add("arange", (), {"n": dims[0]}, Type("i32", dims[:1])),
+                    dtype=context.graph.precision,
+                )
+        number = context.as_value(float(name == "ones"), span)
+        return apply("broadcast", number, dims=dims) if dims else number
+    if name == "split":
+        bound = bind(context, ("x", "parts", "over"), arguments, name, span)
+        if "x" not in bound or "parts" not in bound:
+            fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
+        x = context.as_value(evaluate(context, bound["x"].value, scope), bound["x"].span)
+        parts = constants.whole(
+            constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
+        )
+        axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
+        return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+    values = samples.with_common_batch(
+        [context.as_value(evaluate(context, argument.value, scope), argument.span) for argument in arguments]
+    )
+    lead = int(values[0].type.is_batched)
+    return context.guard(
+        span,
+        lambda: apply(
+            "concat",
+            *(apply("reshape", value, dims=(*value.type.dims[:lead], 1, *value.type.dims[lead:])) for value in values),
+            axis=lead,
+        ),
+    )
+
+
+def apply_user_operation(
+    context: Context, target: UserOperation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
+) -> Item:
+    op = target.op
+    bound = bind(context, [name.text for name in op.parameters], arguments, op.name.text, span)
+    inner = Scope(target.scope)
+    for name in op.parameters:
+        if name.text not in bound:
+            fault(
+                "E0301",
+                f"`{op.name.text}` lacks its argument `{name.text}`",
+                span,
+                others=[Label(name.span, "declared here")],
+            )
+        inner.set(name.text, evaluate(context, bound[name.text].value, scope), name.span)
+    context.enter(op.name.text, span)
+    try:
+        return evaluate(context, op.value, inner)
+    except Fault as found:
+        raise _seen_from(found, span) from None
+    finally:
+        context.calls.pop()
+
+
+def apply_block(
+    context: Context,
+    target: BlockFunction,
+    arguments: Sequence[syntax.Argument],
+    span: Span,
+    scope: Scope,
+    layer: LayerInstance | None = None,
+) -> Item:
+    block = target.block
+    names = [parameter.name.text for parameter in block.parameters]
+    pairs = [(argument, scope) for argument in arguments]
+    if target.given:
+        pairs[1:1] = [(argument, target.given_scope or scope) for argument in target.given]
+    items = {
+        id(argument): evaluate(context, argument.value, where) for argument, where in pairs
+    }  # first, so that inner applications count before this one
+    bound = (
+        bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
+        if not lacks_first(context, block, pairs, items)
+        else {}
+    )
+    if not bound and block.parameters:
+        return BlockFunction(block, target.scope, tuple(arguments), scope)
+    for parameter in block.parameters:
+        if parameter.name.text not in bound and parameter.default is None:
+            fault(
+                "E0301",
+                f"`{block.name.text}` lacks its argument `{parameter.name.text}`",
+                span,
+                others=[Label(parameter.name.span, "declared here")] if not block.span.source.is_library else [],
+                hint=f"{block.name.text}({', '.join(names[1:])})",
+            )
+    inner = Scope(target.scope)
+    context.enter(block.name.text, span)
+    outer_path, outer_layer = context.path, context.layer
+    prefix = (layer.name,) if layer else context.path.apply(block.name.text)
+    try:
+        for parameter in block.parameters:
+            name = parameter.name.text
+            item = items[id(bound[name])] if name in bound else evaluate(context, parameter.default, inner)  # type: ignore[arg-type]
+            if parameter.type is not None:
+                where = bound[name].span if name in bound else parameter.name.span
+                item = context.as_value(item, where)
+                for dimension, bound_to in match_type(context, parameter.type, item, inner, where, block).items():
+                    inner.set(dimension, bound_to, parameter.type.span)
+            inner.set(name, item, parameter.name.span)
+        context.path = ParameterPath(prefix)
+        context.layer = layer or context.layer
+        result = body(context, block.body, inner, in_model=False)
+    except Fault as found:
+        raise _seen_from(found, span) from None
+    finally:
+        context.path, context.layer = outer_path, outer_layer
+        context.calls.pop()
+    if result is None:
+        fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
+    return result.items[0] if len(result.items) == 1 else result
+
+
+def lacks_first(
+    context: Context, block: syntax.Block, pairs: Sequence[tuple[syntax.Argument, Scope]], items: dict[int, Item]
+) -> bool:
+    """Whether a block of one value is given only what comes after it: `lstm(64)`, `dense(units = 10)`."""
+    named = {argument.name.text for argument, _ in pairs if isinstance(argument.name, syntax.Name)}
+    unnamed = [items[id(argument)] for argument, _ in pairs if argument.name is None]
+    required = [
+        parameter.name.text
+        for parameter in block.parameters
+        if parameter.default is None and parameter.name.text not in named
+    ]
+    if not block.parameters or block.parameters[0].type is None or block.parameters[0].name.text in named:
+        return False
+    return (
+        len(unnamed) < len(required)
+        if not unnamed
+        else len(unnamed) == len(required) - 1 and not isinstance(unnamed[0], Value | Results)
+    )
+
+
+def _seen_from(found: Fault, call: Span) -> Fault:
+    """A fault inside a block as its user sees it: the call first where the block is the library's, the call as well where it is his own."""
+    seen: list[Diagnostic] = []
+    for one in found.diagnostics:
+        if one.primary.span.source.is_library and not call.source.is_library:
+            inside = [label for label in (one.primary, *one.others) if label.span.source.is_library]
+            seen.append(
+                replace(
+                    one,
+                    primary=Label(call, one.primary.text),
+                    others=(*inside[:1], *(label for label in one.others if not label.span.source.is_library)),
+                )
+            )
+        elif one.primary.span.source is not call.source or not (call.start <= one.primary.span.start < call.end):
+            extra = (
+                ()
+                if any(label.text == "applied here" for label in one.others) or call.source.is_library
+                else (Label(call, "applied here"),)
+            )
+            seen.append(replace(one, others=(*one.others, *extra)))
+        else:
+            seen.append(one)
+    return Fault(seen)

@@ -1,0 +1,124 @@
+"""The arguments of an application: by name or place, and as the attributes that an operation declares."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.bindings import (
+    Scope,
+)
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant
+from netc.compiler.types import Mismatch
+from netc.compiler.value import Operation, Value
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.source import Span
+
+
+def bind(
+    context: Context, names: Sequence[str], arguments: Sequence[syntax.Argument], what: str, span: Span
+) -> dict[str, syntax.Argument]:
+    """Arguments by the names of the parameters they go to."""
+    bound: dict[str, syntax.Argument] = {}
+    for position, argument in enumerate(arguments):
+        if argument.name is None:
+            if position >= len(names):
+                fault(
+                    "E0301",
+                    f"`{what}` takes {len(names)} argument{'s' if len(names) != 1 else ''}",
+                    argument.span,
+                    "this is one too many",
+                )
+            name = names[position]
+        else:
+            assert isinstance(argument.name, syntax.Name)
+            name = argument.name.text
+            if name not in names:
+                fault(
+                    "E0302",
+                    f"`{what}` has no argument `{name}`",
+                    argument.name.span,
+                    hint=nearest(name, names) or f"it takes {', '.join(names)}",
+                )
+        if name in bound:
+            fault(
+                "E0302",
+                f"`{what}` is given `{name}` twice",
+                argument.span,
+                others=[Label(bound[name].span, "first here")],
+            )
+        bound[name] = argument
+    return bound
+
+
+def attribute_argument(
+    context: Context,
+    operation: Operation,
+    name: str,
+    kind: str,
+    argument: syntax.Argument | None,
+    loose: list[syntax.Argument],
+    operands: list[Value],
+    attributes: dict[str, Any],
+    scope: Scope,
+    span: Span,
+) -> None:
+    kind, _, default = kind.partition(" = ")
+    first = operands[0] if operands else None
+    match kind:
+        case "axes":
+            assert first is not None
+            lead = int(first.type.is_batched)
+            axes = (
+                tuple(range(lead, first.type.rank))
+                if argument is None
+                else tuple(
+                    samples.axis_number(first, axis, context.axis_names)
+                    for axis in named_axes(context, argument.value, scope)
+                )
+            )
+            if not axes and argument is not None:
+                raise Mismatch("no axis to reduce over", code="E0403")
+            attributes[name] = tuple(sorted(set(axes)))
+        case "axis" | "join":
+            assert first is not None
+            axis = named_axes(context, argument.value, scope) if argument else (int(default),) if default else (-1,)
+            if len(axis) != 1:
+                raise Mismatch(f"`{operation.name}` works along one axis", code="E0403")
+            number = samples.axis_number(first, axis[0], context.axis_names)
+            attributes.update({"axis": number} if kind == "join" else {name: (number,)})
+        case "dims":
+            assert first is not None
+            sizes = [constants.whole(constant(context, one.value, scope), one.span, "a dimension") for one in loose]
+            attributes[name] = samples.batched_dims(sizes, first)
+        case "order":
+            assert first is not None
+            lead, rank = int(first.type.is_batched), first.type.rank
+            order = [
+                constants.whole(constant(context, one.value, scope), one.span, "an axis", least=0) + lead
+                for one in loose
+            ]
+            if not loose:
+                order = [*range(lead, rank - 2), rank - 1, rank - 2]
+            if sorted(order) != list(range(lead, rank)):
+                raise Mismatch("a transposition names every axis once", code="E0403")
+            attributes[name] = (*range(lead), *order)
+        case "number":
+            given = (
+                constants.whole(constant(context, argument.value, scope), argument.span, f"`{name}`")
+                if argument
+                else int(default)
+            )
+            assert first is not None
+            attributes[name] = samples.class_size(first, given) if operation.name == "one_hot" else given
+
+
+def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:
+    if isinstance(node, syntax.Group):
+        return named_axes(context, node.value, scope)
+    if isinstance(node, syntax.Tuple):
+        return tuple(axis for entry in node.entries for axis in named_axes(context, entry.value, scope))
+    if isinstance(node, syntax.Name):
+        return (node.text,)
+    return (constants.whole(constant(context, node, scope), node.span, "an axis", least=-16),)

@@ -1,0 +1,104 @@
+"""What elaboration knows at any moment: the graph so far, the way into it, what was found wrong.
+
+Every function of these rooms takes a Context first. It knows nothing of the syntax of a model; `apply` is how an expression
+applies what a name stands for without knowing blocks (application.py, which needs expressions, is above it).
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from netc.compiler.elaborate.bindings import (
+    BlockFunction,
+    Item,
+    LayerInstance,
+    Namespace,
+    ParameterPath,
+    Results,
+    Scope,
+    UserOperation,
+)
+from netc.compiler.graph import Graph
+from netc.compiler.model import ParameterInfo
+from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.types import Mismatch, Type
+from netc.compiler.value import Operation, Value, apply
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostics, Label, fault
+from netc.dsl.source import NOWHERE, Span
+
+_DEEPEST = 64
+T = TypeVar("T")
+Apply = Callable[["Context", syntax.Expression, Sequence[syntax.Argument], Span, Scope], Item]
+
+
+class BrokenName(Exception):
+    """An expression uses a name whose own statement was at fault: that was told already."""
+
+
+@dataclass(slots=True)
+class Context:
+    """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
+    `may_own` is whether parameters may be made here; `axis_names` is what declared types call a value's axes."""
+
+    apply: Apply
+    globals: Scope
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    graph: Graph = field(default_factory=Graph)
+    path: ParameterPath = field(default_factory=ParameterPath)
+    parameters: dict[str, ParameterInfo] = field(default_factory=dict)
+    inputs: dict[str, Type] = field(default_factory=dict)
+    targets: dict[str, Type] = field(default_factory=dict)
+    declared: dict[str, Span] = field(default_factory=dict)
+    axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)
+    layer: LayerInstance | None = None
+    calls: list[tuple[str, Span]] = field(default_factory=list)
+    may_own: bool = True
+
+    def guard(self, span: Span, build: Callable[[], T], others: Iterable[Label] = ()) -> T:
+        """Run `build` at a place of the text; types that do not fit become a fault there."""
+        with self.graph.at(self.user_span(span)):
+            try:
+                return build()
+            except Mismatch as mismatch:
+                fault(mismatch.code, mismatch.message, span, others=others, hint=mismatch.hint)
+
+    def user_span(self, span: Span) -> Span:
+        """The place in the user's own text: the call, where the place itself is in the library."""
+        if not span.source.is_library:
+            return span
+        return next((place for _, place in reversed(self.calls) if not place.source.is_library), NOWHERE)
+
+    def as_value(self, item: Item, span: Span, like: Item | None = None) -> Value:
+        """The item as a value of the graph; a number takes the type of what stands beside it."""
+        if isinstance(item, Results):
+            item = item.items[0]
+        if isinstance(item, Value):
+            return item
+        if isinstance(item, bool | int | float):
+            beside = like.type if isinstance(like, Value) else Type(self.graph.precision)
+            is_whole = isinstance(item, int) and not isinstance(item, bool) and beside.dtype == "i32"
+            with self.graph.at(self.user_span(span)):
+                return self.graph.add(
+                    "constant",
+                    (),
+                    {"value": item if is_whole or isinstance(item, bool) else float(item)},
+                    Type("i32" if is_whole else "bool" if isinstance(item, bool) else self.graph.precision),
+                )
+        if isinstance(item, tuple) and item and all(isinstance(one, int | float) for one in item):
+            parts = [apply("reshape", self.as_value(float(one), span), dims=(1,)) for one in item]
+            return apply("concat", *parts, axis=0)
+        what = {
+            BlockFunction: "a block",
+            LayerInstance: "a layer",
+            UserOperation: "an operation",
+            Operation: "an operation",
+            Namespace: "an imported file",
+            str: "a text",
+        }.get(type(item), "this")
+        fault("E0205", f"{what} is no value", span, "it has to be applied to something" if what != "a text" else "")
+
+    def enter(self, name: str, span: Span) -> None:
+        if len(self.calls) >= _DEEPEST:
+            fault("E0204", f"`{name}` applies itself", span, "a block that contains itself has no end")
+        self.calls.append((name, span))

@@ -1,0 +1,302 @@
+"""Expressions -> values of the graph, or what is known when compiling: numbers, texts, lists, blocks."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.bindings import (
+    BlockFunction,
+    Broken,
+    Item,
+    LayerInstance,
+    Namespace,
+    Results,
+    Scope,
+    UserOperation,
+)
+from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.types import describe_sample
+from netc.compiler.value import OPERATIONS, Operation, Value, apply
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.printer import expression
+from netc.dsl.source import Span
+
+_OPERATORS = {
+    "+": "add",
+    "-": "subtract",
+    "*": "multiply",
+    "/": "divide",
+    "//": "floor_divide",
+    "%": "remainder",
+    "**": "power",
+    "@": "matmul",
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+    "and": "logical_and",
+    "or": "logical_or",
+}
+# Names that take arguments as no single operation does (application.py).
+SPECIAL_FORMS = ("split", "stack", "zeros", "ones", "arange")
+_LATER = {
+    "grad": "derivatives as values",
+    "weights": "parameters by pattern",
+    "weighted": "weighted losses",
+    "dropout": "random operations",
+    "conv": "convolution",
+    "maxpool": "pooling",
+    "avgpool": "pooling",
+    "batchnorm": "normalisation",
+    "layernorm": "normalisation",
+    "lstm": "recurrence",
+    "gru": "recurrence",
+    "rnn": "recurrence",
+    "embed": "embeddings",
+    "last": "recurrence",
+    "shift": "recurrence",
+    "size": "`size(...)`",
+    "same_length": "varying dimensions",
+}
+
+
+def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
+    """What an expression comes to when compiling; faults E0304 if it depends on data."""
+    item = evaluate(context, node, scope)
+    if isinstance(item, Value | Results | BlockFunction | LayerInstance | UserOperation | Namespace | Operation):
+        fault(
+            "E0304",
+            "this must be known when compiling",
+            node.span,
+            "it is a value of the model" if isinstance(item, Value) else "this is no number",
+        )
+    return item
+
+
+def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
+    match node:
+        case syntax.Number():
+            return node.value
+        case syntax.Text(value=text):
+            return text
+        case syntax.Group(value=inner):
+            return evaluate(context, inner, scope)
+        case syntax.Name():
+            return lookup(context, node, scope)
+        case syntax.ListOf(items=items):
+            return tuple(evaluate(context, item, scope) for item in items)
+        case syntax.Tuple(entries=entries):
+            return tuple(evaluate(context, entry.value, scope) for entry in entries)
+        case syntax.Unary(operator=symbol, operand=operand):
+            return unary(context, symbol, operand, node.span, scope)
+        case syntax.Binary(operator=symbol, left=left, right=right):
+            return binary(context, symbol, left, right, node.span, scope)
+        case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
+            if isinstance(condition, syntax.Name) and condition.text == "training" and scope.find("training") is None:
+                fault("E0901", "`training` does not run yet", condition.span, "a later version of netc brings it")
+            known = evaluate(context, condition, scope)
+            if isinstance(known, Value):
+                fault(
+                    "E0304",
+                    "the condition of `if else` must be known when compiling",
+                    condition.span,
+                    "it depends on data",
+                    hint=f"where({expression(condition)}, {expression(then)}, {expression(otherwise)})",
+                )
+            return evaluate(context, then if known else otherwise, scope)
+        case syntax.Pipe(value=value, into=into):
+            first = syntax.Argument(value.span, None, value)
+            if isinstance(into, syntax.Call):
+                return context.apply(context, into.function, (first, *into.arguments), into.span, scope)
+            return context.apply(context, into, (first,), into.span, scope)
+        case syntax.Call(function=function, arguments=arguments):
+            return context.apply(context, function, arguments, node.span, scope)
+        case syntax.Attribute(value=value, name=name):
+            return attribute(context, value, name, scope)
+        case syntax.Index(value=value, indices=indices):
+            return index(context, value, indices, node.span, scope)
+        case syntax.Scan():
+            fault(
+                "E0901",
+                "`scan` does not run yet",
+                Span(node.span.source, node.span.start, node.span.start + 4),
+                "recurrence comes in a later version",
+            )
+        case syntax.Leading() | syntax.Slice():
+            fault("E0103", f"`{node.span.text}` cannot stand here", node.span)
+    raise AssertionError(node)
+
+
+def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
+    item = scope.find(node.text)
+    if isinstance(item, Broken):
+        raise BrokenName
+    if item is not None:
+        return item
+    if node.text in OPERATIONS and OPERATIONS[node.text].is_callable:
+        return OPERATIONS[node.text]
+    if node.text in ("true", "false"):
+        return node.text == "true"
+    if node.text in _LATER:
+        fault(
+            "E0901",
+            f"`{node.text}` does not run yet",
+            node.span,
+            f"{_LATER[node.text]} come{'s' if not _LATER[node.text].endswith('s') else ''} in a later version",
+        )
+    known = [
+        *scope.all_names(),
+        *(name for name, operation in OPERATIONS.items() if operation.is_callable),
+        *SPECIAL_FORMS,
+    ]
+    fault(
+        "E0201",
+        f"unknown name `{node.text}`",
+        node.span,
+        "nothing of this name is defined before this line",
+        hint=nearest(node.text, known),
+    )
+
+
+def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> Item:
+    owner = evaluate(context, node, scope)
+    if isinstance(owner, Namespace):
+        found = owner.scope.names.get(name.text)
+        if found is None:
+            fault(
+                "E0201",
+                f"the imported file has no `{name.text}`",
+                name.span,
+                hint=nearest(name.text, owner.scope.names),
+            )
+        return found
+    if isinstance(owner, LayerInstance):
+        if name.text not in owner.parameters:
+            fault(
+                "E0201",
+                f"`{owner.name}` has no parameter `{name.text}`"
+                if owner.parameters
+                else f"`{owner.name}` has not been applied yet",
+                name.span,
+                "its shapes are known after its first application" if not owner.parameters else "",
+                hint=nearest(name.text, owner.parameters),
+            )
+        return owner.parameters[name.text]
+    fault(
+        "E0205",
+        "only layers and imported files have names inside",
+        node.span,
+        others=[Label(name.span, "asked for here")],
+    )
+
+
+def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span, scope: Scope) -> Item:
+    item = evaluate(context, operand, scope)
+    if isinstance(item, Value | Results):
+        return context.guard(
+            span,
+            lambda: samples.apply_elementwise(
+                OPERATIONS["neg" if symbol == "-" else "logical_not"], [context.as_value(item, operand.span)]
+            ),
+        )
+    if symbol == "not":
+        return not item
+    if isinstance(item, bool) or not isinstance(item, int | float):
+        fault("E0304", "only a number has a negative", operand.span)
+    return -item
+
+
+def binary(
+    context: Context, symbol: str, left: syntax.Expression, right: syntax.Expression, span: Span, scope: Scope
+) -> Item:
+    x, y = evaluate(context, left, scope), evaluate(context, right, scope)
+    x, y = (item.items[0] if isinstance(item, Results) else item for item in (x, y))
+    if not isinstance(x, Value) and not isinstance(y, Value):
+        if symbol == "@":
+            fault("E0303", "`@` takes values of the model", span)
+        for item, node in ((x, left), (y, right)):
+            if not isinstance(item, int | float | bool | str | tuple):
+                fault("E0205", f"`{expression(node)}` is no value", node.span, "it has to be applied to something")
+        result: Item = constants.compute(symbol, x, y, span)
+        return result
+    a, b = context.as_value(x, left.span, like=y), context.as_value(y, right.span, like=x)
+    operation = OPERATIONS[_OPERATORS[symbol]]
+    labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
+    return context.guard(
+        span,
+        lambda: operation(a, b) if symbol == "@" else samples.apply_elementwise(operation, [a, b]),
+        others=labels,
+    )
+
+
+def index(
+    context: Context, node: syntax.Expression, indices: Sequence[syntax.Expression], span: Span, scope: Scope
+) -> Item:
+    item = evaluate(context, node, scope)
+    if isinstance(item, tuple):
+        position = constants.whole(constant(context, indices[0], scope), indices[0].span, "an index", least=-len(item))
+        if position >= len(item):
+            fault("E0404", f"index {position} of a list of {len(item)}", indices[0].span)
+        entry: Item = item[position]
+        return entry
+    value = context.as_value(item, node.span)
+    with context.graph.at(context.user_span(span)):
+        lead, drop = int(value.type.is_batched), []
+        if len(indices) > len(value.type.sample):
+            fault(
+                "E0404",
+                f"{len(indices)} indices for {len(value.type.sample)} axes",
+                span,
+                others=[Label(node.span, describe_sample(value.type))],
+            )
+        for axis, part in enumerate(indices, lead):
+            if isinstance(part, syntax.Slice):
+                value = slice_axis(context, value, axis, part, scope)
+                continue
+            at = evaluate(context, part, scope)
+            if isinstance(at, Value):
+                if len(indices) > 1:
+                    fault("E0901", "an index that depends on data stands alone, so far", part.span)
+                if lead:
+                    return context.guard(span, partial(samples.pick, value, at))
+                return context.guard(span, partial(apply, "gather", value, at))
+            size = value.type.dims[axis]
+            assert isinstance(size, int)
+            number = constants.whole(at, part.span, "an index", least=-size)
+            if number >= size:
+                fault(
+                    "E0404",
+                    f"index {number} of an axis of {size}",
+                    part.span,
+                    others=[Label(node.span, describe_sample(value.type))],
+                )
+            value = apply("slice", value, axis=axis, start=number % size, stop=number % size + 1)
+            drop.append(axis)
+        return (
+            apply("reshape", value, dims=tuple(dim for axis, dim in enumerate(value.type.dims) if axis not in drop))
+            if drop
+            else value
+        )
+
+
+def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
+    size = value.type.dims[axis]
+    assert isinstance(size, int)
+    start = (
+        constants.whole(constant(context, part.start, scope), part.start.span, "a slice's start", least=-size)
+        if part.start
+        else 0
+    )
+    stop = (
+        constants.whole(constant(context, part.stop, scope), part.stop.span, "a slice's end", least=-size)
+        if part.stop
+        else size
+    )
+    start, stop = (min(at + size if at < 0 else at, size) for at in (start, stop))
+    if start >= stop:
+        fault("E0404", "an empty slice", part.span, f"of an axis of {size}")
+    return value if stop - start == size else apply("slice", value, axis=axis, start=start, stop=stop)

@@ -1,0 +1,125 @@
+"""Declared types: `float[time, 28]` -> Type, and a value against the type that a block or an assignment asks for."""
+
+from typing import NoReturn
+
+from netc.compiler.elaborate import constants
+from netc.compiler.elaborate.bindings import (
+    Item,
+    Scope,
+)
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant
+from netc.compiler.types import Dim, Type, describe_sample
+from netc.compiler.value import Value
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.source import Span
+
+
+def type_of(context: Context, node: syntax.TypeOf, scope: Scope) -> Type:
+    """A declared type whose dimensions are all known."""
+    if node.kind not in ("float", "bool", "class"):
+        fault(
+            "E0402",
+            f"there is no type `{node.kind}`",
+            node.span,
+            hint=nearest(node.kind, ("float", "bool", "class")) or "types are float, bool and class(n)",
+        )
+    dims: list[Dim] = []
+    for dim in node.dims:
+        if isinstance(dim, syntax.Leading):
+            fault("E0401", "`...` stands in a block's signature only", dim.span)
+        first = dim.left if isinstance(dim, syntax.Binary) and dim.operator in ("<=", "<") else dim
+        if isinstance(first, syntax.Name) and scope.find(first.text) is None:
+            fault(
+                "E0901",
+                f"the varying dimension `{first.text}` does not run yet",
+                dim.span,
+                "lengths that differ from sample to sample come in a later version",
+                hint=f"let {first.text} = 28",
+            )
+        dims.append(constants.whole(constant(context, dim, scope), dim.span, "a dimension"))
+    if node.kind == "class":
+        assert node.size is not None
+        if isinstance(node.size, syntax.Name) and node.size.text == "auto" and scope.find("auto") is None:
+            fault("E0901", "`class(auto)` does not run yet", node.size.span, "give the number of classes")
+        return Type(
+            "i32",
+            tuple(dims),
+            constants.whole(constant(context, node.size, scope), node.size.span, "the number of classes", least=2),
+        )
+    return Type("bool" if node.kind == "bool" else context.graph.precision, tuple(dims))
+
+
+def match_type(
+    context: Context, node: syntax.TypeOf, value: Value, scope: Scope, span: Span, block: syntax.Block | None = None
+) -> dict[str, Item]:
+    """Check a value against a declared type and bind the names of its dimensions. Faults name both."""
+    dims, found = list(node.dims), list(value.type.sample)
+    bindings: dict[str, Item] = {}
+
+    def wrong(code: str = "E0401", why: str = "") -> NoReturn:
+        place = Label(node.span, "declared here")
+        takes = f"`{block.name.text}` takes" if block else "this is declared as"
+        bound = {**_known(node, scope), **bindings}
+        lead = scope.find("...") if "..." not in bindings and leading is not None else None
+        known = ", ".join(
+            f"{name} = {size}"
+            for name, size in {**bound, **({"...": list(lead)} if isinstance(lead, tuple) else {})}.items()
+            if not isinstance(size, tuple)
+        )
+        fault(
+            code,
+            f"{takes} {node.span.text}{' with ' + known if known else ''}",
+            span,
+            f"this is {describe_sample(value.type)}{why}",
+            others=[place] if not node.span.source.is_library else [],
+            hint="`squeeze` drops dimensions of size 1"
+            if (isinstance(lead, tuple) and 1 in lead) or (1 in found and len(found) > len(dims))
+            else None,
+        )
+
+    kinds = {"float": value.type.is_float, "bool": value.type.dtype == "bool", "class": value.type.dtype == "i32"}
+    if not kinds.get(node.kind, False):
+        wrong("E0402")
+    leading = next((i for i, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
+    if leading is not None:
+        count = len(found) - (len(dims) - 1)
+        if count < 0:
+            wrong()
+        lead = tuple(found[leading : leading + count])
+        if (before := scope.find("...")) is not None and before != lead:
+            wrong()
+        bindings["..."] = lead
+        found[leading : leading + count] = []
+        del dims[leading]
+    if len(dims) != len(found):
+        wrong()
+    for dim, size in [
+        *zip(dims, found, strict=True),
+        *([(node.size, value.type.classes)] if node.size and value.type.classes is not None else []),
+    ]:
+        assert dim is not None
+        if (
+            isinstance(dim, syntax.Name)
+            and dim.text not in bindings
+            and (dim.text not in scope.names and not isinstance(scope.find(dim.text), int))
+        ):
+            assert isinstance(size, int)
+            bindings[dim.text] = size
+        else:
+            expected = (
+                bindings.get(dim.text)
+                if isinstance(dim, syntax.Name) and dim.text in bindings
+                else constant(context, dim, scope)
+            )
+            if expected != size:
+                wrong()
+    if leading is None:
+        context.axis_names[value] = tuple(dim.text if isinstance(dim, syntax.Name) else None for dim in dims)
+    return bindings
+
+
+def _known(node: syntax.TypeOf, scope: Scope) -> dict[str, Item]:
+    names = [dim.text for dim in (*node.dims, node.size) if isinstance(dim, syntax.Name)]
+    return {name: item for name in names if isinstance(item := scope.find(name), int)}

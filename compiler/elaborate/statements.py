@@ -1,0 +1,283 @@
+"""Statements of a model or a block, in order: each adds values, results or parameters to the graph and names to the scope."""
+
+from collections.abc import Sequence
+
+from netc.compiler.elaborate import constants
+from netc.compiler.elaborate.bindings import (
+    BlockFunction,
+    Broken,
+    LayerInstance,
+    Results,
+    Scope,
+)
+from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.settings import INITIALISERS
+from netc.compiler.elaborate.signatures import match_type, type_of
+from netc.compiler.model import ParameterInfo
+from netc.compiler.types import BATCH, Type, describe_sample
+from netc.compiler.value import Value
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Fault, Label, fault, nearest
+from netc.dsl.printer import expression
+from netc.dsl.source import Span
+
+
+def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope, in_model: bool) -> Results | None:
+    """Run statements in order. In a model each fault is noted and the rest goes on; in a block it goes to whoever applied it."""
+    result: Results | None = None
+    for statement in statements:
+        try:
+            if result is not None:
+                fault("E0103", "nothing runs after `return`", statement.span)
+            result = run_statement(context, statement, scope, in_model) or result
+        except Fault as found:
+            if not in_model:
+                raise
+            context.diagnostics.note(found)
+            break_names(context, statement, scope)
+        except BrokenName:
+            if not in_model:
+                raise
+            break_names(context, statement, scope)
+    return result
+
+
+def break_names(context: Context, statement: syntax.Statement, scope: Scope) -> None:
+    for name in getattr(statement, "names", None) or [getattr(statement, "name", None)]:
+        if isinstance(name, syntax.Name):
+            scope.set(name.text, Broken(), name.span)
+
+
+def run_statement(context: Context, statement: syntax.Statement, scope: Scope, in_model: bool) -> Results | None:
+    only_model = (syntax.Input, syntax.Target, syntax.Output, syntax.Loss, syntax.Metric, syntax.Watch)
+    if isinstance(statement, only_model) and not in_model:
+        fault("E0103", f"`{statement.span.text.split()[0]}` stands in a model, not in a block", statement.span)
+    match statement:
+        case syntax.Input() | syntax.Target():
+            declare(context, statement, scope)
+        case syntax.Output(name=name, value=value):
+            context.path.start(name.text, statement)
+            result = context.as_value(evaluate(context, value, scope), value.span)
+            add_result(context, f"output.{name.text}", result, name.span)
+            scope.set(name.text, result, name.span)
+        case syntax.Loss(name=label, value=value) | syntax.Metric(name=label, value=value):
+            figure(context, "loss" if isinstance(statement, syntax.Loss) else "metric", label, value, scope, statement)
+        case syntax.Param():
+            parameter(context, statement, scope)
+        case syntax.Assign(names=names, type=type_, value=value):
+            assign(context, statement, names, type_, value, scope)
+        case syntax.Layer():
+            define_layer(context, statement, scope)
+        case syntax.For():
+            loop(context, statement, scope, in_model)
+        case syntax.Return(values=values):
+            if in_model:
+                fault("E0103", "`return` stands in a block, not in a model", statement.span, hint="output y = ...")
+            context.path.start("", statement)
+            return Results(tuple(evaluate(context, value, scope) for value in values))
+        case syntax.Yield():
+            fault("E0103", "`yield` stands in a scan", statement.span)
+        case syntax.Watch() | syntax.State() | syntax.Update():
+            fault(
+                "E0901",
+                f"`{statement.span.text.split()[0]}` does not run yet",
+                statement.span,
+                "a later version of netc brings it",
+            )
+    return None
+
+
+def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
+    function = evaluate(context, item.value, scope)
+    if not isinstance(function, BlockFunction):
+        fault(
+            "E0205",
+            "a layer is an application of a block that lacks its first argument",
+            item.value.span,
+            hint="layer f = dense(64)",
+        )
+    scope.set(item.name.text, LayerInstance(".".join((*context.path.prefix, item.name.text)), function), item.name.span)
+
+
+def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
+    name, kind = statement.name, "input" if isinstance(statement, syntax.Input) else "target"
+    if name.text in context.declared:
+        fault(
+            "E0202",
+            f"`{name.text}` is declared twice",
+            name.span,
+            others=[Label(context.declared[name.text], "first here")],
+        )
+    context.declared[name.text] = name.span
+    type_ = type_of(context, statement.type, scope)
+    batched = Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
+    with context.graph.at(name.span):
+        scope.set(name.text, context.graph.leaf(kind, name.text, batched), name.span)
+    (context.inputs if kind == "input" else context.targets)[name.text] = batched
+
+
+def figure(
+    context: Context,
+    kind: str,
+    label: syntax.Name | None,
+    value: syntax.Expression,
+    scope: Scope,
+    statement: syntax.Node,
+) -> None:
+    inner = value.value if isinstance(value, syntax.Group) else value
+    function = inner.into if isinstance(inner, syntax.Pipe) else inner
+    while isinstance(function, syntax.Call | syntax.Attribute):
+        function = function.function if isinstance(function, syntax.Call) else function.name
+    name = label.text if label else function.text if isinstance(function, syntax.Name) else kind
+    context.path.start(name, statement)
+    before, context.may_own = context.may_own, False
+    try:
+        result = context.as_value(evaluate(context, value, scope), value.span)
+    finally:
+        context.may_own = before
+    if kind == "loss" and not result.type.is_float:
+        fault("E0402", "a loss is a float", value.span, f"this is {describe_sample(result.type)}")
+    add_result(context, f"{kind}.{name}", result, value.span)
+
+
+def add_result(context: Context, name: str, value: Value, span: Span) -> None:
+    if name in context.graph.results:
+        kind, _, own = name.partition(".")
+        fault(
+            "E0202",
+            f"there is a {kind} `{own}` already",
+            span,
+            others=[Label(context.graph.results[name].span, "the first one")],
+            hint=f"{kind} another_name = ...",
+        )
+    context.graph.results[name] = value
+
+
+def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
+    name = ".".join((*context.path.prefix, statement.name.text))
+    if not context.may_own:
+        fault(
+            "E0503",
+            "a loss or metric may not own parameters",
+            statement.span,
+            f"`{name}` would be one",
+            hint="assign the value first, then give it to the loss",
+        )
+    type_ = type_of(context, statement.type, scope)
+    if context.layer is not None and statement.name.text in context.layer.parameters and name in context.parameters:
+        value = context.layer.parameters[statement.name.text]
+        if value.type != type_:
+            fault(
+                "E0401",
+                f"`{name}` is shared, and its shape is {describe_sample(value.type)}",
+                statement.span,
+                f"here it would be {describe_sample(type_)}",
+            )
+        scope.set(statement.name.text, value, statement.name.span)
+        return
+    if name in context.parameters:
+        shared = next((value for value in context.graph.values("parameter") if value.attributes["name"] == name), None)
+        if context.layer is None or shared is None or shared.type != type_:
+            fault(
+                "E0202",
+                f"there is a parameter `{name}` already",
+                statement.span,
+                others=[Label(context.parameters[name].span, "the first one")],
+            )
+        scope.set(statement.name.text, shared, statement.name.span)
+        return
+    initial, numbers = initialiser(context, statement, scope)
+    decay = True
+    for option in statement.options:
+        key = option.name.text if isinstance(option.name, syntax.Name) else ""
+        if key != "decay" or not isinstance(option.value, syntax.Name) or option.value.text not in ("yes", "no"):
+            fault(
+                "E0302",
+                f"a parameter has no option `{expression(option.value) if key == 'decay' else key}`",
+                option.span,
+                hint="decay = no",
+            )
+        decay = option.value.text == "yes"
+    span = context.user_span(statement.name.span)
+    context.parameters[name] = ParameterInfo(name, type_, initial, numbers, decay, span)
+    with context.graph.at(span):
+        value = context.graph.leaf("parameter", name, type_)
+    scope.set(statement.name.text, value, statement.name.span)
+    if context.layer is not None:
+        context.layer.parameters[statement.name.text] = value
+
+
+def initialiser(context: Context, statement: syntax.Param, scope: Scope) -> tuple[str, tuple[float, ...]]:
+    node = statement.initial
+    if node is None:
+        return "glorot_uniform", ()
+    function = node.function if isinstance(node, syntax.Call) else node
+    arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
+    if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
+        name = function.text if isinstance(function, syntax.Name) else expression(node)
+        fault(
+            "E0504",
+            f"there is no initialiser `{name}`",
+            node.span,
+            hint=nearest(name, INITIALISERS) or f"one of {', '.join(INITIALISERS)}",
+        )
+    if len(arguments) != INITIALISERS[function.text]:
+        fault("E0301", f"`{function.text}` takes {INITIALISERS[function.text]} numbers", node.span)
+    return function.text, tuple(float(constant(context, one, scope)) for one in arguments)
+
+
+def assign(
+    context: Context,
+    statement: syntax.Assign,
+    names: Sequence[syntax.Name],
+    type_: syntax.TypeOf | None,
+    node: syntax.Expression,
+    scope: Scope,
+) -> None:
+    context.path.start(names[0].text, statement)
+    item = evaluate(context, node, scope)
+    if len(names) == 1:
+        if isinstance(item, Results):
+            item = item.items[0]
+        if type_ is not None:
+            value = context.as_value(item, node.span)
+            bindings = match_type(context, type_, value, scope, node.span)
+            for dimension, bound in bindings.items():
+                scope.set(dimension, bound, type_.span)
+            item = value
+        scope.set(names[0].text, item, names[0].span)
+        return
+    items = item.items if isinstance(item, Results) else (item,)
+    if len(items) < len(names):
+        fault(
+            "E0301",
+            f"{len(names)} names for {len(items)} result{'s' if len(items) > 1 else ''}",
+            names[len(items)].span,
+            others=[Label(node.span, f"this gives {len(items)}")],
+        )
+    for name, part in zip(names, items, strict=False):
+        scope.set(name.text, part, name.span)
+
+
+def loop(context: Context, statement: syntax.For, scope: Scope, in_model: bool) -> None:
+    start = constants.whole(
+        constant(context, statement.start, scope), statement.start.span, "the start of a loop", least=-(10**6)
+    )
+    stop = constants.whole(
+        constant(context, statement.stop, scope), statement.stop.span, "the end of a loop", least=-(10**6)
+    )
+    if stop - start > 10_000:
+        fault(
+            "E0304",
+            f"a loop of {stop - start} turns",
+            statement.stop.span,
+            "a loop is unrolled when compiled; 10,000 turns are the most",
+        )
+    before = context.path.loops
+    for i in range(start, stop):
+        context.path.loops = f"{before}[{i}]"
+        scope.set(statement.name.text, i, statement.name.span)
+        if body(context, statement.body, scope, in_model) is not None:
+            fault("E0103", "`return` may not stand in a loop", statement.span)
+    context.path.loops = before
