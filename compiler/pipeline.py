@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> differentiate -> update -> expand -> simplify -> plan -> lower
+    elaborate -> stabilise -> differentiate -> update -> expand -> simplify -> plan -> lower
 
 A model gives three programs: `training` (one step), `evaluation` (losses, and what the metrics need) and `prediction` (outputs).
 """
@@ -13,12 +13,13 @@ from netc.compiler.model import Model
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.update import update
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
-STAGES = ("elaborate", "differentiate", "update", *PASSES)
+STAGES = ("elaborate", "stabilise", "differentiate", "update", *PASSES)
 
 
 def total_loss(graph: Graph) -> Value | None:
@@ -37,7 +38,7 @@ def total_loss(graph: Graph) -> Value | None:
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`."""
-    graph = model.graph.of("loss.")
+    graph = stabilise(model.graph.of("loss."))
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves]
     total = total_loss(graph)
@@ -63,7 +64,7 @@ def training_graph(model: Model) -> Graph:
 
 
 def prediction_graph(model: Model) -> Graph:
-    return model.graph.of("output.")
+    return stabilise(model.graph.of("output."))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,11 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
     It is also cut where a target of `undone` is read, so that metrics can be in the units of the data.
     """
-    losses = {name: value for name, value in model.graph.results.items() if name.startswith("loss.")}
-    metrics = {name: value for name, value in model.graph.results.items() if name.startswith("metric.")}
+    graph = stabilise(model.graph)
+    losses = {name: value for name, value in graph.results.items() if name.startswith("loss.")}
+    metrics = {name: value for name, value in graph.results.items() if name.startswith("metric.")}
     live, late = needed_by(metrics.values()), set[Value]()
-    for value in model.graph.values():
+    for value in graph.values():
         reads_undone = any(
             operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands
         )
@@ -95,8 +97,8 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
         ):
             late.add(value)
     whole, made, collected, units = Graph(), dict[Value, Value](), dict[str, Value](), dict[str, str]()
-    whole.precision = model.graph.precision
-    of_target = values_in_units_of_targets(model)
+    whole.precision = graph.precision
+    of_target = values_in_units_of_targets(graph)
 
     def collect(value: Value) -> None:
         name = str(len(collected))
@@ -105,7 +107,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
         if of_target.get(value) in undone:
             units[name] = of_target[value]
 
-    for value in model.graph.values():
+    for value in graph.values():
         if value in late:
             with whole.at(value.span):
                 for operand in value.operands:
@@ -121,7 +123,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
         if value not in made:
             collect(value)
         whole.results[name] = made[value]
-    batches, _ = model.graph.subgraph({**losses, **collected})
+    batches, _ = graph.subgraph({**losses, **collected})
     return Evaluation(batches, whole, units)
 
 
@@ -136,15 +138,27 @@ def _reduces_batch(value: Value) -> bool:
     )
 
 
-def values_in_units_of_targets(model: Model) -> dict[Value, str]:
+def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
     """The targets, and the outputs that a loss or metric subtracts from one: whatever undoes a target's steps undoes theirs."""
-    outputs = {value for name, value in model.graph.results.items() if name.startswith("output.")}
-    found = {value: str(value.attributes["name"]) for value in model.graph.values("target")}
-    for value in model.graph.values("subtract"):
+    outputs = {value for name, value in graph.results.items() if name.startswith("output.")}
+    found = {value: str(value.attributes["name"]) for value in graph.values("target")}
+    for value in graph.values("subtract"):
         for one, other in (value.operands, value.operands[::-1]):
             if other.operation == "target" and one in outputs:
                 found[one] = str(other.attributes["name"])
     return found
+
+
+def training_stages(model: Model) -> dict[str, Graph]:
+    """The graph of a training step after each of STAGES."""
+    made = {
+        "elaborate": model.graph,
+        "stabilise": stabilise(model.graph.of("loss.")),
+        "differentiate": gradient_graph(model),
+        "update": training_graph(model),
+    }
+    run_passes(made["update"], made.__setitem__)
+    return made
 
 
 def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) -> Graph:
@@ -165,5 +179,6 @@ __all__ = [
     "prediction_graph",
     "run_passes",
     "training_graph",
+    "training_stages",
     "values_in_units_of_targets",
 ]

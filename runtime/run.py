@@ -61,7 +61,7 @@ class Run:
         found = self.program.predict(fields)
         undone = self.undone()
         targets = {
-            name: values_in_units_of_targets(self.model).get(value)
+            name: values_in_units_of_targets(self.model.graph).get(value)
             for name, value in ((one, self.model.graph.results[f"output.{one}"]) for one in found)
         }
         return {

@@ -23,25 +23,17 @@ def explain(
     Example: netc explain examples/iris.net --after simplify
     """
     from netc.compiler import pipeline
-    from netc.compiler.graph import Graph, print_graph
+    from netc.compiler.graph import print_graph
     from netc.compiler.passes.lower import lower
 
     model, _ = options.load(file, settings)
     if after is not None and after not in pipeline.STAGES:
         raise typer.BadParameter(f"`{after}` is no pass: {', '.join(pipeline.STAGES)}", param_hint="--after")
-    if after == "elaborate":
-        typer.echo(print_graph(model.graph), nl=False)
-        return
-    if after == "differentiate":
-        typer.echo(print_graph(pipeline.gradient_graph(model)), nl=False)
-        return
-    graph = pipeline.training_graph(model)
-    graphs: dict[str, Graph] = {"update": graph}
-    graph = pipeline.run_passes(graph, graphs.__setitem__)
+    graphs = pipeline.training_stages(model)
     if after is not None:
         typer.echo(print_graph(graphs[after]), nl=False)
         return
-    for task in lower(graph).tasks:
+    for task in lower(graphs["simplify"]).tasks:
         if line is None or task.value.span.line == line:
             typer.echo(f"# line {task.value.span.line}: {task.value.operation} : {task.value.type}")
             typer.echo(

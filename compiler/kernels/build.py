@@ -28,6 +28,8 @@ _LIBM = frozenset(
         "logf",
         "log1p",
         "log1pf",
+        "expm1",
+        "expm1f",
         "tanh",
         "tanhf",
         "sin",

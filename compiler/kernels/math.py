@@ -82,6 +82,16 @@ def log1p_f32(x):
 
 
 @_word
+def expm1_f32(x):
+    """exp(x) - 1, corrected by what exp(x) rounds away (Kahan)."""
+    u = exp_f32(x)
+    less = u - F(1)
+    corrected = less * (x / log_f32(u))
+    corrected = x if u == F(1) else corrected
+    return corrected if less > F(-1) and u < F(np.inf) else less if x == x else x
+
+
+@_word
 def tanh_f32(x):
     """A rational function of degree 13 over 6 (as in Eigen), a few units in the last place."""
     y = min(max(x, F(-7.90531110763549805)), F(7.90531110763549805))
@@ -144,7 +154,7 @@ def _library(name: str) -> None:
             WORDS[f"{name}_{dtype}"] = njit(**_EXACT)(body)
 
 
-for _name in ("exp", "log", "log1p", "tanh", "sin", "cos", "erf"):
+for _name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "erf"):
     _library(_name)
 
 

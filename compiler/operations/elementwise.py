@@ -173,6 +173,14 @@ log1p = elementwise(
     domain=(-0.5, 3.0),
     gradient=lambda g, r, x: g / (1 + x),
 )
+expm1 = elementwise(
+    "expm1",
+    "exp(x) - 1, exact near 0.",
+    scalar="expm1(x)",
+    reference=np.expm1,
+    flops=12,
+    gradient=lambda g, r, x: g * (r + 1),
+)
 sqrt = elementwise(
     "sqrt",
     "The square root.",
@@ -223,7 +231,7 @@ leaky_relu = elementwise(
 elu = elementwise(
     "elu",
     "x where it is positive, else exp(x) - 1.",
-    scalar="exp(x) - 1 if x < 0 else x",
+    scalar="expm1(x) if x < 0 else x",
     reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
     flops=12,
     gradient=lambda g, r, x: _choose(x > 0, g, g * (r + 1)),

@@ -62,10 +62,10 @@ def _drop_dead(graph: Graph) -> Graph:
     )
 
 
-def _is_constant(value: Value, number: float) -> bool:
+def is_constant(value: Value, number: float) -> bool:
     """Whether every element of a value is known to be the number."""
     if value.operation in ("broadcast", "reshape"):
-        return _is_constant(value.operands[0], number)
+        return is_constant(value.operands[0], number)
     return value.operation == "constant" and value.attributes["value"] == number
 
 
@@ -92,13 +92,13 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
     match operation, operands:
         case "stop_gradient", [x]:
             return x
-        case "add", [x, y] if _is_constant(x, 0.0):
+        case "add", [x, y] if is_constant(x, 0.0):
             return fits(y)
-        case "add" | "subtract", [x, y] if _is_constant(y, 0.0):
+        case "add" | "subtract", [x, y] if is_constant(y, 0.0):
             return fits(x)
-        case "multiply", [x, y] if _is_constant(x, 1.0):
+        case "multiply", [x, y] if is_constant(x, 1.0):
             return fits(y)
-        case "multiply" | "divide" | "power", [x, y] if _is_constant(y, 1.0):
+        case "multiply" | "divide" | "power", [x, y] if is_constant(y, 1.0):
             return fits(x)
         case "neg", [Value(operation="neg", operands=[x])]:
             return x

@@ -2,10 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import netc
 from netc.compiler import pipeline
 from netc.compiler.graph import parse_graph, print_graph, verify
 from netc.compiler.operations.shape import reshape
+from netc.compiler.passes.simplify import simplify
+from netc.compiler.passes.stabilise import stabilise
 
 HERE = Path(__file__).parent
 NEURON = """model {
@@ -30,11 +35,41 @@ def test_the_printed_graph_reads_back() -> None:
 
 
 def test_stages_of_one_neuron(golden) -> None:
-    model = netc.parse(NEURON, "neuron.net")
-    graph = pipeline.training_graph(model)
-    golden(HERE / "neuron.elaborate.txt", print_graph(model.graph))
-    golden(HERE / "neuron.update.txt", print_graph(graph))
-    golden(HERE / "neuron.simplify.txt", print_graph(pipeline.run_passes(graph)))
+    graphs = pipeline.training_stages(netc.parse(NEURON, "neuron.net"))
+    for stage in ("elaborate", "update", "simplify"):
+        golden(HERE / f"neuron.{stage}.txt", print_graph(graphs[stage]))
+
+
+@pytest.mark.parametrize(
+    ("written", "stable"),
+    [
+        ("log(softmax(x))", "log_softmax(x)"),
+        ("log(sigmoid(x))", "-softplus(-x)"),
+        ("log(1 - sigmoid(x))", "-softplus(x)"),
+        ("log(1 + exp(x))", "softplus(x)"),
+        ("log(exp(x) + 1)", "softplus(x)"),
+        ("log(1 + x)", "log1p(x)"),
+        ("exp(x) - 1", "expm1(x)"),
+        ("log(2 + exp(x))", "log(2 + exp(x))"),
+    ],
+)
+def test_formulas_of_the_book_become_stable(written: str, stable: str) -> None:
+    first, second = (
+        netc.parse(f"model {{\n  input x: float[3]\n  output y = {text}\n}}").graph for text in (written, stable)
+    )
+    assert without_places(print_graph(simplify(stabilise(first)))) == without_places(print_graph(simplify(second)))
+
+
+def test_a_probability_of_zero_has_a_logarithm() -> None:
+    model = netc.parse(
+        "model {\n  input x: float[3]\n  target y: class(3)\n  param scale: float = ones\n"
+        "  p = softmax(scale * x)\n  output q = log(p)\n  loss cross_entropy(log(p), y)\n}"
+    )
+    fields = {"x": np.array([[1000, 0, -1000]], np.float32), "y": np.array([2], np.int32)}
+    for backend in ("compiled", "reference"):
+        program = netc.compile(model, backend=backend)
+        assert program.evaluate(fields)["loss"] == 2000
+        np.testing.assert_allclose(program.gradients(fields, wrt=("x",))[1]["x"], [[1, 0, -1]])
 
 
 def test_axes_have_names() -> None:
