@@ -18,8 +18,9 @@ from netc.dsl.parser import parse_file
 from netc.dsl.source import Source
 from netc.runtime.data.dataset import Dataset, array_spec, parse_data
 from netc.runtime.data.dataset import load as _load_data
-from netc.runtime.program import Backend, Program
+from netc.runtime.program import Program
 from netc.runtime.run import Run, new_folder, open_run, start
+from netc.runtime.step import Backend
 from netc.runtime.trainer import train as _train
 
 __all__ = ["Diagnostic", "Fault", "Model", "Program", "Run", "compile", "load", "open", "parse", "train"]

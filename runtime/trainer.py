@@ -18,6 +18,8 @@ from netc.runtime.checkpoint import Progress
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
 
+_CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -51,7 +53,7 @@ def train(
 
 @contextmanager
 def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back while a step runs: what is saved then is always a whole step. The given function raises it where it may."""
+    """Hold Ctrl-C back while a chunk of steps runs: what is saved then is always a whole step. The given function raises it where it may."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -75,17 +77,21 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     started, done_before = time.perf_counter(), progress.samples
-    told = started
-    for at in range(progress.step * settings.batch, count, settings.batch):
+    told, steps = started, 1
+    while progress.step * settings.batch < count:
         pause()
-        chosen = order[at : at + settings.batch]
-        losses = run.program.step({name: array[chosen] for name, array in fields.items()})
-        if not math.isfinite(losses["loss"]):
-            _not_a_number(run)
-        progress.loss_sum += losses["loss"] * len(chosen)
-        progress.samples += len(chosen)
-        progress.step += 1
+        begin = time.perf_counter()
+        at = progress.step * settings.batch
+        chosen = order[at : at + steps * settings.batch]
+        for loss in run.program.steps(fields, chosen)["loss"]:
+            if not math.isfinite(loss):
+                _not_a_number(run)
+            taken = min(settings.batch, count - progress.step * settings.batch)
+            progress.loss_sum += float(loss) * taken
+            progress.samples += taken
+            progress.step += 1
         now = time.perf_counter()
+        steps = max(1, min(4 * steps, round(steps * _CHUNK / (now - begin))))
         if now - told > 0.1:
             told = now
             on_progress(

@@ -15,7 +15,8 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     from netc.compiler.cost import flops
     from netc.compiler.types import Type
     from netc.runtime.data.dataset import parse_data
-    from netc.runtime.program import persistent_layout, plan_step
+    from netc.runtime.step import plan_step, state_layout
+    from netc.runtime.workers import cores
 
     model, _ = options.load(file, settings)
     if model.data is not None:
@@ -45,8 +46,8 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     )
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        _, offsets, kept = persistent_layout(graph)
-        arena = plan_step(graph, offsets, train.batch).arena
+        _, offsets, kept = state_layout(graph)
+        arena = plan_step(graph, offsets, train.batch).nbytes(cores())
         typer.echo(
             f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arena:,} bytes ({kept:,} parameters and states, {arena:,} arena)"
         )

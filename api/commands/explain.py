@@ -34,8 +34,9 @@ def explain(
         typer.echo(print_graph(graphs[after]), nl=False)
         return
     for task in lower(graphs["simplify"]).tasks:
-        if line is None or task.value.span.line == line:
-            typer.echo(f"# line {task.value.span.line}: {task.value.operation} : {task.value.type}")
+        if line is None or any(value.span.line == line for value in task.values):
+            for value in task.values:
+                typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
             typer.echo(
                 task.kernel.text
                 if task.kernel.form == "loop"

@@ -1,14 +1,16 @@
-"""Fused loops as Python source: one nest of loops over an iteration space, with loads, scalar expressions and one store or fold.
+"""Fused loops as Python source: one nest of loops over an iteration space, with loads, scalar expressions, stores and folds.
 
 Takes a `Nest` of strides and expressions, gives the text of a function `kernel(p0, p1, ..., n)` over addresses. Equal nests give equal text,
 so that models share kernels. Knows no graph.
 """
 
 import ast
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+_IN_ORDER = 16  # elements of a sum that is taken in order
 _TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
@@ -34,48 +36,63 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Nest:
-    """`extents` is None for the batch. `folded` axes are reduced with `combine` from `initial`; `scopes` gives each pointer's alias scope.
+class Output:
+    """The value of a line, stored at `target` for each point; with `fold` (initial, combine), reduced over the nest's folded axes first."""
 
-    `result` is the name that is stored at `target`. With `adds`, it is added to what the target holds. `argmax` keeps where the largest stands.
+    line: str
+    target: Access
+    fold: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Nest:
+    """Loops over `extents` (None: a count given when the kernel is called), in which lines are computed and outputs stored.
+
+    `folded` are the axes that folds reduce. `scopes` gives each pointer's alias scope. With `adds`, the only output is added to what its target holds;
+    with `argmax`, it is where along the folded axis the line is largest.
     """
 
     extents: tuple[int | None, ...]
     lines: tuple[Line, ...]
-    result: str
-    target: Access
+    outputs: tuple[Output, ...]
     scopes: tuple[int, ...]
-    folded: tuple[bool, ...] = ()
-    fold: tuple[str, str] | None = None
+    folded: tuple[bool, ...]
     adds: bool = False
     argmax: bool = False
 
+    def accesses(self) -> list[Access]:
+        return [line.value for line in self.lines if isinstance(line.value, Access)] + [
+            output.target for output in self.outputs
+        ]
 
-def collapse(nest: Nest) -> tuple[Nest, tuple[tuple[int, bool], ...]]:
-    """Neighbouring axes that every access walks as one become one axis.
 
-    Returns the nest, and for each axis the extent as (factor, times the batch).
-    """
-    accesses = [line.value for line in nest.lines if isinstance(line.value, Access)] + [nest.target]
-    folded = nest.folded or (False,) * len(nest.extents)
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """A count that a kernel takes: a factor, times the extent that is given for `axis` of the nest (None: the factor alone)."""
+
+    factor: int
+    axis: int | None
+
+
+def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
+    """Neighbouring axes that every access walks as one become one axis. Returns the nest, and the extent of each axis."""
     kept: list[list[int]] = []
-    for axis in range(len(nest.extents)):
-        extent = nest.extents[axis]
+    for axis, extent in enumerate(nest.extents):
         joined = (
             kept
             and extent is not None
-            and folded[kept[-1][-1]] == folded[axis]
+            and nest.folded[kept[-1][-1]] == nest.folded[axis]
             and not nest.argmax
-            and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in accesses)
+            and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in nest.accesses())
         )
         if joined:
             kept[-1].append(axis)
         else:
             kept.append([axis])
     extents = tuple(
-        (
-            _product(nest.extents[axis] for axis in group if nest.extents[axis] is not None),
-            any(nest.extents[axis] is None for axis in group),
+        Extent(
+            math.prod(extent for extent in (nest.extents[axis] for axis in group) if extent is not None),
+            next((axis for axis in group if nest.extents[axis] is None), None),
         )
         for group in kept
     )
@@ -83,41 +100,42 @@ def collapse(nest: Nest) -> tuple[Nest, tuple[tuple[int, bool], ...]]:
     def pick(access: Access) -> Access:
         return replace(access, strides=tuple(access.strides[group[-1]] for group in kept))
 
-    lines = tuple(
-        Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines
-    )
     smaller = replace(
         nest,
-        extents=tuple(None if batch else factor for factor, batch in extents),
-        lines=lines,
-        target=pick(nest.target),
-        folded=tuple(folded[group[0]] for group in kept),
+        extents=tuple(extent.factor if extent.axis is None else None for extent in extents),
+        lines=tuple(
+            Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines
+        ),
+        outputs=tuple(replace(output, target=pick(output.target)) for output in nest.outputs),
+        folded=tuple(nest.folded[group[0]] for group in kept),
     )
     return smaller, extents
 
 
-def _product(numbers: Any) -> int:
-    result = 1
-    for number in numbers:
-        result *= number
-    return result
+def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
+    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, a lone one, and that of a long sum.
 
-
-def write(nest: Nest) -> tuple[str, tuple[tuple[int, bool], ...]]:
-    """The source of a nest and the extents that it takes as arguments after its addresses (those that depend on the batch, and a lone one)."""
+    LLVM unrolls a short loop of known length, and then computes several rows at once: a sum that it may reorder would come to other bits in the
+    rows that are left over. So a short sum stays in order, and a long one's length is not told.
+    """
     nest, extents = collapse(nest)
     ranges, given = [], []
-    for axis, (factor, batch) in enumerate(extents):
-        if batch or len(extents) == 1:
+    for axis, extent in enumerate(extents):
+        if extent.axis is not None or len(extents) == 1 or (axis == len(extents) - 1 and is_reordered(nest)):
             ranges.append(f"n{axis}")
-            given.append((factor, batch))
+            given.append(extent)
         else:
-            ranges.append(str(factor))
+            ranges.append(str(extent.factor))
     arguments = [f"p{i}" for i in range(len(nest.scopes))] + [name for name in ranges if name.startswith("n")]
-    body = _Writer(nest, ranges)
-    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body.write()) + "\n", tuple(
-        given
-    )
+    body = _Writer(nest, ranges).write()
+    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n", tuple(given)
+
+
+def is_reordered(nest: Nest) -> bool:
+    """Whether the nest holds a sum along rows that is worth taking in another order."""
+    extent = nest.extents[-1] if nest.extents else 1
+    has_fold = any(output.fold is not None for output in nest.outputs)
+    return has_fold and nest.folded[-1:] == (True,) and (extent is None or extent > _IN_ORDER)
 
 
 class _Writer:
@@ -127,15 +145,23 @@ class _Writer:
         self.nest, self.ranges = nest, ranges
         self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
+        self.stored = [output for output in nest.outputs if output.fold is None]
+        self.folds = [output for output in nest.outputs if output.fold is not None]
 
     def write(self) -> list[str]:
         if self.nest.argmax:
             return self.argmax()
-        if self.nest.fold is None:
-            return self.loops(self.kept, [*self.lines(), self.store(self.nest.result)])
+        stores = [self.store(output, output.line) for output in self.stored]
+        if not self.folds:
+            return self.loops(self.kept, [*self.lines(), *stores])
         if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
             return self.fold_in_memory()
-        return self.fold_in_register()
+        totals = [f"total{i}" for i in range(len(self.folds))]
+        combine = [f"{total} = {self.combined(fold, total)}" for total, fold in zip(totals, self.folds, strict=True)]
+        start = [f"{total} = {self.initial(fold)}" for total, fold in zip(totals, self.folds, strict=True)]
+        end = [self.store(fold, total) for total, fold in zip(totals, self.folds, strict=True)]
+        inner = self.loops(self.folded, [*self.lines(), *stores, *combine])
+        return self.loops(self.kept, [*start, *inner, *end])
 
     def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
         lines, indent = [], ""
@@ -163,40 +189,42 @@ class _Writer:
             for line in self.nest.lines
         ]
 
-    def store(self, value: str) -> str:
-        target = self.nest.target
+    def store(self, output: Output, value: str) -> str:
+        target = output.target
         assert target.pointer is not None
         value = f"{self.read(target)} + {value}" if self.nest.adds else value
         return f"store_{target.dtype}_{self.nest.scopes[target.pointer]}(p{target.pointer}, {self.offset(target)}, {value})"
 
-    def combined(self, held: str) -> str:
-        assert self.nest.fold is not None
-        tree = ast.parse(self.nest.fold[1], mode="eval")
-        return ast.unparse(_Names({"a": held, "b": self.nest.result}).visit(tree))
+    @staticmethod
+    def initial(output: Output) -> str:
+        assert output.fold is not None
+        return output.fold[0]
 
-    def fold_in_register(self) -> list[str]:
-        """The folded axes are innermost: one sum in a register for each element of the result."""
-        assert self.nest.fold is not None
-        inner = self.loops(self.folded, [*self.lines(), f"total = {self.combined('total')}"])
-        return self.loops(self.kept, [f"total = {self.nest.fold[0]}", *inner, self.store("total")])
+    @staticmethod
+    def combined(output: Output, held: str) -> str:
+        assert output.fold is not None
+        tree = ast.parse(output.fold[1], mode="eval")
+        return ast.unparse(_Names({"a": held, "b": output.line}).visit(tree))
 
     def fold_in_memory(self) -> list[str]:
         """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous."""
-        assert self.nest.fold is not None
+        assert not self.stored
         last, outer = self.kept[-1], self.kept[:-1]
-        clear = self.loops([last], [self.store(self.nest.fold[0])])
-        target = self.nest.target
-        inner = self.loops(
-            [*self.folded, last], [*self.lines(), f"held = {self.read(target)}", self.store(self.combined("held"))]
-        )
-        return self.loops(outer, [*clear, *inner])
+        clear = self.loops([last], [self.store(fold, self.initial(fold)) for fold in self.folds])
+        update = [
+            line
+            for i, fold in enumerate(self.folds)
+            for line in (f"held{i} = {self.read(fold.target)}", self.store(fold, self.combined(fold, f"held{i}")))
+        ]
+        return self.loops(outer, [*clear, *self.loops([*self.folded, last], [*self.lines(), *update])])
 
     def argmax(self) -> list[str]:
-        (axis,) = self.folded
-        test = f"if i{axis} == 0 or {self.nest.result} > best or ({self.nest.result} != {self.nest.result} and best == best):"
-        inner = self.loops([axis], [*self.lines(), test, f"    best = {self.nest.result}", f"    at = i{axis}"])
+        (axis,), (output,) = self.folded, self.nest.outputs
+        line = output.line
+        test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
+        inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
         dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
-        return self.loops(self.kept, [f"best = {_TYPES[dtype]}(0)", "at = 0", *inner, self.store("I32(at)")])
+        return self.loops(self.kept, [f"best = {_TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
 
 
 class _Names(ast.NodeTransformer):
@@ -258,7 +286,8 @@ def define(text: str) -> Any:
 
     import numpy as np
 
-    from netc.compiler.kernels import math, memory
+    from netc.compiler.kernels import math as words
+    from netc.compiler.kernels import memory
 
     names: dict[str, Any] = {
         "F32": np.float32,
@@ -266,7 +295,7 @@ def define(text: str) -> Any:
         "I32": np.int32,
         "INF": np.inf,
         "NAN": np.nan,
-        **math.WORDS,
+        **words.WORDS,
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))

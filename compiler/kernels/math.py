@@ -1,18 +1,34 @@
 """The words of a scalar expression: exp, log, tanh and their kin, for f32 and f64, compiled so that loops over them vectorise.
 
-f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled with
-`contract` alone: reassociation would undo the two-step argument reduction. f64 versions are libm's.
+f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled without any fast-math
+flag, and say themselves where a product and a sum are one instruction: an element must come to the same bits in a vector and alone.
+f64 versions are libm's.
 """
 
 import math
 from typing import Any
 
 import numpy as np
-from numba import njit
+from numba import njit, types
+from numba.extending import intrinsic
+
+from netc.compiler.kernels.machine import host
 
 F = np.float32
-_EXACT = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+_EXACT = {"fastmath": False, "error_model": "numpy", "nogil": True}
 WORDS: dict[str, Any] = {}
+
+
+@intrinsic
+def fma(typing, x, y, z):
+    """x * y + z of float32, rounded once where the CPU can."""
+
+    def codegen(context, builder, signature, arguments):
+        if not host().has_fma:
+            return builder.fadd(builder.fmul(arguments[0], arguments[1]), arguments[2])
+        return builder.fma(*arguments)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
 
 
 def _word(function: Any) -> Any:
@@ -24,16 +40,16 @@ def _word(function: Any) -> Any:
 def exp_f32(x):
     """Cephes expf: 2**n * p(r), |r| <= ln(2)/2; relative error about 1e-7. Below -87.3 it is 0, above 88.7 infinite, of NaN NaN."""
     y = min(max(x, F(-87.33654)), F(88.72283))
-    n = F(np.floor(y * F(1.44269504) + F(0.5)))
-    r = y - n * F(0.693359375)
-    r = r - n * F(-2.12194440e-4)
+    n = F(np.floor(fma(y, F(1.44269504), F(0.5))))
+    r = fma(n, F(-0.693359375), y)
+    r = fma(n, F(2.12194440e-4), r)
     p = F(1.9875691500e-4)
-    p = p * r + F(1.3981999507e-3)
-    p = p * r + F(8.3334519073e-3)
-    p = p * r + F(4.1665795894e-2)
-    p = p * r + F(1.6666665459e-1)
-    p = p * r + F(5.0000001201e-1)
-    p = p * r * r + r + F(1)
+    p = fma(p, r, F(1.3981999507e-3))
+    p = fma(p, r, F(8.3334519073e-3))
+    p = fma(p, r, F(4.1665795894e-2))
+    p = fma(p, r, F(1.6666665459e-1))
+    p = fma(p, r, F(5.0000001201e-1))
+    p = fma(p * r, r, r) + F(1)
     half = np.int32(n) >> np.int32(1)  # in two halves, or 2**128 would not be a float
     rest = np.int32(n) - half
     p = (
@@ -57,14 +73,14 @@ def log_f32(x):
     m = m + m - F(1) if low else m - F(1)
     z = m * m
     y = F(7.0376836292e-2)
-    y = y * m + F(-1.1514610310e-1)
-    y = y * m + F(1.1676998740e-1)
-    y = y * m + F(-1.2420140846e-1)
-    y = y * m + F(1.4249322787e-1)
-    y = y * m + F(-1.6668057665e-1)
-    y = y * m + F(2.0000714765e-1)
-    y = y * m + F(-2.4999993993e-1)
-    y = y * m + F(3.3333331174e-1)
+    y = fma(y, m, F(-1.1514610310e-1))
+    y = fma(y, m, F(1.1676998740e-1))
+    y = fma(y, m, F(-1.2420140846e-1))
+    y = fma(y, m, F(1.4249322787e-1))
+    y = fma(y, m, F(-1.6668057665e-1))
+    y = fma(y, m, F(2.0000714765e-1))
+    y = fma(y, m, F(-2.4999993993e-1))
+    y = fma(y, m, F(3.3333331174e-1))
     y = y * m * z + e * F(-2.12194440e-4) - F(0.5) * z
     result = m + y + e * F(0.693359375)
     result = F(-np.inf) if x == F(0) else result
@@ -97,16 +113,16 @@ def tanh_f32(x):
     y = min(max(x, F(-7.90531110763549805)), F(7.90531110763549805))
     z = y * y
     p = F(-2.76076847742355e-16)
-    p = p * z + F(2.00018790482477e-13)
-    p = p * z + F(-8.60467152213735e-11)
-    p = p * z + F(5.12229709037114e-08)
-    p = p * z + F(1.48572235717979e-05)
-    p = p * z + F(6.37261928875436e-04)
-    p = p * z + F(4.89352455891786e-03)
+    p = fma(p, z, F(2.00018790482477e-13))
+    p = fma(p, z, F(-8.60467152213735e-11))
+    p = fma(p, z, F(5.12229709037114e-08))
+    p = fma(p, z, F(1.48572235717979e-05))
+    p = fma(p, z, F(6.37261928875436e-04))
+    p = fma(p, z, F(4.89352455891786e-03))
     q = F(1.19825839466702e-06)
-    q = q * z + F(1.18534705686654e-04)
-    q = q * z + F(2.26843463243900e-03)
-    q = q * z + F(4.89352518554385e-03)
+    q = fma(q, z, F(1.18534705686654e-04))
+    q = fma(q, z, F(2.26843463243900e-03))
+    q = fma(q, z, F(4.89352518554385e-03))
     return x if x != x else y * p / q
 
 

@@ -1,9 +1,12 @@
 """Products: a register tile in LLVM vector IR, and the loops around it, generic in shape, compiled once for all models.
 
-    c[i, j] (+)= sum over k of a[i * a_row + k * a_step] * b[k * b_row + j]
+    c[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k * b_row + j * b_column]
 
-The tile keeps `rows` x 2 vectors of sums in registers. Columns past the last whole tile are read (the planner leaves room behind
-every buffer) but never stored. Strides are in elements, addresses in bytes.
+The tile keeps `rows` x 2 vectors of sums in registers, and begins with `start` (a bias, a residual) where there is one. Columns past the
+last whole tile are read (the planner leaves room behind every buffer) but never stored. A b whose columns are not neighbours
+(a transposed weight) goes through `pack`, a panel at a time. Strides are in elements, addresses in bytes.
+
+An element's sum runs over k in order, whatever tile it falls in: the bits do not depend on how rows are shared out.
 """
 
 from typing import Any
@@ -12,23 +15,23 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.machine import STRIP, VECTORS, Machine
+from netc.compiler.kernels.memory import load, store
 
-_VECTORS = 2
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
 
 
-def _tile(rows: int, dtype: str, machine: Machine) -> Any:
-    """Intrinsic: one tile of `rows` rows; `columns` of its columns are stored, `accumulate` starts from what c holds."""
+def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
+    """Intrinsic: one tile of `rows` rows; `columns` of its columns are stored; it begins with `start` if `has_start`."""
     element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), machine.lanes(dtype)
     vector, align = ir.VectorType(element, lanes), 4 if dtype == "f32" else 8
-    grid = [(i, j) for i in range(rows) for j in range(_VECTORS)]
+    grid = [(i, j) for i in range(rows) for j in range(vectors)]
 
     @intrinsic
-    def tile(typing, a, a_row, a_step, b, b_row, c, c_row, depth, columns, accumulate):
+    def tile(typing, a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, depth, columns):
         def codegen(context, builder, signature, arguments):
-            a, a_row, a_step, b, b_row, c, c_row, depth, columns, accumulate = arguments
-            a, b, c = (builder.inttoptr(base, element.as_pointer()) for base in (a, b, c))
+            a, a_row, a_step, b, b_row, c, c_row, first, first_row, has_start, depth, columns = arguments
+            a, b, c, first = (builder.inttoptr(base, element.as_pointer()) for base in (a, b, c, first))
             function, module = builder.function, builder.module
 
             def number(value: int) -> Any:
@@ -66,11 +69,12 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
                 for name in ("tile.read", "tile.depth", "tile.done", "tile.whole", "tile.partial", "tile.end")
             )
             before = function.append_basic_block("tile.before")
-            builder.cbranch(builder.icmp_signed("!=", accumulate, number(0)), reading, before)
+            builder.cbranch(builder.icmp_signed("!=", has_start, number(0)), reading, before)
             builder.position_at_end(reading)
             held = {}
             for place in grid:
-                held[place] = builder.load(at(c, places[place]))
+                i, j = place
+                held[place] = builder.load(at(first, builder.add(builder.mul(first_row, number(i)), number(j * lanes))))
                 held[place].align = align
             builder.branch(before)
             builder.position_at_end(before)
@@ -88,7 +92,7 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
             sums = {place: builder.phi(vector) for place in grid}
             b_at, a_at = builder.gep(b, [builder.mul(k, b_row)]), builder.gep(a, [builder.mul(k, a_step)])
             lane = []
-            for j in range(_VECTORS):
+            for j in range(vectors):
                 lane.append(builder.load(at(b_at, number(j * lanes))))
                 lane[-1].align = align
             column = [splat(builder.gep(a_at, [offset])) for offset in row_at]
@@ -106,7 +110,7 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
                 result[place] = builder.phi(vector)
                 result[place].add_incoming(start[place], before)
                 result[place].add_incoming(added[place], loop)
-            builder.cbranch(builder.icmp_signed(">=", columns, number(_VECTORS * lanes)), whole, partial)
+            builder.cbranch(builder.icmp_signed(">=", columns, number(vectors * lanes)), whole, partial)
             builder.position_at_end(whole)
             for place in grid:
                 builder.store(result[place], at(c, places[place])).align = align
@@ -130,86 +134,159 @@ def _tile(rows: int, dtype: str, machine: Machine) -> Any:
             builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return types.void(*([types.int64] * 10)), codegen
+        return types.void(*([types.int64] * 12)), codegen
 
     return tile
 
 
+def _transpose(dtype: str, machine: Machine) -> Any:
+    """Intrinsic: a square of lanes x lanes elements, rows `row` apart, into columns: `to` gets rows `to_row` apart."""
+    element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), machine.lanes(dtype)
+    vector, align = ir.VectorType(element, lanes), 4 if dtype == "f32" else 8
+
+    @intrinsic
+    def transpose(typing, source, row, to, to_row):
+        def codegen(context, builder, signature, arguments):
+            source, row, to, to_row = arguments
+            source, to = (builder.inttoptr(base, element.as_pointer()) for base in (source, to))
+
+            def at(base: Any, stride: Any, i: int) -> Any:
+                place = builder.gep(base, [builder.mul(stride, ir.Constant(_I64, i))])
+                return builder.bitcast(place, vector.as_pointer())
+
+            rows = []
+            for i in range(lanes):
+                rows.append(builder.load(at(source, row, i)))
+                rows[-1].align = align
+            half = lanes // 2
+            low = ir.Constant(ir.VectorType(_I32, lanes), [i // 2 + lanes * (i % 2) for i in range(lanes)])
+            high = ir.Constant(ir.VectorType(_I32, lanes), [half + i // 2 + lanes * (i % 2) for i in range(lanes)])
+            for _ in range(lanes.bit_length() - 1):  # each round interleaves row i with row i + half
+                pairs = [(rows[i], rows[i + half]) for i in range(half)]
+                rows = [builder.shuffle_vector(x, y, mask) for x, y in pairs for mask in (low, high)]
+            for i in range(lanes):
+                builder.store(rows[i], at(to, to_row, i)).align = align
+            return context.get_dummy_value()
+
+        return types.void(*([types.int64] * 4)), codegen
+
+    return transpose
+
+
 def product(dtype: str, machine: Machine) -> Any:
     """The Python function of build.PRODUCT (all int64) that build.py compiles: any shape, two loops around for batches of products."""
-    size = 4 if dtype == "f32" else 8
-    most, panel = machine.tile_rows, _VECTORS * machine.lanes(dtype)
-    strip = 1024  # rows of depth at a time, so that a panel of b stays in the second cache
-    highest, eight, four, two, one = (_tile(rows, dtype, machine) for rows in (most, min(8, most), 4, 2, 1))
-    eight_rows = min(8, most)
+    size, lanes, width = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.panel(dtype)
+    heights = sorted({machine.tile_rows, min(8, machine.tile_rows), 4, 2, 1}, reverse=True)
+    code = "\n".join(
+        [
+            "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns):",
+            "    i = 0",
+            *(
+                f"    while rows - i >= {rows}:\n"
+                f"        tile_{rows}(a + i * a_row * {size}, a_row, a_step, b, b_row, c + i * c_row * {size}, c_row,"
+                f" start + i * start_row * {size}, start_row, has_start, depth, columns)\n"
+                f"        i += {rows}"
+                for rows in heights
+            ),
+        ]
+    )
+
+    def tiles(vectors: int) -> Any:
+        names: dict[str, Any] = {f"tile_{rows}": _tile(rows, vectors, dtype, machine) for rows in heights}
+        exec(code, names)
+        return njit(nogil=True, error_model="numpy")(names["tiles"])
+
+    wide, narrow, transpose = tiles(VECTORS), tiles(1), _transpose(dtype, machine)
+    element = load(dtype, 0)
+    put = store(dtype, 1)
 
     @njit(nogil=True, error_model="numpy")
-    def columns_of_tiles(a, a_row, a_step, b, b_row, c, c_row, rows, columns, depth, accumulate):
-        i = 0
-        while rows - i >= most:
-            highest(
-                a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate
-            )
-            i += most
-        if rows - i >= eight_rows:
-            eight(
-                a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate
-            )
-            i += eight_rows
-        if rows - i >= 4:
-            four(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
-            i += 4
-        if rows - i >= 2:
-            two(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
-            i += 2
-        if rows - i >= 1:
-            one(a + i * a_row * size, a_row, a_step, b, b_row, c + i * c_row * size, c_row, depth, columns, accumulate)
+    def pack_panel(to, b, b_row, b_column, depth, columns):
+        whole = columns // lanes * lanes if b_row == 1 else 0
+        for j in range(0, whole, lanes):  # the last square reads past the depth, and leaves rows that no tile takes
+            for k in range(0, depth, lanes):
+                transpose(b + (k + j * b_column) * size, b_column, to + (k * width + j) * size, width)
+        for j in range(whole, columns):
+            for k in range(depth):
+                put(to, k * width + j, element(b, k * b_row + j * b_column))
 
     def run(
         a,
         b,
         c,
+        start,
+        pack,
         a_row,
         a_step,
         b_row,
+        b_column,
         c_row,
+        start_row,
+        has_start,
         rows,
         columns,
         depth,
-        accumulate,
         outer,
         a_outer,
         b_outer,
         c_outer,
+        start_outer,
         inner,
         a_inner,
         b_inner,
         c_inner,
+        start_inner,
     ):
         for m in range(outer):
             for n in range(inner):
                 a_at = a + (m * a_outer + n * a_inner) * size
                 b_at = b + (m * b_outer + n * b_inner) * size
                 c_at = c + (m * c_outer + n * c_inner) * size
+                start_at = start + (m * start_outer + n * start_inner) * size
                 k = 0
                 while k == 0 or k < depth:
-                    deep = min(strip, depth - k)
+                    deep = min(STRIP, depth - k)
+                    first_at, first_row, has_first = (start_at, start_row, has_start) if k == 0 else (c_at, c_row, 1)
                     j = 0
                     while j < columns:
-                        columns_of_tiles(
-                            a_at + k * a_step * size,
-                            a_row,
-                            a_step,
-                            b_at + (k * b_row + j) * size,
-                            b_row,
-                            c_at + j * size,
-                            c_row,
-                            rows,
-                            min(panel, columns - j),
-                            deep,
-                            1 if k > 0 else accumulate,
-                        )
-                        j += panel
-                    k += strip
+                        wanted = min(width, columns - j)
+                        panel_at, panel_row = b_at + (k * b_row + j * b_column) * size, b_row
+                        if b_column != 1:
+                            pack_panel(pack, panel_at, b_row, b_column, deep, wanted)
+                            panel_at, panel_row = pack, width
+                        if wanted > lanes:
+                            wide(
+                                a_at + k * a_step * size,
+                                a_row,
+                                a_step,
+                                panel_at,
+                                panel_row,
+                                c_at + j * size,
+                                c_row,
+                                first_at + j * size,
+                                first_row,
+                                has_first,
+                                rows,
+                                deep,
+                                wanted,
+                            )
+                        else:
+                            narrow(
+                                a_at + k * a_step * size,
+                                a_row,
+                                a_step,
+                                panel_at,
+                                panel_row,
+                                c_at + j * size,
+                                c_row,
+                                first_at + j * size,
+                                first_row,
+                                has_first,
+                                rows,
+                                deep,
+                                wanted,
+                            )
+                        j += width
+                    k += STRIP
 
     return run

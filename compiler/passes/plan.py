@@ -1,34 +1,54 @@
-"""Every buffer an offset: what stays between steps in one memory, everything else in one arena, reused as lifetimes allow."""
+"""Every buffer an offset: parameters and states in one memory, the rest in arenas that are reused as lifetimes allow.
 
-from collections.abc import Iterable
+What workers share is in one arena, alive by phases. What one worker alone touches is in its own arena, alive by tasks: there a value that a
+group passes on row by row takes no more than a band of rows. Gives the schedule that kernels/schedule.py turns into a function.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.kernels.build import Address, Call
-from netc.compiler.passes.lower import Buffer, Schedule
-from netc.compiler.types import NUMPY
+from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
+from netc.compiler.passes.phases import TaskGroup, divide, rowwise
+from netc.compiler.passes.tasks import Buffer, Task, Tasks, contiguous
+from netc.compiler.types import NUMPY, Type
 
 ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
-    """A buffer's place: which memory (0 stays, 1 is the arena), at which byte."""
+class Table:
+    """Memory outside of the arenas that a program reads inputs from or writes results to: its place in the context, and its element."""
 
-    memory: int
-    offset: int
-    buffer: Buffer
+    index: int
+    type: Type
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`arena` is the exact peak in bytes for `batch` samples; `leaves` and `results` are slots by name."""
+    """What a program of `batch` samples a step needs: exact bytes of the shared arena, and of each worker's own. `tasks` are in the order of the calls."""
 
     batch: int
-    arena: int
-    calls: tuple[Call, ...]
-    leaves: dict[str, Slot]
-    results: dict[str, Slot]
+    shared: int
+    private: int
+    schedule: Schedule
+    inputs: dict[str, Table]
+    results: dict[str, Table]
+    tasks: tuple[Task, ...]
+
+    def nbytes(self, workers: int) -> int:
+        """The memory of a step besides what stays between steps."""
+        return self.shared + workers * self.private
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifetime:
+    buffer: Buffer
+    size: int
+    first: int
+    last: int
+    is_band: bool = False
 
 
 def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
@@ -40,48 +60,138 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
     return offsets, at + SLACK
 
 
+def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
+    """Place every buffer for at most `batch` samples a step; `persistent` are the offsets of what stays."""
+    phases = divide(program.tasks)
+    results = list(dict.fromkeys(program.results.values()))
+    tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
+    tables += [buffer for buffer in results if buffer.kind == "result"]
+    places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
+    bands = {id(group): _band(group, batch) for phase in phases for group in phase}
+    shared, private = _lifetimes(phases, bands, batch)
+    arenas = []
+    for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
+        offsets, size = _arrange(lifetimes)
+        arenas.append(size)
+        places.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
+    for buffer in program.leaves.values():
+        if buffer.kind == "persistent":
+            places[buffer] = Address(PERSISTENT, persistent[buffer.name])
+    of_band = {one.buffer for one in private if one.is_band}
+    schedule = Schedule(
+        tuple(tuple(_group(group, bands[id(group)], places, of_band) for group in phase) for phase in phases),
+        tuple(_step_bytes(buffer) for buffer in tables),
+    )
+    index = {buffer: Table(i, buffer.type) for i, buffer in enumerate(tables)}
+    return Plan(
+        batch,
+        arenas[0],
+        arenas[1],
+        schedule,
+        {buffer.name: index[buffer] for buffer in tables if buffer.kind == "table"},
+        {name: index[buffer] for name, buffer in program.results.items() if buffer in index},
+        tuple(task for phase in phases for group in phase for task in group.tasks),
+    )
+
+
 def _round(size: int) -> int:
     return -(-size // ALIGNMENT) * ALIGNMENT
 
 
-def plan(schedule: Schedule, persistent: dict[str, int], batch: int) -> Plan:
-    """Place every buffer for at most `batch` samples; `persistent` are the offsets of what stays.
+def _row(buffer: Buffer) -> int:
+    """Elements of a row of a buffer."""
+    return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
 
-    Inputs and results live through the whole step; any other buffer from its first task to its last. The largest are placed first,
-    each at the lowest offset that is free while it lives.
-    """
-    births: dict[Buffer, int] = {}
-    deaths: dict[Buffer, int] = {}
-    for i, task in enumerate(schedule.tasks):
-        for buffer, _ in task.buffers:
-            births.setdefault(buffer, i)
-            deaths[buffer] = i
-    for buffer in (*schedule.leaves.values(), *schedule.results.values()):
-        births[buffer], deaths[buffer] = 0, len(schedule.tasks)
-    placed: list[tuple[int, int, Buffer]] = []
-    slots: dict[Buffer, Slot] = {}
-    for buffer in sorted(births, key=lambda one: -one.type.nbytes(batch)):
-        if buffer.is_persistent:
-            slots[buffer] = Slot(0, persistent[buffer.name], buffer)
-            continue
-        size, at = _round(buffer.type.nbytes(batch)), 0
-        for start, end, other in sorted(placed, key=lambda one: one[:2]):
-            if births[other] <= deaths[buffer] and births[buffer] <= deaths[other] and start < at + size and at < end:
-                at = end
-        placed.append((at, at + size, buffer))
-        slots[buffer] = Slot(1, at, buffer)
-    calls = []
-    for task in schedule.tasks:
-        addresses = [
-            Address(slots[buffer].memory, slots[buffer].offset + offset * NUMPY[buffer.type.dtype].itemsize)
-            for buffer, offset in task.buffers
-        ]
-        calls.append(Call(task.kernel, (*addresses, *task.counts)))
-    arena = max((end for _, end, _ in placed), default=0) + SLACK
-    return Plan(
-        batch,
-        arena,
-        tuple(calls),
-        {name: slots[buffer] for name, buffer in schedule.leaves.items()},
-        {name: slots[buffer] for name, buffer in schedule.results.items()},
+
+def _step_bytes(table: Buffer) -> tuple[int, int]:
+    if table.kind == "table":
+        return 0, 0
+    return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
+
+
+def _band(group: TaskGroup, batch: int) -> int:
+    """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
+    first, second = host().caches
+    grain = max(task.grain for task in group.tasks)
+    extent = batch if group.kind == "samples" else group.axis if isinstance(group.axis, int) else 1
+    moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
+    row = sum(_row_bytes(buffer) for buffer in moving)
+    if group.kind == "samples":
+        weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
+        choices = [extent, *(rows for rows in range(4 * grain, extent, 2 * grain) if rows * row <= second)]
+        return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
+    passed_on = sum(
+        _row_bytes(buffer)
+        for buffer in moving
+        if buffer.kind == "temporary" and any(buffer in task.writes for task in group.tasks)
     )
+    return max(grain, first // 2 // passed_on // grain * grain) if passed_on else extent
+
+
+def _lifetimes(
+    phases: Sequence[Sequence[TaskGroup]], bands: dict[int, int], batch: int
+) -> tuple[list[_Lifetime], list[_Lifetime]]:
+    """Of the buffers that workers share, by phases; of those that are a worker's own, by tasks."""
+    touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
+    at = 0
+    for number, phase in enumerate(phases):
+        for group in phase:
+            for task in group.tasks:
+                for pointer in task.pointers:
+                    if pointer.buffer.kind in ("temporary", "scratch"):
+                        touched.setdefault(pointer.buffer, []).append((number, at, group))
+                at += 1
+    shared, private = [], []
+    for buffer, touches in touched.items():
+        groups = {id(group): group for _, _, group in touches}
+        group = touches[0][2]
+        by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
+        if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and buffer.type.dims[0] == group.axis:
+            size = _round(bands[id(group)] * _row_bytes(buffer))
+            private.append(_Lifetime(buffer, size, *by_task, is_band=True))
+        elif group.kind == "every" or buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
+            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(batch)), *by_task))
+        else:
+            first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
+            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(batch)), first, last))
+    return shared, private
+
+
+def _row_bytes(buffer: Buffer) -> int:
+    return _row(buffer) * NUMPY[buffer.type.dtype].itemsize
+
+
+def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """Offsets, and the bytes of all. The largest are placed first, each at the lowest offset that is free while it lives."""
+    placed: list[tuple[int, int, _Lifetime]] = []
+    for one in sorted(lifetimes, key=lambda one: -one.size):
+        at = 0
+        for start, end, other in sorted(placed, key=lambda place: place[:2]):
+            if other.first <= one.last and one.first <= other.last and start < at + one.size and at < end:
+                at = end
+        placed.append((at, at + one.size, one))
+    return {one.buffer: start for start, _, one in placed}, max((end for _, end, _ in placed), default=0) + SLACK
+
+
+def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: set[Buffer]) -> Group:
+    def address(task: Task, number: int) -> Address:
+        pointer = task.pointers[number]
+        size = NUMPY[pointer.buffer.type.dtype].itemsize
+        if pointer.buffer.kind == "order":
+            return Address(ORDER, pointer.offset * size, pointer.lead * size)
+        place = places[pointer.buffer]
+        lead = 0 if pointer.buffer in of_band else pointer.lead * size
+        return Address(place.memory, place.offset + pointer.offset * size, lead)
+
+    calls = tuple(
+        Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))
+        for task in group.tasks
+    )
+    row_bytes = [
+        pointer.lead * NUMPY[pointer.buffer.type.dtype].itemsize
+        for task in group.tasks
+        for pointer in task.pointers
+        if pointer.buffer in task.writes and pointer.lead
+    ]
+    grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
+    return Group(group.kind, calls, band, group.axis if isinstance(group.axis, int) else 1, grain)

@@ -36,15 +36,10 @@ def _adam(graph: Graph, name: str, w: Value, g: Value, numbers: dict[str, float]
     graph.results[f"update.first_moment.{name}"] = m
     graph.results[f"update.second_moment.{name}"] = v
     one = graph.constant(1.0, step.type)
-    rate = apply(
-        "cast",
-        graph.constant(numbers["lr"], step.type) / (one - apply("power", graph.constant(beta1, step.type), step)),
-        dtype=w.type.dtype,
-    )
-    root = apply(
-        "cast", apply("sqrt", one - apply("power", graph.constant(beta2, step.type), step)), dtype=w.type.dtype
-    )
-    return w - rate * m / (apply("sqrt", v) / root + numbers["eps"])
+    rate = numbers["lr"] / (one - apply("power", graph.constant(beta1, step.type), step))
+    scale = 1.0 / apply("sqrt", one - apply("power", graph.constant(beta2, step.type), step))
+    rate, scale = (apply("cast", number, dtype=w.type.dtype) for number in (rate, scale))
+    return w - rate * m / (apply("sqrt", v) * scale + numbers["eps"])
 
 
 _RULES: dict[str, Callable[[Graph, str, Value, Value, dict[str, float], Value], Value]] = {"sgd": _sgd, "adam": _adam}

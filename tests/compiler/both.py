@@ -4,13 +4,11 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.graph import Graph, verify
-from netc.compiler.kernels.build import build
-from netc.compiler.passes.lower import lower
-from netc.compiler.passes.plan import plan
 from netc.compiler.reference import evaluate
 from netc.compiler.types import Type, parse_type
 from netc.compiler.value import OPERATIONS, Operation, Value
-from netc.runtime.program import Memory
+from netc.runtime.program import State, Step
+from netc.runtime.workers import Workers
 
 BATCH = 5
 
@@ -34,16 +32,15 @@ def graph_of(
     return graph, leaves, operation(*leaves, **attributes)
 
 
-def compiled(graph: Graph, arrays: dict, batch: int = BATCH, machine=None) -> dict:
+def compiled(graph: Graph, arrays: dict, batch: int = BATCH, machine=None, threads: int = 1) -> dict:
     """Every result, by the kernels. The graph goes through the passes first, verified after each."""
     verify(graph)
-    graph = pipeline.run_passes(graph, lambda name, one: verify(one))
-    found = plan(lower(graph), {}, batch)
-    memory = Memory(found.arena)
-    for name, slot in found.leaves.items():
-        memory.view(slot.offset, slot.buffer.type, batch)[...] = arrays[name]
-    build(found.calls, machine).run(0, memory.address, batch)
-    return {name: memory.view(slot.offset, slot.buffer.type, batch).copy() for name, slot in found.results.items()}
+    pipeline.run_passes(graph, lambda name, one: verify(one))
+    step = Step(graph, State.of(graph), batch, Workers(threads), machine=machine)
+    return {
+        name: value if graph.results[name].type.is_batched else value[0]
+        for name, value in step.run(arrays, np.arange(batch)).items()
+    }
 
 
 def examples():

@@ -60,17 +60,17 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     whole = netc.train(model, out=tmp_path / "whole", epochs=4)
     again = netc.train(model, out=tmp_path / "whole", epochs=4)
     assert again.folder != whole.folder, "a run was overwritten"
-    steps = 0
-    real_step = netc.Program.step
+    chunks = 0
+    real_steps = netc.Program.steps
 
-    def step(self: netc.Program, fields: dict) -> dict:
-        nonlocal steps
-        steps += 1
-        if steps == 30:
+    def steps(self: netc.Program, fields: dict, order: np.ndarray) -> dict:
+        nonlocal chunks
+        chunks += 1
+        if chunks == 3:
             raise KeyboardInterrupt
-        return real_step(self, fields)
+        return real_steps(self, fields, order)
 
-    monkeypatch.setattr(netc.Program, "step", step)
+    monkeypatch.setattr(netc.Program, "steps", steps)
     with pytest.raises(KeyboardInterrupt):
         netc.train(model, out=tmp_path / "broken", epochs=4)
     monkeypatch.undo()

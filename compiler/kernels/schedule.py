@@ -1,0 +1,301 @@
+"""The schedule of a program: phases between barriers, in them groups of kernel calls, and the function that runs many steps of it.
+
+Every worker enters `netc_run` with a context of its own and stays for a chunk of steps. In a phase it takes its share of each group:
+
+    every    all workers do the whole batch, each in its own memory (a gathered input that others would read from another core)
+    samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
+    pieces   the rows of a parameter are shared out the same way
+    one      one worker does it
+
+Written as LLVM IR directly: loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+# The words of a context: the memories' addresses, what the run is, and from TABLES on the addresses of inputs and results.
+PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
+MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, PROFILE = range(4, 11)
+TABLES = 11
+ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
+_SPINS = 4000
+_FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
+_I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelSource:
+    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py and math.py.
+
+    `form` is "loop", "sum" (a loop whose sums LLVM may take in another order), or "product" for the generic product of a dtype (then `text` is the dtype).
+    """
+
+    form: Literal["loop", "sum", "product"]
+    text: str
+    arguments: int
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """A number: the factor, times the rows that the call is for, or times the whole batch."""
+
+    factor: int
+    per: Literal["one", "rows", "batch"] = "one"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at."""
+
+    memory: int
+    offset: int
+    lead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    kernel: KernelSource
+    arguments: tuple[Address | Count, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Calls that are done in order for each band of rows. `extent` are the rows of pieces; `grain` rows are never cut."""
+
+    kind: Literal["every", "samples", "pieces", "one"]
+    calls: tuple[Call, ...]
+    band: int
+    extent: int = 1
+    grain: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample."""
+
+    phases: tuple[tuple[Group, ...], ...]
+    tables: tuple[tuple[int, int], ...]
+
+    def calls(self) -> Iterator[Call]:
+        for phase in self.phases:
+            for group in phase:
+                yield from group.calls
+
+
+def emit(schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool = False) -> str:
+    """LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 when another worker failed.
+
+    With `profiled`, the cycles of each call are added up in the words at PROFILE.
+    """
+    return str(_Emitter(schedule, symbols, profiled).module)
+
+
+class _Emitter:
+    def __init__(self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool) -> None:
+        self.schedule, self.profiled = schedule, profiled
+        self.module = ir.Module("step")
+        self.module.triple = llvm.get_default_triple()
+        self.is_x86 = self.module.triple.startswith("x86_64")
+        self.kernels = {
+            kernel: ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
+            for kernel, symbol in symbols.items()
+        }
+        self.barrier = self.emit_barrier()
+        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.context = function.args[0]
+        self.emit_run()
+
+    def word(self, index: int) -> Any:
+        return self.builder.load(self.builder.gep(self.context, [self.number(index)]))
+
+    @staticmethod
+    def number(value: int) -> Any:
+        return ir.Constant(_I64, value)
+
+    def intrinsic(self, name: str, type_: Any) -> Any:
+        return self.module.globals.get(name) or ir.Function(self.module, type_, name)
+
+    def times(self, value: Any, factor: int) -> Any:
+        return self.builder.mul(value, self.number(factor))
+
+    def smaller(self, x: Any, y: Any) -> Any:
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
+
+    @contextmanager
+    def loop(self, low: Any, high: Any, step: int) -> Iterator[Any]:
+        """for i in range(low, high, step)"""
+        builder = self.builder
+        before, head = builder.block, builder.append_basic_block("loop")
+        body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(_I64)
+        i.add_incoming(low, before)
+        builder.cbranch(builder.icmp_signed("<", i, high), body, end)
+        builder.position_at_end(body)
+        yield i
+        i.add_incoming(builder.add(i, self.number(step)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    # -------------------------------------------------------------- the run
+
+    def emit_run(self) -> None:
+        builder = self.builder
+        self.memories = [self.word(index) for index in range(ORDER + 1)]
+        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
+        steps, state, give_way = (self.word(index) for index in (STEPS, BARRIER, YIELD))
+        first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
+        order = self.memories[ORDER]
+        restore = self.flush_subnormals()
+        self.samples = self.share(self.batch)
+        call = 0
+        with self.loop(self.number(0), steps, 1) as step:
+            done = builder.mul(step, self.batch)
+            self.memories[ORDER] = builder.add(order, self.times(done, 4))
+            self.tables = [
+                builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
+                for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
+            ]
+            for phase in self.schedule.phases:
+                alone = 0
+                for group in phase:
+                    self.emit_group(group, call, alone)
+                    call += len(group.calls)
+                    alone += group.kind == "one"
+                failed = builder.call(self.barrier, [state, self.members, give_way])
+                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
+                    restore()
+                    builder.ret(self.number(1))
+        restore()
+        builder.ret(self.number(0))
+
+    def share(self, units: Any) -> tuple[Any, Any]:
+        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) / members)."""
+        builder = self.builder
+        low = builder.sdiv(builder.mul(units, self.member), self.members)
+        high = builder.sdiv(builder.mul(units, builder.add(self.member, self.number(1))), self.members)
+        return low, high
+
+    def emit_group(self, group: Group, call: int, alone: int) -> None:
+        builder = self.builder
+        if group.kind == "every":
+            self.emit_calls(group.calls, call, self.number(0), self.batch)
+        elif group.kind == "one":
+            turn = builder.srem(self.number(alone), self.members)
+            with builder.if_then(builder.icmp_signed("==", turn, self.member)):
+                self.emit_calls(group.calls, call, self.number(0), self.number(1))
+        else:
+            if group.kind == "samples":
+                low, high = self.samples
+            else:
+                pieces = self.number(-(-group.extent // group.grain))
+                low, high = (self.times(one, group.grain) for one in self.share(pieces))
+                high = self.smaller(high, self.number(group.extent))
+            with self.loop(low, high, group.band) as row:
+                rows = self.smaller(builder.sub(high, row), self.number(group.band))
+                self.emit_calls(group.calls, call, row, rows)
+
+    def emit_calls(self, calls: Sequence[Call], number: int, row: Any, rows: Any) -> None:
+        builder = self.builder
+        for i, call in enumerate(calls):
+            arguments = []
+            for argument in call.arguments:
+                if isinstance(argument, Address):
+                    base = (
+                        self.memories[argument.memory]
+                        if argument.memory <= ORDER
+                        else self.tables[argument.memory - TABLES]
+                    )
+                    place = builder.add(base, self.number(argument.offset))
+                    if argument.lead:
+                        place = builder.add(place, self.times(row, argument.lead))
+                    arguments.append(place)
+                elif argument.per == "one":
+                    arguments.append(self.number(argument.factor))
+                else:
+                    arguments.append(self.times(rows if argument.per == "rows" else self.batch, argument.factor))
+            before = self.cycles() if self.profiled else None
+            builder.call(self.kernels[call.kernel], arguments)
+            if before is not None:
+                spent = builder.sub(self.cycles(), before)
+                at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(number + i)])
+                builder.store(builder.add(builder.load(at), spent), at)
+
+    def cycles(self) -> Any:
+        return self.builder.call(self.intrinsic("llvm.readcyclecounter", ir.FunctionType(_I64, [])), [])
+
+    def flush_subnormals(self) -> Any:
+        """Flush from here on, on a CPU that has a switch for it; returns what emits the way back."""
+        if not self.is_x86:
+            return lambda: None
+        builder, pointer = self.builder, _BYTE.as_pointer()
+        get, put = (
+            self.intrinsic(f"llvm.x86.sse.{name}mxcsr", ir.FunctionType(ir.VoidType(), [pointer]))
+            for name in ("st", "ld")
+        )
+        before, during = builder.alloca(_I32), builder.alloca(_I32)
+        builder.call(get, [builder.bitcast(before, pointer)])
+        builder.store(builder.or_(builder.load(before), ir.Constant(_I32, _FLUSH)), during)
+        builder.call(put, [builder.bitcast(during, pointer)])
+        return lambda: builder.call(put, [builder.bitcast(before, pointer)])
+
+    # -------------------------------------------------------------- the barrier
+
+    def emit_barrier(self) -> Any:
+        """`i64 barrier(state, members, yield)`: waits until all members are here; 1 if ABORT was set meanwhile.
+
+        The last to arrive moves the phase on, the others spin on it, and give the processor away when it takes long (more workers than cores).
+        """
+        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 3), "netc_barrier")
+        function.linkage = "internal"
+        state_address, members, give_way = function.args
+        entry = function.append_basic_block("entry")
+        builder = ir.IRBuilder(entry)
+        meet, last, wait, spin, polite, out = (
+            function.append_basic_block(name) for name in ("meet", "last", "wait", "spin", "polite", "out")
+        )
+        done = function.append_basic_block("done")
+        state = builder.inttoptr(state_address, _I64.as_pointer())
+        arrived, phase_at, abort = (builder.gep(state, [self.number(word)]) for word in (ARRIVED, PHASE, ABORT))
+        builder.cbranch(builder.icmp_signed("==", members, self.number(1)), done, meet)
+
+        builder.position_at_end(meet)
+        phase = builder.load_atomic(phase_at, "acquire", 8)
+        before = builder.atomic_rmw("add", arrived, self.number(1), "seq_cst")
+        builder.cbranch(builder.icmp_signed("==", before, builder.sub(members, self.number(1))), last, wait)
+        builder.position_at_end(last)
+        builder.atomic_rmw("sub", arrived, members, "seq_cst")
+        builder.atomic_rmw("add", phase_at, self.number(1), "seq_cst")
+        builder.branch(out)
+
+        builder.position_at_end(wait)
+        spins = builder.phi(_I64)
+        spins.add_incoming(self.number(0), meet)
+        now = builder.load_atomic(phase_at, "acquire", 8)
+        builder.cbranch(builder.icmp_signed("==", now, phase), spin, out)
+        builder.position_at_end(spin)
+        if self.is_x86:
+            builder.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
+        more = builder.add(spins, self.number(1))
+        spins.add_incoming(more, spin)
+        builder.cbranch(builder.icmp_signed("<", more, self.number(_SPINS)), wait, polite)
+        builder.position_at_end(polite)
+        yielding = builder.inttoptr(give_way, ir.FunctionType(_I32, []).as_pointer())
+        with builder.if_then(builder.icmp_signed("!=", give_way, self.number(0))):
+            builder.call(yielding, [])
+        stop = builder.load_atomic(abort, "acquire", 8)
+        spins.add_incoming(self.number(_SPINS), builder.block)
+        builder.cbranch(builder.icmp_signed("==", stop, self.number(0)), wait, out)
+
+        builder.position_at_end(out)
+        builder.ret(builder.load_atomic(abort, "acquire", 8))
+        builder.position_at_end(done)
+        builder.ret(self.number(0))
+        return function

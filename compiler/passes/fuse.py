@@ -1,0 +1,143 @@
+"""Which values share a loop: a graph's values in units, each of which becomes one kernel call (or a few).
+
+An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an earlier loop over the
+same points if all that it reads is there by then and the two read something in common; else it starts a loop of its own. A sum of a product and
+something else is one unit: the register tile begins with the other term (a bias, a residual). Decides only; lower.py writes the loops.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from netc.compiler.graph import Graph
+from netc.compiler.types import Dim
+from netc.compiler.value import OPERATIONS, Fold, Scalar, Value, View
+
+_MOST_BUFFERS = 16  # of one loop: each has an alias scope, and registers are few
+
+
+@dataclass(eq=False, slots=True)
+class Unit:
+    """`values` are computed together, at `position` in the program. `space` is None where that is no loop over points."""
+
+    position: int
+    values: list[Value]
+    space: tuple[Dim, ...] | None
+    folded: tuple[int, ...] = ()
+    reads: set[Value] = field(default_factory=set)  # point by point
+
+
+@dataclass(slots=True)
+class Fusion:
+    """`inlined` values have no memory: their one user computes them. `starts` maps a sum to its product, whose tile it begins."""
+
+    units: list[Unit]
+    unit_of: dict[Value, Unit]
+    inlined: set[Value]
+    starts: dict[Value, Value]
+    users: dict[Value, list[Value]]
+
+    def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
+        """What is in memory when a value is computed, and whether it is read point by point."""
+        if space is None:
+            lower = OPERATIONS[value.operation].lower
+            space = value.operands[0].type.dims if isinstance(lower, Fold) else value.type.dims
+        for operand in value.operands:
+            yield from self._source(operand, space, operand.type.dims == space and value not in self.starts)
+
+    def _source(self, value: Value, space: tuple[Dim, ...], pointwise: bool) -> Iterator[tuple[Value, bool]]:
+        if value.operation in ("constant", "arange"):
+            return
+        is_view = bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, View)
+        if is_view or value in self.inlined:
+            is_product = not is_view and not isinstance(OPERATIONS[value.operation].lower, Scalar)
+            for operand in value.operands:
+                same = pointwise and not is_view and not is_product and operand.type.dims == space
+                yield from self._source(operand, space, same)
+        else:
+            yield value, pointwise
+
+
+def fuse(graph: Graph) -> Fusion:
+    """The units of a simplified graph, in an order in which they can run."""
+    users = {value: graph.users(value) for value in graph.values()}
+    fusion = Fusion([], {}, set(), {}, users)
+    roots = set(graph.results.values())
+    inner = [value for value in graph.values() if value.operands and value not in roots]
+    fusion.starts.update({users[value][0]: value for value in inner if _begins_tile(value, users[value])})
+    fusion.inlined.update(fusion.starts.values())
+    fusion.inlined.update(
+        value
+        for value in inner
+        if _is_inlined(value, users[value]) and value not in fusion.starts and users[value][0] not in fusion.starts
+    )
+    for value in graph.values():
+        lower = OPERATIONS[value.operation].lower if value.operands else None
+        if lower is None or isinstance(lower, View) or value in fusion.inlined:
+            if value.operation == "extent":
+                _alone(fusion, value)
+            continue
+        if isinstance(lower, Scalar | Fold) and value not in fusion.starts:
+            _join(fusion, value, lower)
+        else:
+            _alone(fusion, value)
+    return fusion
+
+
+def _is_inlined(value: Value, users: list[Value]) -> bool:
+    """An element-wise value whose only user walks the same points."""
+    if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
+        return False
+    lower = OPERATIONS[users[0].operation].lower
+    space = users[0].operands[0].type.dims if isinstance(lower, Fold) else users[0].type.dims
+    return isinstance(lower, Scalar | Fold) and space == value.type.dims
+
+
+def _begins_tile(value: Value, users: list[Value]) -> bool:
+    """A product whose only use is a sum of its shape."""
+    if value.operation != "einsum" or len(users) != 1 or users[0].operation != "add":
+        return False
+    (user,) = users
+    return user.type == value.type and user.operands[0] is not user.operands[1]
+
+
+def _alone(fusion: Fusion, value: Value) -> None:
+    unit = Unit(len(fusion.units), [value], None)
+    fusion.units.append(unit)
+    fusion.unit_of[value] = unit
+
+
+def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
+    space = value.operands[0].type.dims if isinstance(lower, Fold) else value.type.dims
+    over = value.attributes["over"] if isinstance(lower, Fold) else ()
+    assert isinstance(over, tuple)
+    sources = list(fusion.sources(value, space))
+    earliest = 0
+    for source, pointwise in sources:
+        unit = fusion.unit_of.get(source)
+        if unit is not None:
+            earliest = max(earliest, unit.position + (0 if pointwise and unit.space == space else 1))
+    reads = {source for source, pointwise in sources if pointwise}
+    for unit in reversed(fusion.units[earliest:]):
+        if unit.space == space and _fits(unit, over, reads | {value}):
+            break
+    else:
+        unit = Unit(len(fusion.units), [], space)
+        fusion.units.append(unit)
+    unit.values.append(value)
+    unit.folded = unit.folded or over
+    unit.reads |= reads
+    fusion.unit_of[value] = unit
+
+
+def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value]) -> bool:
+    """Whether a value can be computed in the loop of a unit, which reads or computes something that it reads."""
+    has_stores = not over or any(not isinstance(OPERATIONS[one.operation].lower, Fold) for one in unit.values)
+    folded = unit.folded or over
+    assert unit.space is not None
+    is_trailing = folded == tuple(range(len(unit.space) - len(folded), len(unit.space)))
+    return (
+        bool((unit.reads | set(unit.values)) & reads)
+        and (not unit.folded or not over or unit.folded == over)
+        and (not has_stores or is_trailing)
+        and len(unit.reads | set(unit.values) | reads) <= _MOST_BUFFERS
+    )

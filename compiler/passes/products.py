@@ -1,0 +1,113 @@
+"""A product by named indices -> a call of the register tile, if indices and strides allow it.
+
+Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all three). The tile
+takes one of each, with two loops around it; neighbouring indices that all operands walk as one count as one.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+from netc.compiler.kernels.build import PRODUCT
+from netc.compiler.kernels.machine import STRIP, host
+from netc.compiler.kernels.schedule import Count, KernelSource
+from netc.compiler.operations.linear import index_sizes
+from netc.compiler.passes.tasks import Buffer, Place, Pointer, Task, contiguous
+from netc.compiler.types import Dim, Type
+from netc.compiler.value import Value
+
+_FEW_COLUMNS = 2
+_Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
+_LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
+
+
+def product_task(
+    value: Value, einsum: Value, operands: tuple[Place, Place], start: Place | None, target: Callable[[], Buffer]
+) -> Task | None:
+    """The task that computes `value`: the product, begun with `start` (which has the strides of the result's indices)."""
+    inputs, _, out = str(einsum.attributes["subscripts"]).partition("->")
+    left, right = inputs.split(",")
+    sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
+    a, b = operands
+    if out and out[-1] in left and out[-1] not in right:
+        left, right, a, b = right, left, b, a
+    rows = [letter for letter in out if letter in left and letter not in right]
+    columns = [letter for letter in out if letter in right and letter not in left]
+    both = [letter for letter in out if letter in left and letter in right]
+    depth = [letter for letter in left if letter in right and letter not in out]
+    if len(out) != len(rows) + len(columns) + len(both) or set(left + right) - set(out) - set(depth):
+        return None
+    if not columns or out[-1] != columns[-1] or _width(columns, sizes) <= _FEW_COLUMNS:
+        return None
+    strides = (
+        dict(zip(left, a.strides, strict=True)),
+        dict(zip(right, b.strides, strict=True)),
+        dict(zip(out, contiguous(value.type.dims), strict=True)),
+        dict(zip(out, start.strides if start is not None else (0,) * len(out), strict=True)),
+    )
+    lead = out[0]
+    groups = [_merge(letters, sizes, strides, lead) for letters in (rows, columns, depth, both)]
+    if len(groups[1]) != 1 or len(groups[2]) > 1:
+        return None
+    (width, (_, b_column, _, start_column)) = groups[1][0]
+    outer = [*groups[3], *groups[0][:-1]]
+    if len(outer) > 2 or (start is not None and start_column != 1):
+        return None
+    nothing: _LoopOf = (Count(1), (0, 0, 0, 0))
+    height, (a_row, _, c_row, start_row) = groups[0][-1] if groups[0] else nothing
+    deep, (a_step, b_row, _, _) = groups[2][0] if groups[2] else nothing
+    counts = [
+        *map(Count, (a_row, a_step, b_row, b_column, c_row, start_row, int(start is not None))),
+        height,
+        width,
+        deep,
+    ]
+    for count, steps in [nothing] * (2 - len(outer)) + outer:
+        counts += [count, *map(Count, steps)]
+    c, machine, dtype = target(), host(), value.type.dtype
+    pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
+    pointers = (
+        _pointer(a, strides[0], lead),
+        _pointer(b, strides[1], lead),
+        Pointer(c, 0, strides[2][lead]),
+        _pointer(start, strides[3], lead) if start is not None else Pointer(c, 0, strides[2][lead]),
+        Pointer(pack) if pack is not None else Pointer(c),
+    )
+    return Task(
+        KernelSource("product", dtype, len(PRODUCT)),
+        pointers,
+        tuple(counts),
+        frozenset({c} if pack is None else {c, pack}),
+        sizes[lead],
+        (einsum, value) if einsum is not value else (value,),
+        machine.tile_rows if lead in rows else machine.panel(dtype) if lead in columns else 1,
+    )
+
+
+def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
+    """How many columns there are; 0 if that depends on the batch."""
+    return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))
+
+
+def _pointer(place: Place, strides: _Strides, lead: str) -> Pointer:
+    assert place.buffer is not None
+    return Pointer(place.buffer, place.offset, strides.get(lead, 0))
+
+
+def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
+    """A group of indices as few loops: neighbours that every operand walks as one are one."""
+    loops: list[_LoopOf] = []
+    for letter in letters:
+        size = sizes[letter]
+        steps = tuple(one.get(letter, 0) for one in maps)
+        if (
+            loops
+            and isinstance(size, int)
+            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
+        ):
+            count = loops[-1][0]
+            loops[-1] = (Count(count.factor * size, count.per), steps)
+        elif letter == lead:
+            loops.append((Count(1, "rows"), steps))
+        else:
+            loops.append((Count(size) if isinstance(size, int) else Count(1, "batch"), steps))
+    return loops

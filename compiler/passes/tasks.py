@@ -1,0 +1,82 @@
+"""What a graph is lowered to: tasks over buffers, each a kernel call that can be shared out along one axis. Knows no addresses yet."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from netc.compiler.kernels.schedule import Count, KernelSource
+from netc.compiler.types import Dim, Type
+from netc.compiler.value import Value
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """Contiguous memory of one value.
+
+    `persistent` stays between steps, a `table` is filled outside and read there, a `result` is written for the outside, a `scratch`
+    belongs to one task; `name` says which of them.
+    """
+
+    type: Type
+    kind: Literal["temporary", "persistent", "table", "order", "result", "scratch"] = "temporary"
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value is read: element i is at offset + sum of stride * i. `buffer` None: the element is the offset itself."""
+
+    buffer: Buffer | None
+    strides: tuple[int, ...]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An address that a task takes: elements into a buffer, moved by `lead` elements for each row of the task's axis."""
+
+    buffer: Buffer
+    offset: int = 0
+    lead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a kernel on all rows of `axis` (the batch, or so many rows of a parameter), or as one piece if that is None.
+
+    Any range of rows can be done alone; `grain` rows at a time are done best. `values` are those that it computes.
+    """
+
+    kernel: KernelSource
+    pointers: tuple[Pointer, ...]
+    counts: tuple[Count, ...]
+    writes: frozenset[Buffer]
+    axis: Dim | None
+    values: tuple[Value, ...]
+    grain: int = 1
+
+
+@dataclass(slots=True)
+class Tasks:
+    """The tasks of a program in an order in which they can run, and where its leaves and results are."""
+
+    tasks: list[Task] = field(default_factory=list)
+    leaves: dict[str, Buffer] = field(default_factory=dict)
+    results: dict[str, Buffer] = field(default_factory=dict)
+
+
+def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
+    """Strides of row-major memory. The batch stands first, so no stride depends on it."""
+    strides, step = [], 1
+    for dim in reversed(dims):
+        strides.append(step)
+        step *= dim if isinstance(dim, int) else 1
+    return tuple(reversed(strides))
+
+
+def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
+    """Strides over a wider space: 0 where an element is repeated."""
+    lead = len(space) - len(dims)
+    return (0,) * lead + tuple(
+        stride if dim == wide else 0 for stride, dim, wide in zip(strides, dims, space[lead:], strict=True)
+    )

@@ -1,0 +1,173 @@
+"""One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.graph import Graph
+from netc.compiler.kernels.build import Linked, build
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.schedule import (
+    BARRIER,
+    BATCH,
+    MEMBER,
+    MEMBERS,
+    ORDER,
+    PERSISTENT,
+    PRIVATE,
+    SHARED,
+    STEPS,
+    TABLES,
+    YIELD,
+)
+from netc.compiler.passes.lower import lower
+from netc.compiler.passes.plan import SLACK, Plan, Table, layout, plan
+from netc.compiler.reference import evaluate
+from netc.compiler.types import NUMPY, Type
+from netc.runtime.workers import Workers, yield_address
+
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+Backend = Literal["numba", "reference"]
+
+
+class Memory:
+    """Bytes at an address that is a multiple of 64, and arrays that are views of them."""
+
+    def __init__(self, size: int) -> None:
+        self._bytes = np.zeros(size + 64, np.uint8)
+        self._start = -self._bytes.ctypes.data % 64
+        self.address = self._bytes.ctypes.data + self._start
+
+    def view(self, offset: int, type_: Type, batch: int) -> Array:
+        return self.array(offset, type_.dtype, type_.shape(batch))
+
+    def array(self, offset: int, dtype: str, shape: tuple[int, ...]) -> Array:
+        size = NUMPY[dtype].itemsize * math.prod(shape)
+        raw = self._bytes[self._start + offset : self._start + offset + size]
+        return raw.view(NUMPY[dtype]).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What stays between steps, parameters and the optimizer's states, in one memory: offsets and arrays by name."""
+
+    memory: Memory
+    offsets: dict[str, int]
+    arrays: dict[str, Array]
+
+    @classmethod
+    def of(cls, graph: Graph) -> "State":
+        types, offsets, size = state_layout(graph)
+        memory = Memory(size)
+        return cls(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+
+
+def state_layout(graph: Graph) -> tuple[dict[str, Type], dict[str, int], int]:
+    """Types and offsets by name of what stays between steps, and its bytes."""
+    types = {
+        str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)
+    }
+    offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
+    return types, offsets, size
+
+
+def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
+    """The plan of a graph that went through the passes."""
+    return plan(lower(graph), offsets, batch)
+
+
+class Step:
+    """One graph, ready to run on any number of samples, `batch` of them a step."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        state: State,
+        batch: int,
+        workers: Workers,
+        backend: Backend = "numba",
+        machine: Machine | None = None,
+    ) -> None:
+        self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
+        self.plan: Plan | None = None
+        self.linked: Linked | None = None
+        if backend == "numba":
+            self.plan = plan_step(self.graph, state.offsets, batch)
+            self.linked = build(self.plan.schedule, machine)
+            self.shared = Memory(self.plan.shared)
+            self.private = [Memory(self.plan.private) for _ in range(workers.count)]
+
+    def run(self, fields: Arrays, order: Array) -> dict[str, Array]:
+        """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
+
+        Returns what is computed a sample in the order given, and what is computed a step with the steps as first axis.
+        """
+        if self.plan is None or self.linked is None:
+            return self._interpret(fields, order)
+        count, steps = len(order), -(-len(order) // self.batch)
+        order = np.ascontiguousarray(order, np.int32)
+        addresses, held = [0] * (len(self.plan.schedule.tables)), []
+        for name, table in self.plan.inputs.items():
+            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
+            if not table.type.is_batched:
+                memory = Memory(array.nbytes + SLACK)
+                memory.view(0, table.type, 1)[...] = array
+                array = memory.view(0, table.type, 1)
+            held.append(array)
+            addresses[table.index] = array.ctypes.data
+        results = {name: self._result(table, count, steps) for name, table in self.plan.results.items()}
+        for name, table in self.plan.results.items():
+            addresses[table.index] = results[name].ctypes.data
+        whole = count // self.batch
+        if whole:
+            self._enter(order.ctypes.data, addresses, whole, self.batch)
+        if count % self.batch:
+            done = whole * self.batch
+            moved = [
+                address + whole * fixed + done * per_sample
+                for address, (fixed, per_sample) in zip(addresses, self.plan.schedule.tables, strict=True)
+            ]
+            self._enter(order.ctypes.data + 4 * done, moved, 1, count - done)
+        return results
+
+    @staticmethod
+    def _result(table: Table, count: int, steps: int) -> Array:
+        """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
+        shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
+        size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
+        return Memory(size + SLACK).array(0, table.type.dtype, shape)
+
+    def _enter(self, order: int, tables: list[int], steps: int, batch: int) -> None:
+        """All workers run the steps."""
+        assert self.linked is not None
+        linked, workers = self.linked, self.workers
+        contexts = np.zeros((workers.count, TABLES + len(tables)), np.int64)
+        for member, context in enumerate(contexts):
+            context[:TABLES] = 0
+            context[PERSISTENT], context[SHARED] = self.state.memory.address, self.shared.address
+            context[PRIVATE], context[ORDER] = self.private[member].address, order
+            context[MEMBER], context[MEMBERS] = member, workers.count
+            context[BATCH], context[STEPS] = batch, steps
+            context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
+            context[TABLES:] = tables
+        workers.run(lambda member: linked.run(contexts[member].ctypes.data))
+
+    def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
+        parts: dict[str, list[Array]] = {}
+        for at in range(0, len(order), self.batch):
+            chosen = order[at : at + self.batch]
+            taken = {name: array[chosen] for name, array in fields.items()}
+            for name, value in evaluate(self.graph, {**self.state.arrays, **taken}, len(chosen)).items():
+                if name.startswith("update."):
+                    self.state.arrays[name.removeprefix("update.")][...] = value
+                else:
+                    parts.setdefault(name, []).append(value)
+        return {
+            name: np.concatenate(values) if self.graph.results[name].type.is_batched else np.stack(values)
+            for name, values in parts.items()
+        }

@@ -1,0 +1,84 @@
+"""Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler.kernels.build import Linked
+from netc.runtime.workers import Workers
+
+NET = """model {
+  input x: float[30]
+  target y: class(7)
+  h = x -> dense(50) -> tanh
+  h = h + h -> dense(50) -> relu
+  z = h -> dense(7)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+  loss small = 0.001 * mean(h * h)
+  metric accuracy(z, y)
+}
+train { optimizer = adam(lr = 0.01)
+  batch = 24 }
+"""
+
+
+def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Program]:
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((100, 30)).astype(np.float32), "y": rng.integers(0, 7, 100).astype(np.int32)}
+    program = netc.Program(netc.parse(text), threads=threads)
+    losses = [program.steps(fields, rng.permutation(100))["loss"] for _ in range(3)]  # four whole batches and one of 4
+    figures = np.array(list(program.evaluate(fields).values()))
+    return [*losses, *program.persistent.values(), program.predict(fields)["p"], figures], program
+
+
+@pytest.mark.parametrize("threads", [2, 3, 64])
+def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
+    for one, other in zip(trained(1)[0], trained(threads)[0], strict=True):
+        assert np.array_equal(one, other)
+
+
+def test_steps_in_one_chunk_are_steps_one_by_one() -> None:
+    _, program = trained(2)
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((100, 30)).astype(np.float32), "y": rng.integers(0, 7, 100).astype(np.int32)}
+    single = netc.Program(netc.parse(NET), threads=2)
+    for _ in range(3):
+        order = rng.permutation(100)
+        for at in range(0, 100, 24):
+            single.step({name: array[order[at : at + 24]] for name, array in fields.items()})
+    for name, array in program.persistent.items():
+        assert np.array_equal(array, single.persistent[name]), name
+
+
+def test_every_worker_flushes_subnormals() -> None:
+    program = netc.Program(
+        netc.parse("model {\n  input x: float[8]\n  output y = x * 1e-20 * 1e-20\n}"), batch=16, threads=3
+    )
+    assert not program.predict({"x": np.ones((16, 8), np.float32)})["y"].any()
+
+
+def test_a_failure_in_a_worker_ends_the_run_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Linked.run
+
+    def run(self: Linked, context: int) -> bool:
+        import threading
+
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no room for a worker")
+        return real(self, context)
+
+    program = netc.Program(netc.parse(NET), threads=2)
+    fields = {"x": np.zeros((24, 30), np.float32), "y": np.zeros(24, np.int32)}
+    monkeypatch.setattr(Linked, "run", run)
+    with pytest.raises(MemoryError, match="no room for a worker"):
+        program.step(fields)
+    monkeypatch.undo()
+    program.step(fields)
+
+
+def test_workers_work_at_the_same_time() -> None:
+    import threading
+
+    meeting = threading.Barrier(3, timeout=20)
+    Workers(3).run(lambda number: meeting.wait())
