@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> stabilise -> differentiate -> update -> expand -> simplify -> plan -> lower
+    elaborate -> settle -> stabilise -> differentiate -> update -> expand -> simplify -> lower -> plan
 
 A model gives three programs: `training` (one step), `evaluation` (losses, and what the metrics need) and `prediction` (outputs).
 """
@@ -12,14 +12,14 @@ from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
-from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.passes.simplify import expand, settle, simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.update import update
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
-STAGES = ("elaborate", "stabilise", "differentiate", "update", *PASSES)
+STAGES = ("elaborate", "settle", "stabilise", "differentiate", "update", *PASSES)
 
 
 def total_loss(graph: Graph) -> Value | None:
@@ -38,7 +38,7 @@ def total_loss(graph: Graph) -> Value | None:
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`."""
-    graph = stabilise(model.graph.of("loss."))
+    graph = stabilise(settle(model.graph.of("loss."), training=True))
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves]
     total = total_loss(graph)
@@ -64,7 +64,7 @@ def training_graph(model: Model) -> Graph:
 
 
 def prediction_graph(model: Model) -> Graph:
-    return stabilise(model.graph.of("output."))
+    return stabilise(settle(model.graph.of("output."), training=False))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +84,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
     It is also cut where a target of `undone` is read, so that metrics can be in the units of the data.
     """
-    graph = stabilise(model.graph)
+    graph = stabilise(settle(model.graph, training=False))
     losses = {name: value for name, value in graph.results.items() if name.startswith("loss.")}
     metrics = {name: value for name, value in graph.results.items() if name.startswith("metric.")}
     live, late = needed_by(metrics.values()), set[Value]()
@@ -153,7 +153,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
     """The graph of a training step after each of STAGES."""
     made = {
         "elaborate": model.graph,
-        "stabilise": stabilise(model.graph.of("loss.")),
+        "settle": (settled := settle(model.graph.of("loss."), training=True)),
+        "stabilise": stabilise(settled),
         "differentiate": gradient_graph(model),
         "update": training_graph(model),
     }

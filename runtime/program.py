@@ -7,9 +7,11 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.graph import Graph
 from netc.compiler.model import Model
+from netc.compiler.operations.random import SAMPLE
+from netc.compiler.passes.update import STEP
 from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
-from netc.runtime.random import initial
+from netc.runtime.random import initial, words
 from netc.runtime.step import Array, Arrays, Backend, State, Step
 from netc.runtime.workers import Workers, cores
 
@@ -50,17 +52,36 @@ class Program:
         return self._steps[key]
 
     @property
+    def _steps_done(self) -> int:
+        """What stands for the epoch where somebody takes single steps: in each, other random numbers are drawn."""
+        return int(self.persistent[STEP])
+
+    def _run(self, step: Step, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+        draws: dict[str, Array] = {}
+        for name in step.draws:
+            draws[name] = (
+                np.arange(len(next(iter(fields.values()))), dtype=np.int32)
+                if name == SAMPLE
+                else words(2, self.seed, name, epoch)
+            )
+        return step.run({**fields, **draws}, order)
+
+    @property
     def training(self) -> Step:
         return self._step("training", lambda: self._training_graph)
 
     def step(self, fields: Arrays) -> dict[str, float]:
         """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
-        return {name: float(values[0]) for name, values in self.steps(fields, np.arange(count)).items()}
+        losses = self.steps(fields, np.arange(count), self._steps_done)
+        return {name: float(values[0]) for name, values in losses.items()}
 
-    def steps(self, fields: Arrays, order: Array) -> dict[str, Array]:
-        """A step of the optimizer for every batch of the samples that `order` numbers; each loss by name and `loss`, their sum, a step."""
-        results = self.training.run(fields, order)
+    def steps(self, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+        """A step of the optimizer for every batch of the samples that `order` numbers; each loss by name and `loss`, their sum, a step.
+
+        What is random in them depends on the seed, the epoch and the samples' numbers.
+        """
+        results = self._run(self.training, fields, order, epoch)
         losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
         return {**losses, "loss": results["total"]}
 
@@ -74,7 +95,7 @@ class Program:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
         step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt))
-        results = self._of_all(step, fields, count)
+        results = self._of_all(step, fields, count, self._steps_done)
         return float(results["total"]), {
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
@@ -107,12 +128,11 @@ class Program:
         total = {"loss": sum(losses.values())} if losses else {}
         return {**total, **(losses if len(losses) > 1 else {}), **figures}
 
-    @staticmethod
-    def _of_all(step: Step, fields: Arrays, count: int) -> dict[str, Array]:
+    def _of_all(self, step: Step, fields: Arrays, count: int, epoch: int = 0) -> dict[str, Array]:
         """Results for all samples; what does not depend on the sample is the same in each step."""
         return {
             name: value if step.graph.results[name].type.is_batched else value[0]
-            for name, value in step.run(fields, np.arange(count)).items()
+            for name, value in self._run(step, fields, np.arange(count), epoch).items()
         }
 
     def _needed(self, prefix: str) -> dict[str, Type]:

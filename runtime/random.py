@@ -18,6 +18,12 @@ def generator(seed: int, *purpose: str | int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
+def words(count: int, seed: int, *purpose: str | int) -> Array:
+    """32-bit words hashed from a purpose: the keys of the generator inside of kernels (compiler/operations/random.py)."""
+    digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=4 * count).digest()
+    return np.frombuffer(digest, np.int32).copy()
+
+
 def permutation(count: int, seed: int, epoch: int) -> Array:
     """The order of an epoch's samples."""
     return generator(seed, "shuffle", epoch).permutation(count)

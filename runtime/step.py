@@ -94,6 +94,7 @@ class Step:
         machine: Machine | None = None,
     ) -> None:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
+        self.draws = [str(value.attributes["name"]) for value in self.graph.values("draw")]
         self.plan: Plan | None = None
         self.linked: Linked | None = None
         if backend == "numba":
@@ -159,9 +160,10 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
+        whole = {value.attributes["name"] for value in self.graph.values("draw") if not value.type.is_batched}
         for at in range(0, len(order), self.batch):
             chosen = order[at : at + self.batch]
-            taken = {name: array[chosen] for name, array in fields.items()}
+            taken = {name: array if name in whole else array[chosen] for name, array in fields.items()}
             for name, value in evaluate(self.graph, {**self.state.arrays, **taken}, len(chosen)).items():
                 if name.startswith("update."):
                     self.state.arrays[name.removeprefix("update.")][...] = value

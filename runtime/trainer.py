@@ -83,7 +83,7 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
         begin = time.perf_counter()
         at = progress.step * settings.batch
         chosen = order[at : at + steps * settings.batch]
-        for loss in run.program.steps(fields, chosen)["loss"]:
+        for loss in run.program.steps(fields, chosen, progress.epoch)["loss"]:
             if not math.isfinite(loss):
                 _not_a_number(run)
             taken = min(settings.batch, count - progress.step * settings.batch)

@@ -66,7 +66,8 @@ def apply_operation(
         unnamed = [argument for argument in arguments if argument.name is None]
         loose = unnamed[fixed:]
         arguments = [argument for argument in arguments if argument not in loose]
-    bound = bind(context, [name for name in kinds if name != rest], arguments, operation.name, span)
+    names = [name for name, kind in kinds.items() if name != rest and kind != "stream"]
+    bound = bind(context, names, arguments, operation.name, span)
     operands: list[Value] = []
     attributes: dict[str, Any] = {}
     for name, kind in kinds.items():
@@ -75,7 +76,7 @@ def apply_operation(
                 "E0301",
                 f"`{operation.name}` lacks its argument `{name}`",
                 span,
-                hint=f"{operation.name}({', '.join(kinds)})",
+                hint=f"{operation.name}({', '.join(names)})",
             )
         if kind == "value":
             operands.append(context.as_value(evaluate(context, bound[name].value, scope), bound[name].span))

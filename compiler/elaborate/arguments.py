@@ -104,6 +104,13 @@ def attribute_argument(
             if sorted(order) != list(range(lead, rank)):
                 raise Mismatch("a transposition names every axis once", code="E0403")
             attributes[name] = (*range(lead), *order)
+        case "share":
+            share = constant(context, argument.value, scope) if argument else float(default)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+                fault("E0303", f"`{name}` is a number from 0 to below 1", argument.span if argument else span)
+            attributes[name] = float(share)
+        case "stream":
+            attributes[name] = context.streams = context.streams + 1
         case "number":
             given = (
                 constants.whole(constant(context, argument.value, scope), argument.span, f"`{name}`")

@@ -39,7 +39,7 @@ class BrokenName(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `may_own` is whether parameters may be made here; `axis_names` is what declared types call a value's axes."""
+    `may_own` is whether parameters may be made here; `streams` counts random values; `axis_names` is what declared types call a value's axes."""
 
     apply: Apply
     globals: Scope
@@ -54,6 +54,7 @@ class Context:
     layer: LayerInstance | None = None
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True
+    streams: int = 0
 
     def guard(self, span: Span, build: Callable[[], T], others: Iterable[Label] = ()) -> T:
         """Run `build` at a place of the text; types that do not fit become a fault there."""

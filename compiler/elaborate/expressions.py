@@ -16,7 +16,8 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
-from netc.compiler.types import describe_sample
+from netc.compiler.graph import needed_by
+from netc.compiler.types import Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -47,7 +48,6 @@ _LATER = {
     "grad": "derivatives as values",
     "weights": "parameters by pattern",
     "weighted": "weighted losses",
-    "dropout": "random operations",
     "conv": "convolution",
     "maxpool": "pooling",
     "avgpool": "pooling",
@@ -96,9 +96,17 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         case syntax.Binary(operator=symbol, left=left, right=right):
             return binary(context, symbol, left, right, node.span, scope)
         case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
-            if isinstance(condition, syntax.Name) and condition.text == "training" and scope.find("training") is None:
-                fault("E0901", "`training` does not run yet", condition.span, "a later version of netc brings it")
             known = evaluate(context, condition, scope)
+            if isinstance(known, Value) and all(
+                one.operands or one.operation in ("training", "constant") for one in needed_by([known])
+            ):
+                branches = [evaluate(context, one, scope) for one in (then, otherwise)]
+                yes, no = (
+                    context.as_value(item, one.span) for item, one in zip(branches, (then, otherwise), strict=True)
+                )
+                return context.guard(
+                    node.span, lambda: samples.apply_elementwise(OPERATIONS["where"], [known, yes, no])
+                )
             if isinstance(known, Value):
                 fault(
                     "E0304",
@@ -141,6 +149,8 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
+    if node.text == "training":
+        return context.graph.add("training", (), {}, Type("bool"))
     if node.text in _LATER:
         fault(
             "E0901",

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
@@ -154,6 +155,45 @@ def rint_f64(x):
 @_word
 def rint_f32(x):
     return np.rint(x)
+
+
+@intrinsic
+def mix(typing, x):
+    """lowbias32 on the bits of an int32 (see operations/random.py)."""
+
+    def codegen(context, builder, signature, arguments):
+        (x,), word = arguments, ir.IntType(32)
+        for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None)):
+            x = builder.xor(x, builder.lshr(x, ir.Constant(word, shift)))
+            x = x if multiplier is None else builder.mul(x, ir.Constant(word, multiplier))
+        return x
+
+    return types.int32(types.int32), codegen
+
+
+@_word
+def scramble_i32(x, y):
+    return mix(np.int32(mix(np.int32(x ^ y)) + y))
+
+
+@intrinsic
+def upper24(typing, x):
+    """The upper 24 bits of an int32, as an int32 that is not negative."""
+
+    def codegen(context, builder, signature, arguments):
+        return builder.lshr(arguments[0], ir.Constant(ir.IntType(32), 8))
+
+    return types.int32(types.int32), codegen
+
+
+@_word
+def unit_f32(x):
+    return F(upper24(x)) * F(2**-24)
+
+
+@_word
+def unit_f64(x):
+    return float(upper24(x)) * 2**-24
 
 
 def _library(name: str) -> None:

@@ -53,10 +53,11 @@ def elementwise(
     operands: int = 1,
     type: Callable[..., Type] = float_type,
     flops: int = 1,
+    dtype: str = "f64",
     domain: tuple[float, float] = (-2.0, 2.0),
     is_callable: bool = True,
 ) -> Operation:
-    """Define and register an element-wise operation of up to three operands x, y, z."""
+    """Define and register an element-wise operation of up to three operands x, y, z; `dtype` and `domain` are what tests feed it."""
 
     def full_gradient(g: Value, result: Value, *values: Value) -> tuple[Value | None, ...]:
         assert gradient is not None
@@ -68,8 +69,8 @@ def elementwise(
         )
 
     names = ("x", "y", "z")[:operands]
-    shapes = [("f64[3, 4]",) * operands] + (
-        [("f64[batch, 3, 1]", "f64[4]", "f64[1, 4]")[:operands]] if operands > 1 else []
+    shapes = [(f"{dtype}[3, 4]",) * operands] + (
+        [(f"{dtype}[batch, 3, 1]", f"{dtype}[4]", f"{dtype}[1, 4]")[:operands]] if operands > 1 else []
     )
     if name == "where":
         shapes = [("bool[3, 4]", "f64[3, 4]", "f64[4]")]

@@ -33,6 +33,19 @@ def expand(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
+def settle(graph: Graph, training: bool) -> Graph:
+    """The graph for training, or for use: `training` is known from here on, and what the other one needs is gone."""
+    if not graph.values("training"):
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "training":
+            return copy.add("constant", (), {"value": training}, value.type)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return simplify(rebuild(graph, rule))
+
+
 def simplify(graph: Graph) -> Graph:
     """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero."""
     seen: dict[tuple[Any, ...], Value] = {}
@@ -100,6 +113,8 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
             return fits(y)
         case "multiply" | "divide" | "power", [x, y] if is_constant(y, 1.0):
             return fits(x)
+        case "where", [c, x, y] if is_constant(c, True) or is_constant(c, False):
+            return fits(x if is_constant(c, True) else y)
         case "neg", [Value(operation="neg", operands=[x])]:
             return x
         case "reshape" | "broadcast" | "cast", [x] if x.type.dims == type_.dims and x.type.dtype == type_.dtype:

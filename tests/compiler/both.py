@@ -19,6 +19,8 @@ def random_array(type_: Type, rng: np.random.Generator, domain: tuple[float, flo
         return rng.integers(0, type_.classes, shape).astype(np.int32)
     if type_.dtype == "bool":
         return rng.random(shape) > 0.5
+    if type_.dtype == "i32":
+        return rng.integers(int(domain[0]), int(domain[1]), shape).astype(np.int32)
     return rng.uniform(*domain, shape).astype({"f32": np.float32, "f64": np.float64, "i32": np.int32}[type_.dtype])
 
 

@@ -63,12 +63,12 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     chunks = 0
     real_steps = netc.Program.steps
 
-    def steps(self: netc.Program, fields: dict, order: np.ndarray) -> dict:
+    def steps(self: netc.Program, fields: dict, order: np.ndarray, epoch: int) -> dict:
         nonlocal chunks
         chunks += 1
         if chunks == 3:
             raise KeyboardInterrupt
-        return real_steps(self, fields, order)
+        return real_steps(self, fields, order, epoch)
 
     monkeypatch.setattr(netc.Program, "steps", steps)
     with pytest.raises(KeyboardInterrupt):

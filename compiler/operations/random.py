@@ -1,0 +1,117 @@
+"""Random values by a counter-based generator: an element is a function of (seed, epoch, stream, sample, its place in the sample), and of nothing else.
+
+There is no state to carry, so the bits do not depend on how a batch is cut, on the number of threads, or on where a run was resumed. The
+runtime gives two leaves of kind `draw`: `random.sample`, each sample's number in the data, and `random.STREAM`, two words hashed from (seed, stream,
+epoch). From there on it is arithmetic on 32-bit words, written in operations.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.operations.elementwise import elementwise, result_type
+from netc.compiler.types import BATCH, NUMPY, Type
+from netc.compiler.value import Expansion, Operation, Scalar, Value, apply, register
+
+SAMPLE = "random.sample"
+
+
+def _mix(x: Any) -> Any:
+    """A permutation of 32-bit words in which every bit depends on every other: lowbias32 of Wellons' hash-prospector."""
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def _scramble(x: Any, y: Any) -> Any:
+    x, y = np.asarray(x).view(np.uint32), np.asarray(y).view(np.uint32)
+    with np.errstate(over="ignore"):
+        return np.asarray(_mix(_mix(x ^ y) + y)).view(np.int32)
+
+
+elementwise(
+    "scramble",
+    "A 32-bit word that looks random: for every y a permutation of x.",
+    scalar="scramble(x, y)",
+    operands=2,
+    reference=_scramble,
+    type=result_type,
+    flops=20,
+    dtype="i32",
+    domain=(-(2.0**31), 2.0**31),
+    is_callable=False,
+)
+register(
+    Operation(
+        "unit",
+        "A 32-bit word as a float, uniform in [0, 1): its upper 24 bits, in any precision.",
+        type=lambda x, dtype: Type(dtype, x.dims),
+        lower=Scalar("unit(x)"),
+        reference=lambda x, dtype: (x.view(np.uint32) >> np.uint32(8)).astype(NUMPY[dtype]) * NUMPY[dtype].type(2**-24),
+        examples=((("i32[3]",), {"dtype": "f32"}), (("i32[batch, 2]",), {"dtype": "f64"})),
+        domain=(-(2.0**31), 2.0**31),
+        is_callable=False,
+    )
+)
+
+
+def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
+    """Uniform in [0, 1), one number for each element of a value; a stream has two that know nothing of each other."""
+    graph, sample = like.graph, tuple(int(dim) for dim in like.type.sample)
+    keys = graph.add("draw", (), {"name": f"random.{stream}"}, Type("i32", (2,)))
+    first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
+    if is_second:
+        first, second = second, first
+    n = math.prod(sample)
+    element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
+    row = apply("scramble", first, second)
+    if like.type.is_batched:
+        number = graph.add("draw", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
+        row = apply("scramble", apply("scramble", number, first), second)
+        row = apply("reshape", row, dims=(BATCH, *(1,) * len(sample)))
+    return apply("unit", apply("scramble", element, row), dtype=like.type.dtype)
+
+
+def _normal(x: Value, stream: int) -> Value:
+    """Box and Muller 1958: sqrt(-2 log u) cos(2 pi v), u in (0, 1]."""
+    radius = apply("sqrt", -2.0 * apply("log", 1.0 - _draw(x, stream)))
+    return radius * apply("cos", _draw(x, stream, is_second=True) * (2 * math.pi))
+
+
+def _dropout(x: Value, rate: float, stream: int) -> Value:
+    """Srivastava et al. 2014, the kept elements scaled up while training, so that use needs no scaling."""
+    kept = apply("uniform_like", x, stream=stream) >= rate
+    return apply("where", x.graph.add("training", (), {}, Type("bool")), apply("where", kept, x / (1 - rate), 0.0), x)
+
+
+def _drawn(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a random value is expanded before it is computed")
+
+
+for _name, _doc, _build in (
+    ("uniform_like", "Random numbers of the shape of x, uniform in [0, 1), drawn anew in every step.", _draw),
+    ("normal_like", "Random numbers of the shape of x, of mean 0 and variance 1, drawn anew in every step.", _normal),
+):
+    register(
+        Operation(
+            _name,
+            _doc,
+            type=lambda x, stream: x,
+            lower=Expansion(_build),
+            reference=_drawn,
+            arguments={"x": "value", "stream": "stream"},
+            gradient=lambda g, r, x, stream: (None,),
+        )
+    )
+
+register(
+    Operation(
+        "dropout",
+        "While training, each element is 0 with probability `rate`, and the others are scaled up so that the mean stays.",
+        type=_drawn,
+        lower=Expansion(_dropout),
+        reference=_drawn,
+        arguments={"x": "value", "rate": "share = 0.5", "stream": "stream"},
+    )
+)
