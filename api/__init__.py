@@ -36,9 +36,18 @@ def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
     return elaborate(_parse(Source(name, text)), constants)
 
 
-def compile(model: Model, seed: int | None = None, backend: Backend = "numba", batch: int | None = None) -> Program:
-    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch."""
-    return Program(model, seed, backend, batch)
+def compile(
+    model: Model,
+    seed: int | None = None,
+    backend: Backend = "numba",
+    batch: int | None = None,
+    threads: int | None = None,
+) -> Program:
+    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch.
+
+    `threads` defaults to the cores that the process may use; any number gives the same bits. Raises ValueError below 1.
+    """
+    return Program(model, seed, backend, batch, threads)
 
 
 def train(
@@ -47,12 +56,13 @@ def train(
     out: str | Path = "runs/model",
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    threads: int | None = None,
 ) -> Run:
     """Train a model on its data block, or on arrays by field name (all of them: no part is held out).
 
     `overrides` are the constants that the model was loaded with, so that the run can be opened again.
     """
-    program = Program(model)
+    program = Program(model, threads=threads)
     if data is None:
         spec = parse_data(model)
         dataset = _load_data(model, spec)
@@ -64,6 +74,6 @@ def train(
     return run
 
 
-def open(folder: str | Path) -> Run:
+def open(folder: str | Path, threads: int | None = None) -> Run:
     """A run as training left it. Raises Fault."""
-    return open_run(Path(folder))
+    return open_run(Path(folder), threads)

@@ -20,7 +20,7 @@ class Program:
     """A compiled model: its parameters, and prediction, gradients and training steps over them.
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
-    that the process may use; results are the same bits on any number of them.
+    that the process may use; results are the same bits on any number of them. Raises ValueError for less than 1.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Program:
     ) -> None:
         self.model, self.backend = model, backend
         self.batch = batch or model.train.batch
-        self.workers = Workers(threads or cores())
+        self.workers = Workers(cores() if threads is None else threads)
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
         graph = pipeline.training_graph(model) if has_loss else model.graph

@@ -109,7 +109,7 @@ def start(
     return run
 
 
-def open_run(folder: Path) -> Run:
+def open_run(folder: Path, threads: int | None = None) -> Run:
     """A run as it was left. Faults E1001 if the folder is none, or damaged."""
     try:
         info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -128,7 +128,7 @@ def open_run(folder: Path) -> Run:
         )
     model = elaborate(parse(source), overrides)
     model = replace(model, train=replace(model.train, epochs=epochs))
-    program = Program(model, seed=seed)
+    program = Program(model, seed=seed, threads=threads)
     progress = load_checkpoint(folder / "checkpoint.safetensors", program.persistent)
     return Run(
         folder,

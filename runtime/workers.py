@@ -4,7 +4,9 @@ import ctypes
 import os
 import queue
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy as np
 from netc.compiler.kernels.schedule import ABORT, BARRIER_WORDS
 
 Array = np.ndarray[Any, Any]
+_Jobs = queue.SimpleQueue[Callable[[], object] | None]
 
 
 def cores() -> int:
@@ -28,22 +31,25 @@ def yield_address() -> int:
 
 
 class Workers:
-    """`count` workers: the thread that calls `run`, and helpers that wait between calls."""
+    """`count` workers: the thread that calls `run`, and helpers that wait between calls. Raises ValueError for less than 1."""
 
     def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"{count} threads: at least 1 is needed")
         self.count = count
         self.barrier: Array = np.zeros(BARRIER_WORDS, np.int64)
-        self._jobs: list[queue.SimpleQueue[Callable[[], object]]] = [queue.SimpleQueue() for _ in range(count - 1)]
+        self._jobs: list[_Jobs] = [queue.SimpleQueue() for _ in range(count - 1)]
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
         for jobs in self._jobs:
-            threading.Thread(target=self._help, args=(jobs,), daemon=True).start()
+            threading.Thread(target=_help, args=(jobs, self._done, self.barrier), daemon=True).start()
+        weakref.finalize(self, _dismiss, self._jobs)
 
     def run(self, work: Callable[[int], object]) -> None:
         """Call `work` with each worker's number, at the same time. If one raises, the others leave at their next barrier, and it is raised here."""
         self.barrier[:] = 0
         for number, jobs in enumerate(self._jobs, 1):
-            jobs.put(lambda number=number: work(number))  # type: ignore[misc]
-        failed = self._try(lambda: work(0))
+            jobs.put(partial(work, number))
+        failed = _try(partial(work, 0), self.barrier)
         for _ in self._jobs:
             failed = self._wait() or failed
         if failed is not None:
@@ -58,14 +64,25 @@ class Workers:
             except KeyboardInterrupt as error:
                 interrupted = error
 
-    def _help(self, jobs: "queue.SimpleQueue[Callable[[], object]]") -> None:
-        while True:
-            self._done.put(self._try(jobs.get()))
 
-    def _try(self, job: Callable[[], object]) -> BaseException | None:
-        try:
-            job()
-        except BaseException as error:  # it goes to the caller's thread
-            self.barrier[ABORT] = 1
-            return error
-        return None
+# What helpers run holds no Workers: they are sent home when that is gone.
+
+
+def _help(jobs: _Jobs, done: "queue.SimpleQueue[BaseException | None]", barrier: Array) -> None:
+    while (job := jobs.get()) is not None:
+        done.put(_try(job, barrier))
+        del job
+
+
+def _dismiss(helpers: list[_Jobs]) -> None:
+    for jobs in helpers:
+        jobs.put(None)
+
+
+def _try(job: Callable[[], object], barrier: Array) -> BaseException | None:
+    try:
+        job()
+    except BaseException as error:  # it goes to the caller's thread
+        barrier[ABORT] = 1
+        return error
+    return None

@@ -9,7 +9,9 @@ from netc.commands.terminal import figures
 
 
 def evaluate(
-    run: options.RunFolder, part: Annotated[str, typer.Option(help="Which part of the split.")] = "test"
+    run: options.RunFolder,
+    part: Annotated[str, typer.Option(help="Which part of the split.")] = "test",
+    threads: options.Threads = None,
 ) -> None:
     """Evaluate a run on a part of its data.
 
@@ -17,4 +19,4 @@ def evaluate(
     """
     import netc
 
-    typer.echo(f"{part}  {figures(netc.open(run).evaluate(part))}")
+    typer.echo(f"{part}  {figures(netc.open(run, threads).evaluate(part))}")

@@ -12,6 +12,10 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, 
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again.")
 ]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="N", help="How many threads (default: the cores). Any number gives the same bits."),
+]
 
 
 def constants(settings: list[str] | None) -> dict[str, Any]:

@@ -18,6 +18,7 @@ def predict(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="A csv file for the outputs (default: the terminal)."),
     ] = None,
+    threads: options.Threads = None,
 ) -> None:
     """Predict for new data, a row of outputs for each row of it.
 
@@ -27,7 +28,7 @@ def predict(
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import SourceSpec, read_inputs
 
-    opened = netc.open(run)
+    opened = netc.open(run, threads)
     source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data))
     fields = read_inputs(opened.model, opened.spec, opened.states, source)
     columns: dict[str, list[Any]] = {}

@@ -16,6 +16,7 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of what the file says.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
     resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
+    threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits.
 
@@ -31,7 +32,7 @@ def train(
     if (file is None) == (resume is None):
         raise typer.BadParameter("give a file to train, or --resume RUN")
     if resume is not None:
-        run = runs.open_run(resume)
+        run = runs.open_run(resume, threads)
         run.dataset = load(run.model, run.spec, run.states)
         total = epochs or run.model.train.epochs
         typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")
@@ -42,7 +43,7 @@ def train(
         dataset = load(model, spec)
         total = epochs or model.train.epochs
         model = replace(model, train=replace(model.train, epochs=total))
-        program = Program(model)
+        program = Program(model, threads=threads)
         run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
         count = sum(type_.size(1) for type_ in model.parameters.values())
         typer.echo(

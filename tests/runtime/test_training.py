@@ -110,7 +110,9 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
     _, message = running.communicate(timeout=60)
     assert running.returncode == 130, message
     assert "--resume" in message
-    whole = command("train", ROOT / "examples" / "mnist.net", "--epochs", 2, "--out", "whole", cwd=tmp_path)
+    whole = command(
+        "train", ROOT / "examples" / "mnist.net", "--epochs", 2, "--out", "whole", "--threads", 3, cwd=tmp_path
+    )
     resumed = command("train", "--resume", "runs/mnist", cwd=tmp_path)
     assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
     first, second = (load_file(tmp_path / folder / "checkpoint.safetensors") for folder in ("whole", "runs/mnist"))
@@ -183,6 +185,7 @@ def test_a_damaged_run_is_a_message(tmp_path: Path) -> None:
 def test_usage_and_explain(tmp_path: Path) -> None:
     assert command("train", cwd=tmp_path).returncode == 2
     assert command("train", ROOT / "examples" / "iris.net", "--set", "x", cwd=tmp_path).returncode == 2
+    assert command("train", ROOT / "examples" / "iris.net", "--threads", 0, cwd=tmp_path).returncode == 2
     checked = command("check", ROOT / "examples" / "mnist.net", cwd=tmp_path)
     assert "101,770" in checked.stdout
     assert "bytes" in checked.stdout

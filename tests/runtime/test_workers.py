@@ -85,3 +85,24 @@ def test_workers_work_at_the_same_time() -> None:
 
     meeting = threading.Barrier(3, timeout=20)
     Workers(3).run(lambda number: meeting.wait())
+
+
+def test_helpers_go_when_their_program_does() -> None:
+    import gc
+    import threading
+    import time
+
+    program = netc.Program(netc.parse(NET), threads=5)
+    program.step({"x": np.zeros((24, 30), np.float32), "y": np.zeros(24, np.int32)})
+    held = threading.active_count()
+    del program
+    gc.collect()
+    until = time.monotonic() + 20
+    while threading.active_count() > held - 4 and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() <= held - 4
+
+
+def test_no_threads_are_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        netc.Program(netc.parse(NET), threads=0)
