@@ -6,6 +6,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.graph import Graph
+from netc.compiler.kernels.machine import cores
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.update import STEP
@@ -13,7 +14,7 @@ from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
 from netc.runtime.random import initial, words
 from netc.runtime.step import Array, Arrays, Backend, State, Step
-from netc.runtime.workers import Workers, cores
+from netc.runtime.workers import Workers
 
 
 class Program:

@@ -1,7 +1,6 @@
 """Threads that enter compiled code together and stay there for a chunk of steps, meeting at barriers; one of them is the caller's own."""
 
 import ctypes
-import os
 import queue
 import threading
 import weakref
@@ -15,11 +14,6 @@ from netc.compiler.kernels.schedule import ABORT, BARRIER_WORDS
 
 Array = np.ndarray[Any, Any]
 _Jobs = queue.SimpleQueue[Callable[[], object] | None]
-
-
-def cores() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def yield_address() -> int:

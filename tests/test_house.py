@@ -33,3 +33,4 @@ def test_imports_go_down(path: Path) -> None:
         for name in names:
             there = floor_of(name)
             assert there is None or there <= own, f"line {node.lineno} imports {name}, a floor above"
+        assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"

@@ -13,10 +13,10 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     """
     from netc.compiler import pipeline
     from netc.compiler.cost import flops
+    from netc.compiler.kernels.machine import cores
     from netc.compiler.types import Type
     from netc.runtime.data.dataset import parse_data
     from netc.runtime.step import plan_step, state_layout
-    from netc.runtime.workers import cores
 
     model, _ = options.load(file, settings)
     if model.data is not None:

@@ -1,21 +1,29 @@
-"""`netc explain M.net`: the graph after a pass, and the kernels that a source line became."""
+"""`netc explain M.net`: the graph after a pass, the kernels that a source line became, and why they were compiled."""
 
-from typing import Annotated
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import table
+
+if TYPE_CHECKING:
+    from netc.compiler.passes.tasks import Task
 
 
 def explain(
     file: options.ModelFile,
     after: Annotated[
         str | None,
-        typer.Option("--after", metavar="PASS", help="elaborate, differentiate, update, expand or simplify."),
+        typer.Option(
+            "--after", metavar="PASS", help="elaborate, settle, stabilise, differentiate, update, expand or simplify."
+        ),
     ] = None,
     line: Annotated[
         int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")
     ] = None,
+    cache: Annotated[bool, typer.Option("--cache", help="When and why each kernel was compiled.")] = False,
     settings: options.Settings = None,
 ) -> None:
     """Print the training step's graph after a pass, or the kernels that it became.
@@ -33,12 +41,39 @@ def explain(
     if after is not None:
         typer.echo(print_graph(graphs[after]), nl=False)
         return
-    for task in lower(graphs["simplify"]).tasks:
-        if line is None or any(value.span.line == line for value in task.values):
-            for value in task.values:
-                typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
-            typer.echo(
-                task.kernel.text
-                if task.kernel.form == "loop"
-                else f"product of {task.kernel.text} by the register tile\n"
+    tasks = [
+        task
+        for task in lower(graphs["simplify"]).tasks
+        if line is None or any(value.span.line == line for value in task.values)
+    ]
+    if cache:
+        _show_cache(tasks)
+        return
+    for task in tasks:
+        for value in task.values:
+            typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
+        is_product = task.kernel.form == "product"
+        typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+
+
+def _show_cache(tasks: "list[Task]") -> None:
+    """A row for each kernel: the lines it serves, whether it is in the cache, and why it was (or would be) compiled."""
+    from netc.compiler.kernels import cache as kept
+    from netc.compiler.kernels.compile import parts_of
+    from netc.compiler.kernels.machine import host
+
+    known = list(kept.entries())
+    rows = [("line", "kernel", "cache", "compiled because")]
+    for kernel in dict.fromkeys(task.kernel for task in tasks):
+        lines = sorted({value.span.line for task in tasks if task.kernel == kernel for value in task.values})
+        parts = parts_of(kernel, host())
+        entry = kept.entry(parts)
+        rows.append(
+            (
+                ",".join(map(str, lines)),
+                parts.name[:8],
+                f"since {datetime.fromtimestamp(entry.made):%Y-%m-%d %H:%M:%S}" if entry else "not in it",
+                entry.why if entry else kept.why_missing(parts, known),
             )
+        )
+    table(rows)

@@ -1,46 +1,73 @@
 """Object code on disk: a folder of the user's own, an entry a file, never unpickled and never run unless it is whole.
 
 NETC_CACHE names the folder (default: netc in the user's cache folder). A folder that others can write to is refused, one that cannot be
-written is read only; a damaged entry is a miss.
+written is read only; a damaged entry is a miss. An entry is written beside and renamed, so that many processes may share the folder, and
+one that is killed leaves nothing but a file that nobody reads. Its name is a hash of `Parts`, all that decides the code.
 """
 
 import hashlib
+import json
 import os
 import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
 _DIGEST = 32
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """All that decides the object code of a kernel. Leave one out and a stale kernel runs."""
+
+    kernel: str  # a hash of its text, form and arguments
+    cpu: str
+    features: str
+    python: str
+    netc: str
+    numba: str
+    llvmlite: str
+    numpy: str
+    sources: str  # a hash of the files that kernels are made by
+
+    @property
+    def name(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the cache knows of a kernel besides its code: when it was compiled (seconds since 1970), and why then. `parts` is None if it is damaged."""
+
+    path: Path
+    size: int
+    parts: Parts | None = None
+    made: float = 0.0
+    why: str = ""
+
+
 @cache
-def toolchain() -> str:
-    """What every key holds besides the kernel: versions, and a digest of the sources that kernels are made by."""
+def _toolchain() -> dict[str, str]:
     from importlib.metadata import version
     from platform import python_version
 
     own = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
         own.update(path.read_bytes())
-    return " ".join(
-        [
-            python_version(),
-            *(f"{name} {version(name)}" for name in ("netc", "numba", "llvmlite", "numpy")),
-            own.hexdigest(),
-        ]
-    )
+    packages = ("netc", "numba", "llvmlite", "numpy")
+    return {"python": python_version(), **{name: version(name) for name in packages}, "sources": own.hexdigest()[:16]}
 
 
-def key_of(text: str, cpu: str, features: str) -> str:
-    """The name of a kernel: its text, all that compiles it (with versions), the CPU and its instruction sets. Leave one out and a stale kernel runs."""
-    return hashlib.sha256("\n".join([text, toolchain(), cpu, features]).encode()).hexdigest()[:32]
+def parts_of(text: str, cpu: str, features: str) -> Parts:
+    """The parts of a kernel's key on a CPU, with this process's versions."""
+    return Parts(hashlib.sha256(text.encode()).hexdigest()[:32], cpu, features, **_toolchain())
 
 
 def folder() -> Path | None:
     """The cache's folder, made if need be; None if there is none that is the user's own."""
-    path = Path(
-        os.environ.get("NETC_CACHE") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "netc"
-    )
+    path = wanted_folder()
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = path.stat()
@@ -49,27 +76,92 @@ def folder() -> Path | None:
     return path if status.st_uid == os.getuid() and not status.st_mode & 0o022 else None
 
 
-def read(key: str) -> bytes | None:
-    """The object code of a key, or None if it is not there, or not whole."""
+def wanted_folder() -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("NETC_CACHE") or Path(home) / "netc")
+
+
+def read(parts: Parts) -> bytes | None:
+    """The object code, or None if it is not there, or not whole."""
     path = folder()
-    if path is None:
-        return None
-    try:
-        stored = (path / f"{key}.o").read_bytes()
-    except OSError:
-        return None
-    digest, code = stored[:_DIGEST], stored[_DIGEST:]
-    return code if hashlib.sha256(code).digest() == digest else None
+    found = _open(path / f"{parts.name}.o") if path is not None else None
+    return found[1] if found is not None and found[0].parts == parts else None
 
 
-def write(key: str, code: bytes) -> None:
-    """Keep object code; written beside and renamed, so that no reader ever sees half of it. A folder that cannot be written keeps nothing."""
+def write(parts: Parts, why: str, code: bytes) -> None:
+    """Keep object code, and why it was compiled. A folder that cannot be written keeps nothing."""
     path = folder()
     if path is None:
         return
+    head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why}).encode()
+    body = head + b"\n" + code
     try:
-        with tempfile.NamedTemporaryFile(dir=path, prefix=key, delete=False) as beside:
-            beside.write(hashlib.sha256(code).digest() + code)
-        os.replace(beside.name, path / f"{key}.o")
+        with tempfile.NamedTemporaryFile(dir=path, prefix=parts.name, delete=False) as beside:
+            beside.write(hashlib.sha256(body).digest() + body)
+        os.replace(beside.name, path / f"{parts.name}.o")
     except OSError:
         return
+
+
+def _open(path: Path) -> tuple[Entry, bytes] | None:
+    """An entry and its code; one without parts if it is damaged, None if there is none."""
+    try:
+        stored = path.read_bytes()
+    except OSError:
+        return None
+    digest, body = stored[:_DIGEST], stored[_DIGEST:]
+    head, _, code = body.partition(b"\n")
+    if hashlib.sha256(body).digest() != digest:
+        return Entry(path, len(stored)), b""
+    try:
+        held = json.loads(head)
+        return Entry(path, len(stored), Parts(**held["parts"]), held["made"], held["why"]), code
+    except (ValueError, KeyError, TypeError):  # of an older netc
+        return Entry(path, len(stored)), b""
+
+
+def entries() -> Iterator[Entry]:
+    """All that lies in the folder, whole or damaged, and what killed processes left."""
+    path = folder()
+    for file in sorted(path.iterdir()) if path is not None else ():
+        found = _open(file)
+        if found is not None:
+            yield found[0] if file.suffix == ".o" else Entry(file, found[0].size)
+
+
+def entry(parts: Parts) -> Entry | None:
+    """The whole entry of these parts, if there is one."""
+    path = folder()
+    found = _open(path / f"{parts.name}.o") if path is not None else None
+    return found[0] if found is not None and found[0].parts == parts else None
+
+
+def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
+    """In words, why there is no code for these parts: what differs from the known entry of the same kernel that was made last."""
+    path = folder()
+    if path is None:
+        return f"there is no cache: {wanted_folder()} is not a folder of your own that nobody else can write to"
+    if (path / f"{parts.name}.o").exists():
+        return "its entry is damaged"
+    same = [one for one in known if one.parts is not None and one.parts.kernel == parts.kernel]
+    if not same:
+        return "it is new"
+    before = max(same, key=lambda one: one.made).parts
+    assert before is not None
+    differing = [field.name for field in fields(Parts) if getattr(before, field.name) != getattr(parts, field.name)]
+    told = {
+        "features": "the CPU's instruction sets differ",
+        "sources": "netc's kernels have changed",
+    }
+    return ", ".join(
+        told.get(name, f"{name} was {getattr(before, name)}, is {getattr(parts, name)}") for name in differing
+    )
+
+
+def clear() -> int:
+    """Remove everything from the folder; returns how many files."""
+    count = 0
+    for one in entries():
+        one.path.unlink(missing_ok=True)
+        count += 1
+    return count

@@ -1,5 +1,6 @@
 """The CPU that kernels are compiled for: how wide its vectors are, and what a key must say of it."""
 
+import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -54,3 +55,8 @@ def host() -> Machine:
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Machine(llvm.get_host_cpu_name(), features.flatten(), wide, bool(features.get("fma")) or wide == 64)
+
+
+def cores() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

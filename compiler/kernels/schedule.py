@@ -28,6 +28,15 @@ _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
+# The arguments of a product, in order (see tiles.py).
+PRODUCT = (
+    *("a", "b", "c", "start", "pack"),
+    *("a_row", "a_step", "b_row", "b_column", "c_row", "start_row", "has_start", "rows", "columns", "depth"),
+    *("outer", "a_outer", "b_outer", "c_outer", "start_outer"),
+    *("inner", "a_inner", "b_inner", "c_inner", "start_inner"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py and math.py.

@@ -7,9 +7,8 @@ takes one of each, with two loops around it; neighbouring indices that all opera
 import math
 from collections.abc import Callable, Sequence
 
-from netc.compiler.kernels.build import PRODUCT
 from netc.compiler.kernels.machine import STRIP, host
-from netc.compiler.kernels.schedule import Count, KernelSource
+from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.tasks import Buffer, Place, Pointer, Task, contiguous
 from netc.compiler.types import Dim, Type

@@ -1,7 +1,6 @@
 """End to end: the real command on the real examples, by its effects."""
 
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -18,12 +17,10 @@ from netc.runtime import trainer
 ROOT = Path(__file__).parent.parent.parent
 
 
-def command(*arguments: object, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess:
-    environment = {**os.environ, **({"NETC_CACHE": str(cache)} if cache else {})}
+def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)],
         cwd=cwd,
-        env=environment,
         capture_output=True,
         text=True,
         check=False,
@@ -140,35 +137,6 @@ def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
     values = [float(line) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
     assert len(values) == 406
     assert 10 < np.median(values) < 40
-
-
-def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
-    cache = tmp_path / "cache"
-    first = command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache)
-    assert first.returncode == 0, first.stderr
-    kept = {path.name: path.stat().st_mtime_ns for path in cache.iterdir()}
-    assert kept
-    probe = (
-        "import sys; from netc.commands.main import main\ntry:\n    main()\nfinally:\n    print('numba' in sys.modules)"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", probe, "train", str(ROOT / "examples" / "iris.net"), "--epochs", "1"],
-        cwd=tmp_path,
-        env={**os.environ, "NETC_CACHE": str(cache)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout.splitlines()[-1] == "False", "Numba was imported, so something was compiled"
-    assert {path.name: path.stat().st_mtime_ns for path in cache.iterdir()} == kept
-    victim = sorted(cache.iterdir())[0]
-    victim.write_bytes(victim.read_bytes()[:-7] + b"garbage")
-    assert (
-        command("train", ROOT / "examples" / "iris.net", "--epochs", 1, cwd=tmp_path, cache=cache).stdout.splitlines()[
-            -1
-        ]
-        == first.stdout.splitlines()[-1]
-    )
 
 
 def test_a_damaged_run_is_a_message(tmp_path: Path) -> None:

@@ -1,0 +1,183 @@
+"""A kernel's source -> object code, by Numba; many of them side by side, one process a core.
+
+A kernel becomes a C function of 64-bit integers: addresses, then counts. Numba is imported only if something has to be compiled.
+"""
+
+import ctypes.util
+import json
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from functools import cache as cache_once
+from typing import IO, Any
+
+import llvmlite.binding as llvm
+
+from netc.compiler.kernels import cache
+from netc.compiler.kernels.machine import Machine, cores
+from netc.compiler.kernels.schedule import KernelSource
+
+# Flags of floating-point arithmetic. None where an element could fall into a vector or be left over, as rows are shared out: LLVM forms other
+# instructions in the one than in the other. Never nnan or ninf: a NaN must stay one.
+EXACT: frozenset[str] = frozenset()
+REORDERED = frozenset({"contract", "reassoc", "nsz"})
+_LIBM = {
+    name + suffix
+    for name in (
+        "pow",
+        "exp",
+        "exp2",
+        "log",
+        "log1p",
+        "expm1",
+        "tanh",
+        "sin",
+        "cos",
+        "erf",
+        "floor",
+        "rint",
+        "fmod",
+        "sqrt",
+    )
+    for suffix in ("", "f")
+}
+_WORTH_A_PROCESS = 6  # kernels: a helper imports Numba first, which takes as long as a few of them
+
+
+def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
+    """What decides a kernel's object code."""
+    text = f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma}\n{source.text}"
+    return cache.parts_of(text, machine.cpu, machine.features)
+
+
+def symbol_of(parts: cache.Parts) -> str:
+    """The name of a kernel's function holds its key: Numba gives equal names one symbol, in whatever process (issue 10486)."""
+    return f"netc_{parts.name}"
+
+
+def target_machine(machine: Machine) -> Any:
+    return llvm.Target.from_default_triple().create_target_machine(
+        cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True
+    )
+
+
+@cache_once
+def start_llvm() -> None:
+    """Ready LLVM, and give it libm: kernels call it for what math.py leaves to it, in processes that never import Numba too."""
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    library = ctypes.util.find_library("m")
+    if library:
+        llvm.load_library_permanently(library)
+
+
+def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[tuple[KernelSource, bytes]]:
+    """Each kernel with its object code, in no order. Helpers take from the same heap, the longest kernels first; if one fails, its kernel comes back."""
+    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form != "product", -len(kernel.text))))
+    made: deque[tuple[KernelSource, bytes]] = deque()
+    count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
+    helpers = [threading.Thread(target=_feed, args=(waiting, made, machine)) for _ in range(count)]
+    for helper in helpers:
+        helper.start()
+    try:
+        while waiting or made or any(helper.is_alive() for helper in helpers):
+            try:
+                kernel = waiting.popleft()
+            except IndexError:
+                for helper in helpers:
+                    helper.join(0.02)
+            else:
+                made.append((kernel, compile_kernel(kernel, machine)))
+            while made:
+                yield made.popleft()
+    finally:
+        waiting.clear()
+
+
+def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, bytes]], machine: Machine) -> None:
+    """Give kernels to a process of its own until none is left."""
+    command = [sys.executable, "-P", "-m", "netc.compiler.kernels.compile"]
+    given: list[KernelSource] = []
+    try:
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as helper:
+            assert helper.stdin is not None
+            assert helper.stdout is not None
+            while waiting:
+                given.append(waiting.popleft())
+                asked = [asdict(given[0]), asdict(machine), parts_of(given[0], machine).name]
+                helper.stdin.write(json.dumps(asked).encode() + b"\n")
+                helper.stdin.flush()
+                size = int.from_bytes(_exactly(helper.stdout, 8))
+                made.append((given[0], _exactly(helper.stdout, size)))
+                given.clear()
+    except (OSError, IndexError):  # it died, and what it was at is compiled elsewhere; or another took the last one
+        waiting.extend(given)
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    found = stream.read(count)
+    if len(found) != count:
+        raise OSError("the stream ended")
+    return found
+
+
+def _serve() -> None:
+    """The helper: a kernel a line comes in, its size and its object code go out. It leaves if its own key of the kernel is another:
+    somebody changed the sources or the versions meanwhile.
+    """
+    for line in sys.stdin.buffer:
+        kernel, machine, name = json.loads(line)
+        source, target = KernelSource(**kernel), Machine(**machine)
+        if parts_of(source, target).name != name:
+            sys.exit(1)
+        code = compile_kernel(source, target)
+        sys.stdout.buffer.write(len(code).to_bytes(8) + code)
+        sys.stdout.buffer.flush()
+
+
+def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
+    """The object code of one kernel."""
+    from numba import njit, types
+
+    from netc.compiler.kernels import loops, tiles
+
+    start_llvm()
+    symbol = symbol_of(parts_of(source, machine))
+    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
+    function.__name__ = function.__qualname__ = symbol
+    flags = REORDERED if source.form == "sum" else EXACT
+    signature = types.void(*[types.int64] * source.arguments)
+    made = njit(
+        signature, error_model="numpy", fastmath=set(flags) or False, no_cpython_wrapper=True, no_cfunc_wrapper=True
+    )(function)
+    native = made.overloads[made.signatures[0]].fndesc.mangled_name
+    module = llvm.parse_assembly(made.inspect_llvm(made.signatures[0]) + _entry(symbol, native, source.arguments))
+    for one in module.functions:
+        if one.is_declaration:
+            known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
+            assert known, f"a kernel calls {one.name}, which only a process with Numba has:\n{source.text}"
+        elif one.name != symbol:
+            one.linkage = "internal"
+    return bytes(target_machine(machine).emit_object(module))
+
+
+def _entry(symbol: str, native: str, arguments: int) -> str:
+    """A C function around Numba's own, which wants places for a result and an exception that no kernel has."""
+    names = ", ".join(f"i64 %a{i}" for i in range(arguments))
+    return f"""
+define void @{symbol}({names}) {{
+  %result = alloca ptr
+  %exception = alloca ptr
+  %status = call i32 @{native}(ptr %result, ptr %exception, {names})
+  ret void
+}}
+"""
+
+
+if __name__ == "__main__":
+    _serve()

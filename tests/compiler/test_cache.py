@@ -1,0 +1,195 @@
+"""The kernel cache: shared, killed, damaged, unwritable, of another toolchain. It may be slow, never wrong; and the traps of compiled kernels."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from both import compiled, evaluate, examples, graph_of, random_array
+
+import netc
+from netc.compiler.kernels import cache, compile, schedule
+from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.schedule import KernelSource
+from netc.compiler.value import OPERATIONS
+
+NET = """model {
+  input x: float[6]
+  target y: float
+  output p = x -> dense(9) -> tanh -> dense(1) -> squeeze
+  loss mse(p, y)
+}
+"""
+TRAIN = f"""
+import numpy, netc, sys
+program = netc.compile(netc.parse({NET!r}))
+x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
+print(repr(program.step(dict(x=x, y=x[:, 0]))["loss"]), program.training.linked.compiled, "numba" in sys.modules)
+"""
+
+
+def start(folder: Path) -> subprocess.Popen:
+    environment = {**os.environ, "NETC_CACHE": str(folder)}
+    return subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, text=True)
+
+
+def finish(running: subprocess.Popen) -> list[str]:
+    out, _ = running.communicate(timeout=120)
+    assert running.returncode == 0
+    return out.split()
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A cache filled by two processes at once, and the loss that both came to."""
+    folder = tmp_path_factory.mktemp("cache")
+    shutil.rmtree(folder)
+    (one, *_), (other, *_) = (finish(running) for running in [start(folder), start(folder)])
+    assert one == other
+    return folder, one
+
+
+@pytest.fixture
+def copy(filled: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(filled[0], tmp_path / "cache")
+    (tmp_path / "cache").chmod(0o700)
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def test_two_processes_at_once_leave_a_whole_cache_and_a_third_compiles_nothing(filled: tuple[Path, str]) -> None:
+    folder, loss = filled
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(path.suffix == ".o" for path in folder.iterdir())
+    assert finish(start(folder)) == [loss, "0", "False"]
+
+
+def test_a_killed_process_leaves_nothing_that_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
+    folder = tmp_path / "cache"
+    running = start(folder)
+    while not folder.is_dir() or not any(folder.iterdir()):
+        assert running.poll() is None
+        time.sleep(0.002)
+    running.send_signal(signal.SIGKILL)
+    running.communicate()
+    (folder / "0123abcd").write_bytes(b"half of an entry")
+    (folder / "0123abcd.o").write_bytes(b"")
+    assert finish(start(folder))[0] == filled[1]
+
+
+def test_without_a_folder_of_its_own_nothing_is_kept_and_all_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
+    assert finish(start(Path("/proc/netc")))[0] == filled[1]
+    shutil.copytree(filled[0], tmp_path / "open")
+    (tmp_path / "open").chmod(0o777)
+    loss, count, _ = finish(start(tmp_path / "open"))
+    assert loss == filled[1]
+    assert int(count) > 0, "a folder that others can write to was trusted"
+
+
+def test_a_damaged_or_renamed_entry_is_a_miss(copy: Path) -> None:
+    one, other = (entry for entry in list(cache.entries())[:2])
+    assert one.parts
+    assert other.parts
+    code = cache.read(one.parts)
+    assert code
+    stored = one.path.read_bytes()
+    for at in (0, 40, len(stored) // 2, len(stored) - 1):
+        one.path.write_bytes(stored[:at] + bytes([stored[at] ^ 1]) + stored[at + 1 :])
+        assert cache.read(one.parts) is None
+        assert cache.why_missing(one.parts, []) == "its entry is damaged"
+    one.path.write_bytes(stored[:-10])
+    assert cache.read(one.parts) is None
+    one.path.write_bytes(other.path.read_bytes())
+    assert cache.read(one.parts) is None, "the code of another kernel was taken"
+    one.path.write_bytes(stored)
+    assert cache.read(one.parts) == code
+
+
+@pytest.mark.parametrize("field", [field.name for field in fields(cache.Parts)])
+def test_whatever_decides_the_code_is_in_the_key(copy: Path, field: str) -> None:
+    known = [entry for entry in cache.entries() if entry.parts]
+    parts = known[0].parts
+    assert parts
+    changed = replace(parts, **{field: "other"})
+    assert changed.name != parts.name
+    assert cache.read(changed) is None
+    why = cache.why_missing(changed, known)
+    words = {"kernel": "it is new", "features": "instruction sets", "sources": "kernels have changed"}
+    assert words.get(field, f"{field} was {getattr(parts, field)}, is other") in why
+
+
+def test_another_numba_compiles_anew_and_says_why(
+    filled: tuple[Path, str], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    from netc.commands.main import app
+
+    toolchain = cache._toolchain()
+    monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "numba": "0.0.1"})
+    x = np.linspace(-1, 1, 60, dtype=np.float32).reshape(10, 6)
+    program = netc.compile(netc.parse(NET))
+    assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
+    assert program.training.linked.compiled == len(list(filled[0].iterdir()))
+    (copy.parent / "m.net").write_text(NET)
+    app(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
+    rows = capsys.readouterr().out.splitlines()[1:]
+    assert rows
+    assert all(row.endswith(f"numba was {toolchain['numba']}, is 0.0.1") for row in rows)
+    app(["cache"], standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "numba 0.0.1" in shown
+    assert f"numba {toolchain['numba']}" in shown
+    app(["cache", "--clear"], standalone_mode=False)
+    assert list(copy.iterdir()) == []
+
+
+def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(0))\n", 1) for i in range(12)]
+    monkeypatch.setattr(compile.sys, "executable", shutil.which("false"))
+    monkeypatch.setattr(compile, "cores", lambda: 3)
+    made = dict(compile.compile_all(kernels, host()))
+    assert made.keys() == set(kernels)
+    for kernel, code in made.items():
+        assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in code, "the key is in no symbol"
+
+
+def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(1))\n", 1) for i in range(12)]
+    monkeypatch.setattr(compile, "cores", lambda: 3)
+    asked = []
+    real = compile.compile_kernel
+    monkeypatch.setattr(compile, "compile_kernel", lambda *given: asked.append(time.sleep(0.3)) or real(*given))
+    made = dict(compile.compile_all(kernels, host()))
+    assert len(asked) < len(kernels), "no helper compiled anything"
+    monkeypatch.undo()
+    assert all(len(code) == len(compile.compile_kernel(kernel, host())) for kernel, code in made.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "types", "attributes"),
+    [case[0:1] + case[2:] for case in examples() if case[0] not in ("argmax", "scramble", "unit")],
+)
+def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: dict) -> None:
+    graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, "f32")
+    graph.results["y"] = result
+    rng = np.random.default_rng(1)
+    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
+    for array in arrays.values():
+        if array.dtype == np.float32:
+            array.ravel()[array.size // 2] = np.nan
+    expected = evaluate(graph, arrays, 5)["y"]
+    found = compiled(graph, arrays)["y"]
+    assert np.array_equal(np.isnan(found), np.isnan(expected)) or result.type.dtype == "bool"
+
+
+def test_a_schedule_for_another_cpu_uses_nothing_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(schedule.llvm, "get_default_triple", lambda: "aarch64-unknown-linux-gnu")
+    text = schedule.emit(schedule.Schedule((), ()), {})
+    assert "x86" not in text
+    llvm.parse_assembly(text).verify()
