@@ -2,21 +2,22 @@
 
 from netc.compiler.graph import Graph
 from netc.compiler.operations.linear import einsum_flops
-from netc.compiler.value import OPERATIONS, Fold, Scalar
+from netc.compiler.value import OPERATIONS, Fold, Scalar, Value
 
 
 def flops(graph: Graph, batch: int) -> int:
-    """FLOPs of all values for a batch; a multiply-add counts two, moving elements none."""
-    total = 0
-    for value in graph.values():
-        if not value.operands:
-            continue
-        operation = OPERATIONS[value.operation]
-        if value.operation == "einsum":
-            x, y = (operand.type for operand in value.operands)
-            total += einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), batch)
-        elif isinstance(operation.lower, Scalar) and operation.flops is not None:
-            total += operation.flops(value.type) * value.type.size(batch)
-        elif isinstance(operation.lower, Fold):
-            total += value.operands[0].type.size(batch)
-    return total
+    """FLOPs of all values for a batch."""
+    return sum(flops_of(value, batch) for value in graph.values())
+
+
+def flops_of(value: Value, batch: int) -> int:
+    """FLOPs of one value for a batch; a multiply-add counts two, moving elements none."""
+    if not value.operands:
+        return 0
+    operation = OPERATIONS[value.operation]
+    if value.operation == "einsum":
+        x, y = (operand.type for operand in value.operands)
+        return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), batch)
+    if isinstance(operation.lower, Scalar) and operation.flops is not None:
+        return operation.flops(value.type) * value.type.size(batch)
+    return value.operands[0].type.size(batch) if isinstance(operation.lower, Fold) else 0

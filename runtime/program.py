@@ -57,7 +57,8 @@ class Program:
         """What stands for the epoch where somebody takes single steps: in each, other random numbers are drawn."""
         return int(self.persistent[STEP])
 
-    def _run(self, step: Step, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+    def run_step(self, step: Step, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+        """Run a step of this program over the samples of `order`, with the random numbers of an epoch."""
         draws: dict[str, Array] = {}
         for name in step.draws:
             draws[name] = (
@@ -71,6 +72,10 @@ class Program:
     def training(self) -> Step:
         return self._step("training", lambda: self._training_graph)
 
+    def profiled(self) -> Step:
+        """A training step of this program that counts the ticks of each call."""
+        return Step(self._training_graph, self.state, self.batch, self.workers, profiled=True)
+
     def step(self, fields: Arrays) -> dict[str, float]:
         """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
@@ -82,7 +87,7 @@ class Program:
 
         What is random in them depends on the seed, the epoch and the samples' numbers.
         """
-        results = self._run(self.training, fields, order, epoch)
+        results = self.run_step(self.training, fields, order, epoch)
         losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
         return {**losses, "loss": results["total"]}
 
@@ -133,7 +138,7 @@ class Program:
         """Results for all samples; what does not depend on the sample is the same in each step."""
         return {
             name: value if step.graph.results[name].type.is_batched else value[0]
-            for name, value in self._run(step, fields, np.arange(count), epoch).items()
+            for name, value in self.run_step(step, fields, np.arange(count), epoch).items()
         }
 
     def _needed(self, prefix: str) -> dict[str, Type]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.cost import flops
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine
@@ -19,28 +20,35 @@ from netc.compiler.kernels.schedule import (
     ORDER,
     PERSISTENT,
     PRIVATE,
+    PROFILE,
     SHARED,
     STEPS,
     TABLES,
     YIELD,
 )
 from netc.compiler.passes.lower import lower
-from netc.compiler.passes.plan import SLACK, Plan, Table, layout, plan
+from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
 from netc.compiler.types import NUMPY, Type
 from netc.runtime.workers import Workers, yield_address
 
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
+_WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 Backend = Literal["numba", "reference"]
 
 
+def footprint(size: int) -> int:
+    """The bytes that a Memory of a size takes: some stay before its first address."""
+    return size + ALIGNMENT
+
+
 class Memory:
-    """Bytes at an address that is a multiple of 64, and arrays that are views of them."""
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them."""
 
     def __init__(self, size: int) -> None:
-        self._bytes = np.zeros(size + 64, np.uint8)
-        self._start = -self._bytes.ctypes.data % 64
+        self._bytes = np.zeros(footprint(size), np.uint8)
+        self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
 
     def view(self, offset: int, type_: Type, batch: int) -> Array:
@@ -81,6 +89,18 @@ def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
     return plan(lower(graph), offsets, batch)
 
 
+def step_memory(graph: Graph, batch: int, workers: int) -> tuple[int, int]:
+    """The exact bytes that a program of one graph takes: what stays between steps, and the arenas of a step."""
+    _, offsets, kept = state_layout(graph)
+    made = plan_step(graph, offsets, batch)
+    return footprint(kept), footprint(made.shared) + members_of(graph, batch, workers) * footprint(made.private)
+
+
+def members_of(graph: Graph, batch: int, workers: int) -> int:
+    """How many of the workers take part in a step. Any number gives the same bits, and a small step is done before a second one is awake."""
+    return workers if flops(graph, batch) >= _WORTH_SHARING else 1
+
+
 class Step:
     """One graph, ready to run on any number of samples, `batch` of them a step."""
 
@@ -92,6 +112,7 @@ class Step:
         workers: Workers,
         backend: Backend = "numba",
         machine: Machine | None = None,
+        profiled: bool = False,
     ) -> None:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
         self.draws = [str(value.attributes["name"]) for value in self.graph.values("draw")]
@@ -99,9 +120,12 @@ class Step:
         self.linked: Linked | None = None
         if backend == "numba":
             self.plan = plan_step(self.graph, state.offsets, batch)
-            self.linked = build(self.plan.schedule, machine)
+            self.members = members_of(self.graph, batch, workers.count)
+            self.linked = build(self.plan.schedule, machine, profiled)
+            # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
+            self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
             self.shared = Memory(self.plan.shared)
-            self.private = [Memory(self.plan.private) for _ in range(workers.count)]
+            self.private = [Memory(self.plan.private) for _ in range(self.members)]
 
     def run(self, fields: Arrays, order: Array) -> dict[str, Array]:
         """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
@@ -147,16 +171,17 @@ class Step:
         """All workers run the steps."""
         assert self.linked is not None
         linked, workers = self.linked, self.workers
-        contexts = np.zeros((workers.count, TABLES + len(tables)), np.int64)
+        contexts = np.zeros((self.members, TABLES + len(tables)), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
             context[PERSISTENT], context[SHARED] = self.state.memory.address, self.shared.address
             context[PRIVATE], context[ORDER] = self.private[member].address, order
-            context[MEMBER], context[MEMBERS] = member, workers.count
+            context[MEMBER], context[MEMBERS] = member, self.members
             context[BATCH], context[STEPS] = batch, steps
+            context[PROFILE] = self.ticks[member].ctypes.data
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
             context[TABLES:] = tables
-        workers.run(lambda member: linked.run(contexts[member].ctypes.data))
+        workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}

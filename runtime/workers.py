@@ -38,13 +38,16 @@ class Workers:
             threading.Thread(target=_help, args=(jobs, self._done, self.barrier), daemon=True).start()
         weakref.finalize(self, _dismiss, self._jobs)
 
-    def run(self, work: Callable[[int], object]) -> None:
-        """Call `work` with each worker's number, at the same time. If one raises, the others leave at their next barrier, and it is raised here."""
+    def run(self, work: Callable[[int], object], members: int | None = None) -> None:
+        """Call `work` with the number of each worker (or of so many), at the same time. If one raises, the others leave at their next barrier,
+        and it is raised here.
+        """
+        helpers = self._jobs[: None if members is None else members - 1]
         self.barrier[:] = 0
-        for number, jobs in enumerate(self._jobs, 1):
+        for number, jobs in enumerate(helpers, 1):
             jobs.put(partial(work, number))
         failed = _try(partial(work, 0), self.barrier)
-        for _ in self._jobs:
+        for _ in helpers:
             failed = self._wait() or failed
         if failed is not None:
             raise failed

@@ -6,7 +6,7 @@ from netc.commands import options
 from netc.commands.terminal import number, table
 
 
-def check(file: options.ModelFile, settings: options.Settings = None) -> None:
+def check(file: options.ModelFile, settings: options.Settings = None, threads: options.Threads = None) -> None:
     """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step.
 
     Example: netc check examples/mnist.net
@@ -16,7 +16,7 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     from netc.compiler.kernels.machine import cores
     from netc.compiler.types import Type
     from netc.runtime.data.dataset import parse_data
-    from netc.runtime.step import plan_step, state_layout
+    from netc.runtime.step import step_memory
 
     model, _ = options.load(file, settings)
     if model.data is not None:
@@ -46,8 +46,7 @@ def check(file: options.ModelFile, settings: options.Settings = None) -> None:
     )
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        _, offsets, kept = state_layout(graph)
-        arena = plan_step(graph, offsets, train.batch).nbytes(cores())
+        kept, arenas = step_memory(graph, train.batch, threads or cores())
         typer.echo(
-            f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arena:,} bytes ({kept:,} parameters and states, {arena:,} arena)"
+            f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arenas:,} bytes ({kept:,} parameters and states, {arenas:,} arenas)"
         )

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from netc.commands import cache, check, evaluate, explain, predict, train
+from netc.commands import cache, check, evaluate, explain, predict, profile, train
 from netc.commands.terminal import show_fault
 from netc.dsl.diagnostics import Fault
 
@@ -20,6 +20,7 @@ app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
+app.command("profile")(profile.profile)
 app.command("cache")(cache.cache)
 
 

@@ -99,7 +99,7 @@ class Schedule:
 def emit(schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool = False) -> str:
     """LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 when another worker failed.
 
-    With `profiled`, the cycles of each call are added up in the words at PROFILE.
+    With `profiled`, the ticks of each call are added up in the words at PROFILE; the word behind the last call holds those of the whole run.
     """
     return str(_Emitter(schedule, symbols, profiled).module)
 
@@ -162,6 +162,7 @@ class _Emitter:
         steps, state, give_way = (self.word(index) for index in (STEPS, BARRIER, YIELD))
         first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
+        entered = self.ticks() if self.profiled else None
         restore = self.flush_subnormals()
         self.samples = self.share(self.batch)
         call = 0
@@ -182,6 +183,8 @@ class _Emitter:
                 with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
                     restore()
                     builder.ret(self.number(1))
+        if entered is not None:
+            self.add_ticks(entered, call)
         restore()
         builder.ret(self.number(0))
 
@@ -230,15 +233,22 @@ class _Emitter:
                     arguments.append(self.number(argument.factor))
                 else:
                     arguments.append(self.times(rows if argument.per == "rows" else self.batch, argument.factor))
-            before = self.cycles() if self.profiled else None
+            before = self.ticks() if self.profiled else None
             builder.call(self.kernels[call.kernel], arguments)
             if before is not None:
-                spent = builder.sub(self.cycles(), before)
-                at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(number + i)])
-                builder.store(builder.add(builder.load(at), spent), at)
+                self.add_ticks(before, number + i)
 
-    def cycles(self) -> Any:
-        return self.builder.call(self.intrinsic("llvm.readcyclecounter", ir.FunctionType(_I64, [])), [])
+    def ticks(self) -> Any:
+        """A clock of constant rate; on ARM a program may not read the counter of cycles."""
+        name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
+        return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
+
+    def add_ticks(self, before: Any, index: int) -> None:
+        """Add the ticks since then to a word at PROFILE."""
+        builder = self.builder
+        spent = builder.sub(self.ticks(), before)
+        at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(index)])
+        builder.store(builder.add(builder.load(at), spent), at)
 
     def flush_subnormals(self) -> Any:
         """Flush from here on, on a CPU that has a switch for it; returns what emits the way back."""

@@ -332,6 +332,7 @@ class Loop:
         self.pointers: list[tuple[Buffer, int, int]] = []
         self.names: dict[Any, str] = {}
         self.members: dict[Value, str] = {}
+        self.computed: list[Value] = []
         self.is_whole = False  # it cannot be cut into rows
 
     def add(self, content: Access | str) -> str:
@@ -377,6 +378,7 @@ class Loop:
             if value.operation == "cast" or value.type.dtype != "bool"
             else value.operands[0].type.dtype
         )
+        self.computed.append(value)
         return self.add(scalar(lower.expression, names, dtype))
 
     def member(self, value: Value) -> str:
@@ -440,7 +442,7 @@ class Loop:
                 counts,
                 frozenset(buffer for _, _, buffer in outputs),
                 None if self.lead is None else self.space[self.lead],
-                tuple(value for _, value, _ in outputs),
+                tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )
         )
 

@@ -37,10 +37,6 @@ class Plan:
     results: dict[str, Table]
     tasks: tuple[Task, ...]
 
-    def nbytes(self, workers: int) -> int:
-        """The memory of a step besides what stays between steps."""
-        return self.shared + workers * self.private
-
 
 @dataclass(frozen=True, slots=True)
 class _Lifetime:

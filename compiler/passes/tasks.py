@@ -44,7 +44,7 @@ class Pointer:
 class Task:
     """One call of a kernel on all rows of `axis` (the batch, or so many rows of a parameter), or as one piece if that is None.
 
-    Any range of rows can be done alone; `grain` rows at a time are done best. `values` are those that it computes.
+    Any range of rows can be done alone; `grain` rows at a time are done best. `values` are those that it computes, in memory or on the way.
     """
 
     kernel: KernelSource

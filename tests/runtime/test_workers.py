@@ -1,5 +1,7 @@
 """Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ import netc
 from netc.compiler.kernels.build import Linked
 from netc.runtime.workers import Workers
 
+ROOT = Path(__file__).parent.parent.parent
 NET = """model {
   input x: float[30]
   target y: class(7)
@@ -55,10 +58,9 @@ def test_steps_in_one_chunk_are_steps_one_by_one() -> None:
 
 
 def test_every_worker_flushes_subnormals() -> None:
-    program = netc.Program(
-        netc.parse("model {\n  input x: float[8]\n  output y = x * 1e-20 * 1e-20\n}"), batch=16, threads=3
-    )
-    assert not program.predict({"x": np.ones((16, 8), np.float32)})["y"].any()
+    text = "model {\n  input x: float[9999]\n  output y = x * 1e-20 * 1e-20\n}"
+    program = netc.Program(netc.parse(text), batch=64, threads=3)
+    assert not program.predict({"x": np.ones((64, 9999), np.float32)})["y"].any()
 
 
 def test_a_failure_in_a_worker_ends_the_run_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,3 +108,48 @@ def test_helpers_go_when_their_program_does() -> None:
 def test_no_threads_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 1"):
         netc.Program(netc.parse(NET), threads=0)
+
+
+def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
+    import tracemalloc
+
+    from netc.compiler import pipeline
+    from netc.compiler.kernels.machine import cores
+    from netc.runtime.step import step_memory
+
+    model = netc.load(ROOT / "examples" / "mnist.net")
+    told = step_memory(pipeline.run_passes(pipeline.training_graph(model)), model.train.batch, cores())
+    netc.Program(model).training  # noqa: B018  what is compiled or imported now is not there to be counted below
+    tracemalloc.start()
+    try:
+        program = netc.Program(model)
+        held = [_of_numpy()]
+        program.training  # noqa: B018
+        held.append(_of_numpy())
+    finally:
+        tracemalloc.stop()
+    besides = program.workers.barrier.nbytes, program.training.ticks.nbytes
+    assert held[0] == told[0] + besides[0]
+    assert held[1] - held[0] == told[1] + besides[1]
+    assert sum(array.nbytes for array in program.persistent.values()) <= told[0]
+
+
+def _of_numpy() -> int:
+    """Bytes of all arrays that were made since tracing began."""
+    import tracemalloc
+
+    domain = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
+    return sum(one.size for one in tracemalloc.take_snapshot().filter_traces([domain]).statistics("filename"))
+
+
+def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
+    from netc.commands.main import app
+    from netc.compiler import pipeline
+    from netc.runtime.step import step_memory
+
+    model = netc.load(ROOT / "examples" / "mnist.net")
+    graph = pipeline.run_passes(pipeline.training_graph(model))
+    for threads in (1, 3):
+        app(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
+        kept, arenas = step_memory(graph, model.train.batch, threads)
+        assert f"{kept + arenas:,} bytes" in capsys.readouterr().out

@@ -1,0 +1,41 @@
+"""`netc profile`: every kernel of the step is there once, the shares add up to the step, and the counts of work are the graph's."""
+
+from pathlib import Path
+
+import pytest
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.cost import flops
+from netc.runtime.data.madeup import made_up
+from netc.runtime.profile import profile
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_shares_add_up(threads: int) -> None:
+    model = netc.load(EXAMPLES / "mnist.net")
+    program = netc.compile(model, threads=threads)
+    found = profile(program, made_up(model, 256), seconds=0.2)
+    graph = pipeline.run_passes(pipeline.training_graph(model))
+    assert found.threads == threads
+    assert sum(row.flops for row in found.rows) == pytest.approx(flops(graph, 64), rel=1e-3)
+    assert sum(row.seconds for row in found.rows) + found.waiting == pytest.approx(found.seconds)
+    assert all(row.seconds > 0 for row in found.rows)
+    assert found.waiting > 0
+    assert found.peak > 1e9
+
+
+def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
+    from netc.commands.main import app
+
+    app(["profile", str(EXAMPLES / "iris.net")], standalone_mode=False)
+    rows = capsys.readouterr().out.splitlines()
+    assert rows[0].split() == ["line", "kernel", "gives", "us", "of", "step", "GFLOP/s", "of", "peak", "GB/s"]
+    lines = {row.split()[0] for row in rows[1:-3]}
+    text = (EXAMPLES / "iris.net").read_text().splitlines()
+    logits = next(i for i, line in enumerate(text, 1) if "dense(16)" in line)
+    assert str(logits) in lines
+    assert "barriers" in rows[-3]
+    assert "a step" in rows[-2]
