@@ -7,6 +7,7 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+LINE = 64  # bytes of a cache line
 VECTORS = 2  # of the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 

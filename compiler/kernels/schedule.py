@@ -2,7 +2,6 @@
 
 Every worker enters `netc_run` with a context of its own and stays for a chunk of steps. In a phase it takes its share of each group:
 
-    every    all workers do the whole batch, each in its own memory (a gathered input that others would read from another core)
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
     one      one worker does it
@@ -30,9 +29,9 @@ _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 # The arguments of a product, in order (see tiles.py).
 PRODUCT = (
-    *("a", "b", "c", "start", "pack"),
+    *("a", "b", "c", "start", "pack", "touch_1", "touch_2", "touch_3"),
     *("a_row", "a_step", "b_row", "b_column", "c_row", "start_row", "has_start", "rows", "columns", "depth"),
-    *("outer", "a_outer", "b_outer", "c_outer", "start_outer"),
+    *("touches", "outer", "a_outer", "b_outer", "c_outer", "start_outer"),
     *("inner", "a_inner", "b_inner", "c_inner", "start_inner"),
 )
 
@@ -76,7 +75,7 @@ class Call:
 class Group:
     """Calls that are done in order for each band of rows. `extent` are the rows of pieces; `grain` rows are never cut."""
 
-    kind: Literal["every", "samples", "pieces", "one"]
+    kind: Literal["samples", "pieces", "one"]
     calls: tuple[Call, ...]
     band: int
     extent: int = 1
@@ -197,9 +196,7 @@ class _Emitter:
 
     def emit_group(self, group: Group, call: int, alone: int) -> None:
         builder = self.builder
-        if group.kind == "every":
-            self.emit_calls(group.calls, call, self.number(0), self.batch)
-        elif group.kind == "one":
+        if group.kind == "one":
             turn = builder.srem(self.number(alone), self.members)
             with builder.if_then(builder.icmp_signed("==", turn, self.member)):
                 self.emit_calls(group.calls, call, self.number(0), self.number(1))

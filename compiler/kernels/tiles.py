@@ -6,6 +6,9 @@ The tile keeps `rows` x 2 vectors of sums in registers, and begins with `start` 
 last whole tile are read (the planner leaves room behind every buffer) but never stored. A b whose columns are not neighbours
 (a transposed weight) goes through `pack`, a panel at a time. Strides are in elements, addresses in bytes.
 
+What will be written next in the same places (up to three buffers with c's strides, `touches` of them) is fetched while a tile is summed: another core may
+hold it, and the tile leaves the memory idle.
+
 An element's sum runs over k in order, whatever tile it falls in: the bits do not depend on how rows are shared out.
 """
 
@@ -15,7 +18,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from netc.compiler.kernels.machine import STRIP, VECTORS, Machine
+from netc.compiler.kernels.machine import LINE, STRIP, VECTORS, Machine
 from netc.compiler.kernels.memory import load, store
 
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
@@ -139,6 +142,32 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
     return tile
 
 
+def _touch(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
+    """Intrinsic: fetch, to be written, the cache lines that lie under a tile."""
+    lines = range(0, vectors * machine.vector_bytes, LINE)
+
+    @intrinsic
+    def touch(typing, base, row):
+        def codegen(context, builder, signature, arguments):
+            base, row = arguments
+            size = ir.Constant(_I64, 4 if dtype == "f32" else 8)
+            pointer = ir.IntType(8).as_pointer()
+            kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
+            prefetch = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+                builder.module, kind, "llvm.prefetch.p0"
+            )
+            for i in range(rows):
+                at = builder.add(base, builder.mul(builder.mul(row, ir.Constant(_I64, i)), size))
+                for line in lines:
+                    address = builder.inttoptr(builder.add(at, ir.Constant(_I64, line)), pointer)
+                    builder.call(prefetch, [address, *(ir.Constant(_I32, flag) for flag in (1, 3, 1))])
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64), codegen
+
+    return touch
+
+
 def _transpose(dtype: str, machine: Machine) -> Any:
     """Intrinsic: a square of lanes x lanes elements, rows `row` apart, into columns: `to` gets rows `to_row` apart."""
     element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), machine.lanes(dtype)
@@ -179,10 +208,12 @@ def product(dtype: str, machine: Machine) -> Any:
     heights = sorted({machine.tile_rows, min(8, machine.tile_rows), 4, 2, 1}, reverse=True)
     code = "\n".join(
         [
-            "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns):",
+            "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns, at, touches):",
             "    i = 0",
             *(
                 f"    while rows - i >= {rows}:\n"
+                f"        for n in range(touches):\n"
+                f"            touch_{rows}(at[n] + i * c_row * {size}, c_row)\n"
                 f"        tile_{rows}(a + i * a_row * {size}, a_row, a_step, b, b_row, c + i * c_row * {size}, c_row,"
                 f" start + i * start_row * {size}, start_row, has_start, depth, columns)\n"
                 f"        i += {rows}"
@@ -193,6 +224,7 @@ def product(dtype: str, machine: Machine) -> Any:
 
     def tiles(vectors: int) -> Any:
         names: dict[str, Any] = {f"tile_{rows}": _tile(rows, vectors, dtype, machine) for rows in heights}
+        names.update({f"touch_{rows}": _touch(rows, vectors, dtype, machine) for rows in heights})
         exec(code, names)
         return njit(nogil=True, error_model="numpy")(names["tiles"])
 
@@ -216,6 +248,9 @@ def product(dtype: str, machine: Machine) -> Any:
         c,
         start,
         pack,
+        touch_1,
+        touch_2,
+        touch_3,
         a_row,
         a_step,
         b_row,
@@ -226,6 +261,7 @@ def product(dtype: str, machine: Machine) -> Any:
         rows,
         columns,
         depth,
+        touches,
         outer,
         a_outer,
         b_outer,
@@ -269,6 +305,12 @@ def product(dtype: str, machine: Machine) -> Any:
                                 rows,
                                 deep,
                                 wanted,
+                                (
+                                    touch_1 + c_at - c + j * size,
+                                    touch_2 + c_at - c + j * size,
+                                    touch_3 + c_at - c + j * size,
+                                ),
+                                touches,
                             )
                         else:
                             narrow(
@@ -285,6 +327,12 @@ def product(dtype: str, machine: Machine) -> Any:
                                 rows,
                                 deep,
                                 wanted,
+                                (
+                                    touch_1 + c_at - c + j * size,
+                                    touch_2 + c_at - c + j * size,
+                                    touch_3 + c_at - c + j * size,
+                                ),
+                                touches,
                             )
                         j += width
                     k += STRIP

@@ -11,7 +11,7 @@ from typing import Literal
 from netc.compiler.passes.tasks import Buffer, Pointer, Task
 from netc.compiler.types import BATCH, Dim
 
-Kind = Literal["every", "samples", "pieces", "one"]
+Kind = Literal["samples", "pieces", "one"]
 
 
 @dataclass(eq=False, slots=True)
@@ -30,24 +30,22 @@ class TaskGroup:
 class _Placed:
     task: Task
     phase: int
-    is_everywhere: bool
 
 
 def divide(tasks: list[Task]) -> list[list[TaskGroup]]:
-    """The phases of a program. Within one, groups depend on nothing in each other, but for those of kind `every`, which come first."""
-    everywhere = _read_across_rows(tasks)
+    """The phases of a program. Within one, groups depend on nothing in each other."""
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
     joined: list[tuple[_Placed, _Placed]] = []
     for task in tasks:
-        one = _Placed(task, 0, bool(task.writes & everywhere))
+        one = _Placed(task, 0)
         for buffer in {pointer.buffer for pointer in task.pointers if pointer.buffer.kind not in ("scratch", "order")}:
             for before in touched.setdefault(buffer, []):
                 if buffer not in task.writes and buffer not in before.task.writes:
                     continue
-                is_near = before.is_everywhere or _in_step(before.task, task, buffer)
+                is_near = _in_step(before.task, task, buffer)
                 one.phase = max(one.phase, before.phase + (not is_near))
-                if is_near and not before.is_everywhere:
+                if is_near:
                     joined.append((before, one))
             touched[buffer].append(one)
         placed.append(one)
@@ -55,23 +53,6 @@ def divide(tasks: list[Task]) -> list[list[TaskGroup]]:
         _groups([one for one in placed if one.phase == phase], joined)
         for phase in range(1 + max((one.phase for one in placed), default=-1))
     ]
-
-
-def _read_across_rows(tasks: list[Task]) -> set[Buffer]:
-    """Gathered inputs that some task reads across rows: to gather them in every worker costs less than to read what another core just wrote."""
-    gathered = {
-        buffer
-        for task in tasks
-        if any(pointer.buffer.kind == "order" for pointer in task.pointers)
-        for buffer in task.writes
-        if buffer.kind == "temporary"
-    }
-    return {
-        pointer.buffer
-        for task in tasks
-        for pointer in task.pointers
-        if pointer.buffer in gathered and (task.axis != BATCH or not _is_row(pointer))
-    }
 
 
 def _is_row(pointer: Pointer) -> bool:
@@ -91,17 +72,14 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 def _groups(placed: list[_Placed], joined: Iterable[tuple[_Placed, _Placed]]) -> list[TaskGroup]:
     """Tasks of one phase in groups: all over the batch in one, others with what they are joined to."""
-    everywhere = [one for one in placed if one.is_everywhere]
-    samples = [one for one in placed if one.task.axis == BATCH and not one.is_everywhere]
-    rest = [one for one in placed if one.task.axis != BATCH and not one.is_everywhere]
+    samples = [one for one in placed if one.task.axis == BATCH]
+    rest = [one for one in placed if one.task.axis != BATCH]
     label = {one: i for i, one in enumerate(rest)}
     for before, after in joined:
         if before in label and after in label and label[before] != label[after]:
             old, new = label[after], label[before]
             label = {one: new if found == old else found for one, found in label.items()}
     groups = []
-    if everywhere:
-        groups.append(TaskGroup("every", BATCH, [one.task for one in everywhere]))
     if samples:
         groups.append(TaskGroup("samples", BATCH, [one.task for one in samples]))
     for number in dict.fromkeys(label.values()):

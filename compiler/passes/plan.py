@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.kernels.machine import host
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
+from netc.compiler.passes.products import fetch_ahead
 from netc.compiler.passes.tasks import Buffer, Task, Tasks, contiguous
 from netc.compiler.types import NUMPY, Type
 
@@ -59,6 +60,8 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
 def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
     """Place every buffer for at most `batch` samples a step; `persistent` are the offsets of what stays."""
     phases = divide(program.tasks)
+    for group in (group for phase in phases for group in phase):
+        group.tasks = fetch_ahead(group.tasks)
     results = list(dict.fromkeys(program.results.values()))
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
@@ -145,7 +148,7 @@ def _lifetimes(
         if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and buffer.type.dims[0] == group.axis:
             size = _round(bands[id(group)] * _row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_band=True))
-        elif group.kind == "every" or buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
+        elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
             private.append(_Lifetime(buffer, _round(buffer.type.nbytes(batch)), *by_task))
         else:
             first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)

@@ -6,6 +6,7 @@ takes one of each, with two loops around it; neighbouring indices that all opera
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from netc.compiler.kernels.machine import STRIP, host
 from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
@@ -15,6 +16,7 @@ from netc.compiler.types import Dim, Type
 from netc.compiler.value import Value
 
 _FEW_COLUMNS = 2
+_TOUCHED = 3  # buffers at most
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 _LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
 
@@ -59,17 +61,20 @@ def product_task(
         height,
         width,
         deep,
+        Count(0),
     ]
     for count, steps in [nothing] * (2 - len(outer)) + outer:
         counts += [count, *map(Count, steps)]
     c, machine, dtype = target(), host(), value.type.dtype
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
+    result = Pointer(c, 0, strides[2][lead])  # also stands for what is not there
     pointers = (
         _pointer(a, strides[0], lead),
         _pointer(b, strides[1], lead),
-        Pointer(c, 0, strides[2][lead]),
-        _pointer(start, strides[3], lead) if start is not None else Pointer(c, 0, strides[2][lead]),
-        Pointer(pack) if pack is not None else Pointer(c),
+        result,
+        _pointer(start, strides[3], lead) if start is not None else result,
+        Pointer(pack) if pack is not None else result,
+        *[result] * _TOUCHED,
     )
     return Task(
         KernelSource("product", dtype, len(PRODUCT)),
@@ -80,6 +85,28 @@ def product_task(
         (einsum, value) if einsum is not value else (value,),
         machine.tile_rows if lead in rows else machine.panel(dtype) if lead in columns else 1,
     )
+
+
+def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
+    """The tasks of a group, in which each product fetches the parameters and states that an update after it will write in the same places."""
+    made = []
+    for i, task in enumerate(tasks):
+        if task.kernel.form == "product":
+            c = task.pointers[PRODUCT.index("c")]
+            following = {
+                buffer
+                for later in tasks[i + 1 :]
+                for buffer in later.writes
+                if buffer.kind == "persistent" and buffer.type == c.buffer.type
+            }
+            touched = [Pointer(buffer, c.offset, c.lead) for buffer in following][:_TOUCHED]
+            at, number = PRODUCT.index("touch_1"), PRODUCT.index("touches") - len(task.pointers)
+            pointers, counts = list(task.pointers), list(task.counts)
+            pointers[at : at + len(touched)] = touched
+            counts[number] = Count(len(touched))
+            task = replace(task, pointers=tuple(pointers), counts=tuple(counts))
+        made.append(task)
+    return made
 
 
 def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:

@@ -1,0 +1,54 @@
+"""Time to the first step: a fresh process builds a model and takes one step. `python -m benchmarks.first_step MODULE VARIANT WIDTH...` prints when it was done."""
+
+import importlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks.contender import CONTENDERS, environment
+from benchmarks.models import MODELS, Model
+
+
+def seconds(name: str, widths: tuple[int, ...], caches: Path) -> float | None:
+    """From the start of the process to the end of its first step, import and all; None if its library is not installed. `caches` is its home."""
+    own = {"NETC_CACHE": str(caches / "netc"), "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor")}
+    begin = time.time()
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.first_step", *CONTENDERS[name], *map(str, widths)],
+        env={**environment(2), **own},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "ModuleNotFoundError" in done.stderr:
+        return None
+    assert done.returncode == 0, done.stderr
+    return float(done.stdout.split()[-1]) - begin
+
+
+def table() -> list[list[str]]:
+    """A row a contender: with empty caches; another model than ever before, caches filled by others; the same model again."""
+    rows = [["time to first step, s", "cold", "a new model, warm", "the same again"]]
+    widths = MODELS[0].widths
+    for name in (one for one in CONTENDERS if one != "JAX scan"):  # its first step is the first of many
+        with tempfile.TemporaryDirectory() as folder:
+            # 300 columns and three layers: shapes and a depth that no cache has seen
+            found = [seconds(name, one, Path(folder)) for one in (widths, (300, 70, 50, 7), (300, 70, 50, 7))]
+        rows.append([name, *("not installed" if one is None else f"{one:.2f}" for one in found)])
+    return rows
+
+
+def main() -> None:
+    module, variant, *widths = sys.argv[1:]
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:2])
+    contender = importlib.import_module(f"benchmarks.{module}").Contender(variant, 2)
+    contender.build(Model("first", tuple(map(int, widths)), 64))
+    contender.advance()
+    print(time.time())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,86 @@
+"""JAX as a contender: one jitted step called from Python, or many steps in one compiled `lax.scan`. State is donated; its batch is in memory beforehand."""
+
+import time
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks.models import LEARNING_RATE, Model
+
+
+class Contender:
+    def __init__(self, variant: str, threads: int) -> None:
+        self.is_scan = variant == "scan"
+
+    def build(self, model: Model) -> None:
+        self.model = model
+        parameters = [(jnp.array(weight), jnp.zeros(weight.shape[1])) for weight in model.weights()]
+        zeros = partial(jax.tree.map, jnp.zeros_like)
+        self.state: Any = (parameters, zeros(parameters), zeros(parameters), jnp.float32(0))
+        x, y = model.data(model.batch)
+        self.x, self.y = jnp.array(x), jnp.array(y)
+        step = partial(_step, model.loss == "cross_entropy")
+        self.step = jax.jit(step, donate_argnums=0)
+
+        def many(state: Any, x: Any, y: Any) -> Any:
+            return jax.lax.scan(lambda held, _: step(held, x, y), state, None, length=model.steps)
+
+        def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
+            return jax.lax.scan(lambda held, chosen: step(held, x[chosen], y[chosen]), state, order)
+
+        self.many, self.scanned = jax.jit(many, donate_argnums=0), jax.jit(epoch, donate_argnums=0)
+
+    def advance(self) -> float:
+        self.state, loss = self.step(self.state, self.x, self.y)
+        return float(loss)
+
+    def round(self) -> float:
+        start = time.perf_counter()
+        if self.is_scan:
+            self.state, _ = self.many(self.state, self.x, self.y)
+        else:
+            for _ in range(self.model.steps):
+                self.state, _ = self.step(self.state, self.x, self.y)
+        jax.block_until_ready(self.state)
+        return (time.perf_counter() - start) / self.model.steps
+
+    def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
+        inputs, labels = jnp.array(x), jnp.array(y)
+        batch = self.model.batch
+        start = time.perf_counter()
+        order = (
+            np.random.default_rng().permutation(len(y))[: len(y) // batch * batch].reshape(-1, batch).astype(np.int32)
+        )
+        if self.is_scan:
+            self.state, _ = self.scanned(self.state, inputs, labels, order)
+        else:
+            for chosen in order:
+                self.state, _ = self.step(self.state, x[chosen], y[chosen])
+        jax.block_until_ready(self.state)
+        return time.perf_counter() - start
+
+
+def _loss(labelled: bool, parameters: Any, x: Any, y: Any) -> Any:
+    found = x
+    for i, (weight, bias) in enumerate(parameters):
+        found = found @ weight + bias
+        if i < len(parameters) - 1:
+            found = jax.nn.relu(found)
+    if labelled:
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1))
+    return jnp.mean((found - x) ** 2)
+
+
+def _step(labelled: bool, state: Any, x: Any, y: Any) -> Any:
+    """Adam, as optax and PyTorch have it."""
+    parameters, first, second, count = state
+    count = count + 1
+    loss, gradients = jax.value_and_grad(partial(_loss, labelled))(parameters, x, y)
+    first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
+    second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
+    rate, scale = LEARNING_RATE / (1 - 0.9**count), 1 / jnp.sqrt(1 - 0.999**count)
+    parameters = jax.tree.map(lambda w, m, v: w - rate * m / (jnp.sqrt(v) * scale + 1e-8), parameters, first, second)
+    return (parameters, first, second, count), loss

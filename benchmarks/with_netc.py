@@ -1,0 +1,43 @@
+"""netc as a contender: whole steps over batches gathered from a table in another order each time, as its training loop does."""
+
+import time
+
+import numpy as np
+
+import netc
+from benchmarks.models import ROWS, Model
+
+
+class Contender:
+    def __init__(self, variant: str, threads: int) -> None:
+        self.threads = threads
+
+    def build(self, model: Model) -> None:
+        self.model = model
+        self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
+        weights = [array for name, array in self.program.parameters.items() if name.endswith("W")]
+        for array, first in zip(weights, model.weights(), strict=True):
+            array[...] = first
+        x, y = model.data(ROWS)
+        self.fields = {"x": x, "y": y} if model.loss == "cross_entropy" else {"x": x}
+
+    def advance(self) -> float:
+        """One step on the first batch; its loss."""
+        return float(self.program.steps(self.fields, np.arange(self.model.batch), 0)["loss"][0])
+
+    def round(self) -> float:
+        """Seconds a step."""
+        count = self.model.steps * self.model.batch
+        rng = np.random.default_rng()
+        order = np.concatenate([rng.permutation(ROWS) for _ in range(-(-count // ROWS))])[:count].astype(np.int32)
+        start = time.perf_counter()
+        self.program.steps(self.fields, order, 0)
+        return (time.perf_counter() - start) / self.model.steps
+
+    def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Seconds for one epoch of training, shuffling included; a single one, so that the first is a warming up."""
+        fields = {"x": x, "y": y}
+        start = time.perf_counter()
+        order = np.random.default_rng().permutation(len(y))
+        self.program.steps(fields, order, 0)
+        return time.perf_counter() - start
