@@ -6,7 +6,7 @@ The tile keeps `rows` x 2 vectors of sums in registers, and begins with `start` 
 last whole tile are read (the planner leaves room behind every buffer) but never stored. A b whose columns are not neighbours
 (a transposed weight) goes through `pack`, a panel at a time. Strides are in elements, addresses in bytes.
 
-What will be written next in the same places (up to three buffers with c's strides, `touches` of them) is fetched while a tile is summed: another core may
+While a panel of b is multiplied, the next one is fetched. What will be written next in the same places (up to three buffers with c's strides, `touches` of them) is fetched while a tile is summed: another core may
 hold it, and the tile leaves the memory idle.
 
 An element's sum runs over k in order, whatever tile it falls in: the bits do not depend on how rows are shared out.
@@ -142,9 +142,10 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
     return tile
 
 
-def _touch(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
-    """Intrinsic: fetch, to be written, the cache lines that lie under a tile."""
+def _touch(rows: int, vectors: int, dtype: str, machine: Machine, is_written: bool) -> Any:
+    """Intrinsic: fetch the cache lines that lie under a tile, into the first cache to be written, or into the second to be read."""
     lines = range(0, vectors * machine.vector_bytes, LINE)
+    flags = (1, 3, 1) if is_written else (0, 2, 1)  # written, how near, data
 
     @intrinsic
     def touch(typing, base, row):
@@ -160,7 +161,7 @@ def _touch(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
                 at = builder.add(base, builder.mul(builder.mul(row, ir.Constant(_I64, i)), size))
                 for line in lines:
                     address = builder.inttoptr(builder.add(at, ir.Constant(_I64, line)), pointer)
-                    builder.call(prefetch, [address, *(ir.Constant(_I32, flag) for flag in (1, 3, 1))])
+                    builder.call(prefetch, [address, *(ir.Constant(_I32, flag) for flag in (flags))])
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64), codegen
@@ -206,31 +207,33 @@ def product(dtype: str, machine: Machine) -> Any:
     """The Python function of build.PRODUCT (all int64) that build.py compiles: any shape, two loops around for batches of products."""
     size, lanes, width = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.panel(dtype)
     heights = sorted({machine.tile_rows, min(8, machine.tile_rows), 4, 2, 1}, reverse=True)
-    code = "\n".join(
-        [
-            "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns, at, touches):",
-            "    i = 0",
-            *(
-                f"    while rows - i >= {rows}:\n"
-                f"        for n in range(touches):\n"
-                f"            touch_{rows}(at[n] + i * c_row * {size}, c_row)\n"
-                f"        tile_{rows}(a + i * a_row * {size}, a_row, a_step, b, b_row, c + i * c_row * {size}, c_row,"
-                f" start + i * start_row * {size}, start_row, has_start, depth, columns)\n"
-                f"        i += {rows}"
-                for rows in heights
-            ),
+    transpose, element, put = _transpose(dtype, machine), load(dtype, 0), store(dtype, 1)
+    names: dict[str, Any] = {"fetch": _touch(1, VECTORS, dtype, machine, is_written=False)}
+    lines = [
+        "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns, at, touches, ahead):",
+        "    i = 0",
+    ]
+    for rows in heights:
+        names[f"touch_{rows}"] = _touch(rows, VECTORS, dtype, machine, is_written=True)
+        names[f"wide_{rows}"], names[f"narrow_{rows}"] = (_tile(rows, one, dtype, machine) for one in (VECTORS, 1))
+        arguments = (
+            f"(a + i * a_row * {size}, a_row, a_step, b, b_row, c + i * c_row * {size}, c_row,"
+            f" start + i * start_row * {size}, start_row, has_start, depth, columns)"
+        )
+        lines += [
+            f"    while rows - i >= {rows}:",
+            "        for n in range(touches):",
+            f"            touch_{rows}(at[n] + i * c_row * {size}, c_row)",
+            f"        for k in range(depth * i // rows, depth * (i + {rows}) // rows if ahead else 0):",
+            f"            fetch(ahead + k * b_row * {size}, 0)",
+            f"        if columns > {lanes}:",
+            f"            wide_{rows}{arguments}",
+            "        else:",
+            f"            narrow_{rows}{arguments}",
+            f"        i += {rows}",
         ]
-    )
-
-    def tiles(vectors: int) -> Any:
-        names: dict[str, Any] = {f"tile_{rows}": _tile(rows, vectors, dtype, machine) for rows in heights}
-        names.update({f"touch_{rows}": _touch(rows, vectors, dtype, machine) for rows in heights})
-        exec(code, names)
-        return njit(nogil=True, error_model="numpy")(names["tiles"])
-
-    wide, narrow, transpose = tiles(VECTORS), tiles(1), _transpose(dtype, machine)
-    element = load(dtype, 0)
-    put = store(dtype, 1)
+    exec("\n".join(lines), names)
+    tiles = njit(nogil=True, error_model="numpy")(names["tiles"])
 
     @njit(nogil=True, error_model="numpy")
     def pack_panel(to, b, b_row, b_column, depth, columns):
@@ -287,53 +290,29 @@ def product(dtype: str, machine: Machine) -> Any:
                     while j < columns:
                         wanted = min(width, columns - j)
                         panel_at, panel_row = b_at + (k * b_row + j * b_column) * size, b_row
+                        ahead = panel_at + width * size if columns - j > width else 0
                         if b_column != 1:
                             pack_panel(pack, panel_at, b_row, b_column, deep, wanted)
-                            panel_at, panel_row = pack, width
-                        if wanted > lanes:
-                            wide(
-                                a_at + k * a_step * size,
-                                a_row,
-                                a_step,
-                                panel_at,
-                                panel_row,
-                                c_at + j * size,
-                                c_row,
-                                first_at + j * size,
-                                first_row,
-                                has_first,
-                                rows,
-                                deep,
-                                wanted,
-                                (
-                                    touch_1 + c_at - c + j * size,
-                                    touch_2 + c_at - c + j * size,
-                                    touch_3 + c_at - c + j * size,
-                                ),
-                                touches,
-                            )
-                        else:
-                            narrow(
-                                a_at + k * a_step * size,
-                                a_row,
-                                a_step,
-                                panel_at,
-                                panel_row,
-                                c_at + j * size,
-                                c_row,
-                                first_at + j * size,
-                                first_row,
-                                has_first,
-                                rows,
-                                deep,
-                                wanted,
-                                (
-                                    touch_1 + c_at - c + j * size,
-                                    touch_2 + c_at - c + j * size,
-                                    touch_3 + c_at - c + j * size,
-                                ),
-                                touches,
-                            )
+                            panel_at, panel_row, ahead = pack, width, 0
+                        moved = c_at - c + j * size
+                        tiles(
+                            a_at + k * a_step * size,
+                            a_row,
+                            a_step,
+                            panel_at,
+                            panel_row,
+                            c_at + j * size,
+                            c_row,
+                            first_at + j * size,
+                            first_row,
+                            has_first,
+                            rows,
+                            deep,
+                            wanted,
+                            (touch_1 + moved, touch_2 + moved, touch_3 + moved),
+                            touches,
+                            ahead,
+                        )
                         j += width
                     k += STRIP
 
