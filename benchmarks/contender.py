@@ -13,6 +13,7 @@ from typing import Any
 
 CONTENDERS = {
     "netc": ("with_netc", ""),
+    "netc, gathering": ("with_netc", "table"),
     "PyTorch eager": ("with_torch", "eager"),
     "torch.compile": ("with_torch", "compile"),
     "JAX step": ("with_jax", "step"),

@@ -33,7 +33,7 @@ def table() -> list[list[str]]:
     """A row a contender: with empty caches; another model than ever before, caches filled by others; the same model again."""
     rows = [["time to first step, s", "cold", "a new model, warm", "the same again"]]
     widths = MODELS[0].widths
-    for name in (one for one in CONTENDERS if one != "JAX scan"):  # its first step is the first of many
+    for name in ("netc", "PyTorch eager", "torch.compile", "JAX step"):
         with tempfile.TemporaryDirectory() as folder:
             # 300 columns and three layers: shapes and a depth that no cache has seen
             found = [seconds(name, one, Path(folder)) for one in (widths, (300, 70, 50, 7), (300, 70, 50, 7))]

@@ -1,4 +1,6 @@
-"""netc as a contender: whole steps over batches gathered from a table in another order each time, as its training loop does."""
+"""netc as a contender: steps over one batch that is in memory beforehand, as its peers have it; or ("table") over batches gathered from a table of 40 MB,
+in another order each time, as its training loop does.
+"""
 
 import time
 
@@ -10,7 +12,7 @@ from benchmarks.models import ROWS, Model
 
 class Contender:
     def __init__(self, variant: str, threads: int) -> None:
-        self.threads = threads
+        self.threads, self.gathers = threads, variant == "table"
 
     def build(self, model: Model) -> None:
         self.model = model
@@ -28,8 +30,9 @@ class Contender:
     def round(self) -> float:
         """Seconds a step."""
         count = self.model.steps * self.model.batch
+        rows = ROWS if self.gathers else self.model.batch
         rng = np.random.default_rng()
-        order = np.concatenate([rng.permutation(ROWS) for _ in range(-(-count // ROWS))])[:count].astype(np.int32)
+        order = np.concatenate([rng.permutation(rows) for _ in range(-(-count // rows))])[:count].astype(np.int32)
         start = time.perf_counter()
         self.program.steps(self.fields, order, 0)
         return (time.perf_counter() - start) / self.model.steps

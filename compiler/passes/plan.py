@@ -110,7 +110,7 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
 
 def _band(group: TaskGroup, batch: int) -> int:
     """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
-    first, second = host().caches
+    _, second = host().caches
     grain = max(task.grain for task in group.tasks)
     extent = batch if group.kind == "samples" else group.axis if isinstance(group.axis, int) else 1
     moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
@@ -119,12 +119,8 @@ def _band(group: TaskGroup, batch: int) -> int:
         weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
         choices = [extent, *(rows for rows in range(4 * grain, extent, 2 * grain) if rows * row <= second)]
         return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
-    passed_on = sum(
-        _row_bytes(buffer)
-        for buffer in moving
-        if buffer.kind == "temporary" and any(buffer in task.writes for task in group.tasks)
-    )
-    return max(grain, first // 2 // passed_on // grain * grain) if passed_on else extent
+    passes_on = any(buffer.kind == "temporary" for task in group.tasks for buffer in task.writes & moving)
+    return max(grain, second // 2 // row // grain * grain) if passes_on else extent
 
 
 def _lifetimes(
