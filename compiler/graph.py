@@ -13,7 +13,7 @@ from netc.compiler.types import BATCH, DType, Type
 from netc.compiler.value import OPERATIONS, Attribute, Value
 from netc.dsl.source import NOWHERE, Span
 
-LEAVES = ("input", "target", "parameter", "state", "constant", "draw", "training")
+LEAVES = ("input", "target", "parameter", "state", "constant", "given", "training")
 
 
 class Graph:

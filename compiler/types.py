@@ -11,12 +11,18 @@ from typing import Literal
 import numpy as np
 
 BATCH = "batch"
-DType = Literal["f32", "f64", "i32", "bool"]
+DType = Literal["f32", "f64", "i32", "u8", "bool"]
 Dim = int | str
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
     name: np.dtype(kind)
-    for name, kind in {"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}.items()
+    for name, kind in {
+        "f32": np.float32,
+        "f64": np.float64,
+        "i32": np.int32,
+        "u8": np.uint8,
+        "bool": np.bool_,
+    }.items()
 }
 
 
@@ -90,7 +96,7 @@ def parse_type(text: str) -> Type:
     )
     if kind.startswith("class("):
         return Type("i32", dims, int(kind[6:-1]))
-    if kind in ("f32", "f64", "i32", "bool"):
+    if kind in NUMPY:
         return Type(kind, dims)  # type: ignore[arg-type]
     raise ValueError(f"not a type: {text}")
 

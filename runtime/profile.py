@@ -8,8 +8,7 @@ import numpy as np
 from netc.compiler.cost import flops_of
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
-from netc.runtime.program import Program
-from netc.runtime.step import Arrays
+from netc.runtime.program import Fields, Program
 from netc.runtime.workers import Workers
 
 
@@ -37,9 +36,9 @@ class Profile:
     threads: int
 
 
-def profile(program: Program, fields: Arrays, seconds: float = 1.0) -> Profile:
+def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
     """Run training steps over the fields for so long, timing each call. The program is trained by it."""
-    step = program.profiled()
+    step = program.profiled(fields)
     count = len(next(iter(fields.values())))
     batch = min(program.batch, count)
     chunk = count // batch * batch

@@ -9,12 +9,16 @@ from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
+from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import STEP
 from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
+from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.random import initial, words
-from netc.runtime.step import Array, Arrays, Backend, State, Step
+from netc.runtime.step import Backend, State, Step
 from netc.runtime.workers import Workers
+
+Fields = Mapping[str, Field]
 
 
 class Program:
@@ -47,66 +51,76 @@ class Program:
         self._steps: dict[object, Step] = {}
         self._evaluations: dict[frozenset[str], pipeline.Evaluation] = {}
 
-    def _step(self, key: object, graph: Callable[[], Graph]) -> Step:
-        if key not in self._steps:
-            self._steps[key] = Step(graph(), self.state, self.batch, self.workers, self.backend)
-        return self._steps[key]
+    def _step(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
+        """The step of a graph for the way that these fields are kept."""
+        kept = _kept_as_bytes(fields)
+        if (key, kept) not in self._steps:
+            made = as_bytes(graph(), kept)
+            self._steps[key, kept] = Step(made, self.state, self.batch, self.workers, self.backend)
+        return self._steps[key, kept]
 
     @property
     def _steps_done(self) -> int:
         """What stands for the epoch where somebody takes single steps: in each, other random numbers are drawn."""
         return int(self.persistent[STEP])
 
-    def run_step(self, step: Step, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+    def run_step(self, step: Step, fields: Fields, order: Array, epoch: int) -> dict[str, Array]:
         """Run a step of this program over the samples of `order`, with the random numbers of an epoch."""
-        draws: dict[str, Array] = {}
-        for name in step.draws:
-            draws[name] = (
-                np.arange(len(next(iter(fields.values()))), dtype=np.int32)
-                if name == SAMPLE
-                else words(2, self.seed, name, epoch)
-            )
-        return step.run({**fields, **draws}, order)
+        arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
+        for name in step.given:
+            if name == SAMPLE:
+                arrays[name] = np.arange(len(next(iter(fields.values()))), dtype=np.int32)
+            elif name.startswith(SCALE):
+                kept = fields[name.removeprefix(SCALE)]
+                assert isinstance(kept, Bytes)
+                arrays[name] = np.array(kept.scale)
+            else:
+                arrays[name] = words(2, self.seed, name, epoch)
+        return step.run(arrays, order)
 
     @property
     def training(self) -> Step:
-        return self._step("training", lambda: self._training_graph)
+        return self._training({})
 
-    def profiled(self) -> Step:
+    def _training(self, fields: Fields) -> Step:
+        return self._step("training", lambda: self._training_graph, fields)
+
+    def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
-        return Step(self._training_graph, self.state, self.batch, self.workers, profiled=True)
+        made = as_bytes(self._training_graph, _kept_as_bytes(fields))
+        return Step(made, self.state, self.batch, self.workers, profiled=True)
 
-    def step(self, fields: Arrays) -> dict[str, float]:
+    def step(self, fields: Fields) -> dict[str, float]:
         """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
         losses = self.steps(fields, np.arange(count), self._steps_done)
         return {name: float(values[0]) for name, values in losses.items()}
 
-    def steps(self, fields: Arrays, order: Array, epoch: int) -> dict[str, Array]:
+    def steps(self, fields: Fields, order: Array, epoch: int) -> dict[str, Array]:
         """A step of the optimizer for every batch of the samples that `order` numbers; each loss by name and `loss`, their sum, a step.
 
         What is random in them depends on the seed, the epoch and the samples' numbers.
         """
-        results = self.run_step(self.training, fields, order, epoch)
+        results = self.run_step(self._training(fields), fields, order, epoch)
         losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
         return {**losses, "loss": results["total"]}
 
-    def predict(self, fields: Arrays) -> dict[str, Array]:
+    def predict(self, fields: Fields) -> dict[str, Array]:
         """The outputs for any number of samples."""
         count = self._check(fields, self._needed("output."))
-        step = self._step("prediction", lambda: pipeline.prediction_graph(self.model))
+        step = self._step("prediction", lambda: pipeline.prediction_graph(self.model), fields)
         return {name.removeprefix("output."): value for name, value in self._of_all(step, fields, count).items()}
 
-    def gradients(self, fields: Arrays, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
+    def gradients(self, fields: Fields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
-        step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt))
+        step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
         results = self._of_all(step, fields, count, self._steps_done)
         return float(results["total"]), {
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
 
-    def evaluate(self, fields: Arrays, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> dict[str, float]:
+    def evaluate(self, fields: Fields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> dict[str, float]:
         """Each loss and metric over all samples given: a loss is its sum over its count, a metric a figure of the whole.
 
         `undo` gives, for a target, what brings it back to the units of the data; metrics are then in these units.
@@ -114,10 +128,10 @@ class Program:
         undo = undo or {}
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
         key = ("evaluation", frozenset(undo))
-        if key not in self._steps:
+        if key[1] not in self._evaluations:
             self._evaluations[key[1]] = pipeline.evaluation_graphs(self.model, key[1])
         plan_of = self._evaluations[key[1]]
-        whole = self._of_all(self._step(key, lambda: plan_of.batches), fields, count)
+        whole = self._of_all(self._step(key, lambda: plan_of.batches, fields), fields, count)
         losses = {
             name.removeprefix("loss."): float(np.mean(value, dtype=np.float64))
             for name, value in whole.items()
@@ -134,7 +148,7 @@ class Program:
         total = {"loss": sum(losses.values())} if losses else {}
         return {**total, **(losses if len(losses) > 1 else {}), **figures}
 
-    def _of_all(self, step: Step, fields: Arrays, count: int, epoch: int = 0) -> dict[str, Array]:
+    def _of_all(self, step: Step, fields: Fields, count: int, epoch: int = 0) -> dict[str, Array]:
         """Results for all samples; what does not depend on the sample is the same in each step."""
         return {
             name: value if step.graph.results[name].type.is_batched else value[0]
@@ -145,7 +159,7 @@ class Program:
         leaves = self.model.graph.of(prefix).values("input")
         return {str(value.attributes["name"]): value.type for value in leaves}
 
-    def _check(self, fields: Arrays, types: Mapping[str, Type], most: int | None = None) -> int:
+    def _check(self, fields: Fields, types: Mapping[str, Type], most: int | None = None) -> int:
         """The number of samples; raises ValueError where a field is missing or of another shape, or if there are more than `most`."""
         counts = set()
         for name, type_ in types.items():
@@ -161,3 +175,7 @@ class Program:
         if count == 0 or (most is not None and count > most):
             raise ValueError(f"{count} samples in a batch of at most {self.batch}")
         return int(count)
+
+
+def _kept_as_bytes(fields: Fields) -> frozenset[str]:
+    return frozenset(name for name, field in fields.items() if isinstance(field, Bytes))

@@ -20,7 +20,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, DataSpec, array_spec, load, parse_data, undo
-from netc.runtime.program import Program
+from netc.runtime.program import Fields, Program
 
 Array = np.ndarray[Any, Any]
 
@@ -56,7 +56,7 @@ class Run:
             fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(self.dataset.parts)}")
         return self.program.evaluate(self.dataset.parts[part], self.undone())
 
-    def predict(self, fields: Mapping[str, Array]) -> dict[str, Array]:
+    def predict(self, fields: Fields) -> dict[str, Array]:
         """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units."""
         found = self.program.predict(fields)
         undone = self.undone()

@@ -115,7 +115,7 @@ class Step:
         profiled: bool = False,
     ) -> None:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
-        self.draws = [str(value.attributes["name"]) for value in self.graph.values("draw")]
+        self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
         self.plan: Plan | None = None
         self.linked: Linked | None = None
         if backend == "numba":
@@ -185,7 +185,7 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
-        whole = {value.attributes["name"] for value in self.graph.values("draw") if not value.type.is_batched}
+        whole = {value.attributes["name"] for value in self.graph.values("given") if not value.type.is_batched}
         for at in range(0, len(order), self.batch):
             chosen = order[at : at + self.batch]
             taken = {name: array if name in whole else array[chosen] for name, array in fields.items()}

@@ -17,12 +17,13 @@ def profile(file: options.ModelFile, settings: options.Settings = None, threads:
     from netc.runtime.data.dataset import load, parse_data
     from netc.runtime.data.madeup import made_up
     from netc.runtime.profile import profile as measure
+    from netc.runtime.program import Fields
 
     model, _ = options.load(file, settings)
     if not any(name.startswith("loss.") for name in model.graph.results):
         raise typer.BadParameter(f"{file} has no loss: there is no training step to profile", param_hint="M.net")
     if model.data is not None:
-        fields = load(model, parse_data(model)).parts["train"]
+        fields: Fields = load(model, parse_data(model)).parts["train"]
     else:
         fields = made_up(model, max(_MADE_UP, model.train.batch))
     found = measure(netc.compile(model, threads=threads), fields)

@@ -297,7 +297,7 @@ def define(text: str) -> Any:
         "NAN": np.nan,
         **words.WORDS,
     }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|bool)_(\d+))\b", text):
+    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
     exec(compile(text, "<netc kernel>", "exec"), names)
     return names["kernel"]

@@ -11,9 +11,15 @@ from numba import types
 from numba.extending import intrinsic
 
 SCOPES = 24
-_IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "bool": ir.IntType(8)}
-_NUMBA: dict[str, Any] = {"f32": types.float32, "f64": types.float64, "i32": types.int32, "bool": types.boolean}
-_ALIGN = {"f32": 4, "f64": 8, "i32": 4, "bool": 1}
+_IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
+_NUMBA: dict[str, Any] = {
+    "f32": types.float32,
+    "f64": types.float64,
+    "i32": types.int32,
+    "u8": types.uint8,
+    "bool": types.boolean,
+}
+_ALIGN = {"f32": 4, "f64": 8, "i32": 4, "u8": 1, "bool": 1}
 
 
 def _mark(builder: Any, instruction: Any, scope: int) -> None:

@@ -1,7 +1,7 @@
 """Random values by a counter-based generator: an element is a function of (seed, epoch, stream, sample, its place in the sample), and of nothing else.
 
 There is no state to carry, so the bits do not depend on how a batch is cut, on the number of threads, or on where a run was resumed. The
-runtime gives two leaves of kind `draw`: `random.sample`, each sample's number in the data, and `random.STREAM`, two words hashed from (seed, stream,
+runtime gives two leaves of kind `given`: `random.sample`, each sample's number in the data, and `random.STREAM`, two words hashed from (seed, stream,
 epoch). From there on it is arithmetic on 32-bit words, written in operations.
 """
 
@@ -59,7 +59,7 @@ register(
 def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     """Uniform in [0, 1), one number for each element of a value; a stream has two that know nothing of each other."""
     graph, sample = like.graph, tuple(int(dim) for dim in like.type.sample)
-    keys = graph.add("draw", (), {"name": f"random.{stream}"}, Type("i32", (2,)))
+    keys = graph.add("given", (), {"name": f"random.{stream}"}, Type("i32", (2,)))
     first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
     if is_second:
         first, second = second, first
@@ -67,7 +67,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
     row = apply("scramble", first, second)
     if like.type.is_batched:
-        number = graph.add("draw", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
+        number = graph.add("given", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
         row = apply("reshape", row, dims=(BATCH, *(1,) * len(sample)))
     return apply("unit", apply("scramble", element, row), dtype=like.type.dtype)

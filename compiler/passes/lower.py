@@ -31,6 +31,7 @@ class Lowering:
         self.graph, self.program = graph, Tasks()
         self.fusion: Fusion = fuse(graph)
         self.places: dict[Value, Place] = {}
+        self.tables: dict[Value, Buffer] = {}
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}
@@ -60,13 +61,16 @@ class Lowering:
         buffer = Buffer(value.type, "persistent" if stays else "table", name)
         self.program.leaves[name] = buffer
         if value.type.is_batched:
-            loop = Loop(self, value.type.dims)
-            strides = contiguous(value.type.dims)
-            row = loop.load(Place(self.order, (1,)), self.order.type, (1,) + (0,) * (len(strides) - 1))
-            line = loop.load(Place(buffer, strides), value.type, (0, *strides[1:]), indirect=(row, strides[0]))
-            buffer = Buffer(value.type)
-            loop.emit([(line, value, buffer)])
-        self.places[value] = Place(buffer, contiguous(value.type.dims))
+            self.tables[value] = buffer  # its rows are gathered where they are read first
+        else:
+            self.places[value] = Place(buffer, contiguous(value.type.dims))
+
+    def gather_rows(self, value: Value) -> Place:
+        """An input's rows of this step, in a buffer."""
+        loop = Loop(self, value.type.dims)
+        buffer = Buffer(value.type)
+        loop.emit([(loop.row(value), value, buffer)])
+        return Place(buffer, contiguous(value.type.dims))
 
     def output(self, value: Value) -> Buffer:
         """A fresh buffer for a value; for a parameter's or state's next value, its own memory if nobody reads the old one later."""
@@ -274,7 +278,9 @@ class Lowering:
     def read(self, value: Value) -> Place:
         """A place to read a value from; constants are written out, what no strides can walk is copied."""
         if value not in self.places:
-            if value.operation == "constant":
+            if value in self.tables:
+                self.places[value] = self.gather_rows(value)
+            elif value.operation == "constant":
                 buffer = Buffer(value.type)
                 self.fill(value, value.attributes["value"], buffer)
                 self.places[value] = Place(buffer, contiguous(value.type.dims))
@@ -366,8 +372,22 @@ class Loop:
             return self.members[value]
         if value in self.lowering.fusion.inlined:
             return self.compute(value)
+        if (
+            value in self.lowering.tables
+            and len(self.lowering.fusion.users[value]) == 1
+            and value.type.dims == self.space
+        ):
+            return self.row(value)
         place = self.lowering.read(value)
         return self.load(place, value.type, broadcast(place.strides, value.type.dims, self.space))
+
+    def row(self, value: Value) -> str:
+        """The element of an input over this space, in its table at the row that the order says."""
+        strides = contiguous(value.type.dims)
+        order = self.lowering.order
+        row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
+        place = Place(self.lowering.tables[value], strides)
+        return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
 
     def compute(self, value: Value) -> str:
         lower = OPERATIONS[value.operation].lower

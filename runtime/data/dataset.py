@@ -16,6 +16,7 @@ from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.readers import READERS, Array, Table, read
 from netc.runtime.data.steps import STEPS, WORDS, Place, State, is_missing, numbers
+from netc.runtime.data.stored import Bytes, Field
 from netc.runtime.random import generator
 
 PARTS = ("train", "valid", "test")
@@ -74,7 +75,7 @@ class DataSpec:
 class Dataset:
     """Arrays of each split by field, and the fitted states of each field's steps, as a run keeps them."""
 
-    parts: dict[str, dict[str, Array]]
+    parts: dict[str, dict[str, Field]]
     states: dict[str, list[State]] = field(default_factory=dict)
 
     def undo(self, spec: DataSpec, name: str) -> Callable[[Array], Array]:
@@ -314,7 +315,7 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         if not len(chosen):
             fault("E0806", f"the part `{name}` has no rows", spec.span, hint="a larger fraction, or more data")
     fitted = states or {}
-    arrays: dict[str, dict[str, Array]] = {name: {} for name in parts}
+    arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for one in spec.fields.values():
         type_ = {**model.inputs, **model.targets}.get(one.name)
         if type_ is None:
@@ -368,17 +369,26 @@ def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:
     for step in one.steps:
         here = Place(place.file, place.columns, place.rows, step.span)
         states.append(STEPS[step.name].fit(array, step.arguments, here))
-        array = STEPS[step.name].apply(array, states[-1], here)
+        if step is not one.steps[-1]:
+            array = STEPS[step.name].apply(array, states[-1], here)
     return states
 
 
 def convert(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span = NOWHERE
-) -> Array:
-    """A field's array, of the type that the model declares. Faults E0804 and E0805 where it is not."""
+) -> Field:
+    """A field's array, of the type that the model declares; bytes that are only scaled and reshaped stay bytes. Faults E0804 and E0805 where it is not."""
     array, place = _raw(one, table, rows)
+    scales = [state["by"] for step, state in zip(one.steps, states, strict=True) if step.name == "scale"]
+    stays_bytes = (
+        type_.is_float
+        and array.dtype == np.uint8
+        and len(scales) <= 1
+        and all(step.name in ("scale", "reshape") for step in one.steps)
+    )
     for step, state in zip(one.steps, states, strict=True):
-        array = STEPS[step.name].apply(array, state, Place(place.file, place.columns, place.rows, step.span))
+        if step.name != "scale" or not stays_bytes:
+            array = STEPS[step.name].apply(array, state, Place(place.file, place.columns, place.rows, step.span))
     labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
     if type_.classes is not None and labels and len(labels[-1]) != type_.classes:
         fault(
@@ -395,6 +405,8 @@ def convert(
             declared,
             others=[Label(one.span, "read here")],
         )
+    if stays_bytes:
+        return Bytes(np.ascontiguousarray(array), *scales)
     values = numbers(array, place)
     if type_.classes is not None:
         bad = np.argwhere((values < 0) | (values >= type_.classes) | (values != np.floor(values)))
@@ -415,7 +427,7 @@ def convert(
 
 def read_inputs(
     model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec
-) -> dict[str, Array]:
+) -> dict[str, Field]:
     """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
     table = read(source.reader, model.source.folder / source.path, source.path, source.span)
     rows = np.arange(len(table))

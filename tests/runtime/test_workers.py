@@ -7,6 +7,7 @@ import pytest
 
 import netc
 from netc.compiler.kernels.build import Linked
+from netc.runtime.data.stored import Bytes
 from netc.runtime.workers import Workers
 
 ROOT = Path(__file__).parent.parent.parent
@@ -153,3 +154,21 @@ def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
         app(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
         kept, arenas = step_memory(graph, model.train.batch, threads)
         assert f"{kept + arenas:,} bytes" in capsys.readouterr().out
+
+
+def test_bytes_are_scaled_while_they_are_gathered() -> None:
+    """The same bits as from the numbers that they stand for, in training, evaluation and prediction; a quarter of the table."""
+    rng = np.random.default_rng(0)
+    raw = rng.integers(0, 256, (100, 30)).astype(np.uint8)
+    y = rng.integers(0, 7, 100).astype(np.int32)
+    order = rng.permutation(100)
+    found = []
+    for x in (Bytes(raw, 1 / 255), raw.astype(np.float32) * np.float32(1 / 255)):
+        program = netc.Program(netc.parse(NET), threads=2)
+        losses = program.steps({"x": x, "y": y}, order, 0)["loss"]
+        figures = program.evaluate({"x": x, "y": y})
+        found.append(
+            [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*figures.values()])]
+        )
+    for one, other in zip(*found, strict=True):
+        assert np.array_equal(one, other)

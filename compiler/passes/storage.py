@@ -1,0 +1,26 @@
+"""Inputs that are kept as bytes: each becomes its bytes as a number times a factor, which fuses into the loop that gathers it."""
+
+from collections.abc import Collection
+
+from netc.compiler.graph import Graph
+from netc.compiler.passes.simplify import rebuild
+from netc.compiler.types import Type
+from netc.compiler.value import Value, apply
+
+SCALE = "scale."
+
+
+def as_bytes(graph: Graph, names: Collection[str]) -> Graph:
+    """The graph with the named inputs and targets of type u8; the runtime gives `scale.NAME` beside each."""
+    if not names:
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        name = value.attributes.get("name")
+        if value.operation not in ("input", "target") or name not in names:
+            return copy.add(value.operation, operands, value.attributes, value.type)
+        raw = copy.add(value.operation, (), value.attributes, Type("u8", value.type.dims))
+        factor = copy.add("given", (), {"name": f"{SCALE}{name}"}, Type(value.type.dtype))
+        return apply("cast", raw, dtype=value.type.dtype) * factor
+
+    return rebuild(graph, rule)
