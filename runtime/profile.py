@@ -8,6 +8,7 @@ import numpy as np
 from netc.compiler.cost import flops_of
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
+from netc.compiler.value import Value
 from netc.runtime.program import Fields, Program
 from netc.runtime.workers import Workers
 
@@ -56,10 +57,11 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
     ticks = step.ticks.mean(axis=0)
     tick = inside / ticks[-1]  # what a call costs outside of the steps is small beside a chunk of them
     assert step.plan is not None
-    rows = [
-        Row(task, spent * tick / steps, sum(flops_of(value, batch) for value in task.values), _touched(task, batch))
-        for task, spent in zip(step.plan.tasks, ticks[:-1], strict=True)
-    ]
+    rows, counted = [], set[Value]()
+    for task, spent in zip(step.plan.tasks, ticks[:-1], strict=True):
+        work = sum(flops_of(value, batch) for value in task.values if value not in counted)
+        counted.update(task.values)  # a sum in shards is two tasks
+        rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
     waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
     peak = peak_of(program.model.train.precision, program.workers, step.members)
     return Profile(rows, inside / steps, waiting, peak, step.members)

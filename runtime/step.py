@@ -86,7 +86,7 @@ def state_layout(graph: Graph) -> tuple[dict[str, Type], dict[str, int], int]:
 
 def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
     """The plan of a graph that went through the passes."""
-    return plan(lower(graph), offsets, batch)
+    return plan(lower(graph, batch), offsets, batch)
 
 
 def step_memory(graph: Graph, batch: int, workers: int) -> tuple[int, int]:

@@ -43,7 +43,7 @@ def explain(
         return
     tasks = [
         task
-        for task in lower(graphs["simplify"]).tasks
+        for task in lower(graphs["simplify"], model.train.batch).tasks
         if line is None or any(value.span.line == line for value in task.values)
     ]
     if cache:

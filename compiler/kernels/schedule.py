@@ -4,6 +4,7 @@ Every worker enters `netc_run` with a context of its own and stays for a chunk o
 
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
+    shards   the batch in a fixed number of parts, whatever the number of workers, each done whole by one of them
     one      one worker does it
 
 Written as LLVM IR directly: loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
@@ -58,11 +59,12 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at."""
+    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at, and by `shard` for each shard."""
 
     memory: int
     offset: int
     lead: int = 0
+    shard: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +75,9 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Calls that are done in order for each band of rows. `extent` are the rows of pieces; `grain` rows are never cut."""
+    """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut."""
 
-    kind: Literal["samples", "pieces", "one"]
+    kind: Literal["samples", "pieces", "shards", "one"]
     calls: tuple[Call, ...]
     band: int
     extent: int = 1
@@ -200,6 +202,13 @@ class _Emitter:
             turn = builder.srem(self.number(alone), self.members)
             with builder.if_then(builder.icmp_signed("==", turn, self.member)):
                 self.emit_calls(group.calls, call, self.number(0), self.number(1))
+        elif group.kind == "shards":
+            count = self.number(group.extent)
+            low, high = self.share(count)
+            with self.loop(low, high, 1) as shard:
+                row = builder.sdiv(builder.mul(self.batch, shard), count)
+                end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
+                self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
         else:
             if group.kind == "samples":
                 low, high = self.samples
@@ -211,7 +220,7 @@ class _Emitter:
                 rows = self.smaller(builder.sub(high, row), self.number(group.band))
                 self.emit_calls(group.calls, call, row, rows)
 
-    def emit_calls(self, calls: Sequence[Call], number: int, row: Any, rows: Any) -> None:
+    def emit_calls(self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None) -> None:
         builder = self.builder
         for i, call in enumerate(calls):
             arguments = []
@@ -225,6 +234,8 @@ class _Emitter:
                     place = builder.add(base, self.number(argument.offset))
                     if argument.lead:
                         place = builder.add(place, self.times(row, argument.lead))
+                    if argument.shard:
+                        place = builder.add(place, self.times(shard, argument.shard))
                     arguments.append(place)
                 elif argument.per == "one":
                     arguments.append(self.number(argument.factor))

@@ -4,31 +4,46 @@ A value is in a buffer of its own, read through another's (a View: reshape, tran
 user; fuse.py has decided. phases.py then puts the tasks into phases, plan.py gives every buffer its place.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.loops import Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.machine import LINE, host
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.fuse import Fusion, Unit, fuse
 from netc.compiler.passes.products import product_task
-from netc.compiler.passes.tasks import Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
+from netc.compiler.passes.tasks import (
+    SHARD_COUNT,
+    SHARDS,
+    Buffer,
+    Place,
+    Pointer,
+    Task,
+    Tasks,
+    broadcast,
+    contiguous,
+)
 from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
 
+_FEW_PIECES = 8
+_MANY_BYTES = 1 << 18
 
-def lower(graph: Graph) -> Tasks:
-    """The tasks of a simplified graph: expanded operations only."""
-    return Lowering(graph).run()
+
+def lower(graph: Graph, batch: int) -> Tasks:
+    """The tasks of a simplified graph (expanded operations only), for steps of at most `batch` samples."""
+    return Lowering(graph, batch).run()
 
 
 class Lowering:
     """The tasks so far, and where each value is."""
 
-    def __init__(self, graph: Graph) -> None:
-        self.graph, self.program = graph, Tasks()
+    def __init__(self, graph: Graph, batch: int) -> None:
+        self.graph, self.batch, self.program = graph, batch, Tasks()
         self.fusion: Fusion = fuse(graph)
         self.places: dict[Value, Place] = {}
         self.tables: dict[Value, Buffer] = {}
@@ -121,7 +136,9 @@ class Lowering:
     def unit(self, unit: Unit) -> None:
         value = unit.values[0]
         lower = OPERATIONS[value.operation].lower
-        if unit.space is not None:
+        if unit.space is not None and self.is_sharded(unit.values):
+            self.fold_in_shards(unit)
+        elif unit.space is not None:
             loop = Loop(self, unit.space, unit.folded)
             lines = [loop.member(one) for one in unit.values]
             kept = [
@@ -142,6 +159,39 @@ class Lowering:
                 "scatter_add": self.scatter_add,
                 "extent": self.extent,
             }[lower.form](value)
+
+    def is_sharded(self, values: Sequence[Value]) -> bool:
+        """Whether sums over the batch are taken shard by shard: much is read, and the result is small and has few rows to share out."""
+        for value in values:
+            lower = OPERATIONS[value.operation].lower
+            sums_batch = not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)
+            if not sums_batch or not (isinstance(lower, Fold) or value.operation == "einsum"):
+                return False
+            read = sum(operand.type.nbytes(self.batch) for operand in value.operands)
+            nbytes = value.type.nbytes(1)
+            rows = value.type.shape(1)[0] if value.type.dims else 1
+            pieces = min(nbytes // LINE, rows // (host().tile_rows if value.operation == "einsum" else 1))
+            if 4 * SHARD_COUNT * nbytes > read or read < _MANY_BYTES or pieces >= _FEW_PIECES:
+                return False
+        return True
+
+    def shards_of(self, value: Value) -> Buffer:
+        """Room for a result of each shard."""
+        return Buffer(replace(value.type, dims=(SHARD_COUNT, *value.type.dims)))
+
+    def fold_in_shards(self, unit: Unit) -> None:
+        assert unit.space is not None
+        loop = Loop(self, unit.space, unit.folded, in_shards=True)
+        parts = [(loop.member(one), one, self.shards_of(one)) for one in unit.values]
+        loop.emit(parts)
+        for _, value, buffer in parts:
+            self.fold_shards(value, buffer)
+
+    def fold_shards(self, value: Value, parts: Buffer) -> None:
+        """The results of all shards as one, in their order."""
+        loop = Loop(self, parts.type.dims, (0,))
+        strides = contiguous(parts.type.dims)
+        loop.emit([(loop.load(Place(parts, strides), value.type, strides), value, self.output(value))])
 
     def stays_inside(self, value: Value, unit: Unit) -> bool:
         """Whether all users of a value are in its own loop."""
@@ -171,6 +221,15 @@ class Lowering:
         einsum = self.fusion.starts.get(value, value)
         (start,) = (operand for operand in value.operands if operand is not einsum) if einsum is not value else (None,)
         places = [self.read(operand) for operand in einsum.operands]
+        if start is None and self.is_sharded([einsum]):
+            parts = self.shards_of(einsum)
+            task = product_task(einsum, einsum, (places[0], places[1]), None, lambda: parts, in_shards=True)
+            if task is not None:
+                self.program.tasks.append(task)
+            else:
+                self.multiply_and_add(einsum, parts)
+            self.fold_shards(einsum, parts)
+            return
         first = broadcast(self.read(start).strides, start.type.dims, value.type.dims) if start is not None else None
         task = product_task(
             value,
@@ -198,17 +257,20 @@ class Lowering:
                 ]
             )
 
-    def multiply_and_add(self, value: Value) -> None:
+    def multiply_and_add(self, value: Value, parts: Buffer | None = None) -> None:
+        """A product as a loop; with `parts`, shard by shard."""
         inputs, _, out = str(value.attributes["subscripts"]).partition("->")
         letters = list(dict.fromkeys(out + inputs.replace(",", "")))
         sizes = index_sizes(inputs, *(operand.type for operand in value.operands))
-        loop = Loop(self, tuple(sizes[letter] for letter in letters), tuple(range(len(out), len(letters))))
+        loop = Loop(
+            self, tuple(sizes[letter] for letter in letters), tuple(range(len(out), len(letters))), parts is not None
+        )
         names = []
         for part, operand in zip(inputs.split(","), value.operands, strict=True):
             place = self.read(operand)
             steps = dict(zip(part, place.strides, strict=True))
             names.append(loop.load(place, operand.type, tuple(steps.get(letter, 0) for letter in letters)))
-        loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, self.output(value))])
+        loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, parts or self.output(value))])
 
     def extent(self, value: Value) -> None:
         dims = value.attributes["dims"]
@@ -327,15 +389,18 @@ class Lowering:
 class Loop:
     """The body of one loop while it is gathered: lines, and the buffers behind its pointers.
 
-    Its rows run along the batch, or else along the first axis that is kept.
+    Its rows run along the batch, or else along the first axis that is kept. `in_shards`, along the batch, which is folded; each
+    shard then has a result of its own.
     """
 
-    def __init__(self, lowering: Lowering, space: tuple[Dim, ...], folded: tuple[int, ...] = ()) -> None:
-        self.lowering, self.space, self.folded = lowering, space, folded
-        self.kept = [axis for axis in range(len(space)) if axis not in folded]
-        self.lead: int | None = self.kept[0] if self.kept else None
+    def __init__(
+        self, lowering: Lowering, space: tuple[Dim, ...], folded: tuple[int, ...] = (), in_shards: bool = False
+    ) -> None:
+        self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
+        kept = [axis for axis in range(len(space)) if axis not in folded]
+        self.lead: int | None = space.index(BATCH) if in_shards else kept[0] if kept else None
         self.lines: list[Line] = []
-        self.pointers: list[tuple[Buffer, int, int]] = []
+        self.pointers: list[Pointer] = []
         self.names: dict[Any, str] = {}
         self.members: dict[Value, str] = {}
         self.computed: list[Value] = []
@@ -347,8 +412,8 @@ class Loop:
             self.lines.append(Line(self.names[content], content))
         return self.names[content]
 
-    def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...]) -> int:
-        found = (buffer, offset, 0 if self.lead is None else strides[self.lead])
+    def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...], shard: int = 0) -> int:
+        found = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
         if found not in self.pointers:
             self.pointers.append(found)
         return self.pointers.index(found)
@@ -423,7 +488,7 @@ class Loop:
         made = []
         if self.is_whole or indirect is not None:
             self.lead = None
-            self.pointers = [(buffer, at, 0) for buffer, at, _ in self.pointers]
+            self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
         for line, value, buffer in outputs:
             lower = OPERATIONS[value.operation].lower if value.operands else None
             fold = None
@@ -436,16 +501,17 @@ class Loop:
             walk = strides or tuple(
                 0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space))
             )
-            target = Access(self.pointer(buffer, offset, walk), value.type.dtype, walk, indirect)
+            shard = math.prod(value.type.shape(1)) if self.in_shards else 0
+            target = Access(self.pointer(buffer, offset, walk, shard), value.type.dtype, walk, indirect)
             made.append(Output(line, target, fold))
         scopes: dict[Buffer, int] = {}
-        for buffer, _, _ in self.pointers:
-            scopes.setdefault(buffer, len(scopes))
+        for pointer in self.pointers:
+            scopes.setdefault(pointer.buffer, len(scopes))
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),
             tuple(made),
-            tuple(scopes[buffer] for buffer, _, _ in self.pointers),
+            tuple(scopes[pointer.buffer] for pointer in self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
             adds=indirect is not None,
             argmax=argmax,
@@ -458,10 +524,10 @@ class Loop:
         self.lowering.program.tasks.append(
             Task(
                 KernelSource("sum" if is_reordered(nest) else "loop", text, len(self.pointers) + len(counts)),
-                tuple(Pointer(*pointer) for pointer in self.pointers),
+                tuple(self.pointers),
                 counts,
                 frozenset(buffer for _, _, buffer in outputs),
-                None if self.lead is None else self.space[self.lead],
+                SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )
         )

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from netc.compiler.passes.tasks import Buffer, Pointer, Task
+from netc.compiler.passes.tasks import SHARDS, Buffer, Pointer, Task
 from netc.compiler.types import BATCH, Dim
 
-Kind = Literal["samples", "pieces", "one"]
+Kind = Literal["samples", "pieces", "shards", "one"]
 
 
 @dataclass(eq=False, slots=True)
@@ -84,7 +84,9 @@ def _groups(placed: list[_Placed], joined: Iterable[tuple[_Placed, _Placed]]) ->
         groups.append(TaskGroup("samples", BATCH, [one.task for one in samples]))
     for number in dict.fromkeys(label.values()):
         tasks = [one.task for one in rest if label[one] == number]
-        groups.append(TaskGroup("pieces" if isinstance(tasks[0].axis, int) else "one", tasks[0].axis, tasks))
+        axis = tasks[0].axis
+        kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
+        groups.append(TaskGroup(kind, axis, tasks))
     return groups
 
 

@@ -11,7 +11,7 @@ from netc.compiler.kernels.machine import host
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
 from netc.compiler.passes.products import fetch_ahead
-from netc.compiler.passes.tasks import Buffer, Task, Tasks, contiguous
+from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
 from netc.compiler.types import NUMPY, Type
 
 ALIGNMENT = 64
@@ -176,7 +176,7 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
         place = places[pointer.buffer]
         lead = 0 if pointer.buffer in of_band else pointer.lead * size
-        return Address(place.memory, place.offset + pointer.offset * size, lead)
+        return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size)
 
     calls = tuple(
         Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))
@@ -189,4 +189,5 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
         if pointer.buffer in task.writes and pointer.lead
     ]
     grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
-    return Group(group.kind, calls, band, group.axis if isinstance(group.axis, int) else 1, grain)
+    extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
+    return Group(group.kind, calls, band, extent, grain)

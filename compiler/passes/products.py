@@ -11,8 +11,8 @@ from dataclasses import replace
 from netc.compiler.kernels.machine import STRIP, host
 from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
-from netc.compiler.passes.tasks import Buffer, Place, Pointer, Task, contiguous
-from netc.compiler.types import Dim, Type
+from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, contiguous
+from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import Value
 
 _FEW_COLUMNS = 2
@@ -22,9 +22,17 @@ _LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
 
 
 def product_task(
-    value: Value, einsum: Value, operands: tuple[Place, Place], start: Place | None, target: Callable[[], Buffer]
+    value: Value,
+    einsum: Value,
+    operands: tuple[Place, Place],
+    start: Place | None,
+    target: Callable[[], Buffer],
+    in_shards: bool = False,
 ) -> Task | None:
-    """The task that computes `value`: the product, begun with `start` (which has the strides of the result's indices)."""
+    """The task that computes `value`: the product, begun with `start` (which has the strides of the result's indices).
+
+    `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
+    """
     inputs, _, out = str(einsum.attributes["subscripts"]).partition("->")
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
@@ -45,7 +53,7 @@ def product_task(
         dict(zip(out, contiguous(value.type.dims), strict=True)),
         dict(zip(out, start.strides if start is not None else (0,) * len(out), strict=True)),
     )
-    lead = out[0]
+    lead = next(letter for letter in depth if sizes[letter] == BATCH) if in_shards else out[0]
     groups = [_merge(letters, sizes, strides, lead) for letters in (rows, columns, depth, both)]
     if len(groups[1]) != 1 or len(groups[2]) > 1:
         return None
@@ -67,7 +75,8 @@ def product_task(
         counts += [count, *map(Count, steps)]
     c, machine, dtype = target(), host(), value.type.dtype
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
-    result = Pointer(c, 0, strides[2][lead])  # also stands for what is not there
+    # also stands for what is not there
+    result = Pointer(c, 0, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
     pointers = (
         _pointer(a, strides[0], lead),
         _pointer(b, strides[1], lead),
@@ -81,7 +90,7 @@ def product_task(
         pointers,
         tuple(counts),
         frozenset({c} if pack is None else {c, pack}),
-        sizes[lead],
+        SHARDS if in_shards else sizes[lead],
         (einsum, value) if einsum is not value else (value,),
         machine.tile_rows if lead in rows else machine.panel(dtype) if lead in columns else 1,
     )

@@ -33,18 +33,24 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """An address that a task takes: elements into a buffer, moved by `lead` elements for each row of the task's axis."""
+    """An address that a task takes: elements into a buffer, moved by `lead` elements for each row of the task's axis, and by `shard` for each shard."""
 
     buffer: Buffer
     offset: int = 0
     lead: int = 0
+    shard: int = 0
+
+
+SHARDS = "shards"
+SHARD_COUNT = 16  # of a batch, however large: what a sum over the batch comes to depends on where it is cut
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of a kernel on all rows of `axis` (the batch, or so many rows of a parameter), or as one piece if that is None.
+    """One call of a kernel on all rows of `axis`: the batch, so many rows of a parameter, or SHARDS (the batch in parts, each to a result of its own);
+    as one piece if that is None.
 
-    Any range of rows can be done alone; `grain` rows at a time are done best. `values` are those that it computes, in memory or on the way.
+    Any range of rows can be done alone, but shards are whole; `grain` rows at a time are done best. `values` are those that it computes, in memory or on the way.
     """
 
     kernel: KernelSource

@@ -172,3 +172,39 @@ def test_bytes_are_scaled_while_they_are_gathered() -> None:
         )
     for one, other in zip(*found, strict=True):
         assert np.array_equal(one, other)
+
+
+MANY = """model {
+  input x: float[6, 20]
+  target y: float[6]
+  h = x -> dense(16) -> tanh
+  z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+  loss far = mean(max(abs(h), over = (0, 1)), over = batch)
+}
+train { optimizer = adam(lr = 0.01)
+  batch = 5000
+  precision = f64 }
+"""
+
+
+def test_few_weights_and_many_samples_are_summed_shard_by_shard() -> None:
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((5000, 6, 20)), "y": rng.standard_normal((5000, 6))}
+    programs = [netc.Program(netc.parse(MANY), threads=threads) for threads in (1, 2, 3, 64)]
+    plan = programs[0].training.plan
+    assert plan
+    assert sum(group.kind == "shards" for phase in plan.schedule.phases for group in phase) == 3  # dW, dW_2, db
+    reference = netc.Program(netc.parse(MANY), backend="reference")
+    expected = reference.gradients(fields)[1]
+    for name, gradient in programs[0].gradients(fields)[1].items():
+        np.testing.assert_allclose(gradient, expected[name], rtol=1e-10, atol=1e-13)
+    few = {name: array[:7] for name, array in fields.items()}  # fewer samples than shards
+    assert programs[0].gradients(few)[0] == pytest.approx(reference.gradients(few)[0], rel=1e-12)
+    for program in programs:
+        for _ in range(3):
+            program.step(fields)
+        program.step(few)
+    for program in programs[1:]:
+        for name, array in programs[0].persistent.items():
+            assert np.array_equal(array, program.persistent[name]), name
