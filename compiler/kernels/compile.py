@@ -115,6 +115,7 @@ def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, bytes]],
                 size = int.from_bytes(_exactly(helper.stdout, 8))
                 made.append((given[0], _exactly(helper.stdout, size)))
                 given.clear()
+            helper.kill()  # to leave in its own time takes it as long as some kernels
     except (OSError, IndexError):  # it died, and what it was at is compiled elsewhere; or another took the last one
         waiting.extend(given)
 
