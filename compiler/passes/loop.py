@@ -1,0 +1,171 @@
+"""One fused loop while it is gathered: values computed or loaded over an iteration space, then written as a nest and its task."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from netc.compiler.kernels.loops import Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.schedule import Count, KernelSource
+from netc.compiler.passes.fuse import Fusion
+from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
+from netc.compiler.types import BATCH, Dim, Type
+from netc.compiler.value import OPERATIONS, Fold, Scalar, Value
+
+
+class Places(Protocol):
+    """What a loop asks of lowering: where values are. `tables` are inputs whose rows nobody has gathered yet."""
+
+    program: Tasks
+    fusion: Fusion
+    tables: dict[Value, Buffer]
+    order: Buffer
+
+    def read(self, value: Value) -> Place: ...
+
+
+class Loop:
+    """The body of one loop while it is gathered: lines, and the buffers behind its pointers.
+
+    Its rows run along the batch, or else along the first axis that is kept. `in_shards`, along the batch, which is folded; each
+    shard then has a result of its own.
+    """
+
+    def __init__(
+        self, lowering: Places, space: tuple[Dim, ...], folded: tuple[int, ...] = (), in_shards: bool = False
+    ) -> None:
+        self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
+        kept = [axis for axis in range(len(space)) if axis not in folded]
+        self.lead: int | None = space.index(BATCH) if in_shards else kept[0] if kept else None
+        self.lines: list[Line] = []
+        self.pointers: list[Pointer] = []
+        self.names: dict[Any, str] = {}
+        self.members: dict[Value, str] = {}
+        self.computed: list[Value] = []
+        self.is_whole = False  # it cannot be cut into rows
+
+    def add(self, content: Access | str) -> str:
+        if content not in self.names:
+            self.names[content] = f"t{len(self.lines)}"
+            self.lines.append(Line(self.names[content], content))
+        return self.names[content]
+
+    def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...], shard: int = 0) -> int:
+        found = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
+        if found not in self.pointers:
+            self.pointers.append(found)
+        return self.pointers.index(found)
+
+    def load(self, place: Place, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None) -> str:
+        if place.buffer is None:
+            self.is_whole |= (
+                self.lead is not None and strides[self.lead] != 0
+            )  # a range counts from the loop's beginning
+            return self.add(Access(None, type_.dtype, strides))
+        return self.add(Access(self.pointer(place.buffer, place.offset, strides), type_.dtype, strides, indirect))
+
+    def operand(self, value: Value) -> str:
+        """The name of an operand's element: computed here, a literal, or loaded."""
+        constant = value
+        while constant.operation in ("broadcast", "reshape") and constant.operands:
+            constant = constant.operands[0]
+        if constant.operation == "constant":
+            return self.add(literal(constant.attributes["value"], value.type.dtype))
+        if value in self.members:
+            return self.members[value]
+        if value in self.lowering.fusion.inlined:
+            return self.compute(value)
+        if (
+            value in self.lowering.tables
+            and len(self.lowering.fusion.users[value]) == 1
+            and value.type.dims == self.space
+        ):
+            return self.row(value)
+        place = self.lowering.read(value)
+        return self.load(place, value.type, broadcast(place.strides, value.type.dims, self.space))
+
+    def row(self, value: Value) -> str:
+        """The element of an input over this space, in its table at the row that the order says."""
+        strides = contiguous(value.type.dims)
+        order = self.lowering.order
+        row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
+        place = Place(self.lowering.tables[value], strides)
+        return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
+
+    def compute(self, value: Value) -> str:
+        lower = OPERATIONS[value.operation].lower
+        assert isinstance(lower, Scalar)
+        names = {name: self.operand(operand) for name, operand in zip("xyz", value.operands, strict=False)}
+        dtype = (
+            value.type.dtype
+            if value.operation == "cast" or value.type.dtype != "bool"
+            else value.operands[0].type.dtype
+        )
+        self.computed.append(value)
+        return self.add(scalar(lower.expression, names, dtype))
+
+    def member(self, value: Value) -> str:
+        """The line of a value of this loop; of a fold, the line that it reduces."""
+        if isinstance(OPERATIONS[value.operation].lower, Fold):
+            return self.operand(value.operands[0])
+        self.members[value] = self.compute(value)
+        return self.members[value]
+
+    def emit(
+        self,
+        outputs: Sequence[tuple[str, Value, Buffer]],
+        strides: tuple[int, ...] | None = None,
+        offset: int = 0,
+        indirect: tuple[str, int] | None = None,
+        argmax: bool = False,
+    ) -> None:
+        """Add the task of this loop. `strides`, `offset` and `indirect` say where in its buffer the only output goes, if not in order.
+
+        Pointers into one buffer share an alias scope.
+        """
+        made = []
+        if self.is_whole or indirect is not None:
+            self.lead = None
+            self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
+        for line, value, buffer in outputs:
+            lower = OPERATIONS[value.operation].lower if value.operands else None
+            fold = None
+            if isinstance(lower, Fold) and self.folded:
+                fold = (literal(float(lower.initial), value.type.dtype), lower.combine)
+            elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
+                fold = (literal(0.0, value.type.dtype), "a + b")
+            kept = iter(contiguous(value.type.dims))
+            is_reduced = fold is not None or argmax
+            walk = strides or tuple(
+                0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space))
+            )
+            shard = math.prod(value.type.shape(1)) if self.in_shards else 0
+            target = Access(self.pointer(buffer, offset, walk, shard), value.type.dtype, walk, indirect)
+            made.append(Output(line, target, fold))
+        scopes: dict[Buffer, int] = {}
+        for pointer in self.pointers:
+            scopes.setdefault(pointer.buffer, len(scopes))
+        nest = Nest(
+            tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
+            tuple(self.lines),
+            tuple(made),
+            tuple(scopes[pointer.buffer] for pointer in self.pointers),
+            tuple(axis in self.folded for axis in range(len(self.space))),
+            adds=indirect is not None,
+            argmax=argmax,
+        )
+        text, extents = write(nest)
+        counts = tuple(
+            Count(extent.factor, "one" if extent.axis is None else "rows" if extent.axis == self.lead else "batch")
+            for extent in extents
+        )
+        self.lowering.program.tasks.append(
+            Task(
+                KernelSource("sum" if is_reordered(nest) else "loop", text, len(self.pointers) + len(counts)),
+                tuple(self.pointers),
+                counts,
+                frozenset(buffer for _, _, buffer in outputs),
+                SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
+                tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
+            )
+        )
