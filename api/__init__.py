@@ -69,6 +69,7 @@ def train(
     else:
         spec = array_spec(model)
         dataset = Dataset({"train": {name: data[name] for name in spec.fields}}, {name: [] for name in spec.fields})
+    program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
     run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
     _train(run, epochs or model.train.epochs, lambda report: None, lambda row: None)
     return run

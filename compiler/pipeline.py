@@ -17,6 +17,8 @@ from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.update import update
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import Span
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
 STAGES = ("elaborate", "settle", "stabilise", "differentiate", "update", *PASSES)
@@ -37,7 +39,11 @@ def total_loss(graph: Graph) -> Value | None:
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
-    """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`."""
+    """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
+    if not any(name.startswith("loss.") for name in model.graph.results):
+        fault(
+            "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
+        )
     graph = stabilise(settle(model.graph.of("loss."), training=True))
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves]

@@ -41,9 +41,8 @@ class Program:
         self.workers = Workers(cores() if threads is None else threads)
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
-        graph = pipeline.training_graph(model) if has_loss else model.graph
-        self._training_graph = graph
-        self.state = State.of(graph)
+        self._made = pipeline.training_graph(model) if has_loss else None
+        self.state = State.of(self._made or model.graph)
         self.persistent = self.state.arrays
         for name, info in model.trainables.items():
             self.persistent[name][...] = initial(info, self.seed)
@@ -53,7 +52,7 @@ class Program:
 
     def _step(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """The step of a graph for the way that these fields are kept."""
-        kept = _kept_as_bytes(fields)
+        kept = kept_as_bytes(fields)
         if (key, kept) not in self._steps:
             made = as_bytes(graph(), kept)
             self._steps[key, kept] = Step(made, self.state, self.batch, self.workers, self.backend)
@@ -62,7 +61,11 @@ class Program:
     @property
     def _steps_done(self) -> int:
         """What stands for the epoch where somebody takes single steps: in each, other random numbers are drawn."""
-        return int(self.persistent[STEP])
+        return int(self.persistent[STEP]) if STEP in self.persistent else 0
+
+    def _training_graph(self) -> Graph:
+        """Faults E0501 if the model has no loss."""
+        return self._made or pipeline.training_graph(self.model)
 
     def run_step(self, step: Step, fields: Fields, order: Array, epoch: int) -> dict[str, Array]:
         """Run a step of this program over the samples of `order`, with the random numbers of an epoch."""
@@ -78,16 +81,13 @@ class Program:
                 arrays[name] = words(2, self.seed, name, epoch)
         return step.run(arrays, order)
 
-    @property
-    def training(self) -> Step:
-        return self._training({})
-
-    def _training(self, fields: Fields) -> Step:
-        return self._step("training", lambda: self._training_graph, fields)
+    def training(self, fields: Fields) -> Step:
+        """The training step for the way that these fields are kept; the first time it is built."""
+        return self._step("training", self._training_graph, fields)
 
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
-        made = as_bytes(self._training_graph, _kept_as_bytes(fields))
+        made = as_bytes(self._training_graph(), kept_as_bytes(fields))
         return Step(made, self.state, self.batch, self.workers, profiled=True)
 
     def step(self, fields: Fields) -> dict[str, float]:
@@ -101,7 +101,7 @@ class Program:
 
         What is random in them depends on the seed, the epoch and the samples' numbers.
         """
-        results = self.run_step(self._training(fields), fields, order, epoch)
+        results = self.run_step(self.training(fields), fields, order, epoch)
         losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
         return {**losses, "loss": results["total"]}
 
@@ -177,5 +177,6 @@ class Program:
         return int(count)
 
 
-def _kept_as_bytes(fields: Fields) -> frozenset[str]:
+def kept_as_bytes(fields: Fields) -> frozenset[str]:
+    """The names of those that are."""
     return frozenset(name for name, field in fields.items() if isinstance(field, Bytes))

@@ -76,6 +76,7 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
     fields, settings, progress = run.dataset.parts["train"], run.model.train, run.progress
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
+    run.program.training(fields)  # to compile is not to train
     started, done_before = time.perf_counter(), progress.samples
     told, steps = started, 1
     while progress.step * settings.batch < count:

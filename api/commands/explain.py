@@ -9,6 +9,7 @@ from netc.commands import options
 from netc.commands.terminal import table
 
 if TYPE_CHECKING:
+    from netc.compiler.model import Model
     from netc.compiler.passes.tasks import Task
 
 
@@ -33,17 +34,18 @@ def explain(
     from netc.compiler import pipeline
     from netc.compiler.graph import print_graph
     from netc.compiler.passes.lower import lower
+    from netc.compiler.passes.storage import as_bytes
 
     model, _ = options.load(file, settings)
     if after is not None and after not in pipeline.STAGES:
         raise typer.BadParameter(f"`{after}` is no pass: {', '.join(pipeline.STAGES)}", param_hint="--after")
-    graphs = pipeline.training_stages(model)
     if after is not None:
-        typer.echo(print_graph(graphs[after]), nl=False)
+        typer.echo(print_graph(pipeline.training_stages(model)[after]), nl=False)
         return
+    graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
     tasks = [
         task
-        for task in lower(graphs["simplify"], model.train.batch).tasks
+        for task in lower(graph, model.train.batch).tasks
         if line is None or any(value.span.line == line for value in task.values)
     ]
     if cache:
@@ -54,6 +56,18 @@ def explain(
             typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
         is_product = task.kernel.form == "product"
         typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+
+
+def _kept_as_bytes(model: "Model") -> frozenset[str]:
+    """Which fields of the model's data stay bytes: their kernels are others. None where there is no data to be read."""
+    from netc.dsl.diagnostics import Fault
+    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.program import kept_as_bytes
+
+    try:
+        return kept_as_bytes(load(model, parse_data(model)).parts["train"])
+    except Fault:
+        return frozenset()
 
 
 def _show_cache(tasks: "list[Task]") -> None:

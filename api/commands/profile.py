@@ -20,8 +20,6 @@ def profile(file: options.ModelFile, settings: options.Settings = None, threads:
     from netc.runtime.program import Fields
 
     model, _ = options.load(file, settings)
-    if not any(name.startswith("loss.") for name in model.graph.results):
-        raise typer.BadParameter(f"{file} has no loss: there is no training step to profile", param_hint="M.net")
     if model.data is not None:
         fields: Fields = load(model, parse_data(model)).parts["train"]
     else:

@@ -44,6 +44,7 @@ def train(
         total = epochs or model.train.epochs
         model = replace(model, train=replace(model.train, epochs=total))
         program = Program(model, threads=threads)
+        program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
         run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
         count = sum(type_.size(1) for type_ in model.parameters.values())
         typer.echo(

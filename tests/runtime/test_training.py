@@ -160,3 +160,15 @@ def test_usage_and_explain(tmp_path: Path) -> None:
     explained = command("explain", ROOT / "examples" / "mnist.net", "--after", "simplify", cwd=tmp_path)
     assert "einsum" in explained.stdout
     assert explained.returncode == 0
+
+
+@pytest.mark.parametrize("name", ["explain", "profile", "train"])
+def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a\n1\n2\n3\n")
+    (tmp_path / "m.net").write_text(
+        'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n  input a: float\n  output b = a * 2\n}\n'
+    )
+    done = command(name, "m.net", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error[E0501]: the model has no loss to train by\n --> m.net:1:1\n")
+    assert not (tmp_path / "runs").exists()

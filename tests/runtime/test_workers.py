@@ -120,16 +120,16 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     told = step_memory(pipeline.run_passes(pipeline.training_graph(model)), model.train.batch, cores())
-    netc.Program(model).training  # noqa: B018  what is compiled or imported now is not there to be counted below
+    netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
     tracemalloc.start()
     try:
         program = netc.Program(model)
         held = [_of_numpy()]
-        program.training  # noqa: B018
+        program.training({})
         held.append(_of_numpy())
     finally:
         tracemalloc.stop()
-    besides = program.workers.barrier.nbytes, program.training.ticks.nbytes
+    besides = program.workers.barrier.nbytes, program.training({}).ticks.nbytes
     assert held[0] == told[0] + besides[0]
     assert held[1] - held[0] == told[1] + besides[1]
     assert sum(array.nbytes for array in program.persistent.values()) <= told[0]
@@ -192,7 +192,7 @@ def test_few_weights_and_many_samples_are_summed_shard_by_shard() -> None:
     rng = np.random.default_rng(0)
     fields = {"x": rng.standard_normal((5000, 6, 20)), "y": rng.standard_normal((5000, 6))}
     programs = [netc.Program(netc.parse(MANY), threads=threads) for threads in (1, 2, 3, 64)]
-    plan = programs[0].training.plan
+    plan = programs[0].training({}).plan
     assert plan
     assert sum(group.kind == "shards" for phase in plan.schedule.phases for group in phase) == 3  # dW, dW_2, db
     reference = netc.Program(netc.parse(MANY), backend="reference")
