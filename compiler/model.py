@@ -30,8 +30,41 @@ class Optimizer:
 
 
 @dataclass(frozen=True, slots=True)
+class Better:
+    """A figure of an epoch, as metrics.jsonl names it, and which way is better."""
+
+    figure: str
+    is_higher: bool
+    span: Span
+
+    def than(self, one: float, other: float) -> bool:
+        return one > other if self.is_higher else one < other
+
+
+@dataclass(frozen=True, slots=True)
+class EarlyStop:
+    """Training ends when a figure has not become better for so many epochs."""
+
+    better: Better
+    patience: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plateau:
+    """The rate is multiplied by `factor` whenever a figure has not become better for `patience` epochs."""
+
+    better: Better
+    patience: int
+    factor: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """The `train` block, defaults filled in."""
+    """The `train` block, defaults filled in.
+
+    `schedule` gives `factor`, what to multiply the rate by, from the inputs `step`, `epoch`, `progress` and `epochs`. `freeze` and `lr_scale` are
+    patterns of parameter names.
+    """
 
     optimizer: Optimizer
     batch: int = 32
@@ -39,6 +72,19 @@ class TrainSettings:
     seed: int = 0
     precision: DType = "f32"
     shuffle: bool = True
+    schedule: Graph | None = None
+    plateau: Plateau | None = None
+    clip_norm: float | None = None
+    clip_value: float | None = None
+    freeze: tuple[str, ...] = ()
+    lr_scale: tuple[tuple[str, float], ...] = ()
+    early_stop: EarlyStop | None = None
+    keep: Better | None = None
+
+    @property
+    def has_schedule(self) -> bool:
+        """Whether something moves the rate while training."""
+        return self.schedule is not None or self.plateau is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ A model gives three programs: `training` (one step), `evaluation` (losses, and w
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
@@ -46,7 +47,8 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
         )
     graph = stabilise(settle(model.graph.of("loss."), training=True))
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
-    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves]
+    frozen = {name for name in model.parameters if any(fnmatchcase(name, one) for one in model.train.freeze)}
+    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and name not in frozen]
     total = total_loss(graph)
     assert total is not None
     for value, gradient in differentiate(graph, total, wanted).items():
@@ -64,7 +66,7 @@ def training_graph(model: Model) -> Graph:
         for name, value in graph.results.items()
         if name.startswith("gradient.")
     }
-    update(graph, model.train.optimizer, gradients)
+    update(graph, model.train, model.trainables, gradients)
     graph.results = {name: value for name, value in graph.results.items() if not name.startswith("gradient.")}
     return graph
 

@@ -10,9 +10,10 @@ from netc.compiler.kernels.machine import cores
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
-from netc.compiler.passes.update import STEP
+from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
+from netc.runtime import schedule
 from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.random import initial, words
 from netc.runtime.step import Backend, State, Step
@@ -67,12 +68,16 @@ class Program:
         """Faults E0501 if the model has no loss."""
         return self._made or pipeline.training_graph(self.model)
 
-    def run_step(self, step: Step, fields: Fields, order: Array, epoch: int) -> dict[str, Array]:
-        """Run a step of this program over the samples of `order`, with the random numbers of an epoch."""
+    def run_step(
+        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Array | None = None
+    ) -> dict[str, Array]:
+        """Run a step of this program over the samples of `order`, with the random numbers of an epoch, and the factors of a schedule (1 if not given)."""
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
             if name == SAMPLE:
                 arrays[name] = np.arange(len(next(iter(fields.values()))), dtype=np.int32)
+            elif name == FACTOR:
+                arrays[name] = np.ones(-(-len(order) // self.batch)) if factors is None else factors
             elif name.startswith(SCALE):
                 kept = fields[name.removeprefix(SCALE)]
                 assert isinstance(kept, Bytes)
@@ -91,17 +96,21 @@ class Program:
         return Step(made, self.state, self.batch, self.workers, profiled=True)
 
     def step(self, fields: Fields) -> dict[str, float]:
-        """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum."""
+        """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum.
+
+        A schedule that counts epochs stands at its beginning: single steps belong to none.
+        """
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
-        losses = self.steps(fields, np.arange(count), self._steps_done)
+        moved = schedule.factors(self.model.train, self._steps_done, 1, 2**53, ())
+        losses = self.steps(fields, np.arange(count), self._steps_done, moved)
         return {name: float(values[0]) for name, values in losses.items()}
 
-    def steps(self, fields: Fields, order: Array, epoch: int) -> dict[str, Array]:
+    def steps(self, fields: Fields, order: Array, epoch: int, factors: Array | None = None) -> dict[str, Array]:
         """A step of the optimizer for every batch of the samples that `order` numbers; each loss by name and `loss`, their sum, a step.
 
-        What is random in them depends on the seed, the epoch and the samples' numbers.
+        What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what a schedule makes of the rate, a number a step.
         """
-        results = self.run_step(self.training(fields), fields, order, epoch)
+        results = self.run_step(self.training(fields), fields, order, epoch, factors)
         losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
         return {**losses, "loss": results["total"]}
 

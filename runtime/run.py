@@ -23,6 +23,7 @@ from netc.runtime.data.dataset import Dataset, DataSpec, array_spec, load, parse
 from netc.runtime.program import Fields, Program
 
 Array = np.ndarray[Any, Any]
+_BEST = "best.safetensors"
 
 
 @dataclass(slots=True)
@@ -69,6 +70,15 @@ class Run:
             for name, value in found.items()
         }
 
+    def save_best(self) -> None:
+        """Keep the parameters as they are now: `keep` says that no epoch before was as good."""
+        save_checkpoint(self.folder / _BEST, self.program.persistent, self.progress)
+
+    def load_best(self) -> None:
+        """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
+        if self.model.train.keep is not None and (self.folder / _BEST).exists():
+            load_checkpoint(self.folder / _BEST, self.program.persistent)
+
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
         write_whole(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.metrics).encode())
@@ -109,8 +119,8 @@ def start(
     return run
 
 
-def open_run(folder: Path, threads: int | None = None) -> Run:
-    """A run as it was left. Faults E1001 if the folder is none, or damaged."""
+def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
+    """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
     try:
         info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         text = (folder / "model.net").read_text(encoding="utf-8")
@@ -130,7 +140,7 @@ def open_run(folder: Path, threads: int | None = None) -> Run:
     model = replace(model, train=replace(model.train, epochs=epochs))
     program = Program(model, seed=seed, threads=threads)
     progress = load_checkpoint(folder / "checkpoint.safetensors", program.persistent)
-    return Run(
+    run = Run(
         folder,
         model,
         parse_data(model) if model.data else array_spec(model),
@@ -139,3 +149,6 @@ def open_run(folder: Path, threads: int | None = None) -> Run:
         metrics[: progress.epoch],
         progress,
     )
+    if not to_train:
+        run.load_best()
+    return run

@@ -140,9 +140,9 @@ class Step:
         for name, table in self.plan.inputs.items():
             array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
             if not table.type.is_batched:
-                memory = Memory(array.nbytes + SLACK)
-                memory.view(0, table.type, 1)[...] = array
-                array = memory.view(0, table.type, 1)
+                kept = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
+                kept[...] = array
+                array = kept
             held.append(array)
             addresses[table.index] = array.ctypes.data
         results = {name: self._result(table, count, steps) for name, table in self.plan.results.items()}
@@ -186,9 +186,13 @@ class Step:
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
         whole = {value.attributes["name"] for value in self.graph.values("given") if not value.type.is_batched}
+        per_step = {value.attributes["name"] for value in self.graph.values("given") if "per" in value.attributes}
         for at in range(0, len(order), self.batch):
             chosen = order[at : at + self.batch]
-            taken = {name: array if name in whole else array[chosen] for name, array in fields.items()}
+            taken = {
+                name: array[at // self.batch] if name in per_step else array if name in whole else array[chosen]
+                for name, array in fields.items()
+            }
             for name, value in evaluate(self.graph, {**self.state.arrays, **taken}, len(chosen)).items():
                 if name.startswith("update."):
                     self.state.arrays[name.removeprefix("update.")][...] = value

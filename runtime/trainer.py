@@ -17,6 +17,7 @@ from netc.dsl.diagnostics import Label, fault
 from netc.runtime.checkpoint import Progress
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
+from netc.runtime.schedule import factors, is_best, is_over
 
 _CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
@@ -37,8 +38,9 @@ def train(
     run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]
 ) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
+    settings = run.model.train
     with _interrupts_between_steps() as pause:
-        while run.progress.epoch < epochs:
+        while run.progress.epoch < epochs and not is_over(settings.early_stop, run.metrics):
             try:
                 _epoch(run, epochs, on_progress, pause)
             except KeyboardInterrupt:
@@ -47,8 +49,12 @@ def train(
             row = _row(run)
             run.metrics.append(row)
             run.progress = Progress(epoch=run.progress.epoch + 1)
+            if settings.keep is not None and is_best(settings.keep, run.metrics):
+                run.save_best()
+            factors(settings, 0, 0, 1, run.metrics)  # a figure that no epoch has is told after the first one
             run.save()
             on_epoch(row)
+    run.load_best()
 
 
 @contextmanager
@@ -78,13 +84,16 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     run.program.training(fields)  # to compile is not to train
     started, done_before = time.perf_counter(), progress.samples
-    told, steps = started, 1
+    told, steps, in_all = started, 1, -(-count // settings.batch)
     while progress.step * settings.batch < count:
         pause()
         begin = time.perf_counter()
         at = progress.step * settings.batch
         chosen = order[at : at + steps * settings.batch]
-        for loss in run.program.steps(fields, chosen, progress.epoch)["loss"]:
+        moved = factors(
+            settings, progress.epoch * in_all + progress.step, -(-len(chosen) // settings.batch), in_all, run.metrics
+        )
+        for loss in run.program.steps(fields, chosen, progress.epoch, moved)["loss"]:
             if not math.isfinite(loss):
                 _not_a_number(run)
             taken = min(settings.batch, count - progress.step * settings.batch)

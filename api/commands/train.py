@@ -32,7 +32,7 @@ def train(
     if (file is None) == (resume is None):
         raise typer.BadParameter("give a file to train, or --resume RUN")
     if resume is not None:
-        run = runs.open_run(resume, threads)
+        run = runs.open_run(resume, threads, to_train=True)
         run.dataset = load(run.model, run.spec, run.states)
         total = epochs or run.model.train.epochs
         typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")

@@ -88,6 +88,17 @@ def attribute_argument(
                 raise Mismatch(f"`{operation.name}` works along one axis", code="E0403")
             number = samples.axis_number(first, axis[0], context.axis_names)
             attributes.update({"axis": number} if kind == "join" else {name: (number,)})
+        case "new axis":
+            assert first is not None
+            rank = len(first.type.sample) + 1
+            at = (
+                constants.whole(constant(context, argument.value, scope), argument.span, "an axis", least=-rank)
+                if argument
+                else int(default)
+            )
+            if at >= rank:
+                raise Mismatch(f"axis {at} of a value with {rank} axes", code="E0403")
+            attributes[name] = at % rank + int(first.type.is_batched)
         case "dims":
             assert first is not None
             sizes = [constants.whole(constant(context, one.value, scope), one.span, "a dimension") for one in loose]

@@ -4,7 +4,8 @@ Each statement of the model is tried on its own: what is wrong with it is noted,
 rest goes on, so that independent faults are told together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.statements import body, define_layer
 from netc.compiler.graph import needed_by
@@ -51,6 +53,7 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
     train = train_settings(
         blocks[0].settings if blocks else (),
         lambda node: constant(context, node, context.globals),
+        lambda node: schedule_graph(context, node),
         context.diagnostics,
     )
     context.graph.precision = train.precision
@@ -65,6 +68,7 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
             hint="model { input x: float[4] ... }",
         )
     check_reading(context, file)
+    check_patterns(context, blocks[0].settings if blocks else ())
     context.diagnostics.raise_errors()
     data = next((item for item in sections[syntax.Data] if isinstance(item, syntax.Data)), None)
     lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
@@ -191,6 +195,27 @@ def check_reading(context: Context, file: syntax.File) -> None:
             context.diagnostics.add(
                 "E0502", "this loss depends on no parameter", value.span, "nothing can learn from it"
             )
+
+
+def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None:
+    """A pattern of `freeze` or `lr_scale` that no parameter's name matches."""
+    if context.diagnostics.errors:
+        return
+    for setting in settings:
+        nodes: Sequence[syntax.Expression] = ()
+        if setting.name.text == "freeze":
+            nodes = setting.value.items if isinstance(setting.value, syntax.ListOf) else (setting.value,)
+        elif setting.name.text == "lr_scale" and isinstance(setting.value, syntax.Tuple):
+            nodes = [entry.name for entry in setting.value.entries if entry.name is not None]
+        for node in nodes:
+            pattern = constant(context, node, context.globals)
+            if not any(fnmatchcase(name, pattern) for name in context.parameters):
+                context.diagnostics.add(
+                    "E0602",
+                    f'no parameter is called "{pattern}"',
+                    node.span,
+                    hint=nearest(pattern, context.parameters) or f"there are {', '.join(list(context.parameters)[:6])}",
+                )
 
 
 def _library_scope() -> Scope:

@@ -3,9 +3,11 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from netc.compiler.model import Optimizer, TrainSettings
+from netc.compiler.graph import Graph
+from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.source import Span
 
 INITIALISERS = {
     "zeros": 0,
@@ -20,31 +22,39 @@ INITIALISERS = {
     "orthogonal": 0,
 }
 
-# What PyTorch documents under the same names; None must be given.
-OPTIMIZERS: dict[str, dict[str, float | None]] = {
-    "sgd": {"lr": None, "momentum": 0.0},
-    "adam": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8},
+# What PyTorch documents under the same names; None must be given, True and False are yes and no.
+OPTIMIZERS: dict[str, dict[str, float | bool | None]] = {
+    "sgd": {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0},
+    "adam": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
+    "adamw": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2},
+    "rmsprop": {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0},
+    "adagrad": {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0},
 }
-_LATER = (
-    "schedule",
-    "clip_norm",
-    "clip_value",
-    "early_stop",
-    "keep",
-    "accumulate",
-    "truncate",
-    "memory",
-    "freeze",
-    "lr_scale",
-    "start_from",
-)
-_LATER_OPTIMIZERS = ("adamw", "rmsprop", "adagrad")
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
+    **dict.fromkeys(
+        ("momentum", "beta1", "beta2", "alpha"), (lambda number: 0 <= number < 1, "it must be at least 0 and below 1")
+    ),
+    **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
+}
+_LATER = ("accumulate", "truncate", "memory", "start_from")
+# Which way is better, of the library's losses and metrics by their names.
+_HIGHER = {
+    **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity"), False),
+    **dict.fromkeys(("accuracy", "r2", "auc", "top_k"), True),
+}
 
 
 def train_settings(
-    settings: Sequence[syntax.Setting], constant: Callable[[syntax.Expression], Any], diagnostics: Diagnostics
+    settings: Sequence[syntax.Setting],
+    constant: Callable[[syntax.Expression], Any],
+    schedule: Callable[[syntax.Expression], Graph],
+    diagnostics: Diagnostics,
 ) -> TrainSettings:
-    """The settings with defaults filled in; what is wrong with one is noted and the others go on."""
+    """The settings with defaults filled in; what is wrong with one is noted and the others go on.
+
+    `constant` gives what an expression comes to when compiling, `schedule` the graph of a schedule.
+    """
     found: dict[str, Any] = {"optimizer": Optimizer("adam", _defaults("adam"))}
     places: dict[str, syntax.Setting] = {}
     for setting in settings:
@@ -60,14 +70,20 @@ def train_settings(
             places[name] = setting
             if name in _LATER:
                 fault("E0901", f"`{name}` does not run yet", setting.name.span, "a later version of netc brings it")
-            if name not in _SETTINGS:
+            if name not in _SETTINGS and name != "schedule":
+                known = [*_SETTINGS, "schedule"]
                 fault(
                     "E0601",
                     f"there is no setting `{name}`",
                     setting.name.span,
-                    hint=nearest(name, [*_SETTINGS, *_LATER]) or f"one of {', '.join(_SETTINGS)}",
+                    hint=nearest(name, [*known, *_LATER]) or f"one of {', '.join(known)}",
                 )
-            found[name] = _SETTINGS[name](setting.value, constant)
+            if name == "schedule" and _is_call(setting.value, "plateau"):
+                found["plateau"] = _plateau(setting.value, constant)
+            elif name == "schedule":
+                found["schedule"] = schedule(setting.value)
+            else:
+                found[name] = _SETTINGS[name](setting.value, constant)
         except Fault as wrong:
             diagnostics.note(wrong)
     return TrainSettings(**found)
@@ -107,14 +123,6 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
     function = node.function if isinstance(node, syntax.Call) else node
     arguments = node.arguments if isinstance(node, syntax.Call) else ()
     name = function.text if isinstance(function, syntax.Name) else ""
-    if name in _LATER_OPTIMIZERS:
-        fault(
-            "E0901",
-            f"`{name}` does not run yet",
-            function.span,
-            "a later version of netc brings it",
-            hint="adam(lr = 1e-3)",
-        )
     if name not in OPTIMIZERS:
         fault(
             "E0602",
@@ -143,20 +151,119 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             )
         given.add(key)
         value = constant(argument.value)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            fault("E0602", f"`{key}` must be a number", argument.value.span)
-        if (key in ("lr", "eps") and value <= 0) or (key in ("momentum", "beta1", "beta2") and not 0 <= value < 1):
-            fault(
-                "E0602",
-                f"`{key}` is out of range",
-                argument.value.span,
-                "it must be above 0" if key in ("lr", "eps") else "it must be at least 0 and below 1",
-            )
+        if isinstance(keys[key], bool):
+            if not isinstance(value, bool):
+                fault("E0602", f"`{key}` must be true or false", argument.value.span)
+        else:
+            _number_in_range(key, value, argument.value.span)
         numbers[key] = float(value)
     for key, default in keys.items():
         if default is None and key not in given:
             fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")
+    if numbers.get("nesterov") and not numbers["momentum"]:
+        fault("E0602", "Nesterov's way needs a momentum", node.span, hint="momentum = 0.9")
     return Optimizer(name, numbers)
+
+
+def _number_in_range(key: str, value: Any, span: Span) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        fault("E0602", f"`{key}` must be a number", span)
+    is_in_range, told = _RANGES[key]
+    if not is_in_range(value):
+        fault("E0602", f"`{key}` is out of range", span, told)
+    return float(value)
+
+
+def _is_call(node: syntax.Expression, name: str) -> bool:
+    return isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) and node.function.text == name
+
+
+def _above_zero(node: syntax.Expression, constant: Any) -> float:
+    value = constant(node)
+    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+        fault("E0602", "this must be a number above 0", node.span, f"it is {value}")
+    return float(value)
+
+
+def _entries(
+    entries: Sequence[syntax.Argument], keys: Sequence[str], what: str, span: Span
+) -> dict[str, syntax.Expression]:
+    """`name = value` pairs, each of known keys at most once."""
+    found: dict[str, syntax.Expression] = {}
+    for position, entry in enumerate(entries):
+        name = entry.name.text if isinstance(entry.name, syntax.Name) else keys[min(position, len(keys) - 1)]
+        if name not in keys or name in found:
+            fault("E0602", f"{what} takes {' and '.join(keys)}", entry.span, hint=nearest(name, keys))
+        found[name] = entry.value
+    return found
+
+
+def _better(node: syntax.Expression) -> Better:
+    """`valid.loss`, or `max(valid.name)` and `min(valid.name)` where the name does not say which way is better."""
+    way = node.function.text if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) else ""
+    inner = node.arguments[0].value if isinstance(node, syntax.Call) and len(node.arguments) == 1 else node
+    if (
+        way not in ("", "max", "min")
+        or not isinstance(inner, syntax.Attribute)
+        or not isinstance(inner.value, syntax.Name)
+        or inner.value.text not in ("train", "valid")
+    ):
+        fault("E0602", "this must be a figure of an epoch", node.span, hint="valid.loss")
+    name = inner.name.text
+    if not way and name not in _HIGHER:
+        fault(
+            "E0602",
+            f"which way is better for `{name}` is not known",
+            node.span,
+            hint=nearest(name, _HIGHER) or f"max({inner.span.text}) or min({inner.span.text})",
+        )
+    return Better(f"{inner.value.text}.{name}", way == "max" if way else _HIGHER[name], node.span)
+
+
+def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
+    entries = node.entries if isinstance(node, syntax.Tuple) else ()
+    found = _entries(entries, ("metric", "patience"), "`early_stop`", node.span)
+    if "metric" not in found:
+        fault("E0602", "`early_stop` names its metric", node.span, hint="(metric = valid.loss, patience = 5)")
+    patience = _whole(1)(found["patience"], constant) if "patience" in found else 5
+    return EarlyStop(_better(found["metric"]), patience)
+
+
+def _plateau(node: syntax.Expression, constant: Any) -> Plateau:
+    assert isinstance(node, syntax.Call)
+    found = _entries(node.arguments, ("patience", "factor", "metric"), "`plateau`", node.span)
+    patience = _whole(1)(found["patience"], constant) if "patience" in found else 10
+    factor = _above_zero(found["factor"], constant) if "factor" in found else 0.1
+    if factor >= 1:
+        fault("E0602", "`factor` must be below 1", found["factor"].span)
+    return Plateau(
+        _better(found["metric"]) if "metric" in found else Better("valid.loss", False, node.span), patience, factor
+    )
+
+
+def _keep(node: syntax.Expression, constant: Any) -> Better:
+    if not isinstance(node, syntax.Call) or not _is_call(node, "best") or len(node.arguments) != 1:
+        fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss)")
+    return _better(node.arguments[0].value)
+
+
+def _patterns(node: syntax.Expression, constant: Any) -> tuple[str, ...]:
+    value = constant(node)
+    found = value if isinstance(value, tuple) else (value,)
+    if not found or not all(isinstance(one, str) for one in found):
+        fault("E0602", "this must be a pattern of parameter names in quotes", node.span, hint='"features.*"')
+    return found
+
+
+def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float], ...]:
+    entries = node.entries if isinstance(node, syntax.Tuple) else ()
+    if not entries or not all(isinstance(entry.name, syntax.Text) for entry in entries):
+        fault("E0602", "`lr_scale` gives patterns a factor each", node.span, hint='("features.*" = 0.1)')
+    return tuple(
+        (entry.name.value, _above_zero(entry.value, constant))
+        for entry in entries
+        if isinstance(entry.name, syntax.Text)
+    )
 
 
 _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
@@ -166,4 +273,10 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "seed": _whole(0),
     "precision": _word("f32", "f64"),
     "shuffle": _truth,
+    "clip_norm": _above_zero,
+    "clip_value": _above_zero,
+    "freeze": _patterns,
+    "lr_scale": _lr_scale,
+    "early_stop": _early_stop,
+    "keep": _keep,
 }

@@ -278,6 +278,16 @@ squeeze = register(
         arguments={"x": "value"},
     )
 )
+unsqueeze = register(
+    Operation(
+        "unsqueeze",
+        "With a dimension of size 1 at an axis of the result (the last one, if none is given): the inverse of squeeze.",
+        type=_unknown_type,
+        lower=Expansion(lambda x, axis: apply("reshape", x, dims=(*x.type.dims[:axis], 1, *x.type.dims[axis:]))),
+        reference=lambda x, axis: np.expand_dims(x, axis),
+        arguments={"x": "value", "axis": "new axis = -1"},
+    )
+)
 one_hot = register(
     Operation(
         "one_hot",

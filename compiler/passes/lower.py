@@ -71,7 +71,7 @@ class Lowering:
         name = str(value.attributes["name"])
         self.leaf_of[name] = value
         stays = value.operation in ("parameter", "state")
-        buffer = Buffer(value.type, "persistent" if stays else "table", name)
+        buffer = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
         self.program.leaves[name] = buffer
         if value.type.is_batched:
             self.tables[value] = buffer  # its rows are gathered where they are read first

@@ -103,7 +103,7 @@ def _row(buffer: Buffer) -> int:
 
 
 def _step_bytes(table: Buffer) -> tuple[int, int]:
-    if table.kind == "table":
+    if table.kind == "table" and not table.is_per_step:
         return 0, 0
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
 

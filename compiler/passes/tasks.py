@@ -14,12 +14,13 @@ class Buffer:
     """Contiguous memory of one value.
 
     `persistent` stays between steps, a `table` is filled outside and read there, a `result` is written for the outside, a `scratch`
-    belongs to one task; `name` says which of them.
+    belongs to one task; `name` says which of them. `is_per_step` tables hold a value for each step.
     """
 
     type: Type
     kind: Literal["temporary", "persistent", "table", "order", "result", "scratch"] = "temporary"
     name: str = ""
+    is_per_step: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,58 +1,142 @@
-"""The optimizer as values of the graph: each parameter's next value and each state's, one table row an optimizer.
+"""The optimizer as values of the graph: each parameter's next value and each state's, one rule an optimizer.
 
-Formulas and defaults are those that PyTorch documents under the same names.
+Formulas and defaults are those that PyTorch documents under the same names; `decay` is its weight_decay.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Optimizer
+from netc.compiler.model import ParameterInfo, TrainSettings
 from netc.compiler.types import Type
 from netc.compiler.value import Value, apply
 
 STEP = "optimizer.step"
+FACTOR = "train.factor"  # what a schedule makes of the rate, a number a step, given by the runtime
 
 
-def _state(graph: Graph, name: str, like: Value) -> Value:
-    return graph.leaf("state", name, like.type)
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """One parameter with its gradient. `rate` is a number, or a scalar of f64 where a schedule moves it; `step` counts from 1, in f64."""
+
+    graph: Graph
+    name: str
+    value: Value
+    gradient: Value
+    numbers: Mapping[str, float]
+    rate: Value | float
+    decay: float
+    step: Value
+
+    def state(self, kind: str) -> Value:
+        return self.graph.leaf("state", f"{kind}.{self.name}", self.value.type)
+
+    def keep(self, kind: str, value: Value) -> Value:
+        self.graph.results[f"update.{kind}.{self.name}"] = value
+        return value
+
+    def scaled(self, value: Value, by: "Value | float" = 1.0) -> Value:
+        """rate * by * value; scalars are computed in f64 and rounded once."""
+        factor = self.rate * by
+        return value * (apply("cast", factor, dtype=self.value.type.dtype) if isinstance(factor, Value) else factor)
+
+    def decayed_gradient(self) -> Value:
+        """The gradient of the loss and of decay / 2 * the sum of squares."""
+        return self.gradient + self.value * self.decay if self.decay else self.gradient
 
 
-def _sgd(graph: Graph, name: str, w: Value, g: Value, numbers: dict[str, float], step: Value) -> Value:
-    """v = momentum * v + g; w = w - lr * v."""
-    if numbers["momentum"] == 0.0:
-        return w - g * numbers["lr"]
-    velocity = _state(graph, f"velocity.{name}", w)
-    moved = velocity * numbers["momentum"] + g
-    graph.results[f"update.velocity.{name}"] = moved
-    return w - moved * numbers["lr"]
+def _sgd(p: _Parameter) -> Value:
+    """v = momentum * v + g; w = w - lr * v; Nesterov's way, w = w - lr * (g + momentum * v)."""
+    g, momentum = p.decayed_gradient(), p.numbers["momentum"]
+    if momentum == 0.0:
+        return p.value - p.scaled(g)
+    moved = p.keep("velocity", p.state("velocity") * momentum + g)
+    return p.value - p.scaled(g + moved * momentum if p.numbers["nesterov"] else moved)
 
 
-def _adam(graph: Graph, name: str, w: Value, g: Value, numbers: dict[str, float], step: Value) -> Value:
+def _adam(p: _Parameter) -> Value:
     """Kingma and Ba 2015, algorithm 1; eps outside of the root, as PyTorch has it. Corrections are computed in f64."""
-    beta1, beta2 = numbers["beta1"], numbers["beta2"]
-    first, second = _state(graph, f"first_moment.{name}", w), _state(graph, f"second_moment.{name}", w)
-    m = first * beta1 + g * (1 - beta1)
-    v = second * beta2 + g * g * (1 - beta2)
-    graph.results[f"update.first_moment.{name}"] = m
-    graph.results[f"update.second_moment.{name}"] = v
-    one = graph.constant(1.0, step.type)
-    rate = numbers["lr"] / (one - apply("power", graph.constant(beta1, step.type), step))
-    scale = 1.0 / apply("sqrt", one - apply("power", graph.constant(beta2, step.type), step))
+    return _adam_step(p, p.value, p.decayed_gradient())
+
+
+def _adamw(p: _Parameter) -> Value:
+    """Loshchilov and Hutter 2019: the decay goes to the weight itself, past the moments."""
+    return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
+
+
+def _adam_step(p: _Parameter, w: Value, g: Value) -> Value:
+    beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
+    m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
+    v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
+    one = p.graph.constant(1.0, p.step.type)
+    rate = p.rate / (one - apply("power", p.graph.constant(beta1, p.step.type), p.step))
+    scale = 1.0 / apply("sqrt", one - apply("power", p.graph.constant(beta2, p.step.type), p.step))
     rate, scale = (apply("cast", number, dtype=w.type.dtype) for number in (rate, scale))
-    return w - rate * m / (apply("sqrt", v) * scale + numbers["eps"])
+    return w - rate * m / (apply("sqrt", v) * scale + p.numbers["eps"])
 
 
-_RULES: dict[str, Callable[[Graph, str, Value, Value, dict[str, float], Value], Value]] = {"sgd": _sgd, "adam": _adam}
+def _rmsprop(p: _Parameter) -> Value:
+    """v = alpha * v + (1 - alpha) * g ** 2; w = w - lr * g / (sqrt(v) + eps), with momentum of that step."""
+    g, alpha, momentum = p.decayed_gradient(), p.numbers["alpha"], p.numbers["momentum"]
+    v = p.keep("second_moment", p.state("second_moment") * alpha + g * g * (1 - alpha))
+    moved = g / (apply("sqrt", v) + p.numbers["eps"])
+    if momentum:
+        moved = p.keep("velocity", p.state("velocity") * momentum + moved)
+    return p.value - p.scaled(moved)
 
 
-def update(graph: Graph, optimizer: Optimizer, gradients: dict[Value, Value]) -> None:
+def _adagrad(p: _Parameter) -> Value:
+    """Duchi, Hazan and Singer 2011: s = s + g ** 2; w = w - lr / (1 + (step - 1) * lr_decay) * g / (sqrt(s) + eps)."""
+    g, slower = p.decayed_gradient(), p.numbers["lr_decay"]
+    total = p.keep("squares", p.state("squares") + g * g)
+    by: Value | float = 1.0 / ((p.step - 1.0) * slower + 1.0) if slower else 1.0
+    return p.value - p.scaled(g, by) / (apply("sqrt", total) + p.numbers["eps"])
+
+
+_RULES: dict[str, Callable[[_Parameter], Value]] = {
+    "sgd": _sgd,
+    "adam": _adam,
+    "adamw": _adamw,
+    "rmsprop": _rmsprop,
+    "adagrad": _adagrad,
+}
+
+
+def update(
+    graph: Graph, train: TrainSettings, trainables: Mapping[str, ParameterInfo], gradients: Mapping[Value, Value]
+) -> None:
     """Add `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
     before = graph.leaf("state", STEP, Type("f64"))
     step = before + 1.0
     graph.results[f"update.{STEP}"] = step
-    for parameter, gradient in gradients.items():
+    numbers = train.optimizer.numbers
+    rate: Value | float = numbers["lr"]
+    if train.has_schedule:
+        rate = graph.add("given", (), {"name": FACTOR, "per": "step"}, Type("f64")) * rate
+    for parameter, gradient in _clipped(graph, train, gradients).items():
         name = str(parameter.attributes["name"])
+        scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
+        decay = numbers["decay"] if trainables[name].decay else 0.0
         with graph.at(parameter.span):
-            graph.results[f"update.{name}"] = _RULES[optimizer.name](
-                graph, name, parameter, gradient, optimizer.numbers, step
+            graph.results[f"update.{name}"] = _RULES[train.optimizer.name](
+                _Parameter(graph, name, parameter, gradient, numbers, rate * scale, decay, step)
             )
+
+
+def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Value]) -> Mapping[Value, Value]:
+    """Each element between -clip_value and clip_value; then all gradients scaled down together if their norm is above clip_norm."""
+    if train.clip_value is not None:
+        most = train.clip_value
+        gradients = {
+            parameter: apply("minimum", apply("maximum", gradient, -most), most)
+            for parameter, gradient in gradients.items()
+        }
+    if train.clip_norm is not None and gradients:
+        squares = [apply("sum", g * g, over=tuple(range(g.type.rank))) for g in gradients.values()]
+        total = squares[0]
+        for one in squares[1:]:
+            total = total + one
+        scale = apply("minimum", train.clip_norm / (apply("sqrt", total) + 1e-6), 1.0)
+        gradients = {parameter: gradient * scale for parameter, gradient in gradients.items()}
+    return gradients

@@ -1,9 +1,12 @@
 """Whole models, both ways to run, and against PyTorch where it is installed (the extra `oracle`)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import netc
+from netc.runtime import schedule
 
 MODELS = {
     "regression": (
@@ -106,29 +109,156 @@ def test_against_pytorch(name: str, backend: str) -> None:
         np.testing.assert_allclose(gradients[key], parameter.grad.numpy().T, atol=1e-9, err_msg=key)
 
 
-@pytest.mark.parametrize(
-    ("setting", "make"),
-    [
-        ("sgd(lr = 0.1, momentum = 0.9)", lambda torch, p: torch.optim.SGD(p, lr=0.1, momentum=0.9)),
-        ("sgd(lr = 0.1)", lambda torch, p: torch.optim.SGD(p, lr=0.1)),
-        ("adam(lr = 0.01)", lambda torch, p: torch.optim.Adam(p, lr=0.01)),
-    ],
-)
-def test_optimizers_are_pytorch_s(setting: str, make) -> None:
+OPTIMIZERS = {
+    "sgd(lr = 0.1)": lambda torch, p: torch.optim.SGD(p, lr=0.1),
+    "sgd(lr = 0.1, momentum = 0.9)": lambda torch, p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "sgd(0.05, 0.9, nesterov = true, decay = 0.01)": lambda torch, p: torch.optim.SGD(
+        p, lr=0.05, momentum=0.9, nesterov=True, weight_decay=0.01
+    ),
+    "adam(lr = 0.01)": lambda torch, p: torch.optim.Adam(p, lr=0.01),
+    "adam(lr = 0.01, decay = 0.1)": lambda torch, p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1),
+    "adamw(lr = 0.01, decay = 0.1)": lambda torch, p: torch.optim.AdamW(p, lr=0.01, weight_decay=0.1),
+    "adamw(lr = 0.01)": lambda torch, p: torch.optim.AdamW(p, lr=0.01),
+    "rmsprop(lr = 0.01)": lambda torch, p: torch.optim.RMSprop(p, lr=0.01),
+    "rmsprop(0.001, alpha = 0.9, momentum = 0.9, decay = 0.1)": lambda torch, p: torch.optim.RMSprop(
+        p, lr=0.001, alpha=0.9, momentum=0.9, weight_decay=0.1
+    ),
+    "adagrad()": lambda torch, p: torch.optim.Adagrad(p),
+    "adagrad(0.1, lr_decay = 0.1, decay = 0.01)": lambda torch, p: torch.optim.Adagrad(
+        p, lr=0.1, lr_decay=0.1, weight_decay=0.01
+    ),
+}
+
+
+def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, scheduler=None, factors=None) -> None:
+    """100 steps of both from the same weights; each loss must be the same. Decay goes to all parameters, biases too, as PyTorch has it."""
     torch = pytest.importorskip("torch")
-    model = netc.parse(MODELS["regression"][0].replace("train {", f"train {{ optimizer = {setting}\n"))
+    text = MODELS["regression"][0].replace("train {", f"train {{ optimizer = {setting}\n{more}\n")
+    model = netc.parse(text)
+    for info in list(model.trainables.values()):
+        model.trainables[info.name] = replace(info, decay=True)
     program, fields = netc.compile(model), batch_for(model, 9)
     net = MODELS["regression"][1](torch.nn).double()
     with torch.no_grad():
         for key, parameter in zip(model.parameters, net.parameters(), strict=True):
             parameter.copy_(torch.tensor(program.parameters[key].T.copy()))
     optimizer = make(torch, net.parameters())
-    for _ in range(50):
+    schedule = scheduler(torch, optimizer) if scheduler else None
+    for step in range(100):
         optimizer.zero_grad()
         loss = torch.nn.functional.mse_loss(net(torch.tensor(fields["x"])), torch.tensor(fields["y"]))
         loss.backward()
+        if clip:
+            clip(torch, net.parameters())
         optimizer.step()
-        assert abs(program.step(fields)["loss"] - loss.item()) < 1e-9
+        if schedule:
+            schedule.step()
+        moved = factors(model, step) if factors else None
+        found = program.steps(fields, np.arange(9), 0, moved)["loss"][0]
+        assert abs(found - loss.item()) < 1e-9
+
+
+@pytest.mark.parametrize("setting", OPTIMIZERS)
+def test_optimizers_are_pytorch_s(setting: str) -> None:
+    trained_beside_pytorch(setting, OPTIMIZERS[setting])
+
+
+@pytest.mark.parametrize(
+    ("more", "clip"),
+    [
+        ("clip_norm = 0.05", lambda torch, p: torch.nn.utils.clip_grad_norm_(p, 0.05)),
+        ("clip_norm = 1000", lambda torch, p: torch.nn.utils.clip_grad_norm_(p, 1000)),
+        ("clip_value = 0.01", lambda torch, p: torch.nn.utils.clip_grad_value_(p, 0.01)),
+    ],
+)
+def test_clipping_is_pytorch_s(more: str, clip) -> None:
+    setting = "sgd(lr = 0.1, momentum = 0.9)"
+    trained_beside_pytorch(setting, OPTIMIZERS[setting], more, clip)
+
+
+@pytest.mark.parametrize(
+    ("more", "scheduler"),
+    [
+        ("schedule = cosine\nepochs = 100", lambda t, o: t.optim.lr_scheduler.CosineAnnealingLR(o, 100)),
+        ("schedule = step_decay(30, 0.3)", lambda t, o: t.optim.lr_scheduler.StepLR(o, 30, 0.3)),
+        ("schedule = step_decay(every = 7, factor = 0.9)", lambda t, o: t.optim.lr_scheduler.StepLR(o, 7, 0.9)),
+        ("schedule = exponential(0.97)", lambda t, o: t.optim.lr_scheduler.ExponentialLR(o, 0.97)),
+        ("schedule = 1 / (1 + step)", lambda t, o: t.optim.lr_scheduler.LambdaLR(o, lambda n: 1 / (1 + n))),
+        (
+            "schedule = where(progress < 0.5, 1, 0.25) * 0.5\nepochs = 100",
+            lambda t, o: t.optim.lr_scheduler.LambdaLR(o, lambda n: 0.5 if n < 50 else 0.125),
+        ),
+        (
+            "schedule = cosine(warmup = 20)\nepochs = 100",
+            lambda t, o: t.optim.lr_scheduler.LambdaLR(
+                o, lambda n: n / 20 if n < 20 else 0.5 + 0.5 * np.cos(np.pi * (n - 20) / 80)
+            ),
+        ),
+    ],
+)
+def test_schedules_are_pytorch_s(more: str, scheduler) -> None:
+    """With one step an epoch, which is when PyTorch's schedulers are asked."""
+    for setting in ("sgd(lr = 0.1, momentum = 0.9)", "adam(lr = 0.01)", "adamw(lr = 0.01, decay = 0.1)"):
+        trained_beside_pytorch(
+            setting,
+            OPTIMIZERS[setting],
+            more,
+            scheduler=scheduler,
+            factors=lambda model, step: schedule.factors(model.train, step, 1, 1, ()),
+        )
+
+
+def test_a_plateau_is_pytorch_s() -> None:
+    torch = pytest.importorskip("torch")
+    plateau = netc.parse(
+        MODELS["regression"][0].replace("train {", "train { schedule = plateau(3, 0.5)\n")
+    ).train.plateau
+    rng = np.random.default_rng(0)
+    losses = np.round(1 / np.arange(1, 81) ** 0.3 + 0.05 * rng.random(80), 3)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
+    rows: list[dict[str, float]] = []
+    for loss in losses:
+        scheduler.step(loss)
+        rows.append({"valid.loss": float(loss)})
+        assert schedule.plateau_factor(plateau, rows) == pytest.approx(optimizer.param_groups[0]["lr"])
+    assert optimizer.param_groups[0]["lr"] < 0.2
+
+
+def test_what_is_frozen_stays_and_rates_are_scaled() -> None:
+    text = MODELS["regression"][0]
+    names = list(netc.parse(text).parameters)
+    more = f'train {{ optimizer = sgd(lr = 0.1)\n freeze = "{names[0]}"\n lr_scale = ("{names[-1]}" = 0.1)\n'
+    plain, changed = (
+        netc.compile(netc.parse(one))
+        for one in (text.replace("train {", "train { optimizer = sgd(lr = 0.1)\n"), text.replace("train {", more))
+    )
+    fields = batch_for(plain.model, 9)
+    before = {name: array.copy() for name, array in plain.parameters.items()}
+    plain.step(fields)
+    changed.step(fields)
+    assert np.array_equal(changed.parameters[names[0]], before[names[0]])
+    for name in names[1:]:
+        moved = (plain.parameters[name] - before[name]) * (0.1 if name == names[-1] else 1)
+        np.testing.assert_allclose(changed.parameters[name] - before[name], moved, rtol=1e-10)
+
+
+def test_decay_leaves_out_what_says_so() -> None:
+    text = MODELS["regression"][0]
+    plain, decayed = (
+        netc.compile(netc.parse(text.replace("train {", f"train {{ optimizer = sgd(lr = 0.1, decay = {decay})\n")))
+        for decay in (0, 5)
+    )
+    fields = batch_for(plain.model, 9)
+    for program in (plain, decayed):
+        for name, array in program.parameters.items():
+            array += 1 if name.endswith("b") else 0
+    before = {name: array.copy() for name, array in plain.parameters.items()}
+    plain.step(fields)
+    decayed.step(fields)
+    for name, array in plain.parameters.items():
+        less = 0 if name.endswith("b") else 0.5 * before[name]  # dense says `decay = no` of its bias
+        np.testing.assert_allclose(decayed.parameters[name], array - less, rtol=1e-10, atol=1e-14)
 
 
 def test_parameters_are_named_by_their_way_in() -> None:

@@ -60,12 +60,12 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     chunks = 0
     real_steps = netc.Program.steps
 
-    def steps(self: netc.Program, fields: dict, order: np.ndarray, epoch: int) -> dict:
+    def steps(self: netc.Program, fields: dict, order: np.ndarray, epoch: int, factors: object) -> dict:
         nonlocal chunks
         chunks += 1
         if chunks == 3:
             raise KeyboardInterrupt
-        return real_steps(self, fields, order, epoch)
+        return real_steps(self, fields, order, epoch, factors)
 
     monkeypatch.setattr(netc.Program, "steps", steps)
     with pytest.raises(KeyboardInterrupt):
@@ -172,3 +172,31 @@ def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("error[E0501]: the model has no loss to train by\n --> m.net:1:1\n")
     assert not (tmp_path / "runs").exists()
+
+
+def test_early_stop_and_keep(tmp_path: Path) -> None:
+    """On the digits of a few samples: the run ends when validation has not become better, and what is used is the best epoch, however it is opened."""
+    text = (ROOT / "examples" / "iris.net").read_text()
+    text = text.replace("data/iris", str(ROOT / "examples" / "data" / "iris")).replace("epochs = 60", "epochs = 300")
+    text = text.replace("adam(lr = 0.01)", "adam(lr = 0.3)")
+    text = text.replace(
+        "train {",
+        "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n  schedule = plateau(patience = 2, factor = 0.5)",
+    )
+    (tmp_path / "m.net").write_text(text)
+    done = command("train", "m.net", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = [json.loads(line) for line in (tmp_path / "runs/m/metrics.jsonl").read_text().splitlines()]
+    losses = [row["valid.loss"] for row in rows]
+    assert 5 <= len(rows) < 300
+    assert len(rows) - 1 - int(np.argmin(losses)) == 4
+    run = netc.open(tmp_path / "runs" / "m")
+    assert run.evaluate("valid")["loss"] == pytest.approx(min(losses), rel=1e-6)
+    assert done.stdout.splitlines()[-1].startswith("test")
+    assert command("eval", "runs/m", cwd=tmp_path).stdout == done.stdout.splitlines()[-1] + "\n"
+    again = command("train", "--resume", "runs/m", cwd=tmp_path)
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"))
+    wrong = command("train", "n.net", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "no epoch has a figure `valid.mae`" in wrong.stderr
