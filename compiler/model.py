@@ -11,7 +11,7 @@ from netc.dsl.syntax import Data
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
-    """A trainable value: `initial` names the initialiser, `numbers` are its arguments."""
+    """A value that stays between steps, trained (a parameter) or not (a state): `initial` names the initialiser, `numbers` are its arguments."""
 
     name: str
     type: Type
@@ -89,7 +89,7 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, each of a sample's shape with the batch in front.
+    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, each of a sample's shape with the batch in front; `update.NAME`, a state's next value.
 
     `inputs` and `targets` are what the model declares, and where.
     """
@@ -100,6 +100,7 @@ class Model:
     targets: dict[str, Type]
     declared: dict[str, Span]
     trainables: dict[str, ParameterInfo]
+    states: dict[str, ParameterInfo]
     train: TrainSettings
     data: Data | None
     constants: dict[str, object]

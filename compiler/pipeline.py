@@ -39,16 +39,21 @@ def total_loss(graph: Graph) -> Value | None:
     return total
 
 
-def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
-    """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
+def gradient_graph(model: Model, wrt: tuple[str, ...] = (), with_updates: bool = False) -> Graph:
+    """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`; `with_updates`, `update.NAME` for each state that is not frozen.
+
+    Faults E0501 if the model has no loss.
+    """
     if not any(name.startswith("loss.") for name in model.graph.results):
         fault(
             "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
         )
-    graph = stabilise(settle(model.graph.of("loss."), training=True))
+    forward = model.graph.of("loss.", *(("update.",) if with_updates else ()))
+    for name in [name for name in forward.results if _is_frozen(model, name.removeprefix("update."))]:
+        del forward.results[name]
+    graph = stabilise(settle(forward, training=True))
     leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
-    frozen = {name for name in model.parameters if any(fnmatchcase(name, one) for one in model.train.freeze)}
-    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and name not in frozen]
+    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not _is_frozen(model, name)]
     total = total_loss(graph)
     assert total is not None
     for value, gradient in differentiate(graph, total, wanted).items():
@@ -57,9 +62,13 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     return graph
 
 
+def _is_frozen(model: Model, name: str) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
+
+
 def training_graph(model: Model) -> Graph:
     """One step: the loss and the next value of every parameter and state that it moves."""
-    graph = gradient_graph(model)
+    graph = gradient_graph(model, with_updates=True)
     leaves = {str(value.attributes["name"]): value for value in graph.values("parameter")}
     gradients = {
         leaves[name.removeprefix("gradient.")]: value
@@ -161,9 +170,9 @@ def training_stages(model: Model) -> dict[str, Graph]:
     """The graph of a training step after each of STAGES."""
     made = {
         "elaborate": model.graph,
-        "settle": (settled := settle(model.graph.of("loss."), training=True)),
+        "settle": (settled := settle(model.graph.of("loss.", "update."), training=True)),
         "stabilise": stabilise(settled),
-        "differentiate": gradient_graph(model),
+        "differentiate": gradient_graph(model, with_updates=True),
         "update": training_graph(model),
     }
     run_passes(made["update"], made.__setitem__)

@@ -43,9 +43,9 @@ class Program:
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
         self._made = pipeline.training_graph(model) if has_loss else None
-        self.state = State.of(self._made or model.graph)
+        self.state = State.of(model, self._made)
         self.persistent = self.state.arrays
-        for name, info in model.trainables.items():
+        for name, info in {**model.trainables, **model.states}.items():
             self.persistent[name][...] = initial(info, self.seed)
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}

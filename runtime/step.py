@@ -26,6 +26,7 @@ from netc.compiler.kernels.schedule import (
     TABLES,
     YIELD,
 )
+from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
@@ -69,17 +70,17 @@ class State:
     arrays: dict[str, Array]
 
     @classmethod
-    def of(cls, graph: Graph) -> "State":
-        types, offsets, size = state_layout(graph)
+    def of(cls, model: Model | None, graph: Graph | None) -> "State":
+        types, offsets, size = state_layout(model, graph)
         memory = Memory(size)
         return cls(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
 
 
-def state_layout(graph: Graph) -> tuple[dict[str, Type], dict[str, int], int]:
-    """Types and offsets by name of what stays between steps, and its bytes."""
-    types = {
-        str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)
-    }
+def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Type], dict[str, int], int]:
+    """Types and offsets by name of what stays between steps, and its bytes: what the model owns, and what the graph of its training adds."""
+    types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
+    for kind in ("parameter", "state"):
+        types |= {str(value.attributes["name"]): value.type for value in (graph.values(kind) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 
@@ -89,9 +90,10 @@ def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
     return plan(lower(graph, batch), offsets, batch)
 
 
-def step_memory(graph: Graph, batch: int, workers: int) -> tuple[int, int]:
-    """The exact bytes that a program of one graph takes: what stays between steps, and the arenas of a step."""
-    _, offsets, kept = state_layout(graph)
+def step_memory(model: Model, workers: int) -> tuple[int, int]:
+    """The exact bytes that training takes: what stays between steps, and the arenas of a step."""
+    graph, batch = pipeline.run_passes(pipeline.training_graph(model)), model.train.batch
+    _, offsets, kept = state_layout(model, graph)
     made = plan_step(graph, offsets, batch)
     return footprint(kept), footprint(made.shared) + members_of(graph, batch, workers) * footprint(made.private)
 

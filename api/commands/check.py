@@ -46,7 +46,7 @@ def check(file: options.ModelFile, settings: options.Settings = None, threads: o
     )
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        kept, arenas = step_memory(graph, train.batch, threads or cores())
+        kept, arenas = step_memory(model, threads or cores())
         typer.echo(
             f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arenas:,} bytes ({kept:,} parameters and states, {arenas:,} arenas)"
         )

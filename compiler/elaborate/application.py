@@ -5,6 +5,7 @@ A block runs its statements in a scope of its own; a fault inside is shown from 
 
 from collections.abc import Sequence
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 from netc.compiler.elaborate import constants, samples
@@ -25,7 +26,7 @@ from netc.compiler.elaborate.statements import body
 from netc.compiler.types import Type, describe_sample
 from netc.compiler.value import Operation, Scalar, Value, apply
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault, nearest
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -131,6 +132,8 @@ def apply_special(context: Context, name: str, arguments: Sequence[syntax.Argume
                 )
         number = context.as_value(float(name == "ones"), span)
         return apply("broadcast", number, dims=dims) if dims else number
+    if name == "weights":
+        return apply_weights(context, arguments, span, scope)
     if name == "split":
         bound = bind(context, ("x", "parts", "over"), arguments, name, span)
         if "x" not in bound or "parts" not in bound:
@@ -153,6 +156,23 @@ def apply_special(context: Context, name: str, arguments: Sequence[syntax.Argume
             axis=lead,
         ),
     )
+
+
+def apply_weights(context: Context, arguments: Sequence[syntax.Argument], span: Span, scope: Scope) -> Value:
+    """All elements of the parameters whose names match a pattern, in one axis; those that are there before this line."""
+    pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
+    if not isinstance(pattern, str):
+        fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
+    found = [one for one in context.graph.values("parameter") if fnmatchcase(str(one.attributes["name"]), pattern)]
+    if not found:
+        fault(
+            "E0201",
+            f'no parameter before this line is called "{pattern}"',
+            arguments[0].span,
+            hint=nearest(pattern, context.parameters) or "*.W",
+        )
+    with context.graph.at(context.user_span(span)):
+        return apply("concat", *(apply("reshape", one, dims=(one.type.size(1),)) for one in found), axis=0)
 
 
 def apply_user_operation(

@@ -47,6 +47,7 @@ class Context:
     graph: Graph = field(default_factory=Graph)
     path: ParameterPath = field(default_factory=ParameterPath)
     parameters: dict[str, ParameterInfo] = field(default_factory=dict)
+    states: dict[str, ParameterInfo] = field(default_factory=dict)
     inputs: dict[str, Type] = field(default_factory=dict)
     targets: dict[str, Type] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)

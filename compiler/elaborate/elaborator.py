@@ -79,6 +79,7 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
         context.targets,
         context.declared,
         context.parameters,
+        context.states,
         train,
         data,
         dict(lets),
@@ -209,7 +210,7 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
             nodes = [entry.name for entry in setting.value.entries if entry.name is not None]
         for node in nodes:
             pattern = constant(context, node, context.globals)
-            if not any(fnmatchcase(name, pattern) for name in context.parameters):
+            if not any(fnmatchcase(name, pattern) for name in (*context.parameters, *context.states)):
                 context.diagnostics.add(
                     "E0602",
                     f'no parameter is called "{pattern}"',

@@ -43,10 +43,9 @@ _OPERATORS = {
     "or": "logical_or",
 }
 # Names that take arguments as no single operation does (application.py).
-SPECIAL_FORMS = ("split", "stack", "zeros", "ones", "arange")
+SPECIAL_FORMS = ("split", "stack", "zeros", "ones", "arange", "weights")
 _LATER = {
     "grad": "derivatives as values",
-    "weights": "parameters by pattern",
     "weighted": "weighted losses",
     "conv": "convolution",
     "maxpool": "pooling",

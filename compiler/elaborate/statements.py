@@ -78,7 +78,11 @@ def run_statement(context: Context, statement: syntax.Statement, scope: Scope, i
             return Results(tuple(evaluate(context, value, scope) for value in values))
         case syntax.Yield():
             fault("E0103", "`yield` stands in a scan", statement.span)
-        case syntax.Watch() | syntax.State() | syntax.Update():
+        case syntax.State():
+            state(context, statement, scope)
+        case syntax.Update(name=name, value=value):
+            update(context, name, value, scope)
+        case syntax.Watch():
             fault(
                 "E0901",
                 f"`{statement.span.text.split()[0]}` does not run yet",
@@ -208,10 +212,50 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
         context.layer.parameters[statement.name.text] = value
 
 
-def initialiser(context: Context, statement: syntax.Param, scope: Scope) -> tuple[str, tuple[float, ...]]:
+def state(context: Context, statement: syntax.State, scope: Scope) -> None:
+    name = ".".join((*context.path.prefix, statement.name.text))
+    type_ = type_of(context, statement.type, scope)
+    shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+    if context.layer is not None and shared is not None and shared.type == type_:
+        scope.set(statement.name.text, shared, statement.name.span)
+        return
+    if not context.may_own or name in context.states or name in context.parameters:
+        fault(
+            "E0202" if context.may_own else "E0503",
+            f"there is a value `{name}` already" if context.may_own else "a loss or metric may not own states",
+            statement.span,
+        )
+    initial, numbers = initialiser(context, statement, scope)
+    span = context.user_span(statement.name.span)
+    context.states[name] = ParameterInfo(name, type_, initial, numbers, False, span)
+    with context.graph.at(span):
+        scope.set(statement.name.text, context.graph.leaf("state", name, type_), statement.name.span)
+
+
+def update(context: Context, name: syntax.Name, node: syntax.Expression, scope: Scope) -> None:
+    """A state's next value, after a step of training."""
+    held = scope.find(name.text)
+    if not isinstance(held, Value) or held.operation != "state":
+        fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
+    value = context.as_value(evaluate(context, node, scope), node.span, like=held)
+    if value.type.dims != held.type.dims or value.type.dtype != held.type.dtype:
+        in_batch = " for each sample: it has to reduce over `batch`" if value.type.is_batched else ""
+        fault(
+            "E0401",
+            f"the state `{name.text}` is {describe_sample(held.type)}",
+            node.span,
+            f"this is {describe_sample(value.type)}{in_batch}",
+            others=[Label(context.states[str(held.attributes["name"])].span, "declared here")],
+        )
+    add_result(context, f"update.{held.attributes['name']}", value, node.span)
+
+
+def initialiser(
+    context: Context, statement: syntax.Param | syntax.State, scope: Scope
+) -> tuple[str, tuple[float, ...]]:
     node = statement.initial
     if node is None:
-        return "glorot_uniform", ()
+        return ("glorot_uniform" if isinstance(statement, syntax.Param) else "zeros"), ()
     function = node.function if isinstance(node, syntax.Call) else node
     arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
     if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:

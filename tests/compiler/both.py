@@ -38,7 +38,7 @@ def compiled(graph: Graph, arrays: dict, batch: int = BATCH, machine=None, threa
     """Every result, by the kernels. The graph goes through the passes first, verified after each."""
     verify(graph)
     pipeline.run_passes(graph, lambda name, one: verify(one))
-    step = Step(graph, State.of(graph), batch, Workers(threads), machine=machine)
+    step = Step(graph, State.of(None, graph), batch, Workers(threads), machine=machine)
     return {
         name: value if graph.results[name].type.is_batched else value[0]
         for name, value in step.run(arrays, np.arange(batch)).items()

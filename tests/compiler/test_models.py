@@ -322,3 +322,51 @@ def test_a_sample_s_own_index_picks() -> None:
     found = program.predict({"x": x, "k": k})
     np.testing.assert_array_equal(found["y"], x[np.arange(3), k])
     np.testing.assert_array_equal(found["z"], program.parameters["t"][k])
+
+
+STATES = """block centre(x: float[n]) {
+  state mean_so_far: float[n] = zeros
+  now = mean(x, over = batch)
+  update mean_so_far = 0.9 * mean_so_far + 0.1 * now
+  return x - (now if training else mean_so_far)
+}
+model {
+  input x: float[3]
+  target y: float[2]
+  h = x -> centre -> dense(2)
+  output p = h
+  output unused = x -> dense(4)
+  loss mse(h, y)
+}
+train {
+  optimizer = sgd(lr = 0.1)
+  precision = f64
+  batch = 8
+}
+"""
+
+
+def test_states_move_while_training_and_stand_in_use() -> None:
+    model = netc.parse(STATES)
+    assert list(model.states) == ["h.centre.mean_so_far"]
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((8, 3)) + 5, "y": rng.standard_normal((8, 2))}
+    for backend in ("numba", "reference"):
+        program = netc.compile(model, backend=backend)
+        held = program.persistent["h.centre.mean_so_far"]
+        program.gradients(fields)
+        program.predict(fields)
+        assert not held.any(), "only a step moves a state"
+        expected = np.zeros(3)
+        for _ in range(3):
+            program.step(fields)
+            expected = 0.9 * expected + 0.1 * fields["x"].mean(axis=0)
+            np.testing.assert_allclose(held, expected, rtol=1e-12)
+        w, b = program.parameters["h.dense.W"], program.parameters["h.dense.b"]
+        np.testing.assert_allclose(program.predict(fields)["p"], (fields["x"] - expected) @ w + b, rtol=1e-10)
+        assert program.predict(fields)["unused"].shape == (8, 4), "a parameter that no loss reads"
+    frozen = netc.compile(
+        netc.parse(STATES.replace("precision", 'freeze = "h.centre*"\n  precision').replace("zeros", "ones"))
+    )
+    frozen.step(fields)
+    assert (frozen.persistent["h.centre.mean_so_far"] == 1).all()

@@ -114,12 +114,11 @@ def test_no_threads_are_refused() -> None:
 def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     import tracemalloc
 
-    from netc.compiler import pipeline
     from netc.compiler.kernels.machine import cores
     from netc.runtime.step import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
-    told = step_memory(pipeline.run_passes(pipeline.training_graph(model)), model.train.batch, cores())
+    told = step_memory(model, cores())
     netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
     tracemalloc.start()
     try:
@@ -145,14 +144,12 @@ def _of_numpy() -> int:
 
 def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
     from netc.commands.main import app
-    from netc.compiler import pipeline
     from netc.runtime.step import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
-    graph = pipeline.run_passes(pipeline.training_graph(model))
     for threads in (1, 3):
         app(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
-        kept, arenas = step_memory(graph, model.train.batch, threads)
+        kept, arenas = step_memory(model, threads)
         assert f"{kept + arenas:,} bytes" in capsys.readouterr().out
 
 
