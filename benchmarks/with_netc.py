@@ -25,7 +25,7 @@ class Contender:
 
     def advance(self) -> float:
         """One step on the first batch; its loss."""
-        return float(self.program.steps(self.fields, np.arange(self.model.batch), 0)["loss"][0])
+        return float(self.program.steps(self.fields, np.arange(self.model.batch), 0).values["loss"][0])
 
     def round(self) -> float:
         """Seconds a step."""

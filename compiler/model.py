@@ -8,6 +8,8 @@ from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
 
+CLASS_WEIGHTS = "class_weights."  # and a field: a state that is fitted on the training split, before the first step
+
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
@@ -63,7 +65,7 @@ class TrainSettings:
     """The `train` block, defaults filled in.
 
     `schedule` gives `factor`, what to multiply the rate by, from the inputs `step`, `epoch`, `progress` and `epochs`. `freeze` and `lr_scale` are
-    patterns of parameter names.
+    patterns of parameter names. A step of the optimizer adds up `accumulate` batches.
     """
 
     optimizer: Optimizer
@@ -72,6 +74,7 @@ class TrainSettings:
     seed: int = 0
     precision: DType = "f32"
     shuffle: bool = True
+    accumulate: int = 1
     schedule: Graph | None = None
     plateau: Plateau | None = None
     clip_norm: float | None = None
@@ -82,6 +85,11 @@ class TrainSettings:
     keep: Better | None = None
 
     @property
+    def samples_per_step(self) -> int:
+        """Of a step of the optimizer: a batch, or as many as are accumulated."""
+        return self.batch * self.accumulate
+
+    @property
     def has_schedule(self) -> bool:
         """Whether something moves the rate while training."""
         return self.schedule is not None or self.plateau is not None
@@ -89,7 +97,8 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, each of a sample's shape with the batch in front; `update.NAME`, a state's next value.
+    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
+    what a loss is divided by; `update.NAME`, a state's next value.
 
     `inputs` and `targets` are what the model declares, and where.
     """

@@ -112,13 +112,18 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Whole:
+    """No kernel: computed by its reference, once, over all samples of a split. Metrics alone may use it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expansion:
     """Built of other operations, by a function over operands and attributes."""
 
     build: Callable[..., "Value"]
 
 
-Lowering = Scalar | Fold | View | Kernel | Expansion
+Lowering = Scalar | Fold | View | Kernel | Whole | Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +191,7 @@ __all__ = [
     "Scalar",
     "Value",
     "View",
+    "Whole",
     "apply",
     "register",
 ]

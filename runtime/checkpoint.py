@@ -4,7 +4,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +20,14 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(slots=True)
 class Progress:
-    """Where training stands: epochs done, steps done in the running one, and what its loss adds up to so far."""
+    """Where training stands: epochs done, steps done in the running one, and what each of its losses adds up to so far, over how much."""
 
     epoch: int = 0
     step: int = 0
-    loss_sum: float = 0.0
     samples: int = 0
     seconds: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+    counts: dict[str, float] = field(default_factory=dict)
 
 
 def place_of(path: Path) -> Span:

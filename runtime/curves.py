@@ -1,31 +1,51 @@
-"""The curves of a run as a picture: the losses, and each metric, by epoch."""
+"""The curves of a run as a picture: the losses, each metric and each watched value, by epoch."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+from netc.runtime.figures import Figure
 
 
-def draw(metrics: Sequence[Mapping[str, float]], path: Path) -> None:
-    """Write an SVG with a panel for the losses and one for each metric."""
+def draw(metrics: Sequence[Mapping[str, Figure]], path: Path) -> None:
+    """Write an SVG with a panel for the losses and one for each metric and watched value."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure as Picture
 
     if not metrics:
         return
-    names = [name for name in metrics[0] if "." in name]
-    kinds = list(dict.fromkeys(name.partition(".")[2] for name in names))
-    figure = Figure(figsize=(4.5 * len(kinds), 3.2), layout="constrained")
-    FigureCanvasSVG(figure)
+    names = [name for name, value in metrics[0].items() if "." in name and not isinstance(value, list)]
+    kinds = list(dict.fromkeys(_panel(name) for name in names))
+    columns = min(len(kinds), 4)
+    rows = -(-len(kinds) // columns)
+    picture = Picture(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
+    FigureCanvasSVG(picture)
     epochs = [row["epoch"] for row in metrics]
+    marker = "." if len(epochs) < 40 else ""
     for i, kind in enumerate(kinds, 1):
-        axes = figure.add_subplot(1, len(kinds), i)
-        for name in names:
-            if name.partition(".")[2] == kind:
-                axes.plot(
-                    epochs,
-                    [row[name] for row in metrics],
-                    label=name.partition(".")[0],
-                    marker="." if len(epochs) < 40 else "",
-                )
+        axes = picture.add_subplot(rows, columns, i)
         axes.set(title=kind, xlabel="epoch")
+        series = {name: [row[name] for row in metrics] for name in names if _panel(name) == kind}
+        if "watch." in next(iter(series)):
+            _band(axes, epochs, {name.rpartition(".")[2]: values for name, values in series.items()})
+        else:
+            for name, values in series.items():
+                axes.plot(epochs, values, label=name.partition(".")[0], marker=marker)
         axes.legend()
-    figure.savefig(path, format="svg")
+    picture.savefig(path, format="svg", metadata={"Date": None})
+
+
+def _panel(name: str) -> str:
+    """`valid.loss` -> `loss`, `valid.watch.h.mean` -> `h`."""
+    own = name.partition(".")[2]
+    return own.removeprefix("watch.").rpartition(".")[0] if own.startswith("watch.") else own
+
+
+def _band(axes: Any, epochs: Sequence[Any], values: Mapping[str, Sequence[Any]]) -> None:
+    """A watched value: its mean, its spread around it, its range."""
+    pairs = list(zip(values["mean"], values["std"], strict=True))
+    axes.fill_between(epochs, values["min"], values["max"], alpha=0.12, color="C0", label="range")
+    axes.fill_between(
+        epochs, [m - s for m, s in pairs], [m + s for m, s in pairs], alpha=0.3, color="C0", label="spread"
+    )
+    axes.plot(epochs, values["mean"], color="C0", label="mean")

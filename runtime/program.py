@@ -5,9 +5,10 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
-from netc.compiler.model import Model
+from netc.compiler.model import CLASS_WEIGHTS, Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
@@ -15,6 +16,7 @@ from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
 from netc.runtime import schedule
 from netc.runtime.data.stored import Array, Bytes, Field
+from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
 from netc.runtime.random import initial, words
 from netc.runtime.step import Backend, State, Step
 from netc.runtime.workers import Workers
@@ -49,7 +51,7 @@ class Program:
             self.persistent[name][...] = initial(info, self.seed)
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
-        self._evaluations: dict[frozenset[str], pipeline.Evaluation] = {}
+        self._evaluations: dict[frozenset[str], Evaluation] = {}
 
     def _step(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """The step of a graph for the way that these fields are kept."""
@@ -90,29 +92,61 @@ class Program:
         """The training step for the way that these fields are kept; the first time it is built."""
         return self._step("training", self._training_graph, fields)
 
+    def fit(self, fields: Fields) -> None:
+        """What the model takes from the training split before its first step: class weights, samples / (classes * samples of the class)."""
+        for name in self.model.states:
+            if name.startswith(CLASS_WEIGHTS):
+                labels = np.asarray(fields[name.removeprefix(CLASS_WEIGHTS)]).ravel()
+                counts = np.bincount(labels, minlength=len(self.persistent[name]))
+                self.persistent[name][...] = len(labels) / (len(counts) * np.maximum(counts, 1))
+
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
         made = as_bytes(self._training_graph(), kept_as_bytes(fields))
         return Step(made, self.state, self.batch, self.workers, profiled=True)
 
     def step(self, fields: Fields) -> dict[str, float]:
-        """One step of the optimizer on a batch; returns each loss by name and `loss`, their sum.
+        """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum.
 
         A schedule that counts epochs stands at its beginning: single steps belong to none.
         """
-        count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
+        count = self._check(
+            fields, {**self.model.inputs, **self.model.targets}, self.batch * self.model.train.accumulate
+        )
         moved = schedule.factors(self.model.train, self._steps_done, 1, 2**53, ())
         losses = self.steps(fields, np.arange(count), self._steps_done, moved)
-        return {name: float(values[0]) for name, values in losses.items()}
+        return {name: float(values[0]) for name, values in losses.values.items()}
 
-    def steps(self, fields: Fields, order: Array, epoch: int, factors: Array | None = None) -> dict[str, Array]:
-        """A step of the optimizer for every batch of the samples that `order` numbers; each loss by name and `loss`, their sum, a step.
+    def steps(self, fields: Fields, order: Array, epoch: int, factors: Array | None = None) -> Losses:
+        """A step of the optimizer for every batch of the samples that `order` numbers (or as many batches as are accumulated).
 
         What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what a schedule makes of the rate, a number a step.
         """
-        results = self.run_step(self.training(fields), fields, order, epoch, factors)
-        losses = {name.removeprefix("total."): value for name, value in results.items() if name != "total"}
-        return {**losses, "loss": results["total"]}
+        several = self.model.train.accumulate
+        if several == 1:
+            return self._losses(self.run_step(self.training(fields), fields, order, epoch, factors), order)
+        made = []
+        for i in range(0, len(order), self.batch * several):
+            chosen = order[i : i + self.batch * several]
+            last = (len(chosen) - 1) // self.batch * self.batch
+            parts = []
+            if last:
+                adding = self._step("accumulation", lambda: pipeline.accumulation_graph(self.model), fields)
+                parts.append(self._losses(self.run_step(adding, fields, chosen[:last], epoch), chosen[:last]))
+            at = i // (self.batch * several)
+            factor = None if factors is None else factors[at : at + 1]
+            parts.append(
+                self._losses(self.run_step(self.training(fields), fields, chosen[last:], epoch, factor), chosen[last:])
+            )
+            made.append(Losses.of_one_step(parts))
+        return Losses.joined(made)
+
+    def _losses(self, results: Mapping[str, Array], order: Array) -> Losses:
+        sizes = np.full(-(-len(order) // self.batch), float(self.batch))
+        sizes[-1] = len(order) - self.batch * (len(sizes) - 1)
+        values = {name.removeprefix("total."): value for name, value in results.items() if name.startswith("total.")}
+        counts = {name: results.get(f"count.{name}", sizes).astype(np.float64) for name in values}
+        return Losses({**values, "loss": results["total"]}, {**counts, "loss": sizes})
 
     def predict(self, fields: Fields) -> dict[str, Array]:
         """The outputs for any number of samples."""
@@ -129,8 +163,8 @@ class Program:
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
 
-    def evaluate(self, fields: Fields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> dict[str, float]:
-        """Each loss and metric over all samples given: a loss is its sum over its count, a metric a figure of the whole.
+    def evaluate(self, fields: Fields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
+        """Losses, metrics and watched values over all samples given: a loss is its sum over its count, a metric a figure of the whole (or a matrix of them).
 
         `undo` gives, for a target, what brings it back to the units of the data; metrics are then in these units.
         """
@@ -138,24 +172,19 @@ class Program:
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
         key = ("evaluation", frozenset(undo))
         if key[1] not in self._evaluations:
-            self._evaluations[key[1]] = pipeline.evaluation_graphs(self.model, key[1])
+            self._evaluations[key[1]] = evaluation_graphs(self.model, key[1])
         plan_of = self._evaluations[key[1]]
         whole = self._of_all(self._step(key, lambda: plan_of.batches, fields), fields, count)
-        losses = {
-            name.removeprefix("loss."): float(np.mean(value, dtype=np.float64))
-            for name, value in whole.items()
-            if name.startswith("loss.")
-        }
-        collected = {
-            name.removeprefix("collect."): value for name, value in whole.items() if name.startswith("collect.")
-        }
+        collected = {name.removeprefix("collect."): value for name, value in whole.items()}
         collected.update({name: undo[target](collected[name]) for name, target in plan_of.units.items()})
-        metrics = evaluate(plan_of.whole, {**self.persistent, **collected}, count)
-        figures = {
-            name.removeprefix("metric."): float(np.mean(value, dtype=np.float64)) for name, value in metrics.items()
+        found = {
+            name: figure_of(value, plan_of.whole.results[name].type.is_batched)
+            for name, value in evaluate(plan_of.whole, {**self.persistent, **collected}, count).items()
         }
-        total = {"loss": sum(losses.values())} if losses else {}
-        return {**total, **(losses if len(losses) > 1 else {}), **figures}
+        losses = {name.removeprefix("loss."): value for name, value in found.items() if name.startswith("loss.")}
+        figures = {name.removeprefix("metric."): value for name, value in found.items() if name.startswith("metric.")}
+        watched = {name: value for name, value in found.items() if name.startswith("watch.")}
+        return {**loss_figures(self.model, losses), **figures, **watched}
 
     def _of_all(self, step: Step, fields: Fields, count: int, epoch: int = 0) -> dict[str, Array]:
         """Results for all samples; what does not depend on the sample is the same in each step."""

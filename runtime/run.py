@@ -13,13 +13,14 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
-from netc.compiler.pipeline import values_in_units_of_targets
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, DataSpec, array_spec, load, parse_data, undo
+from netc.runtime.figures import Figures, Row
 from netc.runtime.program import Fields, Program
 
 Array = np.ndarray[Any, Any]
@@ -35,7 +36,7 @@ class Run:
     spec: DataSpec
     states: dict[str, list[dict[str, Any]]]
     program: Program
-    metrics: list[dict[str, float]] = field(default_factory=list)
+    metrics: list[Row] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
 
@@ -47,7 +48,7 @@ class Run:
             if type_.classes is None and self.spec.fields[name].steps
         }
 
-    def evaluate(self, part: str = "test") -> dict[str, float]:
+    def evaluate(self, part: str = "test") -> Figures:
         """`loss`, and each metric, over a part of the data, in the data's units. Faults E0806 if the split has no such part."""
         if self.dataset is None:
             if self.model.data is None:
@@ -103,6 +104,7 @@ def start(
     model: Model, folder: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
 ) -> Run:
     """A fresh run in a folder of its own, with all that it depends on written down."""
+    program.fit(dataset.parts["train"])
     run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
     write_whole(folder / "model.net", model.source.text.encode())
     info = {

@@ -12,9 +12,10 @@ from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
 from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.stored import Array
+from netc.runtime.figures import Figure
 
 _THRESHOLD = 1e-4  # of a plateau, relative, as PyTorch's ReduceLROnPlateau has it
-Rows = Sequence[Mapping[str, float]]
+Rows = Sequence[Mapping[str, Figure]]
 
 
 def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, rows: Rows) -> Array:
@@ -49,7 +50,7 @@ def plateau_factor(plateau: Plateau | None, rows: Rows) -> float:
     return factor
 
 
-def figure(better: Better, row: Mapping[str, float]) -> float:
+def figure(better: Better, row: Mapping[str, Figure]) -> float:
     """A figure of an epoch. Faults E0602 if there is none of this name."""
     if better.figure not in row:
         known = [name for name in row if "." in name]
@@ -60,7 +61,10 @@ def figure(better: Better, row: Mapping[str, float]) -> float:
             f"there are {', '.join(known)}",
             hint=nearest(better.figure, known),
         )
-    return row[better.figure]
+    value = row[better.figure]
+    if not isinstance(value, float):
+        fault("E0602", f"`{better.figure}` is a matrix: none is better", better.span)
+    return value
 
 
 def is_best(better: Better, rows: Rows) -> bool:

@@ -91,11 +91,17 @@ def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
 
 
 def step_memory(model: Model, workers: int) -> tuple[int, int]:
-    """The exact bytes that training takes: what stays between steps, and the arenas of a step."""
+    """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated)."""
     graph, batch = pipeline.run_passes(pipeline.training_graph(model)), model.train.batch
+    graphs = (
+        [graph] if model.train.accumulate == 1 else [graph, pipeline.run_passes(pipeline.accumulation_graph(model))]
+    )
     _, offsets, kept = state_layout(model, graph)
-    made = plan_step(graph, offsets, batch)
-    return footprint(kept), footprint(made.shared) + members_of(graph, batch, workers) * footprint(made.private)
+    arenas = 0
+    for one in graphs:
+        made = plan_step(one, offsets, batch)
+        arenas += footprint(made.shared) + members_of(one, batch, workers) * footprint(made.private)
+    return footprint(kept), arenas
 
 
 def members_of(graph: Graph, batch: int, workers: int) -> int:

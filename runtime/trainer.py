@@ -15,6 +15,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import Label, fault
 from netc.runtime.checkpoint import Progress
+from netc.runtime.figures import Row, loss_figures
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
 from netc.runtime.schedule import factors, is_best, is_over
@@ -34,9 +35,7 @@ class Report:
     samples_per_second: float
 
 
-def train(
-    run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[dict[str, float]], None]
-) -> None:
+def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
     settings = run.model.train
     with _interrupts_between_steps() as pause:
@@ -84,22 +83,23 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     run.program.training(fields)  # to compile is not to train
     started, done_before = time.perf_counter(), progress.samples
-    told, steps, in_all = started, 1, -(-count // settings.batch)
-    while progress.step * settings.batch < count:
+    size = settings.samples_per_step
+    told, steps, in_all = started, 1, -(-count // size)
+    while progress.step * size < count:
         pause()
         begin = time.perf_counter()
-        at = progress.step * settings.batch
-        chosen = order[at : at + steps * settings.batch]
-        moved = factors(
-            settings, progress.epoch * in_all + progress.step, -(-len(chosen) // settings.batch), in_all, run.metrics
-        )
-        for loss in run.program.steps(fields, chosen, progress.epoch, moved)["loss"]:
+        chosen = order[progress.step * size : (progress.step + steps) * size]
+        moved = factors(settings, progress.epoch * in_all + progress.step, -(-len(chosen) // size), in_all, run.metrics)
+        losses = run.program.steps(fields, chosen, progress.epoch, moved)
+        for i, loss in enumerate(losses.values["loss"]):
             if not math.isfinite(loss):
                 _not_a_number(run)
-            taken = min(settings.batch, count - progress.step * settings.batch)
-            progress.loss_sum += float(loss) * taken
-            progress.samples += taken
+            for name, values in losses.values.items():
+                counted = float(losses.counts[name][i])
+                progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * counted
+                progress.counts[name] = progress.counts.get(name, 0.0) + counted
             progress.step += 1
+        progress.samples += len(chosen)
         now = time.perf_counter()
         steps = max(1, min(4 * steps, round(steps * _CHUNK / (now - begin))))
         if now - told > 0.1:
@@ -110,19 +110,26 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
                     epochs,
                     progress.samples,
                     count,
-                    progress.loss_sum / progress.samples,
+                    progress.sums["loss"] / progress.counts["loss"],
                     (progress.samples - done_before) / (now - started),
                 )
             )
     progress.seconds += time.perf_counter() - started
 
 
-def _row(run: Run) -> dict[str, float]:
+def _row(run: Run) -> Row:
     progress = run.progress
-    row: dict[str, float] = {"epoch": progress.epoch + 1, "train.loss": progress.loss_sum / progress.samples}
+    losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
+    row: Row = {"epoch": progress.epoch + 1}
+    row |= {f"train.{name}": value for name, value in loss_figures(run.model, losses).items()}
     assert run.dataset is not None
-    if "valid" in run.dataset.parts:
-        row |= {f"valid.{name}": value for name, value in run.evaluate("valid").items()}
+    part = "valid" if "valid" in run.dataset.parts else "train"
+    if part == "valid" or any(name.startswith("watch.") for name in run.model.graph.results):
+        row |= {
+            f"{part}.{name}": value
+            for name, value in run.evaluate(part).items()
+            if part == "valid" or name.startswith("watch.")
+        }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 
 

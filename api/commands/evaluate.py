@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import figures
+from netc.commands.terminal import figures, matrices
 
 
 def evaluate(
@@ -19,4 +19,6 @@ def evaluate(
     """
     import netc
 
-    typer.echo(f"{part}  {figures(netc.open(run, threads).evaluate(part))}")
+    found = netc.open(run, threads).evaluate(part)
+    typer.echo(f"{part}  {figures(found)}")
+    matrices(found)

@@ -31,8 +31,26 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def figures(row: Mapping[str, float], skip: Sequence[str] = ()) -> str:
-    return "  ".join(f"{name} {number(value)}" for name, value in row.items() if name not in skip)
+def figures(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
+    """The numbers of a row by name; watched values are for the curves, matrices for a table of their own."""
+    return "  ".join(
+        f"{name} {number(value)}"
+        for name, value in row.items()
+        if name not in skip and not isinstance(value, list) and "watch." not in name
+    )
+
+
+def matrices(row: Mapping[str, Any]) -> None:
+    """The matrices among figures (confusion: a row for each true label, a column for each predicted one)."""
+    for name, value in row.items():
+        if isinstance(value, list):
+            typer.echo(f"\n{name}: rows are true, columns predicted")
+            heads = ["", *map(str, range(len(value[0])))]
+            rows = [
+                [str(i), *(number(int(cell) if cell == int(cell) else cell) for cell in line)]
+                for i, line in enumerate(value)
+            ]
+            table([heads, *rows], right=range(len(heads)))
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, figures
+from netc.commands.terminal import Ticker, figures, matrices
 
 
 def train(
@@ -74,4 +74,6 @@ def train(
     draw(run.metrics, run.folder / "curves.svg")
     assert run.dataset is not None
     if "test" in run.dataset.parts:
-        typer.echo(f"test  {figures(run.evaluate('test'))}")
+        found = run.evaluate("test")
+        typer.echo(f"test  {figures(found)}")
+        matrices(found)

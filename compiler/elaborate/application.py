@@ -5,11 +5,10 @@ A block runs its statements in a scope of its own; a fault inside is shown from 
 
 from collections.abc import Sequence
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
-from netc.compiler.elaborate import constants, samples
-from netc.compiler.elaborate.arguments import attribute_argument, bind, named_axes
+from netc.compiler.elaborate import samples
+from netc.compiler.elaborate.arguments import attribute_argument, bind
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
     Item,
@@ -20,13 +19,13 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
 )
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import SPECIAL_FORMS, constant, evaluate
+from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.elaborate.statements import body
-from netc.compiler.types import Type, describe_sample
-from netc.compiler.value import Operation, Scalar, Value, apply
+from netc.compiler.types import describe_sample
+from netc.compiler.value import Operation, Scalar, Value
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -34,8 +33,8 @@ from netc.dsl.source import Span
 def apply_item(
     context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
-    if isinstance(function, syntax.Name) and function.text in SPECIAL_FORMS and scope.find(function.text) is None:
-        return apply_special(context, function.text, arguments, span, scope)
+    if isinstance(function, syntax.Name) and function.text in context.forms and scope.find(function.text) is None:
+        return context.forms[function.text](context, arguments, span, scope)
     target = evaluate(context, function, scope)
     match target:
         case Operation():
@@ -114,65 +113,6 @@ def apply_operation(
             for argument, value in zip([*bound.values(), *loose], operands, strict=False)
         ],
     )
-
-
-def apply_special(context: Context, name: str, arguments: Sequence[syntax.Argument], span: Span, scope: Scope) -> Item:
-    """What takes a number of arguments, or gives a number of results, that no single operation has."""
-    if name in ("zeros", "ones", "arange"):
-        dims = tuple(
-            constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
-            for argument in arguments
-        )
-        if name == "arange":
-            with context.graph.at(context.user_span(span)):
-                return apply(
-                    "cast",
-                    context.graph.add("arange", (), {"n": dims[0]}, Type("i32", dims[:1])),
-                    dtype=context.graph.precision,
-                )
-        number = context.as_value(float(name == "ones"), span)
-        return apply("broadcast", number, dims=dims) if dims else number
-    if name == "weights":
-        return apply_weights(context, arguments, span, scope)
-    if name == "split":
-        bound = bind(context, ("x", "parts", "over"), arguments, name, span)
-        if "x" not in bound or "parts" not in bound:
-            fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
-        x = context.as_value(evaluate(context, bound["x"].value, scope), bound["x"].span)
-        parts = constants.whole(
-            constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
-        )
-        axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
-        return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
-    values = samples.with_common_batch(
-        [context.as_value(evaluate(context, argument.value, scope), argument.span) for argument in arguments]
-    )
-    lead = int(values[0].type.is_batched)
-    return context.guard(
-        span,
-        lambda: apply(
-            "concat",
-            *(apply("reshape", value, dims=(*value.type.dims[:lead], 1, *value.type.dims[lead:])) for value in values),
-            axis=lead,
-        ),
-    )
-
-
-def apply_weights(context: Context, arguments: Sequence[syntax.Argument], span: Span, scope: Scope) -> Value:
-    """All elements of the parameters whose names match a pattern, in one axis; those that are there before this line."""
-    pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
-    if not isinstance(pattern, str):
-        fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
-    found = [one for one in context.graph.values("parameter") if fnmatchcase(str(one.attributes["name"]), pattern)]
-    if not found:
-        fault(
-            "E0201",
-            f'no parameter before this line is called "{pattern}"',
-            arguments[0].span,
-            hint=nearest(pattern, context.parameters) or "*.W",
-        )
-    with context.graph.at(context.user_span(span)):
-        return apply("concat", *(apply("reshape", one, dims=(one.type.size(1),)) for one in found), axis=0)
 
 
 def apply_user_operation(

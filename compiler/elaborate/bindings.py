@@ -19,6 +19,14 @@ class Results:
 
 
 @dataclass(frozen=True, slots=True)
+class Weighted:
+    """`weighted(e, w)`: what is added up, and what that sum is divided by; of equal shapes."""
+
+    value: Value
+    weight: Value
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFunction:
     """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first)."""
 
@@ -57,7 +65,18 @@ class Broken:
     """A name whose statement is at fault: whoever uses it is not told again."""
 
 
-Item = Value | Constant | Results | BlockFunction | LayerInstance | UserOperation | Namespace | Operation | Broken
+Item = (
+    Value
+    | Constant
+    | Results
+    | Weighted
+    | BlockFunction
+    | LayerInstance
+    | UserOperation
+    | Namespace
+    | Operation
+    | Broken
+)
 
 
 @dataclass(slots=True)

@@ -1,10 +1,10 @@
 """What elaboration knows at any moment: the graph so far, the way into it, what was found wrong.
 
 Every function of these rooms takes a Context first. It knows nothing of the syntax of a model; `apply` is how an expression
-applies what a name stands for without knowing blocks (application.py, which needs expressions, is above it).
+applies what a name stands for without knowing blocks, and `forms` the special ones (application.py and special.py, which need expressions, are above it).
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from netc.compiler.elaborate.bindings import (
     Results,
     Scope,
     UserOperation,
+    Weighted,
 )
 from netc.compiler.graph import Graph
 from netc.compiler.model import ParameterInfo
@@ -42,6 +43,7 @@ class Context:
     `may_own` is whether parameters may be made here; `streams` counts random values; `axis_names` is what declared types call a value's axes."""
 
     apply: Apply
+    forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
     globals: Scope
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     graph: Graph = field(default_factory=Graph)
@@ -90,6 +92,14 @@ class Context:
         if isinstance(item, tuple) and item and all(isinstance(one, int | float) for one in item):
             parts = [apply("reshape", self.as_value(float(one), span), dims=(1,)) for one in item]
             return apply("concat", *parts, axis=0)
+        if isinstance(item, Weighted):
+            fault(
+                "E0503",
+                "`weighted` is a loss or a metric of its own",
+                span,
+                "or one that is multiplied by a number",
+                hint="loss weighted(error, weight)",
+            )
         what = {
             BlockFunction: "a block",
             LayerInstance: "a layer",

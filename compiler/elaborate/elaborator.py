@@ -23,9 +23,11 @@ from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
+from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body, define_layer
 from netc.compiler.graph import needed_by
 from netc.compiler.model import Model
+from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest
 from netc.dsl.parser import parse, parse_file
@@ -34,7 +36,7 @@ from netc.dsl.source import Source, Span
 
 def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Model:
     """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults."""
-    context = Context(apply_item, Scope(_library_scope()))
+    context = Context(apply_item, FORMS, Scope(_library_scope()))
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})
     sections = {
@@ -191,6 +193,13 @@ def check_reading(context: Context, file: syntax.File) -> None:
         if name.startswith("output.") and "target" in needs:
             context.diagnostics.add(
                 "E0505", f"the output `{name[7:]}` needs a target", value.span, "a prediction has no target to read"
+            )
+        whole = [
+            one for one in needed_by([value]) if one.operands and isinstance(OPERATIONS[one.operation].lower, Whole)
+        ]
+        if whole and not name.startswith("metric."):
+            context.diagnostics.add(
+                "E0503", "this is a figure of a whole split", whole[0].span, "only a metric may use it"
             )
         if name.startswith("loss.") and "parameter" not in needs:
             context.diagnostics.add(

@@ -1,6 +1,7 @@
 """Expressions -> values of the graph, or what is known when compiling: numbers, texts, lists, blocks."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from netc.compiler.elaborate.bindings import (
     Results,
     Scope,
     UserOperation,
+    Weighted,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.graph import needed_by
@@ -42,11 +44,8 @@ _OPERATORS = {
     "and": "logical_and",
     "or": "logical_or",
 }
-# Names that take arguments as no single operation does (application.py).
-SPECIAL_FORMS = ("split", "stack", "zeros", "ones", "arange", "weights")
 _LATER = {
     "grad": "derivatives as values",
-    "weighted": "weighted losses",
     "conv": "convolution",
     "maxpool": "pooling",
     "avgpool": "pooling",
@@ -58,7 +57,6 @@ _LATER = {
     "embed": "embeddings",
     "last": "recurrence",
     "shift": "recurrence",
-    "size": "`size(...)`",
     "same_length": "varying dimensions",
 }
 
@@ -160,7 +158,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
     known = [
         *scope.all_names(),
         *(name for name, operation in OPERATIONS.items() if operation.is_callable),
-        *SPECIAL_FORMS,
+        *context.forms,
     ]
     fault(
         "E0201",
@@ -224,6 +222,10 @@ def binary(
 ) -> Item:
     x, y = evaluate(context, left, scope), evaluate(context, right, scope)
     x, y = (item.items[0] if isinstance(item, Results) else item for item in (x, y))
+    if isinstance(x, Weighted) and symbol in ("*", "/"):
+        return replace(x, value=_scaled(context, symbol, x.value, y, right, span))
+    if isinstance(y, Weighted) and symbol == "*":
+        return replace(y, value=_scaled(context, symbol, y.value, x, left, span))
     if not isinstance(x, Value) and not isinstance(y, Value):
         if symbol == "@":
             fault("E0303", "`@` takes values of the model", span)
@@ -240,6 +242,16 @@ def binary(
         lambda: operation(a, b) if symbol == "@" else samples.apply_elementwise(operation, [a, b]),
         others=labels,
     )
+
+
+def _scaled(context: Context, symbol: str, value: Value, by: Item, node: syntax.Expression, span: Span) -> Value:
+    """A weighted loss, multiplied or divided by a number."""
+    factor = context.as_value(by, node.span, like=value)
+    if factor.type.dims:
+        fault(
+            "E0503", "a weighted loss is multiplied by a number", node.span, f"this is {describe_sample(factor.type)}"
+        )
+    return context.guard(span, lambda: samples.apply_elementwise(OPERATIONS[_OPERATORS[symbol]], [value, factor]))
 
 
 def index(

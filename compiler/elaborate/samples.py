@@ -124,6 +124,39 @@ def pick(x: Value, index: Value) -> Value:
     return apply("sum", x * apply("reshape", chosen, dims=(BATCH, size, *(1,) * (x.type.rank - 2))), over=(1,))
 
 
+def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
+    """The sum of products over the axes that `out` does not name; letters name the axes of samples. More than two values are taken from the left."""
+    for value, letters in zip(values, parts, strict=True):
+        if not value.type.is_float:
+            raise Mismatch("a product needs floats", code="E0402")
+        if len(letters) != len(value.type.sample) or len(set(letters)) != len(letters):
+            raise Mismatch(f"`{letters}` names {len(letters)} axes of {len(value.type.sample)}, each once")
+    if unknown := set(out) - set("".join(parts)):
+        raise Mismatch(f"no value has the axis `{min(unknown)}` of the result")
+    if len(set(out)) != len(out):
+        raise Mismatch("an axis of the result is named twice")
+    left, letters = values[0], parts[0]
+    for i, right in enumerate(values[1:], 1):
+        later = out + "".join(parts[i + 1 :])
+        kept = "".join(dict.fromkeys(letter for letter in letters + parts[i] if letter in later))
+        kept = out if i == len(values) - 1 else kept
+        marked = [("#" if one.type.is_batched else "") + own for one, own in ((left, letters), (right, parts[i]))]
+        batch = "#" if "#" in "".join(marked) else ""
+        subscripts = f"{marked[0]},{marked[1]}->{batch}{kept}".replace("#", _free_letter("".join(parts)))
+        left, letters = apply("einsum", left, right, subscripts=subscripts), kept
+    lead = int(left.type.is_batched)
+    gone = tuple(i + lead for i, letter in enumerate(letters) if letter not in out)
+    letters = "".join(letter for letter in letters if letter in out)
+    left = apply("sum", left, over=gone) if gone else left
+    order = (*range(lead), *(letters.index(letter) + lead for letter in out))
+    return left if order == tuple(range(left.type.rank)) else apply("transpose", left, order=order)
+
+
+def _free_letter(used: str) -> str:
+    """A letter for the batch that no axis has."""
+    return next(letter for letter in "BACDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in used)
+
+
 def with_common_batch(values: Sequence[Value]) -> list[Value]:
     """Values to be joined: if one depends on data, all get its batch."""
     if not any(value.type.is_batched for value in values):

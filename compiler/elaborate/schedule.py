@@ -14,7 +14,7 @@ STANDING = ("step", "epoch", "progress", "epochs")
 
 def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     """The graph whose result `factor` is the schedule, from the inputs of STANDING. What a library's schedule lacks of them is filled in."""
-    inner = Context(context.apply, context.globals)
+    inner = Context(context.apply, context.forms, context.globals)
     inner.graph.precision = "f64"
     scope = Scope(context.globals)
     for name in STANDING:

@@ -37,7 +37,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
 }
-_LATER = ("accumulate", "truncate", "memory", "start_from")
+_LATER = ("truncate", "memory", "start_from")
 # Which way is better, of the library's losses and metrics by their names.
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity"), False),
@@ -273,6 +273,7 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "seed": _whole(0),
     "precision": _word("f32", "f64"),
     "shuffle": _truth,
+    "accumulate": _whole(1),
     "clip_norm": _above_zero,
     "clip_value": _above_zero,
     "freeze": _patterns,

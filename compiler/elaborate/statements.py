@@ -9,6 +9,7 @@ from netc.compiler.elaborate.bindings import (
     LayerInstance,
     Results,
     Scope,
+    Weighted,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant, evaluate
@@ -82,13 +83,12 @@ def run_statement(context: Context, statement: syntax.Statement, scope: Scope, i
             state(context, statement, scope)
         case syntax.Update(name=name, value=value):
             update(context, name, value, scope)
-        case syntax.Watch():
-            fault(
-                "E0901",
-                f"`{statement.span.text.split()[0]}` does not run yet",
-                statement.span,
-                "a later version of netc brings it",
-            )
+        case syntax.Watch(name=name, value=value):
+            context.path.start(name.text, statement)
+            watched = context.as_value(evaluate(context, value, scope), value.span)
+            if not watched.type.is_float:
+                fault("E0402", "a watched value is a float", value.span, f"this is {describe_sample(watched.type)}")
+            add_result(context, f"watch.{name.text}", watched, value.span)
     return None
 
 
@@ -137,12 +137,15 @@ def figure(
     context.path.start(name, statement)
     before, context.may_own = context.may_own, False
     try:
-        result = context.as_value(evaluate(context, value, scope), value.span)
+        item = evaluate(context, value, scope)
+        result = item.value if isinstance(item, Weighted) else context.as_value(item, value.span)
     finally:
         context.may_own = before
     if kind == "loss" and not result.type.is_float:
         fault("E0402", "a loss is a float", value.span, f"this is {describe_sample(result.type)}")
     add_result(context, f"{kind}.{name}", result, value.span)
+    if isinstance(item, Weighted):
+        context.graph.results[f"weight.{kind}.{name}"] = item.weight
 
 
 def add_result(context: Context, name: str, value: Value, span: Span) -> None:

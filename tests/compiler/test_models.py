@@ -154,7 +154,7 @@ def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, schedu
         if schedule:
             schedule.step()
         moved = factors(model, step) if factors else None
-        found = program.steps(fields, np.arange(9), 0, moved)["loss"][0]
+        found = program.steps(fields, np.arange(9), 0, moved).values["loss"][0]
         assert abs(found - loss.item()) < 1e-9
 
 

@@ -83,7 +83,9 @@ def test_the_numbers_of_an_epoch_follow_the_sample() -> None:
     losses = []
     for order in (np.arange(1000), rng.permutation(1000)):
         program = netc.Program(netc.parse(DROPOUT))
-        losses.append(program.steps({"x": x, "y": x * np.arange(1000, dtype=np.float32)[:, None]}, order, 3)["loss"][0])
+        losses.append(
+            program.steps({"x": x, "y": x * np.arange(1000, dtype=np.float32)[:, None]}, order, 3).values["loss"][0]
+        )
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 

@@ -32,7 +32,7 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
     fields = {"x": rng.standard_normal((100, 30)).astype(np.float32), "y": rng.integers(0, 7, 100).astype(np.int32)}
     program = netc.Program(netc.parse(text), threads=threads)
     losses = [
-        program.steps(fields, rng.permutation(100), epoch)["loss"] for epoch in range(3)
+        program.steps(fields, rng.permutation(100), epoch).values["loss"] for epoch in range(3)
     ]  # four whole batches and one of 4
     figures = np.array(list(program.evaluate(fields).values()))
     return [*losses, *program.persistent.values(), program.predict(fields)["p"], figures], program
@@ -162,7 +162,7 @@ def test_bytes_are_scaled_while_they_are_gathered() -> None:
     found = []
     for x in (Bytes(raw, 1 / 255), raw.astype(np.float32) * np.float32(1 / 255)):
         program = netc.Program(netc.parse(NET), threads=2)
-        losses = program.steps({"x": x, "y": y}, order, 0)["loss"]
+        losses = program.steps({"x": x, "y": y}, order, 0).values["loss"]
         figures = program.evaluate({"x": x, "y": y})
         found.append(
             [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*figures.values()])]

@@ -1,0 +1,183 @@
+"""Special forms: what takes arguments, or gives results, as no single operation does. FORMS is their table; applied as `form(context, arguments, span, scope)`."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.arguments import bind, named_axes
+from netc.compiler.elaborate.bindings import Item, Scope, Weighted
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
+from netc.compiler.operations.reduce import as_float
+from netc.compiler.types import Mismatch, Type, describe_sample
+from netc.compiler.value import OPERATIONS, Value, apply
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.source import Span
+
+Arguments = Sequence[syntax.Argument]
+Form = Callable[[Context, Arguments, Span, Scope], Item]
+
+
+def _bound(
+    context: Context, what: str, names: Sequence[str], arguments: Arguments, span: Span, example: str
+) -> list[syntax.Argument]:
+    """Arguments of a form that takes exactly these."""
+    bound = bind(context, names, arguments, what, span)
+    missing = [name for name in names if name not in bound]
+    if missing:
+        fault("E0301", f"`{what}` lacks its argument `{missing[0]}`", span, hint=example)
+    return [bound[name] for name in names]
+
+
+def _value(context: Context, argument: syntax.Argument, scope: Scope) -> Value:
+    return context.as_value(evaluate(context, argument.value, scope), argument.span)
+
+
+def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ...]:
+    return tuple(
+        constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
+        for argument in arguments
+    )
+
+
+def _filled(number: float) -> Form:
+    def form(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+        dims = _dims(context, arguments, scope)
+        value = context.as_value(number, span)
+        return apply("broadcast", value, dims=dims) if dims else value
+
+    return form
+
+
+def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The whole numbers from 0, as floats."""
+    dims = _dims(context, arguments, scope)
+    if len(dims) != 1:
+        fault("E0301", "`arange` takes one number", span, hint="arange(10)")
+    with context.graph.at(context.user_span(span)):
+        counted = context.graph.add("arange", (), {"n": dims[0]}, Type("i32", dims))
+        return apply("cast", counted, dtype=context.graph.precision)
+
+
+def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    bound = bind(context, ("x", "parts", "over"), arguments, "split", span)
+    if "x" not in bound or "parts" not in bound:
+        fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
+    x = _value(context, bound["x"], scope)
+    parts = constants.whole(constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts")
+    axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
+    return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+
+
+def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Values of one shape along a new first axis."""
+    if not arguments:
+        fault("E0301", "`stack` takes at least one value", span)
+    values = samples.with_common_batch([_value(context, argument, scope) for argument in arguments])
+    lead = int(values[0].type.is_batched)
+    return context.guard(
+        span,
+        lambda: apply(
+            "concat",
+            *(apply("reshape", value, dims=(*value.type.dims[:lead], 1, *value.type.dims[lead:])) for value in values),
+            axis=lead,
+        ),
+    )
+
+
+def _weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """All elements of the parameters whose names match a pattern, in one axis; those that are there before this line."""
+    pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
+    if not isinstance(pattern, str):
+        fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
+    found = [one for one in context.graph.values("parameter") if fnmatchcase(str(one.attributes["name"]), pattern)]
+    if not found:
+        fault(
+            "E0201",
+            f'no parameter before this line is called "{pattern}"',
+            arguments[0].span,
+            hint=nearest(pattern, context.parameters) or "*.W",
+        )
+    with context.graph.at(context.user_span(span)):
+        return apply("concat", *(apply("reshape", one, dims=(one.type.size(1),)) for one in found), axis=0)
+
+
+def _weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Of a loss or metric: the sum of e * w over the sum of w. No gradient goes to w."""
+    e, w = _bound(context, "weighted", ("e", "w"), arguments, span, "weighted(cross_entropy(logits, label), w)")
+    error, weight = _value(context, e, scope), _value(context, w, scope)
+
+    def build() -> Item:
+        fixed = apply("stop_gradient", as_float(weight))
+        scaled = samples.apply_elementwise(OPERATIONS["multiply"], [error, fixed])
+        if scaled.type.dims != error.type.dims:
+            raise Mismatch("there are more weights than what they weigh")
+        (_, wide) = samples.align([scaled, fixed])
+        return Weighted(scaled, apply("broadcast", wide, dims=scaled.type.dims))
+
+    return context.guard(
+        span, build, others=[Label(e.span, describe_sample(error.type)), Label(w.span, describe_sample(weight.type))]
+    )
+
+
+def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """samples / (classes * samples of the class): a number for each class, from the training split (King and Zeng 2001)."""
+    (argument,) = _bound(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
+    label = _value(context, argument, scope)
+    name = label.attributes.get("name")
+    if label.operation not in ("target", "input") or label.type.classes is None:
+        fault(
+            "E0402",
+            "`class_weights` takes an input or a target that is a class",
+            argument.span,
+            describe_sample(label.type),
+        )
+    key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
+    known = next((one for one in context.graph.values("state") if one.attributes["name"] == key), None)
+    if known is not None:
+        return known
+    place = context.user_span(span)
+    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place)
+    with context.graph.at(place):
+        return context.graph.leaf("state", key, type_)
+
+
+def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """How many classes a label has."""
+    (argument,) = _bound(context, "size", ("label",), arguments, span, "size(label)")
+    value = _value(context, argument, scope)
+    if value.type.classes is None:
+        fault("E0402", "`size` takes a class", argument.span, f"this is {describe_sample(value.type)}")
+    return value.type.classes
+
+
+def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Sums of products by named axes of the samples: einsum(x, y, "ik,kj->ij"), of one value or more."""
+    example = 'einsum(x, y, "ik,kj->ij")'
+    text = constant(context, arguments[-1].value, scope) if arguments else None
+    found = re.fullmatch(r"([a-zA-Z,]*)->([a-zA-Z]*)", text.replace(" ", "")) if isinstance(text, str) else None
+    if found is None:
+        fault("E0301", "`einsum` takes values, then which axes they have", span, hint=example)
+    parts, out = found[1].split(","), found[2]
+    values = [_value(context, argument, scope) for argument in arguments[:-1]]
+    if len(parts) != len(values):
+        fault("E0301", f"{len(parts)} groups of axes for {len(values)} values", arguments[-1].span, hint=example)
+    labels = [Label(one.span, describe_sample(value.type)) for one, value in zip(arguments, values, strict=False)]
+    return context.guard(span, lambda: samples.einsum(values, parts, out), others=labels)
+
+
+FORMS: Mapping[str, Form] = {
+    "split": _split,
+    "stack": _stack,
+    "zeros": _filled(0.0),
+    "ones": _filled(1.0),
+    "arange": _arange,
+    "weights": _weights,
+    "weighted": _weighted,
+    "class_weights": _class_weights,
+    "size": _size,
+    "einsum": _einsum,
+}

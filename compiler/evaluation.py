@@ -1,0 +1,128 @@
+"""Losses, metrics and watched values as figures of a whole split: what is computed batch by batch, and what once from that.
+
+A figure may reduce over the batch (`rmse`, `r2`, a weighted loss): it is cut before its first value that mixes samples.
+"""
+
+from dataclasses import dataclass
+
+from netc.compiler.graph import Graph, needed_by
+from netc.compiler.model import Model
+from netc.compiler.passes.simplify import settle
+from netc.compiler.passes.stabilise import stabilise
+from netc.compiler.types import BATCH
+from netc.compiler.value import Value, apply
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is computed batch by batch (`collect.N`), and what is computed once over a whole split from that.
+
+    Input N of `whole` is the collected N; `units` names, for some N, the target whose units it is in. Results of `whole` that have a batch are
+    meant as their mean.
+    """
+
+    batches: Graph
+    whole: Graph
+    units: dict[str, str]
+
+
+def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
+    """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
+    graph = stabilise(settle(model.graph, training=False))
+    figures = _figures(graph)
+    of_metrics = needed_by(value for name, value in figures.items() if name.startswith("metric."))
+    live, late = needed_by(figures.values()), set[Value]()
+    for value in graph.values():
+        reads_undone = value in of_metrics and any(
+            operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands
+        )
+        if value in live and (
+            reads_undone or _reduces_batch(value) or any(operand in late for operand in value.operands)
+        ):
+            late.add(value)
+    whole, made, collected, units = Graph(), dict[Value, Value](), dict[str, Value](), dict[str, str]()
+    whole.precision = graph.precision
+    of_target = values_in_units_of_targets(graph)
+
+    def collect(value: Value) -> None:
+        name = str(len(collected))
+        collected[f"collect.{name}"] = value
+        made[value] = whole.leaf("input", name, value.type)
+        if of_target.get(value) in undone:
+            units[name] = of_target[value]
+
+    for value in graph.values():
+        if value in late:
+            with whole.at(value.span):
+                for operand in value.operands:
+                    if operand not in made:
+                        is_leaf = not operand.operands and "name" not in operand.attributes
+                        made.update(
+                            {operand: whole.add(operand.operation, (), operand.attributes, operand.type)}
+                        ) if is_leaf else collect(operand)
+                made[value] = whole.add(
+                    value.operation, [made[operand] for operand in value.operands], value.attributes, value.type
+                )
+    for name, value in figures.items():
+        if value not in made:
+            collect(value)
+        whole.results[name] = made[value]
+    batches, _ = graph.subgraph(collected)
+    return Evaluation(batches, whole, units)
+
+
+def _figures(graph: Graph) -> dict[str, Value]:
+    """The values whose figures are wanted, by name; weights and watched values as what they come to over the batch."""
+    found: dict[str, Value] = {}
+    for name, value in graph.results.items():
+        kind = name.partition(".")[0]
+        weight = graph.results.get(f"weight.{name}")
+        axes = tuple(range(value.type.rank))
+        with graph.at(value.span):
+            if kind in ("loss", "metric") and weight is not None:
+                found[name] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
+            elif kind in ("loss", "metric"):
+                found[name] = value
+            elif kind == "watch":
+                found |= {f"{name}.{what}": part for what, part in _spread(value).items()}
+    return found
+
+
+def _spread(value: Value) -> dict[str, Value]:
+    """Mean, standard deviation and range, each sample by itself first, so that little is collected: var = mean(var) + var(mean)."""
+    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(int(value.type.is_batched), value.type.rank))
+    means, variances = (apply(name, value, over=own) if own else value for name in ("mean", "variance"))
+    low, high = (apply(name, value, over=own) if own else value for name in ("min", "max"))
+    if not own:
+        variances = value - value
+    if not batch:
+        return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high}
+    total = apply("mean", variances, over=batch) + apply("variance", means, over=batch)
+    return {
+        "mean": apply("mean", means, over=batch),
+        "std": apply("sqrt", total),
+        "min": apply("min", low, over=batch),
+        "max": apply("max", high, over=batch),
+    }
+
+
+def _reduces_batch(value: Value) -> bool:
+    over = value.attributes.get("over", ())
+    return (
+        bool(value.operands)
+        and isinstance(over, tuple)
+        and 0 in over
+        and value.operands[0].type.is_batched
+        and value.type.dims[:1] != (BATCH,)
+    )
+
+
+def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
+    """The targets, and the outputs that a loss or metric subtracts from one: whatever undoes a target's steps undoes theirs."""
+    outputs = {value for name, value in graph.results.items() if name.startswith("output.")}
+    found = {value: str(value.attributes["name"]) for value in graph.values("target")}
+    for value in graph.values("subtract"):
+        for one, other in (value.operands, value.operands[::-1]):
+            if other.operation == "target" and one in outputs:
+                found[one] = str(other.attributes["name"])
+    return found

@@ -1,0 +1,68 @@
+"""Figures of a training: the losses of steps, and of a whole split losses and metrics by name. A figure is a number, or a matrix as nested lists."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.model import Model
+from netc.runtime.data.stored import Array
+
+Figure = float | list[Any]
+Figures = dict[str, Figure]
+Row = dict[str, Figure]  # of an epoch, as metrics.jsonl has it: train.loss, valid.accuracy, ...
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """Of each step: every loss by name and `loss`, their sum; and what each is a mean over."""
+
+    values: dict[str, Array]
+    counts: dict[str, Array]
+
+    @classmethod
+    def of_one_step(cls, parts: Sequence["Losses"]) -> "Losses":
+        """Batches whose sums and counts were added up before the optimizer's step."""
+        whole = cls.joined(parts)
+        counts = {name: count.sum(keepdims=True) for name, count in whole.counts.items()}
+        values = {
+            name: (whole.values[name] * whole.counts[name]).sum(keepdims=True) / count for name, count in counts.items()
+        }
+        values["loss"] = np.sum([value for name, value in values.items() if name != "loss"], axis=0)
+        return cls(values, counts)
+
+    @classmethod
+    def joined(cls, parts: Sequence["Losses"]) -> "Losses":
+        """Steps one after the other."""
+        names = parts[0].values
+        return cls(
+            {name: np.concatenate([part.values[name] for part in parts]) for name in names},
+            {name: np.concatenate([part.counts[name] for part in parts]) for name in names},
+        )
+
+
+def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
+    """`loss`, the sum of those that depend on data, each by its name if there are several, and `penalty`, the sum of the others."""
+    of_data = {
+        name: value
+        for name, value in losses.items()
+        if f"weight.loss.{name}" in model.graph.results or model.graph.results[f"loss.{name}"].type.is_batched
+    }
+    others = {name: value for name, value in losses.items() if name not in of_data}
+    if not of_data:
+        of_data, others = others, {}
+    total: Figures = {"loss": _sum_of(of_data)} if of_data else {}
+    return {**(losses if len(losses) > 1 else {}), **total, **({"penalty": _sum_of(others)} if others else {})}
+
+
+def _sum_of(figures: Mapping[str, Figure]) -> float:
+    return sum(value for value in figures.values() if isinstance(value, float))
+
+
+def figure_of(value: Array, is_batched: bool) -> Figure:
+    """The mean over the samples, or what was made of all of them: a number, or nested lists."""
+    if is_batched or not value.ndim:
+        return float(np.mean(value, dtype=np.float64))
+    rows: list[Any] = value.tolist()
+    return rows

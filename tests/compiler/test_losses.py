@@ -1,0 +1,123 @@
+"""Losses, weights, metrics of a whole split, watched values: against what the textbook says, in f64, both ways to run."""
+
+import numpy as np
+import pytest
+
+import netc
+from netc.runtime.data.stored import Array
+
+SEVERAL = """model {
+  input x: float[6]
+  input w: float
+  target y: class(3)
+  target z: float[2]
+  h = x -> dense(8) -> tanh
+  logits = h -> dense(3)
+  guess = h -> dense(2)
+  output p = softmax(logits)
+  loss kind = weighted(cross_entropy(logits, y), class_weights(y)[y])
+  loss size = weighted(mse(guess, z), w) * 0.5
+  loss plain = 0.25 * huber(guess, z)
+  loss small = 0.01 * l2(weights("*.W"))
+  metric accuracy(logits, y)
+  metric area = auc(logits, y)
+  metric confusion(logits, y)
+  watch h = h
+}
+train {
+  precision = f64
+  batch = BATCH
+  accumulate = TIMES
+  optimizer = adam(lr = 0.02)
+}
+"""
+
+
+def fields_of(count: int) -> dict[str, Array]:
+    rng = np.random.default_rng(5)
+    return {
+        "x": rng.standard_normal((count, 6)),
+        "w": rng.uniform(0.1, 3, count),
+        "y": rng.choice(3, count, p=[0.6, 0.3, 0.1]).astype(np.int32),
+        "z": rng.standard_normal((count, 2)),
+    }
+
+
+def program_of(batch: int, times: int, backend: str = "numba") -> netc.Program:
+    text = SEVERAL.replace("BATCH", str(batch)).replace("TIMES", str(times))
+    program = netc.compile(netc.parse(text), backend=backend)
+    program.fit(fields_of(50))
+    return program
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_accumulate_equals_the_big_batch(backend: str) -> None:
+    """With a batch that ends short, weights that differ, and a penalty: every loss and every parameter, 1e-12."""
+    fields, order = fields_of(50), np.random.default_rng(1).permutation(50)
+    small, big = program_of(5, 4, backend), program_of(20, 1, backend)
+    for epoch in range(3):
+        ours, theirs = small.steps(fields, order, epoch), big.steps(fields, order, epoch)
+        assert ours.values.keys() == theirs.values.keys()
+        for name in ours.values:
+            np.testing.assert_allclose(ours.values[name], theirs.values[name], atol=1e-12, err_msg=name)
+            np.testing.assert_allclose(ours.counts[name], theirs.counts[name], atol=1e-12, err_msg=name)
+    for name in big.parameters:
+        np.testing.assert_allclose(small.parameters[name], big.parameters[name], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_losses_are_what_they_say(backend: str) -> None:
+    program, fields = program_of(50, 1, backend), fields_of(50)
+    figures = program.evaluate(fields)
+    p = program.predict(fields)["p"]
+    counts = np.bincount(fields["y"], minlength=3)
+    weight = (50 / (3 * counts))[fields["y"]]
+    crossed = -np.log(p[np.arange(50), fields["y"]])
+    assert figures["kind"] == pytest.approx((crossed * weight).sum() / weight.sum(), abs=1e-12)
+    squares = sum((program.parameters[name] ** 2).sum() for name in program.parameters if name.endswith(".W"))
+    assert figures["penalty"] == pytest.approx(0.01 * squares, abs=1e-12)
+    assert figures["loss"] == pytest.approx(figures["kind"] + figures["size"] + figures["plain"], abs=1e-12)
+    pairs = []
+    for label in range(3):
+        own, others = p[fields["y"] == label, label], p[fields["y"] != label, label]
+        pairs.append(np.mean((own[:, None] > others) + 0.5 * (own[:, None] == others)))
+    assert figures["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
+    table = np.zeros((3, 3))
+    np.add.at(table, (fields["y"], p.argmax(1)), 1)
+    np.testing.assert_array_equal(figures["confusion"], table)
+    hidden = np.tanh(fields["x"] @ program.parameters["h.dense.W"] + program.parameters["h.dense.b"])
+    watched = [figures[f"watch.h.{what}"] for what in ("mean", "std", "min", "max")]
+    np.testing.assert_allclose(watched, [hidden.mean(), hidden.std(), hidden.min(), hidden.max()], atol=1e-12)
+
+
+def test_weights_take_no_gradient() -> None:
+    model = netc.parse(
+        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n"
+        "  output z = a\n  loss weighted(square(a - y), exp(b))\n}\ntrain { precision = f64 }"
+    )
+    rng = np.random.default_rng(0)
+    _, gradients = netc.compile(model).gradients({"x": rng.standard_normal((9, 4)), "y": rng.standard_normal(9)})
+    assert not gradients["b.dense.W"].any()
+    assert gradients["a.dense.W"].any()
+
+
+@pytest.mark.parametrize(
+    ("subscripts", "expected"),
+    [
+        ('x, y, "ij,jk->ik"', "bij,jk->bik"),
+        ('x, y, "ij,jk->ki"', "bij,jk->bki"),
+        ('x, "ij->j"', "bij->bj"),
+        ('x, "ij->ji"', "bij->bji"),
+        ('x, y, x, "ij,jk,lj->ilk"', "bij,jk,blj->bilk"),
+        ('x, x, "ij,ij->"', "bij,bij->b"),
+    ],
+)
+def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
+    model = netc.parse(
+        f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
+    )
+    program = netc.compile(model)
+    x = np.random.default_rng(0).standard_normal((5, 3, 4))
+    y = program.parameters.get("y")
+    operands = [x if name.strip() == "x" else y for name in subscripts.split('"')[0].split(",")[:-1]]
+    np.testing.assert_allclose(program.predict({"x": x})["z"], np.einsum(expected, *operands), atol=1e-12)
