@@ -16,8 +16,10 @@ from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Source
-from netc.runtime.data.dataset import Dataset, array_spec, parse_data
+from netc.dsl.syntax import File
+from netc.runtime.data.dataset import Dataset, class_counter
 from netc.runtime.data.dataset import load as _load_data
+from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.program import Program
 from netc.runtime.run import Run, new_folder, open_run, start
 from netc.runtime.step import Backend
@@ -28,12 +30,16 @@ __all__ = ["Diagnostic", "Fault", "Model", "Program", "Run", "compile", "load", 
 
 def load(path: str | Path, **constants: Any) -> Model:
     """The checked model of a `.net` file; `constants` replace its `let` values. Raises Fault."""
-    return elaborate(parse_file(Path(path)), constants)
+    return _elaborated(parse_file(Path(path)), constants)
 
 
 def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
     """The checked model of a text; relative paths in it start from the current folder. Raises Fault."""
-    return elaborate(_parse(Source(name, text)), constants)
+    return _elaborated(_parse(Source(name, text)), constants)
+
+
+def _elaborated(file: File, constants: dict[str, Any]) -> Model:
+    return elaborate(file, constants, class_counter(file))
 
 
 def compile(

@@ -87,7 +87,8 @@ def steps(rounds: int) -> None:
 def epoch(rounds: int) -> None:
     """An epoch of MNIST by each contender's own loop, shuffling and gathering included."""
     import netc
-    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
 
     model = netc.load(_MNIST)
     part = load(model, parse_data(model)).parts["train"]

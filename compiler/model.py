@@ -61,6 +61,15 @@ class Plateau:
 
 
 @dataclass(frozen=True, slots=True)
+class StartFrom:
+    """The folder of a run whose parameters and states are the first ones here; `only` those whose names match a pattern."""
+
+    path: str
+    only: tuple[str, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSettings:
     """The `train` block, defaults filled in.
 
@@ -83,6 +92,7 @@ class TrainSettings:
     lr_scale: tuple[tuple[str, float], ...] = ()
     early_stop: EarlyStop | None = None
     keep: Better | None = None
+    start_from: StartFrom | None = None
 
     @property
     def samples_per_step(self) -> int:
@@ -100,7 +110,7 @@ class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
     what a loss is divided by; `update.NAME`, a state's next value.
 
-    `inputs` and `targets` are what the model declares, and where.
+    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`.
     """
 
     source: Source
@@ -113,6 +123,7 @@ class Model:
     train: TrainSettings
     data: Data | None
     constants: dict[str, object]
+    counted: dict[str, int]
     warnings: tuple[Diagnostic, ...]
 
     @property

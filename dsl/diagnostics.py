@@ -4,6 +4,7 @@ A `Diagnostic` is one message; a `Fault` is the exception that carries all messa
 that independent faults are told together. Nothing here knows what the messages are about.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -47,7 +48,17 @@ CODES = {
     "E0901": "a part of the language that this version does not run yet",
     "E1001": "a run's folder that cannot be used",
     "E1002": "a loss that is no longer a number",
+    "E1003": "a run to start from whose parameters do not fit",
+    "E1004": "a run that cannot go on with what was changed",
     "W0501": "an input, target or parameter that nobody reads",
+    "W0502": "a softmax or a logarithm before `cross_entropy`, which takes logits",
+    "W0503": "a sigmoid before `binary_cross_entropy`, which takes a logit",
+    "W0504": "a sum without brackets before `->`",
+    "W0505": "a ReLU at the output of a regression",
+    "W0506": "dropout after the last layer",
+    "W0507": "a bias whose effect a normalisation takes away",
+    "W0602": "a `freeze` that leaves nothing to train",
+    "W0801": "columns of very different scale that nobody standardises",
 }
 
 
@@ -76,19 +87,38 @@ class Diagnostic:
     def is_error(self) -> bool:
         return self.code.startswith("E")
 
+    @property
+    def is_silenced(self) -> bool:
+        """Whether a comment on its line allows it: `# allow: W0502`."""
+        if self.is_error or not self.primary.span.source.text:
+            return False
+        line = self.primary.span.source.line(self.primary.span.line)
+        found = re.search(r"#\s*allow:([\sA-Z0-9,]*)", line)
+        return found is not None and self.code in re.split(r"[\s,]+", found[1])
+
     def render(self) -> str:
         """The message as the terminal shows it: title, place, source lines with carets, further places, hint."""
         kind = "error" if self.is_error else "warning"
         lines = [f"{kind}[{self.code}]: {self.title}"]
         width = max(len(str(label.span.line)) for label in (self.primary, *self.others))
+        before: Label | None = None
         for label in (self.primary, *self.others):
-            lines += _excerpt(label, width, "^" if label is self.primary else "-")
+            told = before is not None and _line_of(before) == _line_of(label)
+            lines += _excerpt(label, width, "^" if label is self.primary else "-", told)
+            before = label
         if self.hint:
             lines += [f"{' ' * width} = hint: {self.hint}"]
+        if not self.is_error:
+            lines += [f"{' ' * width} = note: `# allow: {self.code}` at the end of the line silences this"]
         return "\n".join(lines)
 
 
-def _excerpt(label: Label, width: int, mark: str) -> list[str]:
+def _line_of(label: Label) -> tuple[str, int]:
+    return label.span.source.name, label.span.line
+
+
+def _excerpt(label: Label, width: int, mark: str, told: bool) -> list[str]:
+    """The place, its line, and the mark under it; a line that was just `told` is not told again."""
     span, margin = label.span, " " * width
     arrow = "-->" if mark == "^" else ":::"
     lines = [f"{margin}{arrow} {span}"]
@@ -98,11 +128,14 @@ def _excerpt(label: Label, width: int, mark: str) -> list[str]:
     before = "".join("\t" if character == "\t" else " " for character in text[: span.column - 1])
     room = max(len(text) - span.column + 1, 1)
     carets = mark * min(max(span.end - span.start, 1), room)
+    marked = f"{margin} | {before}{carets} {label.text}".rstrip()
+    if told:
+        return [marked]
     return [
         *lines,
         f"{margin} |",
         f"{span.line:>{width}} | {text}",
-        f"{margin} | {before}{carets} {label.text}".rstrip(),
+        marked,
     ]
 
 
@@ -144,7 +177,7 @@ class Diagnostics:
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        return [diagnostic for diagnostic in self.found if not diagnostic.is_error]
+        return [diagnostic for diagnostic in self.found if not (diagnostic.is_error or diagnostic.is_silenced)]
 
     def raise_errors(self) -> None:
         """Raise one Fault with every error found so far, in the order of the text; do nothing if there is none."""

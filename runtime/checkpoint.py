@@ -1,9 +1,13 @@
-"""Checkpoints: every parameter and state with the place in training, as one safetensors file, written beside and renamed."""
+"""Checkpoints: every parameter and state with the place in training, as one safetensors file, written beside and renamed.
+
+What is read is what was written: a checksum over all of it tells damage from a checkpoint of another model.
+"""
 
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(slots=True)
 class Progress:
-    """Where training stands: epochs done, steps done in the running one, and what each of its losses adds up to so far, over how much."""
+    """Where training stands: epochs done, steps done in the running one, and what each of its losses adds up to so far, over how much.
+
+    `metrics` is the checksum of the epochs' rows that were written before.
+    """
 
     epoch: int = 0
     step: int = 0
@@ -28,6 +35,7 @@ class Progress:
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
+    metrics: int = 0
 
 
 def place_of(path: Path) -> Span:
@@ -37,35 +45,53 @@ def place_of(path: Path) -> Span:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens meanwhile. Faults E1001 if it cannot be written."""
+    beside: str | None = None
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as beside:
-            beside.write(content)
-            beside.flush()
-            os.fsync(beside.fileno())
-        os.replace(beside.name, path)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            beside = file.name
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(beside, path)
     except OSError as error:
+        if beside is not None:
+            Path(beside).unlink(missing_ok=True)
         fault("E1001", f"cannot write `{path}`", place_of(path), error.strerror or str(error))
 
 
-def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress) -> None:
-    # a copy, because safetensors wants memory of its own; the names are sorted by it
-    write_whole(
-        path,
-        save(
-            {name: np.array(array, order="C") for name, array in arrays.items()},
-            {"progress": json.dumps(asdict(progress))},
-        ),
-    )
+def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
+    """`owned` are the names of the model's own parameters and states; the others are the optimizer's."""
+    told = json.dumps({"progress": asdict(progress), "owned": list(owned)})
+    # copies, because safetensors wants memory of its own
+    copies = {name: np.array(array, order="C") for name, array in arrays.items()}
+    write_whole(path, save(copies, {"netc": told, "checksum": str(_checksum(copies, told))}))
+
+
+def _checksum(arrays: Mapping[str, Array], told: str) -> int:
+    total = zlib.crc32(told.encode())
+    for name in sorted(arrays):
+        total = zlib.crc32(arrays[name].tobytes(), zlib.crc32(name.encode(), total))
+    return total
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, ...]]:
+    """All arrays by name, the place in training, and the names that are the model's own. Faults E1001 if it is damaged."""
+    try:
+        with safe_open(str(path), framework="numpy") as stored:
+            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
+            metadata = stored.metadata() or {}
+        told = metadata["netc"]
+        if str(_checksum(found, told)) != metadata["checksum"]:
+            raise ValueError("its checksum differs: the file is damaged")
+        content = json.loads(told)
+        return found, Progress(**content["progress"]), tuple(content["owned"])
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), str(error))
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
     """Fill the arrays from a checkpoint. Faults E1001 if it is damaged or of another model."""
-    try:
-        with safe_open(str(path), framework="numpy") as stored:
-            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
-            progress = Progress(**json.loads((stored.metadata() or {})["progress"]))
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), str(error))
+    found, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
         if name not in found or found[name].shape != array.shape or found[name].dtype != array.dtype:
             fault("E1001", f"the checkpoint `{path}` is of another model", place_of(path), f"`{name}` differs")

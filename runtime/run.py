@@ -1,9 +1,13 @@
 """What a run leaves, and how it is opened again: runs/NAME/ with the model, metrics, fitted steps, checkpoint and curves.
 
 model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.svg
+
+run.json holds the hashes of the first and the third, and its own: what is opened is what was written, or a message.
 """
 
+import hashlib
 import json
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
@@ -19,12 +23,14 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
-from netc.runtime.data.dataset import Dataset, DataSpec, array_spec, load, parse_data, undo
+from netc.runtime.data.dataset import Dataset, load, undo
+from netc.runtime.data.spec import DataSpec, array_spec, parse_data
 from netc.runtime.figures import Figures, Row
 from netc.runtime.program import Fields, Program
+from netc.runtime.start_from import BEST, CHECKPOINT, Loaded, start_from
 
 Array = np.ndarray[Any, Any]
-_BEST = "best.safetensors"
+_INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
 
 
 @dataclass(slots=True)
@@ -39,6 +45,7 @@ class Run:
     metrics: list[Row] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
+    loaded: Loaded | None = None
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
@@ -73,17 +80,23 @@ class Run:
 
     def save_best(self) -> None:
         """Keep the parameters as they are now: `keep` says that no epoch before was as good."""
-        save_checkpoint(self.folder / _BEST, self.program.persistent, self.progress)
+        save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
 
     def load_best(self) -> None:
         """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
-        if self.model.train.keep is not None and (self.folder / _BEST).exists():
-            load_checkpoint(self.folder / _BEST, self.program.persistent)
+        if self.model.train.keep is not None and (self.folder / BEST).exists():
+            load_checkpoint(self.folder / BEST, self.program.persistent)
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
-        write_whole(self.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in self.metrics).encode())
-        save_checkpoint(self.folder / "checkpoint.safetensors", self.program.persistent, self.progress)
+        rows = [json.dumps(row) + "\n" for row in self.metrics]
+        write_whole(self.folder / _METRICS, "".join(rows).encode())
+        self.progress.metrics = zlib.crc32("".join(rows[: self.progress.epoch]).encode())
+        save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
+
+    @property
+    def _owned(self) -> tuple[str, ...]:
+        return (*self.model.trainables, *self.model.states)
 
 
 def new_folder(wanted: Path) -> Path:
@@ -106,30 +119,62 @@ def start(
     """A fresh run in a folder of its own, with all that it depends on written down."""
     program.fit(dataset.parts["train"])
     run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
-    write_whole(folder / "model.net", model.source.text.encode())
+    if model.train.start_from is not None:
+        run.loaded = start_from(model, model.train.start_from, program)
+    text, states = model.source.text.encode(), json.dumps(dataset.states, indent=2).encode()
+    write_whole(folder / _MODEL, text)
+    write_whole(folder / _STATES, states)
     info = {
         "name": model.source.name,
         "path": str(model.source.path.resolve()) if model.source.path else None,
         "set": dict(overrides),
         "seed": program.seed,
         "epochs": model.train.epochs,
+        "classes": model.counted,
         "versions": {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
+        "hashes": {_MODEL: [_hash(text)], _STATES: [_hash(states)]},
     }
-    write_whole(folder / "run.json", json.dumps(info, indent=2).encode())
-    write_whole(folder / "data.json", json.dumps(dataset.states, indent=2).encode())
+    _write_info(folder, info)
     run.save()
     return run
 
 
-def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
-    """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _own_hash(info: Mapping[str, Any]) -> str:
+    return _hash(json.dumps({key: info[key] for key in sorted(info) if key != "hash"}, sort_keys=True).encode())
+
+
+def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
+    write_whole(folder / _INFO, json.dumps({**info, "hash": _own_hash(info)}, indent=2).encode())
+
+
+def rewrite_model(run: Run, model: Model) -> None:
+    """Opened again, the run goes on by another text of its model. At any moment the folder's files belong together: both texts are known while one replaces the other."""
+    info, _, _ = _read_info(run.folder)
+    text = model.source.text.encode()
+    known = info["hashes"][_MODEL]
+    info["epochs"] = model.train.epochs
+    info["hashes"][_MODEL] = [*known, _hash(text)]
+    _write_info(run.folder, info)
+    write_whole(run.folder / _MODEL, text)
+    info["hashes"][_MODEL] = [_hash(text)]
+    _write_info(run.folder, info)
+
+
+def _read_info(folder: Path) -> tuple[dict[str, Any], str, dict[str, list[dict[str, Any]]]]:
+    """What a run depends on, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or not as it was written."""
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        text = (folder / "model.net").read_text(encoding="utf-8")
-        states = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-        metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
-        overrides, seed, epochs = info["set"], int(info["seed"]), int(info["epochs"])
+        info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
+        if info["hash"] != _own_hash(info):
+            raise ValueError(f"{_INFO} is not as training left it")
+        contents = {name: (folder / name).read_bytes() for name in (_MODEL, _STATES)}
+        for name, content in contents.items():
+            if _hash(content) not in info["hashes"][name]:
+                raise ValueError(f"{name} is not as training left it")
+        return info, contents[_MODEL].decode(), json.loads(contents[_STATES])
     except (OSError, ValueError, KeyError, TypeError) as error:
         fault(
             "E1001",
@@ -138,19 +183,29 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
             str(error),
             hint="a run's folder is what `netc train` printed, such as runs/iris",
         )
-    model = elaborate(parse(source), overrides)
-    model = replace(model, train=replace(model.train, epochs=epochs))
-    program = Program(model, seed=seed, threads=threads)
-    progress = load_checkpoint(folder / "checkpoint.safetensors", program.persistent)
-    run = Run(
-        folder,
-        model,
-        parse_data(model) if model.data else array_spec(model),
-        states,
-        program,
-        metrics[: progress.epoch],
-        progress,
-    )
+
+
+def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
+    """The rows of the epochs that the checkpoint counts; a later one, written just before training was killed, is left out."""
+    try:
+        rows = (folder / _METRICS).read_text(encoding="utf-8").splitlines(keepends=True)[: progress.epoch]
+        if zlib.crc32("".join(rows).encode()) != progress.metrics:
+            raise ValueError("it is not as training left it")
+        return [json.loads(row) for row in rows]
+    except (OSError, ValueError) as error:
+        fault("E1001", f"cannot read `{folder / _METRICS}`", place_of(folder / _METRICS), str(error))
+
+
+def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
+    """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
+    info, text, states = _read_info(folder)
+    source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
+    model = elaborate(parse(source), info["set"], lambda name, lets, seed, asked: int(info["classes"][name]))
+    model = replace(model, train=replace(model.train, epochs=info["epochs"]))
+    program = Program(model, seed=info["seed"], threads=threads)
+    progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
+    spec = parse_data(model) if model.data else array_spec(model)
+    run = Run(folder, model, spec, states, program, _read_metrics(folder, progress), progress)
     if not to_train:
         run.load_best()
     return run

@@ -4,17 +4,19 @@ Reports through callbacks; knows no terminal.
 """
 
 import math
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from netc.dsl.diagnostics import Label, fault
-from netc.runtime.checkpoint import Progress
+from netc.runtime.checkpoint import Progress, place_of
 from netc.runtime.figures import Row, loss_figures
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
@@ -38,7 +40,7 @@ class Report:
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
     settings = run.model.train
-    with _interrupts_between_steps() as pause:
+    with _claimed(run.folder), _interrupts_between_steps() as pause:
         while run.progress.epoch < epochs and not is_over(settings.early_stop, run.metrics):
             try:
                 _epoch(run, epochs, on_progress, pause)
@@ -54,6 +56,26 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
             run.save()
             on_epoch(row)
     run.load_best()
+
+
+@contextmanager
+def _claimed(folder: Path) -> Iterator[None]:
+    """The folder for this process alone while it trains. Faults E1001 if another one trains there. The lock goes with its process, however that ends."""
+    try:
+        import fcntl
+    except ImportError:  # no such locks on this system
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        fault("E1001", f"another process trains in `{folder}`", place_of(folder), hint="wait for it, or give --out DIR")
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @contextmanager

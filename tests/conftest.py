@@ -12,6 +12,15 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="Rewrite the golden files from what netc says now.")
+    parser.addoption(
+        "--long", action="store_true", help="Fuzz and kill as often as the issues ask, not as CI has time for."
+    )
+
+
+@pytest.fixture
+def is_long(request: pytest.FixtureRequest) -> bool:
+    """Whether there is time."""
+    return bool(request.config.getoption("--long"))
 
 
 @pytest.fixture

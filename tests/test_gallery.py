@@ -5,8 +5,11 @@ from pathlib import Path
 import pytest
 
 import netc
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.dataset import load, parse_data
+from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.spec import parse_data
 
 GALLERY = Path(__file__).parent / "gallery"
 CASES = sorted(path.name for path in GALLERY.iterdir() if path.is_dir())
@@ -17,15 +20,14 @@ def test_message(case: str, golden) -> None:
     folder = GALLERY / case
     try:
         text = (folder / "case.net").read_text(encoding="utf-8")
-        from netc.compiler.elaborate.elaborator import elaborate
-        from netc.dsl.parser import parse
-
-        model = elaborate(parse(Source("case.net", text, folder / "case.net")))
-        message = "\n\n".join(one.render() for one in model.warnings)
+        file = parse(Source("case.net", text, folder / "case.net"))
+        model = elaborate(file, {}, class_counter(file))
+        found = [*model.warnings]
         if model.data is not None:
-            load(model, parse_data(model))
-    except netc.Fault as found:
-        message = str(found)
+            found += load(model, parse_data(model)).warnings
+        message = "\n\n".join(one.render() for one in found)
+    except netc.Fault as fault:
+        message = str(fault)
     assert message, "netc finds nothing wrong"
     golden(folder / "expected.txt", message + "\n")
 

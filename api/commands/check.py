@@ -15,7 +15,7 @@ def check(file: options.ModelFile, settings: options.Settings = None, threads: o
     from netc.compiler.cost import flops
     from netc.compiler.kernels.machine import cores
     from netc.compiler.types import Type
-    from netc.runtime.data.dataset import parse_data
+    from netc.runtime.data.spec import parse_data
     from netc.runtime.step import step_memory
 
     model, _ = options.load(file, settings)

@@ -61,7 +61,8 @@ def explain(
 def _kept_as_bytes(model: "Model") -> frozenset[str]:
     """Which fields of the model's data stay bytes: their kernels are others. None where there is no data to be read."""
     from netc.dsl.diagnostics import Fault
-    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
     from netc.runtime.program import kept_as_bytes
 
     try:

@@ -26,7 +26,8 @@ def predict(
     """
     import netc
     from netc.runtime.checkpoint import place_of, write_whole
-    from netc.runtime.data.dataset import SourceSpec, read_inputs
+    from netc.runtime.data.dataset import read_inputs
+    from netc.runtime.data.spec import SourceSpec
 
     opened = netc.open(run, threads)
     source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data))

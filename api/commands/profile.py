@@ -14,8 +14,9 @@ def profile(file: options.ModelFile, settings: options.Settings = None, threads:
     Example: netc profile examples/mnist.net --threads 1
     """
     import netc
-    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.data.dataset import load
     from netc.runtime.data.madeup import made_up
+    from netc.runtime.data.spec import parse_data
     from netc.runtime.profile import profile as measure
     from netc.runtime.program import Fields
 

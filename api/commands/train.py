@@ -15,7 +15,12 @@ def train(
     settings: options.Settings = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of what the file says.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
-    resume: Annotated[Path | None, typer.Option(metavar="RUN", help="Go on with a run that was interrupted.")] = None,
+    resume: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUN", help="Go on with a run that was interrupted; by a changed file, if one is given too."
+        ),
+    ] = None,
     threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits.
@@ -24,15 +29,23 @@ def train(
     """
     from netc.runtime import run as runs
     from netc.runtime.curves import draw
-    from netc.runtime.data.dataset import load, parse_data
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
+    from netc.runtime.resume import adopt, has_changed
     from netc.runtime.trainer import Report
     from netc.runtime.trainer import train as train_run
 
-    if (file is None) == (resume is None):
+    if file is None and resume is None:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     if resume is not None:
         run = runs.open_run(resume, threads, to_train=True)
+        if file is not None:
+            for change in adopt(run, options.load(file, settings)[0]):
+                typer.echo(f"changed: {change.what}")
+            run = runs.open_run(resume, threads, to_train=True)
+        elif (changed := has_changed(run)) is not None:
+            typer.echo(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
         run.dataset = load(run.model, run.spec, run.states)
         total = epochs or run.model.train.epochs
         typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")
@@ -52,6 +65,8 @@ def train(
             + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
             + f" samples -> {run.folder}"
         )
+        if run.loaded is not None:
+            typer.echo(run.loaded.describe())
     with Ticker() as ticker:
 
         def progress(report: Report) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.arguments import attribute_argument, bind
 from netc.compiler.elaborate.bindings import (
+    Applied,
     BlockFunction,
     Item,
     LayerInstance,
@@ -105,14 +106,18 @@ def apply_operation(
             else operation(*operands, **attributes)
         )
 
-    return context.guard(
+    result = context.guard(
         span,
         build,
         others=[
             Label(argument.span, describe_sample(value.type))
             for argument, value in zip([*bound.values(), *loose], operands, strict=False)
-        ],
+        ]
+        + context.origins(operands, span),
     )
+    spans = tuple(argument.span for argument in [*bound.values(), *loose][: len(operands)])
+    context.applied.append(Applied(operation.name, True, tuple(operands), spans, result, span))
+    return result
 
 
 def apply_user_operation(
@@ -195,7 +200,13 @@ def apply_block(
         context.calls.pop()
     if result is None:
         fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
-    return result.items[0] if len(result.items) == 1 else result
+    first = result.items[0]
+    values = {name: item for name, item in inner.names.items() if name in bound and isinstance(item, Value)}
+    if isinstance(first, Value):
+        spans = tuple(bound[name].span for name in values)
+        is_builtin = block.span.source.is_library
+        context.applied.append(Applied(block.name.text, is_builtin, tuple(values.values()), spans, first, span))
+    return first if len(result.items) == 1 else result
 
 
 def lacks_first(

@@ -27,6 +27,18 @@ class Weighted:
 
 
 @dataclass(frozen=True, slots=True)
+class Applied:
+    """That an operation or a block of the library (`is_builtin`), or one of the file's, was applied: to which values, written where, giving what."""
+
+    name: str
+    is_builtin: bool
+    operands: tuple[Value, ...]
+    spans: tuple[Span, ...]
+    result: Value
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFunction:
     """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first)."""
 
@@ -81,11 +93,12 @@ Item = (
 
 @dataclass(slots=True)
 class Scope:
-    """Names and where they were defined; what is not here may be in the scope around."""
+    """Names and where they were defined; what is not here may be in the scope around. `later` is where names will be defined that are not yet."""
 
     around: "Scope | None" = None
     names: dict[str, Item] = field(default_factory=dict)
     places: dict[str, Span] = field(default_factory=dict)
+    later: dict[str, Span] = field(default_factory=dict)
 
     def find(self, name: str) -> Item | None:
         scope: Scope | None = self
@@ -97,6 +110,14 @@ class Scope:
 
     def set(self, name: str, item: Item, span: Span) -> None:
         self.names[name], self.places[name] = item, span
+
+    def defined_later(self, name: str) -> Span | None:
+        scope: Scope | None = self
+        while scope is not None:
+            if name in scope.later:
+                return scope.later[name]
+            scope = scope.around
+        return None
 
     def all_names(self) -> Iterator[str]:
         yield from self.names

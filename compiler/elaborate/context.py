@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from netc.compiler.elaborate.bindings import (
+    Applied,
     BlockFunction,
     Item,
     LayerInstance,
@@ -22,7 +23,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.graph import Graph
 from netc.compiler.model import ParameterInfo
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
-from netc.compiler.types import Mismatch, Type
+from netc.compiler.types import Mismatch, Type, describe_sample
 from netc.compiler.value import Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Label, fault
@@ -30,6 +31,7 @@ from netc.dsl.source import NOWHERE, Span
 
 _DEEPEST = 64
 T = TypeVar("T")
+ClassCount = Callable[[str, Span], int]  # how many classes the data gives a field, and who asks
 Apply = Callable[["Context", syntax.Expression, Sequence[syntax.Argument], Span, Scope], Item]
 
 
@@ -40,11 +42,12 @@ class BrokenName(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `may_own` is whether parameters may be made here; `streams` counts random values; `axis_names` is what declared types call a value's axes."""
+    `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
     globals: Scope
+    class_count: ClassCount | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     graph: Graph = field(default_factory=Graph)
     path: ParameterPath = field(default_factory=ParameterPath)
@@ -58,6 +61,9 @@ class Context:
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True
     streams: int = 0
+    counted: dict[str, int] = field(default_factory=dict)
+    applied: list[Applied] = field(default_factory=list)
+    settings: dict[str, Span] = field(default_factory=dict)
 
     def guard(self, span: Span, build: Callable[[], T], others: Iterable[Label] = ()) -> T:
         """Run `build` at a place of the text; types that do not fit become a fault there."""
@@ -66,6 +72,15 @@ class Context:
                 return build()
             except Mismatch as mismatch:
                 fault(mismatch.code, mismatch.message, span, others=others, hint=mismatch.hint)
+
+    def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
+        """Where values got their shapes, of those that were made elsewhere in the user's text than on the line `at`."""
+        found: dict[Span, Label] = {}
+        for value in values:
+            span = value.span
+            if not span.source.is_library and (span.source, span.line) != (at.source, at.line):
+                found.setdefault(span, Label(span, f"{describe_sample(value.type)} comes from here"))
+        return list(found.values())
 
     def user_span(self, span: Span) -> Span:
         """The place in the user's own text: the call, where the place itself is in the library."""

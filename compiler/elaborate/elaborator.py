@@ -4,12 +4,13 @@ Each statement of the model is tried on its own: what is wrong with it is noted,
 rest goes on, so that independent faults are told together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from netc.compiler.elaborate.advice import advise
 from netc.compiler.elaborate.application import apply_item
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -33,9 +34,16 @@ from netc.dsl.diagnostics import Fault, Label, fault, nearest
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.source import Source, Span
 
+ClassCount = Callable[[str, Mapping[str, Any], int, Span], int]
 
-def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Model:
-    """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults."""
+
+def elaborate(
+    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
+) -> Model:
+    """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults.
+
+    `class_count(field, lets, seed, asked)` reads how many classes the data gives a field: what `class(auto)` stands for.
+    """
     context = Context(apply_item, FORMS, Scope(_library_scope()))
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})
@@ -59,6 +67,10 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
         context.diagnostics,
     )
     context.graph.precision = train.precision
+    lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
+    if class_count is not None:
+        count, seed = class_count, train.seed
+        context.class_count = lambda name, span: count(name, lets, seed, span)
     for model in sections[syntax.Model][:1]:
         assert isinstance(model, syntax.Model)
         body(context, model.body, Scope(context.globals), in_model=True)
@@ -69,11 +81,12 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
             Span(file.source, 0, 0),
             hint="model { input x: float[4] ... }",
         )
+    context.settings = {one.name.text: one.name.span for block in blocks for one in block.settings}
     check_reading(context, file)
     check_patterns(context, blocks[0].settings if blocks else ())
     context.diagnostics.raise_errors()
+    advise(context, train)
     data = next((item for item in sections[syntax.Data] if isinstance(item, syntax.Data)), None)
-    lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
     return Model(
         file.source,
         context.graph,
@@ -85,6 +98,7 @@ def elaborate(file: syntax.File, overrides: dict[str, Any] | None = None) -> Mod
         train,
         data,
         dict(lets),
+        context.counted,
         tuple(context.diagnostics.warnings),
     )
 

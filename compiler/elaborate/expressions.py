@@ -114,10 +114,7 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
                 )
             return evaluate(context, then if known else otherwise, scope)
         case syntax.Pipe(value=value, into=into):
-            first = syntax.Argument(value.span, None, value)
-            if isinstance(into, syntax.Call):
-                return context.apply(context, into.function, (first, *into.arguments), into.span, scope)
-            return context.apply(context, into, (first,), into.span, scope)
+            return pipe(context, value, into, scope)
         case syntax.Call(function=function, arguments=arguments):
             return context.apply(context, function, arguments, node.span, scope)
         case syntax.Attribute(value=value, name=name):
@@ -134,6 +131,24 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         case syntax.Leading() | syntax.Slice():
             fault("E0103", f"`{node.span.text}` cannot stand here", node.span)
     raise AssertionError(node)
+
+
+def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, scope: Scope) -> Item:
+    first, owned = syntax.Argument(value.span, None, value), len(context.parameters)
+    function, arguments = (into.function, into.arguments) if isinstance(into, syntax.Call) else (into, ())
+    result = context.apply(context, function, (first, *arguments), into.span, scope)
+    is_sum = isinstance(value, syntax.Binary) and value.operator in ("+", "-")
+    if is_sum and len(context.parameters) > owned and not value.span.source.is_library:
+        assert isinstance(value, syntax.Binary)
+        meant = f"{expression(value.left)} {value.operator} ({expression(value.right)} -> {expression(into)})"
+        context.diagnostics.add(
+            "W0504",
+            "`->` takes in the whole sum before it",
+            value.span,
+            "all of this goes into it",
+            hint=f"{meant}, or brackets around the sum",
+        )
+    return result
 
 
 def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
@@ -154,6 +169,14 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
             f"`{node.text}` does not run yet",
             node.span,
             f"{_LATER[node.text]} come{'s' if not _LATER[node.text].endswith('s') else ''} in a later version",
+        )
+    if (later := scope.defined_later(node.text)) is not None:
+        fault(
+            "E0201",
+            f"`{node.text}` is used before it is defined",
+            node.span,
+            others=[Label(later, "defined here")],
+            hint="statements run in order",
         )
     known = [
         *scope.all_names(),
@@ -240,7 +263,7 @@ def binary(
     return context.guard(
         span,
         lambda: operation(a, b) if symbol == "@" else samples.apply_elementwise(operation, [a, b]),
-        others=labels,
+        others=[*labels, *context.origins((a, b), span)],
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, TrainSettings
+from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, StartFrom, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
@@ -37,7 +37,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
 }
-_LATER = ("truncate", "memory", "start_from")
+_LATER = ("truncate", "memory")
 # Which way is better, of the library's losses and metrics by their names.
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity"), False),
@@ -266,6 +266,16 @@ def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float]
     )
 
 
+def _start_from(node: syntax.Expression, constant: Any) -> StartFrom:
+    """`"runs/other"`, or `("runs/other", only = "features.*")`."""
+    entries = node.entries if isinstance(node, syntax.Tuple) else (syntax.Argument(node.span, None, node),)
+    found = _entries(entries, ("run", "only"), "`start_from`", node.span)
+    path = constant(found["run"]) if "run" in found else None
+    if not isinstance(path, str):
+        fault("E0602", "`start_from` names the folder of a run in quotes", node.span, hint='"runs/other"')
+    return StartFrom(path, _patterns(found["only"], constant) if "only" in found else (), node.span)
+
+
 _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": _optimizer,
     "batch": _whole(1),
@@ -280,4 +290,5 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "lr_scale": _lr_scale,
     "early_stop": _early_stop,
     "keep": _keep,
+    "start_from": _start_from,
 }

@@ -16,8 +16,8 @@ from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
 
 
-def type_of(context: Context, node: syntax.TypeOf, scope: Scope) -> Type:
-    """A declared type whose dimensions are all known."""
+def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | None = None) -> Type:
+    """A declared type whose dimensions are all known; `field` is the input or target that it is of, whose `class(auto)` the data tells."""
     if node.kind not in ("float", "bool", "class"):
         fault(
             "E0402",
@@ -42,13 +42,23 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope) -> Type:
     if node.kind == "class":
         assert node.size is not None
         if isinstance(node.size, syntax.Name) and node.size.text == "auto" and scope.find("auto") is None:
-            fault("E0901", "`class(auto)` does not run yet", node.size.span, "give the number of classes")
-        return Type(
-            "i32",
-            tuple(dims),
-            constants.whole(constant(context, node.size, scope), node.size.span, "the number of classes", least=2),
-        )
+            classes = _counted(context, node.size, field)
+        else:
+            classes = constants.whole(
+                constant(context, node.size, scope), node.size.span, "the number of classes", least=2
+            )
+        return Type("i32", tuple(dims), classes)
     return Type("bool" if node.kind == "bool" else context.graph.precision, tuple(dims))
+
+
+def _counted(context: Context, node: syntax.Name, field: str | None) -> int:
+    """What `class(auto)` stands for."""
+    if field is None:
+        fault("E0402", "`class(auto)` is of an input or a target", node.span, "no data tells how many classes this has")
+    if context.class_count is None:
+        fault("E0702", "`class(auto)` is told by the data, and there is none", node.span, hint="class(10)")
+    context.counted[field] = context.class_count(field, node.span)
+    return context.counted[field]
 
 
 def match_type(
@@ -73,7 +83,7 @@ def match_type(
             f"{takes} {node.span.text}{' with ' + known if known else ''}",
             span,
             f"this is {describe_sample(value.type)}{why}",
-            others=[place] if not node.span.source.is_library else [],
+            others=[*context.origins([value], span), *([place] if not node.span.source.is_library else [])],
             hint="`squeeze` drops dimensions of size 1"
             if (isinstance(lead, tuple) and 1 in lead) or (1 in found and len(found) > len(dims))
             else None,

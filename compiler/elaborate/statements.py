@@ -27,6 +27,8 @@ from netc.dsl.source import Span
 def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope, in_model: bool) -> Results | None:
     """Run statements in order. In a model each fault is noted and the rest goes on; in a block it goes to whoever applied it."""
     result: Results | None = None
+    for statement in reversed(statements):  # the first place of each name
+        scope.later.update({name.text: name.span for name in assigned(statement)})
     for statement in statements:
         try:
             if result is not None:
@@ -45,9 +47,14 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
 
 
 def break_names(context: Context, statement: syntax.Statement, scope: Scope) -> None:
-    for name in getattr(statement, "names", None) or [getattr(statement, "name", None)]:
-        if isinstance(name, syntax.Name):
-            scope.set(name.text, Broken(), name.span)
+    for name in assigned(statement):
+        scope.set(name.text, Broken(), name.span)
+
+
+def assigned(statement: syntax.Statement) -> Sequence[syntax.Name]:
+    """The names that a statement gives a meaning to."""
+    names = getattr(statement, "names", None) or [getattr(statement, "name", None)]
+    return [name for name in names if isinstance(name, syntax.Name)]
 
 
 def run_statement(context: Context, statement: syntax.Statement, scope: Scope, in_model: bool) -> Results | None:
@@ -114,7 +121,7 @@ def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Sc
             others=[Label(context.declared[name.text], "first here")],
         )
     context.declared[name.text] = name.span
-    type_ = type_of(context, statement.type, scope)
+    type_ = type_of(context, statement.type, scope, name.text)
     batched = Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
     with context.graph.at(name.span):
         scope.set(name.text, context.graph.leaf(kind, name.text, batched), name.span)

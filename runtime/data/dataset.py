@@ -1,10 +1,10 @@
-"""A model's `data` block -> arrays by split and field. Rows are split first, steps are fitted on the training split alone.
+"""A checked `data` block -> arrays by split and field. Rows are split first, steps are fitted on the training split alone.
 
-Takes the checked model, gives a Dataset; every fault names the file, the row and the column.
+Rows go through the steps a chunk at a time. Every fault names the file, the row and the column.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -12,78 +12,31 @@ import numpy as np
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault, nearest
-from netc.dsl.source import NOWHERE, Span
-from netc.runtime.data.readers import READERS, Array, Table, read
-from netc.runtime.data.steps import STEPS, WORDS, Place, State, is_missing, numbers
+from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data.readers import Array, Table, read, reader_of
+from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
+from netc.runtime.data.split import chunks_of, divide
+from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
+from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field
-from netc.runtime.random import generator
 
-PARTS = ("train", "valid", "test")
-_LATER_READERS = ("parquet", "jsonl", "text", "images")
-_LATER_STEPS = (
-    "minmax",
-    "vocabulary",
-    "log",
-    "clip",
-    "flatten",
-    "lowercase",
-    "characters",
-    "words",
-    "next",
-    "window",
-    "train_only",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceSpec:
-    """`csv("data/cars.csv")`: a reader and a path as written."""
-
-    reader: str
-    path: str
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class StepSpec:
-    name: str
-    arguments: tuple[Any, ...]
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class FieldSpec:
-    """A field of the data: the columns that it is made of, and its steps. `is_single` fields lose the axis of columns."""
-
-    name: str
-    columns: tuple[str, ...]
-    is_single: bool
-    steps: tuple[StepSpec, ...]
-    span: Span
-
-
-@dataclass(frozen=True, slots=True)
-class DataSpec:
-    source: SourceSpec
-    fields: dict[str, FieldSpec]
-    split: dict[str, float | SourceSpec]
-    span: Span
+Part = tuple[Table, Array]  # rows of a table
 
 
 @dataclass(slots=True)
 class Dataset:
-    """Arrays of each split by field, and the fitted states of each field's steps, as a run keeps them."""
+    """Arrays of each split by field, and the fitted states of each field's steps, as a run keeps them. `rows` are the numbers of each part's rows in its file."""
 
     parts: dict[str, dict[str, Field]]
     states: dict[str, list[State]] = field(default_factory=dict)
-
-    def undo(self, spec: DataSpec, name: str) -> Callable[[Array], Array]:
-        """What brings a target back to the units of the data."""
-        return undo(spec.fields[name], self.states[name])
+    rows: dict[str, Array] = field(default_factory=dict)
+    warnings: tuple[Diagnostic, ...] = ()
 
 
 def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
+    """What brings a field back to the units of the data."""
+
     def back(array: Array) -> Array:
         for step, state in zip(reversed(one.steps), reversed(states), strict=True):
             inverse = STEPS[step.name].undo
@@ -94,226 +47,10 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
     return back
 
 
-# ------------------------------------------------------------------ the block, checked
-
-
-def parse_data(model: Model) -> DataSpec:
-    """The `data` block's meaning. Faults for unknown readers, steps and settings, and for inputs that it does not give."""
-    if model.data is None:
-        fault(
-            "E0501",
-            "the file has no `data` block",
-            Span(model.source, 0, 0),
-            hint='data { source = csv("data.csv") ... }',
-        )
-    source: SourceSpec | None = None
-    fields: dict[str, FieldSpec] = {}
-    split: dict[str, float | SourceSpec] = {"train": 0.8, "valid": 0.1, "test": 0.1}
-    seen: dict[str, Span] = {}
-    for setting in model.data.settings:
-        name = setting.name.text
-        if name in seen:
-            fault("E0601", f"`{name}` is set twice", setting.name.span, others=[Label(seen[name], "first here")])
-        seen[name] = setting.name.span
-        if name == "source":
-            source = _source(setting.value, model)
-        elif name == "split":
-            split = _split(setting.value, model)
-        else:
-            fields[name] = _field(name, setting.value, model)
-    if source is None:
-        fault(
-            "E0701",
-            "the `data` block has no source",
-            Span(model.source, model.data.span.start, model.data.span.start + 4),
-            hint='source = csv("data.csv")',
-        )
-    spec = DataSpec(source, fields, split, model.data.span)
-    for name in (*model.inputs, *model.targets):
-        if name not in fields:
-            kind = "input" if name in model.inputs else "target"
-            fault(
-                "E0702",
-                f"the data does not give the {kind} `{name}`",
-                model.declared[name],
-                hint=nearest(name, fields) or f'{name} = column("{name}")',
-            )
-    for name in model.targets:
-        for step in fields[name].steps:
-            if STEPS[step.name].undo is None:
-                fault(
-                    "E0701",
-                    f"`{step.name}` on a target cannot be undone in predictions",
-                    step.span,
-                    hint="classes" if step.name == "one_hot" else None,
-                )
-    return spec
-
-
-def array_spec(model: Model) -> DataSpec:
-    """What stands for the `data` block of a model that was trained on arrays: its fields as they are."""
-    fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in (*model.inputs, *model.targets)}
-    return DataSpec(SourceSpec("npz", "", NOWHERE), fields, {"train": 1.0}, NOWHERE)
-
-
-def _plain(node: syntax.Expression, model: Model, span: Span) -> Any:
-    """A constant of the data block: a number, a text, a name's `let` value."""
-    match node:
-        case syntax.Number():
-            return node.value
-        case syntax.Text(value=text):
-            return text
-        case syntax.Group(value=inner):
-            return _plain(inner, model, span)
-        case syntax.Unary(operator="-", operand=operand):
-            return -_plain(operand, model, span)
-        case syntax.Binary(operator=operator, left=left, right=right):
-            from netc.compiler.elaborate.constants import compute
-
-            return compute(operator, _plain(left, model, span), _plain(right, model, span), node.span)
-        case syntax.Name(text=text) if text in model.constants:
-            return model.constants[text]
-    fault("E0303", "this must be a number or a text", node.span)
-
-
-def _call(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
-    if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name):
-        return node.function.text, node.arguments
-    if isinstance(node, syntax.Name):
-        return node.text, ()
-    return "", ()
-
-
-def _source(node: syntax.Expression, model: Model) -> SourceSpec:
-    name, arguments = _call(node)
-    if name in _LATER_READERS:
-        fault(
-            "E0901",
-            f"the reader `{name}` does not run yet",
-            node.span,
-            "a later version of netc brings it",
-            hint="csv, npz or idx",
-        )
-    if name not in READERS:
-        fault(
-            "E0701",
-            f"there is no reader `{name or node.span.text}`",
-            node.span,
-            hint=nearest(name, READERS) or f"one of {', '.join(READERS)}",
-        )
-    if len(arguments) != 1 or not isinstance(path := _plain(arguments[0].value, model, node.span), str):
-        fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
-    return SourceSpec(name, path, arguments[0].span)
-
-
-def _split(node: syntax.Expression, model: Model) -> dict[str, float | SourceSpec]:
-    if not isinstance(node, syntax.Tuple):
-        name, _ = _call(node)
-        if name in ("ordered", "by", "column"):
-            fault("E0901", f"`split = {name}(...)` does not run yet", node.span, "a later version of netc brings it")
-        fault("E0602", "a split names its parts", node.span, hint="split = (train = 0.8, valid = 0.1, test = 0.1)")
-    parts: dict[str, float | SourceSpec] = {}
-    for entry in node.entries:
-        name = entry.name.text if isinstance(entry.name, syntax.Name) else ""
-        if name not in PARTS or name in parts:
-            fault(
-                "E0602",
-                f"there is no part `{name or entry.span.text}`"
-                if name not in PARTS
-                else f"the part `{name}` is given twice",
-                entry.span,
-                hint=nearest(name, PARTS) or "train, valid and test",
-            )
-        if isinstance(entry.value, syntax.Call):
-            parts[name] = _source(entry.value, model)
-            continue
-        fraction = _plain(entry.value, model, entry.span)
-        if not isinstance(fraction, int | float) or not 0 < fraction <= 1:
-            fault("E0602", "a fraction is above 0 and at most 1", entry.value.span)
-        parts[name] = float(fraction)
-    total = sum(one for one in parts.values() if isinstance(one, float))
-    if "train" not in parts or total > 1 + 1e-9:
-        fault(
-            "E0602",
-            "the fractions add up to more than 1" if total > 1 else "a split needs a part `train`",
-            node.span,
-            f"they add up to {total:g}" if total > 1 else "",
-        )
-    return parts
-
-
-def _field(name: str, node: syntax.Expression, model: Model) -> FieldSpec:
-    steps: list[StepSpec] = []
-    head = node
-    while isinstance(head, syntax.Pipe):
-        steps.insert(0, _step(head.into, model))
-        head = head.value
-    kind, arguments = _call(head)
-    if kind not in ("field", "column", "columns"):
-        fault(
-            "E0701",
-            "a field begins with the columns that it is made of",
-            head.span,
-            hint=nearest(kind, ("field", "column", "columns")) or f'{name} = column("{name}")',
-        )
-    if any(
-        argument.name is not None or (isinstance(argument.value, syntax.Name) and argument.value.text == "all")
-        for argument in arguments
-    ):
-        fault("E0901", "`columns(all, ...)` does not run yet", head.span, "name the columns")
-    columns = tuple(_plain(argument.value, model, argument.span) for argument in arguments)
-    if (
-        not columns
-        or not all(isinstance(column, str) for column in columns)
-        or (kind != "columns" and len(columns) != 1)
-    ):
-        fault("E0301", f"`{kind}` takes {'names' if kind == 'columns' else 'one name'} in quotes", head.span)
-    return FieldSpec(name, columns, kind != "columns", tuple(steps), head.span)
-
-
-def _step(node: syntax.Expression, model: Model) -> StepSpec:
-    name, arguments = _call(node)
-    if name in _LATER_STEPS:
-        fault("E0901", f"the step `{name}` does not run yet", node.span, "a later version of netc brings it")
-    if name not in STEPS:
-        fault(
-            "E0701",
-            f"there is no step `{name or node.span.text}`",
-            node.span,
-            hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}",
-        )
-    least, most = STEPS[name].arguments
-    if not least <= len(arguments) <= most:
-        fault(
-            "E0301",
-            f"`{name}` takes {least if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
-            node.span,
-        )
-    values = []
-    for argument in arguments:
-        if isinstance(argument.value, syntax.Name) and argument.value.text in WORDS.get(name, ()):
-            values.append(argument.value.text)
-        else:
-            values.append(_plain(argument.value, model, argument.span))
-    return StepSpec(name, tuple(values), node.span)
-
-
-# ------------------------------------------------------------------ rows
-
-
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
-    folder = model.source.folder
-    table = read(spec.source.reader, folder / spec.source.path, spec.source.path, spec.source.span)
-    rows = _kept_rows(table, spec)
-    parts = {name: (table, chosen) for name, chosen in _divide(table, rows, spec, model).items()}
-    for name, part in spec.split.items():
-        if isinstance(part, SourceSpec):
-            other = read(part.reader, folder / part.path, part.path, part.span)
-            parts[name] = (other, _kept_rows(other, spec))
-    for name, (_, chosen) in parts.items():
-        if not len(chosen):
-            fault("E0806", f"the part `{name}` has no rows", spec.span, hint="a larger fraction, or more data")
+    label = next((name for name, type_ in model.targets.items() if type_.classes is not None and type_.rank == 1), None)
+    parts = _parts(spec, model.source, label, model.train.seed)
     fitted = states or {}
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for one in spec.fields.values():
@@ -322,11 +59,138 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
             continue
         if one.name not in fitted:
             fitted[one.name] = _fit(one, *parts["train"])
-        for part_name, (source, chosen) in parts.items():
-            arrays[part_name][one.name] = convert(
-                one, fitted[one.name], source, chosen, type_, model.declared[one.name]
+        for part_name, (table, chosen) in parts.items():
+            arrays[part_name][one.name] = convert(one, fitted[one.name], table, chosen, type_, model.declared[one.name])
+    found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
+    warnings = tuple(one for one in found if one is not None and not one.is_silenced)
+    return Dataset(
+        arrays, fitted, {name: chosen + table.first_row for name, (table, chosen) in parts.items()}, warnings
+    )
+
+
+_SCALES = 100.0  # times: beyond this a network sees the largest column alone
+
+
+def _scale_warning(one: FieldSpec, values: Field) -> Diagnostic | None:
+    """Columns whose numbers are of very different size, of a field that is not brought to one scale."""
+    if (
+        isinstance(values, Bytes)
+        or values.ndim != 2
+        or (len(one.steps) and one.steps[-1].name in ("standardize", "minmax"))
+    ):
+        return None
+    size = np.abs(values[: 1 << 16]).max(axis=0)
+    size = size[size > 0]
+    if len(size) < 2 or size.max() < _SCALES * size.min():
+        return None
+    return Diagnostic(
+        "W0801",
+        f"the columns of `{one.name}` are of very different scale",
+        Label(one.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
+        hint="-> standardize",
+    )
+
+
+def read_inputs(
+    model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec
+) -> dict[str, Field]:
+    """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
+    path = model.source.folder / source.path
+    table = read(reader_of(path, source.reader), path, source.path, source.span, _text_columns(spec))
+    rows = np.arange(len(table))
+    return {
+        name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name])
+        for name, type_ in model.inputs.items()
+    }
+
+
+def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:
+    """What tells how many classes a field of the file's data has: it reads the data, and fits that field's steps alone."""
+
+    def count(name: str, constants: Constants, seed: int, asked: Span) -> int:
+        data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
+        if data is None:
+            fault(
+                "E0702", "`class(auto)` is told by the data, and the file has no `data` block", asked, hint="class(10)"
             )
-    return Dataset(arrays, fitted)
+        spec = parse_block(file.source, data, constants)
+        if name not in spec.fields:
+            fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
+        one = spec.fields[name]
+        table, chosen = _parts(spec, file.source, _first_label(file), seed)["train"]
+        states = _fit(one, table, chosen)
+        labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
+        return max(len(labels[-1]) if labels else 1 + _largest(one, states, table, chosen), 2)
+
+    return count
+
+
+def _first_label(file: syntax.File) -> str | None:
+    """The target that a split is stratified by, before anything is elaborated."""
+    targets = [
+        statement
+        for item in file.items
+        if isinstance(item, syntax.Model)
+        for statement in item.body
+        if isinstance(statement, syntax.Target)
+    ]
+    return next((one.name.text for one in targets if one.type.kind == "class" and not one.type.dims), None)
+
+
+def _largest(one: FieldSpec, states: Sequence[State], table: Table, rows: Array) -> int:
+    """The largest whole number of a field. Faults E0805 if it holds others."""
+    most = 0
+    for array, place in _applied(one, states, table, rows):
+        values = numbers(array, place)
+        if not (values == np.floor(values)).all():
+            fault("E0805", f"`{one.name}` holds no whole numbers", one.span, hint="`-> classes` numbers what it holds")
+        most = max(most, int(values.max()))
+    return most
+
+
+# ------------------------------------------------------------------ rows
+
+
+def _parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict[str, Part]:
+    """The rows of each part, in the split's order."""
+
+    def table_of(one: SourceSpec) -> Table:
+        return read(one.reader, source.folder / one.path, one.path, one.span, _text_columns(spec))
+
+    sources = dict(spec.split.sources)
+    table = table_of(spec.source)
+    divided = divide(table, _kept_rows(table, spec), spec, spec.fields.get(label or ""), seed)
+    if "train" in sources and sources["train"] is not spec.source:
+        divided.pop("train", None)
+    parts: dict[str, Part] = {name: (table, chosen) for name, chosen in divided.items()}
+    for name, part in sources.items():
+        if name not in parts:
+            other = table_of(part)
+            parts[name] = (other, _kept_rows(other, spec))
+    for name, (_, chosen) in parts.items():
+        if not len(chosen):
+            fault("E0806", f"the part `{name}` has no rows", spec.span, hint="a larger fraction, or more data")
+    return parts
+
+
+def _text_columns(spec: DataSpec) -> IsText:
+    """Which columns are wanted as they are written."""
+    named: set[str] = {spec.split.column} if spec.split.column is not None else set()
+    rest: list[FieldSpec] = []
+    for one in spec.fields.values():
+        if any(STEPS[step.name].takes_text or step.arguments == ("mode",) for step in one.steps):
+            rest += [one] if one.is_rest else []
+            named |= set() if one.is_rest else set(one.columns)
+    return lambda column: column in named or any(column not in one.columns for one in rest)
+
+
+def _columns(one: FieldSpec, table: Table) -> tuple[str, ...]:
+    """The names of a field's columns in a table."""
+    if not one.is_rest:
+        return one.columns
+    for column in one.columns:
+        table.column(column, one.span)
+    return tuple(name for name in table.columns if name not in one.columns)
 
 
 def _kept_rows(table: Table, spec: DataSpec) -> Array:
@@ -334,43 +198,47 @@ def _kept_rows(table: Table, spec: DataSpec) -> Array:
     kept = np.ones(len(table), bool)
     for one in spec.fields.values():
         if any(step.name == "impute" and step.arguments == ("drop",) for step in one.steps):
-            for column in one.columns:
-                cells = table.column(column, one.span)
-                kept &= ~is_missing(cells).reshape(len(table), -1).any(axis=1)
+            for name in _columns(one, table):
+                column = table.column(name, one.span)
+                for rows in chunks_of(np.arange(len(table))):
+                    kept[rows] &= ~is_missing(column[rows]).reshape(len(rows), -1).any(axis=1)
     return np.flatnonzero(kept)
 
 
-def _divide(table: Table, rows: Array, spec: DataSpec, model: Model) -> dict[str, Array]:
-    """Rows by part: seeded, and stratified where a target is a class, so that each part has its share of each."""
-    fractions = {name: part for name, part in spec.split.items() if isinstance(part, float)}
-    groups = [rows]
-    label = next((name for name, type_ in model.targets.items() if type_.classes is not None and type_.rank == 1), None)
-    if label is not None and len(spec.fields[label].columns) == 1:
-        cells = table.column(spec.fields[label].columns[0], spec.fields[label].span)[rows].astype(str)
-        groups = [rows[cells == one] for one in np.unique(cells)]
-    chosen: dict[str, list[Array]] = {name: [] for name in fractions}
-    for i, group in enumerate(groups):
-        order = generator(model.train.seed, "split", i).permutation(len(group))
-        edges = np.round(np.cumsum([0.0, *fractions.values()]) * len(group)).astype(int)
-        for name, start, stop in zip(fractions, edges, edges[1:], strict=False):
-            chosen[name].append(group[order[start:stop]])
-    return {name: np.sort(np.concatenate(parts)) for name, parts in chosen.items()}
+def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array, Place]]:
+    names = _columns(one, table)
+    columns = [table.column(name, one.span) for name in names]
+    if not columns:
+        fault("E0802", f"no column of `{table.name}` is left for `{one.name}`", one.span)
+    for chosen in chunks_of(rows):
+        cells = [column[chosen] for column in columns]
+        if len({part.shape for part in cells}) != 1:
+            fault("E0804", f"the columns of `{one.name}` have different shapes", one.span)
+        array = cells[0] if one.is_single else np.stack(cells, axis=1)
+        yield array, Place(table.name, names, chosen + table.first_row, one.span)
 
 
-def _raw(one: FieldSpec, table: Table, rows: Array) -> tuple[Array, Place]:
-    columns = [table.column(column, one.span)[rows] for column in one.columns]
-    array = columns[0] if one.is_single else np.stack(columns, axis=1)
-    return array, Place(table.name, one.columns, rows + table.first_row, one.span)
+def _applied(
+    one: FieldSpec, states: Sequence[State], table: Table, rows: Array, without: str = ""
+) -> Iterator[tuple[Array, Place]]:
+    """The field's rows after the steps whose states are there; but for those called `without`."""
+    for array, place in _raw(one, table, rows):
+        for step, state in zip(one.steps, states, strict=False):
+            if step.name != without:
+                array = STEPS[step.name].apply(array, state, replace(place, span=step.span))
+        yield array, place
 
 
 def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:
-    array, place = _raw(one, table, rows)
-    states = []
+    states: list[State] = []
     for step in one.steps:
-        here = Place(place.file, place.columns, place.rows, step.span)
-        states.append(STEPS[step.name].fit(array, step.arguments, here))
-        if step is not one.steps[-1]:
-            array = STEPS[step.name].apply(array, states[-1], here)
+
+        def chunks(span: Span = step.span) -> Iterator[tuple[Array, Place]]:
+            for array, place in _applied(one, states, table, rows):
+                yield array, replace(place, span=span)
+
+        fit: Callable[[Chunks, Sequence[Any]], State] = STEPS[step.name].fit
+        states.append(fit(chunks, step.arguments))
     return states
 
 
@@ -378,17 +246,6 @@ def convert(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span = NOWHERE
 ) -> Field:
     """A field's array, of the type that the model declares; bytes that are only scaled and reshaped stay bytes. Faults E0804 and E0805 where it is not."""
-    array, place = _raw(one, table, rows)
-    scales = [state["by"] for step, state in zip(one.steps, states, strict=True) if step.name == "scale"]
-    stays_bytes = (
-        type_.is_float
-        and array.dtype == np.uint8
-        and len(scales) <= 1
-        and all(step.name in ("scale", "reshape") for step in one.steps)
-    )
-    for step, state in zip(one.steps, states, strict=True):
-        if step.name != "scale" or not stays_bytes:
-            array = STEPS[step.name].apply(array, state, Place(place.file, place.columns, place.rows, step.span))
     labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
     if type_.classes is not None and labels and len(labels[-1]) != type_.classes:
         fault(
@@ -398,40 +255,43 @@ def convert(
             ", ".join(labels[-1][:12]),
             hint=f"class({len(labels[-1])})",
         )
-    if array.shape[1:] != type_.shape(1)[1:]:
-        fault(
-            "E0804",
-            f"a sample of `{one.name}` has the shape {list(array.shape[1:])}, the model says {describe_sample(type_)}",
-            declared,
-            others=[Label(one.span, "read here")],
-        )
-    if stays_bytes:
-        return Bytes(np.ascontiguousarray(array), *scales)
-    values = numbers(array, place)
+    scales = [state["by"] for step, state in zip(one.steps, states, strict=True) if step.name == "scale"]
+    raw, _ = next(_raw(one, table, rows[:1]))
+    stays_bytes = (
+        type_.is_float
+        and raw.dtype == np.uint8
+        and len(scales) <= 1
+        and all(step.name in ("scale", "reshape", "flatten") for step in one.steps)
+    )
+    dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
+    result = allocate((len(rows), *type_.shape(1)[1:]), dtype)
+    done = 0
+    for array, place in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
+        if array.shape[1:] != result.shape[1:]:
+            fault(
+                "E0804",
+                f"a sample of `{one.name}` has the shape {list(array.shape[1:])}, the model says {describe_sample(type_)}",
+                declared,
+                others=[Label(one.span, "read here")],
+            )
+        result[done : done + len(array)] = array if stays_bytes else _checked(one, numbers(array, place), place, type_)
+        done += len(array)
+    return Bytes(result, *scales) if stays_bytes else result
+
+
+def _checked(one: FieldSpec, values: Array, place: Place, type_: Type) -> Array:
     if type_.classes is not None:
         bad = np.argwhere((values < 0) | (values >= type_.classes) | (values != np.floor(values)))
         if len(bad):
-            row = int(bad[0][0])
             fault(
                 "E0805",
                 f"{values[tuple(bad[0])]:g} is not a class of class({type_.classes})",
                 one.span,
-                f"`{place.file}`, row {place.rows[row]}",
+                f"`{place.file}`, row {place.rows[int(bad[0][0])]}",
                 hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
             )
-    if not np.isfinite(values).all():
-        row = int(np.argwhere(~np.isfinite(values))[0][0])
-        fault("E0803", "a value is not finite", one.span, f"`{place.file}`, row {place.rows[row]}")
-    return np.ascontiguousarray(values, NUMPY[type_.dtype])
-
-
-def read_inputs(
-    model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec
-) -> dict[str, Field]:
-    """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
-    table = read(source.reader, model.source.folder / source.path, source.path, source.span)
-    rows = np.arange(len(table))
-    return {
-        name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name])
-        for name, type_ in model.inputs.items()
-    }
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(values.astype(NUMPY[type_.dtype])) if type_.is_float else np.isfinite(values)
+    if not finite.all():
+        fault("E0803", "a value is not finite", one.span, place.cell([int(i) for i in np.argwhere(~finite)[0]]))
+    return values

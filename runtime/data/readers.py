@@ -1,68 +1,191 @@
 """Files -> tables: one row of the table below a reader. A table holds columns of equal length and says where a row came from.
 
-Text tables are read as text: what a column's type is, the model says, not its first rows.
+Text tables are read as text: what a column's type is, the model says, not its first rows. A csv or parquet file that is large stays on disk
+(store.py). polars is imported where a table is read: a fifth of a second that images need not wait.
 """
 
+import csv
 import gzip
 import io
+import json
 import zipfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars
 
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
+from netc.runtime.data.store import IsText, TextColumn, is_large, stored_columns
+
+if TYPE_CHECKING:
+    import polars
 
 Array = np.ndarray[Any, Any]
+Column = Array | TextColumn
+_BROKEN = (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, all of the same length. Text columns are object arrays of str, None where a cell is empty.
+    """Columns by name, all of the same length; a column indexed by row numbers is an array. Text cells are str, None where a cell is empty.
 
     `first_row` is the number that the file's reader would give the first row (2 in a csv with a header).
     """
 
     name: str
-    columns: dict[str, Array]
+    columns: Mapping[str, Column]
     first_row: int = 1
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
 
-    def column(self, name: str, span: Span) -> Array:
+    def column(self, name: str, span: Span) -> Column:
         if name not in self.columns:
+            known = ", ".join(list(self.columns)[:12]) + (", ..." if len(self.columns) > 12 else "")
             fault(
                 "E0802",
                 f"`{self.name}` has no column `{name}`",
                 span,
-                hint=nearest(name, self.columns) or f"it has {', '.join(self.columns)}",
+                hint=nearest(name, self.columns) or f"it has {known}",
             )
         return self.columns[name]
 
-    def take(self, rows: Array) -> "Table":
-        return Table(self.name, {name: column[rows] for name, column in self.columns.items()}, self.first_row)
 
-
-def read_csv(path: Path, shown: str, span: Span) -> Table:
+def _content(path: Path, shown: str, span: Span) -> bytes:
+    """The bytes of a file, unpacked if it is a .gz. Faults E0801 if it is broken."""
     try:
-        frame = polars.read_csv(path, infer_schema=False)
-    except polars.exceptions.PolarsError as error:
+        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except _BROKEN as error:
+        fault("E0801", f"cannot read `{shown}`", span, str(error))
+
+
+def _text(path: Path, shown: str, span: Span) -> str:
+    content = _content(path, shown, span)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        fault("E0801", f"`{shown}` is not UTF-8", span, f"byte {error.start}, in line {line}, is not text")
+
+
+# ------------------------------------------------------------------ tables
+
+
+def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    import polars
+
+    if path.suffix != ".gz" and is_large(path):
+        columns = stored_columns(path, lambda: polars.scan_csv(path, infer_schema=False), shown, span, is_text)
+        return Table(shown, columns, 2)
+    text = _text(path, shown, span)
+    try:
+        frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False, raise_if_empty=False)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
+        _explain_rows(text, shown, span)
         fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
     if not frame.height:
         fault("E0801", f"`{shown}` has no rows", span)
+    if frame[frame.columns[-1]].null_count() or len(set(_header(text))) != len(frame.columns):
+        _explain_rows(text, shown, span)
     return Table(shown, {name: frame[name].to_numpy(allow_copy=True).astype(object) for name in frame.columns}, 2)
 
 
-def read_npz(path: Path, shown: str, span: Span) -> Table:
+def _header(text: str) -> list[str]:
+    return next(csv.reader(io.StringIO(text)), [])
+
+
+def _explain_rows(text: str, shown: str, span: Span) -> None:
+    """Fault E0804 at the first row that is longer or shorter than the header, E0801 where the header names a column twice."""
+    header = _header(text)
+    for i, name in enumerate(header):
+        if name in header[:i]:
+            fault("E0801", f"`{shown}` has two columns `{name}`", span)
+    try:
+        rows = csv.reader(io.StringIO(text), strict=True)
+        next(rows, None)
+        for number, row in enumerate(rows, 2):
+            if row and len(row) != len(header):
+                fault(
+                    "E0804",
+                    f"`{shown}`, row {number} has {len(row)} cells, the header has {len(header)}",
+                    span,
+                    f"the last one is `{row[-1]}` in column `{header[min(len(row), len(header)) - 1]}`"
+                    if len(row) < len(header)
+                    else f"`{row[len(header)]}` has no column",
+                )
+    except csv.Error as error:
+        fault("E0801", f"cannot read `{shown}`", span, str(error))
+
+
+def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    import polars
+
+    try:
+        if is_large(path):
+            return Table(shown, stored_columns(path, lambda: polars.scan_parquet(path), shown, span, is_text))
+        frame = polars.read_parquet(path)
+    except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
+        fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
+    if not frame.height:
+        fault("E0801", f"`{shown}` has no rows", span)
+    return Table(shown, {name: _plain_column(frame[name]) for name in frame.columns})
+
+
+def _plain_column(column: "polars.Series") -> Array:
+    """Numbers as floats with NaN for what is missing, lists as arrays, all else as text."""
+    import polars
+
+    if column.dtype.is_nested():
+        return _cells(column.to_list())
+    is_number = column.dtype.is_numeric() or column.dtype == polars.Boolean
+    plain: Array = column.cast(polars.Float64 if is_number else polars.String).to_numpy(allow_copy=True)
+    return plain if is_number else plain.astype(object)
+
+
+def _cells(cells: list[Any]) -> Array:
+    """Cells of any kind as a column: numbers where all are, an array where all are lists of one shape."""
+    try:
+        if any(isinstance(cell, list) for cell in cells):
+            return np.asarray(cells, np.float64)
+        if all(isinstance(cell, int | float) and not isinstance(cell, bool) for cell in cells):
+            return np.asarray(cells, np.float64)
+    except (ValueError, TypeError, OverflowError):
+        pass
+    result = np.empty(len(cells), object)
+    result[:] = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
+    return result
+
+
+def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """A JSON object a line. Lists of one shape are arrays; a key that a line lacks is a missing value."""
+    rows: list[dict[str, Any]] = []
+    for number, line in enumerate(_text(path, shown, span).splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (json.JSONDecodeError, RecursionError) as error:
+            fault("E0801", f"`{shown}`, line {number} is no JSON", span, str(error))
+        if not isinstance(row, dict):
+            fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint='{"x": [1, 2], "label": "a"}')
+        rows.append(row)
+    if not rows:
+        fault("E0801", f"`{shown}` has no rows", span)
+    names = dict.fromkeys(name for row in rows for name in row)
+    return Table(shown, {name: _cells([row.get(name) for row in rows]) for name in names})
+
+
+def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     try:
         with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                fault("E0801", f"`{shown}` is no .npz archive", span)
             columns = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except (*_BROKEN, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
         why = "it holds Python objects, which netc never unpickles" if "pickle" in str(error) else str(error)
         fault("E0801", f"cannot read `{shown}`", span, why)
     lengths = {name: column.shape[0] if column.ndim else 0 for name, column in columns.items()}
@@ -73,7 +196,10 @@ def read_npz(path: Path, shown: str, span: Span) -> Table:
             span,
             ", ".join(f"{name}: {length}" for name, length in lengths.items()),
         )
-    return Table(shown, columns)
+    return Table(
+        shown,
+        {name: column.astype(object) if column.dtype.kind in "US" else column for name, column in columns.items()},
+    )
 
 
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -81,23 +207,18 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def _read_idx_file(path: Path, shown: str, span: Span) -> Array:
     """LeCun's format: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements."""
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, gzip.BadGzipFile) as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error))
+    content = _content(path, shown, span)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
         fault("E0801", f"`{shown}` is not an idx file", span)
-    rank = content[3]
-    dims = np.frombuffer(content, ">i4", rank, 4)
-    data = np.frombuffer(content, _IDX_TYPES[content[2]], offset=4 + 4 * rank)
-    if data.size != int(np.prod(dims)):
-        fault(
-            "E0801", f"`{shown}` is cut short", span, f"{data.size} elements where its head says {int(np.prod(dims))}"
-        )
-    return data.reshape(dims)
+    rank, kind = content[3], np.dtype(_IDX_TYPES[content[2]])
+    dims = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
+    size, held = int(np.prod(dims, dtype=np.float64)), max(len(content) - 4 - 4 * rank, 0) // kind.itemsize
+    if size != held or not rank:
+        fault("E0801", f"`{shown}` is cut short", span, f"{held} elements where its head says {size}")
+    return np.frombuffer(content, kind, offset=4 + 4 * rank).reshape(dims)
 
 
-def read_idx(path: Path, shown: str, span: Span) -> Table:
+def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """`path` is a folder or the beginning of the files' names: images are the field `image`, labels `label`."""
     folder, beginning = (path, "") if path.is_dir() else (path.parent, path.name)
     files = sorted(
@@ -116,6 +237,9 @@ def read_idx(path: Path, shown: str, span: Span) -> Table:
             span,
             hint='idx("folder"), or the beginning of the names: idx("folder/train")',
         )
+    for name, arrays in parts.items():
+        if len({array.shape[1:] for array in arrays}) != 1:
+            fault("E0804", f"the files of `{shown}` hold `{name}` of different shapes", span)
     columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
     if len({len(column) for column in columns.values()}) != 1:
         fault(
@@ -127,20 +251,24 @@ def read_idx(path: Path, shown: str, span: Span) -> Table:
     return Table(shown, columns)
 
 
-READERS: dict[str, Callable[[Path, str, Span], Table]] = {"csv": read_csv, "npz": read_npz, "idx": read_idx}
+READERS: dict[str, Callable[[Path, str, Span, IsText], Table]] = {
+    "csv": read_csv,
+    "parquet": read_parquet,
+    "jsonl": read_jsonl,
+    "npz": read_npz,
+    "idx": read_idx,
+}
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".npz": "npz"}
 
 
-def read(reader: str, path: Path, shown: str, span: Span) -> Table:
-    """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it."""
+def reader_of(path: Path, otherwise: str) -> str:
+    """The reader that a file's name asks for."""
+    plain = path.with_suffix("") if path.suffix == ".gz" else path
+    return _SUFFIXES.get(plain.suffix, otherwise)
+
+
+def read(reader: str, path: Path, shown: str, span: Span, is_text: IsText = lambda column: False) -> Table:
+    """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
     if reader != "idx" and not path.is_file():
         fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder")
-    return READERS[reader](path, shown, span)
-
-
-def write_csv(path: Path, columns: dict[str, Sequence[Any]]) -> None:
-    """A table of results, written beside and renamed."""
-    buffer = io.BytesIO()
-    polars.DataFrame(columns).write_csv(buffer)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(buffer.getvalue())
-    beside.replace(path)
+    return READERS[reader](path, shown, span, is_text)

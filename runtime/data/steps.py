@@ -1,9 +1,10 @@
 """The steps of a field's pipe: each may be fitted on the training split, is applied to every split, and some can be undone.
 
-A fitted step is plain data (JSON), saved with the run. Arrays come with the sample in front.
+A fitted step is plain data (JSON), saved with the run. Arrays come with the sample in front, a chunk of rows at a time, so that a table need not
+fit into memory.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,15 +26,31 @@ class Place:
     rows: Array
     span: Span
 
+    def cell(self, index: Sequence[int]) -> str:
+        """How messages call an element of an array."""
+        column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{column}`"
+
+
+Chunks = Callable[[], Iterator[tuple[Array, Place]]]
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`fit(array, arguments, place)` learns a state from the training split, `apply(array, state, place)` uses it; `undo` is its inverse."""
+    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, place)` uses it; `undo` is its inverse.
+
+    `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
+    a column's cells as they are written.
+    """
 
     apply: Callable[[Array, State, Place], Array]
-    fit: Callable[[Array, Sequence[Any], Place], State]
+    fit: Callable[[Chunks, Sequence[Any]], State]
     undo: Callable[[Array, State], Array] | None = None
     arguments: tuple[int, int] = (0, 0)
+    check: Callable[[Sequence[Any]], str | None] | None = None
+    words: tuple[str, ...] = ()
+    takes_text: bool = False
+    doc: str = ""
 
 
 def is_missing(array: Array) -> Array:
@@ -45,11 +62,6 @@ def is_missing(array: Array) -> Array:
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
-def _cell(index: Sequence[int], place: Place) -> str:
-    column = place.columns[index[1] if len(index) > 1 and len(place.columns) > 1 else 0]
-    return f"`{place.file}`, row {place.rows[index[0]]}, column `{column}`"
-
-
 def refuse_missing(array: Array, place: Place) -> None:
     """Fault E0803 at the first empty cell."""
     missing = is_missing(array)
@@ -59,7 +71,7 @@ def refuse_missing(array: Array, place: Place) -> None:
             "E0803",
             "a value is missing",
             place.span,
-            f"{_cell(index, place)}; {int(missing.sum())} in all",
+            f"{place.cell(index)}; {int(missing.sum())} in all",
             hint="impute(median) fills, impute(drop) leaves the row out",
         )
 
@@ -68,47 +80,119 @@ def numbers(array: Array, place: Place) -> Array:
     """The cells as f64 (bytes and floats stay what they are). Fault E0803 at the first that is missing or is no number."""
     refuse_missing(array, place)
     if array.dtype != object:
+        if array.dtype.kind not in "fiub":
+            fault("E0803", "this holds no numbers", place.span, f"`{place.file}`, column `{place.columns[0]}`")
         return array
     try:
         return array.astype(np.float64)
-    except ValueError:
+    except (ValueError, TypeError):
         for index, cell in np.ndenumerate(array):
+            if isinstance(cell, list | tuple | dict):
+                fault(
+                    "E0804",
+                    "rows differ in length" if not isinstance(cell, dict) else "an object is not a number",
+                    place.span,
+                    f"{place.cell(index)} has {len(cell)} elements, row {place.rows[0]} has {_length(array.ravel()[0])}"
+                    if not isinstance(cell, dict)
+                    else place.cell(index),
+                )
             try:
                 float(cell)
-            except ValueError:
+            except (ValueError, TypeError):
                 fault(
                     "E0803",
                     f'"{cell}" is not a number',
                     place.span,
-                    _cell(index, place),
+                    place.cell(index),
                     hint="`classes` or `one_hot` takes text",
                 )
         raise
 
 
-def _standardize_fit(array: Array, arguments: Sequence[Any], place: Place) -> State:
+def _length(cell: Any) -> int:
+    return len(cell) if isinstance(cell, list | tuple) else 1
+
+
+def _floats(chunks: Chunks) -> Iterator[Array]:
+    for array, place in chunks():
+        yield numbers(array, place).astype(np.float64)
+
+
+def _nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    return {}
+
+
+# ------------------------------------------------------------------ numbers
+
+
+def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    """Mean and population's deviation of each column; parts are joined by Chan, Golub and LeVeque 1979."""
+    count, mean, squares = 0, np.float64(0), np.float64(0)
+    for values in _floats(chunks):
+        more, own = len(values), values.mean(axis=0)
+        apart = own - mean
+        squares = squares + ((values - own) ** 2).sum(axis=0) + apart**2 * (count * more / (count + more))
+        mean = own if not count else mean + apart * (more / (count + more))
+        count += more
+    spread = np.sqrt(squares / count)
+    return {"mean": np.asarray(mean).tolist(), "std": np.where(spread > 0, spread, 1.0).tolist()}
+
+
+def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    low = high = None
+    for values in _floats(chunks):
+        least, most = values.min(axis=0), values.max(axis=0)
+        low = least if low is None else np.minimum(low, least)
+        high = most if high is None else np.maximum(high, most)
+    assert low is not None and high is not None  # noqa: PT018
+    return {"min": low.tolist(), "range": np.where(high > low, high - low, 1.0).tolist()}
+
+
+def _log(array: Array, state: State, place: Place) -> Array:
     values = numbers(array, place).astype(np.float64)
-    spread = values.std(axis=0)
-    return {"mean": values.mean(axis=0).tolist(), "std": np.where(spread > 0, spread, 1.0).tolist()}
+    bad = np.argwhere(values <= 0)
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        fault("E0803", f"{values[index]:g} has no logarithm", place.span, place.cell(index))
+    return np.log(values)
 
 
-def _scale_fit(array: Array, arguments: Sequence[Any], place: Place) -> State:
-    if isinstance(arguments[0], bool) or not isinstance(arguments[0], int | float) or arguments[0] == 0:
-        fault("E0303", "`scale` takes a number that is not 0", place.span)
-    return {"by": float(arguments[0])}
+def _scale(array: Array, state: State, place: Place) -> Array:
+    if array.dtype == np.uint8:
+        return array * np.float32(state["by"])
+    return numbers(array, place) * np.float64(state["by"])
 
 
-def _classes_fit(array: Array, arguments: Sequence[Any], place: Place) -> State:
-    refuse_missing(array, place)
-    return {"classes": sorted({str(cell) for cell in array.ravel()}, key=_natural)}
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _natural(label: str) -> tuple[int, float, str]:
+def _scale_check(arguments: Sequence[Any]) -> str | None:
+    return None if _is_number(arguments[0]) and arguments[0] != 0 else "a number that is not 0"
+
+
+def _clip_check(arguments: Sequence[Any]) -> str | None:
+    is_right = all(_is_number(one) for one in arguments) and arguments[0] < arguments[1]
+    return None if is_right else "the least number, then the largest"
+
+
+# ------------------------------------------------------------------ labels and texts
+
+
+def natural(label: str) -> tuple[int, float, str]:
     """Numbers in the order of numbers, then texts."""
     try:
         return (0, float(label), label)
     except ValueError:
         return (1, 0.0, label)
+
+
+def _classes_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    found: set[str] = set()
+    for array, place in chunks():
+        refuse_missing(array, place)
+        found |= {str(cell) for cell in array.ravel()}
+    return {"classes": sorted(found, key=natural)}
 
 
 def _classes(array: Array, state: State, place: Place) -> Array:
@@ -117,7 +201,7 @@ def _classes(array: Array, state: State, place: Place) -> Array:
     result = np.empty(array.shape, np.int32)
     for index, cell in np.ndenumerate(array):
         if str(cell) not in codes:
-            fault("E0805", f'the class "{cell}" does not occur in the training split', place.span, _cell(index, place))
+            fault("E0805", f'the class "{cell}" does not occur in the training split', place.span, place.cell(index))
         result[index] = codes[str(cell)]
     return result
 
@@ -126,37 +210,54 @@ def _one_hot(array: Array, state: State, place: Place) -> Array:
     return np.eye(len(state["classes"]), dtype=np.float64)[_classes(array, state, place)]
 
 
+def _lowercase(array: Array, state: State, place: Place) -> Array:
+    lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
+    result = np.empty(len(lowered), object)
+    result[:] = lowered
+    return result.reshape(array.shape)
+
+
+# ------------------------------------------------------------------ missing values
+
 _FILLS: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.median}
 
 
-def _impute_fit(array: Array, arguments: Sequence[Any], place: Place) -> State:
+def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    """What stands for an empty cell, of each column: one at a time, so that no more than a column is in memory."""
     (how,) = arguments
-    columns = array.reshape(len(array), -1)
+    first, place = next(chunks())
+    width = int(np.prod(first.shape[1:]))
+    if how == "drop" or (how not in _FILLS and how != "mode"):
+        return {"fill": [how] * width, "drop": how == "drop"}
     fills: list[Any] = []
-    for i in range(columns.shape[1]):
-        column = columns[:, i]
+    for i in range(width):
+        column = np.concatenate([array.reshape(len(array), -1)[:, i] for array, _ in chunks()])
         present = column[~is_missing(column)]
-        if not len(present) and how != "drop":
+        if not len(present):
             fault("E0803", "a column of the training split is empty", place.span, f"`{place.columns[i]}`")
         if how in _FILLS:
             fills.append(float(_FILLS[how](numbers(present, place).astype(np.float64))))
-        elif how == "mode":
+        else:
             labels, counts = np.unique(present.astype(str), return_counts=True)
             fills.append(str(labels[np.argmax(counts)]))
-        else:
-            fills.append(how)
-    return {"fill": fills, "drop": how == "drop"}
+    return {"fill": fills, "drop": False}
 
 
 def _impute(array: Array, state: State, place: Place) -> Array:
     if state["drop"]:
         refuse_missing(array, place)
         return array
-    filled = array.astype(object).reshape(len(array), -1)
-    missing = is_missing(filled)
+    missing = is_missing(array).reshape(len(array), -1)
+    if not missing.any():
+        return array
+    is_text = array.dtype == object or any(isinstance(fill, str) for fill in state["fill"])
+    filled = array.astype(object if is_text else np.float64).reshape(len(array), -1)
     for i, fill in enumerate(state["fill"]):
         filled[missing[:, i], i] = fill
     return filled.reshape(array.shape)
+
+
+# ------------------------------------------------------------------ shapes
 
 
 def _reshape(array: Array, state: State, place: Place) -> Array:
@@ -166,30 +267,72 @@ def _reshape(array: Array, state: State, place: Place) -> Array:
     return array.reshape(len(array), *dims)
 
 
+def _reshape_check(arguments: Sequence[Any]) -> str | None:
+    return None if all(isinstance(one, int) and one >= 1 for one in arguments) else "whole numbers, at least 1"
+
+
 STEPS: dict[str, Step] = {
     "standardize": Step(
         lambda array, state, place: (numbers(array, place).astype(np.float64) - state["mean"]) / state["std"],
         _standardize_fit,
         lambda array, state: array * state["std"] + state["mean"],
+        doc="Less the mean, by the standard deviation of each column.",
+    ),
+    "minmax": Step(
+        lambda array, state, place: (numbers(array, place).astype(np.float64) - state["min"]) / state["range"],
+        _minmax_fit,
+        lambda array, state: array * state["range"] + state["min"],
+        doc="From 0 at the least to 1 at the largest value of each column.",
     ),
     "scale": Step(
-        lambda array, state, place: (
-            numbers(array, place) * np.float64(state["by"])
-            if array.dtype != np.uint8
-            else array * np.float32(state["by"])
-        ),
-        _scale_fit,
+        _scale,
+        lambda chunks, arguments: {"by": float(arguments[0])},
         lambda array, state: array / state["by"],
         (1, 1),
+        _scale_check,
+        doc="Multiplied by a number: scale(1 / 255). Bytes stay bytes in memory.",
     ),
-    "classes": Step(_classes, _classes_fit, lambda array, state: np.array(state["classes"], object)[array]),
-    "one_hot": Step(_one_hot, _classes_fit),
-    "impute": Step(_impute, _impute_fit, lambda array, state: array, (1, 1)),
+    "log": Step(_log, _nothing, lambda array, state: np.exp(array), doc="The natural logarithm; numbers above 0 only."),
+    "clip": Step(
+        lambda array, state, place: np.clip(numbers(array, place), state["least"], state["most"]),
+        lambda chunks, arguments: {"least": float(arguments[0]), "most": float(arguments[1])},
+        arguments=(2, 2),
+        check=_clip_check,
+        doc="What is below or above comes to the bound: clip(0, 100).",
+    ),
+    "classes": Step(
+        _classes,
+        _classes_fit,
+        lambda array, state: np.array(state["classes"], object)[array],
+        takes_text=True,
+        doc="Labels as numbers, in the order of numbers, then of texts.",
+    ),
+    "one_hot": Step(
+        _one_hot,
+        _classes_fit,
+        takes_text=True,
+        doc="A 1 at the label's place among as many numbers as there are labels.",
+    ),
+    "impute": Step(
+        _impute,
+        _impute_fit,
+        lambda array, state: array,
+        (1, 1),
+        words=("mean", "median", "mode", "drop"),
+        doc="Fills empty cells with the mean, median, mode or a value, or drops their rows.",
+    ),
+    "lowercase": Step(
+        _lowercase, _nothing, lambda array, state: array, takes_text=True, doc="A text in small letters."
+    ),
     "reshape": Step(
         _reshape,
-        lambda array, arguments, place: {"dims": [int(one) for one in arguments]},
+        lambda chunks, arguments: {"dims": list(arguments)},
         lambda array, state: array,
         (1, 8),
+        _reshape_check,
+        doc="The same numbers in another shape: reshape(28, 28, 1).",
+    ),
+    "flatten": Step(
+        lambda array, state, place: array.reshape(len(array), -1), _nothing, doc="All numbers of a sample in one row."
     ),
 }
-WORDS: Mapping[str, tuple[str, ...]] = {"impute": ("mean", "median", "mode", "drop")}

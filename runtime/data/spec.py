@@ -1,0 +1,337 @@
+"""A `data` block, checked: the source, the fields with their steps, the split. Knows nothing of rows, and of models only their inputs and targets.
+
+Faults for unknown readers, steps and settings, and for inputs that the block does not give.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netc.compiler.elaborate.constants import compute
+from netc.compiler.model import Model
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data.readers import READERS
+from netc.runtime.data.steps import STEPS
+
+PARTS = ("train", "valid", "test")
+_LATER_READERS = ("text", "images")
+_LATER_STEPS = ("vocabulary", "characters", "words", "next", "window", "train_only")
+Constants = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceSpec:
+    """`csv("data/cars.csv")`: a reader and a path as written."""
+
+    reader: str
+    path: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class StepSpec:
+    name: str
+    arguments: tuple[Any, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class FieldSpec:
+    """A field of the data: the columns that it is made of (all of the table but `columns`, if `is_rest`), and its steps. `is_single` fields lose the axis of columns."""
+
+    name: str
+    columns: tuple[str, ...]
+    is_single: bool
+    steps: tuple[StepSpec, ...]
+    span: Span
+    is_rest: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSpec:
+    """How rows become parts: `fractions` of the source by `way` (random, ordered, by a group's column), by what a `column` says, or `sources` of their own."""
+
+    way: str = "random"
+    fractions: tuple[tuple[str, float], ...] = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
+    column: str | None = None
+    sources: tuple[tuple[str, SourceSpec], ...] = ()
+    span: Span = NOWHERE
+
+
+@dataclass(frozen=True, slots=True)
+class DataSpec:
+    """`source` is what fractions are taken of: the block's own, or the training part's."""
+
+    source: SourceSpec
+    fields: dict[str, FieldSpec]
+    split: SplitSpec
+    span: Span
+
+
+def parse_data(model: Model) -> DataSpec:
+    """The meaning of a model's `data` block. Faults E0701 and E0702 where model and data do not fit together."""
+    spec = parse_block(model.source, model.data, model.constants)
+    for name in (*model.inputs, *model.targets):
+        if name not in spec.fields:
+            kind = "input" if name in model.inputs else "target"
+            fault(
+                "E0702",
+                f"the data does not give the {kind} `{name}`",
+                model.declared[name],
+                hint=nearest(name, spec.fields) or f'{name} = column("{name}")',
+            )
+    for name in model.targets:
+        for step in spec.fields[name].steps:
+            if STEPS[step.name].undo is None:
+                fault(
+                    "E0701",
+                    f"`{step.name}` on a target cannot be undone in predictions",
+                    step.span,
+                    hint="classes" if step.name == "one_hot" else None,
+                )
+    return spec
+
+
+def array_spec(model: Model) -> DataSpec:
+    """What stands for the `data` block of a model that was trained on arrays: its fields as they are."""
+    fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in (*model.inputs, *model.targets)}
+    return DataSpec(SourceSpec("npz", "", NOWHERE), fields, SplitSpec(fractions=(("train", 1.0),)), NOWHERE)
+
+
+def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
+    """The block by itself, without a model."""
+    if data is None:
+        fault(
+            "E0501",
+            "the file has no `data` block",
+            Span(source, 0, 0),
+            hint='data { source = csv("data.csv") ... }',
+        )
+    origin: SourceSpec | None = None
+    fields: dict[str, FieldSpec] = {}
+    split = SplitSpec(span=data.span)
+    seen: dict[str, Span] = {}
+    for setting in data.settings:
+        name = setting.name.text
+        if name in seen:
+            fault("E0601", f"`{name}` is set twice", setting.name.span, others=[Label(seen[name], "first here")])
+        seen[name] = setting.name.span
+        if name == "source":
+            origin = _source(setting.value, constants)
+        elif name == "split":
+            split = _split(setting.value, constants)
+        else:
+            fields[name] = _field(name, setting.value, constants)
+    training = dict(split.sources).get("train")
+    if origin is None and training is None:
+        fault(
+            "E0701",
+            "the `data` block has no source",
+            Span(source, data.span.start, data.span.start + 4),
+            hint='source = csv("data.csv")',
+        )
+    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.way != "column":
+        fault("E0602", "a split needs a part `train`", split.span)
+    return DataSpec(origin or training, fields, split, data.span)  # type: ignore[arg-type]
+
+
+def plain(node: syntax.Expression, constants: Constants) -> Any:
+    """A constant of the data block: a number, a text, a name's `let` value. Faults E0303 for anything else."""
+    match node:
+        case syntax.Number():
+            return node.value
+        case syntax.Text(value=text):
+            return text
+        case syntax.Group(value=inner):
+            return plain(inner, constants)
+        case syntax.ListOf(items=items):
+            return tuple(plain(item, constants) for item in items)
+        case syntax.Unary(operator="-", operand=operand):
+            return compute("-", 0, plain(operand, constants), node.span)
+        case syntax.Binary(operator=operator, left=left, right=right):
+            return compute(operator, plain(left, constants), plain(right, constants), node.span)
+        case syntax.Name(text=text) if text in constants:
+            return constants[text]
+    fault("E0303", "this must be a number or a text", node.span)
+
+
+def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
+    """The name and arguments of `name(arguments)` or `name`; an empty name for anything else."""
+    if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name):
+        return node.function.text, node.arguments
+    if isinstance(node, syntax.Name):
+        return node.text, ()
+    return "", ()
+
+
+def _source(node: syntax.Expression, constants: Constants) -> SourceSpec:
+    name, arguments = call_of(node)
+    if name in _LATER_READERS:
+        fault(
+            "E0901",
+            f"the reader `{name}` does not run yet",
+            node.span,
+            "a later version of netc brings it",
+            hint=", ".join(READERS),
+        )
+    if name not in READERS:
+        fault(
+            "E0701",
+            f"there is no reader `{name or node.span.text}`",
+            node.span,
+            hint=nearest(name, READERS) or f"one of {', '.join(READERS)}",
+        )
+    if len(arguments) != 1 or not isinstance(path := plain(arguments[0].value, constants), str):
+        fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
+    return SourceSpec(name, path, arguments[0].span)
+
+
+# ------------------------------------------------------------------ split
+
+
+def _split(node: syntax.Expression, constants: Constants) -> SplitSpec:
+    way, arguments = call_of(node)
+    if isinstance(node, syntax.Tuple):
+        way, arguments = "random", node.entries
+    elif way not in ("ordered", "by", "column"):
+        fault(
+            "E0602",
+            f"there is no split `{way}`" if way else "a split names its parts",
+            node.span,
+            hint=nearest(way, ("ordered", "by", "column")) or "split = (train = 0.8, valid = 0.1, test = 0.1)",
+        )
+    column: str | None = None
+    if way in ("by", "column"):
+        first = arguments[0] if arguments else None
+        name = plain(first.value, constants) if first is not None and first.name is None else None
+        if not isinstance(name, str) or (way == "column" and len(arguments) > 1):
+            example = 'by("patient", train = 0.8, test = 0.2)' if way == "by" else 'column("part")'
+            fault("E0301", f"`{way}` takes the name of a column in quotes", node.span, hint=f"split = {example}")
+        column, arguments = name, arguments[1:]
+    if way == "column":
+        return SplitSpec(way, (), column, (), node.span)
+    fractions: dict[str, float] = {}
+    sources: dict[str, SourceSpec] = {}
+    for entry in arguments:
+        part = entry.name.text if isinstance(entry.name, syntax.Name) else ""
+        if part not in PARTS or part in fractions or part in sources:
+            fault(
+                "E0602",
+                f"there is no part `{part or entry.span.text}`"
+                if part not in PARTS
+                else f"the part `{part}` is given twice",
+                entry.span,
+                hint=nearest(part, PARTS) or "train, valid and test",
+            )
+        if isinstance(entry.value, syntax.Call):
+            sources[part] = _source(entry.value, constants)
+            continue
+        fraction = plain(entry.value, constants)
+        if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= 1:
+            fault("E0602", "a fraction is above 0 and at most 1", entry.value.span)
+        fractions[part] = float(fraction)
+    total = sum(fractions.values())
+    if total > 1 + 1e-9 or ("train" in sources and total >= 1):
+        fault("E0602", "the fractions add up to more than 1", node.span, f"they add up to {total:g}")
+    if "train" not in fractions and "train" not in sources:
+        fault("E0602", "a split needs a part `train`", node.span)
+    if sources and way != "random":
+        fault("E0602", f"`{way}` takes fractions of one source", node.span)
+    return SplitSpec(way, tuple(fractions.items()), column, tuple(sources.items()), node.span)
+
+
+# ------------------------------------------------------------------ fields and their steps
+
+
+def _field(name: str, node: syntax.Expression, constants: Constants) -> FieldSpec:
+    steps: list[StepSpec] = []
+    head = node
+    while isinstance(head, syntax.Pipe):
+        steps.insert(0, _step(head.into, constants))
+        head = head.value
+    kind, arguments = call_of(head)
+    if kind not in _HEADS:
+        fault(
+            "E0701",
+            "a field begins with the columns that it is made of",
+            head.span,
+            hint=nearest(kind, _HEADS) or f'{name} = column("{name}")',
+        )
+    columns, is_rest = _HEADS[kind](head, arguments, constants)
+    return FieldSpec(name, columns, kind != "columns", tuple(steps), head.span, is_rest)
+
+
+def _one_column(
+    head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants
+) -> tuple[tuple[str, ...], bool]:
+    columns = tuple(plain(argument.value, constants) for argument in arguments if argument.name is None)
+    if len(columns) != 1 or len(arguments) != 1 or not isinstance(columns[0], str):
+        fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span)
+    return columns, False
+
+
+def _columns(
+    head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants
+) -> tuple[tuple[str, ...], bool]:
+    """`columns("a", "b")`, `columns(all)`, `columns(all, except = ["a", "b"])`."""
+    first = arguments[0].value if arguments and arguments[0].name is None else None
+    is_rest = isinstance(first, syntax.Name) and first.text == "all"
+    columns: list[Any] = []
+    for argument in arguments[int(is_rest) :]:
+        key = argument.name.text if isinstance(argument.name, syntax.Name) else None
+        if key != ("except" if is_rest else None) or (is_rest and len(arguments) > 2):
+            fault(
+                "E0302",
+                f"`columns` has no argument `{key}`" if key else "`all` takes in every column",
+                argument.span,
+                hint='columns(all, except = ["name"])',
+            )
+        value = argument.value
+        entries = [entry.value for entry in value.entries] if isinstance(value, syntax.Tuple) else [value]
+        for entry in entries:
+            given = plain(entry, constants)
+            columns += given if is_rest and isinstance(given, tuple) else [given]
+    if not (columns or is_rest) or not all(isinstance(column, str) for column in columns):
+        fault("E0301", "`columns` takes names in quotes", head.span)
+    return tuple(columns), is_rest
+
+
+_HEADS: dict[str, Callable[[syntax.Expression, Sequence[syntax.Argument], Constants], tuple[tuple[str, ...], bool]]] = {
+    "field": _one_column,
+    "column": _one_column,
+    "columns": _columns,
+}
+
+
+def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
+    name, arguments = call_of(node)
+    if name in _LATER_STEPS:
+        fault("E0901", f"the step `{name}` does not run yet", node.span, "a later version of netc brings it")
+    if name not in STEPS:
+        fault(
+            "E0701",
+            f"there is no step `{name or node.span.text}`",
+            node.span,
+            hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}",
+        )
+    step = STEPS[name]
+    least, most = step.arguments
+    if not least <= len(arguments) <= most:
+        fault(
+            "E0301",
+            f"`{name}` takes {least if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
+            node.span,
+        )
+    values = []
+    for argument in arguments:
+        if argument.name is not None:
+            fault("E0302", f"`{name}` takes its arguments without names", argument.span)
+        if isinstance(argument.value, syntax.Name) and argument.value.text in step.words:
+            values.append(argument.value.text)
+        else:
+            values.append(plain(argument.value, constants))
+    if step.check is not None and (wrong := step.check(values)):
+        fault("E0303", f"`{name}` takes {wrong}", node.span)
+    return StepSpec(name, tuple(values), node.span)

@@ -1,0 +1,146 @@
+"""Going on with a run by a file that was changed meanwhile: what differs in meaning, and whether training may go on with it.
+
+What moves training from here on may change (the rate, epochs, when to stop); what the past steps depended on may not (data, model, batch, seed).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from netc.compiler.graph import Graph, print_graph
+from netc.compiler.model import Model, Optimizer
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.parser import parse
+from netc.dsl.source import Span
+from netc.runtime.data.spec import DataSpec, parse_data
+from netc.runtime.run import Run, rewrite_model
+
+_FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "early_stop", "keep")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What is another now, at its place in the new file; whether a run may go on with it."""
+
+    what: str
+    is_allowed: bool
+    span: Span
+    before: str = ""
+
+
+def adopt(run: Run, model: Model) -> list[Change]:
+    """Opened again, the run goes on by the changed file. Faults E1004 with every change that is not allowed."""
+    changes = list(_changes(run.model, run.spec, model))
+    refused = [
+        Diagnostic(
+            "E1004",
+            f"{one.what} changed since the run began",
+            Label(one.span, one.before),
+            hint="a new run: netc train without --resume; `start_from` takes parameters over",
+        )
+        for one in changes
+        if not one.is_allowed
+    ]
+    if refused:
+        raise Fault(refused)
+    rewrite_model(run, model)
+    return changes
+
+
+def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
+    start = Span(new.source, 0, 0)
+    if _meaning(old.graph, "loss.", "weight.loss.", "update.") != _meaning(
+        new.graph, "loss.", "weight.loss.", "update."
+    ) or _parameters(old) != _parameters(new):
+        span, before = _first_difference(old, new)
+        yield Change("what the model computes", False, span, before)
+    elif _meaning(old.graph, "output.", "metric.", "watch.", "weight.metric.") != _meaning(
+        new.graph, "output.", "metric.", "watch.", "weight.metric."
+    ):
+        yield Change("outputs, metrics or watched values", True, start)
+    if new.data is not None and _without_spans(old_spec) != _without_spans(parse_data(new)):
+        yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
+    places = _settings(new)
+    for one in fields(new.train):
+        before, after = getattr(old.train, one.name), getattr(new.train, one.name)
+        if _plain(before) == _plain(after):
+            continue
+        is_free = one.name in _FREE
+        if one.name == "optimizer":
+            is_free = _states(before) == _states(after)
+            before, after = _shown(before), _shown(after)
+        elif isinstance(before, Graph) or isinstance(after, Graph):
+            before = after = ""
+        told = f" from {before} to {after}" if is_free and before != after else ""
+        yield Change(f"`{one.name}`{told}", is_free, places.get(one.name, start), "" if is_free else f"it was {before}")
+
+
+def _meaning(graph: Graph, *prefixes: str) -> str:
+    """What results mean, without their places in the text."""
+    return "\n".join(line.split("  #")[0] for line in print_graph(graph.of(*prefixes)).splitlines())
+
+
+def _parameters(model: Model) -> dict[str, Any]:
+    return {name: (info.type, info.decay) for name, info in {**model.trainables, **model.states}.items()}
+
+
+def _states(optimizer: Optimizer) -> tuple[str, bool]:
+    """What an optimizer keeps between steps."""
+    return optimizer.name, bool(optimizer.numbers.get("momentum"))
+
+
+def _shown(optimizer: Optimizer) -> str:
+    return f"{optimizer.name}({', '.join(f'{key} = {value:g}' for key, value in optimizer.numbers.items())})"
+
+
+def _plain(value: Any) -> Any:
+    return _meaning(value, "factor") if isinstance(value, Graph) else _without_spans(value)
+
+
+def _without_spans(value: Any) -> Any:
+    """A dataclass as nested tuples without the places in the text."""
+    if isinstance(value, Span):
+        return None
+    if hasattr(value, "__dataclass_fields__"):
+        return tuple(_without_spans(getattr(value, one.name)) for one in fields(value))
+    if isinstance(value, dict):
+        return {key: _without_spans(item) for key, item in value.items()}
+    return tuple(_without_spans(item) for item in value) if isinstance(value, tuple | list) else value
+
+
+def _settings(model: Model) -> dict[str, Span]:
+    items = parse(model.source).items
+    return {one.name.text: one.span for item in items if isinstance(item, syntax.Train) for one in item.settings}
+
+
+def _first_difference(old: Model, new: Model) -> tuple[Span, str]:
+    """The first statement of the new model that the old one does not have there, and what stood in its place."""
+    before, after = (
+        [
+            statement
+            for item in parse(one.source).items
+            for statement in (item.body if isinstance(item, syntax.Model | syntax.Block) else [item])
+            if not isinstance(item, syntax.Data | syntax.Train)
+        ]
+        for one in (old, new)
+    )
+    for i, statement in enumerate(after):
+        if i >= len(before) or statement != before[i]:
+            text = before[i].span.text.splitlines()[0] if i < len(before) else ""
+            return _first_line(statement.span), f"it was `{text}`" if text else ""
+    return Span(new.source, 0, 0), "statements were taken out" if len(before) > len(after) else ""
+
+
+def _first_line(span: Span) -> Span:
+    return replace(span, end=span.start + len(span.text.splitlines()[0]))
+
+
+def has_changed(run: Run) -> Path | None:
+    """The file that a run was trained from, if it is not the same any more."""
+    path = run.model.source.path
+    try:
+        return path if path is not None and path.read_text(encoding="utf-8") != run.model.source.text else None
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,204 @@
+"""The data block: each reader, step and split by what arrives in the arrays; wrong data is in the gallery."""
+
+import gzip
+import json
+from pathlib import Path
+
+import numpy as np
+import polars
+import pytest
+
+import netc
+from netc.runtime.data import store
+from netc.runtime.data.dataset import Dataset, load, undo
+from netc.runtime.data.spec import DataSpec, parse_data
+
+MODEL = """
+model {
+  input x: float[2]
+  target y: class(3)
+  logits = x -> dense(3)
+  output p = softmax(logits)
+  loss cross_entropy(logits, y)
+}
+"""
+
+
+def dataset(folder: Path, data: str, model: str = MODEL) -> tuple[Dataset, DataSpec]:
+    (folder / "m.net").write_text(f"data {{\n{data}\n}}\n{model}")
+    loaded = netc.load(folder / "m.net")
+    spec = parse_data(loaded)
+    return load(loaded, spec), spec
+
+
+def table(rows: int = 60) -> dict[str, list]:
+    rng = np.random.default_rng(0)
+    return {
+        "a": [round(float(value), 3) for value in rng.lognormal(size=rows)],
+        "b": [float(i) for i in range(rows)],
+        "kind": [["red", "green", "Blue"][i] for i in rng.choice(3, rows, p=[0.5, 0.3, 0.2])],
+        "group": [str(i // 7) for i in range(rows)],
+        "part": [["train", "train", "valid", "test"][i % 4] for i in range(rows)],
+    }
+
+
+def as_csv(columns: dict[str, list]) -> str:
+    return (
+        "\n".join([",".join(columns), *(",".join(map(str, row)) for row in zip(*columns.values(), strict=True))]) + "\n"
+    )
+
+
+def written(folder: Path) -> dict[str, list]:
+    columns = table()
+    (folder / "t.csv").write_text(as_csv(columns))
+    (folder / "t.csv.gz").write_bytes(gzip.compress(as_csv(columns).encode()))
+    polars.DataFrame(columns).write_parquet(folder / "t.parquet")
+    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    np.savez(folder / "t.npz", **{name: np.array(values) for name, values in columns.items()})
+    return columns
+
+
+FIELDS = 'x = columns("a", "b") -> standardize\ny = column("kind") -> classes\n'
+
+
+@pytest.mark.parametrize("source", ['csv("t.csv.gz")', 'parquet("t.parquet")', 'jsonl("t.jsonl")', 'npz("t.npz")'])
+def test_every_reader_gives_the_same(source: str, tmp_path: Path) -> None:
+    written(tmp_path)
+    first, _ = dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}')
+    other, _ = dataset(tmp_path, f"source = {source}\n{FIELDS}")
+    assert first.states == other.states
+    for part, fields in first.parts.items():
+        for name, array in fields.items():
+            np.testing.assert_array_equal(array, other.parts[part][name])
+
+
+@pytest.mark.parametrize("source", ['csv("t.csv")', 'parquet("t.parquet")'])
+def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits as in memory; written once, and again only if it was damaged or the file changed."""
+    written(tmp_path)
+    in_memory, _ = dataset(tmp_path, f"source = {source}\n{FIELDS}")
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "LARGE", 1)
+    writes = []
+    real = store._write
+    monkeypatch.setattr(store, "_write", lambda *arguments: writes.append(1) or real(*arguments))
+    for expected in (1, 1):
+        on_disk, _ = dataset(tmp_path, f"source = {source}\n{FIELDS}")
+        assert len(writes) == expected
+        for part, fields in in_memory.parts.items():
+            for name, array in fields.items():
+                assert isinstance(on_disk.parts[part][name], np.memmap)
+                np.testing.assert_array_equal(array, on_disk.parts[part][name])
+    (kept,) = (tmp_path / "cache" / "tables").iterdir()
+    damaged = kept / "1.bin"
+    damaged.write_bytes(b"\1" + damaged.read_bytes()[1:])
+    dataset(tmp_path, f"source = {source}\n{FIELDS}")
+    assert len(writes) == 2
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=2)
+    assert run.evaluate("test")["loss"] > 0
+
+
+def test_cells_that_are_no_numbers_are_told_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "LARGE", 1)
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,red\n3,many,green\n5,6,blue\n")
+    with pytest.raises(netc.Fault, match=r'"many" is not a number(.|\n)*row 3, column `b`'):
+        dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}split = ordered(train = 1.0)')
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected", "back"),
+    [
+        ("minmax", lambda x: (x - x.min(0)) / (x.max(0) - x.min(0)), True),
+        ("standardize", lambda x: (x - x.mean(0)) / x.std(0), True),
+        ("log -> standardize", lambda x: (np.log(x) - np.log(x).mean(0)) / np.log(x).std(0), True),
+        ("scale(1 / 4)", lambda x: x / 4, True),
+        ("clip(0.5, 20)", lambda x: np.clip(x, 0.5, 20), False),
+        ("impute(0) -> reshape(2, 1) -> flatten", lambda x: x, False),
+    ],
+)
+def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
+    columns = table()
+    columns["b"] = [value + 1 for value in columns["b"]]
+    (tmp_path / "t.csv").write_text(as_csv(columns))
+    made, spec = dataset(
+        tmp_path,
+        f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\nsplit = ordered(train = 1.0)',
+    )
+    raw = np.array([columns["a"], columns["b"]]).T
+    np.testing.assert_allclose(made.parts["train"]["x"], expected(raw), rtol=1e-6)
+    if back:
+        restored = undo(spec.fields["x"], made.states["x"])(np.asarray(made.parts["train"]["x"], np.float64))
+        np.testing.assert_allclose(restored, raw, rtol=1e-5)
+
+
+def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n")
+    made, _ = dataset(
+        tmp_path,
+        'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\ny = column("kind") -> impute(mode) -> lowercase -> classes\n'
+        "split = ordered(train = 1.0)",
+        MODEL.replace("class(3)", "class(2)").replace("dense(3)", "dense(2)"),
+    )
+    np.testing.assert_array_equal(made.parts["train"]["x"], [[1, 2], [3, 4], [5, 6], [3, 8], [3, 2]])
+    np.testing.assert_array_equal(made.parts["train"]["y"], [1, 1, 1, 0, 1])
+
+
+def test_all_columns_but(tmp_path: Path) -> None:
+    written(tmp_path)
+    named, _ = dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}')
+    for but in ('["kind", "group", "part"]', '("kind", "group", "part")'):
+        fields = FIELDS.replace('columns("a", "b")', f"columns(all, except = {but})")
+        others, _ = dataset(tmp_path, 'source = csv("t.csv")\n' + fields)
+        np.testing.assert_array_equal(named.parts["train"]["x"], others.parts["train"]["x"])
+
+
+def rows_of(made: Dataset) -> dict[str, np.ndarray]:
+    return {name: rows - 2 for name, rows in made.rows.items()}
+
+
+def test_a_split_is_stratified_and_seeded(tmp_path: Path) -> None:
+    columns = written(tmp_path)
+    text = f'source = csv("t.csv")\n{FIELDS}split = (train = 0.5, valid = 0.25, test = 0.25)'
+    first, again = (rows_of(dataset(tmp_path, text)[0]) for _ in range(2))
+    other = rows_of(dataset(tmp_path, text, MODEL + "train { seed = 1 }")[0])
+    kinds = np.array(columns["kind"])
+    for label in np.unique(kinds):
+        whole = (kinds == label).sum()
+        assert abs((kinds[first["train"]] == label).sum() - whole / 2) <= 1
+    assert sorted(np.concatenate(list(first.values()))) == list(range(60))
+    assert all(np.array_equal(first[name], again[name]) for name in first)
+    assert not np.array_equal(first["train"], other["train"])
+
+
+def test_other_splits(tmp_path: Path) -> None:
+    columns = written(tmp_path)
+    begin = f'source = csv("t.csv")\n{FIELDS}'
+    ordered = rows_of(dataset(tmp_path, begin + "split = ordered(train = 0.8, valid = 0.1, test = 0.1)")[0])
+    assert [len(rows) for rows in ordered.values()] == [48, 6, 6]
+    assert np.array_equal(np.concatenate(list(ordered.values())), np.arange(60))
+    told = rows_of(dataset(tmp_path, begin + 'split = column("part")')[0])
+    assert {name: {columns["part"][i] for i in rows} for name, rows in told.items()} == {
+        name: {name} for name in ("train", "valid", "test")
+    }
+    grouped = rows_of(dataset(tmp_path, begin + 'split = by("group", train = 0.6, test = 0.4)')[0])
+    groups = [{columns["group"][i] for i in rows} for rows in grouped.values()]
+    assert not groups[0] & groups[1]
+    assert 28 <= len(grouped["train"]) <= 44
+    (tmp_path / "u.csv").write_text(as_csv({name: values[:20] for name, values in columns.items()}))
+    apart = rows_of(dataset(tmp_path, f'{FIELDS}split = (train = csv("t.csv"), valid = 0.2, test = csv("u.csv"))')[0])
+    assert {name: len(rows) for name, rows in apart.items()} == {"train": 48, "valid": 12, "test": 20}
+
+
+def test_nested_lists_are_arrays(tmp_path: Path) -> None:
+    rows = [{"x": [[i, i + 1], [2, 3]], "y": i % 2} for i in range(20)]
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    model = "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
+    made, _ = dataset(
+        tmp_path,
+        'source = jsonl("t.jsonl")\nx = field("x")\ny = field("y")\nsplit = ordered(train = 0.5, test = 0.5)',
+        model,
+    )
+    np.testing.assert_array_equal(made.parts["train"]["x"][3], [[3, 4], [2, 3]])
+    np.testing.assert_array_equal(made.parts["test"]["y"], [0, 1] * 5)

@@ -1,0 +1,231 @@
+"""What a run leaves is never lost: killed runs, damaged files, changed files, folders that cannot be used."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import netc
+
+TEXT = """data {
+  source = csv("t.csv")
+  x = columns("a", "b") -> standardize
+  y = column("y") -> standardize
+  split = (train = 0.8, valid = 0.2)
+}
+model {
+  input x: float[2]
+  target y: float
+  h = x -> dense(8) -> tanh -> dropout(0.1)
+  output z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train {
+  epochs = 40
+  batch = 8
+  keep = best(valid.loss)
+}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    (tmp_path / "m.net").write_text(TEXT)
+    return tmp_path
+
+
+def netc_command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)]
+
+
+def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(netc_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def left(folder: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
+    """The parameters, and the metrics without what a clock says."""
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return load_file(folder / "checkpoint.safetensors"), [
+        {name: value for name, value in row.items() if "second" not in name} for row in rows
+    ]
+
+
+def same(first: Path, second: Path) -> bool:
+    (arrays, rows), (others, other_rows) = left(first), left(second)
+    return (
+        rows == other_rows
+        and arrays.keys() == others.keys()
+        and all(np.array_equal(arrays[name], others[name]) for name in arrays)
+    )
+
+
+def test_killed_at_any_moment_nothing_is_lost(project: Path, is_long: bool) -> None:
+    """kill -9, again and again; what was saved opens, and resuming ends at the bits of the run that was not killed."""
+    whole = command("train", "m.net", "--out", "whole", cwd=project)
+    assert whole.returncode == 0, whole.stderr
+    draw, kills, inside = random.Random(0), 0, 0
+    while kills < (50 if is_long else 4):
+        folder = project / f"run{kills}"
+        resumed = 0
+        while True:
+            arguments = (
+                ("--resume", folder) if (folder / "checkpoint.safetensors").exists() else ("m.net", "--out", folder)
+            )
+            if arguments[0] == "m.net" and folder.exists():
+                folder = project / f"run{kills}-{resumed}"
+                arguments = ("m.net", "--out", folder)
+            running = subprocess.Popen(
+                netc_command("train", *arguments),
+                cwd=project,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            try:
+                _, message = running.communicate(timeout=draw.uniform(0.5, 2.0) if resumed < 3 else 120)
+            except subprocess.TimeoutExpired:
+                running.kill()
+                running.communicate()
+                kills, resumed = kills + 1, resumed + 1
+                inside += (folder / "checkpoint.safetensors").exists()
+                if (folder / "run.json").exists() and (folder / "checkpoint.safetensors").exists():
+                    netc.open(folder)
+                continue
+            assert running.returncode == 0, message
+            break
+        assert same(project / "whole", folder)
+    assert inside or not is_long
+
+
+def test_a_changed_file_says_what_changed(project: Path) -> None:
+    run = command("train", "m.net", "--epochs", "3", "--out", "run", cwd=project)
+    assert run.returncode == 0, run.stderr
+    longer = TEXT.replace("epochs = 40", "epochs = 5\n  optimizer = adam(lr = 0.002)").replace(
+        "loss mse(z, y)", "loss mse(z, y)  # as before\n  metric mae(z, y)"
+    )
+    (project / "m.net").write_text(longer)
+    told = command("train", "--resume", "run", cwd=project)
+    assert "m.net was changed meanwhile; `netc train" in told.stdout
+    done = command("train", "m.net", "--resume", "run", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(
+        "changed: outputs, metrics or watched values\n"
+        "changed: `optimizer` from adam(lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0) to adam(lr = 0.002, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0)\n"
+        "changed: `epochs` from 3 to 5\n"
+    )
+    assert len(left(project / "run")[1]) == 5
+    assert netc.open(project / "run").evaluate("valid").keys() == {"loss", "mae"}
+    before = left(project / "run")
+    (project / "m.net").write_text(
+        longer.replace("tanh", "relu").replace("batch = 8", "batch = 16").replace("0.8", "0.7")
+    )
+    refused = command("train", "m.net", "--resume", "run", cwd=project)
+    assert refused.returncode == 1
+    assert refused.stderr.count("E1004") == 3
+    assert "it was `h = x -> dense(8) -> tanh -> dropout(0.1)`" in refused.stderr
+    assert all(np.array_equal(before[0][name], array) for name, array in left(project / "run")[0].items())
+
+
+def test_start_from(project: Path) -> None:
+    first = netc.train(netc.load(project / "m.net"), out=project / "first", epochs=3)
+    text = TEXT.replace(
+        "epochs = 40", 'epochs = 1\n  optimizer = sgd(lr = 1e-30)\n  start_from = ("first", only = "h.*")'
+    )
+    text = text.replace("output z = h ->", "output z = h -> dense(4) -> relu ->")
+    (project / "n.net").write_text(text)
+    done = command("train", "n.net", "--out", "second", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert (
+        "from first: 2 loaded, 2 new (z.dense_2.W, z.dense_2.b), 2 of another shape (z.dense.W, z.dense.b)\n"
+        in done.stdout
+    )
+    found = netc.open(project / "second").program.parameters
+    np.testing.assert_array_equal(found["h.dense.W"], first.program.parameters["h.dense.W"])
+    for only, hint in (("", "says which are wanted"), (', only = "z.*"', "takes in less")):
+        (project / "n.net").write_text(text.replace(', only = "h.*"', only))
+        refused = command("train", "n.net", cwd=project)
+        assert refused.returncode == 1
+        assert "error[E1003]: `first` does not fit this model" in refused.stderr
+        assert hint in refused.stderr
+    assert not (project / "runs" / "n" / "checkpoint.safetensors").exists()
+
+
+def test_damaged_files_are_messages(project: Path) -> None:
+    """Any byte of any file of a run turned over: a message, or the right result."""
+    run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
+    fields = {"x": np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)}
+    right = run.predict(fields)["z"]
+    draw = random.Random(1)
+    for path in sorted(project.glob("run/*")):
+        if path.suffix == ".svg":
+            continue
+        whole = path.read_bytes()
+        for turn in range(12):
+            damaged = bytearray(whole)
+            damaged[draw.randrange(len(whole))] ^= 1 << draw.randrange(8)
+            path.write_bytes(bytes(damaged) if turn else whole[: draw.randrange(len(whole))])
+            try:
+                found = netc.open(project / "run").predict(fields)["z"]
+            except netc.Fault as fault:
+                found, message = right, str(fault)
+                assert "E1001" in message
+            np.testing.assert_array_equal(found, right)
+        path.write_bytes(whole)
+
+
+def test_folders_that_cannot_be_used(project: Path) -> None:
+    (project / "file").write_text("")
+    refused = command("train", "m.net", "--out", "file/run", cwd=project)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error[E1001]: cannot make the folder `file/run`")
+    for parts in ("--resume", "nowhere"), ("--resume", "file"):
+        refused = command("train", *parts, cwd=project)
+        assert refused.returncode == 1
+        assert "E1001" in refused.stderr
+
+
+def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
+    before = left(run.folder)
+    real = os.fsync
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(netc.Fault, match=r"cannot write `.*metrics.jsonl`(.|\n)*No space left on device"):
+        run.save()
+    monkeypatch.setattr(os, "fsync", real)
+    assert same(run.folder, run.folder)
+    assert before[1] == left(run.folder)[1]
+    assert not [path for path in run.folder.iterdir() if path.name.startswith(".")]
+
+
+def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
+    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"))
+    running = subprocess.Popen(
+        netc_command("train", "m.net", "--out", "run"), cwd=project, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert running.stdout is not None
+        while not running.stdout.readline().startswith("epoch 1"):
+            assert running.poll() is None
+        refused = command("train", "--resume", "run", cwd=project)
+        assert refused.returncode == 1
+        assert "error[E1001]: another process trains in `run`" in refused.stderr
+        other = command("train", "m.net", "--out", "run", "--epochs", "1", cwd=project)
+        assert "-> run-2" in other.stdout
+    finally:
+        running.send_signal(signal.SIGINT)
+        running.communicate(timeout=60)
+    assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
