@@ -134,7 +134,17 @@ def _explain(source: Source, error: UnexpectedInput) -> Diagnostic:
     return _unexpected(source, Span(source, start, start + len(token)), str(token))
 
 
+_TOP = ("let", "import", "block", "op", "data", "train", "model")
+_HARD = (
+    *_TOP[:4],
+    *["as", "class", "return", "yield", "scan", "for", "in", "with", "until", "if", "else", "and", "or", "not"],
+)
+
+
 def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
+    early = _left_open(source, place, found) or _operator_at_line_end(source, place) or _two_points(source, place)
+    if early:
+        return early
     if found in _CLOSE or found == "\n":
         unclosed = _unclosed(source, place, only_mismatch=True)
         if unclosed:
@@ -146,6 +156,11 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
     before = source.text[: place.start].rstrip(" \t")
     after = re.search(r"(->|[=+\-*/@%<>,:(\[.]|\b(?:if|else|in|and|or|not|as|let|block|for|return|yield))$", before)
     if found in ("", "\n"):
+        line = source.line(place.line).split("#")[0].strip()
+        if re.fullmatch(r"(input|target|param|state)\s+\w+", line):
+            return Diagnostic("E0101", "the type is missing", Label(place, "here"), hint=f"{line}: float[10]")
+        if re.fullmatch(r"\w+", line) and not after:
+            return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=f"{line} = ...")
         if after:
             return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(place, "the line ends here"))
         return Diagnostic("E0101", "the line ends too early", Label(place, "here"))
@@ -160,11 +175,79 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
         return Diagnostic(
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )
+    is_first = not before or before.endswith("\n")
+    if found in _TOP and is_first:
+        return Diagnostic("E0101", f"`{found}` stands at the top of a file, outside of any `{{ }}`", Label(place))
+    if found in _HARD and (is_first or not after):
+        return Diagnostic(
+            "E0101",
+            f"unexpected `{found}`",
+            Label(place, "a word of the language, no name"),
+            hint=f"{found}_ is a name",
+        )
+    if is_first and re.match(r"\s*=[^=]", source.text[place.end :]):
+        return Diagnostic(
+            "E0101", f"`{found}` is assigned outside of a model or a block", Label(place), hint=f"let {found} = ..."
+        )
     if re.match(r"[^\W\d]\w*$|\d", found) and before and not before.endswith("\n") and not after:
         return Diagnostic(
             "E0101", f"unexpected `{found}`", Label(place, "expected an operator or the end of the line before this")
         )
     return Diagnostic("E0101", f"unexpected `{found}`", Label(place))
+
+
+def _left_open(source: Source, place: Span, found: str) -> Diagnostic | None:
+    """A `(` or `[` that ought to have been closed before this: a `{`, or the beginning of another line, cannot stand in it."""
+    opened = _open_brackets(source.text[: place.start])
+    if not opened or opened[-1][0] == "{":
+        return None
+    bracket, at = opened[-1]
+    before = source.text[: place.start]
+    begins_line = not before.rpartition("\n")[2].strip() and not before.rstrip().endswith((*_CONTINUES, *_OPEN))
+    if found == "{" or (begins_line and found not in _CLOSE):
+        return Diagnostic(
+            "E0102",
+            f"`{bracket}` is never closed",
+            Label(Span(source, at, at + 1), "opened here"),
+            (Label(place, "this cannot stand in it"),),
+            f"add `{_OPEN[bracket]}`",
+        )
+    return None
+
+
+def _operator_at_line_end(source: Source, place: Span) -> Diagnostic | None:
+    """An operator that ends a line takes in the next one; if the next one begins a statement, what is missing is here."""
+    text = source.text[: place.start]
+    start = text.rfind("\n") + 1
+    before = re.sub(r"#[^\n]*", "", text[:start]).rstrip()
+    after = re.search(r"(->|\*\*|//|[=+\-*/@%<>,]|\b(?:and|or))$", before)
+    if not after or not re.match(r"\s*\w+\s*$", text[start:]):
+        return None
+    at = re.search(re.escape(after[0]) + r"\s*(#[^\n]*)?(\n\s*(#[^\n]*)?)*$", text[:start])
+    assert at is not None
+    return Diagnostic(
+        "E0101", f"something is missing after `{after[0]}`", Label(Span(source, at.start(), at.start() + len(after[0])))
+    )
+
+
+def _two_points(source: Source, place: Span) -> Diagnostic | None:
+    before = re.search(r"\d[\d_]*\.\d*\.?$", source.text[: place.start])
+    after = re.match(r"\.?[\d.]*", source.text[place.start :])
+    if not before or not after or not after[0]:
+        return None
+    whole = Span(source, before.start(), place.start + after.end())
+    return Diagnostic("E0101", f"`{whole.text}` is no number", Label(whole, "it has two points"))
+
+
+def _open_brackets(text: str) -> list[tuple[str, int]]:
+    """The brackets that are open at the end of a text, and where."""
+    opened: list[tuple[str, int]] = []
+    for token in re.finditer(r'"[^"\n]*"|#[^\n]*|[()\[\]{}]', text):
+        if token[0] in _OPEN:
+            opened.append((token[0], token.start()))
+        elif token[0] in _CLOSE and opened:
+            opened.pop()
+    return opened
 
 
 def _unclosed(source: Source, place: Span, only_mismatch: bool = False) -> Diagnostic | None:

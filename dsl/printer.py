@@ -101,18 +101,18 @@ def _head(node: syntax.Node) -> str:
         case syntax.Model():
             return "model"
         case syntax.Block(name=name, parameters=parameters):
-            return f"block {name.text}({', '.join(_parameter(one) for one in parameters)})"
+            return f"block {name.text}({', '.join(parameter_text(one) for one in parameters)})"
         case syntax.For(name=name, start=start, stop=stop):
             return f"for {name.text} in {expression(start)}..{expression(stop)}"
     raise AssertionError(node)
 
 
 def _fit(indent: str, node: syntax.Node) -> str:
-    """The statement on one line, or a long pipe broken before each `->`."""
+    """The statement on one line; a long pipe is broken before each `->`, what is still too long after commas in brackets."""
     line = indent + _line(node)
     value = getattr(node, "value", None)
     if len(line) <= _WIDTH or not isinstance(value, syntax.Pipe):
-        return line
+        return _wrapped(line, indent)
     steps: list[str] = []
     rest: Expression = value
     while isinstance(rest, syntax.Pipe):
@@ -120,7 +120,28 @@ def _fit(indent: str, node: syntax.Node) -> str:
         rest = rest.value
     whole = expression(value)
     head = line[: len(line) - len(whole)]
-    return "\n".join([head + expression(rest), *steps])
+    return "\n".join(_wrapped(line, indent + _INDENT) for line in (head + expression(rest), *steps))
+
+
+def _wrapped(line: str, indent: str) -> str:
+    """A line that is too long, broken after the commas of its outermost brackets, as late as the width allows."""
+    if len(line) <= _WIDTH:
+        return line
+    depth, inside, breaks = 0, False, []
+    for i, character in enumerate(line):
+        inside ^= character == '"'
+        if not inside:
+            depth += (character in "([") - (character in ")]")
+            if character == "," and depth == 1 and line[i + 1 : i + 2] == " ":
+                breaks.append(i + 1)
+    parts: list[str] = []
+    start = 0
+    for here, after in zip(breaks, [*breaks[1:], len(line)], strict=True):
+        room = _WIDTH - (len(indent) + len(_INDENT) if parts else 0)
+        if after - start > room and here > start:
+            parts.append(line[start:here])
+            start = here + 1
+    return f"\n{indent}{_INDENT}".join([*parts, line[start:]])
 
 
 def _line(node: syntax.Node) -> str:
@@ -171,7 +192,7 @@ def type_text(type_: syntax.TypeOf) -> str:
     return kind + (f"[{_list(type_.dims)}]" if type_.dims else "")
 
 
-def _parameter(node: syntax.Parameter) -> str:
+def parameter_text(node: syntax.Parameter) -> str:
     text = node.name.text + (f": {type_text(node.type)}" if node.type else "")
     return text + (f" = {expression(node.default)}" if node.default else "")
 

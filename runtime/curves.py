@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from netc.runtime.figures import Figure
 
 
-def draw(metrics: Sequence[Mapping[str, Figure]], path: Path) -> None:
+def draw(metrics: Sequence[Mapping[str, Figure]], path: Path | IO[bytes]) -> None:
     """Write an SVG with a panel for the losses and one for each metric and watched value."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Picture

@@ -57,13 +57,18 @@ class Run:
 
     def evaluate(self, part: str = "test") -> Figures:
         """`loss`, and each metric, over a part of the data, in the data's units. Faults E0806 if the split has no such part."""
+        parts = self.load_data().parts
+        if part not in parts:
+            fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
+        return self.program.evaluate(parts[part], self.undone())
+
+    def load_data(self) -> Dataset:
+        """The data that the run was trained on, through its fitted steps. Faults E0501 if that were arrays."""
         if self.dataset is None:
             if self.model.data is None:
                 fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
             self.dataset = load(self.model, self.spec, self.states)
-        if part not in self.dataset.parts:
-            fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(self.dataset.parts)}")
-        return self.program.evaluate(self.dataset.parts[part], self.undone())
+        return self.dataset
 
     def predict(self, fields: Fields) -> dict[str, Array]:
         """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units."""

@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from netc.commands import cache, check, evaluate, explain, predict, profile, train
+from netc.commands import cache, check, evaluate, explain, fmt, new, ops, predict, profile, report, runs, train
 from netc.commands.terminal import show_fault
 from netc.dsl.diagnostics import Fault
 
@@ -12,7 +12,6 @@ app = typer.Typer(
     name="netc",
     help="Neural networks as text, compiled to fast CPU code.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 app.command("train")(train.train)
@@ -21,6 +20,11 @@ app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
+app.command("report")(report.report)
+app.command("runs")(runs.runs)
+app.command("new")(new.new)
+app.command("fmt")(fmt.fmt)
+app.command("ops")(ops.ops)
 app.command("cache")(cache.cache)
 
 

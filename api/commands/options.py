@@ -1,17 +1,20 @@
 """Arguments that several commands share, and `--set` values read as constants."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from netc.compiler.model import Model
+from netc.dsl.diagnostics import Diagnostic
 
 ModelFile = Annotated[Path, typer.Argument(metavar="M.net", help="The model's file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/iris.")]
 Settings = Annotated[
     list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again.")
 ]
+Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as an error.")]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, metavar="N", help="How many threads (default: the cores). Any number gives the same bits."),
@@ -40,12 +43,20 @@ def constant(text: str) -> Any:
     return text
 
 
-def load(path: Path, settings: list[str] | None) -> tuple[Model, dict[str, Any]]:
-    """The checked model, its warnings shown, and the constants that were set."""
+def load(path: Path, settings: list[str] | None, strict: bool = False) -> tuple[Model, dict[str, Any]]:
+    """The checked model, its warnings shown, and the constants that were set. `strict`: a warning ends the command (exit 1)."""
     import netc
-    from netc.commands.terminal import show_diagnostics
 
     given = constants(settings)
     model = netc.load(path, **given)
-    show_diagnostics(model.warnings)
+    warn(model.warnings, strict)
     return model, given
+
+
+def warn(warnings: Sequence[Diagnostic], strict: bool) -> None:
+    """Show warnings; `strict`, and there are any: exit 1."""
+    from netc.commands.terminal import show_diagnostics
+
+    show_diagnostics(warnings)
+    if warnings and strict:
+        raise typer.Exit(1)

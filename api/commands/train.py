@@ -21,6 +21,7 @@ def train(
             metavar="RUN", help="Go on with a run that was interrupted; by a changed file, if one is given too."
         ),
     ] = None,
+    strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
     """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits.
@@ -51,9 +52,10 @@ def train(
         typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")
     else:
         assert file is not None
-        model, given = options.load(file, settings)
+        model, given = options.load(file, settings, strict)
         spec = parse_data(model)
         dataset = load(model, spec)
+        options.warn(dataset.warnings, strict)
         total = epochs or model.train.epochs
         model = replace(model, train=replace(model.train, epochs=total))
         program = Program(model, threads=threads)

@@ -106,16 +106,10 @@ def apply_operation(
             else operation(*operands, **attributes)
         )
 
-    result = context.guard(
-        span,
-        build,
-        others=[
-            Label(argument.span, describe_sample(value.type))
-            for argument, value in zip([*bound.values(), *loose], operands, strict=False)
-        ]
-        + context.origins(operands, span),
-    )
-    spans = tuple(argument.span for argument in [*bound.values(), *loose][: len(operands)])
+    given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
+    spans = tuple(argument.span for argument in given[: len(operands)])
+    labels = [Label(place, describe_sample(value.type)) for place, value in zip(spans, operands, strict=False)]
+    result = context.guard(span, build, others=[*labels, *context.origins(operands, span)])
     context.applied.append(Applied(operation.name, True, tuple(operands), spans, result, span))
     return result
 
@@ -188,7 +182,7 @@ def apply_block(
                 where = bound[name].span if name in bound else parameter.name.span
                 item = context.as_value(item, where)
                 for dimension, bound_to in match_type(context, parameter.type, item, inner, where, block).items():
-                    inner.set(dimension, bound_to, parameter.type.span)
+                    inner.set(dimension, bound_to, where)
             inner.set(name, item, parameter.name.span)
         context.path = ParameterPath(prefix)
         context.layer = layer or context.layer

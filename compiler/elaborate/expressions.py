@@ -249,6 +249,9 @@ def binary(
         return replace(x, value=_scaled(context, symbol, x.value, y, right, span))
     if isinstance(y, Weighted) and symbol == "*":
         return replace(y, value=_scaled(context, symbol, y.value, x, left, span))
+    for item, node in ((x, left), (y, right)):
+        if isinstance(item, Weighted):
+            context.as_value(item, node.span)
     if not isinstance(x, Value) and not isinstance(y, Value):
         if symbol == "@":
             fault("E0303", "`@` takes values of the model", span)
@@ -293,7 +296,7 @@ def index(
         if len(indices) > len(value.type.sample):
             fault(
                 "E0404",
-                f"{len(indices)} indices for {len(value.type.sample)} axes",
+                f"{len(indices)} indices for a value with {len(value.type.sample)} ax{'i' if len(value.type.sample) == 1 else 'e'}s",
                 span,
                 others=[Label(node.span, describe_sample(value.type))],
             )

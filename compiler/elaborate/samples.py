@@ -130,7 +130,9 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
         if not value.type.is_float:
             raise Mismatch("a product needs floats", code="E0402")
         if len(letters) != len(value.type.sample) or len(set(letters)) != len(letters):
-            raise Mismatch(f"`{letters}` names {len(letters)} axes of {len(value.type.sample)}, each once")
+            raise Mismatch(
+                f"`{letters}` names {len(letters)} axes, the value has {len(value.type.sample)}; each is named once"
+            )
     if unknown := set(out) - set("".join(parts)):
         raise Mismatch(f"no value has the axis `{min(unknown)}` of the result")
     if len(set(out)) != len(out):

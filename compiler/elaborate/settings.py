@@ -147,7 +147,7 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
                 if key not in keys
                 else f"`{key}` is given twice",
                 argument.span,
-                hint=nearest(key, keys),
+                hint=nearest(key, keys) or f"it takes {', '.join(keys)}",
             )
         given.add(key)
         value = constant(argument.value)

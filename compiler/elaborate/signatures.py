@@ -72,6 +72,11 @@ def match_type(
         place = Label(node.span, "declared here")
         takes = f"`{block.name.text}` takes" if block else "this is declared as"
         bound = {**_known(node, scope), **bindings}
+        froms = [
+            Label(scope.places[name], f"{name} = {size} comes from here")
+            for name, size in _known(node, scope).items()
+            if name in scope.places and not scope.places[name].source.is_library and scope.places[name] != span
+        ]
         lead = scope.find("...") if "..." not in bindings and leading is not None else None
         known = ", ".join(
             f"{name} = {size}"
@@ -83,7 +88,7 @@ def match_type(
             f"{takes} {node.span.text}{' with ' + known if known else ''}",
             span,
             f"this is {describe_sample(value.type)}{why}",
-            others=[*context.origins([value], span), *([place] if not node.span.source.is_library else [])],
+            others=[*froms, *context.origins([value], span), *([place] if not node.span.source.is_library else [])],
             hint="`squeeze` drops dimensions of size 1"
             if (isinstance(lead, tuple) and 1 in lead) or (1 in found and len(found) > len(dims))
             else None,

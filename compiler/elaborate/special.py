@@ -45,6 +45,7 @@ def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ..
 
 def _filled(number: float) -> Form:
     def form(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+        """One number in every place."""
         dims = _dims(context, arguments, scope)
         value = context.as_value(number, span)
         return apply("broadcast", value, dims=dims) if dims else value
@@ -63,6 +64,7 @@ def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
 
 
 def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A value in equal parts along an axis (the last one)."""
     bound = bind(context, ("x", "parts", "over"), arguments, "split", span)
     if "x" not in bound or "parts" not in bound:
         fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
@@ -157,7 +159,7 @@ def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """Sums of products by named axes of the samples: einsum(x, y, "ik,kj->ij"), of one value or more."""
     example = 'einsum(x, y, "ik,kj->ij")'
-    text = constant(context, arguments[-1].value, scope) if arguments else None
+    text = evaluate(context, arguments[-1].value, scope) if arguments else None
     found = re.fullmatch(r"([a-zA-Z,]*)->([a-zA-Z]*)", text.replace(" ", "")) if isinstance(text, str) else None
     if found is None:
         fault("E0301", "`einsum` takes values, then which axes they have", span, hint=example)

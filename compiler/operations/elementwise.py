@@ -56,8 +56,9 @@ def elementwise(
     dtype: str = "f64",
     domain: tuple[float, float] = (-2.0, 2.0),
     is_callable: bool = True,
+    arguments: tuple[str, ...] = ("x", "y", "z"),
 ) -> Operation:
-    """Define and register an element-wise operation of up to three operands x, y, z; `dtype` and `domain` are what tests feed it."""
+    """Define and register an element-wise operation of up to three operands x, y, z (the language calls them `arguments`); `dtype` and `domain` are what tests feed it."""
 
     def full_gradient(g: Value, result: Value, *values: Value) -> tuple[Value | None, ...]:
         assert gradient is not None
@@ -68,7 +69,7 @@ def elementwise(
             for part, value in zip(parts, values, strict=True)
         )
 
-    names = ("x", "y", "z")[:operands]
+    names = arguments[:operands]
     shapes = [(f"{dtype}[3, 4]",) * operands] + (
         [(f"{dtype}[batch, 3, 1]", f"{dtype}[4]", f"{dtype}[1, 4]")[:operands]] if operands > 1 else []
     )
@@ -141,6 +142,18 @@ remainder = elementwise(
     reference=np.mod,
     domain=(0.5, 2.0),
 )
+
+
+def _power_gradient(g: Value, r: Value, x: Value, y: Value) -> tuple[Value, Value]:
+    """y * x ** (y - 1), and 0 where y is 0, whatever x is; r * log x, and 0 where x is 0, as r is there for every y above 0."""
+    if y.operation == "constant":
+        exponent = float(y.attributes["value"])  # type: ignore[arg-type]
+        to_x = g * 0.0 if exponent == 0 else g * exponent * (x if exponent == 2 else apply("power", x, exponent - 1))
+    else:
+        to_x = _choose(apply("equal", y, 0.0), 0.0, g * y * apply("power", x, y - 1))
+    return to_x, _choose(apply("equal", x, 0.0), 0.0, g * r * apply("log", x))
+
+
 power = elementwise(
     "power",
     "x ** y.",
@@ -149,7 +162,7 @@ power = elementwise(
     reference=np.power,
     domain=(0.5, 2.0),
     flops=20,
-    gradient=lambda g, r, x, y: (g * y * apply("power", x, y - 1), g * r * apply("log", x)),
+    gradient=_power_gradient,
 )
 neg = elementwise("neg", "-x.", scalar="-x", reference=np.negative, type=result_type, gradient=lambda g, r, x: -g)
 abs_ = elementwise(
@@ -182,13 +195,24 @@ expm1 = elementwise(
     flops=12,
     gradient=lambda g, r, x: g * (r + 1),
 )
+
+
+def _sqrt_gradient(g: Value, r: Value, x: Value) -> Value:
+    """g / (2 sqrt x); of the root of a sum of squares, 0 where all are 0: a length has no direction there, and 0 is one of its slopes."""
+    summed = x.operands[0] if x.operation == "sum" else None
+    is_length = summed is not None and (
+        summed.operation == "square" or (summed.operation == "multiply" and summed.operands[0] is summed.operands[1])
+    )
+    return _choose(apply("equal", r, 0.0), 0.0, g / (2 * r)) if is_length else g / (2 * r)
+
+
 sqrt = elementwise(
     "sqrt",
     "The square root.",
     scalar="sqrt(x)",
     reference=np.sqrt,
     domain=(0.2, 3.0),
-    gradient=lambda g, r, x: g / (2 * r),
+    gradient=_sqrt_gradient,
 )
 rsqrt = elementwise(
     "rsqrt",
@@ -305,6 +329,28 @@ maximum = elementwise(
     operands=2,
     reference=np.maximum,
     gradient=lambda g, r, x, y: (_choose(x >= y, g, 0.0), _choose(x >= y, 0.0 * g, g)),
+)
+
+
+def _clip_gradient(g: Value, r: Value, x: Value, low: Value, high: Value) -> tuple[Value, ...]:
+    """To whichever of the three the result is."""
+    is_low, is_high = x < low, apply("maximum", x, low) > high
+    none = 0.0 * g
+    return (
+        _choose(is_high, none, _choose(is_low, none, g)),
+        _choose(is_high, none, _choose(is_low, g, none)),
+        _choose(is_high, g, none),
+    )
+
+
+clip = elementwise(
+    "clip",
+    "x, but no less than low and no more than high.",
+    scalar="x if x != x else z if (y if x < y else x) > z else y if x < y else x",
+    operands=3,
+    reference=lambda x, low, high: np.minimum(np.maximum(x, low), high),
+    gradient=_clip_gradient,
+    arguments=("x", "low", "high"),
 )
 where = elementwise(
     "where",

@@ -119,6 +119,37 @@ def _build_outer(x: Value, y: Value) -> Value:
     return apply("einsum", x, y, subscripts=f"{left},{right}->{'Bij' if 'B' in left + right else 'ij'}")
 
 
+def _cumsum_type(x: Type, over: tuple[int, ...]) -> Type:
+    if not x.is_float:
+        raise Mismatch("a running sum needs floats", code="E0402")
+    return x
+
+
+def _build_cumsum(x: Value, over: tuple[int, ...]) -> Value:
+    """The product with a triangle of ones: x[..., n] @ [[1, 1, ...], [0, 1, ...], ...]. Of n elements it costs n * n products, on the register tile."""
+    (axis,) = over
+    size = x.type.dims[axis]
+    if not isinstance(size, int):
+        raise Mismatch("a running sum goes along an axis of the sample", code="E0403")
+    counted = x.graph.add("arange", (), {"n": size}, Type("i32", (size,)))
+    rows, columns = (apply("reshape", counted, dims=dims) for dims in ((size, 1), (1, size)))
+    ones = apply("cast", apply("less_equal", rows, columns), dtype=x.type.dtype)
+    letters = "abcdefgh"[: x.type.rank]
+    moved = letters.replace(letters[axis], "z")
+    return apply("einsum", x, ones, subscripts=f"{letters},{letters[axis]}z->{moved}")
+
+
+cumsum = register(
+    Operation(
+        "cumsum",
+        "The running sum along an axis (the last one).",
+        type=_cumsum_type,
+        reference=lambda x, over: np.cumsum(x, axis=over[0]),
+        lower=Expansion(_build_cumsum),
+        arguments={"x": "value", "over": "axis = -1"},
+        examples=((("f64[3, 4]",), {"over": (1,)}), (("f64[batch, 3, 5]",), {"over": (1,)})),
+    )
+)
 outer = register(
     Operation(
         "outer",

@@ -113,6 +113,9 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
             return fits(y)
         case "multiply" | "divide" | "power", [x, y] if is_constant(y, 1.0):
             return fits(x)
+        case "power", [x, y] if is_constant(y, 2.0):
+            base = fits(x)
+            return None if base is None else copy.add("multiply", (base, base), {}, type_)
         case "where", [c, x, y] if is_constant(c, True) or is_constant(c, False):
             return fits(x if is_constant(c, True) else y)
         case "neg", [Value(operation="neg", operands=[x])]:

@@ -169,7 +169,7 @@ def _parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict
             parts[name] = (other, _kept_rows(other, spec))
     for name, (_, chosen) in parts.items():
         if not len(chosen):
-            fault("E0806", f"the part `{name}` has no rows", spec.span, hint="a larger fraction, or more data")
+            fault("E0806", f"the part `{name}` has no rows", spec.split.span, hint="a larger fraction, or more data")
     return parts
 
 
@@ -266,7 +266,8 @@ def convert(
     dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
     result = allocate((len(rows), *type_.shape(1)[1:]), dtype)
     done = 0
-    for array, place in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
+    for given, place in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
+        array = given if stays_bytes else numbers(given, place)
         if array.shape[1:] != result.shape[1:]:
             fault(
                 "E0804",
@@ -274,7 +275,7 @@ def convert(
                 declared,
                 others=[Label(one.span, "read here")],
             )
-        result[done : done + len(array)] = array if stays_bytes else _checked(one, numbers(array, place), place, type_)
+        result[done : done + len(array)] = array if stays_bytes else _checked(one, array, place, type_)
         done += len(array)
     return Bytes(result, *scales) if stays_bytes else result
 

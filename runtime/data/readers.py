@@ -180,10 +180,10 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
 
 
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    if not zipfile.is_zipfile(path):
+        fault("E0801", f"`{shown}` is no .npz archive", span)
     try:
         with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                fault("E0801", f"`{shown}` is no .npz archive", span)
             columns = {name: archive[name] for name in archive.files}
     except (*_BROKEN, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
         why = "it holds Python objects, which netc never unpickles" if "pickle" in str(error) else str(error)

@@ -321,7 +321,7 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     if not least <= len(arguments) <= most:
         fault(
             "E0301",
-            f"`{name}` takes {least if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
+            f"`{name}` takes {(least or 'no') if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
             node.span,
         )
     values = []

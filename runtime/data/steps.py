@@ -4,8 +4,11 @@ A fitted step is plain data (JSON), saved with the run. Arrays come with the sam
 fit into memory.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -86,31 +89,30 @@ def numbers(array: Array, place: Place) -> Array:
     try:
         return array.astype(np.float64)
     except (ValueError, TypeError):
-        for index, cell in np.ndenumerate(array):
-            if isinstance(cell, list | tuple | dict):
-                fault(
-                    "E0804",
-                    "rows differ in length" if not isinstance(cell, dict) else "an object is not a number",
-                    place.span,
-                    f"{place.cell(index)} has {len(cell)} elements, row {place.rows[0]} has {_length(array.ravel()[0])}"
-                    if not isinstance(cell, dict)
-                    else place.cell(index),
-                )
-            try:
-                float(cell)
-            except (ValueError, TypeError):
-                fault(
-                    "E0803",
-                    f'"{cell}" is not a number',
-                    place.span,
-                    place.cell(index),
-                    hint="`classes` or `one_hot` takes text",
-                )
+        _explain(array, place)
         raise
 
 
-def _length(cell: Any) -> int:
-    return len(cell) if isinstance(cell, list | tuple) else 1
+def _explain(array: Array, place: Place) -> None:
+    """Fault at the first cell that is no number, or a list that is not as long as the first one."""
+    cells = list(np.ndenumerate(array))
+    lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
+    for index, cell in lists:
+        if len(cell) != len(lists[0][1]):
+            told = f"{len(cell)} elements, row {place.rows[lists[0][0][0]]} has {len(lists[0][1])}"
+            fault("E0804", "rows differ in length", place.span, f"{place.cell(index)} has {told}")
+    for index, cell in cells:
+        try:
+            float(cell)
+        except (ValueError, TypeError):
+            is_text = isinstance(cell, str)
+            fault(
+                "E0803",
+                f'"{cell}" is not a number' if is_text else "this is not a number",
+                place.span,
+                place.cell(index),
+                hint="`classes` or `one_hot` takes text" if is_text else None,
+            )
 
 
 def _floats(chunks: Chunks) -> Iterator[Array]:
@@ -215,6 +217,53 @@ def _lowercase(array: Array, state: State, place: Place) -> Array:
     result = np.empty(len(lowered), object)
     result[:] = lowered
     return result.reshape(array.shape)
+
+
+def _date(array: Array, state: State, place: Place) -> Array:
+    """2004, 2004-07 or 2004-07-15 as a year with its fraction: 2004.54."""
+    refuse_missing(array, place)
+    result = np.empty(array.shape, np.float64)
+    for index, cell in np.ndenumerate(array):
+        found = re.match(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$", str(cell).removesuffix(".0"))
+        try:
+            assert found is not None
+            day = date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
+        except (AssertionError, ValueError):
+            fault("E0803", f'"{cell}" is not a date', place.span, place.cell(index), hint="2004-07-15, 2004-07 or 2004")
+        days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
+        result[index] = day.year + (day - date(day.year, 1, 1)).days / days
+    return result
+
+
+def grams(text: str, longest: int) -> set[str]:
+    """The sequences of up to so many characters in a text whose ends are marked."""
+    marked = f"^{text.lower()}$"
+    return {marked[i : i + n] for n in range(1, longest + 1) for i in range(len(marked) - n + 1)}
+
+
+def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    longest, count = arguments
+    found: Counter[str] = Counter()
+    for array, place in chunks():
+        refuse_missing(array, place)
+        for cell in array.ravel():
+            found.update(grams(str(cell), longest))
+    return {"longest": longest, "count": count, "grams": sorted(found, key=lambda one: (-found[one], one))[:count]}
+
+
+def _ngrams(array: Array, state: State, place: Place) -> Array:
+    refuse_missing(array, place)
+    codes = {one: i for i, one in enumerate(state["grams"])}
+    result = np.zeros((*array.shape, state["count"]), np.uint8)
+    for index, cell in np.ndenumerate(array):
+        known = [codes[one] for one in grams(str(cell), state["longest"]) if one in codes]
+        result[index][known] = 1
+    return result
+
+
+def _ngrams_check(arguments: Sequence[Any]) -> str | None:
+    is_right = all(isinstance(one, int) and one >= 1 for one in arguments) and arguments[0] <= 8
+    return None if is_right else "the longest sequence (at most 8), then how many of them"
 
 
 # ------------------------------------------------------------------ missing values
@@ -323,6 +372,17 @@ STEPS: dict[str, Step] = {
     ),
     "lowercase": Step(
         _lowercase, _nothing, lambda array, state: array, takes_text=True, doc="A text in small letters."
+    ),
+    "date": Step(
+        _date, _nothing, takes_text=True, doc="A date (2004-07-15, 2004-07, 2004) as a year with its fraction."
+    ),
+    "ngrams": Step(
+        _ngrams,
+        _ngrams_fit,
+        arguments=(2, 2),
+        check=_ngrams_check,
+        takes_text=True,
+        doc="A text as which of the most frequent sequences of up to n characters occur in it: ngrams(3, 1000). The ends are marked, capitals do not count.",
     ),
     "reshape": Step(
         _reshape,

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from both import BATCH, compiled, evaluate, examples, graph_of, random_array
 
+import netc
 from netc.compiler.graph import Graph
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes
@@ -14,7 +15,7 @@ DIFFERENTIABLE = [
     case
     for case in CASES
     if OPERATIONS[case.values[0]].gradient is not None
-    or case.values[0] in ("mean", "variance", "norm", "matmul", "outer")
+    or case.values[0] in ("mean", "variance", "norm", "matmul", "outer", "cumsum")
 ]
 
 
@@ -111,3 +112,70 @@ def test_passes_keep_the_meaning() -> None:
     before = evaluate(x.graph, arrays, BATCH)["y"]
     after = evaluate(run_passes(x.graph), arrays, BATCH)["y"]
     np.testing.assert_allclose(before, after, atol=1e-13)
+
+
+def gradient_at(text: str, x: list[float]) -> np.ndarray:
+    """d/dx of the sum of an expression of the file, by both backends, which must agree on what is no number too."""
+    model = netc.parse(
+        f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"
+    )
+    found = [
+        netc.compile(model, backend=backend).gradients({"x": np.array([x])}, wrt=("x",))[1]["x"][0]
+        for backend in ("numba", "reference")
+    ]
+    np.testing.assert_array_equal(*found)
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "expected"),
+    [
+        ("x ** 0", [0, 1, -2], [0, 0, 0]),
+        ("x ** 2", [0, 1, -2], [0, 2, -4]),
+        ("x ** 3", [0, 1, -2], [0, 3, 12]),
+        ("2 ** x", [0, 1, -1], [np.log(2), 2 * np.log(2), np.log(2) / 2]),
+        ("0 ** x", [1, 2, 3], [0, 0, 0]),
+        ("sqrt(x)", [0, 4, 1], [np.inf, 0.25, 0.5]),
+        ("log(x)", [0, 4, 1], [np.inf, 0.25, 1]),
+        ("log1p(x)", [-1, 0, 1], [np.inf, 1, 0.5]),
+        ("norm(x)", [0, 0, 0], [0, 0, 0]),
+        ("sqrt(sum(square(x)))", [0, 3, 4], [0, 0.6, 0.8]),
+        ("abs(x)", [0, -3, 4], [0, -1, 1]),
+        ("max(x)", [5, 5, 1], [0.5, 0.5, 0]),
+        ("maximum(x, 2)", [1, 2, 3], [0, 1, 1]),
+        ("clip(x, 0, 1)", [-1, 0, 2], [0, 1, 0]),
+        ("relu(x)", [-1, 0, 2], [0, 0, 1]),
+        ("where(x > 0, log(x), 0)", [1, 2, 4], [1, 0.5, 0.25]),
+        ("softmax(10000 * x)[0]", [1, 0, -1], [0, 0, 0]),
+        ("logsumexp(10000 * x) / 10000", [1, 0, -1], [1, 0, 0]),
+        ("softplus(x)", [1000, 0, -1000], [1, 0.5, 0]),
+        ("sigmoid(x)", [1000, 0, -1000], [0, 0.25, 0]),
+        ("cumsum(x)", [1, 2, 3], [3, 2, 1]),
+    ],
+)
+def test_slopes_at_the_edges(text: str, x: list[float], expected: list[float]) -> None:
+    np.testing.assert_allclose(gradient_at(text, x), expected, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("text", "x", "expected"),
+    [
+        ("log(x)", [0, 1], [-np.inf, 0]),
+        ("sqrt(x)", [0, -1], [0, np.nan]),
+        ("x ** 0", [0, np.inf], [1, 1]),
+        ("x / x", [0, 2], [np.nan, 1]),
+        ("softmax(x)", [1e4, 0], [1, 0]),
+        ("clip(x, 0, 1)", [np.nan, 3], [np.nan, 1]),
+        ("sigmoid(x)", [-1e4, 1e4], [0, 1]),
+        ("x % 3", [-1, 4], [2, 1]),
+        ("x // 3", [-1, 4], [-1, 1]),
+        ("round(x)", [0.5, 1.5], [0, 2]),
+        ("argmax(x) + 0 * x", [7, 7], [0, 0]),
+        ("exp(x)", [1e4, -1e4], [np.inf, 0]),
+    ],
+)
+def test_values_at_the_edges(text: str, x: list[float], expected: list[float]) -> None:
+    model = netc.parse(f"model {{\n  input x: float[2]\n  output z = {text}\n}}\ntrain {{ precision = f64 }}")
+    for backend in ("numba", "reference"):
+        found = netc.compile(model, backend=backend).predict({"x": np.array([x], float)})["z"][0]
+        np.testing.assert_allclose(found, expected, atol=1e-12, err_msg=backend)

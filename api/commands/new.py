@@ -1,0 +1,66 @@
+"""`netc new NAME`: a file to start from, fitted to a table if one is given."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+_TEMPLATE = """# {name}.net: what to learn from, the network, how to train it. `netc new {name} --data table.csv` fits one to a table.
+data {{
+  source = csv("table.csv")
+  x = columns("a", "b", "c") -> standardize
+  y = column("y") -> standardize
+  split = (train = 0.7, valid = 0.1, test = 0.2)
+}}
+
+model {{
+  input x: float[3]
+  target y: float
+
+  output estimate = x -> dense(32) -> relu -> dense(1) -> squeeze
+
+  loss mse(estimate, y)
+  metric r2(estimate, y)
+}}
+
+train {{
+  optimizer = adam(lr = 0.003)
+  batch = 16
+  epochs = 50
+}}
+"""
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The file is NAME.net.")],
+    data: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A table: csv, parquet, jsonl, npz, or a folder of idx files.")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="What is to be predicted (default: the last column).")
+    ] = None,
+) -> None:
+    """Write a file that trains at once: types guessed from the table and explained in comments. No file is overwritten.
+
+    Example: netc new wine --data wine.csv --target cultivar
+    """
+    from netc.dsl.diagnostics import fault
+    from netc.runtime.checkpoint import place_of, write_whole
+    from netc.runtime.data.guess import starting_file
+
+    path = Path(name if name.endswith(".net") else f"{name}.net")
+    if path.exists():
+        fault("E1001", f"`{path}` exists already", place_of(path), hint="another name")
+    if not path.parent.is_dir():
+        fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
+    if target is not None and data is None:
+        raise typer.BadParameter("--target names a column of --data FILE", param_hint="--target")
+    if data is not None and not data.exists():
+        fault("E0801", f"there is no file `{data}`", place_of(data))
+    text = (
+        starting_file(path.stem, data, target, path.parent, place_of(data))
+        if data is not None
+        else _TEMPLATE.format(name=path.stem)
+    )
+    write_whole(path, text.encode())
+    typer.echo(f"{path} written" + (f"; netc train {path}" if data is not None else "; set its source"))

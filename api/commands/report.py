@@ -1,0 +1,28 @@
+"""`netc report RUN`: one HTML page of a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netc.commands import options
+
+
+def report(
+    run: options.RunFolder,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The page (default: report.html in the run).")
+    ] = None,
+    threads: options.Threads = None,
+) -> None:
+    """Write a page with the curves, what the network gets wrong, its parameters and the file: one file, no network needed to read it.
+
+    Example: netc report runs/iris
+    """
+    import netc
+    from netc.runtime.checkpoint import write_whole
+    from netc.runtime.report import page
+
+    path = output or run / "report.html"
+    write_whole(path, page(netc.open(run, threads)).encode())
+    typer.echo(str(path))

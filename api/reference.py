@@ -1,0 +1,174 @@
+"""Everything that a `.net` file can name, as entries of a reference: what `netc ops` and docs/operations.md are made from."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+
+from netc.compiler.elaborate.settings import INITIALISERS, OPTIMIZERS
+from netc.compiler.elaborate.special import FORMS
+from netc.compiler.graph import Graph
+from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.types import parse_type
+from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
+from netc.dsl import syntax
+from netc.dsl.parser import parse
+from netc.dsl.printer import parameter_text
+from netc.dsl.source import Source
+from netc.runtime.data.readers import READERS
+from netc.runtime.data.steps import STEPS
+
+KINDS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser", "reader", "data step")
+_FILES = {"dense": "layer", "losses": "loss", "metrics": "metric", "schedules": "schedule"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One name: how it is written, what it is, and for what is written in the language its text."""
+
+    name: str
+    kind: str
+    signature: str
+    doc: str
+    details: tuple[str, ...] = ()
+    text: str = ""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence, without its point."""
+        found = re.match(r"(.*?)[.:]?(?:(?<=[.:]) [A-Z]|$)", self.doc)
+        return found[1] if found else self.doc
+
+
+def plural(kind: str) -> str:
+    return kind + ("es" if kind.endswith("s") else "s")
+
+
+def entries() -> list[Entry]:
+    """All of them, by kind and name."""
+    found = [*_operations(), *_forms(), *_library(), *_settings(), *_data()]
+    return sorted(found, key=lambda one: (KINDS.index(one.kind), one.name))
+
+
+def _operations() -> Iterator[Entry]:
+    for name, operation in OPERATIONS.items():
+        if operation.is_callable and name not in FORMS:
+            yield Entry(name, "operation", f"{name}({_arguments(operation)})", operation.doc, tuple(_facts(operation)))
+
+
+def _arguments(operation: Operation) -> str:
+    shown = []
+    for name, kind in operation.arguments.items():
+        kind, _, default = kind.partition(" = ")
+        if kind == "stream":
+            continue
+        if kind in ("values", "dims", "order"):
+            shown.append({"values": "x, ...", "dims": "n, ...", "order": "axis, ..."}[kind])
+        elif kind in ("axes", "axis", "join") and not default:
+            shown.append(f"{name} = axis")
+        else:
+            shown.append(f"{name} = {default}" if default else name)
+    return ", ".join(shown)
+
+
+def _facts(operation: Operation) -> Iterator[str]:
+    if operation.gradient is None and not isinstance(operation.lower, Expansion):
+        yield "It has no gradient."
+    match operation.lower:
+        case Scalar(expression=expression):
+            yield f"Each element is `{expression}`; it fuses with its neighbours into one loop."
+        case View():
+            yield "No work: the same memory read another way."
+        case Kernel(form="product"):
+            yield "Runs on the register tile."
+    for types, attributes in operation.examples[:1]:
+        if "batch" not in "".join(types):
+            graph = Graph()
+            graph.precision = "f64"
+            leaves = [graph.leaf("input", text, parse_type(text)) for text in types]
+            shown = [str(type_).replace("f64", "float") for type_ in (*types, operation(*leaves, **attributes).type)]
+            yield f"{', '.join(shown[:-1])} -> {shown[-1]}"
+
+
+def _forms() -> Iterator[Entry]:
+    signatures = {
+        "split": "a, b = split(x, parts, over = -1)",
+        "stack": "stack(x, ...)",
+        "zeros": "zeros(n, ...)",
+        "ones": "ones(n, ...)",
+        "arange": "arange(n)",
+        "weights": 'weights("pattern")',
+        "weighted": "weighted(e, w)",
+        "class_weights": "class_weights(label)",
+        "size": "size(label)",
+        "einsum": 'einsum(x, y, "ik,kj->ij")',
+    }
+    for name, form in FORMS.items():
+        yield Entry(name, "form", signatures[name], form.__doc__ or "")
+
+
+def _library() -> Iterator[Entry]:
+    for file in sorted(resources.files("netc.dsl.library").iterdir(), key=lambda one: one.name):
+        kind = _FILES.get(file.name.removesuffix(".net"))
+        if kind is None:
+            continue
+        source = Source(file.name, file.read_text(encoding="utf-8"))
+        for item in parse(source).items:
+            if isinstance(item, syntax.Block):
+                before = source.text[: item.span.start].rstrip()
+                comment = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
+                doc = " ".join(line.lstrip("# ") for line in (comment[0] if comment else "").splitlines())
+                arguments = ", ".join(parameter_text(one) for one in item.parameters)
+                yield Entry(item.name.text, kind, f"{item.name.text}({arguments})", doc, (), item.span.text)
+
+
+def _settings() -> Iterator[Entry]:
+    for name, keys in OPTIMIZERS.items():
+        shown = ", ".join(key if default is None else f"{key} = {_value(default)}" for key, default in keys.items())
+        yield Entry(name, "optimizer", f"{name}({shown})", _OPTIMIZER_DOCS[name])
+    for name, count in INITIALISERS.items():
+        yield Entry(
+            name, "initialiser", name + (f"({', '.join(_NUMBERS[name])})" if count else ""), _INITIALISER_DOCS[name]
+        )
+
+
+def _value(default: float | bool) -> str:
+    return str(default).lower() if isinstance(default, bool) else f"{default:g}"
+
+
+_OPTIMIZER_DOCS = {
+    "sgd": "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's way.",
+    "adam": "Kingma and Ba 2015: the rate of each weight by running means of its gradient and of the gradient's square.",
+    "adamw": "Adam whose decay goes to the weight itself, past the means (Loshchilov and Hutter 2019).",
+    "rmsprop": "The gradient over the root of a running mean of its square.",
+    "adagrad": "The gradient over the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
+}
+_NUMBERS = {"constant": ("value",), "normal": ("std",), "uniform": ("low", "high")}
+_INITIALISER_DOCS = {
+    "zeros": "All 0.",
+    "ones": "All 1.",
+    "constant": "All one value.",
+    "normal": "Drawn from a normal distribution of mean 0.",
+    "uniform": "Drawn evenly between two numbers.",
+    "glorot_uniform": "Evenly within sqrt(6 / (fan in + fan out)) of 0 (Glorot and Bengio 2010); what a `param` has without one.",
+    "glorot_normal": "Normal, of variance 2 / (fan in + fan out).",
+    "he_uniform": "Evenly within sqrt(6 / fan in) of 0 (He et al. 2015): before a ReLU.",
+    "he_normal": "Normal, of variance 2 / fan in.",
+    "orthogonal": "A random rotation (Saxe et al. 2014).",
+}
+
+
+def _data() -> Iterator[Entry]:
+    docs = {
+        "csv": "A table of text, .gz too. The model says what is a number.",
+        "parquet": "A table of typed columns.",
+        "jsonl": "A JSON object a line, .gz too; lists of one shape are arrays.",
+        "npz": "NumPy arrays by name; no Python objects.",
+        "idx": "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
+    }
+    for name in READERS:
+        yield Entry(name, "reader", f'{name}("path")', docs[name])
+    for name, step in STEPS.items():
+        most = step.arguments[1]
+        given = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
+        yield Entry(name, "data step", f"{name}({given})" if most else name, step.doc)

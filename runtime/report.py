@@ -1,0 +1,241 @@
+"""One HTML page of a run, with all in it: curves, what the network gets wrong, its parameters, the file. Takes a Run, gives text."""
+
+import base64
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.model import Model
+from netc.runtime.curves import draw
+from netc.runtime.data.stored import Array
+from netc.runtime.figures import Figure
+from netc.runtime.run import Run
+
+_WORST = 24
+_STYLE = """
+:root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #3b82c4; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
+p.sub { margin-top: 0; opacity: .75; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--soft); } th:first-child, td:first-child { text-align: left; }
+.figures td { font-size: 1.3rem; padding-right: 2rem; border: 0; text-align: left; } .figures small { display: block; font-size: .8rem; opacity: .7; }
+.wide { overflow-x: auto; } .wide svg { width: 100%; height: auto; background: #fff; border-radius: 4px; }
+.matrix td { text-align: center; min-width: 2.2rem; border: 1px solid var(--soft); } pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .85rem; border-radius: 4px; }
+.cards { display: flex; flex-wrap: wrap; gap: .8rem; } .cards figure { margin: 0; font-size: .8rem; text-align: center; } .cards img { width: 84px; height: 84px; image-rendering: pixelated; border-radius: 4px; }
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run says of a target on one part: `given` and `true` in the data's units (labels for a class), `wrong` how far off each is."""
+
+    target: str
+    output: str
+    labels: tuple[str, ...]
+    given: Array
+    true: Array
+    wrong: Array
+
+
+def page(run: Run) -> str:
+    """The whole page. Runs the model once over the test part (or the last part that there is)."""
+    sections = "\n".join(_sections(run))
+    name = escape(run.model.source.name)
+    return (
+        f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{name}</title>\n<style>{_STYLE}</style>\n<body>\n{sections}\n</body></html>\n"
+    )
+
+
+def _sections(run: Run) -> Iterator[str]:
+    count = sum(type_.size(1) for type_ in run.model.parameters.values())
+    yield f"<h1>{escape(run.model.source.name)}</h1>"
+    yield f'<p class="sub">{escape(str(run.folder))}: {count:,} parameters, {len(run.metrics)} epochs, {sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float)):.1f} s of training</p>'
+    part = _part(run)
+    if part is not None:
+        found = run.evaluate(part)
+        yield _figures(part, found)
+    if run.metrics:
+        yield f'<h2>Curves</h2><div class="wide">{_curves(run.metrics)}</div>'
+    if part is not None:
+        yield from _answers(run, part)
+    yield f"<h2>Parameters</h2>{_parameters(run)}"
+    yield f"<h2>The file</h2><pre>{escape(run.model.source.text)}</pre>"
+
+
+def _part(run: Run) -> str | None:
+    """The part of the data that is looked at; None if the run keeps none."""
+    if run.model.data is None:
+        return None
+    parts = run.load_data().parts
+    return next(name for name in ("test", "valid", "train") if name in parts)
+
+
+def _figures(part: str, found: Mapping[str, Figure]) -> str:
+    cells = "".join(
+        f"<td>{value:.4g}<small>{part} {escape(name)}</small></td>"
+        for name, value in found.items()
+        if isinstance(value, float) and "watch." not in name
+    )
+    return f'<table class="figures"><tr>{cells}</tr></table>'
+
+
+def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
+    buffer = io.BytesIO()
+    draw(metrics, buffer)
+    return _svg(buffer.getvalue().decode())
+
+
+def _svg(text: str) -> str:
+    return text[text.index("<svg") :]
+
+
+# ------------------------------------------------------------------ answers
+
+
+def answers(run: Run, part: str) -> list[Answer]:
+    """For each target the output that stands for it: a class's probabilities, or what a loss compares with the target."""
+    dataset = run.load_data()
+    fields = dataset.parts[part]
+    predicted = run.predict(fields)
+    units = values_in_units_of_targets(run.model.graph)
+    undone, found = run.undone(), []
+    for name, type_ in run.model.targets.items():
+        true = np.asarray(fields[name])
+        if type_.classes is not None and type_.rank == 1:
+            output = _probabilities(run.model, predicted, type_.classes)
+            if output is None:
+                continue
+            chances = predicted[output]
+            labels = _labels(run, name, type_.classes)
+            missed = 1 - chances[np.arange(len(true)), true]
+            found.append(Answer(name, output, labels, chances.argmax(axis=1), true, missed))
+        elif type_.is_float and not type_.sample:
+            output = next(
+                (one for one in predicted if units.get(run.model.graph.results[f"output.{one}"]) == name), None
+            )
+            if output is not None:
+                back = undone[name](true) if name in undone else true
+                found.append(Answer(name, output, (), predicted[output], back, np.abs(predicted[output] - back)))
+    return found
+
+
+def _probabilities(model: Model, predicted: Mapping[str, Array], classes: int) -> str | None:
+    """The output that holds a probability for each class."""
+    for name, values in predicted.items():
+        if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            return name
+    return None
+
+
+def _labels(run: Run, name: str, classes: int) -> tuple[str, ...]:
+    steps = run.spec.fields[name].steps
+    known = [state["classes"] for step, state in zip(steps, run.states[name], strict=True) if step.name == "classes"]
+    return tuple(known[-1]) if known else tuple(map(str, range(classes)))
+
+
+def _answers(run: Run, part: str) -> Iterator[str]:
+    for one in answers(run, part):
+        if one.labels:
+            yield f"<h2>{escape(one.target)}: true (rows) and predicted (columns), {part}</h2>{_confusion(one)}"
+        else:
+            yield f'<h2>{escape(one.target)}: predicted against true, {part}</h2><div class="wide">{_scatter(one)}</div>'
+        yield f"<h2>The worst mistakes, {escape(one.target)}</h2>{_worst(run, part, one)}"
+
+
+def _confusion(answer: Answer) -> str:
+    size = len(answer.labels)
+    table = np.zeros((size, size), int)
+    np.add.at(table, (answer.true, answer.given), 1)
+    shown = [f"<tr><td></td>{''.join(f'<th>{escape(label)}</th>' for label in answer.labels)}</tr>"]
+    for i, row in enumerate(table):
+        cells = "".join(
+            f'<td style="background: color-mix(in srgb, {"#2e9e5b" if i == j else "#d0453e"} {_shade(count, row.sum())}%, transparent)">{count or ""}</td>'
+            for j, count in enumerate(row.tolist())
+        )
+        shown.append(f"<tr><th>{escape(answer.labels[i])}</th>{cells}</tr>")
+    return f'<div class="wide"><table class="matrix">{"".join(shown)}</table></div>'
+
+
+def _shade(count: int, of: int) -> int:
+    return round(75 * (count / of) ** 0.5) if count else 0
+
+
+def _scatter(answer: Answer) -> str:
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(5, 4.5), layout="constrained")
+    FigureCanvasSVG(picture)
+    axes = picture.add_subplot()
+    both = [min(answer.true.min(), answer.given.min()), max(answer.true.max(), answer.given.max())]
+    axes.plot(both, both, color="0.7", linewidth=1)
+    axes.scatter(answer.true, answer.given, s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
+    axes.set(xlabel=f"true {answer.target}", ylabel=f"predicted ({answer.output})")
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="svg", metadata={"Date": None})
+    return _svg(buffer.getvalue().decode()).replace("<svg ", '<svg style="max-width: 32rem" ', 1)
+
+
+def _worst(run: Run, part: str, answer: Answer) -> str:
+    dataset = run.load_data()
+    order = np.argsort(-answer.wrong, kind="stable")[:_WORST]
+    is_class = bool(answer.labels)
+    if is_class:
+        order = order[answer.given[order] != answer.true[order]]
+    if not len(order):
+        return "<p>None.</p>"
+
+    def told(value: Any) -> str:
+        return escape(answer.labels[int(value)]) if is_class else f"{float(value):.4g}"
+
+    rows = dataset.rows[part]
+    image = next((one for name in run.model.inputs if (one := as_image(dataset.parts[part][name])) is not None), None)
+    if image is not None:
+        cards = "".join(
+            f'<figure><img alt="row {rows[i]}" src="{_png(image[i])}"><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>'
+            for i in order
+        )
+        return f'<div class="cards">{cards}</div>'
+    head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'its chance' if is_class else 'off by'}</th></tr>"
+    body = "".join(
+        f"<tr><td>{rows[i]}</td><td>{told(answer.true[i])}</td><td>{told(answer.given[i])}</td>"
+        f"<td>{1 - answer.wrong[i] if is_class else answer.wrong[i]:.3g}</td></tr>"
+        for i in order
+    )
+    return f"<table>{head}{body}</table>"
+
+
+def as_image(field: Any) -> Array | None:
+    """A field's samples as grey pictures [sample, height, width], if it looks like that: 8 pixels square at least, no number below 0."""
+    values = np.asarray(field)
+    if values.ndim == 4 and values.shape[3] == 1:
+        values = values[..., 0]
+    side = round(values.shape[1] ** 0.5) if values.ndim == 2 else 0
+    if side >= 8 and side * side == values.shape[1]:
+        values = values.reshape(len(values), side, side)
+    is_picture = values.ndim == 3 and min(values.shape[1:]) >= 8 and values.dtype.kind == "f" and (values >= 0).all()
+    return values if is_picture else None
+
+
+def _png(values: Array) -> str:
+    from matplotlib.image import imsave
+
+    buffer = io.BytesIO()
+    imsave(buffer, values, cmap="gray", format="png")
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _parameters(run: Run) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td><td>{list(array.shape)}</td><td>{array.size:,}</td><td>{array.mean():.3g}</td>"
+        f"<td>{array.std():.3g}</td><td>{array.min():.3g}</td><td>{array.max():.3g}</td></tr>"
+        for name, array in run.program.parameters.items()
+    )
+    head = "<tr><th>name</th><th>shape</th><th>count</th><th>mean</th><th>std</th><th>least</th><th>largest</th></tr>"
+    return f'<div class="wide"><table>{head}{rows}</table></div>'
