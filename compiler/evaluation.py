@@ -3,6 +3,7 @@
 A figure may reduce over the batch (`rmse`, `r2`, a weighted loss): it is cut before its first value that mixes samples.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netc.compiler.graph import Graph, needed_by
@@ -30,45 +31,53 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
     """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
     graph = stabilise(settle(model.graph, training=False))
     figures = _figures(graph)
-    of_metrics = needed_by(value for name, value in figures.items() if name.startswith("metric."))
-    live, late = needed_by(figures.values()), set[Value]()
-    for value in graph.values():
-        reads_undone = value in of_metrics and any(
-            operand.attributes.get("name") in undone and operand.operation == "target" for operand in value.operands
-        )
-        if value in live and (
-            reads_undone or _reduces_batch(value) or any(operand in late for operand in value.operands)
-        ):
-            late.add(value)
-    whole, made, collected, units = Graph(), dict[Value, Value](), dict[str, Value](), dict[str, str]()
-    whole.precision = graph.precision
-    of_target = values_in_units_of_targets(graph)
+    metrics = {name: value for name, value in figures.items() if name.startswith("metric.")}
+    cut = _Cut(graph)
+    cut.take({name: value for name, value in figures.items() if name not in metrics}, frozenset())
+    cut.take(metrics, undone)  # by itself: a value that a loss shares with a metric is in the model's units there
+    batches, _ = graph.subgraph(cut.collected)
+    return Evaluation(batches, cut.whole, cut.units)
 
-    def collect(value: Value) -> None:
-        name = str(len(collected))
-        collected[f"collect.{name}"] = value
-        made[value] = whole.leaf("input", name, value.type)
-        if of_target.get(value) in undone:
-            units[name] = of_target[value]
 
-    for value in graph.values():
-        if value in late:
-            with whole.at(value.span):
-                for operand in value.operands:
-                    if operand not in made:
-                        is_leaf = not operand.operands and "name" not in operand.attributes
-                        made.update(
-                            {operand: whole.add(operand.operation, (), operand.attributes, operand.type)}
-                        ) if is_leaf else collect(operand)
-                made[value] = whole.add(
-                    value.operation, [made[operand] for operand in value.operands], value.attributes, value.type
-                )
-    for name, value in figures.items():
-        if value not in made:
-            collect(value)
-        whole.results[name] = made[value]
-    batches, _ = graph.subgraph(collected)
-    return Evaluation(batches, whole, units)
+class _Cut:
+    """A graph in two: `collected` is computed batch by batch, `whole` once from what was collected."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph, self.whole = graph, Graph()
+        self.whole.precision = graph.precision
+        self.collected: dict[str, Value] = {}
+        self.units: dict[str, str] = {}
+        self.of_target = values_in_units_of_targets(graph)
+
+    def take(self, figures: Mapping[str, Value], undone: frozenset[str]) -> None:
+        """Add figures as results of `whole`: cut before what mixes samples, and where a target of `undone` is read."""
+        live, late, made = needed_by(figures.values()), set[Value](), dict[Value, Value]()
+        for value in self.graph.values():
+            reads_undone = any(one.operation == "target" and one.attributes["name"] in undone for one in value.operands)
+            if value in live and (reads_undone or _reduces_batch(value) or any(one in late for one in value.operands)):
+                late.add(value)
+
+        def collect(value: Value) -> None:
+            name = str(len(self.collected))
+            self.collected[f"collect.{name}"] = value
+            made[value] = self.whole.leaf("input", name, value.type)
+            if self.of_target.get(value) in undone:
+                self.units[name] = self.of_target[value]
+
+        for value in self.graph.values():
+            if value in late:
+                with self.whole.at(value.span):
+                    for one in value.operands:
+                        if one not in made and not one.operands and "name" not in one.attributes:
+                            made[one] = self.whole.add(one.operation, (), one.attributes, one.type)
+                        elif one not in made:
+                            collect(one)
+                    operands = [made[one] for one in value.operands]
+                    made[value] = self.whole.add(value.operation, operands, value.attributes, value.type)
+        for name, value in figures.items():
+            if value not in made:
+                collect(value)
+            self.whole.results[name] = made[value]
 
 
 def _figures(graph: Graph) -> dict[str, Value]:

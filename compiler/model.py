@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from netc.compiler.graph import Graph
 from netc.compiler.types import DType, Type
+from netc.compiler.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
@@ -110,7 +111,7 @@ class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
     what a loss is divided by; `update.NAME`, a state's next value.
 
-    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`.
+    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names.
     """
 
     source: Source
@@ -124,6 +125,7 @@ class Model:
     data: Data | None
     constants: dict[str, object]
     counted: dict[str, int]
+    names: dict[str, Value]
     warnings: tuple[Diagnostic, ...]
 
     @property

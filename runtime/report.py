@@ -202,7 +202,7 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
             for i in order
         )
         return f'<div class="cards">{cards}</div>'
-    head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'its chance' if is_class else 'off by'}</th></tr>"
+    head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'chance of the true one' if is_class else 'off by'}</th></tr>"
     body = "".join(
         f"<tr><td>{rows[i]}</td><td>{told(answer.true[i])}</td><td>{told(answer.given[i])}</td>"
         f"<td>{1 - answer.wrong[i] if is_class else answer.wrong[i]:.3g}</td></tr>"

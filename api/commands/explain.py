@@ -24,6 +24,9 @@ def explain(
     line: Annotated[
         int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")
     ] = None,
+    gradient: Annotated[
+        bool, typer.Option("--gradient", help="The chain rule as equations, from the loss back to each parameter.")
+    ] = False,
     cache: Annotated[bool, typer.Option("--cache", help="When and why each kernel was compiled.")] = False,
     settings: options.Settings = None,
 ) -> None:
@@ -42,6 +45,9 @@ def explain(
     if after is not None:
         typer.echo(print_graph(pipeline.training_stages(model)[after]), nl=False)
         return
+    if gradient:
+        _show_gradient(model)
+        return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
     tasks = [
         task
@@ -56,6 +62,17 @@ def explain(
             typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
         is_product = task.kernel.form == "product"
         typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+
+
+def _show_gradient(model: "Model") -> None:
+    """Forward, then backward, each equation with its line."""
+    from netc.compiler.equations import derive, lines
+
+    derivation = derive(model)
+    typer.echo("forward, over a batch of samples:")
+    typer.echo("\n".join(f"  {line}" for line in lines(derivation.forward)))
+    typer.echo("\nbackward; `∂h` is the derivative of the loss by h:")
+    typer.echo("\n".join(f"  {line}" for line in lines(derivation.backward)))
 
 
 def _kept_as_bytes(model: "Model") -> frozenset[str]:

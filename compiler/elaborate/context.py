@@ -42,7 +42,7 @@ class BrokenName(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
+    `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -62,6 +62,7 @@ class Context:
     may_own: bool = True
     streams: int = 0
     counted: dict[str, int] = field(default_factory=dict)
+    named: dict[str, Value] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
     settings: dict[str, Span] = field(default_factory=dict)
 

@@ -99,6 +99,7 @@ def elaborate(
         data,
         dict(lets),
         context.counted,
+        context.named,
         tuple(context.diagnostics.warnings),
     )
 

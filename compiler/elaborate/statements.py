@@ -6,6 +6,7 @@ from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
     Broken,
+    Item,
     LayerInstance,
     Results,
     Scope,
@@ -69,6 +70,7 @@ def run_statement(context: Context, statement: syntax.Statement, scope: Scope, i
             result = context.as_value(evaluate(context, value, scope), value.span)
             add_result(context, f"output.{name.text}", result, name.span)
             scope.set(name.text, result, name.span)
+            note_name(context, name.text, result)
         case syntax.Loss(name=label, value=value) | syntax.Metric(name=label, value=value):
             figure(context, "loss" if isinstance(statement, syntax.Loss) else "metric", label, value, scope, statement)
         case syntax.Param():
@@ -301,6 +303,7 @@ def assign(
                 scope.set(dimension, bound, type_.span)
             item = value
         scope.set(names[0].text, item, names[0].span)
+        note_name(context, context.path.assign, item)
         return
     items = item.items if isinstance(item, Results) else (item,)
     if len(items) < len(names):
@@ -312,6 +315,13 @@ def assign(
         )
     for name, part in zip(names, items, strict=False):
         scope.set(name.text, part, name.span)
+        note_name(context, name.text, part)
+
+
+def note_name(context: Context, name: str, item: Item) -> None:
+    """What the model itself calls a value, for whoever shows it."""
+    if isinstance(item, Value) and not context.calls and item.operands:
+        context.named.setdefault(name, item)
 
 
 def loop(context: Context, statement: syntax.For, scope: Scope, in_model: bool) -> None:

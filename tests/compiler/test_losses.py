@@ -121,3 +121,17 @@ def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
     y = program.parameters.get("y")
     operands = [x if name.strip() == "x" else y for name in subscripts.split('"')[0].split(",")[:-1]]
     np.testing.assert_allclose(program.predict({"x": x})["z"], np.einsum(expected, *operands), atol=1e-12)
+
+
+def test_metrics_alone_are_in_the_units_of_the_data() -> None:
+    """Whatever a loss and a metric share, and whether or not something is only for training."""
+    model = netc.parse(
+        "model {\n  input x: float[4]\n  target y: float\n  output z = x -> dropout(0.1) -> dense(1) -> squeeze\n"
+        "  loss mse(z, y)\n  metric mse(z, y)\n  metric mae(z, y)\n}\ntrain { precision = f64 }"
+    )
+    rng = np.random.default_rng(0)
+    program, fields = netc.compile(model), {"x": rng.standard_normal((40, 4)), "y": rng.standard_normal(40)}
+    plain, undone = program.evaluate(fields), program.evaluate(fields, {"y": lambda array: array * 100 + 7})
+    assert undone["loss"] == pytest.approx(plain["loss"], rel=1e-12)
+    assert undone["mse"] == pytest.approx(plain["mse"] * 1e4, rel=1e-9)
+    assert undone["mae"] == pytest.approx(plain["mae"] * 100, rel=1e-9)
