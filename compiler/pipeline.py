@@ -39,8 +39,9 @@ def _forward(model: Model) -> tuple[Graph, dict[str, Value]]:
             "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
         )
     forward = model.graph.of("loss.", "weight.loss.", "update.")
-    for name in [name for name in forward.results if _is_frozen(model, name.removeprefix("update."))]:
-        del forward.results[name]
+    for name in [name for name in forward.results if name.startswith("update.")]:
+        if _is_frozen(model, name.removeprefix("update.")):
+            del forward.results[name]
     graph = stabilise(settle(forward, training=True))
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 

@@ -1,52 +1,120 @@
 """`netc check M.net`: what a file means, without training: values with shapes, parameters, work and memory of a step."""
 
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
 import typer
 
 from netc.commands import options
 from netc.commands.terminal import number, table
 
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
-def check(file: options.ModelFile, settings: options.Settings = None, threads: options.Threads = None) -> None:
+
+def check(
+    file: options.ModelFile,
+    settings: options.Settings = None,
+    strict: options.Strict = False,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Print the file with every default filled in, and nothing else.")
+    ] = False,
+    try_it: Annotated[bool, typer.Option("--try", help="Run two steps on made-up data of the declared types.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    threads: options.Threads = None,
+) -> None:
     """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step.
 
     Example: netc check examples/mnist.net
     """
-    from netc.compiler import pipeline
-    from netc.compiler.cost import flops
-    from netc.compiler.kernels.machine import cores
-    from netc.compiler.types import Type
     from netc.runtime.data.spec import parse_data
-    from netc.runtime.step import step_memory
+    from netc.runtime.resolved import resolved_text
 
-    model, _ = options.load(file, settings)
+    model, _ = options.load(file, settings, strict)
     if model.data is not None:
         parse_data(model)
-    rows = [("line", "value", "type")]
-    for value in model.graph.values():
-        if value.operation not in ("parameter", "constant", "arange", "extent"):
-            rows.append((str(value.span.line), str(value.attributes.get("name", value.operation)), str(value.type)))
+    if resolved:
+        typer.echo(resolved_text(model), nl=False)
+        return
+    found = _facts(model, threads)
+    if try_it:
+        found["tried"] = _two_steps(model, threads)
+    if as_json:
+        found["warnings"] = [
+            {"code": one.code, "title": one.title, "line": one.primary.span.line} for one in model.warnings
+        ]
+        typer.echo(json.dumps(found, indent=2))
+        return
+    rows = [("line", "value", "type"), *((str(one["line"]), one["value"], one["type"]) for one in found["values"])]
     table(rows, right=(0,))
     typer.echo()
-    count = 0
-    rows = [("parameter", "shape", "count")]
-    for name, type_ in model.parameters.items():
-        size = type_.size(1)
-        count += size
-        rows.append((name, str(type_), f"{size:,}"))
-    table([*rows, ("all", "", f"{count:,}")], right=(2,))
+    rows = [(one["name"], one["type"], f"{one['count']:,}") for one in found["parameters"]]
+    count = sum(one["count"] for one in found["parameters"])
+    table([("parameter", "shape", "count"), *rows, ("all", "", f"{count:,}")], right=(2,))
     typer.echo()
-    for name, value in model.graph.results.items():
-        typer.echo(
-            f"{name.replace('.', ' ', 1)}: {Type(value.type.dtype, value.type.sample, value.type.classes)} a sample"
-        )
+    for name, type_ in found["results"].items():
+        typer.echo(f"{name.replace('.', ' ', 1)}: {type_} a sample")
     train = model.train
     numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
     typer.echo(
         f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
     )
+    step = found["step"]
+    if step:
+        typer.echo(
+            f"a step of {train.batch} samples: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
+        )
+    if try_it:
+        losses = " then ".join(number(loss) for loss in found["tried"])
+        typer.echo(f"two steps on made-up data: loss {losses}")
+
+
+def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
+    from netc.compiler import pipeline
+    from netc.compiler.cost import flops
+    from netc.compiler.kernels.machine import cores
+    from netc.compiler.types import Type
+    from netc.runtime.step import step_memory
+
+    step: dict[str, int] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
         kept, arenas = step_memory(model, threads or cores())
-        typer.echo(
-            f"a step of {train.batch} samples: {flops(graph, train.batch):,} FLOPs, {kept + arenas:,} bytes ({kept:,} parameters and states, {arenas:,} arenas)"
-        )
+        work = flops(graph, model.train.batch)
+        step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}
+    return {
+        "values": [
+            {
+                "line": value.span.line,
+                "value": str(value.attributes.get("name", value.operation)),
+                "type": str(value.type),
+            }
+            for value in model.graph.values()
+            if value.operation not in ("parameter", "constant", "arange", "extent")
+        ],
+        "parameters": [
+            {"name": name, "type": str(type_), "count": type_.size(1)} for name, type_ in model.parameters.items()
+        ],
+        "results": {
+            name: str(Type(value.type.dtype, value.type.sample, value.type.classes))
+            for name, value in model.graph.results.items()
+        },
+        "step": step,
+    }
+
+
+def _two_steps(model: "Model", threads: int | None) -> list[float]:
+    """The loss of two training steps. Faults E1002 if it is no number."""
+    import math
+
+    from netc.dsl.diagnostics import fault
+    from netc.runtime.data.madeup import made_up
+    from netc.runtime.program import Program
+
+    program = Program(model, threads=threads)
+    fields = made_up(model, model.train.batch * model.train.accumulate)
+    losses = [program.step(fields)["loss"] for _ in range(2)]
+    if not all(math.isfinite(loss) for loss in losses):
+        place = next(value.span for name, value in model.graph.results.items() if name.startswith("loss."))
+        fault("E1002", "the loss of made-up data is no number", place, f"{losses[0]:g}, then {losses[1]:g}")
+    return losses

@@ -1,5 +1,6 @@
 """`netc eval RUN`: the losses and metrics of a run on a part of its data."""
 
+import json
 from typing import Annotated
 
 import typer
@@ -11,6 +12,7 @@ from netc.commands.terminal import figures, matrices
 def evaluate(
     run: options.RunFolder,
     part: Annotated[str, typer.Option(help="Which part of the split.")] = "test",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, watched values too.")] = False,
     threads: options.Threads = None,
 ) -> None:
     """Evaluate a run on a part of its data.
@@ -20,5 +22,8 @@ def evaluate(
     import netc
 
     found = netc.open(run, threads).evaluate(part)
+    if as_json:
+        typer.echo(json.dumps({"part": part, **found}, indent=2))
+        return
     typer.echo(f"{part}  {figures(found)}")
     matrices(found)

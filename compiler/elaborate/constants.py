@@ -1,5 +1,6 @@
 """Arithmetic on what is known when compiling: numbers, bools, texts, lists."""
 
+import math
 import operator
 from collections.abc import Callable
 from typing import Any
@@ -48,7 +49,12 @@ def _describe(item: Any) -> str:
 
 def whole(number: Any, span: Span, what: str, least: int = 1) -> int:
     """The number as a whole one, at least `least`. Faults E0304 where it is not."""
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+    if (
+        isinstance(number, bool)
+        or not isinstance(number, int | float)
+        or not math.isfinite(number)
+        or number != int(number)
+    ):
         fault(
             "E0304",
             f"{what} must be a whole number",

@@ -1,5 +1,6 @@
 """Expressions -> values of the graph, or what is known when compiling: numbers, texts, lists, blocks."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -77,6 +78,8 @@ def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
 def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
     match node:
         case syntax.Number():
+            if isinstance(node.value, float) and math.isinf(node.value):
+                fault("E0304", "this number is too large", node.span)
             return node.value
         case syntax.Text(value=text):
             return text

@@ -18,13 +18,7 @@ from netc.dsl.source import Span
 
 def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | None = None) -> Type:
     """A declared type whose dimensions are all known; `field` is the input or target that it is of, whose `class(auto)` the data tells."""
-    if node.kind not in ("float", "bool", "class"):
-        fault(
-            "E0402",
-            f"there is no type `{node.kind}`",
-            node.span,
-            hint=nearest(node.kind, ("float", "bool", "class")) or "types are float, bool and class(n)",
-        )
+    check_kind(node)
     dims: list[Dim] = []
     for dim in node.dims:
         if isinstance(dim, syntax.Leading):
@@ -51,6 +45,16 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | No
     return Type("bool" if node.kind == "bool" else context.graph.precision, tuple(dims))
 
 
+def check_kind(node: syntax.TypeOf) -> None:
+    if node.kind not in ("float", "bool", "class"):
+        fault(
+            "E0402",
+            f"there is no type `{node.kind}`",
+            node.span,
+            hint=nearest(node.kind, ("float", "bool", "class")) or "types are float, bool and class(n)",
+        )
+
+
 def _counted(context: Context, node: syntax.Name, field: str | None) -> int:
     """What `class(auto)` stands for."""
     if field is None:
@@ -65,7 +69,9 @@ def match_type(
     context: Context, node: syntax.TypeOf, value: Value, scope: Scope, span: Span, block: syntax.Block | None = None
 ) -> dict[str, Item]:
     """Check a value against a declared type and bind the names of its dimensions. Faults name both."""
+    check_kind(node)
     dims, found = list(node.dims), list(value.type.sample)
+    leading = next((i for i, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
     bindings: dict[str, Item] = {}
 
     def wrong(code: str = "E0401", why: str = "") -> NoReturn:
@@ -95,9 +101,8 @@ def match_type(
         )
 
     kinds = {"float": value.type.is_float, "bool": value.type.dtype == "bool", "class": value.type.dtype == "i32"}
-    if not kinds.get(node.kind, False):
+    if not kinds[node.kind]:
         wrong("E0402")
-    leading = next((i for i, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
     if leading is not None:
         count = len(found) - (len(dims) - 1)
         if count < 0:

@@ -148,7 +148,7 @@ def _blocks(reader: str, path: str, guesses: Sequence[Guess], aim: Guess, rows: 
         gaps = sum(one.missing for one in numeric)
         fill = " -> impute(median)" if gaps else ""
         listed = ", ".join(f'"{one.name}"' for one in numeric)
-        note = f", {gaps} empty cells filled" if gaps else ""
+        note = f", {gaps} empty cell{'s' * (gaps > 1)} filled" if gaps else ""
         fields.append(f"# {len(numeric)} column{'s' * (len(numeric) > 1)} of numbers, brought to one scale{note}")
         fields.append(f"numbers = columns({listed}){fill} -> standardize")
         inputs.append(("numbers", f"float[{len(numeric)}]", False))
@@ -179,7 +179,7 @@ def _blocks(reader: str, path: str, guesses: Sequence[Guess], aim: Guess, rows: 
             case "constant":
                 fields.append(f"# `{one.name}` is left out: it is the same in every row")
     drop = " -> impute(drop)" if aim.missing else ""
-    dropped = f"{aim.missing} rows without it are left out" if aim.missing else ""
+    dropped = f"{aim.missing} row{'s' * (aim.missing > 1)} without it left out" if aim.missing else ""
     if aim.kind == "class":
         kinds = ", ".join(f"{label} ({count})" for label, count in aim.labels[:10])
         note = f"# {len(aim.labels)} classes: {kinds}{', ...' if len(aim.labels) > 10 else ''}" + (

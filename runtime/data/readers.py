@@ -213,7 +213,7 @@ def _read_idx_file(path: Path, shown: str, span: Span) -> Array:
     rank, kind = content[3], np.dtype(_IDX_TYPES[content[2]])
     dims = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
     size, held = int(np.prod(dims, dtype=np.float64)), max(len(content) - 4 - 4 * rank, 0) // kind.itemsize
-    if size != held or not rank:
+    if size != held or not rank or len(content) < 4 + 4 * rank:
         fault("E0801", f"`{shown}` is cut short", span, f"{held} elements where its head says {size}")
     return np.frombuffer(content, kind, offset=4 + 4 * rank).reshape(dims)
 

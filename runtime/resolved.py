@@ -1,0 +1,86 @@
+"""A model's file with every default filled in: what `netc check --resolved` prints. It parses, and trains as the file itself does."""
+
+from collections.abc import Iterator
+
+from netc.compiler.model import Better, Model
+from netc.dsl import syntax
+from netc.dsl.parser import parse
+from netc.dsl.printer import expression, print_file
+from netc.dsl.source import Source
+from netc.runtime.data.spec import SplitSpec, parse_data
+
+
+def resolved_text(model: Model) -> str:
+    """The file in its canonical form: constants as they are set, the split and the whole `train` block written out, `class(auto)` counted."""
+    text, moved = model.source.text, 0
+    for start, end, new in sorted(_edits(model)):
+        text = text[: start + moved] + new + text[end + moved :]
+        moved += len(new) - (end - start)
+    return print_file(parse(Source(model.source.name, text)))
+
+
+def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
+    """What stands instead of which characters of the source."""
+    items = parse(model.source).items
+    end = len(model.source.text)
+    for item in items:
+        match item:
+            case syntax.Let(name=name, value=value) if name.text in model.constants:
+                yield value.span.start, value.span.end, _constant(model.constants[name.text])
+            case syntax.Train(settings=settings):
+                yield item.span.start, item.span.end, _train_block(model, settings)
+            case syntax.Data(settings=settings) if not any(one.name.text == "split" for one in settings):
+                yield item.span.end - 1, item.span.end, f"\n  split = {_split(parse_data(model).split)}\n}}"
+            case syntax.Model(body=body):
+                for statement in body:
+                    if isinstance(statement, syntax.Input | syntax.Target) and statement.name.text in model.counted:
+                        assert statement.type.size is not None
+                        span = statement.type.size.span
+                        yield span.start, span.end, str(model.counted[statement.name.text])
+    if not any(isinstance(item, syntax.Train) for item in items):
+        yield end, end, f"\n{_train_block(model, ())}\n"
+
+
+def _constant(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_constant, value))}]"
+    return f'"{value}"' if isinstance(value, str) else repr(value)
+
+
+def _split(split: SplitSpec) -> str:
+    return f"({', '.join(f'{name} = {share:g}' for name, share in split.fractions)})"
+
+
+def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
+    """What is written stays as it is, but for the optimizer, whose numbers are all given; defaults follow."""
+    written = {one.name.text: expression(one.value) for one in settings}
+    train = model.train
+    numbers = ", ".join(f"{key} = {_number(key, value)}" for key, value in train.optimizer.numbers.items())
+    filled = {
+        "optimizer": f"{train.optimizer.name}({numbers})",
+        "batch": str(train.batch),
+        "epochs": str(train.epochs),
+        "seed": str(train.seed),
+        "precision": train.precision,
+        "shuffle": str(train.shuffle).lower(),
+        "accumulate": str(train.accumulate),
+    }
+    if train.early_stop is not None:
+        filled["early_stop"] = f"(metric = {_better(train.early_stop.better)}, patience = {train.early_stop.patience})"
+    if train.plateau is not None:
+        plateau = train.plateau
+        filled["schedule"] = (
+            f"plateau(patience = {plateau.patience}, factor = {plateau.factor!r}, metric = {_better(plateau.better)})"
+        )
+    body = {**filled, **{name: value for name, value in written.items() if name not in filled}}
+    return "train {\n" + "".join(f"  {name} = {value}\n" for name, value in body.items()) + "}"
+
+
+def _number(key: str, value: float) -> str:
+    return str(bool(value)).lower() if key == "nesterov" else repr(value)
+
+
+def _better(better: Better) -> str:
+    return f"{'max' if better.is_higher else 'min'}({better.figure})"

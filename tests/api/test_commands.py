@@ -1,0 +1,169 @@
+"""The commands beside train: what they print, write and answer, end to end."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netc
+from netc.dsl.parser import parse
+from netc.dsl.printer import print_file
+from netc.dsl.source import Source
+from netc.reference import entries
+from netc.runtime.resolved import resolved_text
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
+
+
+def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "metric", "baseline"),
+    [
+        ("iris", "species", "accuracy", 0.96),
+        ("wine", "cultivar", "accuracy", 0.983),
+        ("digits8x8", "digit", "accuracy", 0.92),
+        ("names", "gender", "accuracy", 0.882),
+        ("diabetes", "progression", "r2", 0.48),
+        ("cars", "mpg", "r2", 0.806),
+    ],
+)
+def test_new_writes_a_file_that_learns(table: str, target: str, metric: str, baseline: float, tmp_path: Path) -> None:
+    """Without an edit within 0.03 of what a plain method reaches (../shared/data/README.md)."""
+    data = ROOT / "examples" / "data" / table / f"{table}.csv"
+    made = command("new", table, "--data", data, "--target", target, cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    text = (tmp_path / f"{table}.net").read_text()
+    assert print_file(parse(Source("x.net", text))) == text
+    done = command("train", f"{table}.net", "--strict", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout.splitlines()[-1].split()
+    assert float(told[told.index(metric) + 1]) >= baseline - 0.03
+    assert command("new", table, "--data", data, cwd=tmp_path).returncode == 1, "a file was overwritten"
+
+
+def test_new_explains_what_it_guessed(golden, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(
+        "day,size (cm),class,note,same,price\n"
+        + "".join(f"2020-01-{i % 28 + 1:02d},{i % 7},{'ab'[i % 2]},word {i},1,{i / 3:.2f}\n" for i in range(40))
+        + "2020-02-01,,a,,1,\n"
+    )
+    made = command("new", "t", "--data", "t.csv", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    golden(Path(__file__).parent / "new.net", (tmp_path / "t.net").read_text())
+    assert command("train", "t.net", "--epochs", "1", cwd=tmp_path).returncode == 0
+    for wrong, told in (
+        ("note", "it is a text"),
+        ("same", "it is the same in every row"),
+        ("prise", "did you mean `price`?"),
+    ):
+        refused = command("new", "u", "--data", "t.csv", "--target", wrong, cwd=tmp_path)
+        assert refused.returncode == 1
+        assert told in refused.stderr
+    plain = command("new", "start", cwd=tmp_path)
+    assert plain.returncode == 0
+    netc.load(tmp_path / "start.net")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_examples_are_formatted_and_resolve(path: Path) -> None:
+    model = netc.load(path)
+    assert print_file(parse(model.source)) == model.source.text
+    text = resolved_text(model)
+    again = netc.parse(text)
+    assert resolved_text(again) == text
+    assert again.train.optimizer == model.train.optimizer
+    assert again.parameters == model.parameters
+
+
+def test_fmt(tmp_path: Path) -> None:
+    messy = "# top\nmodel{\n  input   x:float[3]   # three\n\n\n  output y=x->dense( 2 )\n}\n"
+    (tmp_path / "m.net").write_text(messy)
+    assert command("fmt", "--check", "m.net", cwd=tmp_path).returncode == 1
+    shown = command("fmt", "--diff", "m.net", cwd=tmp_path)
+    assert shown.returncode == 1
+    assert "+  output y = x -> dense(2)\n" in shown.stdout
+    assert (tmp_path / "m.net").read_text() == messy
+    assert command("fmt", "m.net", cwd=tmp_path).stdout == "m.net formatted\n"
+    assert (tmp_path / "m.net").read_text() == (
+        "# top\nmodel {\n  input x: float[3]  # three\n\n  output y = x -> dense(2)\n}\n"
+    )
+    assert command("fmt", "--check", "m.net", cwd=tmp_path).returncode == 0
+    (tmp_path / "m.net").write_text("model {")
+    assert "E0102" in command("fmt", "m.net", cwd=tmp_path).stderr
+
+
+def test_a_report_is_one_page(tmp_path: Path) -> None:
+    for example, parts in (("wine", ("true (rows)", "class_1")), ("cars", ("predicted against true", "off by"))):
+        run = netc.train(netc.load(ROOT / "examples" / f"{example}.net"), out=tmp_path / example, epochs=2)
+        done = command("report", run.folder, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        page = (run.folder / "report.html").read_text()
+        assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs other files"
+        assert page.count("<svg") >= 1
+        assert all(part in page for part in parts)
+    listed = json.loads(command("runs", tmp_path, "--json", cwd=tmp_path).stdout)
+    assert [(row["file"].rpartition("/")[2], row["epochs"]) for row in listed] == [("cars.net", 2), ("wine.net", 2)]
+    assert "valid.accuracy" in command("runs", tmp_path, cwd=tmp_path).stdout
+    figures = json.loads(command("eval", tmp_path / "wine", "--json", cwd=tmp_path).stdout)
+    assert sum(map(sum, figures["confusion"])) == 53
+
+
+def test_images_are_shown(tmp_path: Path) -> None:
+    run = netc.train(netc.load(ROOT / "examples" / "digits8x8.net"), out=tmp_path / "digits", epochs=1)
+    from netc.runtime.report import page
+
+    assert "data:image/png;base64," in page(run)
+
+
+def test_check_tries_and_tells(tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(
+        "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n"
+    )
+    found = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
+    assert found["parameters"][0] == {"name": "z.dense.W", "type": "f32[3, 1]", "count": 3}
+    assert len(found["tried"]) == 2
+    assert found["warnings"] == [{"code": "W0501", "title": "nobody reads the input `unused`", "line": 3}]
+    assert command("check", "m.net", cwd=tmp_path).returncode == 0
+    assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
+
+
+def test_the_reference_knows_every_name(tmp_path: Path) -> None:
+    found = {one.name for one in entries()}
+    assert {
+        "relu",
+        "einsum",
+        "weighted",
+        "dense",
+        "huber",
+        "auc",
+        "cosine",
+        "adamw",
+        "orthogonal",
+        "jsonl",
+        "minmax",
+    } <= found
+    assert all(one.doc for one in entries()), [one.name for one in entries() if not one.doc]
+    page = command("ops", "huber", cwd=tmp_path)
+    assert "block huber(a: float[...], b: float[...]) {" in page.stdout
+    wrong = command("ops", "hubert", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert wrong.stderr == "there is no `hubert`: did you mean `huber`?\n"
+
+
+def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
+    told = command("explain", ROOT / "examples" / "iris.net", "--gradient", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    golden(Path(__file__).parent / "gradient.txt", told.stdout)
