@@ -1,5 +1,6 @@
 """A model that runs: parameters and states in one flat memory, and the steps over it, compiled or interpreted."""
 
+import os
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -14,11 +15,12 @@ from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
 from netc.compiler.types import Type
+from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
 from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
 from netc.runtime.random import initial, words
-from netc.runtime.step import Backend, State, Step
+from netc.runtime.step import Backend, State, Step, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -45,6 +47,7 @@ class Program:
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
         self._made = pipeline.training_graph(model) if has_loss else None
+        _refuse_too_large(model, state_layout(model, self._made)[2])
         self.state = State.of(model, self._made)
         self.persistent = self.state.arrays
         for name, info in {**model.trainables, **model.states}.items():
@@ -213,6 +216,22 @@ class Program:
         if count == 0 or (most is not None and count > most):
             raise ValueError(f"{count} samples in a batch of at most {self.batch}")
         return int(count)
+
+
+def _refuse_too_large(model: Model, size: int) -> None:
+    """Fault E1005 where parameters and states are larger than the machine's memory."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # a system that does not tell
+        return
+    if size > memory and model.trainables:
+        largest = max(model.trainables.values(), key=lambda info: info.type.nbytes(1))
+        fault(
+            "E1005",
+            f"training would take {size:,} bytes for parameters and the optimizer's states, this machine has {memory:,}",
+            largest.span,
+            f"`{largest.name}` is the largest: {largest.type}",
+        )
 
 
 def kept_as_bytes(fields: Fields) -> frozenset[str]:

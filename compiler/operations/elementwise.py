@@ -343,10 +343,11 @@ def _clip_gradient(g: Value, r: Value, x: Value, low: Value, high: Value) -> tup
     )
 
 
+_ABOVE = "(x if x >= y or x != x else y)"  # a NaN in any of the three stays one
 clip = elementwise(
     "clip",
     "x, but no less than low and no more than high.",
-    scalar="x if x != x else z if (y if x < y else x) > z else y if x < y else x",
+    scalar=f"{_ABOVE} if {_ABOVE} <= z or {_ABOVE} != {_ABOVE} else z",
     operands=3,
     reference=lambda x, low, high: np.minimum(np.maximum(x, low), high),
     gradient=_clip_gradient,

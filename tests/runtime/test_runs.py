@@ -229,3 +229,12 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
         running.send_signal(signal.SIGINT)
         running.communicate(timeout=60)
     assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
+
+
+def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
+    (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"))
+    refused = command("train", "m.net", cwd=project)
+    assert refused.returncode == 1
+    assert "error[E1005]: training would take" in refused.stderr
+    assert "`h.dense.W` is the largest: f32[2, 10000000000000]" in refused.stderr
+    assert not (project / "runs").exists()
