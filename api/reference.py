@@ -75,8 +75,8 @@ def _facts(operation: Operation) -> Iterator[str]:
     if operation.gradient is None and not isinstance(operation.lower, Expansion):
         yield "It has no gradient."
     match operation.lower:
-        case Scalar(expression=expression):
-            yield f"Each element is `{expression}`; it fuses with its neighbours into one loop."
+        case Scalar():
+            yield "Element by element; it fuses with its neighbours into one loop."
         case View():
             yield "No work: the same memory read another way."
         case Kernel(form="product"):

@@ -1,0 +1,71 @@
+"""The docs are true: generated pages are what their generator writes, every `.net` in them checks, every command in them runs."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import netc
+from netc.compiler import pipeline
+
+ROOT = Path(__file__).parent.parent
+SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
+assert SPEC is not None
+assert SPEC.loader is not None
+pages = importlib.util.module_from_spec(SPEC)
+SPEC.loader.exec_module(pages)
+TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCES = [
+    pytest.param(kind, body, id=f"{path.name}-{number}")
+    for path in TEXTS
+    for number, (kind, body) in enumerate(re.findall(r"^```(net[^\n]*)\n(.*?)^```", path.read_text(), re.M | re.S))
+]
+COMMANDS = [
+    line
+    for path in TEXTS
+    for body in re.findall(r"^```sh\n(.*?)^```", path.read_text(), re.M | re.S)
+    for line in body.splitlines()
+    if line.startswith("netc ")
+]
+
+
+@pytest.mark.parametrize("name", pages.PAGES)
+def test_generated_pages(name: str, golden) -> None:
+    golden(ROOT / "docs" / name, pages.PAGES[name]())
+
+
+@pytest.mark.parametrize(("kind", "body"), FENCES)
+def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT / "examples")
+    text = body if kind == "net" else f"model {{\n  input x: float[6]\n{body}}}\n"
+    model = netc.parse(text)
+    assert not model.warnings
+    if any(name.startswith("loss.") for name in model.graph.results):
+        pipeline.training_graph(model)
+
+
+def test_there_are_files_and_commands() -> None:
+    assert len(FENCES) >= 8
+    assert len(COMMANDS) >= 15
+
+
+def test_commands_in_the_docs(tmp_path: Path) -> None:
+    """In order, in one folder, as a reader would."""
+    shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("mnist", "runs"))
+    for line in COMMANDS:
+        if "mnist" in line:
+            continue
+        done = subprocess.run(
+            [sys.executable, "-c", "from netc.commands.main import main; main()", *shlex.split(line)[1:]],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert "warning" not in done.stderr, f"{line}\n{done.stderr}"
