@@ -7,6 +7,7 @@ run.evaluate("test")
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Source
 from netc.dsl.syntax import File
-from netc.runtime.data.dataset import Dataset, class_counter
+from netc.runtime.data.dataset import class_counter, from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.program import Program
@@ -68,16 +69,17 @@ def train(
 
     `overrides` are the constants that the model was loaded with, so that the run can be opened again.
     """
+    model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     if data is None:
         spec = parse_data(model)
         dataset = _load_data(model, spec)
     else:
         spec = array_spec(model)
-        dataset = Dataset({"train": {name: data[name] for name in spec.fields}}, {name: [] for name in spec.fields})
+        dataset = from_arrays(model, spec, data)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
     run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
-    _train(run, epochs or model.train.epochs, lambda report: None, lambda row: None)
+    _train(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 
 

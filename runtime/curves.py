@@ -1,19 +1,17 @@
 """The curves of a run as a picture: the losses, each metric and each watched value, by epoch."""
 
+import io
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from netc.runtime.figures import Figure
 
 
-def draw(metrics: Sequence[Mapping[str, Figure]], path: Path | IO[bytes]) -> None:
-    """Write an SVG with a panel for the losses and one for each metric and watched value."""
+def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
+    """An SVG with a panel for the losses and one for each metric and watched value."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Picture
 
-    if not metrics:
-        return
     names = [name for name, value in metrics[0].items() if "." in name and not isinstance(value, list)]
     kinds = list(dict.fromkeys(_panel(name) for name in names))
     columns = min(len(kinds), 4)
@@ -32,7 +30,9 @@ def draw(metrics: Sequence[Mapping[str, Figure]], path: Path | IO[bytes]) -> Non
             for name, values in series.items():
                 axes.plot(epochs, values, label=name.partition(".")[0], marker=marker)
         axes.legend()
-    picture.savefig(path, format="svg", metadata={"Date": None})
+    buffer = io.BytesIO()
+    picture.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
 
 
 def _panel(name: str) -> str:

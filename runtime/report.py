@@ -3,14 +3,12 @@
 import base64
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from typing import Any
 
 import numpy as np
 
-from netc.compiler.evaluation import values_in_units_of_targets
-from netc.compiler.model import Model
+from netc.runtime.answers import Answer, answers
 from netc.runtime.curves import draw
 from netc.runtime.data.stored import Array
 from netc.runtime.figures import Figure
@@ -28,18 +26,6 @@ td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(-
 .matrix td { text-align: center; min-width: 2.2rem; border: 1px solid var(--soft); } pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .85rem; border-radius: 4px; }
 .cards { display: flex; flex-wrap: wrap; gap: .8rem; } .cards figure { margin: 0; font-size: .8rem; text-align: center; } .cards img { width: 84px; height: 84px; image-rendering: pixelated; border-radius: 4px; }
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a run says of a target on one part: `given` and `true` in the data's units (labels for a class), `wrong` how far off each is."""
-
-    target: str
-    output: str
-    labels: tuple[str, ...]
-    given: Array
-    true: Array
-    wrong: Array
 
 
 def page(run: Run) -> str:
@@ -86,9 +72,7 @@ def _figures(part: str, found: Mapping[str, Figure]) -> str:
 
 
 def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
-    buffer = io.BytesIO()
-    draw(metrics, buffer)
-    return _svg(buffer.getvalue().decode())
+    return _svg(draw(metrics).decode())
 
 
 def _svg(text: str) -> str:
@@ -96,47 +80,6 @@ def _svg(text: str) -> str:
 
 
 # ------------------------------------------------------------------ answers
-
-
-def answers(run: Run, part: str) -> list[Answer]:
-    """For each target the output that stands for it: a class's probabilities, or what a loss compares with the target."""
-    dataset = run.load_data()
-    fields = dataset.parts[part]
-    predicted = run.predict(fields)
-    units = values_in_units_of_targets(run.model.graph)
-    undone, found = run.undone(), []
-    for name, type_ in run.model.targets.items():
-        true = np.asarray(fields[name])
-        if type_.classes is not None and type_.rank == 1:
-            output = _probabilities(run.model, predicted, type_.classes)
-            if output is None:
-                continue
-            chances = predicted[output]
-            labels = _labels(run, name, type_.classes)
-            missed = 1 - chances[np.arange(len(true)), true]
-            found.append(Answer(name, output, labels, chances.argmax(axis=1), true, missed))
-        elif type_.is_float and not type_.sample:
-            output = next(
-                (one for one in predicted if units.get(run.model.graph.results[f"output.{one}"]) == name), None
-            )
-            if output is not None:
-                back = undone[name](true) if name in undone else true
-                found.append(Answer(name, output, (), predicted[output], back, np.abs(predicted[output] - back)))
-    return found
-
-
-def _probabilities(model: Model, predicted: Mapping[str, Array], classes: int) -> str | None:
-    """The output that holds a probability for each class."""
-    for name, values in predicted.items():
-        if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-            return name
-    return None
-
-
-def _labels(run: Run, name: str, classes: int) -> tuple[str, ...]:
-    steps = run.spec.fields[name].steps
-    known = [state["classes"] for step, state in zip(steps, run.states[name], strict=True) if step.name == "classes"]
-    return tuple(known[-1]) if known else tuple(map(str, range(classes)))
 
 
 def _answers(run: Run, part: str) -> Iterator[str]:

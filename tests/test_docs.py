@@ -4,16 +4,14 @@ import importlib.util
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT, command
 
 import netc
 from netc.compiler import pipeline
 
-ROOT = Path(__file__).parent.parent
 SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
 assert SPEC is not None
 assert SPEC.loader is not None
@@ -60,12 +58,6 @@ def test_commands_in_the_docs(tmp_path: Path) -> None:
     for line in COMMANDS:
         if "mnist" in line:
             continue
-        done = subprocess.run(
-            [sys.executable, "-c", "from netc.commands.main import main; main()", *shlex.split(line)[1:]],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = command(*shlex.split(line)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert "warning" not in done.stderr, f"{line}\n{done.stderr}"

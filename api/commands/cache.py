@@ -18,13 +18,16 @@ def cache(
     Example: netc cache --clear
     """
     from netc.compiler.kernels import cache as kept
+    from netc.runtime.data import store
 
     folder = kept.folder()
     if folder is None:
         typer.echo(f"no cache: {kept.wanted_folder()} is not a folder of your own that nobody else can write to")
         return
     if clear:
-        typer.echo(f"{kept.clear():,} files removed from {folder}")
+        tables = len(store.entries())
+        store.clear()
+        typer.echo(f"{kept.clear():,} files{f', {tables} tables' * bool(tables)} removed from {folder}")
         return
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -44,3 +47,5 @@ def cache(
             ],
             right=(1, 2),
         )
+    for name, size in store.entries().items():
+        typer.echo(f"table {name}: {size:,} bytes")

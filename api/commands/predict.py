@@ -25,6 +25,7 @@ def predict(
     Example: netc predict runs/cars new_cars.csv -o estimates.csv
     """
     import netc
+    from netc.runtime.answers import labels_of, probabilities
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs
     from netc.runtime.data.spec import SourceSpec
@@ -32,11 +33,19 @@ def predict(
     opened = netc.open(run, threads)
     source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data))
     fields = read_inputs(opened.model, opened.spec, opened.states, source)
+    predicted = opened.predict(fields)
     columns: dict[str, list[Any]] = {}
-    for name, value in opened.predict(fields).items():
+    parts: dict[str, tuple[str, ...]] = {}
+    for target, type_ in opened.model.targets.items():  # the label itself, and what its chances are of
+        likely = probabilities(opened.model, predicted, type_.classes) if type_.classes is not None else None
+        if likely is not None and likely not in parts:
+            parts[likely] = labels_of(opened, target, predicted[likely].shape[1])
+            columns[target] = [parts[likely][i] for i in predicted[likely].argmax(axis=1)]
+    for name, value in predicted.items():
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):
-            columns[name if flat.shape[1] == 1 else f"{name}[{i}]"] = flat[:, i].tolist()
+            of = parts[name][i] if name in parts else i
+            columns[name if flat.shape[1] == 1 else f"{name}[{of}]"] = flat[:, i].tolist()
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)

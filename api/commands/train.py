@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from netc.commands import options
 from netc.commands.terminal import Ticker, figures, matrices
+
+if TYPE_CHECKING:
+    from netc.runtime.figures import Row
+    from netc.runtime.run import Run
 
 
 def train(
@@ -28,47 +32,18 @@ def train(
 
     Example: netc train examples/iris.net --epochs 20
     """
-    from netc.runtime import run as runs
+    from netc.runtime.checkpoint import write_whole
     from netc.runtime.curves import draw
-    from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
-    from netc.runtime.program import Program
-    from netc.runtime.resume import adopt, has_changed
     from netc.runtime.trainer import Report
     from netc.runtime.trainer import train as train_run
 
-    if file is None and resume is None:
-        raise typer.BadParameter("give a file to train, or --resume RUN")
     if resume is not None:
-        run = runs.open_run(resume, threads, to_train=True)
-        if file is not None:
-            for change in adopt(run, options.load(file, settings)[0]):
-                typer.echo(f"changed: {change.what}")
-            run = runs.open_run(resume, threads, to_train=True)
-        elif (changed := has_changed(run)) is not None:
-            typer.echo(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
-        run.dataset = load(run.model, run.spec, run.states)
-        total = epochs or run.model.train.epochs
-        typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {total} epochs done")
+        run = _resumed(resume, file, settings, epochs, threads)
+    elif file is not None:
+        run = _started(file, settings, epochs, out, strict, threads)
     else:
-        assert file is not None
-        model, given = options.load(file, settings, strict)
-        spec = parse_data(model)
-        dataset = load(model, spec)
-        options.warn(dataset.warnings, strict)
-        total = epochs or model.train.epochs
-        model = replace(model, train=replace(model.train, epochs=total))
-        program = Program(model, threads=threads)
-        program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-        run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
-        count = sum(type_.size(1) for type_ in model.parameters.values())
-        typer.echo(
-            f"{file}: {count:,} parameters, "
-            + ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
-            + f" samples -> {run.folder}"
-        )
-        if run.loaded is not None:
-            typer.echo(run.loaded.describe())
+        raise typer.BadParameter("give a file to train, or --resume RUN")
+    total = run.model.train.epochs
     with Ticker() as ticker:
 
         def progress(report: Report) -> None:
@@ -76,21 +51,62 @@ def train(
                 report.epoch, report.epochs, report.done, report.samples, report.loss, report.samples_per_second
             )
 
+        def epoch(row: "Row") -> None:
+            told = figures(row, ("epoch", "seconds", "samples_per_second"))
+            ticker.line(f"epoch {row['epoch']}/{total}  {told}  {row['samples_per_second']:,.0f} samples/s")
+
         try:
-            train_run(
-                run,
-                total,
-                progress,
-                lambda row: ticker.line(
-                    f"epoch {row['epoch']}/{total}  {figures(row, ('epoch', 'seconds', 'samples_per_second'))}  {row['samples_per_second']:,.0f} samples/s"
-                ),
-            )
+            train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
             typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
             raise
-    draw(run.metrics, run.folder / "curves.svg")
-    assert run.dataset is not None
-    if "test" in run.dataset.parts:
+    write_whole(run.folder / "curves.svg", draw(run.metrics))
+    if "test" in run.load_data().parts:
         found = run.evaluate("test")
         typer.echo(f"test  {figures(found)}")
         matrices(found)
+
+
+def _started(
+    file: Path, settings: list[str] | None, epochs: int | None, out: Path | None, strict: bool, threads: int | None
+) -> "Run":
+    """A new run in a folder of its own."""
+    from netc.runtime import run as runs
+    from netc.runtime.data.dataset import load
+    from netc.runtime.data.spec import parse_data
+    from netc.runtime.program import Program
+
+    model, given = options.load(file, settings, strict)
+    spec = parse_data(model)
+    dataset = load(model, spec)
+    options.warn(dataset.warnings, strict)
+    model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
+    program = Program(model, threads=threads)
+    program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
+    run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
+    count = sum(type_.size(1) for type_ in model.parameters.values())
+    sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
+    typer.echo(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
+    if run.loaded is not None:
+        typer.echo(run.loaded.describe())
+    return run
+
+
+def _resumed(
+    resume: Path, file: Path | None, settings: list[str] | None, epochs: int | None, threads: int | None
+) -> "Run":
+    """A run where it was left, by a changed file if one is given."""
+    from netc.runtime import run as runs
+    from netc.runtime.resume import adopt, has_changed
+
+    run = runs.open_run(resume, threads, to_train=True)
+    if file is not None:
+        for change in adopt(run, options.load(file, settings)[0]):
+            typer.echo(f"changed: {change.what}")
+        run = runs.open_run(resume, threads, to_train=True)
+    elif (changed := has_changed(run)) is not None:
+        typer.echo(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
+    run.model = replace(run.model, train=replace(run.model.train, epochs=epochs or run.model.train.epochs))
+    run.load_data()
+    typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
+    return run

@@ -12,7 +12,7 @@ import numpy as np
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
@@ -89,6 +89,29 @@ def _scale_warning(one: FieldSpec, values: Field) -> Diagnostic | None:
         Label(one.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
         hint="-> standardize",
     )
+
+
+def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
+    """Arrays by field name, samples first, as the training part. Faults where one is missing, of another shape, or holds what its type does not."""
+    for name in spec.fields:
+        if name not in data:
+            kind = "input" if name in model.inputs else "target"
+            fault(
+                "E0702", f"the arrays do not give the {kind} `{name}`", model.declared[name], hint=nearest(name, data)
+            )
+    columns = {name: np.asarray(data[name]) for name in spec.fields}
+    lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
+    if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
+        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], told)
+    table = Table("data", columns, 0)
+    rows = np.arange(len(table))
+    types = {**model.inputs, **model.targets}
+    arrays = {
+        name: convert(replace(one, span=model.declared[name]), [], table, rows, types[name], model.declared[name])
+        for name, one in spec.fields.items()
+    }
+    return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
 def read_inputs(

@@ -56,6 +56,25 @@ def folder() -> Path | None:
     return home / "tables" if home is not None else None
 
 
+def entries() -> dict[str, int]:
+    """The tables that are kept, and their bytes."""
+    home = folder()
+    if home is None or not home.is_dir():
+        return {}
+    return {
+        place.name[:8]: sum(file.stat().st_size for file in place.iterdir())
+        for place in sorted(home.iterdir())
+        if place.is_dir()
+    }
+
+
+def clear() -> None:
+    """Remove all tables; they are read anew when needed."""
+    home = folder()
+    if home is not None:
+        shutil.rmtree(home, ignore_errors=True)
+
+
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
     """Memory for an array; if it is large, in a file without a name that goes when the array does."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize

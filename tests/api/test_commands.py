@@ -2,11 +2,10 @@
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import ROOT, command
 
 import netc
 from netc.dsl.parser import parse
@@ -15,18 +14,7 @@ from netc.dsl.source import Source
 from netc.reference import entries
 from netc.runtime.resolved import resolved_text
 
-ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
-
-
-def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 @pytest.mark.parametrize(

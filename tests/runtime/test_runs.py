@@ -5,12 +5,12 @@ import os
 import random
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support import command, netc_command
 
 import netc
 
@@ -42,14 +42,6 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "m.net").write_text(TEXT)
     return tmp_path
-
-
-def netc_command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)]
-
-
-def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(netc_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False)
 
 
 def left(folder: Path) -> tuple[dict[str, np.ndarray], list[dict]]:

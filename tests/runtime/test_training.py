@@ -10,21 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
+from support import ROOT, command
 
 import netc
 from netc.runtime import trainer
-
-ROOT = Path(__file__).parent.parent.parent
-
-
-def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def figures(line: str) -> dict[str, float]:
@@ -125,6 +114,16 @@ def test_arrays_from_python(tmp_path: Path) -> None:
     assert run.metrics[-1]["train.loss"] < 0.05
     again = netc.open(run.folder)
     np.testing.assert_array_equal(again.predict({"x": x})["z"], run.predict({"x": x})["z"])
+    for wrong, told in (
+        ({"x": x}, "the arrays do not give the target `y`"),
+        ({"x": x, "y": x[:5, 0]}, "the arrays differ in length: x: 200, y: 5"),
+        ({"x": x[:, :2], "y": x[:, 0]}, "a sample of `x` has the shape [2], the model says float[3]"),
+        ({"x": x, "y": np.where(x[:, 0] == x[7, 0], np.nan, x[:, 0])}, "a value is missing"),
+        ({"x": x, "y": np.full(200, "many")}, "this holds no numbers"),
+    ):
+        with pytest.raises(netc.Fault) as found:
+            netc.train(model, data=wrong, out=tmp_path / "wrong")
+        assert told.partition(":")[0] in str(found.value)
 
 
 def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
@@ -137,6 +136,14 @@ def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
     values = [float(line) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
     assert len(values) == 406
     assert 10 < np.median(values) < 40
+
+
+def test_predictions_have_the_labels_of_the_data(tmp_path: Path) -> None:
+    run = netc.train(netc.load(ROOT / "examples" / "iris.net"), out=tmp_path / "iris", epochs=20)
+    done = command("predict", run.folder, ROOT / "examples/data/iris/iris.csv", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert lines[0] == "species,probability[setosa],probability[versicolor],probability[virginica]"
+    assert [lines[1].split(",")[0], lines[-1].split(",")[0]] == ["setosa", "virginica"]
 
 
 def test_a_damaged_run_is_a_message(tmp_path: Path) -> None:

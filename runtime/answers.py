@@ -1,0 +1,64 @@
+"""What a run says of its targets, in the data's own words: labels of classes, units of numbers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.model import Model
+from netc.runtime.data.stored import Array
+from netc.runtime.run import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run says of a target on one part: `given` and `true` in the data's units (labels for a class), `wrong` how far off each is."""
+
+    target: str
+    output: str
+    labels: tuple[str, ...]
+    given: Array
+    true: Array
+    wrong: Array
+
+
+def answers(run: Run, part: str) -> list[Answer]:
+    """For each target the output that stands for it: a class's probabilities, or what a loss compares with the target."""
+    dataset = run.load_data()
+    fields = dataset.parts[part]
+    predicted = run.predict(fields)
+    units = values_in_units_of_targets(run.model.graph)
+    undone, found = run.undone(), []
+    for name, type_ in run.model.targets.items():
+        true = np.asarray(fields[name])
+        if type_.classes is not None and type_.rank == 1:
+            output = probabilities(run.model, predicted, type_.classes)
+            if output is None:
+                continue
+            chances = predicted[output]
+            labels = labels_of(run, name, type_.classes)
+            missed = 1 - chances[np.arange(len(true)), true]
+            found.append(Answer(name, output, labels, chances.argmax(axis=1), true, missed))
+        elif type_.is_float and not type_.sample:
+            output = next(
+                (one for one in predicted if units.get(run.model.graph.results[f"output.{one}"]) == name), None
+            )
+            if output is not None:
+                back = undone[name](true) if name in undone else true
+                found.append(Answer(name, output, (), predicted[output], back, np.abs(predicted[output] - back)))
+    return found
+
+
+def probabilities(model: Model, predicted: Mapping[str, Array], classes: int) -> str | None:
+    """The output that holds a probability for each class."""
+    for name, values in predicted.items():
+        if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
+            return name
+    return None
+
+
+def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:
+    steps = run.spec.fields[name].steps
+    known = [state["classes"] for step, state in zip(steps, run.states[name], strict=True) if step.name == "classes"]
+    return tuple(known[-1]) if known else tuple(map(str, range(classes)))
