@@ -19,7 +19,14 @@ from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 
 KINDS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser", "reader", "data step")
-_FILES = {"dense": "layer", "losses": "loss", "metrics": "metric", "schedules": "schedule"}
+_FILES = {
+    "dense": "layer",
+    "losses": "loss",
+    "metrics": "metric",
+    "schedules": "schedule",
+    "images": "layer",
+    "normalisation": "layer",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,9 @@ def _forms() -> Iterator[Entry]:
         "class_weights": "class_weights(label)",
         "size": "size(label)",
         "einsum": 'einsum(x, y, "ik,kj->ij")',
+        "pair": "pair(x)",
+        "moments": "m, v = moments(x)",
+        "pad": "pad(x, by)",
     }
     for name, form in FORMS.items():
         yield Entry(name, "form", signatures[name], form.__doc__ or "")

@@ -154,13 +154,14 @@ def apply_block(
     items = {
         id(argument): evaluate(context, argument.value, where) for argument, where in pairs
     }  # first, so that inner applications count before this one
+    block = _block_for(target, [items[id(argument)] for argument, _ in pairs if argument.name is None])
     bound = (
         bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
         if not lacks_first(context, block, pairs, items)
         else {}
     )
     if not bound and block.parameters:
-        return BlockFunction(block, target.scope, tuple(arguments), scope)
+        return replace(target, given=tuple(arguments), given_scope=scope)
     for parameter in block.parameters:
         if parameter.name.text not in bound and parameter.default is None:
             fault(
@@ -201,6 +202,16 @@ def apply_block(
         is_builtin = block.span.source.is_library
         context.applied.append(Applied(block.name.text, is_builtin, tuple(values.values()), spans, first, span))
     return first if len(result.items) == 1 else result
+
+
+def _block_for(target: BlockFunction, unnamed: Sequence[Item]) -> syntax.Block:
+    """Of the blocks of one name, the one whose first argument has as many axes as what it is given."""
+    first = unnamed[0].items[0] if unnamed and isinstance(unnamed[0], Results) else unnamed[0] if unnamed else None
+    for block in (target.block, *target.others):
+        declared = block.parameters[0].type if block.parameters else None
+        if isinstance(first, Value) and declared is not None and len(declared.dims) == len(first.type.sample):
+            return block
+    return target.block
 
 
 def lacks_first(

@@ -1,6 +1,6 @@
 """The arguments of an application: by name or place, and as the attributes that an operation declares."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler.elaborate import constants, samples
@@ -122,6 +122,22 @@ def attribute_argument(
             attributes[name] = float(share)
         case "stream":
             attributes[name] = context.streams = context.streams + 1
+        case "pair":
+            assert first is not None
+            attributes[name] = (
+                _pair(context, argument, scope, first)
+                if argument
+                else attributes[default]
+                if default in attributes
+                else _lying((int(default),) * 2, first)
+            )
+        case "border":
+            given = constant(context, argument.value, scope) if argument else default
+            is_word = given in ("same", "valid")
+            attributes[name] = given if is_word else _pads(context, argument, scope, default, operands, attributes)
+        case "pads":
+            assert first is not None
+            attributes[name] = _pads(context, argument, scope, default, operands, attributes)
         case "number":
             given = (
                 constants.whole(constant(context, argument.value, scope), argument.span, f"`{name}`")
@@ -130,6 +146,55 @@ def attribute_argument(
             )
             assert first is not None
             attributes[name] = samples.class_size(first, given) if operation.name == "one_hot" else given
+
+
+def _lying(pair: tuple[int, int], x: Value) -> tuple[int, int]:
+    """Along h and w; of a line x[t, c], which is an image one column wide, along t alone."""
+    return (pair[0], 1) if len(x.type.sample) == 2 else pair
+
+
+def _pair(context: Context, argument: syntax.Argument, scope: Scope, x: Value) -> tuple[int, int]:
+    """`3`, or `(3, 5)` for height and width."""
+    node = argument.value
+    given = constant(context, node, scope)
+    numbers = given if isinstance(given, tuple) else (given, given)
+    if len(numbers) != 2:
+        fault("E0303", "this is one number, or two: along the height and the width", node.span)
+    first, second = (constants.whole(number, node.span, "a size or a step") for number in numbers)
+    return _lying((first, second), x)
+
+
+def _pads(
+    context: Context,
+    argument: syntax.Argument | None,
+    scope: Scope,
+    default: str,
+    operands: Sequence[Value],
+    attributes: Mapping[str, Any],
+) -> tuple[int, int, int, int]:
+    """`same` (as many places as strides fit into the image, the odd row or column at the end), `valid`, a number, or (top, bottom, left, right)."""
+    x = operands[0]
+    given = constant(context, argument.value, scope) if argument else default
+    if given == "valid":
+        return (0, 0, 0, 0)
+    if given == "same":
+        kernel = attributes["size"] if "size" in attributes else operands[1].type.dims[: len(x.type.sample) - 1]
+        pads = []
+        for size, reach, stride, dilation in zip(
+            x.type.sample[:-1], kernel, attributes["stride"], attributes.get("dilation", (1, 1)), strict=False
+        ):
+            assert isinstance(size, int)
+            whole = max((-(-size // stride) - 1) * stride + dilation * (int(reach) - 1) + 1 - size, 0)
+            pads += [whole // 2, whole - whole // 2]
+        return (pads[0], pads[1], *(pads[2:] or (0, 0)))
+    assert argument is not None
+    place = argument.value.span
+    numbers = given if isinstance(given, tuple) else (given,) * (4 if len(x.type.sample) == 3 else 2)
+    if len(numbers) == 2 and len(x.type.sample) == 2:
+        numbers = (*numbers, 0, 0)
+    if len(numbers) != 4 or isinstance(given, str):
+        fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", place, hint="pad = same")
+    return tuple(constants.whole(number, place, "a border", least=0) for number in numbers)  # type: ignore[return-value]
 
 
 def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:

@@ -40,10 +40,11 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class BlockFunction:
-    """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first)."""
+    """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first). `others` of the same name take a first argument of another rank."""
 
     block: syntax.Block
     scope: "Scope"
+    others: tuple[syntax.Block, ...] = ()
     given: tuple[syntax.Argument, ...] = ()
     given_scope: "Scope | None" = None
 

@@ -250,5 +250,7 @@ def _library_scope() -> Scope:
         if entry.name.endswith(".net"):
             for item in parse(Source(f"netc/{entry.name}", entry.read_text(encoding="utf-8"), is_library=True)).items:
                 if isinstance(item, syntax.Block):
-                    scope.set(item.name.text, BlockFunction(item, scope), item.name.span)
+                    known = scope.names.get(item.name.text)
+                    others = (known.block, *known.others) if isinstance(known, BlockFunction) else ()
+                    scope.set(item.name.text, BlockFunction(item, scope, others), item.name.span)
     return scope

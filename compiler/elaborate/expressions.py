@@ -47,11 +47,6 @@ _OPERATORS = {
 }
 _LATER = {
     "grad": "derivatives as values",
-    "conv": "convolution",
-    "maxpool": "pooling",
-    "avgpool": "pooling",
-    "batchnorm": "normalisation",
-    "layernorm": "normalisation",
     "lstm": "recurrence",
     "gru": "recurrence",
     "rnn": "recurrence",
@@ -164,6 +159,8 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
+    if node.text in ("same", "valid"):  # what stands for a border
+        return node.text
     if node.text == "training":
         return context.graph.add("training", (), {}, Type("bool"))
     if node.text in _LATER:

@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
-from netc.compiler.elaborate.bindings import Item, Scope, Weighted
+from netc.compiler.elaborate.bindings import Item, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
@@ -171,6 +171,40 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     return context.guard(span, lambda: samples.einsum(values, parts, out), others=labels)
 
 
+def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A number twice, or the two numbers that are given: a kernel's height and width."""
+    (argument,) = _bound(context, "pair", ("x",), arguments, span, "pair(3)")
+    given = constant(context, argument.value, scope)
+    return given if isinstance(given, tuple) else (given, given)
+
+
+def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Mean and variance of each channel: over the batch and all axes but the last."""
+    (argument,) = _bound(context, "moments", ("x",), arguments, span, "m, v = moments(x)")
+    value = _value(context, argument, scope)
+    axes = tuple(range(value.type.rank - 1))
+
+    def build() -> Item:
+        if not axes:
+            raise Mismatch("there is nothing to take a mean over")
+        return Results((apply("mean", value, over=axes), apply("variance", value, over=axes)))
+
+    return context.guard(span, build)
+
+
+def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """Zeros around an image x[h, w, c]: as many on each side, or (top, bottom, left, right)."""
+    x, by = _bound(context, "pad", ("x", "by"), arguments, span, "pad(x, 2)")
+    value, given = _value(context, x, scope), constant(context, by.value, scope)
+    numbers = given if isinstance(given, tuple) else (given,) * 4
+    if len(value.type.sample) != 3 or len(numbers) != 4:
+        fault("E0401", "`pad` takes an image, and a number or (top, bottom, left, right)", span)
+    top, bottom, left, right = (constants.whole(number, by.span, "a border", least=0) for number in numbers)
+    axes = (value.type.rank - 3, value.type.rank - 2)
+    with context.graph.at(context.user_span(span)):
+        return apply("pad", value, axes=axes, before=(top, left), after=(bottom, right), step=(1, 1))
+
+
 FORMS: Mapping[str, Form] = {
     "split": _split,
     "stack": _stack,
@@ -182,4 +216,7 @@ FORMS: Mapping[str, Form] = {
     "class_weights": _class_weights,
     "size": _size,
     "einsum": _einsum,
+    "pair": _pair,
+    "moments": _moments,
+    "pad": _pad,
 }

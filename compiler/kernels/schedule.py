@@ -32,7 +32,9 @@ _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 PRODUCT = (
     *("a", "b", "c", "start", "pack", "touch_1", "touch_2", "touch_3"),
     *("a_row", "a_step", "b_row", "b_column", "c_row", "start_row", "has_start", "rows", "columns", "depth"),
+    *("runs", "a_run", "b_run", "turns", "a_turn", "b_turn"),
     *("touches", "outer", "a_outer", "b_outer", "c_outer", "start_outer"),
+    *("middle", "a_middle", "b_middle", "c_middle", "start_middle"),
     *("inner", "a_inner", "b_inner", "c_inner", "start_inner"),
 )
 

@@ -2,6 +2,9 @@
 
     c[i, j] = start[i, j] + sum over k of a[i * a_row + k * a_step] * b[k * b_row + j * b_column]
 
+The depth may be three loops: k runs within a run (the bytes that a window's row holds), runs follow one another in registers (the rows of a window), and
+around both a loop that adds to c in memory (the samples of a batch). So a convolution is this tile on a view of its input, with nothing copied.
+
 The tile keeps `rows` x 2 vectors of sums in registers, and begins with `start` (a bias, a residual) where there is one. Columns past the
 last whole tile are read (the planner leaves room behind every buffer) but never stored. A b whose columns are not neighbours
 (a transposed weight) goes through `pack`, a panel at a time. Strides are in elements, addresses in bytes.
@@ -31,9 +34,13 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
 
     @intrinsic
-    def tile(typing, a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, depth, columns):
+    def tile(
+        typing, a, a_row, a_step, a_run, b, b_row, b_run, c, c_row, start, start_row, has_start, runs, depth, columns
+    ):
         def codegen(context, builder, signature, arguments):
-            a, a_row, a_step, b, b_row, c, c_row, first, first_row, has_start, depth, columns = arguments
+            (a, a_row, a_step, a_run, b, b_row, b_run, c, c_row, first, first_row, has_start, runs, depth, columns) = (
+                arguments
+            )
             a, b, c, first = (builder.inttoptr(base, element.as_pointer()) for base in (a, b, c, first))
             function, module = builder.function, builder.module
 
@@ -67,9 +74,9 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
             places = {(i, j): builder.add(builder.mul(c_row, number(i)), number(j * lanes)) for i, j in grid}
             zero = ir.Constant(vector, [0.0] * lanes)
             entry = builder.block
-            reading, loop, done, whole, partial, end = (
-                function.append_basic_block(name)
-                for name in ("tile.read", "tile.depth", "tile.done", "tile.whole", "tile.partial", "tile.end")
+            reading, run, loop, ran, done, whole, partial, end = (
+                function.append_basic_block(f"tile.{name}")
+                for name in ("read", "run", "depth", "ran", "done", "whole", "partial", "end")
             )
             before = function.append_basic_block("tile.before")
             builder.cbranch(builder.icmp_signed("!=", has_start, number(0)), reading, before)
@@ -87,13 +94,21 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
                 start[place].add_incoming(zero, entry)
                 start[place].add_incoming(held[place], reading)
             row_at = [builder.mul(a_row, number(i)) for i in range(rows)]
-            builder.cbranch(builder.icmp_signed(">", depth, number(0)), loop, done)
+            builder.cbranch(builder.icmp_signed(">", builder.mul(runs, depth), number(0)), run, done)
+
+            builder.position_at_end(run)
+            r = builder.phi(_I64)
+            r.add_incoming(number(0), before)
+            held_over = {place: builder.phi(vector) for place in grid}
+            b_of_run, a_of_run = builder.gep(b, [builder.mul(r, b_run)]), builder.gep(a, [builder.mul(r, a_run)])
+            builder.branch(loop)
 
             builder.position_at_end(loop)
             k = builder.phi(_I64)
-            k.add_incoming(number(0), before)
+            k.add_incoming(number(0), run)
             sums = {place: builder.phi(vector) for place in grid}
-            b_at, a_at = builder.gep(b, [builder.mul(k, b_row)]), builder.gep(a, [builder.mul(k, a_step)])
+            b_at = builder.gep(b_of_run, [builder.mul(k, b_row)])
+            a_at = builder.gep(a_of_run, [builder.mul(k, a_step)])
             lane = []
             for j in range(vectors):
                 lane.append(builder.load(at(b_at, number(j * lanes))))
@@ -103,16 +118,24 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
             following = builder.add(k, number(1))
             k.add_incoming(following, loop)
             for place in grid:
-                sums[place].add_incoming(start[place], before)
+                sums[place].add_incoming(held_over[place], run)
                 sums[place].add_incoming(added[place], loop)
-            builder.cbranch(builder.icmp_signed("<", following, depth), loop, done)
+            builder.cbranch(builder.icmp_signed("<", following, depth), loop, ran)
+
+            builder.position_at_end(ran)
+            another = builder.add(r, number(1))
+            r.add_incoming(another, ran)
+            for place in grid:
+                held_over[place].add_incoming(start[place], before)
+                held_over[place].add_incoming(added[place], ran)
+            builder.cbranch(builder.icmp_signed("<", another, runs), run, done)
 
             builder.position_at_end(done)
             result = {}
             for place in grid:
                 result[place] = builder.phi(vector)
                 result[place].add_incoming(start[place], before)
-                result[place].add_incoming(added[place], loop)
+                result[place].add_incoming(added[place], ran)
             builder.cbranch(builder.icmp_signed(">=", columns, number(vectors * lanes)), whole, partial)
             builder.position_at_end(whole)
             for place in grid:
@@ -137,7 +160,7 @@ def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
             builder.position_at_end(end)
             return context.get_dummy_value()
 
-        return types.void(*([types.int64] * 12)), codegen
+        return types.void(*([types.int64] * 15)), codegen
 
     return tile
 
@@ -206,22 +229,26 @@ def _transpose(dtype: str, machine: Machine) -> Any:
 def product(dtype: str, machine: Machine) -> Any:
     """The Python function of build.PRODUCT (all int64) that build.py compiles: any shape, two loops around for batches of products."""
     size, lanes, width = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.panel(dtype)
-    heights = sorted({machine.tile_rows, min(8, machine.tile_rows), 4, 2, 1}, reverse=True)
+    tallest = machine.tile_rows
+    heights = sorted({tallest, *(rows for rows in (8, 6, 4, 2, 1) if rows < tallest)}, reverse=True)
     transpose, element, put = _transpose(dtype, machine), load(dtype, 0), store(dtype, 1)
     names: dict[str, Any] = {"fetch": _touch(1, VECTORS, dtype, machine, is_written=False)}
     lines = [
-        "def tiles(a, a_row, a_step, b, b_row, c, c_row, start, start_row, has_start, rows, depth, columns, at, touches, ahead):",
+        "def tiles(",
+        "    a, a_row, a_step, a_run, b, b_row, b_run, c, c_row, start, start_row, has_start,",
+        "    rows, runs, depth, columns, at, touches, ahead,",
+        "):",
         "    i = 0",
     ]
     for rows in heights:
         names[f"touch_{rows}"] = _touch(rows, VECTORS, dtype, machine, is_written=True)
         names[f"wide_{rows}"], names[f"narrow_{rows}"] = (_tile(rows, one, dtype, machine) for one in (VECTORS, 1))
         arguments = (
-            f"(a + i * a_row * {size}, a_row, a_step, b, b_row, c + i * c_row * {size}, c_row,"
-            f" start + i * start_row * {size}, start_row, has_start, depth, columns)"
+            f"(a + i * a_row * {size}, a_row, a_step, a_run, b, b_row, b_run, c + i * c_row * {size}, c_row,"
+            f" start + i * start_row * {size}, start_row, has_start, runs, depth, columns)"
         )
         lines += [
-            f"    while rows - i >= {rows}:",
+            f"    while rows - i >= {rows}" + (f" and rows - i != {rows + 2}:" if rows == tallest else ":"),
             "        for n in range(touches):",
             f"            touch_{rows}(at[n] + i * c_row * {size}, c_row)",
             f"        for k in range(depth * i // rows, depth * (i + {rows}) // rows if ahead else 0):",
@@ -264,56 +291,82 @@ def product(dtype: str, machine: Machine) -> Any:
         rows,
         columns,
         depth,
+        runs,
+        a_run,
+        b_run,
+        turns,
+        a_turn,
+        b_turn,
         touches,
         outer,
         a_outer,
         b_outer,
         c_outer,
         start_outer,
+        middle,
+        a_middle,
+        b_middle,
+        c_middle,
+        start_middle,
         inner,
         a_inner,
         b_inner,
         c_inner,
         start_inner,
     ):
-        for m in range(outer):
+        together = min(
+            runs, max(1, STRIP // max(depth, 1))
+        )  # runs that one tile takes, with its panel in the second cache
+        for m in range(outer * middle):
             for n in range(inner):
-                a_at = a + (m * a_outer + n * a_inner) * size
-                b_at = b + (m * b_outer + n * b_inner) * size
-                c_at = c + (m * c_outer + n * c_inner) * size
-                start_at = start + (m * start_outer + n * start_inner) * size
-                k = 0
-                while k == 0 or k < depth:
-                    deep = min(STRIP, depth - k)
-                    first_at, first_row, has_first = (start_at, start_row, has_start) if k == 0 else (c_at, c_row, 1)
-                    j = 0
-                    while j < columns:
-                        wanted = min(width, columns - j)
-                        panel_at, panel_row = b_at + (k * b_row + j * b_column) * size, b_row
-                        ahead = panel_at + width * size if columns - j > width else 0
-                        if b_column != 1:
-                            pack_panel(pack, panel_at, b_row, b_column, deep, wanted)
-                            panel_at, panel_row, ahead = pack, width, 0
-                        moved = c_at - c + j * size
-                        tiles(
-                            a_at + k * a_step * size,
-                            a_row,
-                            a_step,
-                            panel_at,
-                            panel_row,
-                            c_at + j * size,
-                            c_row,
-                            first_at + j * size,
-                            first_row,
-                            has_first,
-                            rows,
-                            deep,
-                            wanted,
-                            (touch_1 + moved, touch_2 + moved, touch_3 + moved),
-                            touches,
-                            ahead,
-                        )
-                        j += width
-                    k += STRIP
+                p, q = m // middle, m % middle
+                a_at = a + (p * a_outer + q * a_middle + n * a_inner) * size
+                b_at = b + (p * b_outer + q * b_middle + n * b_inner) * size
+                c_at = c + (p * c_outer + q * c_middle + n * c_inner) * size
+                start_at = start + (p * start_outer + q * start_middle + n * start_inner) * size
+                is_first = True
+                for turn in range(turns):
+                    for r in range(0, runs, together):
+                        k = 0
+                        while k == 0 or k < depth:
+                            deep = min(STRIP, depth - k)
+                            first_at, first_row, has_first = (
+                                (start_at, start_row, has_start) if is_first else (c_at, c_row, 1)
+                            )
+                            is_first = False
+                            a_first = a_at + (turn * a_turn + r * a_run + k * a_step) * size
+                            b_first = b_at + (turn * b_turn + r * b_run + k * b_row) * size
+                            j = 0
+                            while j < columns:
+                                wanted = min(width, columns - j)
+                                panel_at, panel_row = b_first + j * b_column * size, b_row
+                                ahead = panel_at + width * size if columns - j > width and runs == 1 else 0
+                                if b_column != 1:
+                                    pack_panel(pack, panel_at, b_row, b_column, deep, wanted)
+                                    panel_at, panel_row, ahead = pack, width, 0
+                                moved = c_at - c + j * size
+                                tiles(
+                                    a_first,
+                                    a_row,
+                                    a_step,
+                                    a_run,
+                                    panel_at,
+                                    panel_row,
+                                    b_run,
+                                    c_at + j * size,
+                                    c_row,
+                                    first_at + j * size,
+                                    first_row,
+                                    has_first,
+                                    rows,
+                                    min(together, runs - r),
+                                    deep,
+                                    wanted,
+                                    (touch_1 + moved, touch_2 + moved, touch_3 + moved),
+                                    touches,
+                                    ahead,
+                                )
+                                j += width
+                            k += STRIP
 
     return run

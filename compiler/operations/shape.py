@@ -78,49 +78,99 @@ broadcast = register(
 )
 
 
-def _slice_type(x: Type, axis: int, start: int, stop: int) -> Type:
-    return x.with_dims((*x.dims[:axis], stop - start, *x.dims[axis + 1 :]))
+def _slice_type(x: Type, axis: int, start: int, stop: int, step: int = 1) -> Type:
+    return x.with_dims((*x.dims[:axis], -(-(stop - start) // step), *x.dims[axis + 1 :]))
 
 
-def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, stop: int) -> Value:
-    size = x.type.dims[axis]
+def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
+    size, taken = x.type.dims[axis], result.type.dims[axis]
     assert isinstance(size, int)
-    return apply("pad", g, axis=axis, before=start, after=size - stop)
+    assert isinstance(taken, int)
+    after = size - start - (taken - 1) * step - 1
+    return apply("pad", g, axes=(axis,), before=(start,), after=(after,), step=(step,))
 
 
 slice_ = register(
     Operation(
         "slice",
-        "The elements start to stop (exclusive) along an axis.",
+        "Every `step`-th element from start to stop (exclusive) along an axis.",
         type=_slice_type,
         lower=View(),
         gradient=_slice_gradient,
         is_callable=False,
-        reference=lambda x, axis, start, stop: x[(np.s_[:],) * axis + (np.s_[start:stop],)],
+        reference=lambda x, axis, start, stop, step=1: x[(np.s_[:],) * axis + (np.s_[start:stop:step],)],
         examples=(
             (("f64[3, 5]",), {"axis": 1, "start": 1, "stop": 4}),
             (("f64[batch, 5, 2]",), {"axis": 1, "start": 0, "stop": 2}),
+            (("f64[batch, 7, 2]",), {"axis": 1, "start": 1, "stop": 6, "step": 2}),
         ),
     )
 )
+
+
+def _pad_type(
+    x: Type,
+    axes: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    step: tuple[int, ...],
+    value: float = 0.0,
+) -> Type:
+    dims = list(x.dims)
+    for axis, first, last, apart in zip(axes, before, after, step, strict=True):
+        size = dims[axis]
+        assert isinstance(size, int)
+        dims[axis] = first + (size - 1) * apart + 1 + last
+    return x.with_dims(tuple(dims))
+
+
+def _pad_reference(
+    x: Any,
+    axes: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    step: tuple[int, ...],
+    value: float = 0.0,
+) -> Any:
+    dims: list[int] = list(x.shape)
+    place: list[slice] = [slice(None)] * x.ndim
+    for axis, first, last, apart in zip(axes, before, after, step, strict=True):
+        end = first + (dims[axis] - 1) * apart + 1
+        dims[axis], place[axis] = end + last, slice(first, end, apart)
+    result = np.full(dims, value, x.dtype)
+    result[tuple(place)] = x
+    return result
+
+
+def _pad_gradient(
+    g: Value,
+    result: Value,
+    x: Value,
+    axes: tuple[int, ...],
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    step: tuple[int, ...],
+    value: float = 0.0,
+) -> Value:
+    for axis, first, apart in zip(axes, before, step, strict=True):
+        size = x.type.dims[axis]
+        assert isinstance(size, int)
+        g = apply("slice", g, axis=axis, start=first, stop=first + (size - 1) * apart + 1, step=apart)
+    return g
+
+
 pad = register(
     Operation(
         "pad",
-        "Zeros before and after along an axis.",
-        type=lambda x, axis, before, after: x.with_dims(
-            (*x.dims[:axis], x.dims[axis] + before + after, *x.dims[axis + 1 :])
-        ),
-        reference=lambda x, axis, before, after: np.pad(
-            x, [(before, after) if i == axis else (0, 0) for i in range(x.ndim)]
-        ),
+        "A value around x along axes, and with a `step` above 1 between its elements too.",
+        type=_pad_type,
+        reference=_pad_reference,
         lower=Kernel("pad"),
         is_callable=False,
-        gradient=lambda g, r, x, axis, before, after: apply(
-            "slice", g, axis=axis, start=before, stop=before + x.type.dims[axis]
-        ),
+        gradient=_pad_gradient,
         examples=(
-            (("f64[3, 4]",), {"axis": 1, "before": 1, "after": 2}),
-            (("f64[batch, 2, 3]",), {"axis": 1, "before": 0, "after": 2}),
+            (("f64[3, 4]",), {"axes": (1,), "before": (1,), "after": (2,), "step": (1,)}),
+            (("f64[batch, 3, 2]",), {"axes": (1, 2), "before": (2, 0), "after": (0, 1), "step": (2, 3), "value": 1.5}),
         ),
     )
 )

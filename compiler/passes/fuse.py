@@ -88,6 +88,8 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
     lower = OPERATIONS[users[0].operation].lower
+    if users[0].operation in ("pad", "concat"):  # computed into its place
+        return True
     space = users[0].operands[0].type.dims if isinstance(lower, Fold) else users[0].type.dims
     return isinstance(lower, Scalar | Fold) and space == value.type.dims
 

@@ -284,16 +284,17 @@ class Lowering:
             Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
         )
 
-    def part(self, value: Value, operand: Value, target: Buffer, offset: int) -> None:
-        """Copy an operand into a part of a value's buffer."""
+    def part(self, value: Value, operand: Value, target: Buffer, strides: tuple[int, ...], offset: int) -> None:
+        """Compute or copy an operand into a part of a value's buffer."""
         loop = Loop(self, operand.type.dims)
-        loop.emit([(loop.operand(operand), value, target)], contiguous(value.type.dims), offset)
+        loop.emit([(loop.operand(operand), value, target)], strides, offset)
 
     def concat(self, value: Value) -> None:
         axis, buffer, at = value.attributes["axis"], self.output(value), 0
         assert isinstance(axis, int)
+        strides = contiguous(value.type.dims)
         for operand in value.operands:
-            self.part(value, operand, buffer, at * contiguous(value.type.dims)[axis])
+            self.part(value, operand, buffer, strides, at * strides[axis])
             size = operand.type.dims[axis]
             assert isinstance(size, int)
             at += size
@@ -303,12 +304,17 @@ class Lowering:
         loop.emit([(loop.add(literal(number, value.type.dtype)), value, buffer)])
 
     def pad(self, value: Value) -> None:
-        axis, before = value.attributes["axis"], value.attributes["before"]
-        assert isinstance(axis, int)
-        assert isinstance(before, int)
-        buffer = self.output(value)
-        self.fill(value, 0.0, buffer)
-        self.part(value, value.operands[0], buffer, before * contiguous(value.type.dims)[axis])
+        """The border, then what it surrounds, computed into its place."""
+        buffer, strides, offset = self.output(value), list(contiguous(value.type.dims)), 0
+        axes, before, step = (value.attributes[name] for name in ("axes", "before", "step"))
+        assert isinstance(axes, tuple)
+        assert isinstance(before, tuple)
+        assert isinstance(step, tuple)
+        for axis, first, apart in zip(axes, before, step, strict=True):
+            offset += first * strides[axis]
+            strides[axis] *= apart
+        self.fill(value, value.attributes.get("value", 0.0), buffer)
+        self.part(value, value.operands[0], buffer, tuple(strides), offset)
 
     def gather(self, value: Value) -> None:
         table, index = value.operands
@@ -359,10 +365,19 @@ class Lowering:
                 assert isinstance(order, tuple)
                 return replace(place, strides=tuple(strides[axis] for axis in order))
             case "slice":
-                axis, start = attributes["axis"], attributes["start"]
+                axis, start, step = attributes["axis"], attributes["start"], attributes.get("step", 1)
                 assert isinstance(axis, int)
                 assert isinstance(start, int)
-                return replace(place, offset=place.offset + start * strides[axis])
+                assert isinstance(step, int)
+                apart = tuple(one * step if i == axis else one for i, one in enumerate(strides))
+                return replace(place, offset=place.offset + start * strides[axis], strides=apart)
+            case "window":
+                axis, step, dilation = attributes["axis"], attributes["stride"], attributes["dilation"]
+                assert isinstance(axis, int)
+                assert isinstance(step, int)
+                assert isinstance(dilation, int)
+                walk = (strides[axis] * step, strides[axis] * dilation)
+                return replace(place, strides=(*strides[:axis], *walk, *strides[axis + 1 :]))
             case "reverse":
                 over = attributes["over"]
                 assert isinstance(over, tuple)

@@ -1,7 +1,7 @@
 """A product by named indices -> a call of the register tile, if indices and strides allow it.
 
 Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all three). The tile
-takes one of each, with two loops around it; neighbouring indices that all operands walk as one count as one.
+takes one of each, and two more of depth, with three loops around it; neighbouring indices that all operands walk as one count as one.
 """
 
 import math
@@ -55,23 +55,26 @@ def product_task(
     )
     lead = next(letter for letter in depth if sizes[letter] == BATCH) if in_shards else out[0]
     groups = [_merge(letters, sizes, strides, lead) for letters in (rows, columns, depth, both)]
-    if len(groups[1]) != 1 or len(groups[2]) > 1:
+    if len(groups[1]) != 1 or len(groups[2]) > 3:
         return None
     (width, (_, b_column, _, start_column)) = groups[1][0]
     outer = [*groups[3], *groups[0][:-1]]
-    if len(outer) > 2 or (start is not None and start_column != 1):
+    if len(outer) > 3 or (len(groups[2]) > 1 and b_column != 1) or (start is not None and start_column != 1):
         return None
     nothing: _LoopOf = (Count(1), (0, 0, 0, 0))
     height, (a_row, _, c_row, start_row) = groups[0][-1] if groups[0] else nothing
-    deep, (a_step, b_row, _, _) = groups[2][0] if groups[2] else nothing
+    deep, (a_step, b_row, _, _) = groups[2][-1] if groups[2] else nothing
+    around = [nothing] * (3 - max(len(groups[2]), 1)) + groups[2][:-1]  # turns, then runs
     counts = [
         *map(Count, (a_row, a_step, b_row, b_column, c_row, start_row, int(start is not None))),
         height,
         width,
         deep,
-        Count(0),
     ]
-    for count, steps in [nothing] * (2 - len(outer)) + outer:
+    for count, (a_along, b_along, _, _) in reversed(around):
+        counts += [count, Count(a_along), Count(b_along)]
+    counts.append(Count(0))
+    for count, steps in [nothing] * (3 - len(outer)) + outer:
         counts += [count, *map(Count, steps)]
     c, machine, dtype = target(), host(), value.type.dtype
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
