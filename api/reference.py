@@ -122,12 +122,15 @@ def _library() -> Iterator[Entry]:
         kind = _FILES.get(file.name.removesuffix(".net"))
         if kind is None:
             continue
-        source = Source(file.name, file.read_text(encoding="utf-8"))
+        source, told = Source(file.name, file.read_text(encoding="utf-8")), dict[str, str]()
         for item in parse(source).items:
             if isinstance(item, syntax.Block):
                 before = source.text[: item.span.start].rstrip()
                 comment = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
                 doc = " ".join(line.lstrip("# ") for line in (comment[0] if comment else "").splitlines())
+                doc = told.setdefault(
+                    item.name.text, doc
+                )  # a block of the same name for another shape has no text of its own
                 arguments = ", ".join(parameter_text(one) for one in item.parameters)
                 yield Entry(item.name.text, kind, f"{item.name.text}({arguments})", doc, (), item.span.text)
 

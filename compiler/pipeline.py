@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> settle -> stabilise -> differentiate -> update -> expand -> simplify -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> lower -> plan
 
 A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
 """
@@ -12,6 +12,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
+from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.simplify import expand, settle, simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.update import update
@@ -20,7 +21,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
 PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
-STAGES = ("elaborate", "settle", "stabilise", "differentiate", "update", *PASSES)
+STAGES = ("elaborate", "settle", "stabilise", "reorder", "differentiate", "update", *PASSES)
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
@@ -42,7 +43,7 @@ def _forward(model: Model) -> tuple[Graph, dict[str, Value]]:
     for name in [name for name in forward.results if name.startswith("update.")]:
         if _is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
-    graph = stabilise(settle(forward, training=True))
+    graph = reorder(stabilise(settle(forward, training=True)))
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 
 
@@ -76,7 +77,7 @@ def accumulation_graph(model: Model) -> Graph:
 
 
 def prediction_graph(model: Model) -> Graph:
-    return stabilise(settle(model.graph.of("output."), training=False))
+    return reorder(stabilise(settle(model.graph.of("output."), training=False)))
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
@@ -84,7 +85,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
     made = {
         "elaborate": model.graph,
         "settle": (settled := settle(model.graph.of("loss.", "weight.loss.", "update."), training=True)),
-        "stabilise": stabilise(settled),
+        "stabilise": (stable := stabilise(settled)),
+        "reorder": reorder(stable),
         "differentiate": gradient_graph(model),
         "update": training_graph(model),
     }

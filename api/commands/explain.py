@@ -18,7 +18,9 @@ def explain(
     after: Annotated[
         str | None,
         typer.Option(
-            "--after", metavar="PASS", help="elaborate, settle, stabilise, differentiate, update, expand or simplify."
+            "--after",
+            metavar="PASS",
+            help="elaborate, settle, stabilise, reorder, differentiate, update, expand or simplify.",
         ),
     ] = None,
     line: Annotated[

@@ -11,13 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.operations.reduce import as_float
 from netc.compiler.types import Dim, Mismatch, Type
-from netc.compiler.value import Expansion, Operation, Value, View, apply, register
+from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Value, View, apply, register
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
-_MOST_PARTS = 25  # of a window that are taken one by one
+_MOST_PARTS, _MOST_IN_A_LOOP = 25, 9  # of a window that are taken one by one: added up, or with what is kept beside
 
 
 def places(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) -> int:
@@ -410,37 +409,45 @@ def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
     return x.with_dims((*x.dims[:-3], *out, x.dims[-1]))
 
 
-def _tiled(x: Value, r: Value, size: Pair, stride: Pair, pad: Pads) -> Value | None:
-    """What windows that do not overlap take in, as [..., oh, size, ow, size, c]: a view. None where they do, or there is a border."""
-    if size != stride or any(pad):
-        return None
-    for n, axis in enumerate(_axes(x.type)):
-        count = r.type.dims[axis]
-        assert isinstance(count, int)
-        if x.type.dims[axis] != count * size[n]:
-            x = apply("slice", x, axis=axis, start=0, stop=count * size[n])
-    *lead, h, w, c = r.type.dims
-    return apply("reshape", x, dims=(*lead, h, size[0], w, size[1], c))
-
-
-def _untiled(tiles: Value, x: Value) -> Value:
-    """The inverse of `_tiled`: 0 where no window was."""
-    *lead, h, i, w, j, c = tiles.type.dims
+def _interleave_type(*parts: Type, size: Pair) -> Type:
+    *lead, h, w, c = parts[0].dims
     assert isinstance(h, int)
-    assert isinstance(i, int)
     assert isinstance(w, int)
-    assert isinstance(j, int)
-    flat = apply("reshape", tiles, dims=(*lead, h * i, w * j, c))
-    rest = tuple(int(x.type.dims[axis]) - int(flat.type.dims[axis]) for axis in _axes(x.type))
+    return parts[0].with_dims((*lead, h * size[0], w * size[1], c))
+
+
+def _interleave_reference(*parts: Any, size: Pair) -> Any:
+    *lead, h, w, c = parts[0].shape
+    result = np.empty((*lead, h * size[0], w * size[1], c), parts[0].dtype)
+    for n, part in enumerate(parts):
+        result[..., n // size[1] :: size[0], n % size[1] :: size[1], :] = part
+    return result
+
+
+def _interleave_gradient(g: Value, r: Value, *parts: Value, size: Pair) -> tuple[Value, ...]:
+    return tuple(part for _, part in _parts(g, size, size))
+
+
+interleave = register(
+    Operation(
+        "interleave",
+        "An image of which part i * width + j holds every size-th element from (i, j) on.",
+        type=_interleave_type,
+        reference=_interleave_reference,
+        lower=Kernel("interleave"),
+        is_callable=False,
+        gradient=_interleave_gradient,
+        examples=(((("f64[batch, 3, 2, 5]"),) * 6, {"size": (2, 3)}),),
+    )
+)
+
+
+def _fitted(image: Value, x: Value) -> Value:
+    """As large as x: zeros where no window was."""
+    rest = tuple(int(x.type.dims[axis]) - int(image.type.dims[axis]) for axis in _axes(x.type))
     if not any(rest):
-        return flat
-    return apply("pad", flat, axes=_axes(x.type), before=(0, 0), after=rest, step=(1, 1))
-
-
-def _beside_tiles(r: Value) -> Value:
-    """A value of each window, ready to broadcast over `_tiled`."""
-    *lead, h, w, c = r.type.dims
-    return apply("reshape", r, dims=(*lead, h, 1, w, 1, c))
+        return image
+    return apply("pad", image, axes=_axes(x.type), before=(0, 0), after=rest, step=(1, 1))
 
 
 def _spread(parts: list[tuple[Pair, Value]], x: Value, stride: Pair, pad: Pads) -> Value:
@@ -460,7 +467,20 @@ def _spread(parts: list[tuple[Pair, Value]], x: Value, stride: Pair, pad: Pads) 
     return total
 
 
+def _is_small(size: Pair) -> bool:
+    """Whether a window's elements are taken one by one, in one loop."""
+    return size[0] * size[1] <= _MOST_IN_A_LOOP
+
+
+def _around(x: Value) -> tuple[int, int]:
+    """The axes of the window in [..., oh, kh, ow, kw, c]."""
+    return x.type.rank - 4, x.type.rank - 2
+
+
 def _build_maxpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    if not _is_small(size):
+        seen = _windows(_padded(x, pad, -float("inf")), size, stride, (1, 1))
+        return apply("max", seen, over=_around(seen))
     result: Value | None = None
     for _, part in _parts(_padded(x, pad, -float("inf")), size, stride):
         result = part if result is None else apply("maximum", result, part)
@@ -469,20 +489,56 @@ def _build_maxpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
 
 
 def _maxpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
-    """To all that equal the largest of their window, in equal parts."""
-    parts = _parts(_padded(x, pad, -float("inf")), size, stride)
-    chosen = [(place, apply("equal", part, r)) for place, part in parts]
-    count: Value | None = None
-    for _, one in chosen:
-        number = as_float(one)
-        count = number if count is None else count + number
-    assert count is not None
-    share = g / count
-    tiles = _tiled(x, r, size, stride, pad)
-    if tiles is not None:
-        hit = apply("equal", tiles, _beside_tiles(r))
-        return _untiled(apply("where", hit, _beside_tiles(share), 0.0), x)
-    return _spread([(place, apply("where", one, share, 0.0)) for place, one in chosen], x, stride, pad)
+    """To the first of its window that is the largest; in a large window to all that are, in equal parts."""
+    if not _is_small(size):
+        whole = _padded(x, pad, -float("inf"))
+        seen = _windows(whole, size, stride, (1, 1))
+        back = OPERATIONS["max"].gradient(g, r, seen, over=_around(seen))  # type: ignore[misc]
+        columns = apply("window", whole, axis=whole.type.rank - 2, size=size[1], stride=stride[1], dilation=1)
+        back = _window_gradient(back, seen, columns, seen.type.rank - 5, size[0], stride[0], 1)
+        back = _window_gradient(back, columns, whole, whole.type.rank - 2, size[1], stride[1], 1)
+        for n, axis in enumerate(_axes(x.type)):
+            if pad[2 * n] or pad[2 * n + 1]:
+                end = int(back.type.dims[axis]) - pad[2 * n + 1]
+                back = apply("slice", back, axis=axis, start=pad[2 * n], stop=end)
+        return back
+    which = apply("maxplace2d", x, size=size, stride=stride, pad=pad)
+    given = [
+        ((i, j), apply("where", apply("equal", which, float(i * size[1] + j)), g, 0.0))
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    if size == stride and not any(pad):
+        return _fitted(apply("interleave", *(part for _, part in given), size=size), x)
+    return _spread(given, x, stride, pad)
+
+
+def _build_maxplace(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    """Beside the maximum, in one loop: where it changes, the place does."""
+    (_, best), *rest = _parts(_padded(x, pad, -float("inf")), size, stride)
+    place = x.graph.constant(0.0, x.type)
+    for (i, j), part in rest:
+        place = apply("where", part > best, x.graph.constant(float(i * size[1] + j), x.type), place)
+        best = apply("maximum", best, part)
+    return place if rest else apply("broadcast", place, dims=best.type.dims)
+
+
+def _maxplace_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
+    windows = _pool_reference(x, size, stride, pad, -np.inf)
+    return windows.reshape(*windows.shape[:-2], -1).argmax(axis=-1).astype(x.dtype)
+
+
+register(
+    Operation(
+        "maxplace2d",
+        "Which element of each window, counted by rows, is the first of the largest, as a number.",
+        type=lambda x, size, stride, pad: _pool_type(x, size, stride, pad),
+        reference=_maxplace_reference,
+        lower=Expansion(_build_maxplace),
+        is_callable=False,
+        gradient=lambda g, r, x, size, stride, pad: (None,),
+    )
+)
 
 
 def _pool_reference(x: Any, size: Pair, stride: Pair, pad: Pads, value: float) -> Any:
@@ -490,6 +546,12 @@ def _pool_reference(x: Any, size: Pair, stride: Pair, pad: Pads, value: float) -
     whole = np.pad(x, border, constant_values=value)
     windows = np.lib.stride_tricks.sliding_window_view(whole, size, (-3, -2))
     return windows[..., :: stride[0], :: stride[1], :, :, :]
+
+
+def _avgpool_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
+    total = _pool_reference(x, size, stride, pad, 0.0).sum(axis=(-2, -1))
+    inside = _pool_reference(np.ones((*x.shape[-3:-1], 1)), size, stride, pad, 0.0).sum(axis=(-2, -1))
+    return (total / inside).astype(x.dtype)
 
 
 def _build_avgpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
@@ -515,9 +577,11 @@ def _inside(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value | float:
 
 def _avgpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
     share = g / _inside(x, size, stride, pad)
-    tiles = _tiled(x, r, size, stride, pad)
-    if tiles is not None:
-        return _untiled(apply("broadcast", _beside_tiles(share), dims=tiles.type.dims), x)
+    if size == stride and not any(pad):
+        *lead, h, w, c = r.type.dims
+        beside = apply("reshape", share, dims=(*lead, h, 1, w, 1, c))
+        tiles = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))
+        return _fitted(apply("reshape", tiles, dims=(*lead, int(h) * size[0], int(w) * size[1], c)), x)
     places_of = [(i, j) for i in range(size[0]) for j in range(size[1])]
     return _spread([(place, share) for place in places_of], x, stride, pad)
 
@@ -545,7 +609,7 @@ avgpool2d = register(
         "avgpool2d",
         "The mean of each window of x[h, w, c]; of one at the border, of what lies inside.",
         type=_pool_type,
-        reference=lambda x, size, stride, pad: np.nanmean(_pool_reference(x, size, stride, pad, np.nan), axis=(-2, -1)),
+        reference=_avgpool_reference,
         lower=Expansion(_build_avgpool),
         is_callable=False,
         gradient=_avgpool_gradient,

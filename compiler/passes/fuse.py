@@ -44,6 +44,16 @@ class Fusion:
         for operand in value.operands:
             yield from self._source(operand, space, operand.type.dims == space and value not in self.starts)
 
+    def views(self, value: Value, space: tuple[Dim, ...]) -> Iterator[Value]:
+        """The views that a value reads point by point: another value that reads the same ones reads the same memory."""
+        for operand in value.operands:
+            if operand in self.inlined:
+                yield from self.views(operand, space)
+                continue
+            is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
+            if is_view and operand.type.dims == space:
+                yield operand
+
     def _source(self, value: Value, space: tuple[Dim, ...], pointwise: bool) -> Iterator[tuple[Value, bool]]:
         if value.operation in ("constant", "arange"):
             return
@@ -88,7 +98,7 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
     lower = OPERATIONS[users[0].operation].lower
-    if users[0].operation in ("pad", "concat"):  # computed into its place
+    if users[0].operation in ("pad", "concat", "interleave"):  # computed into its place
         return True
     space = users[0].operands[0].type.dims if isinstance(lower, Fold) else users[0].type.dims
     return isinstance(lower, Scalar | Fold) and space == value.type.dims
@@ -118,7 +128,7 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
         unit = fusion.unit_of.get(source)
         if unit is not None:
             earliest = max(earliest, unit.position + (0 if pointwise and unit.space == space else 1))
-    reads = {source for source, pointwise in sources if pointwise}
+    reads = {source for source, pointwise in sources if pointwise} | set(fusion.views(value, space))
     for unit in reversed(fusion.units[earliest:]):
         if unit.space == space and _fits(unit, over, reads | {value}):
             break

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from netc.compiler.kernels.loops import Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.loops import SCOPES, Access, Line, Nest, Output, is_reordered, literal, scalar, write
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.passes.fuse import Fusion
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
@@ -115,11 +115,11 @@ class Loop:
         self,
         outputs: Sequence[tuple[str, Value, Buffer]],
         strides: tuple[int, ...] | None = None,
-        offset: int = 0,
+        offsets: Sequence[int] = (),
         indirect: tuple[str, int] | None = None,
         argmax: bool = False,
     ) -> None:
-        """Add the task of this loop. `strides`, `offset` and `indirect` say where in its buffer the only output goes, if not in order.
+        """Add the task of this loop. `strides`, `offsets` (one an output) and `indirect` say where in their buffer outputs go, if not in order.
 
         Pointers into one buffer share an alias scope.
         """
@@ -127,7 +127,7 @@ class Loop:
         if self.is_whole or indirect is not None:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
-        for line, value, buffer in outputs:
+        for (line, value, buffer), offset in zip(outputs, offsets or [0] * len(outputs), strict=True):
             lower = OPERATIONS[value.operation].lower if value.operands else None
             fold = None
             if isinstance(lower, Fold) and self.folded:
@@ -144,7 +144,7 @@ class Loop:
             made.append(Output(line, target, fold))
         scopes: dict[Buffer, int] = {}
         for pointer in self.pointers:
-            scopes.setdefault(pointer.buffer, len(scopes))
+            scopes.setdefault(pointer.buffer, min(len(scopes), SCOPES - 1))  # those beyond share one: they may overlap
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),

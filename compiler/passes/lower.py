@@ -153,6 +153,7 @@ class Lowering:
                 "argmax": self.argmax,
                 "concat": self.concat,
                 "pad": self.pad,
+                "interleave": self.interleave,
                 "gather": self.gather,
                 "scatter_add": self.scatter_add,
                 "extent": self.extent,
@@ -287,7 +288,7 @@ class Lowering:
     def part(self, value: Value, operand: Value, target: Buffer, strides: tuple[int, ...], offset: int) -> None:
         """Compute or copy an operand into a part of a value's buffer."""
         loop = Loop(self, operand.type.dims)
-        loop.emit([(loop.operand(operand), value, target)], strides, offset)
+        loop.emit([(loop.operand(operand), value, target)], strides, [offset])
 
     def concat(self, value: Value) -> None:
         axis, buffer, at = value.attributes["axis"], self.output(value), 0
@@ -315,6 +316,17 @@ class Lowering:
             strides[axis] *= apart
         self.fill(value, value.attributes.get("value", 0.0), buffer)
         self.part(value, value.operands[0], buffer, tuple(strides), offset)
+
+    def interleave(self, value: Value) -> None:
+        """All parts in one loop, each to its own places."""
+        size = value.attributes["size"]
+        assert isinstance(size, tuple)
+        buffer, strides = self.output(value), list(contiguous(value.type.dims))
+        h, w = value.type.rank - 3, value.type.rank - 2
+        offsets = [i * strides[h] + j * strides[w] for i in range(size[0]) for j in range(size[1])]
+        strides[h], strides[w] = strides[h] * size[0], strides[w] * size[1]
+        loop = Loop(self, value.operands[0].type.dims)
+        loop.emit([(loop.operand(part), value, buffer) for part in value.operands], tuple(strides), offsets)
 
     def gather(self, value: Value) -> None:
         table, index = value.operands
