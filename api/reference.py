@@ -15,10 +15,12 @@ from netc.dsl import syntax
 from netc.dsl.parser import parse
 from netc.dsl.printer import parameter_text
 from netc.dsl.source import Source
-from netc.runtime.data.readers import READERS
+from netc.runtime.data.augment import AUGMENTATIONS
+from netc.runtime.data.readers import NAMES
 from netc.runtime.data.steps import STEPS
 
-KINDS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser", "reader", "data step")
+_OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser")
+KINDS = (*_OF_MODELS, "reader", "data step", "augmentation")
 _FILES = {
     "dense": "layer",
     "losses": "loss",
@@ -177,11 +179,15 @@ def _data() -> Iterator[Entry]:
         "parquet": "A table of typed columns.",
         "jsonl": "A JSON object a line, .gz too; lists of one shape are arrays.",
         "npz": "NumPy arrays by name; no Python objects.",
+        "images": "Pictures, PNG or JPEG: a folder a class, or a csv with a column `path`. size = (h, w), channels = 1 or 3, broken = skip.",
         "idx": "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
     }
-    for name in READERS:
+    for name in NAMES:
         yield Entry(name, "reader", f'{name}("path")', docs[name])
     for name, step in STEPS.items():
         most = step.arguments[1]
         given = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
         yield Entry(name, "data step", f"{name}({given})" if most else name, step.doc)
+    for name, one in AUGMENTATIONS.items():
+        given = " | ".join(one.words) or "n"
+        yield Entry(name, "augmentation", f"{name}({given})", one.doc)

@@ -78,7 +78,9 @@ def main() -> None:
         command, *arguments = json.loads(line)
         if command == "prepare":
             (fields,) = arguments
-            contender.build(Model(**{**fields, "widths": tuple(fields["widths"])}))
+            contender.build(
+                Model(**{name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()})
+            )
             result = [contender.advance() for _ in range(5)][-1]
             contender.round()
         elif command == "round":

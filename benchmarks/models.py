@@ -1,4 +1,6 @@
-"""The models that are compared: fully connected networks with ReLU between, trained with Adam, as plain numbers that every contender builds its own from."""
+"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with ReLU and pools of 2 x 2, trained with Adam,
+as plain numbers that every contender builds its own from.
+"""
 
 from dataclasses import dataclass
 
@@ -10,36 +12,47 @@ LEARNING_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Model:
-    """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder)."""
+    """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder).
+
+    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it.
+    """
 
     name: str
     widths: tuple[int, ...]
     batch: int
     loss: str = "cross_entropy"
+    convolutions: tuple[int, ...] = ()
+    is_normalised: bool = False
 
     def __str__(self) -> str:
-        return f"{self.name} {'-'.join(map(str, self.widths))}, batch {self.batch}"
+        return f"{self.name} {'-'.join(map(str, (*self.convolutions, *self.widths)))}, batch {self.batch}"
 
     @property
     def flops(self) -> int:
         """Of the products of a step alone: forward, weight gradients, and input gradients but for the first layer; 2 a multiply-add."""
         pairs = [n * m for n, m in zip(self.widths, self.widths[1:], strict=False)]
+        for i, (n, m) in reversed(list(enumerate(zip((1, *self.convolutions), self.convolutions, strict=False)))):
+            pairs.insert(0, (28 >> i) ** 2 * 9 * n * m)
         return 2 * self.batch * (3 * sum(pairs) - pairs[0])
 
     @property
     def steps(self) -> int:
         """In a round of measuring: some tens of milliseconds."""
-        return max(20, min(5000, round(4e9 / self.flops)))
+        return max(6 if self.convolutions else 20, min(5000, round(4e9 / self.flops)))
 
     def weights(self) -> list[np.ndarray]:
         """The first weights, the same for every contender; biases start at 0."""
         rng = np.random.default_rng(1)
         pairs = zip(self.widths, self.widths[1:], strict=False)
-        return [rng.standard_normal((n, m)).astype(np.float32) / np.float32(np.sqrt(n)) for n, m in pairs]
+        shapes = [(3, 3, n, m) for n, m in zip((1, *self.convolutions), self.convolutions, strict=False)] + list(pairs)
+        return [
+            rng.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(np.prod(shape[:-1]))) for shape in shapes
+        ]
 
     def data(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of inputs and labels; fewer rows are the first of more."""
-        x = np.random.default_rng(2).random((rows, self.widths[0]), np.float32)
+        size = (28, 28, 1) if self.convolutions else (self.widths[0],)
+        x = np.random.default_rng(2).random((rows, *size), np.float32)
         return x, np.random.default_rng(3).integers(0, self.widths[-1], rows).astype(np.int32)
 
     def net(self) -> str:
@@ -48,8 +61,12 @@ class Model:
         labelled = self.loss == "cross_entropy"
         target = f"  target y: class({self.widths[-1]})\n" if labelled else ""
         loss = "cross_entropy(z, y)" if labelled else "mse(z, x)"
+        normalised = "batchnorm -> " if self.is_normalised else ""
+        windows = "".join(f"conv({n}) -> {normalised}relu -> maxpool(2) -> " for n in self.convolutions)
+        layers = f"{windows}flatten -> {layers}" if windows else layers
+        size = "28, 28, 1" if windows else self.widths[0]
         return (
-            f"model {{\n  input x: float[{self.widths[0]}]\n{target}  z = x -> {layers}\n  loss {loss}\n}}\n"
+            f"model {{\n  input x: float[{size}]\n{target}  z = x -> {layers}\n  loss {loss}\n}}\n"
             f"train {{\n  optimizer = adam(lr = {LEARNING_RATE})\n  batch = {self.batch}\n}}\n"
         )
 
@@ -59,4 +76,6 @@ MODELS = (
     Model("middle MLP", (784, 512, 512, 10), 128),
     Model("digits8x8", (64, 32, 10), 32),
     Model("autoencoder", (784, 128, 32, 128, 784), 64, "mse"),
+    Model("CNN", (3136, 128, 10), 64, convolutions=(32, 64)),
+    Model("CNN, batchnorm", (3136, 128, 10), 64, convolutions=(32, 64), is_normalised=True),
 )

@@ -17,12 +17,15 @@ class Contender:
 
     def build(self, model: Model) -> None:
         self.model = model
-        parameters = [(jnp.array(weight), jnp.zeros(weight.shape[1])) for weight in model.weights()]
+        parameters = [(jnp.array(weight), jnp.zeros(weight.shape[-1])) for weight in model.weights()]
+        if model.is_normalised:  # scale and shift of each convolution
+            many = model.convolutions
+            parameters += [(jnp.ones(channels), jnp.zeros(channels)) for channels in many]
         zeros = partial(jax.tree.map, jnp.zeros_like)
         self.state: Any = (parameters, zeros(parameters), zeros(parameters), jnp.float32(0))
         x, y = model.data(model.batch)
         self.x, self.y = jnp.array(x), jnp.array(y)
-        step = partial(_step, model.loss == "cross_entropy")
+        step = partial(_step, model.loss == "cross_entropy", len(model.convolutions), model.is_normalised)
         self.step = jax.jit(step, donate_argnums=0)
 
         def many(state: Any, x: Any, y: Any) -> Any:
@@ -63,10 +66,23 @@ class Contender:
         return time.perf_counter() - start
 
 
-def _loss(labelled: bool, parameters: Any, x: Any, y: Any) -> Any:
+def _loss(labelled: bool, windows: int, is_normalised: bool, parameters: Any, x: Any, y: Any) -> Any:
     found = x
+    if is_normalised:
+        parameters, scales = parameters[:-windows], parameters[-windows:]
     for i, (weight, bias) in enumerate(parameters):
-        found = found @ weight + bias
+        if i < windows:
+            found = jax.lax.conv_general_dilated(
+                found, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            )
+            found = found + bias
+            if is_normalised:
+                mean, variance = found.mean((0, 1, 2)), found.var((0, 1, 2))
+                found = (found - mean) * jax.lax.rsqrt(variance + 1e-5) * scales[i][0] + scales[i][1]
+            found = jax.nn.relu(found)
+            found = jax.lax.reduce_window(found, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+            continue
+        found = found.reshape(len(found), -1) @ weight + bias
         if i < len(parameters) - 1:
             found = jax.nn.relu(found)
     if labelled:
@@ -74,11 +90,11 @@ def _loss(labelled: bool, parameters: Any, x: Any, y: Any) -> Any:
     return jnp.mean((found - x) ** 2)
 
 
-def _step(labelled: bool, state: Any, x: Any, y: Any) -> Any:
+def _step(labelled: bool, windows: int, is_normalised: bool, state: Any, x: Any, y: Any) -> Any:
     """Adam, as optax and PyTorch have it."""
     parameters, first, second, count = state
     count = count + 1
-    loss, gradients = jax.value_and_grad(partial(_loss, labelled))(parameters, x, y)
+    loss, gradients = jax.value_and_grad(partial(_loss, labelled, windows, is_normalised))(parameters, x, y)
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
     second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
     rate, scale = LEARNING_RATE / (1 - 0.9**count), 1 / jnp.sqrt(1 - 0.999**count)

@@ -17,7 +17,7 @@ class Contender:
     def build(self, model: Model) -> None:
         self.model = model
         self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
-        weights = [array for name, array in self.program.parameters.items() if name.endswith("W")]
+        weights = [array for name, array in self.program.parameters.items() if name.endswith(".W")]
         for array, first in zip(weights, model.weights(), strict=True):
             array[...] = first
         x, y = model.data(ROWS)

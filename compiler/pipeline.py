@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> sink -> lower -> plan
 
 A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
 """
@@ -14,13 +14,14 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.simplify import expand, settle, simplify
+from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.update import update
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
-PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify}
+PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify, "sink": sink}
 STAGES = ("elaborate", "settle", "stabilise", "reorder", "differentiate", "update", *PASSES)
 
 

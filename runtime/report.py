@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.passes.simplify import settle
+from netc.compiler.reference import evaluate
 from netc.runtime.answers import Answer, answers
 from netc.runtime.curves import draw
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.figures import Figure
 from netc.runtime.run import Run
 
@@ -50,6 +52,8 @@ def _sections(run: Run) -> Iterator[str]:
         yield f'<h2>Curves</h2><div class="wide">{_curves(run.metrics)}</div>'
     if part is not None:
         yield from _answers(run, part)
+    if part is not None:
+        yield from _first_layer(run, part)
     yield f"<h2>Parameters</h2>{_parameters(run)}"
     yield f"<h2>The file</h2><pre>{escape(run.model.source.text)}</pre>"
 
@@ -154,6 +158,42 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
     return f"<table>{head}{body}</table>"
 
 
+_MOST_MAPS = 32
+
+
+def _first_layer(run: Run, part: str) -> Iterator[str]:
+    """The kernels that the first convolution learned, and what it makes of one sample: a map a kernel."""
+    graph = run.model.graph
+    first = next(
+        (one for one in graph.values("conv2d") if one.operands[1].operation == "parameter" and one.type.is_batched),
+        None,
+    )
+    if first is None:
+        return
+    weights = run.program.parameters[str(first.operands[1].attributes["name"])]
+    kernels = weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights
+    pictures = [_png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS))]
+    yield f"<h2>The kernels of the first convolution, line {first.span.line}</h2>{_cards(pictures)}"
+    inner = settle(graph.subgraph({"map": first})[0], training=False)
+    fields = run.load_data().parts[part]
+    names = [str(leaf.attributes["name"]) for leaf in inner.values("input")]
+    sample = {name: _first_of(fields[name]) for name in names}
+    maps = evaluate(inner, {**run.program.persistent, **sample}, 1)["map"][0]
+    image = next((one for name in names if (one := as_image(sample[name])) is not None), None)
+    shown = [_png(image[0])] if image is not None else []
+    shown += [_png(maps[..., n]) for n in range(min(maps.shape[-1], _MOST_MAPS))]
+    row = run.load_data().rows[part][0]
+    yield f"<h2>What they make of row {row} of {part}</h2>{_cards(shown)}"
+
+
+def _first_of(field: Field) -> Array:
+    return np.asarray(Bytes(field.array[:1], field.scale) if isinstance(field, Bytes) else field[:1])
+
+
+def _cards(pictures: Sequence[str]) -> str:
+    return '<div class="cards">' + "".join(f'<figure><img alt="" src="{one}"></figure>' for one in pictures) + "</div>"
+
+
 def as_image(field: Any) -> Array | None:
     """A field's samples as grey pictures [sample, height, width], if it looks like that: 8 pixels square at least, no number below 0."""
     values = np.asarray(field)
@@ -166,11 +206,19 @@ def as_image(field: Any) -> Array | None:
     return values if is_picture else None
 
 
-def _png(values: Array) -> str:
+def _png(values: Array, centred: bool = False) -> str:
+    """A grey picture; `centred`, 0 is white, blue below and red above; three channels are colours."""
     from matplotlib.image import imsave
 
-    buffer = io.BytesIO()
-    imsave(buffer, values, cmap="gray", format="png")
+    buffer, values = io.BytesIO(), np.asarray(values, np.float64)
+    if values.ndim == 3 and values.shape[2] == 3:
+        span = values.max() - values.min() or 1.0
+        imsave(buffer, (values - values.min()) / span, format="png")
+    else:
+        values = values[..., 0] if values.ndim == 3 else values
+        most = np.abs(values).max() or 1.0
+        low, high = (-most, most) if centred else (values.min(), values.max())
+        imsave(buffer, values, vmin=low, vmax=high, cmap="RdBu_r" if centred else "gray", format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 

@@ -100,7 +100,8 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
 def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: Callable[[], None]) -> None:
     """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone."""
     assert run.dataset is not None
-    fields, settings, progress = run.dataset.parts["train"], run.model.train, run.progress
+    settings, progress = run.model.train, run.progress
+    fields = run.dataset.training(run.program.seed, progress.epoch)
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
     run.program.training(fields)  # to compile is not to train

@@ -52,6 +52,23 @@ def check(
     count = sum(one["count"] for one in found["parameters"])
     table([("parameter", "shape", "count"), *rows, ("all", "", f"{count:,}")], right=(2,))
     typer.echo()
+    if found["windows"]:
+        heads = ("line", "window", "kernel", "stride", "pad", "gives", "sees", "weights", "a dense layer's")
+        rows = [
+            (
+                str(one["line"]),
+                one["operation"],
+                *(" x ".join(map(str, one[name])) for name in ("kernel", "stride")),
+                " ".join(map(str, one["pad"])),
+                one["type"],
+                one["sees"],
+                f"{one['weights']:,}" if one["weights"] else "",
+                f"{one['dense_weights']:,}" if one["weights"] else "",
+            )
+            for one in found["windows"]
+        ]
+        table([heads, *rows], right=(0, 7, 8))
+        typer.echo()
     for name, type_ in found["results"].items():
         typer.echo(f"{name.replace('.', ' ', 1)}: {type_} a sample")
     train = model.train
@@ -73,6 +90,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler import pipeline
     from netc.compiler.cost import flops
     from netc.compiler.kernels.machine import cores
+    from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
     from netc.runtime.step import step_memory
 
@@ -99,6 +117,20 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
             name: str(Type(value.type.dtype, value.type.sample, value.type.classes))
             for name, value in model.graph.results.items()
         },
+        "windows": [
+            {
+                "line": one.value.span.line,
+                "operation": one.value.operation.removesuffix("2d"),
+                "kernel": one.kernel,
+                "stride": one.stride,
+                "pad": one.pad,
+                "type": str(one.value.type),
+                "sees": str(one.sees) if one.sees else "",
+                "weights": one.parameters,
+                "dense_weights": one.dense,
+            }
+            for one in windowed(model.graph)
+        ],
         "step": step,
     }
 

@@ -31,7 +31,7 @@ def predict(
     from netc.runtime.data.spec import SourceSpec
 
     opened = netc.open(run, threads)
-    source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data))
+    source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data), opened.spec.source.options)
     fields = read_inputs(opened.model, opened.spec, opened.states, source)
     predicted = opened.predict(fields)
     columns: dict[str, list[Any]] = {}

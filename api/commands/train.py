@@ -80,6 +80,8 @@ def _started(
     spec = parse_data(model)
     dataset = load(model, spec)
     options.warn(dataset.warnings, strict)
+    for note in dataset.notes:
+        typer.echo(note)
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder

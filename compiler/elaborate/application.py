@@ -154,7 +154,7 @@ def apply_block(
     items = {
         id(argument): evaluate(context, argument.value, where) for argument, where in pairs
     }  # first, so that inner applications count before this one
-    block = _block_for(target, [items[id(argument)] for argument, _ in pairs if argument.name is None])
+    block = _block_for(context, target, [items[id(one)] for one, _ in pairs if one.name is None], span)
     bound = (
         bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
         if not lacks_first(context, block, pairs, items)
@@ -204,13 +204,17 @@ def apply_block(
     return first if len(result.items) == 1 else result
 
 
-def _block_for(target: BlockFunction, unnamed: Sequence[Item]) -> syntax.Block:
+def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item], span: Span) -> syntax.Block:
     """Of the blocks of one name, the one whose first argument has as many axes as what it is given."""
     first = unnamed[0].items[0] if unnamed and isinstance(unnamed[0], Results) else unnamed[0] if unnamed else None
     for block in (target.block, *target.others):
         declared = block.parameters[0].type if block.parameters else None
         if isinstance(first, Value) and declared is not None and len(declared.dims) == len(first.type.sample):
             return block
+    if isinstance(first, Value) and target.others:
+        takes = " or ".join(block.parameters[0].type.span.text for block in (target.block, *target.others))  # type: ignore[union-attr]
+        told = f"this is {describe_sample(first.type)}"
+        fault("E0401", f"`{target.block.name.text}` takes {takes}", span, told, others=context.origins([first], span))
     return target.block
 
 

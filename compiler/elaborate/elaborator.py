@@ -5,6 +5,7 @@ rest goes on, so that independent faults are told together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from importlib import resources
 from pathlib import Path
@@ -251,6 +252,8 @@ def _library_scope() -> Scope:
             for item in parse(Source(f"netc/{entry.name}", entry.read_text(encoding="utf-8"), is_library=True)).items:
                 if isinstance(item, syntax.Block):
                     known = scope.names.get(item.name.text)
-                    others = (known.block, *known.others) if isinstance(known, BlockFunction) else ()
-                    scope.set(item.name.text, BlockFunction(item, scope, others), item.name.span)
+                    made = BlockFunction(item, scope)
+                    if isinstance(known, BlockFunction):
+                        made = replace(known, others=(*known.others, item))
+                    scope.set(item.name.text, made, item.name.span)
     return scope

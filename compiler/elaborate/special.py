@@ -175,6 +175,8 @@ def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     """A number twice, or the two numbers that are given: a kernel's height and width."""
     (argument,) = _bound(context, "pair", ("x",), arguments, span, "pair(3)")
     given = constant(context, argument.value, scope)
+    if isinstance(given, tuple) and len(given) != 2:
+        fault("E0303", "this is one number, or two: along the height and the width", argument.span)
     return given if isinstance(given, tuple) else (given, given)
 
 

@@ -401,7 +401,7 @@ conv2d_weights = register(
 
 def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
     if len(x.sample) != 3:
-        raise Mismatch("pooling takes float[h, w, c]", code="E0401")
+        raise Mismatch("pooling takes float[h, w, c], or float[t, c]", code="E0401")
     for n in (0, 1):
         if max(pad[2 * n : 2 * n + 2]) >= size[n]:
             raise Mismatch(f"a border of {max(pad[2 * n : 2 * n + 2])} is as wide as the window")

@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netc.compiler.graph import Graph
+from netc.compiler.passes.sink import is_cheap
 from netc.compiler.types import Dim
 from netc.compiler.value import OPERATIONS, Fold, Scalar, Value, View
 
+_MOST_STEPS = 3  # of a value that is computed again where it is read
 _MOST_BUFFERS = 16  # of one loop: each has an alias scope, and registers are few
 
 
@@ -80,6 +82,7 @@ def fuse(graph: Graph) -> Fusion:
         for value in inner
         if _is_inlined(value, users[value]) and value not in fusion.starts and users[value][0] not in fusion.starts
     )
+    _recompute(graph, fusion, roots)
     for value in graph.values():
         lower = OPERATIONS[value.operation].lower if value.operands else None
         if lower is None or isinstance(lower, View) or value in fusion.inlined:
@@ -101,6 +104,29 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
     if users[0].operation in ("pad", "concat", "interleave"):  # computed into its place
         return True
     space = users[0].operands[0].type.dims if isinstance(lower, Fold) else users[0].type.dims
+    return isinstance(lower, Scalar | Fold) and space == value.type.dims
+
+
+def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
+    """Cheap values (x - mean) are computed again in each loop that needs them: that reads what reading them would."""
+    depth: dict[Value, int] = {}
+    for value in graph.values():
+        users = fusion.users[value]
+        if value in roots or not is_cheap(value) or value in fusion.starts or value in fusion.inlined:
+            continue
+        (large,) = {one for one in value.operands if one.type.is_batched and one.operation != "constant"}
+        steps = depth.get(large, 0) + 1
+        if large.operation in ("input", "target") or steps > _MOST_STEPS:
+            continue
+        if all(_walks(user, value) and user not in fusion.starts for user in users):
+            depth[value] = steps
+            fusion.inlined.add(value)
+
+
+def _walks(user: Value, value: Value) -> bool:
+    """Whether a value's user is a loop over the same points."""
+    lower = OPERATIONS[user.operation].lower
+    space = user.operands[0].type.dims if isinstance(lower, Fold) else user.type.dims
     return isinstance(lower, Scalar | Fold) and space == value.type.dims
 
 

@@ -14,6 +14,8 @@ from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data.augment import Spec as Augmenting
+from netc.runtime.data.augment import augmented
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
@@ -32,6 +34,14 @@ class Dataset:
     states: dict[str, list[State]] = field(default_factory=dict)
     rows: dict[str, Array] = field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
+    notes: tuple[str, ...] = ()
+    augmentations: dict[str, tuple[Augmenting, ...]] = field(default_factory=dict)
+
+    def training(self, seed: int, epoch: int) -> dict[str, Field]:
+        """The training part as an epoch sees it."""
+        fields = self.parts["train"]
+        made = {name: augmented(fields[name], specs, name, seed, epoch) for name, specs in self.augmentations.items()}
+        return {**fields, **made}
 
 
 def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
@@ -63,8 +73,11 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
             arrays[part_name][one.name] = convert(one, fitted[one.name], table, chosen, type_, model.declared[one.name])
     found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     warnings = tuple(one for one in found if one is not None and not one.is_silenced)
+    rows = {name: chosen + table.first_row for name, (table, chosen) in parts.items()}
+    augmentations = {name: _augmentations(spec.fields[name], type_) for name, type_ in model.inputs.items()}
+    notes = tuple(dict.fromkeys(note for table, _ in parts.values() for note in table.notes))
     return Dataset(
-        arrays, fitted, {name: chosen + table.first_row for name, (table, chosen) in parts.items()}, warnings
+        arrays, fitted, rows, warnings, notes, {name: specs for name, specs in augmentations.items() if specs}
     )
 
 
@@ -89,6 +102,17 @@ def _scale_warning(one: FieldSpec, values: Field) -> Diagnostic | None:
         Label(one.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
         hint="-> standardize",
     )
+
+
+def _augmentations(one: FieldSpec, type_: Type) -> tuple[Augmenting, ...]:
+    """What `train_only` asks of a field. Faults E0804 if that is no image."""
+    for step in one.steps:
+        if step.name == "train_only":
+            if len(type_.sample) not in (2, 3):
+                told = f"`{one.name}` is {describe_sample(type_)}"
+                fault("E0804", "`train_only` takes images, float[h, w] or float[h, w, c]", step.span, told)
+            return step.arguments
+    return ()
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
@@ -119,7 +143,9 @@ def read_inputs(
 ) -> dict[str, Field]:
     """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
     path = model.source.folder / source.path
-    table = read(reader_of(path, source.reader), path, source.path, source.span, _text_columns(spec))
+    table = read(
+        reader_of(path, source.reader), path, source.path, source.span, _text_columns(spec), dict(source.options)
+    )
     rows = np.arange(len(table))
     return {
         name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name])
@@ -178,7 +204,7 @@ def _parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict
     """The rows of each part, in the split's order."""
 
     def table_of(one: SourceSpec) -> Table:
-        return read(one.reader, source.folder / one.path, one.path, one.span, _text_columns(spec))
+        return read(one.reader, source.folder / one.path, one.path, one.span, _text_columns(spec), dict(one.options))
 
     sources = dict(spec.split.sources)
     table = table_of(spec.source)
@@ -284,7 +310,7 @@ def convert(
         type_.is_float
         and raw.dtype == np.uint8
         and len(scales) <= 1
-        and all(step.name in ("scale", "reshape", "flatten") for step in one.steps)
+        and all(step.name in ("scale", "reshape", "flatten", "train_only") for step in one.steps)
     )
     dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
     result = allocate((len(rows), *type_.shape(1)[1:]), dtype)

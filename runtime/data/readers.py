@@ -19,6 +19,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
+from netc.runtime.data.images import Options, read_images
 from netc.runtime.data.store import IsText, TextColumn, is_large, stored_columns
 
 if TYPE_CHECKING:
@@ -33,12 +34,13 @@ _BROKEN = (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
 class Table:
     """Columns by name, all of the same length; a column indexed by row numbers is an array. Text cells are str, None where a cell is empty.
 
-    `first_row` is the number that the file's reader would give the first row (2 in a csv with a header).
+    `first_row` is the number that the file's reader would give the first row (2 in a csv with a header), `notes` what a user should know.
     """
 
     name: str
     columns: Mapping[str, Column]
     first_row: int = 1
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), ()))
@@ -258,17 +260,30 @@ READERS: dict[str, Callable[[Path, str, Span, IsText], Table]] = {
     "npz": read_npz,
     "idx": read_idx,
 }
+NAMES = (*READERS, "images")
 _SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".npz": "npz"}
 
 
 def reader_of(path: Path, otherwise: str) -> str:
     """The reader that a file's name asks for."""
+    if otherwise == "images":
+        return otherwise
     plain = path.with_suffix("") if path.suffix == ".gz" else path
     return _SUFFIXES.get(plain.suffix, otherwise)
 
 
-def read(reader: str, path: Path, shown: str, span: Span, is_text: IsText = lambda column: False) -> Table:
+def read(
+    reader: str,
+    path: Path,
+    shown: str,
+    span: Span,
+    is_text: IsText = lambda column: False,
+    options: Options | None = None,
+) -> Table:
     """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
+    if reader == "images":
+        columns, notes = read_images(path, shown, span, options or {})
+        return Table(shown, columns, notes=notes)
     if reader != "idx" and not path.is_file():
         fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder")
     return READERS[reader](path, shown, span, is_text)

@@ -12,22 +12,25 @@ from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
-from netc.runtime.data.readers import READERS
+from netc.runtime.data.augment import AUGMENTATIONS
+from netc.runtime.data.augment import Spec as Augmenting
+from netc.runtime.data.readers import NAMES
 from netc.runtime.data.steps import STEPS
 
 PARTS = ("train", "valid", "test")
-_LATER_READERS = ("text", "images")
-_LATER_STEPS = ("vocabulary", "characters", "words", "next", "window", "train_only")
+_LATER_READERS = ("text",)
+_LATER_STEPS = ("vocabulary", "characters", "words", "next", "window")
 Constants = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """`csv("data/cars.csv")`: a reader and a path as written."""
+    """`csv("data/cars.csv")`: a reader and a path as written; of pictures, how they are read."""
 
     reader: str
     path: str
     span: Span
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,18 +177,55 @@ def _source(node: syntax.Expression, constants: Constants) -> SourceSpec:
             f"the reader `{name}` does not run yet",
             node.span,
             "a later version of netc brings it",
-            hint=", ".join(READERS),
+            hint=", ".join(NAMES),
         )
-    if name not in READERS:
+    if name not in NAMES:
         fault(
             "E0701",
             f"there is no reader `{name or node.span.text}`",
             node.span,
-            hint=nearest(name, READERS) or f"one of {', '.join(READERS)}",
+            hint=nearest(name, NAMES) or f"one of {', '.join(NAMES)}",
         )
-    if len(arguments) != 1 or not isinstance(path := plain(arguments[0].value, constants), str):
+    paths = [argument for argument in arguments if argument.name is None]
+    if len(paths) != 1 or not isinstance(path := plain(paths[0].value, constants), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
-    return SourceSpec(name, path, arguments[0].span)
+    options = {}
+    for argument in arguments:
+        if argument.name is not None:
+            key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
+            if name != "images" or key not in _IMAGE_OPTIONS:
+                known = _IMAGE_OPTIONS if name == "images" else ()
+                fault("E0302", f"`{name}` has no argument `{key}`", argument.span, hint=nearest(key, known))
+            options[key] = _IMAGE_OPTIONS[key](argument.value, constants)
+    return SourceSpec(name, path, paths[0].span, tuple(options.items()))
+
+
+def _size(node: syntax.Expression, constants: Constants) -> tuple[int, int]:
+    entries = [entry.value for entry in node.entries] if isinstance(node, syntax.Tuple) else []
+    numbers = [plain(entry, constants) for entry in entries]
+    if len(numbers) != 2 or not all(isinstance(one, int) and one >= 1 for one in numbers):
+        fault("E0303", "`size` is the height and the width in pixels", node.span, hint="size = (32, 32)")
+    return numbers[0], numbers[1]
+
+
+def _channels(node: syntax.Expression, constants: Constants) -> int:
+    number = plain(node, constants)
+    if number not in (1, 3):
+        fault("E0303", "`channels` is 1 (grey) or 3 (red, green, blue)", node.span)
+    return int(number)
+
+
+def _broken(node: syntax.Expression, constants: Constants) -> str:
+    if not isinstance(node, syntax.Name) or node.text not in ("skip", "refuse"):
+        fault("E0303", "`broken` is skip or refuse", node.span)
+    return node.text
+
+
+_IMAGE_OPTIONS: dict[str, Callable[[syntax.Expression, Constants], Any]] = {
+    "size": _size,
+    "channels": _channels,
+    "broken": _broken,
+}
 
 
 # ------------------------------------------------------------------ split
@@ -316,6 +356,8 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
             node.span,
             hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}",
         )
+    if name == "train_only":
+        return _augmentations(node, arguments, constants)
     step = STEPS[name]
     least, most = step.arguments
     if not least <= len(arguments) <= most:
@@ -335,3 +377,37 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     if step.check is not None and (wrong := step.check(values)):
         fault("E0303", f"`{name}` takes {wrong}", node.span)
     return StepSpec(name, tuple(values), node.span)
+
+
+def _augmentations(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> StepSpec:
+    """`train_only(flip(horizontal) -> shift(2))`: a pipe that begins with its first step."""
+    found: list[Augmenting] = []
+    rest = arguments[0].value if len(arguments) == 1 else None
+    if rest is None or arguments[0].name is not None:
+        fault("E0301", "`train_only` takes one pipe", node.span, hint="train_only(flip(horizontal) -> shift(2))")
+    while isinstance(rest, syntax.Pipe):
+        found.insert(0, _augmentation(rest.into, constants))
+        rest = rest.value
+    found.insert(0, _augmentation(rest, constants))
+    return StepSpec("train_only", tuple(found), node.span)
+
+
+def _augmentation(node: syntax.Expression, constants: Constants) -> Augmenting:
+    name, arguments = call_of(node)
+    if name not in AUGMENTATIONS:
+        fault(
+            "E0701",
+            f"`train_only` knows no `{name or node.span.text}`",
+            node.span,
+            hint=nearest(name, AUGMENTATIONS) or f"one of {', '.join(AUGMENTATIONS)}",
+        )
+    one = AUGMENTATIONS[name]
+    values = [
+        argument.value.text
+        if isinstance(argument.value, syntax.Name) and argument.value.text in one.words
+        else plain(argument.value, constants)
+        for argument in arguments
+    ]
+    if wrong := one.check(values):
+        fault("E0303", f"`{name}` takes {wrong}", node.span)
+    return name, tuple(values)

@@ -392,6 +392,12 @@ STEPS: dict[str, Step] = {
         _reshape_check,
         doc="The same numbers in another shape: reshape(28, 28, 1).",
     ),
+    "train_only": Step(
+        lambda array, state, place: array,
+        _nothing,
+        arguments=(1, 1),
+        doc="What is done to the training part's images anew in every epoch, after all other steps: train_only(flip(horizontal) -> shift(2)).",
+    ),
     "flatten": Step(
         lambda array, state, place: array.reshape(len(array), -1), _nothing, doc="All numbers of a sample in one row."
     ),

@@ -1,0 +1,67 @@
+"""Slices go through element-wise values: f(x)[1:] -> f(x[1:]), so that what windows read (a pool after a normalisation) needs no memory of its own.
+
+Only where that computes nothing twice that is not as cheap as reading it: the value is read by slices alone, or is made of one large value by a
+single cheap operation.
+"""
+
+from typing import Any
+
+from netc.compiler.graph import Graph
+from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.value import OPERATIONS, Scalar, Value
+
+
+def sink(graph: Graph) -> Graph:
+    """One walk from the leaves; what nobody reads any more is left out, what is equal is shared."""
+    users = {value: graph.users(value) for value in graph.values()}
+    passes: set[Value] = set()  # values of the copy that a slice may go through
+
+    def sliced(copy: Graph, x: Value, axis: int, attributes: dict[str, Any], type_: Any) -> Value:
+        if x not in passes:
+            return copy.add("slice", (x,), {**attributes, "axis": axis}, type_)
+        parts = []
+        for operand in x.operands:
+            own = axis - (x.type.rank - operand.type.rank)
+            if own < 0 or operand.type.dims[own] == 1:
+                parts.append(operand)
+                continue
+            dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
+            parts.append(sliced(copy, operand, own, attributes, operand.type.with_dims(dims)))
+        made = copy.add(x.operation, parts, x.attributes, x.type.with_dims(type_.dims))
+        passes.add(made)
+        return made
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "slice":
+            attributes = {name: one for name, one in value.attributes.items() if name != "axis"}
+            axis = value.attributes["axis"]
+            assert isinstance(axis, int)
+            return sliced(copy, operands[0], axis, attributes, value.type)
+        made = copy.add(value.operation, operands, value.attributes, value.type)
+        if _lets_through(value, users[value]):
+            passes.add(made)
+        return made
+
+    if not any(_lets_through(one.operands[0], users[one.operands[0]]) for one in graph.values("slice")):
+        return graph
+    return simplify(rebuild(graph, rule))
+
+
+def _lets_through(value: Value, users: list[Value]) -> bool:
+    if not value.operands or not value.type.is_batched or not isinstance(OPERATIONS[value.operation].lower, Scalar):
+        return False
+    if any(one.operation == "einsum" for one in value.operands):  # a product begins with its bias
+        return False
+    return is_cheap(value) or (bool(users) and all(user.operation == "slice" for user in users))
+
+
+def is_cheap(value: Value) -> bool:
+    """Whether computing a value anew costs no more than reading it: one operation on one value of its size and on what is small beside it."""
+    if not value.operands or not value.type.is_batched:
+        return False
+    operation = OPERATIONS[value.operation]
+    if not isinstance(operation.lower, Scalar):
+        return False
+    large = {one for one in value.operands if one.type.is_batched and one.operation != "constant"}
+    is_one = len(large) == 1 and all(one.type.dims == value.type.dims for one in large)
+    return is_one and operation.flops is not None and operation.flops(value.type) <= 1

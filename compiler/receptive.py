@@ -1,0 +1,91 @@
+"""What each value of a convolutional model sees: its receptive field, and what its windows save against a layer in which all is tied to all.
+
+Walks the elaborated graph, where layers are gone and conv2d and pools are whole. What `netc check` prints.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from netc.compiler.graph import Graph
+from netc.compiler.value import OPERATIONS, Scalar, Value
+
+_WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """`size` pixels of the input along height and width, and how many pixels neighbouring places are apart (`step`)."""
+
+    size: tuple[int, int]
+    step: tuple[int, int]
+
+    def __str__(self) -> str:
+        apart = (
+            f", {self.step[0]} apart" if self.step[0] == self.step[1] else f", {self.step[0]} x {self.step[1]} apart"
+        )
+        return f"{self.size[0]} x {self.size[1]}" + (apart if self.step != (1, 1) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Windowed:
+    """A convolution or a pool: its kernel and how it goes over the image, its parameters beside a dense layer's of the same sizes."""
+
+    value: Value
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pad: tuple[int, int, int, int]
+    parameters: int
+    dense: int
+    sees: Field | None
+
+
+def receptive_fields(graph: Graph) -> dict[Value, Field]:
+    """The field of each value that lies over an image, counted from the input or target that it comes from."""
+    fields: dict[Value, Field] = {}
+    for value in graph.values():
+        if not value.operands:
+            if value.operation == "input" and len(value.type.sample) == 3:
+                fields[value] = Field((1, 1), (1, 1))
+            continue
+        before = fields.get(value.operands[0])
+        if value.operation in _WINDOWS and before is not None:
+            fields[value] = _through(value, before)
+            continue
+        known = [
+            fields[one] for one in value.operands if one in fields and one.type.sample[:2] == value.type.sample[:2]
+        ]
+        if known and isinstance(OPERATIONS[value.operation].lower, Scalar):
+            sizes = [(max(one.size[n] for one in known), max(one.step[n] for one in known)) for n in (0, 1)]
+            fields[value] = Field((sizes[0][0], sizes[1][0]), (sizes[0][1], sizes[1][1]))
+    return fields
+
+
+def _kernel(value: Value) -> tuple[int, int]:
+    if value.operation == "conv2d":
+        dims = value.operands[1].type.dims
+        return int(dims[0]), int(dims[1])
+    return value.attributes["size"]  # type: ignore[return-value]
+
+
+def _through(value: Value, before: Field) -> Field:
+    """A window adds (kernel - 1) * dilation steps of what was before, and places are a stride further apart."""
+    kernel, stride = _kernel(value), value.attributes["stride"]
+    dilation = value.attributes.get("dilation", (1, 1))
+    assert isinstance(stride, tuple)
+    assert isinstance(dilation, tuple)
+    size = tuple(before.size[n] + (kernel[n] - 1) * dilation[n] * before.step[n] for n in (0, 1))
+    return Field((size[0], size[1]), (before.step[0] * stride[0], before.step[1] * stride[1]))
+
+
+def windowed(graph: Graph) -> Iterator[Windowed]:
+    """Every convolution and pool, in order."""
+    fields = receptive_fields(graph)
+    for value in graph.values():
+        if value.operation not in _WINDOWS:
+            continue
+        x = value.operands[0].type
+        weights = value.operands[1].type.size(1) if value.operation == "conv2d" else 0
+        dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
+        stride, pad = value.attributes["stride"], value.attributes["pad"]
+        yield Windowed(value, _kernel(value), stride, pad, weights, dense, fields.get(value))  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""`images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`; decoded once, kept as one array on disk.
+
+A folder holds a folder a class. Or it is a csv with a column `path`, whose other columns stay. PNG and JPEG, by Pillow.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import tempfile
+import zlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import Span
+from netc.runtime.data import store
+
+Array = np.ndarray[Any, Any]
+Options = Mapping[str, Any]
+_ENDINGS = (".png", ".jpg", ".jpeg")
+
+
+def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[dict[str, Array], tuple[str, ...]]:
+    """The columns of the table, and what is to be said of it. `options`: `size` (h, w) they are brought to, `channels` 1 or 3, `broken` skip or refuse.
+
+    Faults E0801 at the first picture that cannot be decoded, E0804 where one is of another size than the first.
+    """
+    files, columns = _listed(path, shown, span)
+    if not files:
+        fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
+    place = _kept(files, options)
+    found = _open(place)
+    if found is None:
+        images, kept = _decode(files, shown, span, options)
+        found = _keep(place, images, kept)
+    images, kept = found
+    skipped = len(files) - len(kept)
+    notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
+    return {"image": images, **{name: column[kept] for name, column in columns.items()}}, notes
+
+
+def _texts(cells: Sequence[Any]) -> Array:
+    column = np.empty(len(cells), object)
+    column[:] = cells
+    return column
+
+
+def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
+    """The files in order, and a cell for each of what else is known."""
+    if path.is_dir():
+        files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in _ENDINGS)
+        return files, {
+            "label": _texts([one.parent.name for one in files]),
+            "path": _texts([str(one.relative_to(path)) for one in files]),
+        }
+    if not path.is_file():
+        fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
+    try:
+        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        fault("E0801", f"cannot read `{shown}`", span, str(error))
+    if not rows or "path" not in rows[0]:
+        fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
+    files = [path.parent / str(row["path"]) for row in rows]
+    return files, {name: _texts([row.get(name) or None for row in rows]) for name in rows[0]}
+
+
+def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> tuple[Array, Array]:
+    """All pictures as one array, and which of the files they are."""
+    from PIL import Image
+
+    images: Array | None = None
+    kept: list[int] = []
+    channels, size = options.get("channels"), options.get("size")
+    for number, file in enumerate(files):
+        try:
+            with Image.open(file) as picture:
+                channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
+                decoded = picture.convert("L" if channels == 1 else "RGB")
+                if size is not None:
+                    decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+                pixels = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            if options.get("broken") == "skip":
+                continue
+            fault(
+                "E0801",
+                f"cannot decode `{file}`",
+                span,
+                str(error),
+                hint=f'images("{shown}", broken = skip) leaves such pictures out',
+            )
+        if images is None:
+            images = store.allocate((len(files), *pixels.shape), np.uint8)
+        if pixels.shape != images.shape[1:]:
+            first = files[kept[0]]
+            fault(
+                "E0804",
+                f"`{file}` has {pixels.shape[0]} x {pixels.shape[1]} pixels",
+                span,
+                f"`{first}` has {images.shape[1]} x {images.shape[2]}",
+                hint=f'images("{shown}", size = ({images.shape[1]}, {images.shape[2]})) makes them alike',
+            )
+        images[len(kept)] = pixels
+        kept.append(number)
+    if images is None:
+        fault("E0801", f"no picture in `{shown}` can be decoded", span)
+    return images[: len(kept)], np.array(kept)
+
+
+# ------------------------------------------------------------------ decoded once
+
+
+def _kept(files: Sequence[Path], options: Options) -> Path | None:
+    """Where the decoded pictures of these files lie: a name for what they are and were made with."""
+    home = store.folder()
+    if home is None:
+        return None
+    told: list[Any] = [sorted((key, str(value)) for key, value in options.items())]
+    for file in files:
+        try:
+            status = file.stat()
+            told.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
+        except OSError:
+            told.append(str(file))
+    return home / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
+
+
+def _open(place: Path | None) -> tuple[Array, Array] | None:
+    """The pictures and which files they are, memory-mapped; None if they are not there, or not as they were written."""
+    try:
+        if place is None:
+            return None
+        told = json.loads((place / "images.json").read_text(encoding="utf-8"))
+        images = np.load(place / "images.npy", mmap_mode="r")
+        if list(images.shape) != told["shape"] or images.dtype != np.uint8 or _checksum(images) != told["crc"]:
+            return None
+        return images, np.array(told["kept"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _checksum(images: Array) -> int:
+    return zlib.crc32(np.ascontiguousarray(images).data)
+
+
+def _keep(place: Path | None, images: Array, kept: Array) -> tuple[Array, Array]:
+    if place is None:
+        return images, kept
+    beside: Path | None = None
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=secrets.token_hex(4)))
+        np.save(beside / "images.npy", images)
+        told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
+        (beside / "images.json").write_text(json.dumps(told), encoding="utf-8")
+        shutil.rmtree(place, ignore_errors=True)
+        os.replace(beside, place)
+    except OSError:  # without room for it the pictures are decoded anew each time
+        if beside is not None:
+            shutil.rmtree(beside, ignore_errors=True)
+        return images, kept
+    return _open(place) or (images, kept)

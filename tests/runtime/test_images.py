@@ -1,0 +1,157 @@
+"""Images as data: augmentation in training alone, folders of pictures, what is told of broken ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from netc.runtime.data.augment import augmented
+from netc.runtime.data.stored import Bytes
+
+IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
+
+
+def each(*specs: tuple) -> np.ndarray:
+    found = augmented(Bytes(IMAGES, 1 / 255), specs, "image", 0, 0)
+    assert isinstance(found, Bytes)
+    return found.array
+
+
+def test_each_augmentation_is_what_it_says() -> None:
+    flipped = each(("flip", ("horizontal",)))
+    turned = [np.array_equal(one, image[:, ::-1]) for one, image in zip(flipped, IMAGES, strict=True)]
+    still = [np.array_equal(one, image) for one, image in zip(flipped, IMAGES, strict=True)]
+    assert all(a or b for a, b in zip(turned, still, strict=True))
+    assert any(turned)
+    assert any(still)
+    for one, image in zip(each(("shift", (2,))), IMAGES, strict=True):
+        padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
+        windows = [padded[i : i + 8, j : j + 6] for i in range(5) for j in range(5)]
+        assert any(np.array_equal(one, window) for window in windows)
+    np.testing.assert_array_equal(each(("rotate", (1e-9,))), IMAGES)
+    assert each(("crop", (2,))).shape == IMAGES.shape
+    noisy = augmented(Bytes(IMAGES, 1 / 255), (("noise", (0.1,)),), "image", 0, 0)
+    assert isinstance(noisy, np.ndarray)
+    assert 0.05 < (noisy - np.asarray(Bytes(IMAGES, 1 / 255))).std() < 0.15
+
+
+def test_an_epoch_is_a_function_of_seed_and_number() -> None:
+    specs = (("flip", ("horizontal",)), ("shift", (2,)), ("rotate", (10,)))
+    first, again, later = (augmented(IMAGES.astype(np.float32), specs, "image", 3, epoch) for epoch in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, later)
+
+
+NET = """data {
+  source = npz("t.npz")
+  image = field("image") -> train_only(flip(horizontal) -> shift(1)) -> scale(1 / 255)
+  label = field("label")
+  split = (train = 0.5, valid = 0.5)
+}
+model {
+  input image: float[8, 6, 1]
+  target label: class(2)
+  z = image -> conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, label)
+}
+train {
+  batch = 16
+  epochs = 3
+}
+"""
+
+
+def test_training_alone_is_augmented_and_threads_do_not_matter(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "t.npz", image=rng.integers(0, 255, (80, 8, 6, 1), np.uint8), label=rng.integers(0, 2, 80))
+    (tmp_path / "m.net").write_text(NET)
+    (tmp_path / "n.net").write_text(NET.replace("train_only(flip(horizontal) -> shift(1)) -> ", ""))
+    runs = [netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", threads=threads) for threads in (1, 2, 3)]
+    for other in runs[1:]:
+        assert all(
+            np.array_equal(array, other.program.persistent[name]) for name, array in runs[0].program.persistent.items()
+        )
+    plain = netc.train(netc.load(tmp_path / "n.net"), out=tmp_path / "plain")
+    assert runs[0].metrics[-1]["train.loss"] != plain.metrics[-1]["train.loss"]
+    again = netc.open(runs[0].folder)
+    assert again.evaluate("valid") == runs[0].evaluate("valid")
+
+
+def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "t.npz", image=np.zeros((20, 6), np.uint8), label=np.arange(20) % 2)
+    text = NET.replace("float[8, 6, 1]", "float[6]").replace(
+        "conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> ", ""
+    )
+    (tmp_path / "m.net").write_text(text)
+    with pytest.raises(netc.Fault, match="`train_only` takes images"):
+        netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+
+
+FOLDER = NET.replace('npz("t.npz")', 'images("pictures")').replace('field("label")', 'field("label") -> classes')
+
+
+def pictures(folder: Path, count: int = 12) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(1)
+    for i in range(2 * count):
+        place = folder / "pictures" / ("dark", "light")[i % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(0, 100, (8, 6), np.uint8) + np.uint8(120 * (i % 2))
+        Image.fromarray(pixels).save(place / (f"{i}.png" if i % 3 else f"{i}.jpg"))
+
+
+def test_a_folder_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    pictures(tmp_path)
+    (tmp_path / "m.net").write_text(FOLDER.replace("epochs = 3", "epochs = 100"))
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    assert run.evaluate("valid")["loss"] < 0.4
+    assert run.states["label"][0]["classes"] == ["dark", "light"]
+    from netc.runtime.data import images
+
+    monkeypatch.setattr(images, "_decode", lambda *_: pytest.fail("decoded a second time"))
+    assert netc.open(run.folder).evaluate("valid") == run.evaluate("valid")
+
+
+def test_a_table_of_paths(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    rows = [
+        f"pictures/{place.parent.name}/{place.name},{place.parent.name}"
+        for place in sorted(tmp_path.glob("pictures/*/*"))
+    ]
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
+    (tmp_path / "m.net").write_text(FOLDER.replace('images("pictures")', 'images("t.csv", channels = 1)'))
+    assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
+
+
+def test_a_broken_picture_is_told_or_skipped(tmp_path: Path) -> None:
+    from PIL import Image
+
+    pictures(tmp_path)
+    (tmp_path / "pictures" / "dark" / "x.png").write_bytes(b"no picture")
+    (tmp_path / "m.net").write_text(FOLDER)
+    with pytest.raises(netc.Fault, match=r"cannot decode `.*x.png`(.|\n)*broken = skip"):
+        netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    (tmp_path / "m.net").write_text(FOLDER.replace('"pictures"', '"pictures", broken = skip'))
+    assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").load_data().notes == (
+        "pictures: 1 broken picture skipped",
+    )
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "pictures" / "light" / "z.png")
+    with pytest.raises(netc.Fault, match=r"z.png` has 9 x 9 pixels(.|\n)*size = \(8, 6\)"):
+        netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    (tmp_path / "m.net").write_text(FOLDER.replace('"pictures"', '"pictures", broken = skip, size = (8, 6)'))
+    assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
+
+
+def test_the_report_shows_kernels_and_maps(tmp_path: Path) -> None:
+    pictures(tmp_path)
+    (tmp_path / "m.net").write_text(FOLDER.replace("conv(4)", "conv(5)"))
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    from netc.runtime.report import page
+
+    text = page(run)
+    assert text.count("data:image/png") >= 10
+    assert "The kernels of the first convolution, line 9" in text
