@@ -154,4 +154,4 @@ def test_the_report_shows_kernels_and_maps(tmp_path: Path) -> None:
 
     text = page(run)
     assert text.count("data:image/png") >= 10
-    assert "The kernels of the first convolution, line 9" in text
+    assert "The kernels of the first convolution, line 10" in text
