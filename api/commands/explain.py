@@ -20,7 +20,7 @@ def explain(
         typer.Option(
             "--after",
             metavar="PASS",
-            help="elaborate, settle, stabilise, reorder, differentiate, update, expand or simplify.",
+            help="elaborate, settle, stabilise, reorder, differentiate, update, expand, simplify or sink.",
         ),
     ] = None,
     line: Annotated[

@@ -6,6 +6,7 @@ applies what a name stands for without knowing blocks, and `forms` the special o
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from netc.compiler.elaborate.bindings import (
@@ -42,7 +43,7 @@ class BrokenName(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -61,6 +62,7 @@ class Context:
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True
     streams: int = 0
+    freeze: tuple[str, ...] = ()
     counted: dict[str, int] = field(default_factory=dict)
     named: dict[str, Value] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
@@ -125,6 +127,12 @@ class Context:
             str: "a text",
         }.get(type(item), "this")
         fault("E0205", f"{what} is no value", span, "it has to be applied to something" if what != "a text" else "")
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether what the running block owns is frozen: then it is in use, not in training."""
+        inside = ".".join((*self.path.prefix, "any"))
+        return any(fnmatchcase(inside, pattern) for pattern in self.freeze)
 
     def enter(self, name: str, span: Span) -> None:
         if len(self.calls) >= _DEEPEST:

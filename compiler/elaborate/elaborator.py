@@ -67,7 +67,7 @@ def elaborate(
         lambda node: schedule_graph(context, node),
         context.diagnostics,
     )
-    context.graph.precision = train.precision
+    context.graph.precision, context.freeze = train.precision, train.freeze
     lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
     if class_count is not None:
         count, seed = class_count, train.seed

@@ -113,13 +113,11 @@ class Loop:
 
     def emit(
         self,
-        outputs: Sequence[tuple[str, Value, Buffer]],
-        strides: tuple[int, ...] | None = None,
-        offsets: Sequence[int] = (),
+        outputs: Sequence[tuple[str, Value, Place]],
         indirect: tuple[str, int] | None = None,
         argmax: bool = False,
     ) -> None:
-        """Add the task of this loop. `strides`, `offsets` (one an output) and `indirect` say where in their buffer outputs go, if not in order.
+        """Add the task of this loop. An output goes to its place, whose strides are those of the axes that are kept (with `indirect`, of all axes).
 
         Pointers into one buffer share an alias scope.
         """
@@ -127,20 +125,19 @@ class Loop:
         if self.is_whole or indirect is not None:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
-        for (line, value, buffer), offset in zip(outputs, offsets or [0] * len(outputs), strict=True):
+        for line, value, place in outputs:
+            assert place.buffer is not None
             lower = OPERATIONS[value.operation].lower if value.operands else None
             fold = None
             if isinstance(lower, Fold) and self.folded:
                 fold = (literal(float(lower.initial), value.type.dtype), lower.combine)
             elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
                 fold = (literal(0.0, value.type.dtype), "a + b")
-            kept = iter(contiguous(value.type.dims))
+            kept = iter(place.strides)
             is_reduced = fold is not None or argmax
-            walk = strides or tuple(
-                0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space))
-            )
+            walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-            target = Access(self.pointer(buffer, offset, walk, shard), value.type.dtype, walk, indirect)
+            target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
             made.append(Output(line, target, fold))
         scopes: dict[Buffer, int] = {}
         for pointer in self.pointers:
@@ -164,7 +161,7 @@ class Loop:
                 KernelSource("sum" if is_reordered(nest) else "loop", text, len(self.pointers) + len(counts)),
                 tuple(self.pointers),
                 counts,
-                frozenset(buffer for _, _, buffer in outputs),
+                frozenset(place.buffer for _, _, place in outputs if place.buffer is not None),
                 SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )

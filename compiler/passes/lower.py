@@ -13,6 +13,7 @@ from netc.compiler.kernels.machine import LINE, host
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.fuse import Fusion, Unit, fuse
+from netc.compiler.passes.layout import borders
 from netc.compiler.passes.loop import Loop
 from netc.compiler.passes.products import product_task
 from netc.compiler.passes.tasks import (
@@ -24,6 +25,7 @@ from netc.compiler.passes.tasks import (
     Tasks,
     broadcast,
     contiguous,
+    whole,
 )
 from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
@@ -43,6 +45,7 @@ class Lowering:
     def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch, self.program = graph, batch, Tasks()
         self.fusion: Fusion = fuse(graph)
+        self.borders = borders(graph, self.fusion)
         self.places: dict[Value, Place] = {}
         self.tables: dict[Value, Buffer] = {}
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
@@ -82,18 +85,33 @@ class Lowering:
         """An input's rows of this step, in a buffer."""
         loop = Loop(self, value.type.dims)
         buffer = Buffer(value.type)
-        loop.emit([(loop.row(value), value, buffer)])
-        return Place(buffer, contiguous(value.type.dims))
+        loop.emit([(loop.row(value), value, whole(buffer))])
+        return whole(buffer)
 
-    def output(self, value: Value) -> Buffer:
-        """A fresh buffer for a value; for a parameter's or state's next value, its own memory if nobody reads the old one later."""
+    def output(self, value: Value) -> Place:
+        """A fresh buffer for a value, or the inside of one with a border (layout.py); for a parameter's or state's next value, its own memory if nobody
+        reads the old one later."""
+        if value in self.borders:
+            return self.inside(value, self.borders[value])
         name = self.updates.get(value)
         if name is not None and self.may_replace(value, self.leaf_of[name]):
             buffer = self.program.leaves[name]
         else:
             buffer = Buffer(value.type)
-        self.places[value] = Place(buffer, contiguous(value.type.dims))
-        return buffer
+        self.places[value] = whole(buffer)
+        return self.places[value]
+
+    def strides_of(self, value: Value) -> tuple[int, ...]:
+        """Those that the value's output will have."""
+        return _inner(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
+
+    def inside(self, value: Value, padded: Value) -> Place:
+        """Room for a value where its padded form has it: the border is written, and whoever wants the one or the other reads this buffer."""
+        buffer = Buffer(padded.type)
+        self.places[padded], self.places[value] = whole(buffer), _inner(padded)
+        self.places[value] = replace(self.places[value], buffer=buffer)
+        self.border(padded, buffer)
+        return self.places[value]
 
     def may_replace(self, value: Value, old: Value) -> bool:
         """Whether every reader of the old value is done when this one is written, or reads each element just before."""
@@ -182,7 +200,7 @@ class Lowering:
         assert unit.space is not None
         loop = Loop(self, unit.space, unit.folded, in_shards=True)
         parts = [(loop.member(one), one, self.shards_of(one)) for one in unit.values]
-        loop.emit(parts)
+        loop.emit([(line, value, Place(buffer, contiguous(value.type.dims))) for line, value, buffer in parts])
         for _, value, buffer in parts:
             self.fold_shards(value, buffer)
 
@@ -207,7 +225,7 @@ class Lowering:
 
     def copy(self, value: Value, target: Buffer) -> None:
         loop = Loop(self, value.type.dims)
-        loop.emit([(loop.operand(value), value, target)])
+        loop.emit([(loop.operand(value), value, whole(target))])
 
     def argmax(self, value: Value) -> None:
         over = value.attributes["over"]
@@ -222,7 +240,10 @@ class Lowering:
         places = [self.read(operand) for operand in einsum.operands]
         if start is None and self.is_sharded([einsum]):
             parts = self.shards_of(einsum)
-            task = product_task(einsum, einsum, (places[0], places[1]), None, lambda: parts, in_shards=True)
+            room = Place(parts, contiguous(einsum.type.dims))
+            task = product_task(
+                einsum, einsum, (places[0], places[1]), None, lambda: room, room.strides, in_shards=True
+            )
             if task is not None:
                 self.program.tasks.append(task)
             else:
@@ -236,6 +257,7 @@ class Lowering:
             (places[0], places[1]),
             None if start is None or first is None else replace(self.read(start), strides=first),
             lambda: self.output(value),
+            self.strides_of(value),
         )
         if task is not None:
             self.program.tasks.append(task)
@@ -269,7 +291,8 @@ class Lowering:
             place = self.read(operand)
             steps = dict(zip(part, place.strides, strict=True))
             names.append(loop.load(place, operand.type, tuple(steps.get(letter, 0) for letter in letters)))
-        loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, parts or self.output(value))])
+        room = Place(parts, contiguous(value.type.dims)) if parts is not None else self.output(value)
+        loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, room)])
 
     def extent(self, value: Value) -> None:
         dims = value.attributes["dims"]
@@ -277,7 +300,8 @@ class Lowering:
         factor = 1
         for dim in dims:
             factor *= dim if isinstance(dim, int) else 1
-        buffer = self.output(value)
+        buffer = self.output(value).buffer
+        assert buffer is not None
         dtype = value.type.dtype
         text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {'F32' if dtype == 'f32' else 'F64'}(n0))\n"
         count = Count(factor, "batch" if any(isinstance(dim, str) for dim in dims) else "one")
@@ -285,48 +309,67 @@ class Lowering:
             Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
         )
 
-    def part(self, value: Value, operand: Value, target: Buffer, strides: tuple[int, ...], offset: int) -> None:
+    def part(self, value: Value, operand: Value, target: Place) -> None:
         """Compute or copy an operand into a part of a value's buffer."""
         loop = Loop(self, operand.type.dims)
-        loop.emit([(loop.operand(operand), value, target)], strides, [offset])
+        loop.emit([(loop.operand(operand), value, target)])
 
     def concat(self, value: Value) -> None:
-        axis, buffer, at = value.attributes["axis"], self.output(value), 0
+        axis, room, at = value.attributes["axis"], self.output(value), 0
         assert isinstance(axis, int)
-        strides = contiguous(value.type.dims)
         for operand in value.operands:
-            self.part(value, operand, buffer, strides, at * strides[axis])
+            self.part(value, operand, replace(room, offset=at * room.strides[axis]))
             size = operand.type.dims[axis]
             assert isinstance(size, int)
             at += size
 
-    def fill(self, value: Value, number: object, buffer: Buffer) -> None:
-        loop = Loop(self, value.type.dims)
-        loop.emit([(loop.add(literal(number, value.type.dtype)), value, buffer)])
+    def fill(self, value: Value, number: object, dims: tuple[Dim, ...], target: Place) -> None:
+        loop = Loop(self, dims)
+        loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
-        """The border, then what it surrounds, computed into its place."""
-        buffer, strides, offset = self.output(value), list(contiguous(value.type.dims)), 0
-        axes, before, step = (value.attributes[name] for name in ("axes", "before", "step"))
+        """The border, then what it surrounds, computed into its place; nothing where layout.py had it written there."""
+        if value in self.places:
+            return
+        buffer = self.output(value).buffer
+        assert buffer is not None
+        self.border(value, buffer)
+        self.part(value, value.operands[0], replace(_inner(value), buffer=buffer))
+
+    def border(self, value: Value, buffer: Buffer) -> None:
+        """What a padded value holds around its operand; with steps in between, all of it is written first."""
+        number, room, dims = value.attributes.get("value", 0.0), whole(buffer), list(value.type.dims)
+        axes, before, after, step = (value.attributes[name] for name in ("axes", "before", "after", "step"))
         assert isinstance(axes, tuple)
         assert isinstance(before, tuple)
+        assert isinstance(after, tuple)
         assert isinstance(step, tuple)
-        for axis, first, apart in zip(axes, before, step, strict=True):
-            offset += first * strides[axis]
-            strides[axis] *= apart
-        self.fill(value, value.attributes.get("value", 0.0), buffer)
-        self.part(value, value.operands[0], buffer, tuple(strides), offset)
+        if any(apart != 1 for apart in step):
+            self.fill(value, number, value.type.dims, room)
+            return
+        for axis, first, last in zip(axes, before, after, strict=True):
+            size = dims[axis]
+            assert isinstance(size, int)
+            for start, count in ((0, first), (size - last, last)):
+                if count:
+                    dims[axis] = count
+                    self.fill(
+                        value, number, tuple(dims), replace(room, offset=room.offset + start * room.strides[axis])
+                    )
+            dims[axis] = size - first - last
+            room = replace(room, offset=room.offset + first * room.strides[axis])
 
     def interleave(self, value: Value) -> None:
         """All parts in one loop, each to its own places."""
-        size = value.attributes["size"]
+        size, room = value.attributes["size"], self.output(value)
         assert isinstance(size, tuple)
-        buffer, strides = self.output(value), list(contiguous(value.type.dims))
         h, w = value.type.rank - 3, value.type.rank - 2
-        offsets = [i * strides[h] + j * strides[w] for i in range(size[0]) for j in range(size[1])]
-        strides[h], strides[w] = strides[h] * size[0], strides[w] * size[1]
-        loop = Loop(self, value.operands[0].type.dims)
-        loop.emit([(loop.operand(part), value, buffer) for part in value.operands], tuple(strides), offsets)
+        strides = tuple(one * {h: size[0], w: size[1]}.get(axis, 1) for axis, one in enumerate(room.strides))
+        loop, outputs = Loop(self, value.operands[0].type.dims), []
+        for n, part in enumerate(value.operands):
+            offset = room.offset + n // size[1] * room.strides[h] + n % size[1] * room.strides[w]
+            outputs.append((loop.operand(part), value, replace(room, strides=strides, offset=offset)))
+        loop.emit(outputs)
 
     def gather(self, value: Value) -> None:
         table, index = value.operands
@@ -339,17 +382,13 @@ class Lowering:
 
     def scatter_add(self, value: Value) -> None:
         x, index = value.operands
-        buffer = self.output(value)
-        self.fill(value, 0.0, buffer)
+        room = self.output(value)
+        self.fill(value, 0.0, value.type.dims, room)
         loop = Loop(self, x.type.dims)
         place = self.read(index)
         at = loop.load(place, index.type, place.strides + (0,) * (x.type.rank - index.type.rank))
-        strides = contiguous(value.type.dims)
-        loop.emit(
-            [(loop.operand(x), value, buffer)],
-            (0,) * index.type.rank + strides[1:],
-            indirect=(at, strides[0]),
-        )
+        strides = (0,) * index.type.rank + room.strides[1:]
+        loop.emit([(loop.operand(x), value, replace(room, strides=strides))], indirect=(at, room.strides[0]))
 
     # -------------------------------------------------------------- where values are read
 
@@ -360,8 +399,8 @@ class Lowering:
                 self.places[value] = self.gather_rows(value)
             elif value.operation == "constant":
                 buffer = Buffer(value.type)
-                self.fill(value, value.attributes["value"], buffer)
-                self.places[value] = Place(buffer, contiguous(value.type.dims))
+                self.fill(value, value.attributes["value"], value.type.dims, whole(buffer))
+                self.places[value] = whole(buffer)
             else:
                 assert isinstance(OPERATIONS[value.operation].lower, View), f"{value} has no place, {value.span}"
                 self.places[value] = self.view(value)
@@ -409,6 +448,19 @@ class Lowering:
             self.copy(operand, buffer)
             return Place(buffer, contiguous(value.type.dims))
         return replace(place, strides=reshaped)
+
+
+def _inner(padded: Value) -> Place:
+    """Where a padded value holds its operand; the buffer is still to be named."""
+    strides, offset = list(contiguous(padded.type.dims)), 0
+    axes, before, step = (padded.attributes[name] for name in ("axes", "before", "step"))
+    assert isinstance(axes, tuple)
+    assert isinstance(before, tuple)
+    assert isinstance(step, tuple)
+    for axis, first, apart in zip(axes, before, step, strict=True):
+        offset += first * strides[axis]
+        strides[axis] *= apart
+    return Place(None, tuple(strides), offset)
 
 
 def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim, ...]) -> tuple[int, ...] | None:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from netc.compiler.kernels.machine import STRIP, host
 from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
-from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, contiguous
+from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
 from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import Value
 
@@ -26,12 +26,13 @@ def product_task(
     einsum: Value,
     operands: tuple[Place, Place],
     start: Place | None,
-    target: Callable[[], Buffer],
+    target: Callable[[], Place],
+    result_strides: tuple[int, ...],
     in_shards: bool = False,
 ) -> Task | None:
     """The task that computes `value`: the product, begun with `start` (which has the strides of the result's indices).
 
-    `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
+    `result_strides` are those of the place that `target` makes, if the tile can be used. `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
     """
     inputs, _, out = str(einsum.attributes["subscripts"]).partition("->")
     left, right = inputs.split(",")
@@ -50,7 +51,7 @@ def product_task(
     strides = (
         dict(zip(left, a.strides, strict=True)),
         dict(zip(right, b.strides, strict=True)),
-        dict(zip(out, contiguous(value.type.dims), strict=True)),
+        dict(zip(out, result_strides, strict=True)),
         dict(zip(out, start.strides if start is not None else (0,) * len(out), strict=True)),
     )
     lead = next(letter for letter in depth if sizes[letter] == BATCH) if in_shards else out[0]
@@ -76,10 +77,12 @@ def product_task(
     counts.append(Count(0))
     for count, steps in [nothing] * (3 - len(outer)) + outer:
         counts += [count, *map(Count, steps)]
-    c, machine, dtype = target(), host(), value.type.dtype
+    room, machine, dtype = target(), host(), value.type.dtype
+    c = room.buffer
+    assert c is not None
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
     # also stands for what is not there
-    result = Pointer(c, 0, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
+    result = Pointer(c, room.offset, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
     pointers = (
         _pointer(a, strides[0], lead),
         _pointer(b, strides[1], lead),

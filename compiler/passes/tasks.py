@@ -81,6 +81,11 @@ def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def whole(buffer: Buffer) -> Place:
+    """All of a buffer, in order."""
+    return Place(buffer, contiguous(buffer.type.dims))
+
+
 def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
     """Strides over a wider space: 0 where an element is repeated."""
     lead = len(space) - len(dims)

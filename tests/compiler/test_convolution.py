@@ -238,3 +238,19 @@ def test_lines_are_images_one_column_wide() -> None:
         found["top"], torch.nn.functional.max_pool1d(expected, 2).permute(0, 2, 1).numpy(), atol=1e-12
     )
     np.testing.assert_allclose(found["mean"], expected.mean(2).numpy(), atol=1e-12)
+
+
+def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
+    model = netc.parse(
+        "model {\n  input x: float[4, 4, 3]\n  target t: float\n  features = x -> conv(4) -> batchnorm -> relu\n"
+        "  z = features -> global_avgpool -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, t)\n}\n"
+        'train { precision = f64\n freeze = "features.*" }'
+    )
+    program, rng = netc.compile(model), np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((9, 4, 4, 3)) * 3 + 5, "t": rng.standard_normal(9)}
+    program.persistent["features.batchnorm.mean"][...] = rng.standard_normal(4)
+    before = {name: array.copy() for name, array in program.persistent.items()}
+    expected = program.evaluate(fields)["loss"]
+    assert program.step(fields)["loss"] == pytest.approx(expected, rel=1e-12)
+    for name, array in program.persistent.items():
+        assert np.array_equal(array, before[name]) == name.startswith("features."), name

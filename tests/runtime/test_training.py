@@ -29,6 +29,7 @@ def figures(line: str) -> dict[str, float]:
         ("mnist", "accuracy", 0.975),
         ("lenet", "accuracy", 0.988),
         ("gunpoint", "accuracy", 0.93),
+        ("digits_conv", "accuracy", 0.97),
         ("wine", "accuracy", 0.95),
         ("digits8x8", "accuracy", 0.96),
         ("diabetes", "r2", 0.42),
