@@ -1,0 +1,300 @@
+"""Convolution and its two adjoints.
+
+A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`, `conv2d_input` and `conv2d_weights` are
+what is left when y, x or w is taken away, so each is the gradient of the others, and gradients of any order stay among them. They are expanded
+to products over a window of the padded input: a view, nothing is copied.
+
+`stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` part the channels of both sides.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
+from netc.compiler.types import Dim, Mismatch, Type
+from netc.compiler.value import Expansion, Operation, Value, apply, register
+
+_MOST_PARTS = 25  # of a window of single channels that are added up one by one
+
+
+def _check(x: Type, w: Type, groups: int) -> None:
+    if len(x.sample) != 3 or w.rank != 4:
+        raise Mismatch("a convolution takes float[h, w, c] and weights float[kh, kw, c, n]", code="E0401")
+    channels, outputs = x.dims[-1], w.dims[-1]
+    assert isinstance(channels, int)
+    assert isinstance(outputs, int)
+    if channels % groups or outputs % groups:
+        raise Mismatch(f"{groups} groups do not divide {channels if channels % groups else outputs} channels")
+    if w.dims[2] != channels // groups:
+        of = f" in {groups} groups" if groups > 1 else ""
+        raise Mismatch(f"the weights take {w.dims[2]} channels, the image has {channels}{of}")
+
+
+def _conv_type(x: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Type:
+    _check(x, w, groups)
+    (h, wide), (kh, kw) = (x.dims[axis] for axis in image_axes(x)), (int(w.dims[0]), int(w.dims[1]))
+    out = (
+        places(h, kh, stride[0], dilation[0], pad[0] + pad[1]),
+        places(wide, kw, stride[1], dilation[1], pad[2] + pad[3]),
+    )
+    return x.with_dims((*x.dims[:-3], *out, w.dims[-1]))
+
+
+def _in_groups(x: Value, groups: int, axis: int = -1) -> Value:
+    """An axis in so many parts, as two axes."""
+    at = axis % x.type.rank
+    size = x.type.dims[at]
+    assert isinstance(size, int)
+    return apply("reshape", x, dims=(*x.type.dims[:at], groups, size // groups, *x.type.dims[at + 1 :]))
+
+
+def _lead(x: Value) -> str:
+    """The letter of the batch, if there is one."""
+    return "b" if x.type.is_batched else ""
+
+
+def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Value:
+    out = _conv_type(x.type, w.type, stride, dilation, pad, groups)
+    kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
+    x, lead = padded(x, pad), _lead(x)
+    if groups == x.type.dims[-1] == out.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
+        return _build_depthwise(x, w, kernel, stride, dilation)
+    if groups == 1:
+        return apply("einsum", windows_of(x, kernel, stride, dilation), w, subscripts=f"{lead}hiwjc,ijco->{lead}hwo")
+    seen = _in_groups(windows_of(x, kernel, stride, dilation), groups)
+    product = apply("einsum", seen, _in_groups(w, groups), subscripts=f"{lead}hiwjgc,ijcgo->{lead}hwgo")
+    return apply("reshape", product, dims=out.dims)
+
+
+def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
+    """A channel each by itself: the parts of a window times its weight, added up in one loop over the channels."""
+    total: Value | None = None
+    for (i, j), part in parts_of(x, kernel, stride, dilation):
+        weight = apply("slice", apply("slice", w, axis=0, start=i, stop=i + 1), axis=1, start=j, stop=j + 1)
+        term = part * apply("reshape", weight, dims=w.type.dims[-1:])
+        total = term if total is None else total + term
+    assert total is not None
+    return total
+
+
+def _input_type(y: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Type:
+    channels = w.dims[2]
+    assert isinstance(channels, int)
+    return y.with_dims((*y.dims[:-3], *size, channels * groups))
+
+
+def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Value:
+    """A convolution of y, spread by the stride and with a border, with the weights turned round."""
+    result = _input_type(y.type, w.type, stride, dilation, pad, groups, size)
+    kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
+    before, after, cut = [], [], []
+    for n, axis in enumerate(image_axes(y.type)):
+        reach, count = (kernel[n] - 1) * dilation[n], y.type.dims[axis]
+        assert isinstance(count, int)
+        rest = size[n] + pad[2 * n] + pad[2 * n + 1] - (count - 1) * stride[n] - reach - 1  # what no window saw
+        first, last = reach - pad[2 * n], reach + rest - pad[2 * n + 1]
+        before.append(max(first, 0))
+        after.append(max(last, 0))
+        cut.append((max(-first, 0), max(-last, 0)))
+    if any(before) or any(after) or stride != (1, 1):
+        y = apply("pad", y, axes=image_axes(y.type), before=tuple(before), after=tuple(after), step=stride)
+    for axis, (first, last) in zip(image_axes(y.type), cut, strict=True):
+        whole = y.type.dims[axis]
+        assert isinstance(whole, int)
+        if first or last:
+            y = apply("slice", y, axis=axis, start=first, stop=whole - last)
+    lead = _lead(y)
+    turned = apply("reverse", apply("reverse", w, over=(0,)), over=(1,))
+    if groups == result.dims[-1] == w.type.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
+        return _build_depthwise(y, turned, kernel, (1, 1), dilation)
+    if groups == 1:
+        back = apply("copied", apply("transpose", turned, order=(0, 1, 3, 2)))
+        return apply("einsum", windows_of(y, kernel, (1, 1), dilation), back, subscripts=f"{lead}hiwjo,ijoc->{lead}hwc")
+    seen = _in_groups(windows_of(y, kernel, (1, 1), dilation), groups)
+    product = apply("einsum", seen, _in_groups(turned, groups), subscripts=f"{lead}hiwjgo,ijcgo->{lead}hwgc")
+    return apply("reshape", product, dims=result.dims)
+
+
+def _weights_type(x: Type, y: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Type:
+    channels = x.dims[-1]
+    assert isinstance(channels, int)
+    return Type(x.dtype, (*kernel, channels // groups, y.dims[-1]))
+
+
+def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Value:
+    result = _weights_type(x.type, y.type, stride, dilation, pad, groups, kernel)
+    x = padded(x, pad)
+    for n, axis in enumerate(image_axes(x.type)):  # what no window sees takes no part
+        count, whole = y.type.dims[axis], x.type.dims[axis]
+        assert isinstance(count, int)
+        used = (count - 1) * stride[n] + dilation[n] * (kernel[n] - 1) + 1
+        if used != whole:
+            x = apply("slice", x, axis=axis, start=0, stop=used)
+    x, y = _with_lead(x, y)
+    lead = _lead(x)
+    seen = windows_of(x, kernel, stride, dilation)
+    if groups == 1:
+        return apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwo->ijco")
+    seen, y = _in_groups(seen, groups), _in_groups(y, groups)
+    product = apply("einsum", seen, y, subscripts=f"{lead}hiwjgc,{lead}hwgo->ijcgo")
+    return apply("reshape", product, dims=result.dims)
+
+
+def _with_lead(x: Value, y: Value) -> tuple[Value, Value]:
+    """Both with a batch, if one has it."""
+    if x.type.is_batched == y.type.is_batched:
+        return x, y
+    batch: tuple[Dim, ...] = ("batch",)
+    if x.type.is_batched:
+        return x, apply("broadcast", y, dims=(*batch, *y.type.dims))
+    return apply("broadcast", x, dims=(*batch, *x.type.dims)), y
+
+
+def _conv_gradient(
+    g: Value, r: Value, x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int
+) -> tuple[Value, Value]:
+    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
+    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
+    return (
+        apply("conv2d_input", g, w, **how, size=(h, wide)),
+        apply("conv2d_weights", x, g, **how, kernel=w.type.dims[:2]),
+    )
+
+
+def _input_gradient(
+    g: Value, r: Value, y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair
+) -> tuple[Value, Value]:
+    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
+    return apply("conv2d", g, w, **how), apply("conv2d_weights", g, y, **how, kernel=w.type.dims[:2])
+
+
+def _weights_gradient(
+    g: Value, r: Value, x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair
+) -> tuple[Value, Value]:
+    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
+    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
+    return apply("conv2d_input", y, g, **how, size=(h, wide)), apply("conv2d", x, g, **how)
+
+
+def _taken(x: Any, i: int, j: int, counts: Pair, stride: Pair, dilation: Pair) -> tuple[Any, ...]:
+    """The index of what all windows hold at (i, j)."""
+    first, second = i * dilation[0], j * dilation[1]
+    return (
+        ...,
+        np.s_[first : first + (counts[0] - 1) * stride[0] + 1 : stride[0]],
+        np.s_[second : second + (counts[1] - 1) * stride[1] + 1 : stride[1]],
+        np.s_[:],
+    )
+
+
+def _bordered(x: Any, pad: Pads) -> Any:
+    return np.pad(x, [(0, 0)] * (x.ndim - 3) + [(pad[0], pad[1]), (pad[2], pad[3]), (0, 0)])
+
+
+def _grouped(x: Any, groups: int) -> Any:
+    return x.reshape(*x.shape[:-1], groups, -1)
+
+
+def _conv_reference(x: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Any:
+    """The sum over the places of a window, by its definition."""
+    x, (kh, kw) = _bordered(x, pad), w.shape[:2]
+    counts = (
+        (x.shape[-3] - dilation[0] * (kh - 1) - 1) // stride[0] + 1,
+        (x.shape[-2] - dilation[1] * (kw - 1) - 1) // stride[1] + 1,
+    )
+    parts = [
+        np.einsum(
+            "...gc,cgo->...go",
+            _grouped(x[_taken(x, i, j, counts, stride, dilation)], groups),
+            _grouped(w[i, j], groups),
+        )
+        for i in range(kh)
+        for j in range(kw)
+    ]
+    total = np.sum(parts, axis=0)
+    return total.reshape(*total.shape[:-2], -1)
+
+
+def _input_reference(y: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Any:
+    """What each place of y sends back to where it was taken from."""
+    top, bottom, left, right = pad
+    whole = (size[0] + top + bottom, size[1] + left + right)
+    result = np.zeros((*y.shape[:-3], *whole, w.shape[2] * groups), y.dtype)
+    counts = (y.shape[-3], y.shape[-2])
+    for i in range(w.shape[0]):
+        for j in range(w.shape[1]):
+            part = np.einsum("...go,cgo->...gc", _grouped(y, groups), _grouped(w[i, j], groups))
+            result[_taken(result, i, j, counts, stride, dilation)] += part.reshape(*part.shape[:-2], -1)
+    return result[..., top : top + size[0], left : left + size[1], :]
+
+
+def _weights_reference(x: Any, y: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Any:
+    x, counts = _bordered(x, pad), (y.shape[-3], y.shape[-2])
+    given = _grouped(y.reshape(-1, y.shape[-1]), groups)
+    rows = []
+    for i in range(kernel[0]):
+        for j in range(kernel[1]):
+            seen = x[_taken(x, i, j, counts, stride, dilation)].reshape(-1, x.shape[-1])
+            rows.append(np.einsum("pgc,pgo->cgo", _grouped(seen, groups), given))
+    return np.stack(rows).reshape(*kernel, x.shape[-1] // groups, y.shape[-1])
+
+
+_PLAIN = {"stride": (1, 1), "dilation": (1, 1), "pad": (1, 1, 1, 1), "groups": 1}
+_ODD = {"stride": (2, 1), "dilation": (1, 2), "pad": (0, 1, 2, 1), "groups": 2}
+CONVOLUTION = {
+    "x": "value",
+    "w": "value",
+    "stride": "pair = 1",
+    "dilation": "pair = 1",
+    "pad": "pads = valid",
+    "groups": "number = 1",
+}
+
+conv2d = register(
+    Operation(
+        "conv2d",
+        "The products of w[kh, kw, c, n] with each window of x[h, w, c], added up: [oh, ow, n].",
+        type=_conv_type,
+        reference=_conv_reference,
+        lower=Expansion(_build_conv),
+        arguments=CONVOLUTION,
+        gradient=_conv_gradient,
+        examples=(
+            (("f64[batch, 5, 4, 3]", "f64[3, 3, 3, 5]"), _PLAIN),
+            (("f64[batch, 6, 7, 4]", "f64[2, 3, 2, 6]"), _ODD),
+            (("f64[batch, 5, 5, 3]", "f64[3, 3, 1, 3]"), {**_PLAIN, "groups": 3}),
+        ),
+    )
+)
+conv2d_input = register(
+    Operation(
+        "conv2d_input",
+        "What conv2d's input gets back from y[oh, ow, n]: each place spreads w over its window.",
+        type=_input_type,
+        reference=_input_reference,
+        lower=Expansion(_build_input),
+        is_callable=False,
+        gradient=_input_gradient,
+        examples=(
+            (("f64[batch, 5, 4, 5]", "f64[3, 3, 3, 5]"), {**_PLAIN, "size": (5, 4)}),
+            (("f64[batch, 3, 6, 6]", "f64[2, 3, 2, 6]"), {**_ODD, "size": (6, 7)}),
+            (("f64[batch, 5, 5, 3]", "f64[3, 3, 1, 3]"), {**_PLAIN, "groups": 3, "size": (5, 5)}),
+        ),
+    )
+)
+conv2d_weights = register(
+    Operation(
+        "conv2d_weights",
+        "What conv2d's weights get back: the products of x's windows with y, added up over all places and samples.",
+        type=_weights_type,
+        reference=_weights_reference,
+        lower=Expansion(_build_weights),
+        is_callable=False,
+        gradient=_weights_gradient,
+        examples=(
+            (("f64[batch, 5, 4, 3]", "f64[batch, 5, 4, 5]"), {**_PLAIN, "kernel": (3, 3)}),
+            (("f64[batch, 6, 7, 4]", "f64[batch, 3, 6, 6]"), {**_ODD, "kernel": (2, 3)}),
+        ),
+    )
+)

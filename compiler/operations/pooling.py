@@ -1,0 +1,244 @@
+"""Pooling: the largest element or the mean of each window of an image, and where their gradients go.
+
+A small window is taken apart: what all windows hold at (i, j) is a slice of the image, and slices fuse with whatever is around them.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.operations.window import (
+    Pads,
+    Pair,
+    image_axes,
+    padded,
+    parts_of,
+    places,
+    window_gradient,
+    windows_of,
+)
+from netc.compiler.types import Mismatch, Type
+from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
+
+_MOST_IN_A_LOOP = 9  # elements of a window that are taken one by one, with what is kept beside
+
+
+def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
+    if len(x.sample) != 3:
+        raise Mismatch("pooling takes float[h, w, c], or float[t, c]", code="E0401")
+    for n in (0, 1):
+        if max(pad[2 * n : 2 * n + 2]) >= size[n]:
+            raise Mismatch(f"a border of {max(pad[2 * n : 2 * n + 2])} is as wide as the window")
+    out = [
+        places(x.dims[axis], size[n], stride[n], 1, pad[2 * n] + pad[2 * n + 1]) for n, axis in enumerate(image_axes(x))
+    ]
+    return x.with_dims((*x.dims[:-3], *out, x.dims[-1]))
+
+
+def _interleave_type(*parts: Type, size: Pair) -> Type:
+    *lead, h, w, c = parts[0].dims
+    assert isinstance(h, int)
+    assert isinstance(w, int)
+    return parts[0].with_dims((*lead, h * size[0], w * size[1], c))
+
+
+def _interleave_reference(*parts: Any, size: Pair) -> Any:
+    *lead, h, w, c = parts[0].shape
+    result = np.empty((*lead, h * size[0], w * size[1], c), parts[0].dtype)
+    for n, part in enumerate(parts):
+        result[..., n // size[1] :: size[0], n % size[1] :: size[1], :] = part
+    return result
+
+
+def _interleave_gradient(g: Value, r: Value, *parts: Value, size: Pair) -> tuple[Value, ...]:
+    return tuple(part for _, part in parts_of(g, size, size))
+
+
+interleave = register(
+    Operation(
+        "interleave",
+        "An image of which part i * width + j holds every size-th element from (i, j) on.",
+        type=_interleave_type,
+        reference=_interleave_reference,
+        lower=Kernel("interleave"),
+        is_callable=False,
+        gradient=_interleave_gradient,
+        examples=(((("f64[batch, 3, 2, 5]"),) * 6, {"size": (2, 3)}),),
+    )
+)
+
+
+def _fitted(image: Value, x: Value) -> Value:
+    """As large as x: zeros where no window was."""
+    rest = tuple(int(x.type.dims[axis]) - int(image.type.dims[axis]) for axis in image_axes(x.type))
+    if not any(rest):
+        return image
+    return apply("pad", image, axes=image_axes(x.type), before=(0, 0), after=rest, step=(1, 1))
+
+
+def _spread(parts: list[tuple[Pair, Value]], x: Value, stride: Pair, pad: Pads) -> Value:
+    """What each place of each window gives back, added up at where it was taken from."""
+    axes, total = image_axes(x.type), None
+    whole = [int(x.type.dims[axis]) + pad[2 * n] + pad[2 * n + 1] for n, axis in enumerate(axes)]
+    for place, part in parts:
+        after = tuple(
+            whole[n] - place[n] - (int(part.type.dims[axis]) - 1) * stride[n] - 1 for n, axis in enumerate(axes)
+        )
+        term = apply("pad", part, axes=axes, before=place, after=after, step=stride)
+        total = term if total is None else total + term
+    assert total is not None
+    for n, axis in enumerate(axes):
+        if pad[2 * n] or pad[2 * n + 1]:
+            total = apply("slice", total, axis=axis, start=pad[2 * n], stop=whole[n] - pad[2 * n + 1])
+    return total
+
+
+def _is_small(size: Pair) -> bool:
+    """Whether a window's elements are taken one by one, in one loop."""
+    return size[0] * size[1] <= _MOST_IN_A_LOOP
+
+
+def _around(x: Value) -> tuple[int, int]:
+    """The axes of the window in [..., oh, kh, ow, kw, c]."""
+    return x.type.rank - 4, x.type.rank - 2
+
+
+def _build_maxpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    if not _is_small(size):
+        seen = windows_of(padded(x, pad, -float("inf")), size, stride, (1, 1))
+        return apply("max", seen, over=_around(seen))
+    result: Value | None = None
+    for _, part in parts_of(padded(x, pad, -float("inf")), size, stride):
+        result = part if result is None else apply("maximum", result, part)
+    assert result is not None
+    return result
+
+
+def _maxpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    """To the first of its window that is the largest; in a large window to all that are, in equal parts."""
+    if not _is_small(size):
+        whole = padded(x, pad, -float("inf"))
+        seen = windows_of(whole, size, stride, (1, 1))
+        back = OPERATIONS["max"].gradient(g, r, seen, over=_around(seen))  # type: ignore[misc]
+        columns = apply("window", whole, axis=whole.type.rank - 2, size=size[1], stride=stride[1], dilation=1)
+        back = window_gradient(back, seen, columns, seen.type.rank - 5, size[0], stride[0], 1)
+        back = window_gradient(back, columns, whole, whole.type.rank - 2, size[1], stride[1], 1)
+        for n, axis in enumerate(image_axes(x.type)):
+            if pad[2 * n] or pad[2 * n + 1]:
+                end = int(back.type.dims[axis]) - pad[2 * n + 1]
+                back = apply("slice", back, axis=axis, start=pad[2 * n], stop=end)
+        return back
+    which = apply("maxplace2d", x, size=size, stride=stride, pad=pad)
+    given = [
+        ((i, j), apply("where", apply("equal", which, float(i * size[1] + j)), g, 0.0))
+        for i in range(size[0])
+        for j in range(size[1])
+    ]
+    if size == stride and not any(pad):
+        return _fitted(apply("interleave", *(part for _, part in given), size=size), x)
+    return _spread(given, x, stride, pad)
+
+
+def _build_maxplace(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    """Beside the maximum, in one loop: where it changes, the place does."""
+    (_, best), *rest = parts_of(padded(x, pad, -float("inf")), size, stride)
+    place = x.graph.constant(0.0, x.type)
+    for (i, j), part in rest:
+        place = apply("where", part > best, x.graph.constant(float(i * size[1] + j), x.type), place)
+        best = apply("maximum", best, part)
+    return place if rest else apply("broadcast", place, dims=best.type.dims)
+
+
+def _maxplace_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
+    windows = _pool_reference(x, size, stride, pad, -np.inf)
+    return windows.reshape(*windows.shape[:-2], -1).argmax(axis=-1).astype(x.dtype)
+
+
+register(
+    Operation(
+        "maxplace2d",
+        "Which element of each window, counted by rows, is the first of the largest, as a number.",
+        type=lambda x, size, stride, pad: _pool_type(x, size, stride, pad),
+        reference=_maxplace_reference,
+        lower=Expansion(_build_maxplace),
+        is_callable=False,
+        gradient=lambda g, r, x, size, stride, pad: (None,),
+    )
+)
+
+
+def _pool_reference(x: Any, size: Pair, stride: Pair, pad: Pads, value: float) -> Any:
+    border = [(0, 0)] * (x.ndim - 3) + [(pad[0], pad[1]), (pad[2], pad[3]), (0, 0)]
+    whole = np.pad(x, border, constant_values=value)
+    windows = np.lib.stride_tricks.sliding_window_view(whole, size, (-3, -2))
+    return windows[..., :: stride[0], :: stride[1], :, :, :]
+
+
+def _avgpool_reference(x: Any, size: Pair, stride: Pair, pad: Pads) -> Any:
+    total = _pool_reference(x, size, stride, pad, 0.0).sum(axis=(-2, -1))
+    inside = _pool_reference(np.ones((*x.shape[-3:-1], 1)), size, stride, pad, 0.0).sum(axis=(-2, -1))
+    return (total / inside).astype(x.dtype)
+
+
+def _build_avgpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    total: Value | None = None
+    for _, part in parts_of(padded(x, pad), size, stride):
+        total = part if total is None else total + part
+    assert total is not None
+    return total / _inside(x, size, stride, pad)
+
+
+def _inside(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value | float:
+    """How many elements of each window are not border."""
+    if not any(pad):
+        return float(size[0] * size[1])
+    h, w = (int(x.type.dims[axis]) for axis in image_axes(x.type))
+    ones = apply("broadcast", x.graph.constant(1.0, Type(x.type.dtype)), dims=(h, w, 1))
+    count: Value | None = None
+    for _, part in parts_of(padded(ones, pad), size, stride):
+        count = part if count is None else count + part
+    assert count is not None
+    return count
+
+
+def _avgpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+    share = g / _inside(x, size, stride, pad)
+    if size == stride and not any(pad):
+        *lead, h, w, c = r.type.dims
+        beside = apply("reshape", share, dims=(*lead, h, 1, w, 1, c))
+        tiles = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))
+        return _fitted(apply("reshape", tiles, dims=(*lead, int(h) * size[0], int(w) * size[1], c)), x)
+    places_of = [(i, j) for i in range(size[0]) for j in range(size[1])]
+    return _spread([(place, share) for place in places_of], x, stride, pad)
+
+
+_POOL_EXAMPLES = (
+    (("f64[batch, 4, 6, 3]",), {"size": (2, 2), "stride": (2, 2), "pad": (0, 0, 0, 0)}),
+    (("f64[batch, 5, 7, 2]",), {"size": (2, 3), "stride": (2, 3), "pad": (0, 0, 0, 0)}),
+    (("f64[batch, 5, 6, 2]",), {"size": (3, 3), "stride": (2, 1), "pad": (1, 1, 0, 1)}),
+)
+
+maxpool2d = register(
+    Operation(
+        "maxpool2d",
+        "The largest element of each window of x[h, w, c].",
+        type=_pool_type,
+        reference=lambda x, size, stride, pad: _pool_reference(x, size, stride, pad, -np.inf).max(axis=(-2, -1)),
+        lower=Expansion(_build_maxpool),
+        is_callable=False,
+        gradient=_maxpool_gradient,
+        examples=_POOL_EXAMPLES,
+    )
+)
+avgpool2d = register(
+    Operation(
+        "avgpool2d",
+        "The mean of each window of x[h, w, c]; of one at the border, of what lies inside.",
+        type=_pool_type,
+        reference=_avgpool_reference,
+        lower=Expansion(_build_avgpool),
+        is_callable=False,
+        gradient=_avgpool_gradient,
+        examples=_POOL_EXAMPLES,
+    )
+)
