@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-SCOPES = 24  # alias scopes of a loop: buffers of which LLVM knows that they do not overlap
 _IN_ORDER = 16  # elements of a sum that is taken in order
 _TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 

@@ -10,6 +10,7 @@ import llvmlite.binding as llvm
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # of the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
+SCOPES = 24  # alias scopes of a loop: buffers of which LLVM knows that they do not overlap
 
 
 @dataclass(frozen=True, slots=True)

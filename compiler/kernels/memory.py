@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from netc.compiler.kernels.loops import SCOPES
+from netc.compiler.kernels.machine import SCOPES
 
 _IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
 _NUMBA: dict[str, Any] = {

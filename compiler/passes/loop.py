@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from netc.compiler.kernels.loops import SCOPES, Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.loops import Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.machine import SCOPES
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.passes.fuse import Fusion
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous

@@ -27,6 +27,7 @@ from netc.compiler.passes.tasks import (
     contiguous,
     whole,
 )
+from netc.compiler.passes.views import inside_of, view
 from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
 
@@ -103,12 +104,12 @@ class Lowering:
 
     def strides_of(self, value: Value) -> tuple[int, ...]:
         """Those that the value's output will have."""
-        return _inner(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
+        return inside_of(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
 
     def inside(self, value: Value, padded: Value) -> Place:
         """Room for a value where its padded form has it: the border is written, and whoever wants the one or the other reads this buffer."""
         buffer = Buffer(padded.type)
-        self.places[padded], self.places[value] = whole(buffer), _inner(padded)
+        self.places[padded], self.places[value] = whole(buffer), inside_of(padded)
         self.places[value] = replace(self.places[value], buffer=buffer)
         self.border(padded, buffer)
         return self.places[value]
@@ -334,7 +335,7 @@ class Lowering:
         buffer = self.output(value).buffer
         assert buffer is not None
         self.border(value, buffer)
-        self.part(value, value.operands[0], replace(_inner(value), buffer=buffer))
+        self.part(value, value.operands[0], replace(inside_of(value), buffer=buffer))
 
     def border(self, value: Value, buffer: Buffer) -> None:
         """What a padded value holds around its operand; with steps in between, all of it is written first."""
@@ -407,91 +408,11 @@ class Lowering:
         return self.places[value]
 
     def view(self, value: Value) -> Place:
+        """The operand's memory read with other strides, or a copy where there are none."""
         (operand,) = value.operands
-        place = self.read(operand)
-        strides, attributes = place.strides, value.attributes
-        match value.operation:
-            case "transpose":
-                order = attributes["order"]
-                assert isinstance(order, tuple)
-                return replace(place, strides=tuple(strides[axis] for axis in order))
-            case "slice":
-                axis, start, step = attributes["axis"], attributes["start"], attributes.get("step", 1)
-                assert isinstance(axis, int)
-                assert isinstance(start, int)
-                assert isinstance(step, int)
-                apart = tuple(one * step if i == axis else one for i, one in enumerate(strides))
-                return replace(place, offset=place.offset + start * strides[axis], strides=apart)
-            case "window":
-                axis, step, dilation = attributes["axis"], attributes["stride"], attributes["dilation"]
-                assert isinstance(axis, int)
-                assert isinstance(step, int)
-                assert isinstance(dilation, int)
-                walk = (strides[axis] * step, strides[axis] * dilation)
-                return replace(place, strides=(*strides[:axis], *walk, *strides[axis + 1 :]))
-            case "reverse":
-                over = attributes["over"]
-                assert isinstance(over, tuple)
-                (axis,) = over
-                size = value.type.dims[axis]
-                assert isinstance(size, int)
-                return replace(
-                    place,
-                    offset=place.offset + (size - 1) * strides[axis],
-                    strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
-                )
-            case "broadcast":
-                return replace(place, strides=broadcast(place.strides, operand.type.dims, value.type.dims))
-        reshaped = _reshape(place.strides, operand.type.dims, value.type.dims)
-        if reshaped is None:
+        place = view(value, self.read(operand))
+        if place is None:
             buffer = Buffer(operand.type)
             self.copy(operand, buffer)
             return Place(buffer, contiguous(value.type.dims))
-        return replace(place, strides=reshaped)
-
-
-def _inner(padded: Value) -> Place:
-    """Where a padded value holds its operand; the buffer is still to be named."""
-    strides, offset = list(contiguous(padded.type.dims)), 0
-    axes, before, step = (padded.attributes[name] for name in ("axes", "before", "step"))
-    assert isinstance(axes, tuple)
-    assert isinstance(before, tuple)
-    assert isinstance(step, tuple)
-    for axis, first, apart in zip(axes, before, step, strict=True):
-        offset += first * strides[axis]
-        strides[axis] *= apart
-    return Place(None, tuple(strides), offset)
-
-
-def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim, ...]) -> tuple[int, ...] | None:
-    """Strides of the same memory in another shape, or None if there are none."""
-    old = [(dim, stride) for dim, stride in zip(before, strides, strict=True) if dim != 1]
-    result: list[int] = []
-    i = 0
-    groups: list[tuple[Dim, int]] = []
-    for dim, stride in old:  # runs of axes that are contiguous with one another
-        if groups and isinstance(dim, int) and groups[-1][1] == dim * stride and isinstance(groups[-1][0], int):
-            groups[-1] = (groups[-1][0] * dim, stride)
-        else:
-            groups.append((dim, stride))
-    left: Dim = 1
-    for dim in after:
-        if dim == 1:
-            result.append(0)
-            continue
-        if left == 1:
-            if i == len(groups):
-                return None
-            left, step = groups[i][0], groups[i][1]
-            i += 1
-        if isinstance(dim, str) or isinstance(left, str):
-            if dim != left:
-                return None
-            result.append(step)
-            left = 1
-            continue
-        if left % dim:
-            return None
-        left //= dim
-        result.append(step * left)
-    return tuple(result) if left == 1 and i == len(groups) else None
+        return place

@@ -1,0 +1,94 @@
+"""Views as strides: where an operation that moves nothing (reshape, transpose, slice, window, ...) finds its elements in its operand's memory."""
+
+from dataclasses import replace
+
+from netc.compiler.passes.tasks import Place, broadcast, contiguous
+from netc.compiler.types import Dim
+from netc.compiler.value import Value
+
+
+def view(value: Value, place: Place) -> Place | None:
+    """The place of a view whose operand is at `place`; None where no strides walk it (a reshape of what is not contiguous)."""
+    (operand,) = value.operands
+    strides, attributes = place.strides, value.attributes
+    match value.operation:
+        case "transpose":
+            order = attributes["order"]
+            assert isinstance(order, tuple)
+            return replace(place, strides=tuple(strides[axis] for axis in order))
+        case "slice":
+            axis, start, step = attributes["axis"], attributes["start"], attributes.get("step", 1)
+            assert isinstance(axis, int)
+            assert isinstance(start, int)
+            assert isinstance(step, int)
+            apart = tuple(one * step if i == axis else one for i, one in enumerate(strides))
+            return replace(place, offset=place.offset + start * strides[axis], strides=apart)
+        case "window":
+            axis, step, dilation = attributes["axis"], attributes["stride"], attributes["dilation"]
+            assert isinstance(axis, int)
+            assert isinstance(step, int)
+            assert isinstance(dilation, int)
+            walk = (strides[axis] * step, strides[axis] * dilation)
+            return replace(place, strides=(*strides[:axis], *walk, *strides[axis + 1 :]))
+        case "reverse":
+            over = attributes["over"]
+            assert isinstance(over, tuple)
+            (axis,) = over
+            size = value.type.dims[axis]
+            assert isinstance(size, int)
+            return replace(
+                place,
+                offset=place.offset + (size - 1) * strides[axis],
+                strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
+            )
+        case "broadcast":
+            return replace(place, strides=broadcast(place.strides, operand.type.dims, value.type.dims))
+    reshaped = _reshape(place.strides, operand.type.dims, value.type.dims)
+    return None if reshaped is None else replace(place, strides=reshaped)
+
+
+def inside_of(padded: Value) -> Place:
+    """Where a padded value holds its operand; the buffer is still to be named."""
+    strides, offset = list(contiguous(padded.type.dims)), 0
+    axes, before, step = (padded.attributes[name] for name in ("axes", "before", "step"))
+    assert isinstance(axes, tuple)
+    assert isinstance(before, tuple)
+    assert isinstance(step, tuple)
+    for axis, first, apart in zip(axes, before, step, strict=True):
+        offset += first * strides[axis]
+        strides[axis] *= apart
+    return Place(None, tuple(strides), offset)
+
+
+def _reshape(strides: tuple[int, ...], before: tuple[Dim, ...], after: tuple[Dim, ...]) -> tuple[int, ...] | None:
+    """Strides of the same memory in another shape, or None if there are none."""
+    old = [(dim, stride) for dim, stride in zip(before, strides, strict=True) if dim != 1]
+    result: list[int] = []
+    i = 0
+    groups: list[tuple[Dim, int]] = []
+    for dim, stride in old:  # runs of axes that are contiguous with one another
+        if groups and isinstance(dim, int) and groups[-1][1] == dim * stride and isinstance(groups[-1][0], int):
+            groups[-1] = (groups[-1][0] * dim, stride)
+        else:
+            groups.append((dim, stride))
+    left: Dim = 1
+    for dim in after:
+        if dim == 1:
+            result.append(0)
+            continue
+        if left == 1:
+            if i == len(groups):
+                return None
+            left, step = groups[i][0], groups[i][1]
+            i += 1
+        if isinstance(dim, str) or isinstance(left, str):
+            if dim != left:
+                return None
+            result.append(step)
+            left = 1
+            continue
+        if left % dim:
+            return None
+        left //= dim
+        result.append(step * left)
+    return tuple(result) if left == 1 and i == len(groups) else None
