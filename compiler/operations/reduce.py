@@ -138,8 +138,26 @@ def _expanded(name: str, doc: str, build: Any, reference: Any) -> Operation:
 
 
 mean = _expanded("mean", "The mean over axes.", _build_mean, lambda x, over: np.mean(x, axis=over))
+variance_whole = register(
+    Operation(
+        "variance_whole",
+        "The population's variance over axes, of floats.",
+        type=reduced_type,
+        reference=lambda x, over: np.var(x, axis=over),
+        lower=Expansion(_build_variance),
+        is_callable=False,
+        # the mean's own part is the sum of what lies above and below it: 0
+        gradient=lambda g, r, x, over: (
+            (x - restore(_build_mean(x, over), x, over)) * restore(g * 2 / extent(x, over), x, over)
+        ),
+        examples=_EXAMPLES,
+    )
+)
 variance = _expanded(
-    "variance", "The population's variance over axes.", _build_variance, lambda x, over: np.var(x, axis=over)
+    "variance",
+    "The population's variance over axes.",
+    lambda x, over: apply("variance_whole", as_float(x), over=over) if over else _build_variance(x, over),
+    lambda x, over: np.var(x, axis=over),
 )
 norm = _expanded(
     "norm",
