@@ -15,6 +15,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
 from netc.dsl.source import Source, Span
+from netc.dsl.tables import parser_of
 
 _MOST_SYNTAX_FAULTS = 10
 
@@ -44,7 +45,7 @@ class Newlines:
 @cache
 def _parser() -> Lark:
     grammar = resources.files("netc.dsl").joinpath("grammar.lark").read_text(encoding="utf-8")
-    return Lark(grammar, parser="lalr", postlex=Newlines(), propagate_positions=True, maybe_placeholders=True)
+    return parser_of(grammar, Newlines())
 
 
 def parse_file(path: Path, name: str | None = None) -> syntax.File:

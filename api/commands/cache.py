@@ -18,11 +18,12 @@ def cache(
     Example: netc cache --clear
     """
     from netc.compiler.kernels import cache as kept
+    from netc.dsl import home
     from netc.runtime.data import store
 
-    folder = kept.folder()
+    folder = home.folder()
     if folder is None:
-        typer.echo(f"no cache: {kept.wanted_folder()} is not a folder of your own that nobody else can write to")
+        typer.echo(f"no cache: {home.wanted_folder()} is not a folder of your own that nobody else can write to")
         return
     if clear:
         tables = len(store.entries())

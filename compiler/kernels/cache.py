@@ -15,6 +15,8 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
+from netc.dsl import home
+
 _DIGEST = 32
 
 
@@ -65,32 +67,16 @@ def parts_of(text: str, cpu: str, features: str) -> Parts:
     return Parts(hashlib.sha256(text.encode()).hexdigest()[:32], cpu, features, **_toolchain())
 
 
-def folder() -> Path | None:
-    """The cache's folder, made if need be; None if there is none that is the user's own."""
-    path = wanted_folder()
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.stat()
-    except OSError:
-        return None
-    return path if status.st_uid == os.getuid() and not status.st_mode & 0o022 else None
-
-
-def wanted_folder() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("NETC_CACHE") or Path(home) / "netc")
-
-
 def read(parts: Parts) -> bytes | None:
     """The object code, or None if it is not there, or not whole."""
-    path = folder()
+    path = home.folder()
     found = _open(path / f"{parts.name}.o") if path is not None else None
     return found[1] if found is not None and found[0].parts == parts else None
 
 
 def write(parts: Parts, why: str, code: bytes) -> None:
     """Keep object code, and why it was compiled. A folder that cannot be written keeps nothing."""
-    path = folder()
+    path = home.folder()
     if path is None:
         return
     head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why}).encode()
@@ -121,9 +107,11 @@ def _open(path: Path) -> tuple[Entry, bytes] | None:
 
 
 def entries() -> Iterator[Entry]:
-    """All that lies in the folder, whole or damaged, and what killed processes left."""
-    path = folder()
+    """All kernels in the folder, whole or damaged, and what killed processes left."""
+    path = home.folder()
     for file in sorted(path.iterdir()) if path is not None else ():
+        if file.name.startswith("parser-"):
+            continue
         found = _open(file)
         if found is not None:
             yield found[0] if file.suffix == ".o" else Entry(file, found[0].size)
@@ -131,16 +119,16 @@ def entries() -> Iterator[Entry]:
 
 def entry(parts: Parts) -> Entry | None:
     """The whole entry of these parts, if there is one."""
-    path = folder()
+    path = home.folder()
     found = _open(path / f"{parts.name}.o") if path is not None else None
     return found[0] if found is not None and found[0].parts == parts else None
 
 
 def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
     """In words, why there is no code for these parts: what differs from the known entry of the same kernel that was made last."""
-    path = folder()
+    path = home.folder()
     if path is None:
-        return f"there is no cache: {wanted_folder()} is not a folder of your own that nobody else can write to"
+        return f"there is no cache: {home.wanted_folder()} is not a folder of your own that nobody else can write to"
     if (path / f"{parts.name}.o").exists():
         return "its entry is damaged"
     same = [one for one in known if one.parts is not None and one.parts.kernel == parts.kernel]
@@ -159,9 +147,10 @@ def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
 
 
 def clear() -> int:
-    """Remove everything from the folder; returns how many files."""
-    count = 0
-    for one in entries():
-        one.path.unlink(missing_ok=True)
+    """Remove every file from the folder; returns how many."""
+    path, count = home.folder(), 0
+    parsers = list(path.glob("parser-*")) if path is not None else []
+    for file in [*(one.path for one in entries()), *parsers]:
+        file.unlink(missing_ok=True)
         count += 1
     return count

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.compiler.kernels import cache
+from netc.dsl import home
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
@@ -52,27 +52,27 @@ def is_large(path: Path) -> bool:
 
 def folder() -> Path | None:
     """Where tables are kept: inside of the cache's folder; None if there is none that is the user's own."""
-    home = cache.folder()
-    return home / "tables" if home is not None else None
+    own = home.folder()
+    return own / "tables" if own is not None else None
 
 
 def entries() -> dict[str, int]:
     """The tables that are kept, and their bytes."""
-    home = folder()
-    if home is None or not home.is_dir():
+    own = folder()
+    if own is None or not own.is_dir():
         return {}
     return {
         place.name[:8]: sum(file.stat().st_size for file in place.iterdir())
-        for place in sorted(home.iterdir())
+        for place in sorted(own.iterdir())
         if place.is_dir()
     }
 
 
 def clear() -> None:
     """Remove all tables; they are read anew when needed."""
-    home = folder()
-    if home is not None:
-        shutil.rmtree(home, ignore_errors=True)
+    own = folder()
+    if own is not None:
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -80,8 +80,7 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    home = cache.folder()
-    with tempfile.TemporaryFile(dir=home) as file:
+    with tempfile.TemporaryFile(dir=home.folder()) as file:
         file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape)
 
@@ -98,14 +97,14 @@ def stored_columns(
     except polars.exceptions.PolarsError as error:
         fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
     told = [str(path.resolve()), status.st_size, status.st_mtime_ns, [is_text(name) for name in names], _FORMAT]
-    home = folder() or Path(tempfile.mkdtemp(prefix="netc-tables-"))
-    place = home / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    kept = folder() or Path(tempfile.mkdtemp(prefix="netc-tables-"))
+    place = kept / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
     found = _open(place)
     if found is None:
         shutil.rmtree(place, ignore_errors=True)
         try:
-            home.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(dir=home))
+            kept.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(dir=kept))
             try:
                 _write(beside, scan, is_text)
                 os.replace(beside, place)

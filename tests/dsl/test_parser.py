@@ -1,6 +1,7 @@
 """The grammar: the contract's examples parse, print and parse again to the same tree."""
 
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from lark import Lark
@@ -117,3 +118,27 @@ def test_spans_are_the_text() -> None:
     (statement,) = file.items[1].body
     assert statement.value.into.span.text == "f(1)"
     assert (statement.span.line, statement.span.column) == (3, 3)
+
+
+def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lark import Lark
+
+    from netc.dsl import tables
+
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
+    grammar, made = 'start: "a"+\n', []
+    real = Lark.__init__
+    monkeypatch.setattr(Lark, "__init__", lambda self, *given, **named: made.append(1) or real(self, *given, **named))
+    trees = [tables.parser_of(grammar, None).parse("aaa") for _ in range(3)]
+    assert len(made) == 1
+    assert trees[0] == trees[1] == trees[2]
+    (kept,) = (tmp_path / "own").glob("parser-*.tables")
+    whole = kept.read_bytes()
+    for damaged in (whole[:-1], whole[:40] + b"\0" + whole[41:], b""):
+        kept.write_bytes(damaged)
+        assert tables.parser_of(grammar, None).parse("aa") is not None
+        assert tables._read(kept, None) is not None
+    assert len(made) == 4
+    (tmp_path / "own").chmod(0o777)
+    tables.parser_of(grammar, None)
+    assert len(made) == 5, "a folder that others can write to was trusted"
