@@ -197,3 +197,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """The hint "did you mean ...?" with the known name most like `name`, or None if none is."""
     matches = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
     return f"did you mean `{matches[0]}`?" if matches else None
+
+
+def nearest_or_all(name: str, known: Iterable[str]) -> str:
+    """The hint of `nearest`, or all the names where none is like `name`: for sets short enough to print."""
+    names = list(known)
+    return nearest(name, names) or f"one of {', '.join(names)}"

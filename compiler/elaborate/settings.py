@@ -6,7 +6,7 @@ from typing import Any
 from netc.compiler.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, StartFrom, TrainSettings
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span
 
 INITIALISERS = {
@@ -128,7 +128,7 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             "E0602",
             f"there is no optimizer `{name or function.span.text}`",
             function.span,
-            hint=nearest(name, OPTIMIZERS) or f"one of {', '.join(OPTIMIZERS)}",
+            hint=nearest_or_all(name, OPTIMIZERS),
         )
     keys, numbers = OPTIMIZERS[name], _defaults(name)
     given: set[str] = set()

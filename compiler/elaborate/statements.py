@@ -20,7 +20,7 @@ from netc.compiler.model import ParameterInfo
 from netc.compiler.types import BATCH, Type, describe_sample
 from netc.compiler.value import Value
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Fault, Label, fault, nearest_or_all
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -276,7 +276,7 @@ def initialiser(
             "E0504",
             f"there is no initialiser `{name}`",
             node.span,
-            hint=nearest(name, INITIALISERS) or f"one of {', '.join(INITIALISERS)}",
+            hint=nearest_or_all(name, INITIALISERS),
         )
     if len(arguments) != INITIALISERS[function.text]:
         fault("E0301", f"`{function.text}` takes {INITIALISERS[function.text]} numbers", node.span)

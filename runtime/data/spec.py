@@ -10,7 +10,7 @@ from typing import Any
 from netc.compiler.elaborate.constants import compute
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.diagnostics import Label, fault, nearest, nearest_or_all
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.augment import Spec as Augmenting
@@ -184,7 +184,7 @@ def _source(node: syntax.Expression, constants: Constants) -> SourceSpec:
             "E0701",
             f"there is no reader `{name or node.span.text}`",
             node.span,
-            hint=nearest(name, NAMES) or f"one of {', '.join(NAMES)}",
+            hint=nearest_or_all(name, NAMES),
         )
     paths = [argument for argument in arguments if argument.name is None]
     if len(paths) != 1 or not isinstance(path := plain(paths[0].value, constants), str):
@@ -354,7 +354,7 @@ def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
             "E0701",
             f"there is no step `{name or node.span.text}`",
             node.span,
-            hint=nearest(name, STEPS) or f"one of {', '.join(STEPS)}",
+            hint=nearest_or_all(name, STEPS),
         )
     if name == "train_only":
         return _augmentations(node, arguments, constants)
@@ -399,7 +399,7 @@ def _augmentation(node: syntax.Expression, constants: Constants) -> Augmenting:
             "E0701",
             f"`train_only` knows no `{name or node.span.text}`",
             node.span,
-            hint=nearest(name, AUGMENTATIONS) or f"one of {', '.join(AUGMENTATIONS)}",
+            hint=nearest_or_all(name, AUGMENTATIONS),
         )
     one = AUGMENTATIONS[name]
     values = [
