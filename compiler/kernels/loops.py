@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 _IN_ORDER = 16  # elements of a sum that is taken in order
+_BLOCK = 128  # elements: LLVM unrolls a shorter loop over a row of sums whole, and then finds no vectors in it
+_MOST_ROWS = 16  # of a block
 _TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
@@ -207,16 +209,39 @@ class _Writer:
         return ast.unparse(_Names({"a": held, "b": output.line}).visit(tree))
 
     def fold_in_memory(self) -> list[str]:
-        """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous."""
+        """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
+
+        Short rows are taken several at a time, still in their order: that many elements go into a sum before it is stored.
+        """
         assert not self.stored
-        last, outer = self.kept[-1], self.kept[:-1]
+        last, outer, along = self.kept[-1], self.kept[:-1], self.folded[-1]
+        held = [f"held{i}" for i in range(len(self.folds))]
         clear = self.loops([last], [self.store(fold, self.initial(fold)) for fold in self.folds])
-        update = [
-            line
-            for i, fold in enumerate(self.folds)
-            for line in (f"held{i} = {self.read(fold.target)}", self.store(fold, self.combined(fold, f"held{i}")))
+        load = [f"{name} = {self.read(fold.target)}" for name, fold in zip(held, self.folds, strict=True)]
+        store = [self.store(fold, name) for name, fold in zip(held, self.folds, strict=True)]
+        combine = [f"{name} = {self.combined(fold, name)}" for name, fold in zip(held, self.folds, strict=True)]
+        rows, count = self.rows_at_once(last, along), self.ranges[along]
+        whole, inside = f"{count} // {rows} * {rows}", [*self.lines(), *combine]
+        block = [*load, f"for i{along} in range(row, row + {rows}):", *_indented(inside), *store]
+        blocks = [f"for row in range(0, {whole}, {rows}):", *_indented(self.loops([last], block))]
+        rest = [
+            f"for i{along} in range({whole if rows > 1 else 0}, {count}):",
+            *_indented(self.loops([last], [*load, *inside, *store])),
         ]
-        return self.loops(outer, [*clear, *self.loops([*self.folded, last], [*self.lines(), *update])])
+        number = self.nest.extents[along]
+        none_left = rows > 1 and number is not None and number % rows == 0
+        update = [*(blocks if rows > 1 else []), *([] if none_left else rest)]
+        return self.loops(outer, [*clear, *self.loops(self.folded[:-1], update)])
+
+    def rows_at_once(self, last: int, along: int) -> int:
+        """Of a sum of rows: enough to fill a block, if their length is known and short; if their number is known, so that none is left over."""
+        extent, number = self.nest.extents[last], self.nest.extents[along]
+        if extent is None or extent >= _BLOCK // 2:
+            return 1
+        wanted = min(-(-_BLOCK // extent), _MOST_ROWS)
+        if number is not None:
+            return next((rows for rows in range(wanted, _MOST_ROWS + 1) if number % rows == 0), min(wanted, number))
+        return wanted
 
     def argmax(self) -> list[str]:
         (axis,), (output,) = self.folded, self.nest.outputs
@@ -225,6 +250,10 @@ class _Writer:
         inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
         dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
         return self.loops(self.kept, [f"best = {_TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
+
+
+def _indented(lines: Sequence[str]) -> list[str]:
+    return ["    " + line for line in lines]
 
 
 class _Names(ast.NodeTransformer):
