@@ -59,6 +59,11 @@ class Type:
     def is_float(self) -> bool:
         return self.dtype in ("f32", "f64")
 
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return NUMPY[self.dtype].itemsize
+
     def with_dims(self, dims: tuple[Dim, ...]) -> "Type":
         return Type(self.dtype, dims, self.classes)
 
@@ -71,7 +76,7 @@ class Type:
         return math.prod(self.shape(batch))
 
     def nbytes(self, batch: int) -> int:
-        return self.size(batch) * NUMPY[self.dtype].itemsize
+        return self.size(batch) * self.itemsize
 
     def __str__(self) -> str:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype

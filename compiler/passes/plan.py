@@ -12,7 +12,7 @@ from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, T
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
 from netc.compiler.passes.products import fetch_ahead
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
-from netc.compiler.types import NUMPY, Type
+from netc.compiler.types import BATCH, Type
 
 ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
@@ -59,7 +59,7 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
 
 def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
     """Place every buffer for at most `batch` samples a step; `persistent` are the offsets of what stays."""
-    phases = divide(program.tasks)
+    phases = divide(program.tasks, batch)
     for group in (group for phase in phases for group in phase):
         group.tasks = fetch_ahead(group.tasks)
     results = list(dict.fromkeys(program.results.values()))
@@ -110,6 +110,8 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
 
 def _band(group: TaskGroup, batch: int) -> int:
     """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
+    if group.kind == "shards":
+        return -(-batch // SHARD_COUNT)
     _, second = host().caches
     grain = max(task.grain for task in group.tasks)
     extent = batch if group.kind == "samples" else group.axis if isinstance(group.axis, int) else 1
@@ -141,7 +143,7 @@ def _lifetimes(
         groups = {id(group): group for _, _, group in touches}
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
-        if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and buffer.type.dims[0] == group.axis:
+        if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
             size = _round(bands[id(group)] * _row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_band=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
@@ -152,8 +154,13 @@ def _lifetimes(
     return shared, private
 
 
+def _has_rows(buffer: Buffer, group: TaskGroup) -> bool:
+    """Whether the rows of a buffer are those of a group."""
+    return buffer.type.dims[0] == (BATCH if group.kind == "shards" else group.axis)
+
+
 def _row_bytes(buffer: Buffer) -> int:
-    return _row(buffer) * NUMPY[buffer.type.dtype].itemsize
+    return _row(buffer) * buffer.type.itemsize
 
 
 def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
@@ -171,7 +178,7 @@ def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
 def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: set[Buffer]) -> Group:
     def address(task: Task, number: int) -> Address:
         pointer = task.pointers[number]
-        size = NUMPY[pointer.buffer.type.dtype].itemsize
+        size = pointer.buffer.type.itemsize
         if pointer.buffer.kind == "order":
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
         place = places[pointer.buffer]
@@ -183,7 +190,7 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
         for task in group.tasks
     )
     row_bytes = [
-        pointer.lead * NUMPY[pointer.buffer.type.dtype].itemsize
+        pointer.lead * pointer.buffer.type.itemsize
         for task in group.tasks
         for pointer in task.pointers
         if pointer.buffer in task.writes and pointer.lead

@@ -191,7 +191,7 @@ def test_few_weights_and_many_samples_are_summed_shard_by_shard() -> None:
     programs = [netc.Program(netc.parse(MANY), threads=threads) for threads in (1, 2, 3, 64)]
     plan = programs[0].training({}).plan
     assert plan
-    assert sum(group.kind == "shards" for phase in plan.schedule.phases for group in phase) == 3  # dW, dW_2, db
+    assert sum(task.axis == "shards" for task in plan.tasks) == 3  # dW, dW_2, db
     reference = netc.Program(netc.parse(MANY), backend="reference")
     expected = reference.gradients(fields)[1]
     for name, gradient in programs[0].gradients(fields)[1].items():
