@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> sink -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> factor -> lift -> sink -> lower -> plan
 
 A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
 """
@@ -11,8 +11,9 @@ from fnmatch import fnmatchcase
 from netc.compiler.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.passes.lift import lift
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
-from netc.compiler.passes.reorder import reorder
+from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.simplify import expand, settle, simplify
 from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
@@ -21,7 +22,13 @@ from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
-PASSES: dict[str, Callable[[Graph], Graph]] = {"expand": expand, "simplify": simplify, "sink": sink}
+PASSES: dict[str, Callable[[Graph], Graph]] = {
+    "expand": expand,
+    "simplify": simplify,
+    "factor": factor,
+    "lift": lift,
+    "sink": sink,
+}
 STAGES = ("elaborate", "settle", "stabilise", "reorder", "differentiate", "update", *PASSES)
 
 

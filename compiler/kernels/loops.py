@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 _IN_ORDER = 16  # elements of a sum that is taken in order
-_BLOCK = 128  # elements: LLVM unrolls a shorter loop over a row of sums whole, and then finds no vectors in it
+_SHORT_ROW = 64  # elements of a row of sums
+_BLOCK = 384  # lines: LLVM unrolls a loop over less whole, and then finds no vectors in it
 _MOST_ROWS = 16  # of a block
 _TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
@@ -236,9 +237,10 @@ class _Writer:
     def rows_at_once(self, last: int, along: int) -> int:
         """Of a sum of rows: enough to fill a block, if their length is known and short; if their number is known, so that none is left over."""
         extent, number = self.nest.extents[last], self.nest.extents[along]
-        if extent is None or extent >= _BLOCK // 2:
+        if extent is None or extent >= _SHORT_ROW:
             return 1
-        wanted = min(-(-_BLOCK // extent), _MOST_ROWS)
+        lines = extent * (len(self.nest.lines) + 2 * len(self.folds))
+        wanted = min(-(-_BLOCK // lines), _MOST_ROWS)
         if number is not None:
             return next((rows for rows in range(wanted, _MOST_ROWS + 1) if number % rows == 0), min(wanted, number))
         return wanted

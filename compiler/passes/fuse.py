@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netc.compiler.graph import Graph
-from netc.compiler.passes.sink import is_cheap
+from netc.compiler.passes.sink import is_light
 from netc.compiler.types import Dim
 from netc.compiler.value import OPERATIONS, Fold, Scalar, Value, View
 
@@ -108,19 +108,37 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
 
 
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
-    """Cheap values (x - mean) are computed again in each loop that needs them: that reads what reading them would."""
+    """Cheap values (x - mean) are computed again in each loop that needs them, if that reads no more than reading them would: they are made of
+    one large value, or several of them of the same few (the parts that a pool gives back to)."""
     depth: dict[Value, int] = {}
+    several: dict[frozenset[Value], list[Value]] = {}
     for value in graph.values():
         users = fusion.users[value]
-        if value in roots or not is_cheap(value) or value in fusion.starts or value in fusion.inlined:
+        if value in roots or not is_light(value) or value in fusion.starts or value in fusion.inlined:
             continue
-        (large,) = {one for one in value.operands if one.type.is_batched and one.operation != "constant"}
-        steps = depth.get(large, 0) + 1
-        if large.operation in ("input", "target") or steps > _MOST_STEPS:
+        if not all(_walks(user, value) and user not in fusion.starts for user in users):
             continue
-        if all(_walks(user, value) and user not in fusion.starts for user in users):
+        sources = frozenset(_large(value, fusion))
+        steps = 1 + max(depth.get(one, 0) for one in sources)
+        if any(one.operation in ("input", "target") for one in sources) or steps > _MOST_STEPS:
+            continue
+        if len(sources) == 1:
             depth[value] = steps
             fusion.inlined.add(value)
+        else:
+            several.setdefault(sources, []).append(value)
+    for sources, values in several.items():
+        if len(sources) <= len(values):
+            fusion.inlined.update(values)
+
+
+def _large(value: Value, fusion: Fusion) -> Iterator[Value]:
+    """The values of a batch that are read to compute a value."""
+    for one in value.operands:
+        if one in fusion.inlined and isinstance(OPERATIONS[one.operation].lower, Scalar):
+            yield from _large(one, fusion)
+        elif one.type.is_batched and one.operation != "constant":
+            yield one
 
 
 def _walks(user: Value, value: Value) -> bool:

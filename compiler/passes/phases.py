@@ -6,8 +6,10 @@ What a sum in shards reads is computed shard by shard with it, where a shard's s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+import networkx as nx
 
 from netc.compiler.kernels.machine import host
 from netc.compiler.passes.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task
@@ -31,19 +33,19 @@ class TaskGroup:
 
 @dataclass(eq=False, slots=True)
 class _Placed:
-    """A task, and where it is done. A task over the batch may be done `in_shards`."""
+    """A task, and where it is done; a task over the batch may be done `in_shards`. `following` wait for it."""
 
     task: Task
     phase: int
     in_shards: bool
+    following: list["_Follower"] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
-class _Wait:
-    """`after` waits for `before`: for all of it, or for each row that it needs (`in_step`)."""
+class _Follower:
+    """A task that waits for another: for each row that it needs (`in_step`), or for all of it."""
 
-    before: _Placed
-    after: _Placed
+    placed: _Placed
     in_step: bool
 
 
@@ -51,42 +53,58 @@ def divide(tasks: list[Task], batch: int) -> list[list[TaskGroup]]:
     """The phases of a program, for steps of `batch` samples. Within one, groups depend on nothing in each other."""
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
-    waits: list[_Wait] = []
     for task in tasks:
         one = _Placed(task, 0, task.axis == SHARDS)
         for buffer in {pointer.buffer for pointer in task.pointers if pointer.buffer.kind not in ("scratch", "order")}:
             for before in touched.setdefault(buffer, []):
                 if buffer not in task.writes and buffer not in before.task.writes:
                     continue
-                wait = _Wait(before, one, _in_step(before.task, task, buffer))
-                one.phase = max(one.phase, before.phase + (not wait.in_step or before.task.axis != task.axis))
-                waits.append(wait)
+                follower = _Follower(one, _in_step(before.task, task, buffer))
+                one.phase = max(one.phase, before.phase + _apart(before, follower))
+                before.following.append(follower)
             touched[buffer].append(one)
         placed.append(one)
-    last = max((one.phase for one in placed), default=-1)
-    for phase in range(last - 1, -1, -1):
-        _join_shards(placed, waits, phase, -(-batch // SHARD_COUNT))
-    return [_groups([one for one in placed if one.phase == phase], waits) for phase in range(last + 1)]
+    for one in reversed(placed):
+        reads = any(pointer.buffer not in one.task.writes for pointer in one.task.pointers)
+        if not reads and one.following:  # a border is written when it is needed, not when it could be
+            one.phase = min(other.placed.phase - _apart(one, other) for other in one.following)
+    for members in reversed(_by_phase(placed)[:-1]):
+        _join_shards(members, -(-batch // SHARD_COUNT))
+    return [_groups(members) for members in _by_phase(placed)]
 
 
-def _join_shards(placed: Sequence[_Placed], waits: Sequence[_Wait], phase: int, rows: int) -> None:
+def _apart(before: _Placed, after: _Follower) -> bool:
+    """Whether a barrier must lie between two tasks."""
+    return not after.in_step or before.task.axis != after.placed.task.axis
+
+
+def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
+    phases: list[list[_Placed]] = [[] for _ in range(1 + max((one.phase for one in placed), default=-1))]
+    for one in placed:
+        phases[one.phase].append(one)
+    return phases
+
+
+def _join_shards(members: Sequence[_Placed], rows: int) -> None:
     """Postpone tasks of a phase to the next one, where what waits for them are sums in shards of so many rows, and what passes on then stays in cache."""
-    _, second = host().caches
-    for one in [one for one in reversed(placed) if one.phase == phase and one.task.axis == BATCH]:
-        following = [wait for wait in waits if wait.before is one and wait.after.phase <= phase + 1]
-        moving = sum(buffer.type.nbytes(1) for buffer in one.task.writes if buffer.type.is_batched)
-        weights = {
-            pointer.buffer for pointer in one.task.pointers if not pointer.lead and not pointer.buffer.type.is_batched
-        }
+    _, room = host().caches
+    moving: set[Buffer] = set()
+    for one in reversed(members):
+        task, following = one.task, [other for other in one.following if other.placed.phase <= one.phase + 1]
+        weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
+        more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
         if (
-            following
-            and all(wait.in_step and wait.after.in_shards and wait.after.phase == phase + 1 for wait in following)
-            and one.task.grain <= rows
+            task.axis == BATCH
+            and following
+            and all(
+                other.in_step and other.placed.in_shards and other.placed.phase == one.phase + 1 for other in following
+            )
+            and task.grain <= rows
             and sum(buffer.type.nbytes(1) for buffer in weights) <= _FEW_WEIGHTS
-            and rows * moving <= second
+            and rows * sum(buffer.type.nbytes(1) for buffer in more) <= room
         ):
-            one.phase, one.in_shards = phase + 1, True
-            second -= rows * moving
+            one.phase, one.in_shards = one.phase + 1, True
+            moving = more
 
 
 def _is_row(pointer: Pointer) -> bool:
@@ -104,20 +122,15 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
     return all(_is_row(pointer) and pointer.lead == pointers[0].lead for pointer in pointers)
 
 
-def _groups(placed: Sequence[_Placed], waits: Sequence[_Wait]) -> list[TaskGroup]:
+def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     """Tasks of one phase in groups: those over the batch in one, others with what they wait for."""
     samples = [one for one in placed if one.task.axis == BATCH and not one.in_shards]
-    rest = [one for one in placed if one not in samples]
-    label = {one: i for i, one in enumerate(rest)}
-    for wait in waits:
-        if wait.before in label and wait.after in label and label[wait.before] != label[wait.after]:
-            old, new = label[wait.after], label[wait.before]
-            label = {one: new if found == old else found for one, found in label.items()}
-    groups = []
-    if samples:
-        groups.append(TaskGroup("samples", BATCH, [one.task for one in samples]))
-    for number in dict.fromkeys(label.values()):
-        members = [one for one in rest if label[one] == number]
+    links = nx.Graph()
+    links.add_nodes_from(one for one in placed if one.task.axis != BATCH or one.in_shards)
+    links.add_edges_from([(one, other.placed) for one in links for other in one.following if other.placed in links])
+    groups = [TaskGroup("samples", BATCH, [one.task for one in samples])] if samples else []
+    for joined in nx.connected_components(links):
+        members = [one for one in placed if one in joined]
         axis = SHARDS if members[0].in_shards else members[0].task.axis
         kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
         groups.append(TaskGroup(kind, axis, [one.task for one in members]))

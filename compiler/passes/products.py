@@ -98,8 +98,17 @@ def product_task(
         frozenset({c} if pack is None else {c, pack}),
         SHARDS if in_shards else sizes[lead],
         (einsum, value) if einsum is not value else (value,),
-        machine.tile_rows if lead in rows else machine.panel(dtype) if lead in columns else 1,
+        _grain(height, machine.tile_rows)
+        if lead in rows
+        else _grain(width, machine.panel(dtype))
+        if lead in columns
+        else 1,
     )
+
+
+def _grain(count: Count, tile: int) -> int:
+    """Rows of the axis that fill a tile which walks so many; one, if it walks other indices."""
+    return -(-tile // count.factor) if count.per == "rows" else 1
 
 
 def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:

@@ -52,16 +52,22 @@ def _lets_through(value: Value, users: list[Value]) -> bool:
         return False
     if any(one.operation == "einsum" for one in value.operands):  # a product begins with its bias
         return False
-    return is_cheap(value) or (bool(users) and all(user.operation == "slice" for user in users))
+    return _is_cheap(value) or (bool(users) and all(user.operation == "slice" for user in users))
 
 
-def is_cheap(value: Value) -> bool:
+def _is_cheap(value: Value) -> bool:
     """Whether computing a value anew costs no more than reading it: one operation on one value of its size and on what is small beside it."""
+    return is_light(value) and len({one for one in value.operands if _is_large(one)}) == 1
+
+
+def is_light(value: Value) -> bool:
+    """Whether a value is a single cheap operation on values of its size, and on what is small beside them."""
     if not value.operands or not value.type.is_batched:
         return False
-    operation = OPERATIONS[value.operation]
-    if not isinstance(operation.lower, Scalar):
-        return False
-    large = {one for one in value.operands if one.type.is_batched and one.operation != "constant"}
-    is_one = len(large) == 1 and all(one.type.dims == value.type.dims for one in large)
-    return is_one and operation.flops is not None and operation.flops(value.type) <= 1
+    operation, large = OPERATIONS[value.operation], [one for one in value.operands if _is_large(one)]
+    is_one = isinstance(operation.lower, Scalar) and operation.flops is not None and operation.flops(value.type) <= 1
+    return is_one and bool(large) and all(one.type.dims == value.type.dims for one in large)
+
+
+def _is_large(value: Value) -> bool:
+    return value.type.is_batched and value.operation != "constant"

@@ -7,10 +7,11 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.graph import parse_graph, print_graph, verify
+from netc.compiler.graph import Graph, parse_graph, print_graph, verify
 from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
+from netc.compiler.reference import evaluate
 
 HERE = Path(__file__).parent
 NEURON = """model {
@@ -85,3 +86,26 @@ model {
     assert model.outputs["y"].dims == ("batch", 3)
     assert model.outputs["z"].dims == ("batch", 5, 3)
     assert reshape.name == "reshape"
+
+
+def test_what_is_cheaper_the_other_way_round() -> None:
+    """A normalisation before a pool: its gradient is computed part by part of the image, and each sum is taken once; every pass keeps the meaning."""
+    model = netc.parse(
+        "model {\n  input x: float[4, 6, 8]\n  target y: float\n  p = x -> batchnorm -> maxpool(2) -> flatten -> dense(1) -> squeeze\n"
+        "  loss mse(p, y)\n}\ntrain {\n  precision = f64\n  batch = 5\n}"
+    )
+    rng = np.random.default_rng(0)
+    arrays = {"x": rng.standard_normal((5, 4, 6, 8)), "y": rng.standard_normal(5)}
+    stages: dict[str, Graph] = {}
+    given = {**netc.compile(model).persistent, **arrays}
+    graph = pipeline.gradient_graph(model, ("x",))
+    pipeline.run_passes(graph, stages.__setitem__)
+    expected = evaluate(graph, given, 5)
+    for stage in stages.values():
+        verify(stage)
+        for name, value in evaluate(stage, given, 5).items():
+            np.testing.assert_allclose(value, expected[name], rtol=1e-12, atol=1e-14)
+    before, after = stages["simplify"], stages["lift"]
+    assert len(after.values("sum")) < len(before.values("sum"))
+    (image,) = after.values("interleave")
+    assert image is after.results["gradient.x"], "no other image is whole"
