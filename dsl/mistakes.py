@@ -67,7 +67,7 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
         line = source.line(place.line).split("#")[0].strip()
         if re.fullmatch(r"(input|target|param|state)\s+\w+", line):
             return Diagnostic("E0101", "the type is missing", Label(place, "here"), hint=f"{line}: float[10]")
-        if re.fullmatch(r"\w+", line) and not after:
+        if re.fullmatch(r"((output|watch|update)\s+)?\w+", line) and not after:
             return Diagnostic("E0101", "the line ends too early", Label(place, "here"), hint=f"{line} = ...")
         if after:
             return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(place, "the line ends here"))

@@ -3,7 +3,7 @@
 A block runs its statements in a scope of its own; a fault inside is shown from where its user applied it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -189,7 +189,8 @@ def apply_block(
         context.layer = layer or context.layer
         result = body(context, block.body, inner, in_model=False)
     except Fault as found:
-        raise _seen_from(found, span) from None
+        places = {name: argument.value.span for name, argument in bound.items()}
+        raise _seen_from(_at_arguments(found, block, places), span) from None
     finally:
         context.path, context.layer = outer_path, outer_layer
         context.calls.pop()
@@ -236,6 +237,18 @@ def lacks_first(
         if not unnamed
         else len(unnamed) == len(required) - 1 and not isinstance(unnamed[0], Value | Results)
     )
+
+
+def _at_arguments(found: Fault, block: syntax.Block, given: Mapping[str, Span]) -> Fault:
+    """A fault at the name of a library block's argument is one at what it was given."""
+    moved = []
+    for one in found.diagnostics:
+        place = given.get(one.primary.span.text.rpartition("=")[2].strip())
+        if place is not None and one.primary.span.source is block.span.source and block.span.source.is_library:
+            inside = () if any(label.span.source.is_library for label in one.others) else (Label(one.primary.span),)
+            one = replace(one, primary=Label(place, one.primary.text), others=(*one.others, *inside))
+        moved.append(one)
+    return Fault(moved)
 
 
 def _seen_from(found: Fault, call: Span) -> Fault:
