@@ -2,22 +2,23 @@
 
 from netc.compiler.graph import Graph
 from netc.compiler.operations.linear import einsum_flops
+from netc.compiler.types import Sizes
 from netc.compiler.value import OPERATIONS, Fold, Scalar, Value
 
 
-def flops(graph: Graph, batch: int) -> int:
-    """FLOPs of all values for a batch."""
-    return sum(flops_of(value, batch) for value in graph.values())
+def flops(graph: Graph, sizes: Sizes) -> int:
+    """FLOPs of all values for a batch, and so many rows of each varying dimension."""
+    return sum(flops_of(value, sizes) for value in graph.values())
 
 
-def flops_of(value: Value, batch: int) -> int:
+def flops_of(value: Value, sizes: Sizes) -> int:
     """FLOPs of one value for a batch; a multiply-add counts two, moving elements none."""
     if not value.operands:
         return 0
     operation = OPERATIONS[value.operation]
     if value.operation == "einsum":
         x, y = (operand.type for operand in value.operands)
-        return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), batch)
+        return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), sizes)
     if isinstance(operation.lower, Scalar) and operation.flops is not None:
-        return operation.flops(value.type) * value.type.size(batch)
-    return value.operands[0].type.size(batch) if isinstance(operation.lower, Fold) else 0
+        return operation.flops(value.type) * value.type.size(sizes)
+    return value.operands[0].type.size(sizes) if isinstance(operation.lower, Fold) else 0

@@ -100,7 +100,7 @@ def _figures(graph: Graph) -> dict[str, Value]:
 
 def _spread(value: Value) -> dict[str, Value]:
     """Mean, standard deviation and range, each sample by itself first, so that little is collected: var = mean(var) + var(mean)."""
-    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(int(value.type.is_batched), value.type.rank))
+    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(value.type.lead, value.type.rank))
     means, variances = (apply(name, value, over=own) if own else value for name in ("mean", "variance"))
     low, high = (apply(name, value, over=own) if own else value for name in ("min", "max"))
     if not own:

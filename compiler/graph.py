@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import networkx as nx
 
-from netc.compiler.types import BATCH, DType, Type
+from netc.compiler.types import DType, Type
 from netc.compiler.value import OPERATIONS, Attribute, Value
 from netc.dsl.source import NOWHERE, Span
 
@@ -51,6 +51,7 @@ class Graph:
         return self.add("constant", (), {"value": number}, Type(dtype))
 
     def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
+        """A value that is given from outside, by its name."""
         return self.add(kind, (), {"name": name, **attributes}, type_)
 
     @contextmanager
@@ -151,7 +152,7 @@ def verify(graph: Graph) -> None:
         assert all(operand.number < value.number and operand.graph is graph for operand in value.operands), value
         edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))
         assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
-        assert BATCH not in value.type.dims[1:], f"the batch is not the first dimension: {value}"
+        assert all(isinstance(dim, int) for dim in value.type.dims[1:]), f"rows are not the first dimension: {value}"
         if value.operation not in LEAVES and value.operation not in ("extent", "arange"):
             expected = OPERATIONS[value.operation].type(
                 *(operand.type for operand in value.operands), **value.attributes

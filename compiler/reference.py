@@ -6,30 +6,30 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.graph import Graph
-from netc.compiler.types import NUMPY
+from netc.compiler.types import NUMPY, Sizes
 from netc.compiler.value import OPERATIONS, Value
 
 Array = np.ndarray[Any, Any]
 
 
-def evaluate(graph: Graph, leaves: Mapping[str, Array], batch: int) -> dict[str, Array]:
-    """Every result of the graph, from the arrays of its inputs, targets, parameters and states by name."""
+def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
+    """Every result of the graph, from the arrays of its inputs, targets, parameters and states by name; `sizes` are those of the named dimensions."""
     memory: dict[Value, Array] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
-            memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, batch)
+            memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
     return {name: memory[value] for name, value in graph.results.items()}
 
 
-def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], batch: int) -> Array:
+def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     dtype = NUMPY[value.type.dtype]
     if value.operation == "constant":
         return np.asarray(value.attributes["value"], dtype)
     if "name" in value.attributes:
         return np.asarray(leaves[str(value.attributes["name"])], dtype)
     attributes: dict[str, Any] = dict(value.attributes)
-    if value.operation in ("broadcast", "extent"):
-        attributes["batch"] = batch
+    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max"):
+        attributes["sizes"] = sizes
     result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes))
-    assert result.shape == value.type.shape(batch), f"{value}: {result.shape}"
+    assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"
     return result.astype(dtype, copy=False)

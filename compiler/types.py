@@ -1,10 +1,11 @@
 """What a value is made of: an element type and dimensions. Knows nothing of graphs.
 
-A dimension is a whole number, or a name for a size known only when a program runs; `batch` is the only such name that runs today,
-and it stands first wherever it stands.
+A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it stands: `batch`, a row for
+each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py says in which order). No padding exists.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ import numpy as np
 BATCH = "batch"
 DType = Literal["f32", "f64", "i32", "u8", "bool"]
 Dim = int | str
+Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, or each by its name
 
 NUMPY: dict[str, np.dtype[np.generic]] = {
     name: np.dtype(kind)
@@ -44,12 +46,29 @@ class Type:
 
     @property
     def is_batched(self) -> bool:
-        return self.dims[:1] == (BATCH,)
+        """Whether there is a row for each sample, or for each step of each sample: whether it depends on data."""
+        return self.rows is not None
+
+    @property
+    def rows(self) -> str | None:
+        """The name of the first dimension, if that is one: `batch`, or a varying one."""
+        first = self.dims[0] if self.dims else None
+        return first if isinstance(first, str) else None
+
+    @property
+    def is_varying(self) -> bool:
+        """Whether each sample has a length of its own here."""
+        return self.rows not in (None, BATCH)
+
+    @property
+    def lead(self) -> int:
+        """Which axis the sample's own first one is: a varying dimension is the sample's own, the batch is not."""
+        return int(self.rows == BATCH)
 
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample."""
-        return self.dims[1:] if self.is_batched else self.dims
+        return self.dims[self.lead :]
 
     @property
     def rank(self) -> int:
@@ -67,20 +86,27 @@ class Type:
     def with_dims(self, dims: tuple[Dim, ...]) -> "Type":
         return Type(self.dtype, dims, self.classes)
 
-    def shape(self, batch: int) -> tuple[int, ...]:
-        """The dimensions as numbers, for a batch of the given size."""
-        return tuple(batch if isinstance(dim, str) else dim for dim in self.dims)
+    def shape(self, sizes: Sizes) -> tuple[int, ...]:
+        """The dimensions as numbers, the named ones as `sizes` says."""
+        return tuple(dim if isinstance(dim, int) else size_of(dim, sizes) for dim in self.dims)
 
-    def size(self, batch: int) -> int:
+    def size(self, sizes: Sizes) -> int:
         """How many elements a value of this type has."""
-        return math.prod(self.shape(batch))
+        return math.prod(self.shape(sizes))
 
-    def nbytes(self, batch: int) -> int:
-        return self.size(batch) * self.itemsize
+    def nbytes(self, sizes: Sizes) -> int:
+        return self.size(sizes) * self.itemsize
 
     def __str__(self) -> str:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype
         return kind + (f"[{', '.join(map(str, self.dims))}]" if self.dims else "")
+
+
+def size_of(dim: Dim, sizes: Sizes) -> int:
+    """A dimension as a number."""
+    if isinstance(dim, int):
+        return dim
+    return sizes if isinstance(sizes, int) else sizes[dim]
 
 
 def describe_sample(type_: Type) -> str:

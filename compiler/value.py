@@ -25,6 +25,8 @@ class Builder(Protocol):
 
     def constant(self, number: float, like: Type) -> "Value": ...
 
+    def leaf(self, kind: str, name: str, type_: Type) -> "Value": ...
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:

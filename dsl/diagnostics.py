@@ -30,6 +30,7 @@ CODES = {
     "E0402": "types that do not fit",
     "E0403": "an axis that is not there",
     "E0404": "an index out of range, or an empty slice",
+    "E0406": "two lengths meet",
     "E0501": "a file without what the command needs",
     "E0502": "a loss that nothing can learn from",
     "E0503": "a parameter where none may be",

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -14,16 +15,19 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
-from netc.compiler.types import Type
+from netc.compiler.rows import PREFIX
+from netc.compiler.types import BATCH, NUMPY, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
-from netc.runtime.data.stored import Array, Bytes, Field
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
 from netc.runtime.random import initial, words
+from netc.runtime.sequences import SequenceStep
 from netc.runtime.step import Backend, State, Step, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
+Given = Mapping[str, Any]  # by name: an array, samples first; of a varying dimension, a list of arrays
 
 
 class Program:
@@ -52,6 +56,8 @@ class Program:
         self.persistent = self.state.arrays
         for name, info in {**model.trainables, **model.states}.items():
             self.persistent[name][...] = initial(info, self.seed)
+        fields = {**model.inputs, **model.targets}
+        self.varying = {name: str(type_.rows) for name, type_ in fields.items() if type_.is_varying}
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
         self._evaluations: dict[frozenset[str], Evaluation] = {}
@@ -61,8 +67,14 @@ class Program:
         kept = kept_as_bytes(fields)
         if (key, kept) not in self._steps:
             made = as_bytes(graph(), kept)
-            self._steps[key, kept] = Step(made, self.state, self.batch, self.workers, self.backend)
+            self._steps[key, kept] = self._made_ready(made)
         return self._steps[key, kept]
+
+    def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
+        arguments = (graph, self.state, self.batch, self.workers, self.backend)
+        if any(value.type.is_varying for value in graph.values()):
+            return SequenceStep(*arguments, profiled=profiled, varying=self.varying)
+        return Step(*arguments, profiled=profiled)
 
     @property
     def _steps_done(self) -> int:
@@ -75,7 +87,7 @@ class Program:
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, factors: Array | None = None
-    ) -> dict[str, Array]:
+    ) -> dict[str, Array | Ragged]:
         """Run a step of this program over the samples of `order`, with the random numbers of an epoch, and the factors of a schedule (1 if not given)."""
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
@@ -87,7 +99,7 @@ class Program:
                 kept = fields[name.removeprefix(SCALE)]
                 assert isinstance(kept, Bytes)
                 arrays[name] = np.array(kept.scale)
-            else:
+            elif not name.startswith(PREFIX):
                 arrays[name] = words(2, self.seed, name, epoch)
         return step.run(arrays, order)
 
@@ -106,13 +118,32 @@ class Program:
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
         made = as_bytes(self._training_graph(), kept_as_bytes(fields))
-        return Step(made, self.state, self.batch, self.workers, profiled=True)
+        return self._made_ready(made, profiled=True)
 
-    def step(self, fields: Fields) -> dict[str, float]:
+    def _ready(self, fields: Given) -> dict[str, Field]:
+        """Fields as they were given, lists of arrays as sequences. Raises ValueError where lengths do not fit together."""
+        types, ready = {**self.model.inputs, **self.model.targets}, dict[str, Field]()
+        lengths: dict[str, tuple[str, Array]] = {}
+        for name, field in fields.items():
+            dim = self.varying.get(name)
+            if dim is None:
+                ready[name] = np.asarray(field) if isinstance(field, list | tuple) else field
+                continue
+            one = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[types[name].dtype])
+            if not one.lengths.all():
+                raise ValueError(f"the field `{name}` has a sequence of no steps: sample {int(np.argmin(one.lengths))}")
+            other, known = lengths.setdefault(dim, (name, one.lengths))
+            if not np.array_equal(known, one.lengths):
+                raise ValueError(f"`{name}` and `{other}` both have the dimension `{dim}`, and their lengths differ")
+            ready[name] = one
+        return ready
+
+    def step(self, fields: Given) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum.
 
         A schedule that counts epochs stands at its beginning: single steps belong to none.
         """
+        fields = self._ready(fields)
         count = self._check(
             fields, {**self.model.inputs, **self.model.targets}, self.batch * self.model.train.accumulate
         )
@@ -144,21 +175,25 @@ class Program:
             made.append(Losses.of_one_step(parts))
         return Losses.joined(made)
 
-    def _losses(self, results: Mapping[str, Array], order: Array) -> Losses:
+    def _losses(self, results: Mapping[str, Array | Ragged], order: Array) -> Losses:
         sizes = np.full(-(-len(order) // self.batch), float(self.batch))
         sizes[-1] = len(order) - self.batch * (len(sizes) - 1)
-        values = {name.removeprefix("total."): value for name, value in results.items() if name.startswith("total.")}
-        counts = {name: results.get(f"count.{name}", sizes).astype(np.float64) for name in values}
-        return Losses({**values, "loss": results["total"]}, {**counts, "loss": sizes})
+        steps = {name: np.asarray(value) for name, value in results.items()}
+        values = {name.removeprefix("total."): value for name, value in steps.items() if name.startswith("total.")}
+        counts = {name: steps.get(f"count.{name}", sizes).astype(np.float64) for name in values}
+        return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
 
-    def predict(self, fields: Fields) -> dict[str, Array]:
-        """The outputs for any number of samples."""
+    def predict(self, fields: Given) -> dict[str, Any]:
+        """The outputs for any number of samples; of a varying dimension, a list of arrays."""
+        fields = self._ready(fields)
         count = self._check(fields, self._needed("output."))
         step = self._step("prediction", lambda: pipeline.prediction_graph(self.model), fields)
-        return {name.removeprefix("output."): value for name, value in self._of_all(step, fields, count).items()}
+        found = {name.removeprefix("output."): value for name, value in self._of_all(step, fields, count).items()}
+        return {name: list(value) if isinstance(value, Ragged) else value for name, value in found.items()}
 
-    def gradients(self, fields: Fields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
+    def gradients(self, fields: Given, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
+        fields = self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
         step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
         results = self._of_all(step, fields, count, self._steps_done)
@@ -166,33 +201,38 @@ class Program:
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
 
-    def evaluate(self, fields: Fields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
+    def evaluate(self, fields: Given, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
         """Losses, metrics and watched values over all samples given: a loss is its sum over its count, a metric a figure of the whole (or a matrix of them).
 
         `undo` gives, for a target, what brings it back to the units of the data; metrics are then in these units.
         """
-        undo = undo or {}
+        undo, fields = undo or {}, self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
         key = ("evaluation", frozenset(undo))
         if key[1] not in self._evaluations:
             self._evaluations[key[1]] = evaluation_graphs(self.model, key[1])
         plan_of = self._evaluations[key[1]]
         whole = self._of_all(self._step(key, lambda: plan_of.batches, fields), fields, count)
-        collected = {name.removeprefix("collect."): value for name, value in whole.items()}
+        sizes, collected = {BATCH: count}, dict[str, Array]()
+        for name, value in whole.items():
+            rows = plan_of.batches.results[name].type.rows
+            collected[name.removeprefix("collect.")] = value.rows if isinstance(value, Ragged) else value
+            if rows is not None:
+                sizes[rows] = len(collected[name.removeprefix("collect.")])
         collected.update({name: undo[target](collected[name]) for name, target in plan_of.units.items()})
         found = {
             name: figure_of(value, plan_of.whole.results[name].type.is_batched)
-            for name, value in evaluate(plan_of.whole, {**self.persistent, **collected}, count).items()
+            for name, value in evaluate(plan_of.whole, {**self.persistent, **collected}, sizes).items()
         }
         losses = {name.removeprefix("loss."): value for name, value in found.items() if name.startswith("loss.")}
         figures = {name.removeprefix("metric."): value for name, value in found.items() if name.startswith("metric.")}
         watched = {name: value for name, value in found.items() if name.startswith("watch.")}
         return {**loss_figures(self.model, losses), **figures, **watched}
 
-    def _of_all(self, step: Step, fields: Fields, count: int, epoch: int = 0) -> dict[str, Array]:
+    def _of_all(self, step: Step, fields: Fields, count: int, epoch: int = 0) -> dict[str, Any]:
         """Results for all samples; what does not depend on the sample is the same in each step."""
         return {
-            name: value if step.graph.results[name].type.is_batched else value[0]
+            name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
             for name, value in self.run_step(step, fields, np.arange(count), epoch).items()
         }
 
@@ -206,7 +246,8 @@ class Program:
         for name, type_ in types.items():
             if name not in fields:
                 raise ValueError(f"the field `{name}` is missing: {type_}")
-            shape = np.shape(fields[name])
+            field = fields[name]
+            shape = (len(field), *field.rows.shape[1:]) if isinstance(field, Ragged) else np.shape(field)
             if shape[1:] != type_.shape(1)[1:] or not shape:
                 raise ValueError(f"the field `{name}` has the shape {list(shape)}, the model takes {type_}")
             counts.add(shape[0])

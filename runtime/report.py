@@ -12,7 +12,7 @@ from netc.compiler.passes.simplify import settle
 from netc.compiler.reference import evaluate
 from netc.runtime.answers import Answer, answers
 from netc.runtime.curves import draw
-from netc.runtime.data.stored import Array, Bytes, Field
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figure
 from netc.runtime.run import Run
 
@@ -187,6 +187,8 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
 
 
 def _first_of(field: Field) -> Array:
+    if isinstance(field, Ragged):
+        return next(iter(field))[None]
     return np.asarray(Bytes(field.array[:1], field.scale) if isinstance(field, Bytes) else field[:1])
 
 

@@ -70,7 +70,7 @@ class Run:
             self.dataset = load(self.model, self.spec, self.states)
         return self.dataset
 
-    def predict(self, fields: Fields) -> dict[str, Array]:
+    def predict(self, fields: Fields) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units."""
         found = self.program.predict(fields)
         undone = self.undone()

@@ -1,9 +1,9 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -30,10 +30,10 @@ from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
-from netc.compiler.types import NUMPY, Type
+from netc.compiler.types import NUMPY, Sizes, Type
+from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
 
-Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
 Backend = Literal["numba", "reference"]
@@ -85,9 +85,9 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     return types, offsets, size
 
 
-def plan_step(graph: Graph, offsets: dict[str, int], batch: int) -> Plan:
+def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes) -> Plan:
     """The plan of a graph that went through the passes."""
-    return plan(lower(graph, batch), offsets, batch)
+    return plan(lower(graph, sizes), offsets, sizes)
 
 
 def step_memory(model: Model, workers: int) -> tuple[int, int]:
@@ -104,13 +104,13 @@ def step_memory(model: Model, workers: int) -> tuple[int, int]:
     return footprint(kept), arenas
 
 
-def members_of(graph: Graph, batch: int, workers: int) -> int:
+def members_of(graph: Graph, sizes: Sizes, workers: int) -> int:
     """How many of the workers take part in a step. Any number gives the same bits, and a small step is done before a second one is awake."""
-    return workers if flops(graph, batch) >= _WORTH_SHARING else 1
+    return workers if flops(graph, sizes) >= _WORTH_SHARING else 1
 
 
 class Step:
-    """One graph, ready to run on any number of samples, `batch` of them a step."""
+    """One graph without varying dimensions, ready to run on any number of samples, `batch` of them a step (sequences.py has those with them)."""
 
     def __init__(
         self,
@@ -123,50 +123,72 @@ class Step:
         profiled: bool = False,
     ) -> None:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
+        self.backend, self.machine, self.profiled = backend, machine, profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
         self.plan: Plan | None = None
         self.linked: Linked | None = None
-        if backend == "numba":
-            self.plan = plan_step(self.graph, state.offsets, batch)
-            self.members = members_of(self.graph, batch, workers.count)
-            self.linked = build(self.plan.schedule, machine, profiled)
-            # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
-            self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
-            self.shared = Memory(self.plan.shared)
-            self.private = [Memory(self.plan.private) for _ in range(self.members)]
+        if backend == "numba" and not any(value.type.is_varying for value in self.graph.values()):
+            self.build(batch)
 
-    def run(self, fields: Arrays, order: Array) -> dict[str, Array]:
+    def build(self, sizes: Sizes) -> Plan:
+        """Plan and link for steps of at most these sizes."""
+        self.plan = plan_step(self.graph, self.state.offsets, sizes)
+        self.members = members_of(self.graph, sizes, self.workers.count)
+        self.linked = build(self.plan.schedule, self.machine, self.profiled)
+        # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
+        self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
+        self.shared = Memory(self.plan.shared)
+        self.private = [Memory(self.plan.private) for _ in range(self.members)]
+        return self.plan
+
+    def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
 
         Returns what is computed a sample in the order given, and what is computed a step with the steps as first axis.
         """
-        if self.plan is None or self.linked is None:
-            return self._interpret(fields, order)
+        arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
+        return {**(self._interpret(arrays, order) if self.plan is None else self._run(arrays, order))}
+
+    def _run(self, fields: Arrays, order: Array) -> dict[str, Array]:
+        assert self.plan is not None
         count, steps = len(order), -(-len(order) // self.batch)
         order = np.ascontiguousarray(order, np.int32)
-        addresses, held = [0] * (len(self.plan.schedule.tables)), []
-        for name, table in self.plan.inputs.items():
-            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
-            if not table.type.is_batched:
-                kept = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
-                kept[...] = array
-                array = kept
-            held.append(array)
-            addresses[table.index] = array.ctypes.data
         results = {name: self._result(table, count, steps) for name, table in self.plan.results.items()}
-        for name, table in self.plan.results.items():
-            addresses[table.index] = results[name].ctypes.data
+        held = self.held(fields)
+        addresses = self.addresses(held, results)
         whole = count // self.batch
         if whole:
-            self._enter(order.ctypes.data, addresses, whole, self.batch)
+            self.enter(order.ctypes.data, addresses, whole, self.batch)
         if count % self.batch:
             done = whole * self.batch
             moved = [
                 address + whole * fixed + done * per_sample
                 for address, (fixed, per_sample) in zip(addresses, self.plan.schedule.tables, strict=True)
             ]
-            self._enter(order.ctypes.data + 4 * done, moved, 1, count - done)
+            self.enter(order.ctypes.data + 4 * done, moved, 1, count - done)
         return results
+
+    def held(self, fields: Arrays) -> dict[str, Array]:
+        """The arrays that the program reads, as it wants them: they must stay until it is done."""
+        assert self.plan is not None
+        made = {}
+        for name, table in self.plan.inputs.items():
+            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
+            if not table.type.is_batched:
+                kept = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
+                kept[...] = array
+                array = kept
+            made[name] = array
+        return made
+
+    def addresses(self, held: Arrays, results: Arrays) -> list[int]:
+        """Where each table of the plan is."""
+        assert self.plan is not None
+        found = [0] * len(self.plan.schedule.tables)
+        for tables, arrays in ((self.plan.inputs, held), (self.plan.results, results)):
+            for name, table in tables.items():
+                found[table.index] = arrays[name].ctypes.data
+        return found
 
     @staticmethod
     def _result(table: Table, count: int, steps: int) -> Array:
@@ -175,11 +197,11 @@ class Step:
         size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
         return Memory(size + SLACK).array(0, table.type.dtype, shape)
 
-    def _enter(self, order: int, tables: list[int], steps: int, batch: int) -> None:
-        """All workers run the steps."""
+    def enter(self, order: int, tables: list[int], steps: int, batch: int, counts: Sequence[int] = ()) -> None:
+        """All workers run the steps; `counts` are the rows of each varying dimension."""
         assert self.linked is not None
         linked, workers = self.linked, self.workers
-        contexts = np.zeros((self.members, TABLES + len(tables)), np.int64)
+        contexts = np.zeros((self.members, TABLES + len(tables) + len(counts)), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
             context[PERSISTENT], context[SHARED] = self.state.memory.address, self.shared.address
@@ -188,8 +210,15 @@ class Step:
             context[BATCH], context[STEPS] = batch, steps
             context[PROFILE] = self.ticks[member].ctypes.data
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
-            context[TABLES:] = tables
+            context[TABLES:] = [*tables, *counts]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
+
+    def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
+        """One step in the reference interpreter; updates go into the program's memory."""
+        found = evaluate(self.graph, {**self.state.arrays, **fields}, sizes)
+        for name in [name for name in found if name.startswith("update.")]:
+            self.state.arrays[name.removeprefix("update.")][...] = found.pop(name)
+        return found
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
@@ -201,11 +230,8 @@ class Step:
                 name: array[at // self.batch] if name in per_step else array if name in whole else array[chosen]
                 for name, array in fields.items()
             }
-            for name, value in evaluate(self.graph, {**self.state.arrays, **taken}, len(chosen)).items():
-                if name.startswith("update."):
-                    self.state.arrays[name.removeprefix("update.")][...] = value
-                else:
-                    parts.setdefault(name, []).append(value)
+            for name, value in self.interpret(taken, len(chosen)).items():
+                parts.setdefault(name, []).append(value)
         return {
             name: np.concatenate(values) if self.graph.results[name].type.is_batched else np.stack(values)
             for name, values in parts.items()

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate import samples
-from netc.compiler.elaborate.arguments import attribute_argument, bind
+from netc.compiler.elaborate.arguments import STEPS, attribute_argument, bind
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
@@ -100,6 +100,8 @@ def apply_operation(
             attribute_argument(
                 context, operation, name, kind, bound.get(name), loose, operands, attributes, scope, span
             )
+        if attributes.pop(STEPS, False):
+            return samples.along_steps(operation, operands[0], attributes["over"])
         return (
             samples.apply_elementwise(operation, operands)
             if isinstance(operation.lower, Scalar)

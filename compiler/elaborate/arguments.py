@@ -9,11 +9,14 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.types import Mismatch
+from netc.compiler.types import BATCH, Mismatch
 from netc.compiler.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
+
+FIXED = "fixed"  # as an axis: all of a sample but a varying one
+STEPS = "along steps"  # as an attribute on the way: whether a varying dimension is among the axes
 
 
 def bind(
@@ -69,25 +72,25 @@ def attribute_argument(
     match kind:
         case "axes":
             assert first is not None
-            lead = int(first.type.is_batched)
-            axes = (
-                tuple(range(lead, first.type.rank))
-                if argument is None
-                else tuple(
-                    samples.axis_number(first, axis, context.axis_names)
-                    for axis in named_axes(context, argument.value, scope)
-                )
-            )
-            if not axes and argument is not None:
+            lead = first.type.lead
+            named = named_axes(context, argument.value, scope) if argument else range(first.type.rank - lead)
+            if FIXED in named:
+                named = range(int(first.type.is_varying), first.type.rank - lead)
+            elif not named and argument is not None:
                 raise Mismatch("no axis to reduce over", code="E0403")
-            attributes[name] = tuple(sorted(set(axes)))
+            axes = {samples.axis_number(first, axis, context.axis_names) for axis in named}
+            attributes[name] = tuple(sorted(axes))
+            attributes[STEPS] = first.type.is_varying and 0 in axes and BATCH not in named
         case "axis" | "join":
             assert first is not None
             axis = named_axes(context, argument.value, scope) if argument else (int(default),) if default else (-1,)
             if len(axis) != 1:
                 raise Mismatch(f"`{operation.name}` works along one axis", code="E0403")
             number = samples.axis_number(first, axis[0], context.axis_names)
-            attributes.update({"axis": number} if kind == "join" else {name: (number,)})
+            along_steps = first.type.is_varying and number == 0
+            if kind == "join" and along_steps:
+                raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
+            attributes.update({"axis": number} if kind == "join" else {name: (number,), STEPS: along_steps})
         case "new axis":
             assert first is not None
             rank = len(first.type.sample) + 1
@@ -98,14 +101,14 @@ def attribute_argument(
             )
             if at >= rank:
                 raise Mismatch(f"axis {at} of a value with {rank} axes", code="E0403")
-            attributes[name] = at % rank + int(first.type.is_batched)
+            attributes[name] = at % rank + first.type.lead
         case "dims":
             assert first is not None
             sizes = [constants.whole(constant(context, one.value, scope), one.span, "a dimension") for one in loose]
             attributes[name] = samples.batched_dims(sizes, first)
         case "order":
             assert first is not None
-            lead, rank = int(first.type.is_batched), first.type.rank
+            lead, rank = first.type.lead, first.type.rank
             order = [
                 constants.whole(constant(context, one.value, scope), one.span, "an axis", least=0) + lead
                 for one in loose

@@ -74,6 +74,16 @@ class Namespace:
 
 
 @dataclass(frozen=True, slots=True)
+class Length:
+    """A varying dimension's name: an axis, or how long each sample is."""
+
+    dim: str
+
+    def __str__(self) -> str:
+        return self.dim
+
+
+@dataclass(frozen=True, slots=True)
 class Broken:
     """A name whose statement is at fault: whoever uses it is not told again."""
 
@@ -88,6 +98,7 @@ Item = (
     | UserOperation
     | Namespace
     | Operation
+    | Length
     | Broken
 )
 

@@ -14,6 +14,7 @@ from netc.compiler.elaborate.bindings import (
     BlockFunction,
     Item,
     LayerInstance,
+    Length,
     Namespace,
     ParameterPath,
     Results,
@@ -24,6 +25,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.graph import Graph
 from netc.compiler.model import ParameterInfo
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.rows import table
 from netc.compiler.types import Mismatch, Type, describe_sample
 from netc.compiler.value import Operation, Value, apply
 from netc.dsl import syntax
@@ -43,7 +45,7 @@ class BrokenName(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -58,6 +60,7 @@ class Context:
     targets: dict[str, Type] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
     axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)
+    lengths: dict[str, Span] = field(default_factory=dict)
     layer: LayerInstance | None = None
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True
@@ -107,6 +110,9 @@ class Context:
                     {"value": item if is_whole or isinstance(item, bool) else float(item)},
                     Type("i32" if is_whole else "bool" if isinstance(item, bool) else self.graph.precision),
                 )
+        if isinstance(item, Length):
+            with self.graph.at(self.user_span(span)):
+                return apply("cast", table(self.graph, "length", item.dim), dtype=self.graph.precision)
         if isinstance(item, tuple) and item and all(isinstance(one, int | float) for one in item):
             parts = [apply("reshape", self.as_value(float(one), span), dims=(1,)) for one in item]
             return apply("concat", *parts, axis=0)

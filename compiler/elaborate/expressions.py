@@ -20,6 +20,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.graph import needed_by
+from netc.compiler.operations import sequence
 from netc.compiler.types import Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Value, apply
 from netc.dsl import syntax
@@ -51,8 +52,6 @@ _LATER = {
     "gru": "recurrence",
     "rnn": "recurrence",
     "embed": "embeddings",
-    "last": "recurrence",
-    "shift": "recurrence",
     "same_length": "varying dimensions",
 }
 
@@ -294,7 +293,7 @@ def index(
         return entry
     value = context.as_value(item, node.span)
     with context.graph.at(context.user_span(span)):
-        lead, drop = int(value.type.is_batched), []
+        lead, drop = value.type.lead, []
         if len(indices) > len(value.type.sample):
             fault(
                 "E0404",
@@ -314,7 +313,9 @@ def index(
                     return context.guard(span, partial(samples.pick, value, at))
                 return context.guard(span, partial(apply, "gather", value, at))
             size = value.type.dims[axis]
-            assert isinstance(size, int)
+            if isinstance(size, str):
+                value = _end_of(value, at, size, part.span)
+                continue
             number = constants.whole(at, part.span, "an index", least=-size)
             if number >= size:
                 fault(
@@ -332,9 +333,18 @@ def index(
         )
 
 
+def _end_of(value: Value, at: Item, dim: str, span: Span) -> Value:
+    """x[0] or x[-1] along a varying dimension: every sample has these steps."""
+    if at not in (0, -1) or isinstance(at, bool):
+        told = "each sample has a length of its own, at least 1"
+        fault("E0901", f"an index along `{dim}` is 0 or -1, so far", span, told)
+    return sequence.at_end(value, "first" if at == 0 else "last")
+
+
 def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
     size = value.type.dims[axis]
-    assert isinstance(size, int)
+    if isinstance(size, str):
+        fault("E0901", f"a slice along `{size}` does not run yet", part.span)
     start = (
         constants.whole(constant(context, part.start, scope), part.start.span, "a slice's start", least=-size)
         if part.start

@@ -7,6 +7,7 @@ one that turns the first view into the second. Takes evaluated operands, gives v
 from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.elaborate.bindings import Results
+from netc.compiler.operations import sequence
 from netc.compiler.types import BATCH, Dim, Mismatch, Type
 from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
 
@@ -15,23 +16,44 @@ AxisNames = Mapping[Value, tuple[str | None, ...]]
 
 def batched_dims(sample: Sequence[Dim], like: Value) -> tuple[Dim, ...]:
     """A sample's shape as the graph has it: the batch in front if `like` has one."""
-    return (BATCH, *sample) if like.type.is_batched else tuple(sample)
+    return (BATCH, *sample) if like.type.lead else tuple(sample)
 
 
 def align(values: Sequence[Value]) -> list[Value]:
     """Values whose samples broadcast against each other, by NumPy's rule on the shape of one sample.
 
     Where some have a batch and fewer sample dimensions than the widest, ones are put between, or the batch would be taken for one
-    of the sample's dimensions.
+    of the sample's dimensions. Beside a varying dimension, what a sample has once is repeated at each of its steps.
     """
     rank = max(len(value.type.sample) for value in values)
+    dim = varying_dim(values)
     result = []
     for value in values:
         missing = rank - len(value.type.sample)
-        if value.type.is_batched and missing:
+        if value.type.lead and missing:
             value = apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.sample))
+        if dim is not None and value.type.lead:
+            if value.type.dims[1] != 1:
+                raise Mismatch(f"the dimensions {value.type.dims[1]} and {dim} do not fit together")
+            value = sequence.spread(apply("reshape", value, dims=(BATCH, *value.type.dims[2:])), dim)
+        elif value.type.is_varying and missing:
+            raise Mismatch(
+                f"the dimensions {dim} and {rank - 1} axes after it do not fit together", "`unsqueeze` adds an axis"
+            )
         result.append(value)
     return result
+
+
+def varying_dim(values: Sequence[Value]) -> str | None:
+    """The varying dimension of values that meet. Raises Mismatch where there are two."""
+    dims = list(dict.fromkeys(value.type.rows for value in values if value.type.is_varying))
+    if len(dims) > 1:
+        raise Mismatch(
+            f"the lengths {dims[0]} and {dims[1]} differ from sample to sample",
+            f"one name for both dimensions says that they are equal: {dims[0]}",
+            "E0406",
+        )
+    return dims[0] if dims else None
 
 
 def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
@@ -76,11 +98,11 @@ def axis_names(value: Value, given: AxisNames) -> tuple[str | None, ...]:
 
 def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
     """An axis of a sample, by number or name, as an axis of the graph's value. Raises Mismatch if there is none, or two."""
-    lead = int(value.type.is_batched)
+    lead = value.type.lead
     sample = value.type.rank - lead
     if isinstance(axis, str):
         if axis == BATCH:
-            if not lead:
+            if not value.type.is_batched:
                 raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
         names = axis_names(value, given)
@@ -106,7 +128,8 @@ def class_size(index: Value, given: int) -> int:
 def split(x: Value, parts: int, axis: int) -> Results:
     """x in equal parts along an axis."""
     size = x.type.dims[axis]
-    assert isinstance(size, int)
+    if not isinstance(size, int):
+        raise Mismatch(f"{size} differs from sample to sample: it cannot be split into parts", code="E0406")
     if parts < 1 or size % parts:
         raise Mismatch(f"{size} elements cannot be split into {parts} equal parts")
     step = size // parts
@@ -115,7 +138,7 @@ def split(x: Value, parts: int, axis: int) -> Results:
 
 def pick(x: Value, index: Value) -> Value:
     """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
-    if not index.type.is_batched or index.type.sample or index.type.dtype != "i32":
+    if not index.type.lead or index.type.sample or index.type.dtype != "i32":
         raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
     size = x.type.dims[1]
     if index.type.classes is not None and index.type.classes != size:
@@ -142,11 +165,11 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
         later = out + "".join(parts[i + 1 :])
         kept = "".join(dict.fromkeys(letter for letter in letters + parts[i] if letter in later))
         kept = out if i == len(values) - 1 else kept
-        marked = [("#" if one.type.is_batched else "") + own for one, own in ((left, letters), (right, parts[i]))]
+        marked = ["#" * one.type.lead + own for one, own in ((left, letters), (right, parts[i]))]
         batch = "#" if "#" in "".join(marked) else ""
         subscripts = f"{marked[0]},{marked[1]}->{batch}{kept}".replace("#", _free_letter("".join(parts)))
         left, letters = apply("einsum", left, right, subscripts=subscripts), kept
-    lead = int(left.type.is_batched)
+    lead = left.type.lead
     gone = tuple(i + lead for i, letter in enumerate(letters) if letter not in out)
     letters = "".join(letter for letter in letters if letter in out)
     left = apply("sum", left, over=gone) if gone else left
@@ -160,13 +183,24 @@ def _free_letter(used: str) -> str:
 
 
 def with_common_batch(values: Sequence[Value]) -> list[Value]:
-    """Values to be joined: if one depends on data, all get its batch."""
+    """Values to be joined: if one depends on data, all get its batch, and if one has steps, all that a step has."""
     if not any(value.type.is_batched for value in values):
         return list(values)
-    return [
-        value if value.type.is_batched else apply("broadcast", value, dims=(BATCH, *value.type.dims))
-        for value in values
-    ]
+    rows = varying_dim(values) or BATCH
+    joined = []
+    for value in values:
+        if value.type.rows == BATCH != rows:
+            value = sequence.spread(value, rows)
+        joined.append(value if value.type.is_batched else apply("broadcast", value, dims=(rows, *value.type.dims)))
+    return joined
+
+
+def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
+    """An operation whose axes take in a varying one: along the steps of each sample."""
+    build = sequence.ALONG_STEPS.get(operation.name)
+    if build is None:
+        raise Mismatch(f"`{operation.name}` along {x.type.rows} does not run yet", code="E0901")
+    return build(x, tuple(axis for axis in over if axis))
 
 
 def filled(number: float) -> Callable[..., Value]:
@@ -175,3 +209,35 @@ def filled(number: float) -> Callable[..., Value]:
         return apply("broadcast", constant, dims=dims) if dims else constant
 
     return build
+
+
+def step_of(x: Value, at: int) -> Value:
+    """One element along the first axis of a sample, that axis gone; `at` from the end if negative."""
+    axis, size = x.type.lead, x.type.dims[x.type.lead]
+    assert isinstance(size, int)
+    one = apply("slice", x, axis=axis, start=at % size, stop=at % size + 1)
+    return apply("reshape", one, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
+
+
+def shifted(x: Value, first: Value) -> Value:
+    """x one step later along the first axis of a sample. Raises Mismatch where `first` is not as one of its steps."""
+    if not x.type.sample:
+        raise Mismatch("a number has no steps to shift")
+    if first.type.dims[first.type.lead :] not in ((), x.type.sample[1:]):
+        raise Mismatch(f"`first` is like a step of what is shifted: {list(x.type.sample[1:])}")
+    if x.type.classes is not None and first.type.dtype != "i32":
+        raise Mismatch("what is shifted is a class, and so is `first`", code="E0402")
+    if x.type.is_varying:
+        return sequence.shift(x, first)
+    axis, size = x.type.lead, x.type.dims[x.type.lead]
+    assert isinstance(size, int)
+    dims = (*x.type.dims[:axis], 1, *x.type.dims[axis + 1 :])
+    if first.type.lead and len(first.type.dims) == 1:
+        first = apply("reshape", first, dims=(BATCH, *(1,) * (x.type.rank - 1)))
+    elif first.type.dims:
+        first = apply("reshape", first, dims=(*first.type.dims[: first.type.lead], 1, *x.type.dims[axis + 1 :]))
+    begin = apply("broadcast", first, dims=dims)
+    if size == 1:
+        return begin
+    moved = apply("concat", begin, apply("slice", x, axis=axis, start=0, stop=size - 1), axis=axis)
+    return x.graph.add(moved.operation, moved.operands, moved.attributes, x.type)

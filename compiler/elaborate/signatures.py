@@ -3,10 +3,7 @@
 from typing import NoReturn
 
 from netc.compiler.elaborate import constants
-from netc.compiler.elaborate.bindings import (
-    Item,
-    Scope,
-)
+from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.types import Dim, Type, describe_sample
@@ -20,19 +17,11 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | No
     """A declared type whose dimensions are all known; `field` is the input or target that it is of, whose `class(auto)` the data tells."""
     check_kind(node)
     dims: list[Dim] = []
-    for dim in node.dims:
+    for axis, dim in enumerate(node.dims):
         if isinstance(dim, syntax.Leading):
             fault("E0401", "`...` stands in a block's signature only", dim.span)
-        first = dim.left if isinstance(dim, syntax.Binary) and dim.operator in ("<=", "<") else dim
-        if isinstance(first, syntax.Name) and scope.find(first.text) is None:
-            fault(
-                "E0901",
-                f"the varying dimension `{first.text}` does not run yet",
-                dim.span,
-                "lengths that differ from sample to sample come in a later version",
-                hint=f"let {first.text} = 28",
-            )
-        dims.append(constants.whole(constant(context, dim, scope), dim.span, "a dimension"))
+        varying = _varying(context, dim, scope, axis, field)
+        dims.append(varying or constants.whole(constant(context, dim, scope), dim.span, "a dimension"))
     if node.kind == "class":
         assert node.size is not None
         if isinstance(node.size, syntax.Name) and node.size.text == "auto" and scope.find("auto") is None:
@@ -43,6 +32,32 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | No
             )
         return Type("i32", tuple(dims), classes)
     return Type("bool" if node.kind == "bool" else context.graph.precision, tuple(dims))
+
+
+def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field: str | None) -> str | None:
+    """The name of a dimension that has another length in every sample; None if it is a number. Faults where such a name cannot stand."""
+    if isinstance(dim, syntax.Binary) and dim.operator == "<=" and isinstance(dim.left, syntax.Name):
+        fault("E0901", "a bound of a varying dimension does not run yet", dim.span, hint=dim.left.text)
+    if not isinstance(dim, syntax.Name):
+        return None
+    known = scope.find(dim.text)
+    if known is not None and not isinstance(known, Length):
+        return None
+    if field is None:
+        told = "its length differs from sample to sample" if known else "nothing of this name is defined"
+        fault(
+            "E0406",
+            f"`{dim.text}` is no number",
+            dim.span,
+            told,
+            hint="only inputs and targets declare such a dimension",
+        )
+    if axis:
+        told = "so far it stands first"
+        fault("E0901", f"the varying dimension `{dim.text}` does not run here yet", dim.span, told)
+    context.lengths.setdefault(dim.text, dim.span)
+    scope.set(dim.text, Length(dim.text), dim.span)
+    return dim.text
 
 
 def check_kind(node: syntax.TypeOf) -> None:
@@ -123,17 +138,16 @@ def match_type(
         if (
             isinstance(dim, syntax.Name)
             and dim.text not in bindings
-            and (dim.text not in scope.names and not isinstance(scope.find(dim.text), int))
+            and (dim.text not in scope.names and not isinstance(scope.find(dim.text), int | Length))
         ):
-            assert isinstance(size, int)
-            bindings[dim.text] = size
+            bindings[dim.text] = Length(size) if isinstance(size, str) else size
         else:
             expected = (
                 bindings.get(dim.text)
                 if isinstance(dim, syntax.Name) and dim.text in bindings
                 else constant(context, dim, scope)
             )
-            if expected != size:
+            if (expected.dim if isinstance(expected, Length) else expected) != size:
                 wrong()
     if leading is None:
         context.axis_names[value] = tuple(dim.text if isinstance(dim, syntax.Name) else None for dim in dims)
@@ -142,4 +156,9 @@ def match_type(
 
 def _known(node: syntax.TypeOf, scope: Scope) -> dict[str, Item]:
     names = [dim.text for dim in (*node.dims, node.size) if isinstance(dim, syntax.Name)]
-    return {name: item for name in names if isinstance(item := scope.find(name), int)}
+    found = {name: scope.find(name) for name in names}
+    return {
+        name: item.dim if isinstance(item, Length) else item
+        for name, item in found.items()
+        if isinstance(item, int | Length)
+    }

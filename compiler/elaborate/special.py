@@ -10,6 +10,7 @@ from netc.compiler.elaborate.bindings import Item, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
+from netc.compiler.operations import sequence
 from netc.compiler.operations.reduce import as_float
 from netc.compiler.types import Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Value, apply
@@ -79,7 +80,7 @@ def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     if not arguments:
         fault("E0301", "`stack` takes at least one value", span)
     values = samples.with_common_batch([_value(context, argument, scope) for argument in arguments])
-    lead = int(values[0].type.is_batched)
+    lead = values[0].type.lead
     return context.guard(
         span,
         lambda: apply(
@@ -207,6 +208,33 @@ def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> It
         return apply("pad", value, axes=axes, before=(top, left), after=(bottom, right), step=(1, 1))
 
 
+def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The last step of each sample."""
+    (argument,) = _bound(context, "last", ("x",), arguments, span, "last(states)")
+    x = _value(context, argument, scope)
+
+    def build() -> Item:
+        if x.type.is_varying:
+            return sequence.at_end(x, "last")
+        if not x.type.sample:
+            raise Mismatch("a number has no last step")
+        return samples.step_of(x, -1)
+
+    return context.guard(span, build)
+
+
+def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A sequence one step later: what a decoder is fed while it learns. `first` (0) stands at the beginning."""
+    bound = bind(context, ("x", "first"), arguments, "shift", span)
+    if "x" not in bound:
+        fault("E0301", "`shift` lacks its argument `x`", span, hint="shift(y, first = 0)")
+    x = _value(context, bound["x"], scope)
+    given = evaluate(context, bound["first"].value, scope) if "first" in bound else 0
+    place = bound["first"].span if "first" in bound else span
+    first = context.as_value(given, place, like=x)
+    return context.guard(span, lambda: samples.shifted(x, first))
+
+
 FORMS: Mapping[str, Form] = {
     "split": _split,
     "stack": _stack,
@@ -221,4 +249,6 @@ FORMS: Mapping[str, Form] = {
     "pair": _pair,
     "moments": _moments,
     "pad": _pad,
+    "last": _last,
+    "shift": _shift,
 }

@@ -124,7 +124,7 @@ def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Sc
         )
     context.declared[name.text] = name.span
     type_ = type_of(context, statement.type, scope, name.text)
-    batched = Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
+    batched = type_ if type_.is_varying else Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
     with context.graph.at(name.span):
         scope.set(name.text, context.graph.leaf(kind, name.text, batched), name.span)
     (context.inputs if kind == "input" else context.targets)[name.text] = batched

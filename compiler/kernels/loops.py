@@ -51,7 +51,7 @@ class Output:
 class Nest:
     """Loops over `extents` (None: a count given when the kernel is called), in which lines are computed and outputs stored.
 
-    `folded` are the axes that folds reduce. `scopes` gives each pointer's alias scope. With `adds`, the only output is added to what its target holds;
+    `folded` are the axes that folds reduce. `scopes` gives each pointer's alias scope. With `combine`, the only output is combined with what its target holds (a: that, b: the line);
     with `argmax`, it is where along the folded axis the line is largest.
     """
 
@@ -60,7 +60,7 @@ class Nest:
     outputs: tuple[Output, ...]
     scopes: tuple[int, ...]
     folded: tuple[bool, ...]
-    adds: bool = False
+    combine: str | None = None
     argmax: bool = False
 
     def accesses(self) -> list[Access]:
@@ -195,7 +195,13 @@ class _Writer:
     def store(self, output: Output, value: str) -> str:
         target = output.target
         assert target.pointer is not None
-        value = f"{self.read(target)} + {value}" if self.nest.adds else value
+        if self.nest.combine is not None:
+            value = _named(self.nest.combine, {"a": "held", "b": value})
+            return f"held = {self.read(target)}; {self.write_to(target, value)}"
+        return self.write_to(target, value)
+
+    def write_to(self, target: Access, value: str) -> str:
+        assert target.pointer is not None
         return f"store_{target.dtype}_{self.nest.scopes[target.pointer]}(p{target.pointer}, {self.offset(target)}, {value})"
 
     @staticmethod
@@ -206,8 +212,7 @@ class _Writer:
     @staticmethod
     def combined(output: Output, held: str) -> str:
         assert output.fold is not None
-        tree = ast.parse(output.fold[1], mode="eval")
-        return ast.unparse(_Names({"a": held, "b": output.line}).visit(tree))
+        return _named(output.fold[1], {"a": held, "b": output.line})
 
     def fold_in_memory(self) -> list[str]:
         """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
@@ -264,6 +269,11 @@ class _Names(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         return ast.Name(self.names.get(node.id, node.id), node.ctx)
+
+
+def _named(expression: str, names: dict[str, str]) -> str:
+    """An expression with other names in it."""
+    return ast.unparse(_Names(names).visit(ast.parse(expression, mode="eval")))
 
 
 _BUILTIN = ("abs", "max", "min")

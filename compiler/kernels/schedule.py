@@ -53,10 +53,10 @@ class KernelSource:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number: the factor, times the rows that the call is for, or times the whole batch."""
+    """A number: the factor; times the rows that the call is for (`rows`), or all that a named dimension has (its name)."""
 
     factor: int
-    per: Literal["one", "rows", "batch"] = "one"
+    per: str = "one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +77,27 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut."""
+    """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut; `dim` is the
+    dimension whose rows samples are."""
 
     kind: Literal["samples", "pieces", "shards", "one"]
     calls: tuple[Call, ...]
     band: int
     extent: int = 1
     grain: int = 1
+    dim: str = "batch"
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample."""
+    """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample.
+
+    `dims` are the varying dimensions: how many rows each has stands in the context behind the tables. With any, a run is one step.
+    """
 
     phases: tuple[tuple[Group, ...], ...]
     tables: tuple[tuple[int, int], ...]
+    dims: tuple[str, ...] = ()
 
     def calls(self) -> Iterator[Call]:
         for phase in self.phases:
@@ -167,7 +173,9 @@ class _Emitter:
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
         restore = self.flush_subnormals()
-        self.samples = self.share(self.batch)
+        counts = [self.word(TABLES + len(self.schedule.tables) + index) for index in range(len(self.schedule.dims))]
+        self.counts = {"batch": self.batch, **dict(zip(self.schedule.dims, counts, strict=True))}
+        self.shares = {dim: self.share(count) for dim, count in self.counts.items()}
         call = 0
         with self.loop(self.number(0), steps, 1) as step:
             done = builder.mul(step, self.batch)
@@ -213,7 +221,7 @@ class _Emitter:
                 self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
         else:
             if group.kind == "samples":
-                low, high = self.samples
+                low, high = self.shares[group.dim]
             else:
                 pieces = self.number(-(-group.extent // group.grain))
                 low, high = (self.times(one, group.grain) for one in self.share(pieces))
@@ -242,7 +250,8 @@ class _Emitter:
                 elif argument.per == "one":
                     arguments.append(self.number(argument.factor))
                 else:
-                    arguments.append(self.times(rows if argument.per == "rows" else self.batch, argument.factor))
+                    count = rows if argument.per == "rows" else self.counts[argument.per]
+                    arguments.append(self.times(count, argument.factor))
             before = self.ticks() if self.profiled else None
             builder.call(self.kernels[call.kernel], arguments)
             if before is not None:

@@ -1,10 +1,11 @@
 """Products. One primitive, `einsum` of two operands, is closed under differentiation; matmul and outer are written with it."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import Dim, Type
+from netc.compiler.types import Dim, Sizes, Type, size_of
 from netc.compiler.value import Expansion, Kernel, Mismatch, Operation, Value, apply, register
 
 
@@ -44,11 +45,8 @@ def _gradient(g: Value, result: Value, x: Value, y: Value, subscripts: str) -> t
     return towards(x, left, y, right), towards(y, right, x, left)
 
 
-def einsum_flops(out: Type, x: Type, y: Type, subscripts: str, batch: int = 1) -> int:
-    size = 2
-    for dim in index_sizes(subscripts, x, y).values():
-        size *= batch if isinstance(dim, str) else dim
-    return size
+def einsum_flops(out: Type, x: Type, y: Type, subscripts: str, sizes: Sizes = 1) -> int:
+    return 2 * math.prod(size_of(dim, sizes) for dim in index_sizes(subscripts, x, y).values())
 
 
 einsum = register(
@@ -81,17 +79,13 @@ def _build_matmul(x: Value, y: Value) -> Value:
     depth, wanted = x.type.dims[-1], y.type.sample[0] if len(y.type.sample) == 1 else y.type.dims[-2]
     if depth != wanted:
         raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
-    x_letters = ("B" if x.type.is_batched else "") + "abcdefgh"[: len(x.type.sample) - 1] + "k"
+    x_letters = "B" * x.type.lead + "abcdefgh"[: len(x.type.sample) - 1] + "k"
     rows = "abcdefgh"[: len(x.type.sample) - 1]
     lead = len(y.type.sample) - 2
     if lead > 0 and (lead != len(rows) - 1 or x.type.sample[:lead] != y.type.sample[:lead]):
         raise Mismatch(f"the leading dimensions of {list(x.type.sample)} and {list(y.type.sample)} differ")
-    y_letters = (
-        ("B" if y.type.is_batched else "")
-        + (rows[:lead] if lead > 0 else "")
-        + ("k" if len(y.type.sample) == 1 else "kn")
-    )
-    out = ("B" if x.type.is_batched or y.type.is_batched else "") + rows + ("" if len(y.type.sample) == 1 else "n")
+    y_letters = "B" * y.type.lead + (rows[:lead] if lead > 0 else "") + ("k" if len(y.type.sample) == 1 else "kn")
+    out = "B" * max(x.type.lead, y.type.lead) + rows + ("" if len(y.type.sample) == 1 else "n")
     return apply("einsum", x, y, subscripts=f"{x_letters},{y_letters}->{out}")
 
 
@@ -115,7 +109,7 @@ matmul = register(
 def _build_outer(x: Value, y: Value) -> Value:
     if len(x.type.sample) != 1 or len(y.type.sample) != 1:
         raise Mismatch("outer takes two vectors")
-    left, right = ("Bi" if x.type.is_batched else "i"), ("Bj" if y.type.is_batched else "j")
+    left, right = "B" * x.type.lead + "i", "B" * y.type.lead + "j"
     return apply("einsum", x, y, subscripts=f"{left},{right}->{'Bij' if 'B' in left + right else 'ij'}")
 
 

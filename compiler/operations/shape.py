@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import Dim, Type, broadcast_dims
+from netc.compiler.types import Dim, Type, broadcast_dims, size_of
 from netc.compiler.value import Expansion, Kernel, Mismatch, Operation, Scalar, Value, View, apply, register
 
 
@@ -70,9 +70,7 @@ broadcast = register(
         lower=View(),
         gradient=_broadcast_gradient,
         arguments={"x": "value", "dims": "dims"},
-        reference=lambda x, dims, batch=None: np.broadcast_to(
-            x, tuple(batch if isinstance(dim, str) else dim for dim in dims)
-        ),
+        reference=lambda x, dims, sizes=0: np.broadcast_to(x, tuple(size_of(dim, sizes) for dim in dims)),
         examples=((("f64[3, 1]",), {"dims": (3, 4)}), (("f64[4]",), {"dims": (2, 3, 4)})),
     )
 )
@@ -247,16 +245,37 @@ scatter_add = register(
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
         gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
-        reference=lambda x, index, rows: _scatter(x, index, rows),
+        reference=lambda x, index, rows, sizes=0: _scatter(np.add, 0, x, index, size_of(rows, sizes)),
         examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),),
     )
 )
 
 
-def _scatter(x: Any, index: Any, rows: int) -> Any:
-    result = np.zeros((rows, *x.shape[index.ndim :]), x.dtype)
-    np.add.at(result, index, x)
+def _scatter(combine: Any, start: float, x: Any, index: Any, rows: int) -> Any:
+    result = np.full((rows, *x.shape[index.ndim :]), start, x.dtype)
+    combine.at(result, index, x)
     return result
+
+
+def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> tuple[Value, None]:
+    """To all rows that equal the largest, in equal parts."""
+    chosen = apply("cast", apply("equal", x, apply("gather", r, index)), dtype=x.type.dtype)
+    share = g / apply("scatter_add", chosen, index, rows=rows)
+    return chosen * apply("gather", share, index), None
+
+
+segment_max = register(
+    Operation(
+        "segment_max",
+        "The largest of the rows of x at each index; -inf where there is none.",
+        lower=Kernel("segment_max"),
+        is_callable=False,
+        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
+        gradient=_largest_gradient,
+        reference=lambda x, index, rows, sizes=0: _scatter(np.maximum, -np.inf, x, index, size_of(rows, sizes)),
+        examples=((("f64[batch, 3]", "class(2)[batch]"), {"rows": 2}),),
+    )
+)
 
 
 arange = register(
@@ -276,7 +295,7 @@ extent = register(
         type=lambda dims: Type("f64"),
         lower=Kernel("extent"),
         is_callable=False,
-        reference=lambda dims, batch=1: math.prod(batch if isinstance(dim, str) else dim for dim in dims),
+        reference=lambda dims, sizes=1: math.prod(size_of(dim, sizes) for dim in dims),
     )
 )
 

@@ -20,7 +20,8 @@ class Places(Protocol):
     program: Tasks
     fusion: Fusion
     tables: dict[Value, Buffer]
-    order: Buffer
+
+    def order_of(self, value: Value) -> Buffer: ...
 
     def read(self, value: Value) -> Place: ...
 
@@ -88,7 +89,7 @@ class Loop:
     def row(self, value: Value) -> str:
         """The element of an input over this space, in its table at the row that the order says."""
         strides = contiguous(value.type.dims)
-        order = self.lowering.order
+        order = self.lowering.order_of(value)
         row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
         place = Place(self.lowering.tables[value], strides)
         return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
@@ -112,13 +113,19 @@ class Loop:
         self.members[value] = self.compute(value)
         return self.members[value]
 
+    def per(self, axis: int) -> str:
+        """What a count along an axis goes by."""
+        return "rows" if axis == self.lead else str(self.space[axis])
+
     def emit(
         self,
         outputs: Sequence[tuple[str, Value, Place]],
         indirect: tuple[str, int] | None = None,
         argmax: bool = False,
+        combine: str | None = None,
     ) -> None:
-        """Add the task of this loop. An output goes to its place, whose strides are those of the axes that are kept (with `indirect`, of all axes).
+        """Add the task of this loop. An output goes to its place, whose strides are those of the axes that are kept (with `indirect`, of all axes, and
+        combined with what is there).
 
         Pointers into one buffer share an alias scope.
         """
@@ -149,13 +156,12 @@ class Loop:
             tuple(made),
             tuple(scopes[pointer.buffer] for pointer in self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
-            adds=indirect is not None,
+            combine=combine,
             argmax=argmax,
         )
         text, extents = write(nest)
         counts = tuple(
-            Count(extent.factor, "one" if extent.axis is None else "rows" if extent.axis == self.lead else "batch")
-            for extent in extents
+            Count(extent.factor, "one" if extent.axis is None else self.per(extent.axis)) for extent in extents
         )
         self.lowering.program.tasks.append(
             Task(

@@ -4,6 +4,7 @@ A value is in a buffer of its own, read through another's (a View: reshape, tran
 user; fuse.py has decided. phases.py then puts the tasks into phases, plan.py gives every buffer its place.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -28,23 +29,25 @@ from netc.compiler.passes.tasks import (
     whole,
 )
 from netc.compiler.passes.views import inside_of, view
-from netc.compiler.types import BATCH, Dim, Type
+from netc.compiler.rows import PREFIX
+from netc.compiler.types import BATCH, Dim, Sizes, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
 
+_SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PIECES = 8
 _MANY_BYTES = 1 << 18
 
 
-def lower(graph: Graph, batch: int) -> Tasks:
-    """The tasks of a simplified graph (expanded operations only), for steps of at most `batch` samples."""
-    return Lowering(graph, batch).run()
+def lower(graph: Graph, sizes: Sizes) -> Tasks:
+    """The tasks of a simplified graph (expanded operations only), for steps of at most so many samples (and rows of each varying dimension)."""
+    return Lowering(graph, sizes).run()
 
 
 class Lowering:
     """The tasks so far, and where each value is."""
 
-    def __init__(self, graph: Graph, batch: int) -> None:
-        self.graph, self.batch, self.program = graph, batch, Tasks()
+    def __init__(self, graph: Graph, sizes: Sizes) -> None:
+        self.graph, self.sizes, self.program = graph, sizes, Tasks()
         self.fusion: Fusion = fuse(graph)
         self.borders = borders(graph, self.fusion)
         self.places: dict[Value, Place] = {}
@@ -77,10 +80,18 @@ class Lowering:
         stays = value.operation in ("parameter", "state")
         buffer = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
         self.program.leaves[name] = buffer
-        if value.type.is_batched:
+        if value.type.is_batched and not name.startswith(PREFIX):
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:
             self.places[value] = Place(buffer, contiguous(value.type.dims))
+
+    def order_of(self, value: Value) -> Buffer:
+        """Which rows of its table an input has in this step."""
+        dim = value.type.rows
+        if dim in (None, BATCH):
+            return self.order
+        name = f"{PREFIX}source.{dim}"
+        return self.program.leaves.setdefault(name, Buffer(Type("i32", (str(dim),)), "table", name))
 
     def gather_rows(self, value: Value) -> Place:
         """An input's rows of this step, in a buffer."""
@@ -174,7 +185,8 @@ class Lowering:
                 "pad": self.pad,
                 "interleave": self.interleave,
                 "gather": self.gather,
-                "scatter_add": self.scatter_add,
+                "scatter_add": self.scatter,
+                "segment_max": self.scatter,
                 "extent": self.extent,
             }[lower.form](value)
 
@@ -182,10 +194,10 @@ class Lowering:
         """Whether sums over the batch are taken shard by shard: much is read, and the result is small and has few rows to share out."""
         for value in values:
             lower = OPERATIONS[value.operation].lower
-            sums_batch = not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)
+            sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
             if not sums_batch or not (isinstance(lower, Fold) or value.operation == "einsum"):
                 return False
-            read = sum(operand.type.nbytes(self.batch) for operand in value.operands)
+            read = sum(operand.type.nbytes(self.sizes) for operand in value.operands)
             nbytes = value.type.nbytes(1)
             rows = value.type.shape(1)[0] if value.type.dims else 1
             pieces = min(nbytes // LINE, rows // (host().tile_rows if value.operation == "einsum" else 1))
@@ -305,7 +317,7 @@ class Lowering:
         assert buffer is not None
         dtype = value.type.dtype
         text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {'F32' if dtype == 'f32' else 'F64'}(n0))\n"
-        count = Count(factor, "batch" if any(isinstance(dim, str) for dim in dims) else "one")
+        count = Count(factor, next((dim for dim in dims if isinstance(dim, str)), "one"))
         self.program.tasks.append(
             Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
         )
@@ -381,15 +393,18 @@ class Lowering:
         line = loop.load(place, table.type, (0,) * index.type.rank + place.strides[1:], indirect=(at, place.strides[0]))
         loop.emit([(line, value, self.output(value))])
 
-    def scatter_add(self, value: Value) -> None:
+    def scatter(self, value: Value) -> None:
+        """Each row of x goes into the row of the result that its index names."""
         x, index = value.operands
         room = self.output(value)
-        self.fill(value, 0.0, value.type.dims, room)
+        start, combine = _SCATTERED[value.operation]
+        self.fill(value, start, value.type.dims, room)
         loop = Loop(self, x.type.dims)
         place = self.read(index)
         at = loop.load(place, index.type, place.strides + (0,) * (x.type.rank - index.type.rank))
         strides = (0,) * index.type.rank + room.strides[1:]
-        loop.emit([(loop.operand(x), value, replace(room, strides=strides))], indirect=(at, room.strides[0]))
+        target = replace(room, strides=strides)
+        loop.emit([(loop.operand(x), value, target)], indirect=(at, room.strides[0]), combine=combine)
 
     # -------------------------------------------------------------- where values are read
 

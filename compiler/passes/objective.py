@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.graph import Graph
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
-from netc.compiler.types import Type
+from netc.compiler.types import BATCH, Type
 from netc.compiler.value import Value, apply
 
 ACCUMULATED = "accumulated."
@@ -25,6 +25,11 @@ class Term:
     group: str
     total: Value
     count: Value
+
+
+def _once_a_sample(group: str) -> str:
+    """The group, if its losses have as many elements in every sample: then the batch's size counts them."""
+    return group if group.endswith(f" a row of {BATCH}") else ""
 
 
 def _sum(value: Value) -> Value:
@@ -44,7 +49,10 @@ def terms(graph: Graph) -> list[Term]:
             elif loss.type.is_batched:
                 found.append(
                     Term(
-                        name, f"samples of {loss.type.size(1)}", _sum(loss), extent(loss, tuple(range(loss.type.rank)))
+                        name,
+                        f"{loss.type.size(1)} a row of {loss.type.rows}",
+                        _sum(loss),
+                        extent(loss, tuple(range(loss.type.rank))),
                     )
                 )
             else:
@@ -53,13 +61,13 @@ def terms(graph: Graph) -> list[Term]:
 
 
 def total_loss(graph: Graph) -> Value:
-    """Each loss by itself, as `total.NAME` (and `count.NAME` where that is a sum of weights), and all added up, as `total`."""
+    """Each loss by itself, as `total.NAME` (and `count.NAME` where that is no number a sample), and all added up, as `total`."""
     total: Value | None = None
     for term in terms(graph):
         with graph.at(term.total.span):
             mean = term.total / term.count
             graph.results[f"total.{term.name}"] = mean
-            if term.group.startswith(_WEIGHTS):
+            if term.group not in ("step", _once_a_sample(term.group)):
                 graph.results[f"count.{term.name}"] = term.count
             total = mean if total is None else total + mean
     assert total is not None

@@ -50,7 +50,7 @@ class _Follower:
 
 
 def divide(tasks: list[Task], batch: int) -> list[list[TaskGroup]]:
-    """The phases of a program, for steps of `batch` samples. Within one, groups depend on nothing in each other."""
+    """The phases of a program, for steps of at most `batch` samples. Within one, groups depend on nothing in each other."""
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
     for task in tasks:
@@ -123,12 +123,16 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
-    """Tasks of one phase in groups: those over the batch in one, others with what they wait for."""
-    samples = [one for one in placed if one.task.axis == BATCH and not one.in_shards]
+    """Tasks of one phase in groups: those over the rows of a named dimension in one, others with what they wait for."""
+    samples: dict[str, list[Task]] = {}
     links = nx.Graph()
-    links.add_nodes_from(one for one in placed if one.task.axis != BATCH or one.in_shards)
+    for one in placed:
+        if isinstance(one.task.axis, str) and not one.in_shards:
+            samples.setdefault(one.task.axis, []).append(one.task)
+        else:
+            links.add_node(one)
     links.add_edges_from([(one, other.placed) for one in links for other in one.following if other.placed in links])
-    groups = [TaskGroup("samples", BATCH, [one.task for one in samples])] if samples else []
+    groups = [TaskGroup("samples", dim, members) for dim, members in samples.items()]
     for joined in nx.connected_components(links):
         members = [one for one in placed if one in joined]
         axis = SHARDS if members[0].in_shards else members[0].task.axis

@@ -4,7 +4,7 @@ What workers share is in one arena, alive by phases. What one worker alone touch
 group passes on row by row takes no more than a band of rows. Gives the schedule that kernels/schedule.py turns into a function.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.kernels.machine import host
@@ -12,7 +12,7 @@ from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, T
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
 from netc.compiler.passes.products import fetch_ahead
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
-from netc.compiler.types import BATCH, Type
+from netc.compiler.types import BATCH, Sizes, Type, size_of
 
 ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
@@ -28,9 +28,9 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a program of `batch` samples a step needs: exact bytes of the shared arena, and of each worker's own. `tasks` are in the order of the calls."""
+    """What a program needs, for steps of at most `sizes`: exact bytes of the shared arena, and of each worker's own. `tasks` are in the order of the calls."""
 
-    batch: int
+    sizes: Sizes
     shared: int
     private: int
     schedule: Schedule
@@ -57,17 +57,18 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
     return offsets, at + SLACK
 
 
-def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
-    """Place every buffer for at most `batch` samples a step; `persistent` are the offsets of what stays."""
-    phases = divide(program.tasks, batch)
+def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes) -> Plan:
+    """Place every buffer for at most so many samples a step, and rows of each varying dimension; `persistent` are the offsets of what stays."""
+    phases = divide(program.tasks, size_of(BATCH, sizes))
     for group in (group for phase in phases for group in phase):
         group.tasks = fetch_ahead(group.tasks)
+    dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
     results = list(dict.fromkeys(program.results.values()))
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
     places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
-    bands = {id(group): _band(group, batch) for phase in phases for group in phase}
-    shared, private = _lifetimes(phases, bands, batch)
+    bands = {id(group): _band(group, sizes) for phase in phases for group in phase}
+    shared, private = _lifetimes(phases, bands, sizes)
     arenas = []
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
         offsets, size = _arrange(lifetimes)
@@ -80,10 +81,11 @@ def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
     schedule = Schedule(
         tuple(tuple(_group(group, bands[id(group)], places, of_band) for group in phase) for phase in phases),
         tuple(_step_bytes(buffer) for buffer in tables),
+        dims,
     )
     index = {buffer: Table(i, buffer.type) for i, buffer in enumerate(tables)}
     return Plan(
-        batch,
+        sizes,
         arenas[0],
         arenas[1],
         schedule,
@@ -91,6 +93,17 @@ def plan(program: Tasks, persistent: dict[str, int], batch: int) -> Plan:
         {name: index[buffer] for name, buffer in program.results.items() if buffer in index},
         tuple(task for phase in phases for group in phase for task in group.tasks),
     )
+
+
+def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
+    """The dimensions whose size is known when a program runs."""
+    for task in tasks:
+        for pointer in task.pointers:
+            if (rows := pointer.buffer.type.rows) is not None:
+                yield rows
+        for count in task.counts:
+            if count.per not in ("one", "rows"):
+                yield count.per
 
 
 def _round(size: int) -> int:
@@ -103,18 +116,18 @@ def _row(buffer: Buffer) -> int:
 
 
 def _step_bytes(table: Buffer) -> tuple[int, int]:
-    if table.kind == "table" and not table.is_per_step:
+    if (table.kind == "table" and not table.is_per_step) or table.type.is_varying:
         return 0, 0
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
 
 
-def _band(group: TaskGroup, batch: int) -> int:
+def _band(group: TaskGroup, sizes: Sizes) -> int:
     """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
     if group.kind == "shards":
-        return -(-batch // SHARD_COUNT)
+        return -(-size_of(BATCH, sizes) // SHARD_COUNT)
     _, second = host().caches
     grain = max(task.grain for task in group.tasks)
-    extent = batch if group.kind == "samples" else group.axis if isinstance(group.axis, int) else 1
+    extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
     moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
     row = sum(_row_bytes(buffer) for buffer in moving)
     if group.kind == "samples":
@@ -126,7 +139,7 @@ def _band(group: TaskGroup, batch: int) -> int:
 
 
 def _lifetimes(
-    phases: Sequence[Sequence[TaskGroup]], bands: dict[int, int], batch: int
+    phases: Sequence[Sequence[TaskGroup]], bands: dict[int, int], sizes: Sizes
 ) -> tuple[list[_Lifetime], list[_Lifetime]]:
     """Of the buffers that workers share, by phases; of those that are a worker's own, by tasks."""
     touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
@@ -147,10 +160,10 @@ def _lifetimes(
             size = _round(bands[id(group)] * _row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_band=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
-            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(batch)), *by_task))
+            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), *by_task))
         else:
             first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
-            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(batch)), first, last))
+            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), first, last))
     return shared, private
 
 
@@ -197,4 +210,5 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
     ]
     grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
     extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
-    return Group(group.kind, calls, band, extent, grain)
+    dim = group.axis if isinstance(group.axis, str) and group.kind == "samples" else BATCH
+    return Group(group.kind, calls, band, extent, grain, dim)

@@ -159,5 +159,5 @@ def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Stride
         elif letter == lead:
             loops.append((Count(1, "rows"), steps))
         else:
-            loops.append((Count(size) if isinstance(size, int) else Count(1, "batch"), steps))
+            loops.append((Count(size) if isinstance(size, int) else Count(1, size), steps))
     return loops

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.runtime.data.store import allocate
-from netc.runtime.data.stored import Array, Bytes, Field
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.random import generator
 
 Spec = tuple[str, tuple[Any, ...]]  # a name of AUGMENTATIONS and its arguments
@@ -135,6 +135,7 @@ def augmented(field: Field, specs: Sequence[Spec], name: str, seed: int, epoch: 
     """The field as an epoch sees it. Bytes stay bytes unless numbers are added to them."""
     if any(AUGMENTATIONS[kind].needs_floats for kind, _ in specs) and isinstance(field, Bytes):
         field = np.asarray(field)
+    assert not isinstance(field, Ragged), "images have no varying dimension"
     array = field.array if isinstance(field, Bytes) else field
     rng = generator(seed, "augment", name, epoch)
     drawn = [AUGMENTATIONS[kind].draw(rng, len(array), arguments) for kind, arguments in specs]

@@ -21,7 +21,7 @@ from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, p
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
 from netc.runtime.data.store import IsText, allocate
-from netc.runtime.data.stored import Bytes, Field
+from netc.runtime.data.stored import Bytes, Field, Ragged
 
 Part = tuple[Table, Array]  # rows of a table
 
@@ -87,7 +87,7 @@ _SCALES = 100.0  # times: beyond this a network sees the largest column alone
 def _scale_warning(one: FieldSpec, values: Field) -> Diagnostic | None:
     """Columns whose numbers are of very different size, of a field that is not brought to one scale."""
     if (
-        isinstance(values, Bytes)
+        isinstance(values, Bytes | Ragged)
         or values.ndim != 2
         or (len(one.steps) and one.steps[-1].name in ("standardize", "minmax"))
     ):

@@ -1,0 +1,110 @@
+"""Rows of a varying dimension: which step of which sample each is, and index tables that sequence operations are made of.
+
+The samples of a batch are ranked by length, longest first; step t owns rows offset[t] to offset[t] + count[t], one for each sample that still runs, in
+this order. No padding and no mask exist. A graph asks for a table by a leaf of kind `given` called `rows.KIND.DIMENSION`; the runtime makes it anew for
+each batch, from the lengths of its samples.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.types import BATCH, Type
+from netc.compiler.value import Builder, Value
+
+Array = np.ndarray[Any, Any]
+PREFIX = "rows."
+# KIND -> whether the table has an element a row, or else a sample
+KINDS = {
+    "sample": True,  # the sample of a row
+    "step": True,  # its step
+    "previous": True,  # the row of the step before; of a first step, the row itself
+    "reverse": True,  # the row of the same sample that stands as far from its end
+    "first": False,  # the row of a sample's first step
+    "last": False,  # of its last
+    "length": False,  # how many steps it has
+}
+
+
+def table(graph: Builder, kind: str, dim: str) -> Value:
+    """The leaf of a table."""
+    return graph.leaf("given", f"{PREFIX}{kind}.{dim}", Type("i32", (dim if KINDS[kind] else BATCH,)))
+
+
+def asked(name: str) -> tuple[str, str]:
+    """The kind and the dimension that a leaf's name asks for."""
+    kind, _, dim = name.removeprefix(PREFIX).partition(".")
+    return kind, dim
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Of one batch and one dimension: the samples by rank, how many run at each step, and where its rows begin (one more at the end)."""
+
+    lengths: Array
+    ranked: Array
+    offsets: Array
+
+    @classmethod
+    def of(cls, lengths: Array) -> "Rows":
+        """For the lengths of a batch's samples, each at least 1."""
+        ranked = np.argsort(-lengths, kind="stable").astype(np.int32)
+        steps = int(lengths.max()) if len(lengths) else 0
+        running = (lengths[:, None] > np.arange(steps)).sum(axis=0)
+        return cls(lengths, ranked, np.concatenate([[0], np.cumsum(running)]).astype(np.int64))
+
+    @property
+    def count(self) -> int:
+        return int(self.offsets[-1])
+
+    @property
+    def steps(self) -> int:
+        return len(self.offsets) - 1
+
+    def table(self, kind: str) -> Array:
+        """One of KINDS, as i32."""
+        offsets, counts = self.offsets, np.diff(self.offsets)
+        rank_of = np.empty_like(self.ranked)
+        rank_of[self.ranked] = np.arange(len(self.ranked), dtype=np.int32)
+        if kind == "length":
+            return np.asarray(self.lengths, np.int32)
+        if kind == "first":
+            return rank_of
+        if kind == "last":
+            return np.asarray(offsets[self.lengths - 1] + rank_of, np.int32)
+        step = np.repeat(np.arange(self.steps), counts)
+        rank = np.arange(self.count) - offsets[step]
+        if kind == "step":
+            return step.astype(np.int32)
+        if kind == "previous":
+            return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
+        sample = self.ranked[rank]
+        if kind == "reverse":
+            return np.asarray(offsets[self.lengths[sample] - 1 - step] + rank, np.int32)
+        assert kind == "sample", kind
+        return np.ascontiguousarray(sample, np.int32)
+
+
+_SHORTER = re.compile(r"(.+) - (\d+)")
+
+
+def shorter(dim: str, by: int) -> str:
+    """The dimension whose every length is less by so many steps."""
+    found = _SHORTER.fullmatch(dim)
+    base, already = (found[1], int(found[2])) if found else (dim, 0)
+    return f"{base} - {already + by}" if already + by else base
+
+
+def base_of(dim: str) -> str:
+    """The declared dimension that another was made of."""
+    found = _SHORTER.fullmatch(dim)
+    return found[1] if found else dim
+
+
+def lengths_of(dim: str, declared: Mapping[str, Array]) -> Array:
+    """The lengths of a dimension, from those of the declared ones."""
+    found = _SHORTER.fullmatch(dim)
+    return declared[found[1]] - int(found[2]) if found else declared[dim]

@@ -1,0 +1,154 @@
+"""One batch of sequences of different lengths, made ready: its samples by length, the rows of each varying dimension, the tables that a graph asks for."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.passes.plan import SLACK
+from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of
+from netc.compiler.types import BATCH, NUMPY
+from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.step import Memory, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`chosen` are the samples' numbers, longest first; `rows` the rows of each varying dimension; `starts` where the samples' steps begin in their fields."""
+
+    chosen: Array
+    rows: dict[str, Rows]
+    starts: dict[str, Array]
+
+    @classmethod
+    def of(
+        cls, chosen: Array, dims: Iterable[str], fields: Mapping[str, Array | Ragged], varying: Mapping[str, str]
+    ) -> "Batch":
+        """`varying` names the dimension of each field that has one."""
+        known: dict[str, Ragged] = {}
+        for name, dim in varying.items():
+            field = fields.get(name)
+            if isinstance(field, Ragged):
+                known.setdefault(dim, field)
+        dims = tuple(dims)
+        first = base_of(dims[0])
+        chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
+        lengths = {dim: field.lengths[chosen] for dim, field in known.items()}
+        rows = {dim: Rows.of(lengths_of(dim, lengths)) for dim in dims}
+        return cls(chosen, rows, {dim: field.starts[chosen] for dim, field in known.items()})
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """How many samples, and rows of each varying dimension."""
+        return {BATCH: len(self.chosen), **{dim: rows.count for dim, rows in self.rows.items()}}
+
+    def table(self, name: str) -> Array:
+        """The table that a leaf or a buffer called `rows.KIND.DIMENSION` asks for; `source` is where each row stands in a field."""
+        kind, dim = asked(name)
+        rows = self.rows[dim]
+        if kind == "source":
+            sample, step = rows.table("sample"), rows.table("step")
+            return (self.starts[dim][sample] + step).astype(np.int32)
+        return rows.table(kind)
+
+    def tables(self, names: Iterable[str]) -> dict[str, Array]:
+        return {name: self.table(name) for name in names if name.startswith(PREFIX)}
+
+    def by_sample(self, values: Array, dim: str) -> list[Array]:
+        """The rows of a result as a sequence for each sample of `chosen`."""
+        rows = self.rows[dim]
+        sample, step = rows.table("sample"), rows.table("step")
+        ordered = values[np.lexsort((step, sample))]
+        return np.split(ordered, np.cumsum(rows.lengths)[:-1])
+
+
+class SequenceStep(Step):
+    """One graph with varying dimensions, ready to run. `varying` names the dimension of each field of the model that has one.
+
+    What the rows need is planned when they are known, and anew where a batch has more of them. A program of sequences runs a step at a time.
+    """
+
+    def __init__(self, *arguments: Any, varying: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.varying = varying
+        rows = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
+        self.dims = tuple(dict.fromkeys(rows))
+
+    def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
+        """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""
+        if self.backend == "numba":
+            self._make_room(fields, order)
+        per_step = {str(value.attributes["name"]) for value in self.graph.values("given") if "per" in value.attributes}
+        parts: dict[str, list[Any]] = {}
+        placed = []
+        for at in range(0, len(order), self.batch):
+            batch = Batch.of(order[at : at + self.batch], self.dims, fields, self.varying)
+            moved = {name: np.asarray(fields[name])[at // self.batch :] for name in per_step}
+            run = self._run_one if self.backend == "numba" else self._interpret_one
+            for name, value in run(batch, {**fields, **moved}).items():
+                type_ = self.graph.results[name].type
+                parts.setdefault(name, []).append(
+                    batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
+                )
+            placed.append(batch.chosen)
+        return {name: self._joined(name, values, order, np.concatenate(placed)) for name, values in parts.items()}
+
+    def _make_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> None:
+        """See that the longest samples of these fit into one batch."""
+        lengths = {}
+        for name, dim in self.varying.items():
+            if isinstance(field := fields.get(name), Ragged):
+                lengths[dim] = field.lengths[order]
+        needed = {dim: int(np.sort(lengths_of(dim, lengths))[-self.batch :].sum()) for dim in self.dims}
+        held = self.plan.sizes if self.plan is not None else {}
+        assert isinstance(held, Mapping)
+        if any(held.get(dim, 0) < rows for dim, rows in needed.items()):
+            self.build({BATCH: self.batch, **needed})
+
+    def _run_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
+        assert self.plan is not None
+        arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
+        held = self.held({**arrays, **batch.tables(self.plan.inputs)})
+        results = {}
+        for name, table in self.plan.results.items():
+            shape = table.type.shape(batch.sizes)
+            size = table.type.nbytes(batch.sizes)
+            results[name] = Memory(size + SLACK).array(0, table.type.dtype, shape)
+        order = np.ascontiguousarray(batch.chosen, np.int32)
+        counts = [batch.sizes[dim] for dim in self.plan.schedule.dims]
+        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), counts)
+        return results
+
+    def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
+        taken: dict[str, Array] = {}
+        for leaf in (value for value in self.graph.values() if value.operation in ("input", "target", "given")):
+            name, field = str(leaf.attributes["name"]), fields.get(str(leaf.attributes["name"]))
+            if isinstance(field, Ragged):
+                assert leaf.type.rows is not None
+                taken[name] = field.rows[batch.table(f"{PREFIX}source.{leaf.type.rows}")]
+            elif field is not None:
+                taken[name] = field[0] if "per" in leaf.attributes else field[batch.chosen] if leaf.type.lead else field
+        return self.interpret({**taken, **batch.tables(self.given)}, batch.sizes)
+
+    def _joined(self, name: str, values: list[Any], order: Array, placed: Array) -> Array | Ragged:
+        """The results of all steps, of samples in the order that was asked for."""
+        type_ = self.graph.results[name].type
+        if not type_.is_batched:
+            return np.stack(values)
+        back = np.empty(len(order), np.int64)
+        for at in range(0, len(order), self.batch):
+            part = slice(at, at + self.batch)
+            back[part] = at + _places(order[part], placed[part])
+        if type_.is_varying:
+            sequences = [one for part in values for one in part]
+            return Ragged.of([sequences[i] for i in back], NUMPY[type_.dtype])
+        joined: Array = np.concatenate(values)[back]
+        return joined
+
+
+def _places(wanted: Array, placed: Array) -> Array:
+    """Where each wanted number stands in what holds the same numbers in another order."""
+    found = np.empty(len(wanted), np.int64)
+    found[np.argsort(wanted, kind="stable")] = np.argsort(placed, kind="stable")
+    return found

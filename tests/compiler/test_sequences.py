@@ -1,0 +1,116 @@
+"""Varying dimensions: a batch of sequences of different lengths gives what each sequence gives alone, compiled and interpreted, on any number of threads."""
+
+import numpy as np
+import pytest
+
+import netc
+
+LENGTHS = (4, 1, 7, 2, 5, 7, 3)
+RNG = np.random.default_rng(0)
+X = [RNG.standard_normal((n, 3)) for n in LENGTHS]
+TOKENS = [RNG.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
+Y = RNG.integers(0, 4, len(LENGTHS)).astype(np.int32)
+FIELDS = {"x": X, "k": TOKENS, "y": Y}
+
+# what is made of h[time, 5] for each sample (float[4]), or for each step (float[time, 4])
+FOR_A_SAMPLE = {
+    "mean": "mean(h, over = time) -> dense(4)",
+    "sum and length": "sum(h, over = time) / time -> dense(4)",
+    "max": "max(h, over = time) -> dense(4)",
+    "min": "min(h, over = 0) -> dense(4)",
+    "variance": "variance(h, over = time) -> dense(4)",
+    "whole variance": "variance(h) * dense(mean(h, over = time), 4)",
+    "norm": "norm(h) + dense(mean(h, over = time), 4)",
+    "softmax over time": "sum(h * softmax(h, over = time), over = time) -> dense(4)",
+    "logsumexp": "logsumexp(h, over = time) -> dense(4)",
+    "log_softmax": "mean(h * log_softmax(h, over = time), over = time) -> dense(4)",
+    "ends": "h[0] - 2 * h[-1] + last(h * h) -> dense(4)",
+    "a sample's own beside its steps": "sum((h - mean(h, over = time)) * h, over = time) -> dense(4)",
+    "scalars beside steps": "sum(h * norm(h) + 3, over = time) -> dense(4)",
+    "concat": "mean(concat(h, h * h, over = -1), over = time) -> dense(4)",
+    "layernorm": "mean(h -> layernorm, over = time) -> dense(4)",
+    "tokens": "mean(table[k] * h, over = time) -> dense(4)",
+}
+FOR_A_STEP = {
+    "dense": "h -> dense(4)",
+    "reverse": "h * reverse(h) -> dense(4)",
+    "shift": "h + 2 * shift(h) - shift(h, first = mean(h, over = time)) -> dense(4)",
+    "shifted tokens": "h * table[shift(k, first = 2)] -> dense(4)",
+    "layernorm": "h -> layernorm -> dense(4)",
+}
+
+
+def text_of(made: str, loss: str) -> str:
+    return (
+        "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n  param table: float[5, 5] = normal(1)\n"
+        f"  h = x -> dense(5) -> tanh\n  z = {made}\n  output p = z\n  loss {loss}\n}}\n"
+        "train {\n  precision = f64\n  batch = 7\n}\n"
+    )
+
+
+def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
+    return netc.compile(netc.parse(text), backend=backend, threads=threads)
+
+
+@pytest.mark.parametrize("name", [*FOR_A_SAMPLE, *(f"{name}, each step" for name in FOR_A_STEP)])
+def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
+    each_step = name.removesuffix(", each step")
+    text = (
+        text_of(FOR_A_SAMPLE[name], "cross_entropy(z, y)")
+        if name in FOR_A_SAMPLE
+        else text_of(
+            FOR_A_STEP[each_step], "weighted(cross_entropy(z, k), 1 + 0 * sum(z, over = -1))".replace("k)", "one)")
+        )
+    )
+    if name not in FOR_A_SAMPLE:
+        text = text.replace("  target y: class(4)", "  target one: class(4)[time]")
+    fields = {**FIELDS, "one": [tokens % 4 for tokens in TOKENS]}
+    wanted = {key: fields[key] for key in ("x", "k", "y" if name in FOR_A_SAMPLE else "one")}
+    programs = [run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)]
+    expected, (loss, gradients) = programs[0].predict(wanted)["p"], programs[0].gradients(wanted)
+    for i in range(len(LENGTHS)):
+        one = {key: field[i : i + 1] for key, field in wanted.items()}
+        np.testing.assert_allclose(programs[0].predict(one)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
+    shares = np.array(LENGTHS if name not in FOR_A_SAMPLE else [1] * len(LENGTHS)) / (
+        sum(LENGTHS) if name not in FOR_A_SAMPLE else len(LENGTHS)
+    )
+    alone = [
+        programs[0].gradients({key: field[i : i + 1] for key, field in wanted.items()}) for i in range(len(LENGTHS))
+    ]
+    assert loss == pytest.approx(sum(share * one[0] for share, one in zip(shares, alone, strict=True)), rel=1e-12)
+    for key, gradient in gradients.items():
+        whole = sum(share * one[1][key] for share, one in zip(shares, alone, strict=True))
+        np.testing.assert_allclose(gradient, whole, rtol=1e-9, atol=1e-12, err_msg=key)
+    for program in programs[1:]:
+        found = program.predict(wanted)["p"]
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        for key, gradient in program.gradients(wanted)[1].items():
+            np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
+            np.testing.assert_array_equal(gradient, programs[1].gradients(wanted)[1][key])
+
+
+def test_gradients_are_finite_differences() -> None:
+    text = text_of("sum(h * softmax(h, over = time), over = time) -> dense(4)", "cross_entropy(z, y)")
+    program = run(text)
+    gradient = program.gradients(FIELDS)[1]["h.dense.W"]
+    held, step = program.parameters["h.dense.W"], 1e-6
+    for index in np.ndindex(held.shape):
+        sides = []
+        for sign in (1, -1):
+            before = held[index]
+            held[index] += sign * step
+            sides.append(program.gradients(FIELDS)[0])
+            held[index] = before
+        assert gradient[index] == pytest.approx((sides[0] - sides[1]) / (2 * step), abs=1e-8)
+
+
+def test_lengths_that_do_not_fit_are_told() -> None:
+    program = run(text_of("mean(h, over = time) -> dense(4)", "cross_entropy(z, y)").replace("(z, y)", "(z, y)"))
+    two = netc.compile(
+        netc.parse("model {\n  input a: float[t, 2]\n  input b: float[t, 2]\n  output y = mean(a * b)\n}")
+    )
+    with pytest.raises(ValueError, match="lengths differ"):
+        two.predict({"a": [np.zeros((3, 2))], "b": [np.zeros((2, 2))]})
+    with pytest.raises(ValueError, match="no steps"):
+        program.predict({**FIELDS, "x": [np.zeros((0, 3)), *X[1:]]})
