@@ -62,7 +62,7 @@ def derive(model: Model) -> Derivation:
         if name.startswith("name."):
             names.setdefault(value, name.removeprefix("name."))
     forward = graph.values()
-    gradients = adjoints(graph, total, graph.values("parameter"))
+    gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values("parameter"))
     for value in forward:  # what goes into a product, or is used often, and has no name gets one: the layers' borders
         users = graph.users(value)
         feeds = len(users) > 2 or any(user.operation == "einsum" for user in users if user in gradients)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import networkx as nx
 
 from netc.compiler.types import DType, Type
-from netc.compiler.value import OPERATIONS, Attribute, Value
+from netc.compiler.value import OPERATIONS, Attribute, Nested, Value
 from netc.dsl.source import NOWHERE, Span
 
 LEAVES = ("input", "target", "parameter", "state", "constant", "given", "training")
@@ -130,11 +130,16 @@ def parse_graph(text: str) -> Graph:
 
     graph, made = Graph(), dict[str, Value]()
     for line in text.splitlines():
-        if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([^()]*)\) : (.+?)(?:  # .*)?", line):
+        if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([%\d, ]*)\) : ([^#\"]+?)(?:  # .*)?", line):
             number, operation, attributes, operands, type_ = found.groups()
             call = ast.parse(f"f({attributes or ''})", mode="eval").body
             assert isinstance(call, ast.Call)
-            settings = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+            settings = {
+                str(keyword.arg): Body(parse_graph(ast.literal_eval(keyword.value.args[0])))
+                if isinstance(keyword.value, ast.Call)
+                else ast.literal_eval(keyword.value)
+                for keyword in call.keywords
+            }
             made[number] = graph.add(
                 operation,
                 [made[name.strip()[1:]] for name in operands.split(",") if name.strip()],
@@ -144,6 +149,16 @@ def parse_graph(text: str) -> Graph:
         elif found := re.fullmatch(r"(\S+) = %(\d+)", line):
             graph.results[found[1]] = made[found[2]]
     return graph
+
+
+class Body(Nested):
+    """The graph that a scan runs at each step (operations/scan.py). It never changes; a pass makes another."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+
+    def __repr__(self) -> str:
+        return f"Body({print_graph(self.graph)!r})"
 
 
 def verify(graph: Graph) -> None:

@@ -14,6 +14,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.reorder import factor, reorder
+from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.simplify import expand, settle, simplify
 from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
@@ -51,7 +52,7 @@ def _forward(model: Model) -> tuple[Graph, dict[str, Value]]:
     for name in [name for name in forward.results if name.startswith("update.")]:
         if _is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
-    graph = reorder(stabilise(settle(forward, training=True)))
+    graph = opened(reorder(stabilise(settle(forward, training=True))))
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 
 
@@ -104,8 +105,9 @@ def training_stages(model: Model) -> dict[str, Graph]:
 
 def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) -> Graph:
     """All passes from graph to graph; `after(name, graph)` sees what each made."""
+    graph = trimmed(graph)
     for name, one in PASSES.items():
-        graph = one(graph)
+        graph = in_bodies(one(graph), one)
         if after:
             after(name, graph)
     return graph

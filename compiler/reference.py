@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.graph import Graph
+from netc.compiler.operations import scan
 from netc.compiler.types import NUMPY, Sizes
 from netc.compiler.value import OPERATIONS, Value
 
@@ -15,9 +16,15 @@ Array = np.ndarray[Any, Any]
 def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
     """Every result of the graph, from the arrays of its inputs, targets, parameters and states by name; `sizes` are those of the named dimensions."""
     memory: dict[Value, Array] = {}
+    parts: dict[Value, dict[str, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
-            memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
+            if value.operation == "scan":
+                parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, evaluate)
+            elif value.operation == "part":
+                memory[value] = parts[value.operands[0]][str(value.attributes["of"])]
+            else:
+                memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
     return {name: memory[value] for name, value in graph.results.items()}
 
 

@@ -21,6 +21,7 @@ PREFIX = "rows."
 KINDS = {
     "sample": True,  # the sample of a row
     "step": True,  # its step
+    "place": True,  # of a dimension that all samples have as long: the sample times that, and the step
     "previous": True,  # the row of the step before; of a first step, the row itself
     "reverse": True,  # the row of the same sample that stands as far from its end
     "first": False,  # the row of a sample's first step
@@ -64,6 +65,12 @@ class Rows:
     def steps(self) -> int:
         return len(self.offsets) - 1
 
+    def shares(self, members: int) -> Array:
+        """The samples by rank in as many parts that have about as many steps: where each part begins, and the end."""
+        done = np.cumsum(self.lengths[self.ranked])
+        inner = np.searchsorted(done, done[-1] * np.arange(1, members) / members) + 1
+        return np.concatenate([[0], np.minimum(inner, len(done)), [len(done)]]).astype(np.int64)
+
     def table(self, kind: str) -> Array:
         """One of KINDS, as i32."""
         offsets, counts = self.offsets, np.diff(self.offsets)
@@ -82,10 +89,20 @@ class Rows:
         if kind == "previous":
             return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
         sample = self.ranked[rank]
+        if kind == "place":
+            return np.asarray(sample * self.steps + step, np.int32)
         if kind == "reverse":
             return np.asarray(offsets[self.lengths[sample] - 1 - step] + rank, np.int32)
         assert kind == "sample", kind
         return np.ascontiguousarray(sample, np.int32)
+
+
+_SAME = re.compile(r"steps of (\d+)")
+
+
+def same(steps: int) -> str:
+    """The dimension of rows that every sample has as many of: what a scan walks along an axis of a known size."""
+    return f"steps of {steps}"
 
 
 _SHORTER = re.compile(r"(.+) - (\d+)")
@@ -98,13 +115,17 @@ def shorter(dim: str, by: int) -> str:
     return f"{base} - {already + by}" if already + by else base
 
 
-def base_of(dim: str) -> str:
-    """The declared dimension that another was made of."""
+def base_of(dim: str) -> str | None:
+    """The declared dimension that another was made of; None if its size is known."""
+    if _SAME.fullmatch(dim):
+        return None
     found = _SHORTER.fullmatch(dim)
     return found[1] if found else dim
 
 
-def lengths_of(dim: str, declared: Mapping[str, Array]) -> Array:
-    """The lengths of a dimension, from those of the declared ones."""
+def lengths_of(dim: str, declared: Mapping[str, Array], samples: int) -> Array:
+    """The lengths of a dimension for so many samples, from those of the declared ones."""
+    if found := _SAME.fullmatch(dim):
+        return np.full(samples, int(found[1]))
     found = _SHORTER.fullmatch(dim)
     return declared[found[1]] - int(found[2]) if found else declared[dim]

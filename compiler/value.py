@@ -11,7 +11,12 @@ from typing import Any, Protocol
 from netc.compiler.types import DType, Mismatch, Type
 from netc.dsl.source import Span
 
-Attribute = int | float | bool | str | tuple[Any, ...]
+
+class Nested:
+    """A graph that is an attribute of a value (graph.Body)."""
+
+
+Attribute = int | float | bool | str | tuple[Any, ...] | Nested
 
 
 class Builder(Protocol):

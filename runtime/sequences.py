@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
 from netc.compiler.passes.plan import SLACK
 from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of
 from netc.compiler.types import BATCH, NUMPY
@@ -32,10 +33,11 @@ class Batch:
             if isinstance(field, Ragged):
                 known.setdefault(dim, field)
         dims = tuple(dims)
-        first = base_of(dims[0])
-        chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
+        first = next((base for dim in dims if (base := base_of(dim)) is not None), None)
+        if first is not None:
+            chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
         lengths = {dim: field.lengths[chosen] for dim, field in known.items()}
-        rows = {dim: Rows.of(lengths_of(dim, lengths)) for dim in dims}
+        rows = {dim: Rows.of(lengths_of(dim, lengths, len(chosen))) for dim in dims}
         return cls(chosen, rows, {dim: field.starts[chosen] for dim, field in known.items()})
 
     @property
@@ -100,7 +102,7 @@ class SequenceStep(Step):
         for name, dim in self.varying.items():
             if isinstance(field := fields.get(name), Ragged):
                 lengths[dim] = field.lengths[order]
-        needed = {dim: int(np.sort(lengths_of(dim, lengths))[-self.batch :].sum()) for dim in self.dims}
+        needed = {dim: int(np.sort(lengths_of(dim, lengths, len(order)))[-self.batch :].sum()) for dim in self.dims}
         held = self.plan.sizes if self.plan is not None else {}
         assert isinstance(held, Mapping)
         if any(held.get(dim, 0) < rows for dim, rows in needed.items()):
@@ -116,8 +118,17 @@ class SequenceStep(Step):
             size = table.type.nbytes(batch.sizes)
             results[name] = Memory(size + SLACK).array(0, table.type.dtype, shape)
         order = np.ascontiguousarray(batch.chosen, np.int32)
-        counts = [batch.sizes[dim] for dim in self.plan.schedule.dims]
-        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), counts)
+        words = np.zeros((self.members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
+        for n, dim in enumerate(self.plan.schedule.dims):
+            rows = batch.rows[dim]
+            words[:, n, ROWS], words[:, n, STEPS_OF], words[:, n, OFFSETS] = (
+                rows.count,
+                rows.steps,
+                rows.offsets.ctypes.data,
+            )
+            ends = rows.shares(self.members)
+            words[:, n, FIRST], words[:, n, END] = ends[:-1], ends[1:]
+        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), words.reshape(self.members, -1))
         return results
 
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
@@ -129,7 +140,8 @@ class SequenceStep(Step):
                 taken[name] = field.rows[batch.table(f"{PREFIX}source.{leaf.type.rows}")]
             elif field is not None:
                 taken[name] = field[0] if "per" in leaf.attributes else field[batch.chosen] if leaf.type.lead else field
-        return self.interpret({**taken, **batch.tables(self.given)}, batch.sizes)
+        walked = [f"{PREFIX}{kind}.{dim}" for kind in ("sample", "step") for dim in self.dims]
+        return self.interpret({**taken, **batch.tables([*self.given, *walked])}, batch.sizes)
 
     def _joined(self, name: str, values: list[Any], order: Array, placed: Array) -> Array | Ragged:
         """The results of all steps, of samples in the order that was asked for."""

@@ -1,7 +1,7 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -197,11 +197,12 @@ class Step:
         size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
         return Memory(size + SLACK).array(0, table.type.dtype, shape)
 
-    def enter(self, order: int, tables: list[int], steps: int, batch: int, counts: Sequence[int] = ()) -> None:
-        """All workers run the steps; `counts` are the rows of each varying dimension."""
+    def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
+        """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
         assert self.linked is not None
         linked, workers = self.linked, self.workers
-        contexts = np.zeros((self.members, TABLES + len(tables) + len(counts)), np.int64)
+        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
+        contexts = np.zeros((self.members, TABLES + len(tables) + words.shape[1]), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
             context[PERSISTENT], context[SHARED] = self.state.memory.address, self.shared.address
@@ -210,7 +211,7 @@ class Step:
             context[BATCH], context[STEPS] = batch, steps
             context[PROFILE] = self.ticks[member].ctypes.data
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
-            context[TABLES:] = [*tables, *counts]
+            context[TABLES:] = [*tables, *words[member]]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:

@@ -43,6 +43,15 @@ class BrokenName(Exception):
 
 
 @dataclass(slots=True)
+class Frame:
+    """A scan whose body is elaborated: the graph around it, its own, and which leaf of that stands for which value of outside."""
+
+    outside: Graph
+    body: Graph
+    captured: dict[Value, Value]
+
+
+@dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
     `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first."""
@@ -50,6 +59,7 @@ class Context:
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
     globals: Scope
+    scan: "Callable[[Context, syntax.Scan, Scope], Item] | None" = None
     class_count: ClassCount | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
     graph: Graph = field(default_factory=Graph)
@@ -70,6 +80,7 @@ class Context:
     named: dict[str, Value] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
     settings: dict[str, Span] = field(default_factory=dict)
+    frames: list[Frame] = field(default_factory=list)
 
     def guard(self, span: Span, build: Callable[[], T], others: Iterable[Label] = ()) -> T:
         """Run `build` at a place of the text; types that do not fit become a fault there."""
@@ -78,6 +89,28 @@ class Context:
                 return build()
             except Mismatch as mismatch:
                 fault(mismatch.code, mismatch.message, span, others=others, hint=mismatch.hint)
+
+    @property
+    def outermost(self) -> Graph:
+        """The model's own graph, where parameters are."""
+        return self.frames[0].outside if self.frames else self.graph
+
+    def local(self, item: Item) -> Item:
+        """An item as the graph at hand has it: in a scan, a value from outside is a leaf of the body."""
+        if not isinstance(item, Value) or item.graph is self.graph or not self.frames:
+            return item
+        frame = self.frames[-1]
+        if item not in frame.captured:
+            if item.type.is_varying:
+                fault(
+                    "E0901",
+                    "a sequence from outside cannot be used in a scan yet",
+                    self.user_span(item.span),
+                    describe_sample(item.type),
+                    hint="walk it: scan xt, yt in x, y",
+                )
+            frame.captured[item] = self.graph.leaf("given", f"k{len(frame.captured)}", item.type)
+        return frame.captured[item]
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
         """Where values got their shapes, of those that were made elsewhere in the user's text than on the line `at`."""

@@ -23,6 +23,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.scan import scan
 from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.special import FORMS
@@ -45,7 +46,7 @@ def elaborate(
 
     `class_count(field, lets, seed, asked)` reads how many classes the data gives a field: what `class(auto)` stands for.
     """
-    context = Context(apply_item, FORMS, Scope(_library_scope()))
+    context = Context(apply_item, FORMS, Scope(_library_scope()), scan)
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})
     sections = {

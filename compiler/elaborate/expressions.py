@@ -48,10 +48,6 @@ _OPERATORS = {
 }
 _LATER = {
     "grad": "derivatives as values",
-    "lstm": "recurrence",
-    "gru": "recurrence",
-    "rnn": "recurrence",
-    "embed": "embeddings",
     "same_length": "varying dimensions",
 }
 
@@ -119,12 +115,8 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         case syntax.Index(value=value, indices=indices):
             return index(context, value, indices, node.span, scope)
         case syntax.Scan():
-            fault(
-                "E0901",
-                "`scan` does not run yet",
-                Span(node.span.source, node.span.start, node.span.start + 4),
-                "recurrence comes in a later version",
-            )
+            assert context.scan is not None
+            return context.scan(context, node, scope)
         case syntax.Leading() | syntax.Slice():
             fault("E0103", f"`{node.span.text}` cannot stand here", node.span)
     raise AssertionError(node)
@@ -153,7 +145,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
     if isinstance(item, Broken):
         raise BrokenName
     if item is not None:
-        return item
+        return context.local(item)
     if node.text in OPERATIONS and OPERATIONS[node.text].is_callable:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
@@ -163,7 +155,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
     if node.text == "training":
         if context.is_frozen:
             return False
-        return context.graph.add("training", (), {}, Type("bool"))
+        return context.local(context.outermost.add("training", (), {}, Type("bool")))
     if node.text in _LATER:
         fault(
             "E0901",
@@ -216,7 +208,7 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
                 "its shapes are known after its first application" if not owner.parameters else "",
                 hint=nearest(name.text, owner.parameters),
             )
-        return owner.parameters[name.text]
+        return context.local(owner.parameters[name.text])
     fault(
         "E0205",
         "only layers and imported files have names inside",

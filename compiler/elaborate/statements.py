@@ -172,6 +172,14 @@ def add_result(context: Context, name: str, value: Value, span: Span) -> None:
 
 def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
     name = ".".join((*context.path.prefix, statement.name.text))
+    if context.frames and context.layer is None:
+        fault(
+            "E0503",
+            "parameters stand outside of a scan",
+            statement.span,
+            f"`{name}` would be made anew at each step",
+            hint="layer f = dense(64) before the scan, and f(x) in it",
+        )
     if not context.may_own:
         fault(
             "E0503",
@@ -193,7 +201,9 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
         scope.set(statement.name.text, value, statement.name.span)
         return
     if name in context.parameters:
-        shared = next((value for value in context.graph.values("parameter") if value.attributes["name"] == name), None)
+        shared = next(
+            (value for value in context.outermost.values("parameter") if value.attributes["name"] == name), None
+        )
         if context.layer is None or shared is None or shared.type != type_:
             fault(
                 "E0202",
@@ -217,8 +227,8 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
         decay = option.value.text == "yes"
     span = context.user_span(statement.name.span)
     context.parameters[name] = ParameterInfo(name, type_, initial, numbers, decay, span)
-    with context.graph.at(span):
-        value = context.graph.leaf("parameter", name, type_)
+    with context.outermost.at(span):
+        value = context.outermost.leaf("parameter", name, type_)
     scope.set(statement.name.text, value, statement.name.span)
     if context.layer is not None:
         context.layer.parameters[statement.name.text] = value
@@ -228,6 +238,8 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     name = ".".join((*context.path.prefix, statement.name.text))
     type_ = type_of(context, statement.type, scope)
     shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+    if context.frames:
+        fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:
         scope.set(statement.name.text, shared, statement.name.span)
         return

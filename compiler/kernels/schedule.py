@@ -5,6 +5,7 @@ Every worker enters `netc_run` with a context of its own and stays for a chunk o
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
     shards   the batch in a fixed number of parts, whatever the number of workers, each done whole by one of them
+    steps    the samples are shared out, and a worker takes those of its own that still run through all calls, step by step
     one      one worker does it
 
 Written as LLVM IR directly: loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
@@ -22,6 +23,8 @@ from llvmlite import ir
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, PROFILE = range(4, 11)
 TABLES = 11
+# of a varying dimension: its rows; its steps, and the address of where each begins (one more at the end); the samples that are this worker's
+DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
 _SPINS = 4000
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
@@ -61,12 +64,14 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at, and by `shard` for each shard."""
+    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at, by `shard` for each shard, and by `step` for each row
+    before the step's first."""
 
     memory: int
     offset: int
     lead: int = 0
     shard: int = 0
+    step: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,21 +83,22 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Group:
     """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut; `dim` is the
-    dimension whose rows samples are."""
+    dimension whose rows samples are, or whose steps are walked, from the last one if `is_reversed`."""
 
-    kind: Literal["samples", "pieces", "shards", "one"]
+    kind: Literal["samples", "pieces", "shards", "one", "steps"]
     calls: tuple[Call, ...]
     band: int
     extent: int = 1
     grain: int = 1
     dim: str = "batch"
+    is_reversed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
     """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample.
 
-    `dims` are the varying dimensions: how many rows each has stands in the context behind the tables. With any, a run is one step.
+    `dims` are the varying dimensions: the words of DIMENSION for each stand in the context behind the tables. With any, a run is one step.
     """
 
     phases: tuple[tuple[Group, ...], ...]
@@ -173,8 +179,11 @@ class _Emitter:
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
         restore = self.flush_subnormals()
-        counts = [self.word(TABLES + len(self.schedule.tables) + index) for index in range(len(self.schedule.dims))]
-        self.counts = {"batch": self.batch, **dict(zip(self.schedule.dims, counts, strict=True))}
+        self.words = {
+            dim: [self.word(TABLES + len(self.schedule.tables) + len(DIMENSION) * n + word) for word in DIMENSION]
+            for n, dim in enumerate(self.schedule.dims)
+        }
+        self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
         self.shares = {dim: self.share(count) for dim, count in self.counts.items()}
         call = 0
         with self.loop(self.number(0), steps, 1) as step:
@@ -212,6 +221,8 @@ class _Emitter:
             turn = builder.srem(self.number(alone), self.members)
             with builder.if_then(builder.icmp_signed("==", turn, self.member)):
                 self.emit_calls(group.calls, call, self.number(0), self.number(1))
+        elif group.kind == "steps":
+            self.emit_steps(group, call)
         elif group.kind == "shards":
             count = self.number(group.extent)
             low, high = self.share(count)
@@ -230,7 +241,21 @@ class _Emitter:
                 rows = self.smaller(builder.sub(high, row), self.number(group.band))
                 self.emit_calls(group.calls, call, row, rows)
 
-    def emit_calls(self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None) -> None:
+    def emit_steps(self, group: Group, call: int) -> None:
+        """Step by step, the samples of this worker that still run: they are ranked by length, so these are the first."""
+        builder, words = self.builder, self.words[group.dim]
+        offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
+        with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
+            step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), turn) if group.is_reversed else turn
+            begin = builder.load(builder.gep(offsets, [step]))
+            after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
+            rows = builder.sub(self.smaller(builder.sub(after, begin), words[END]), words[FIRST])
+            with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
+                self.emit_calls(group.calls, call, words[FIRST], rows, begin=begin)
+
+    def emit_calls(
+        self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
+    ) -> None:
         builder = self.builder
         for i, call in enumerate(calls):
             arguments = []
@@ -246,6 +271,8 @@ class _Emitter:
                         place = builder.add(place, self.times(row, argument.lead))
                     if argument.shard:
                         place = builder.add(place, self.times(shard, argument.shard))
+                    if argument.step:
+                        place = builder.add(place, self.times(begin, argument.step))
                     arguments.append(place)
                 elif argument.per == "one":
                     arguments.append(self.number(argument.factor))

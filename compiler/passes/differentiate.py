@@ -1,8 +1,10 @@
 """Reverse mode: add the gradient of the loss to the graph, for each parameter, by a walk from the loss back to the leaves."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from netc.compiler.graph import Graph
+from netc.compiler.operations.scan_gradient import scan_gradient
 from netc.compiler.value import OPERATIONS, Value
 
 
@@ -13,28 +15,38 @@ def differentiate(graph: Graph, loss: Value, wrt: Iterable[Value]) -> dict[Value
     the value it was made for. A value that the loss does not depend on gets a gradient of zero.
     """
     wanted = list(wrt)
-    gradients = adjoints(graph, loss, wanted)
+    assert loss.type.dims == (), loss
+    gradients = adjoints(graph, {loss: graph.constant(1.0, loss.type)}, wanted)
     zero = {value: graph.constant(0.0, value.type) for value in wanted if value not in gradients}
     for value, constant in zero.items():
         gradients[value] = OPERATIONS["broadcast"](constant, dims=value.type.dims) if value.type.dims else constant
     return {value: gradients[value] for value in wanted}
 
 
-def adjoints(graph: Graph, loss: Value, wanted: Sequence[Value]) -> dict[Value, Value]:
-    """dL/dx of every value between the wanted ones and the loss, from the loss back."""
-    assert loss.type.dims == (), loss
+def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]) -> dict[Value, Value]:
+    """dL/dx of every value between the wanted ones and those whose dL/dx is given, from these back.
+
+    A scan has its gradient when all its parts have theirs: they come after it.
+    """
     forward = graph.values()
     matters = set(wanted)
     for value in forward:
         if any(operand in matters for operand in value.operands):
             matters.add(value)
-    gradients: dict[Value, Value] = {loss: graph.constant(1.0, loss.type)}
+    gradients = dict(seeds)
+    of_parts: dict[Value, dict[str, Value]] = {}
     for value in reversed(forward):
+        if value.operation == "part" and value in gradients and value.type.is_float:
+            held, name = of_parts.setdefault(value.operands[0], {}), str(value.attributes["of"])
+            held[name] = held[name] + gradients[value] if name in held else gradients[value]
         rule = OPERATIONS[value.operation].gradient if value.operands else None
-        if value not in gradients or value not in matters or rule is None:
+        if value not in matters or ((value not in gradients or rule is None) and value not in of_parts):
             continue
         with graph.at(value.span):
-            parts = rule(gradients[value], value, *value.operands, **value.attributes)
+            if value in of_parts:
+                parts: Any = tuple(scan_gradient(of_parts[value], value, adjoints))
+            elif rule is not None:
+                parts = rule(gradients[value], value, *value.operands, **value.attributes)
             for operand, part in zip(value.operands, parts if isinstance(parts, tuple) else (parts,), strict=True):
                 if part is not None and operand in matters:
                     gradients[operand] = gradients[operand] + part if operand in gradients else part

@@ -130,7 +130,7 @@ class Loop:
         Pointers into one buffer share an alias scope.
         """
         made = []
-        if self.is_whole or indirect is not None:
+        if self.is_whole or combine is not None:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
         for line, value, place in outputs:

@@ -6,13 +6,14 @@ user; fuse.py has decided. phases.py then puts the tasks into phases, plan.py gi
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.loops import literal
 from netc.compiler.kernels.machine import LINE, host
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
+from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.fuse import Fusion, Unit, fuse
 from netc.compiler.passes.layout import borders
 from netc.compiler.passes.loop import Loop
@@ -24,6 +25,7 @@ from netc.compiler.passes.tasks import (
     Pointer,
     Task,
     Tasks,
+    Walk,
     broadcast,
     contiguous,
     whole,
@@ -31,7 +33,7 @@ from netc.compiler.passes.tasks import (
 from netc.compiler.passes.views import inside_of, view
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, Dim, Sizes, Type
-from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View
+from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View, apply
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PIECES = 8
@@ -43,11 +45,24 @@ def lower(graph: Graph, sizes: Sizes) -> Tasks:
     return Lowering(graph, sizes).run()
 
 
-class Lowering:
-    """The tasks so far, and where each value is."""
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What the body of a scan is given: where its leaves are, where its carries stay between steps, and where rows of what it yields go."""
 
-    def __init__(self, graph: Graph, sizes: Sizes) -> None:
+    leaves: dict[str, Place]
+    carries: dict[str, Buffer]
+    yields: dict[str, Buffer]
+
+
+class Lowering:
+    """The tasks so far, and where each value is. `room` is of a scan's body."""
+
+    def __init__(self, graph: Graph, sizes: Sizes, room: Room | None = None) -> None:
         self.graph, self.sizes, self.program = graph, sizes, Tasks()
+        self.room = room or Room({}, {}, {})
+        self.targets: dict[Value, list[Buffer]] = {}
+        for name, buffer in self.room.yields.items():
+            self.targets.setdefault(graph.results[name], []).append(buffer)
         self.fusion: Fusion = fuse(graph)
         self.borders = borders(graph, self.fusion)
         self.places: dict[Value, Place] = {}
@@ -65,11 +80,31 @@ class Lowering:
                 self.leaf(value)
             elif value.operation == "arange":
                 self.places[value] = Place(None, (1,))
+        for value in self.targets:  # a carry is yielded as it was, before the step writes the next one
+            if self.is_carry(value):
+                self.yield_(value)
         for unit in self.fusion.units:
             self.unit(unit)
+        for value in self.targets:
+            self.yield_(value)
         for name, value in self.graph.results.items():
-            self.program.results[name] = self.own_buffer(value, name)
+            if name not in self.room.yields:
+                self.program.results[name] = self.own_buffer(value, name)
         return self.program
+
+    def is_carry(self, value: Value) -> bool:
+        """Whether a value of a body is a carry as it stands at the step's beginning, in this shape or another."""
+        while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+            value = value.operands[0]
+        return str(value.attributes.get("name", "")) in self.room.carries
+
+    def yield_(self, value: Value) -> None:
+        """Copy a value to where its rows are stacked, if nobody wrote it there."""
+        place = self.places.get(value)
+        for buffer in self.targets[value]:
+            if place is None or place.buffer is not buffer:
+                self.copy(value, buffer)
+        self.targets[value] = []
 
     # -------------------------------------------------------------- leaves and results
 
@@ -77,6 +112,11 @@ class Lowering:
         """Parameters and states stay; rows of the inputs are gathered from a table, in the order of the samples."""
         name = str(value.attributes["name"])
         self.leaf_of[name] = value
+        if name in self.room.leaves:
+            self.places[value] = self.room.leaves[name]
+            if name in self.room.carries:
+                self.program.leaves[name] = self.room.carries[name]
+            return
         stays = value.operation in ("parameter", "state")
         buffer = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
         self.program.leaves[name] = buffer
@@ -106,8 +146,10 @@ class Lowering:
         if value in self.borders:
             return self.inside(value, self.borders[value])
         name = self.updates.get(value)
-        if name is not None and self.may_replace(value, self.leaf_of[name]):
+        if name is not None and name in self.leaf_of and self.may_replace(value, self.leaf_of[name]):
             buffer = self.program.leaves[name]
+        elif self.targets.get(value):
+            buffer = self.targets[value].pop(0)
         else:
             buffer = Buffer(value.type)
         self.places[value] = whole(buffer)
@@ -174,7 +216,8 @@ class Lowering:
                 for line, one in zip(lines, unit.values, strict=True)
                 if not self.stays_inside(one, unit)
             ]
-            loop.emit(kept)
+            stacked = [(line, one, whole(buffer)) for line, one, _ in kept for buffer in self.targets.pop(one, ())]
+            loop.emit([*kept, *stacked])
         elif value in self.fusion.starts or value.operation == "einsum":
             self.product(value)
         else:
@@ -187,6 +230,9 @@ class Lowering:
                 "gather": self.gather,
                 "scatter_add": self.scatter,
                 "segment_max": self.scatter,
+                "to_steps": self.to_steps,
+                "from_steps": self.from_steps,
+                "scan": self.scan,
                 "extent": self.extent,
             }[lower.form](value)
 
@@ -405,6 +451,57 @@ class Lowering:
         strides = (0,) * index.type.rank + room.strides[1:]
         target = replace(room, strides=strides)
         loop.emit([(loop.operand(x), value, target)], indirect=(at, room.strides[0]), combine=combine)
+
+    # -------------------------------------------------------------- sequences
+
+    def to_steps(self, value: Value) -> None:
+        """Row after row from where each step of each sample is."""
+        x, index = value.operands
+        place = self.read(x)
+        if place.strides[0] != place.strides[1] * int(x.type.dims[1]):
+            buffer = Buffer(x.type)
+            self.copy(x, buffer)
+            place = whole(buffer)
+        loop = Loop(self, value.type.dims)
+        at = loop.load(self.read(index), index.type, (1,) + (0,) * (value.type.rank - 1))
+        line = loop.load(place, x.type, (0, *place.strides[2:]), indirect=(at, place.strides[1]))
+        loop.emit([(line, value, self.output(value))])
+
+    def from_steps(self, value: Value) -> None:
+        """Each row to where its step of its sample is: no two go to one place."""
+        y, index = value.operands
+        room = self.output(value)
+        loop = Loop(self, y.type.dims)
+        at = loop.load(self.read(index), index.type, (1,) + (0,) * (y.type.rank - 1))
+        target = replace(room, strides=(0, *room.strides[2:]))
+        loop.emit([(loop.operand(y), value, target)], indirect=(at, room.strides[1]))
+
+    def scan(self, value: Value) -> None:
+        """The carries' beginnings, then the tasks of a step, over the samples that run at it."""
+        one = Scan.of(value)
+        body, _ = one.body.subgraph(one.body.results)
+        for i in range(len(one.begins)):
+            following = body.results.pop(f"next.{i}")
+            moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
+            body.results[f"update.c{i}"] = apply("copied", following) if moves else following
+        carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(one.begins)}
+        for begin, buffer in zip(one.begins, carries.values(), strict=True):
+            self.copy(begin, buffer)
+        yields = {name: Buffer(part.type) for name, part in self.parts_of(value).items() if name.startswith("yield.")}
+        given = {name: self.read(operand) for name, operand in one.operand_of().items() if name not in carries}
+        leaves = {**given, **{name: whole(buffer) for name, buffer in carries.items()}}
+        inner = Lowering(body, self.sizes, Room(leaves, carries, yields)).run()
+        walk = Walk(one.dim, one.is_reversed)
+        for task in inner.tasks:
+            assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
+            self.program.tasks.append(replace(task, walk=walk))
+        for name, part in self.parts_of(value).items():
+            buffer = yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"]
+            self.places[part] = whole(buffer)
+
+    def parts_of(self, value: Value) -> dict[str, Value]:
+        """Of a scan, by name."""
+        return {str(part.attributes["of"]): part for part in self.fusion.users[value]}
 
     # -------------------------------------------------------------- where values are read
 

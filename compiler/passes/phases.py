@@ -12,10 +12,10 @@ from typing import Literal
 import networkx as nx
 
 from netc.compiler.kernels.machine import host
-from netc.compiler.passes.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task
+from netc.compiler.passes.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.types import BATCH, Dim
 
-Kind = Literal["samples", "pieces", "shards", "one"]
+Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 _FEW_WEIGHTS = 1 << 18  # bytes: what a task may read anew for every shard
 
 
@@ -26,6 +26,7 @@ class TaskGroup:
     kind: Kind
     axis: Dim | None
     tasks: list[Task]
+    walk: Walk | None = None
 
     def buffers(self) -> set[Buffer]:
         return {pointer.buffer for task in self.tasks for pointer in task.pointers}
@@ -33,12 +34,24 @@ class TaskGroup:
 
 @dataclass(eq=False, slots=True)
 class _Placed:
-    """A task, and where it is done; a task over the batch may be done `in_shards`. `following` wait for it."""
+    """Tasks that are done together (one, or those of a scan's step), and where; a task over the batch may be done `in_shards`. `following` wait for it."""
 
-    task: Task
+    tasks: list[Task]
     phase: int
     in_shards: bool
     following: list["_Follower"] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        return self.tasks[0]
+
+    @property
+    def pointers(self) -> list[Pointer]:
+        return [pointer for task in self.tasks for pointer in task.pointers]
+
+    @property
+    def writes(self) -> set[Buffer]:
+        return {buffer for task in self.tasks for buffer in task.writes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,24 +66,36 @@ def divide(tasks: list[Task], batch: int) -> list[list[TaskGroup]]:
     """The phases of a program, for steps of at most `batch` samples. Within one, groups depend on nothing in each other."""
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
-    for task in tasks:
-        one = _Placed(task, 0, task.axis == SHARDS)
-        for buffer in {pointer.buffer for pointer in task.pointers if pointer.buffer.kind not in ("scratch", "order")}:
+    for one in _together(tasks):
+        written = one.writes
+        for buffer in {pointer.buffer for pointer in one.pointers if pointer.buffer.kind not in ("scratch", "order")}:
             for before in touched.setdefault(buffer, []):
-                if buffer not in task.writes and buffer not in before.task.writes:
+                if buffer not in written and buffer not in before.writes:
                     continue
-                follower = _Follower(one, _in_step(before.task, task, buffer))
+                follower = _Follower(one, _in_step(before.task, one.task, buffer))
                 one.phase = max(one.phase, before.phase + _apart(before, follower))
                 before.following.append(follower)
             touched[buffer].append(one)
         placed.append(one)
     for one in reversed(placed):
-        reads = any(pointer.buffer not in one.task.writes for pointer in one.task.pointers)
+        written = one.writes
+        reads = any(pointer.buffer not in written for pointer in one.pointers)
         if not reads and one.following:  # a border is written when it is needed, not when it could be
             one.phase = min(other.placed.phase - _apart(one, other) for other in one.following)
     for members in reversed(_by_phase(placed)[:-1]):
         _join_shards(members, -(-batch // SHARD_COUNT))
     return [_groups(members) for members in _by_phase(placed)]
+
+
+def _together(tasks: Sequence[Task]) -> list[_Placed]:
+    """Each task by itself, but all of a scan as one."""
+    placed: list[_Placed] = []
+    for task in tasks:
+        if task.walk is not None and placed and placed[-1].task.walk is task.walk:
+            placed[-1].tasks.append(task)
+        else:
+            placed.append(_Placed([task], 0, task.axis == SHARDS))
+    return placed
 
 
 def _apart(before: _Placed, after: _Follower) -> bool:
@@ -95,6 +120,7 @@ def _join_shards(members: Sequence[_Placed], rows: int) -> None:
         more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
         if (
             task.axis == BATCH
+            and task.walk is None
             and following
             and all(
                 other.in_step and other.placed.in_shards and other.placed.phase == one.phase + 1 for other in following
@@ -114,6 +140,8 @@ def _is_row(pointer: Pointer) -> bool:
 
 def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
     """Whether `after` needs, at each row, only what `before` did at that row; what is no loop over rows is one row."""
+    if before.walk is not after.walk:
+        return False
     if before.axis != after.axis and (before.axis, after.axis) != (BATCH, SHARDS):
         return False
     if before.axis is None:
@@ -126,13 +154,16 @@ def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     """Tasks of one phase in groups: those over the rows of a named dimension in one, others with what they wait for."""
     samples: dict[str, list[Task]] = {}
     links = nx.Graph()
+    groups: list[TaskGroup] = []
     for one in placed:
-        if isinstance(one.task.axis, str) and not one.in_shards:
+        if one.task.walk is not None:
+            groups.append(TaskGroup("steps", one.task.walk.dim, one.tasks, one.task.walk))
+        elif isinstance(one.task.axis, str) and not one.in_shards:
             samples.setdefault(one.task.axis, []).append(one.task)
         else:
             links.add_node(one)
     links.add_edges_from([(one, other.placed) for one in links for other in one.following if other.placed in links])
-    groups = [TaskGroup("samples", dim, members) for dim, members in samples.items()]
+    groups += [TaskGroup("samples", dim, members) for dim, members in samples.items()]
     for joined in nx.connected_components(links):
         members = [one for one in placed if one in joined]
         axis = SHARDS if members[0].in_shards else members[0].task.axis
@@ -143,7 +174,7 @@ def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
 
 def rowwise(group: TaskGroup, buffer: Buffer, row: int) -> bool:
     """Whether a group touches a buffer of `row` elements a row only row by row."""
-    return group.kind != "one" and all(
+    return group.kind not in ("one", "steps") and all(
         pointer.lead == row and 0 <= pointer.offset < row
         for task in group.tasks
         for pointer in task.pointers

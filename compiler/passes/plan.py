@@ -98,6 +98,8 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes) -> Plan:
 def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
     """The dimensions whose size is known when a program runs."""
     for task in tasks:
+        if task.walk is not None:
+            yield task.walk.dim
         for pointer in task.pointers:
             if (rows := pointer.buffer.type.rows) is not None:
                 yield rows
@@ -196,7 +198,8 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
         place = places[pointer.buffer]
         lead = 0 if pointer.buffer in of_band else pointer.lead * size
-        return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size)
+        step = lead if group.walk is not None and pointer.buffer.type.rows == group.walk.dim else 0
+        return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size, step)
 
     calls = tuple(
         Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))
@@ -210,5 +213,5 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
     ]
     grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
     extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
-    dim = group.axis if isinstance(group.axis, str) and group.kind == "samples" else BATCH
-    return Group(group.kind, calls, band, extent, grain, dim)
+    dim = group.axis if isinstance(group.axis, str) and group.kind in ("samples", "steps") else BATCH
+    return Group(group.kind, calls, band, extent, grain, dim, group.walk is not None and group.walk.is_reversed)

@@ -42,6 +42,14 @@ class Pointer:
     shard: int = 0
 
 
+@dataclass(eq=False, frozen=True, slots=True)
+class Walk:
+    """The steps of one scan, over the rows of a dimension; all its tasks are done for one step before any for the next."""
+
+    dim: str
+    is_reversed: bool
+
+
 SHARDS = "shards"
 SHARD_COUNT = 16  # of a batch, however large: what a sum over the batch comes to depends on where it is cut
 
@@ -61,6 +69,7 @@ class Task:
     axis: Dim | None
     values: tuple[Value, ...]
     grain: int = 1
+    walk: Walk | None = None  # the scan that it is a part of: its axis is then the samples that run at a step
 
 
 @dataclass(slots=True)

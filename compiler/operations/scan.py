@@ -1,0 +1,194 @@
+"""`scan`: a body that runs once a step, over rows of sequences, with values that it carries from each step to the next.
+
+One value through every pass. Its operands are sequences (a row for each step of each sample), what the carries begin with, and what the body uses of
+outside; its results are `part`s: what the body yields, stacked as rows, and what a carry is in the end. The body is a graph whose batch are the samples
+that still run: leaves `x0`, `c0`, `k0`, ... for the three kinds of operands, results `next.0` for each carry and `yield.NAME`.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.graph import Body, Graph
+from netc.compiler.rows import table
+from netc.compiler.types import BATCH, Type, parse_type
+from netc.compiler.value import Attribute, Builder, Kernel, Operation, Value, View, apply, register
+
+Array = np.ndarray[Any, Any]
+LEAVES = ("x", "c", "k")
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """A scan value, taken apart."""
+
+    value: Value
+    body: Graph
+    dim: str
+    is_reversed: bool
+    sequences: tuple[Value, ...]
+    begins: tuple[Value, ...]
+    captured: tuple[Value, ...]
+
+    @classmethod
+    def of(cls, value: Value) -> "Scan":
+        body, dim, back, counts = (value.attributes[name] for name in ("body", "dim", "reverse", "counts"))
+        assert isinstance(body, Body)
+        assert isinstance(counts, tuple)
+        first, second = counts
+        operands = value.operands
+        return cls(
+            value,
+            body.graph,
+            str(dim),
+            bool(back),
+            operands[:first],
+            operands[first : first + second],
+            operands[first + second :],
+        )
+
+    def leaves(self) -> dict[str, Value]:
+        """The body's own, by name."""
+        return {str(one.attributes["name"]): one for one in self.body.values("given")}
+
+    def operand_of(self) -> dict[str, Value]:
+        """What each leaf of the body stands for."""
+        kinds = zip(LEAVES, (self.sequences, self.begins, self.captured), strict=True)
+        return {f"{kind}{i}": one for kind, operands in kinds for i, one in enumerate(operands)}
+
+
+def scan(
+    graph: Builder,
+    body: Graph,
+    dim: str,
+    sequences: Sequence[Value],
+    begins: Sequence[Value],
+    captured: Sequence[Value],
+    is_reversed: bool = False,
+) -> Value:
+    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`."""
+    attributes: dict[str, Attribute] = {
+        "body": Body(body),
+        "dim": dim,
+        "reverse": is_reversed,
+        "counts": (len(sequences), len(begins)),
+    }
+    return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
+
+
+def part(value: Value, name: str) -> Value:
+    """A result of a scan: `yield.NAME` as rows, or `last.0`, what a carry is after each sample's last step."""
+    one = Scan.of(value)
+    kind, _, own = name.partition(".")
+    type_ = one.begins[int(own)].type if kind == "last" else one.body.results[name].type
+    if kind != "last":
+        type_ = type_.with_dims((one.dim, *type_.dims[1:]))
+    return value.graph.add("part", (value,), {"of": name, "type": str(type_)}, type_)
+
+
+def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[str, Array]:
+    """Every part of a scan, in NumPy, a step at a time."""
+    one = Scan.of(value)
+    names = list(one.operand_of())
+    given = dict(zip(names, operands, strict=True))
+    types = {name: leaf.type for name, leaf in one.leaves().items()}
+    sample, step = (np.asarray(leaves[f"rows.{kind}.{one.dim}"]) for kind in ("sample", "step"))
+    carries = {name: np.array(array) for name, array in given.items() if name.startswith("c")}
+    stacked: dict[str, Array] = {}
+    count = int(step.max()) + 1
+    for t in reversed(range(count)) if one.is_reversed else range(count):
+        rows = np.flatnonzero(step == t)
+        running = sample[rows]
+        held = {name: array[running] for name, array in carries.items()}
+        held |= {name: array[rows] for name, array in given.items() if name.startswith("x")}
+        for name in (name for name in names if name.startswith("k")):
+            is_own = name in types and types[name].is_batched
+            held[name] = given[name][running] if is_own else given[name]
+        for name, made in evaluate(one.body, held, len(rows)).items():
+            kind, _, own = name.partition(".")
+            if kind == "next":
+                carries[f"c{own}"][running] = made
+            else:
+                whole = stacked.setdefault(name, np.zeros((len(step), *made.shape[1:]), made.dtype))
+                whole[rows] = made
+    return {**stacked, **{f"last.{name[1:]}": array for name, array in carries.items()}}
+
+
+def _no_reference(*_: Any, **__: Any) -> Any:
+    raise AssertionError("the interpreter runs scans itself")
+
+
+register(
+    Operation(
+        "scan",
+        "A body run once a step, with carries.",
+        type=lambda *_, **__: Type("f32"),
+        reference=_no_reference,
+        lower=Kernel("scan"),
+        is_callable=False,
+    )
+)
+register(
+    Operation(
+        "part",
+        "One of a scan's results.",
+        type=lambda whole, of, type: parse_type(type),
+        reference=_no_reference,
+        lower=View(),
+        is_callable=False,
+    )
+)
+
+
+def _flat(x: Any) -> Any:
+    return x.reshape(-1, *x.shape[2:])
+
+
+def _from_reference(y: Any, place: Any, size: int) -> Any:
+    result = np.empty_like(y)
+    result[place] = y
+    return result.reshape(-1, size, *y.shape[1:])
+
+
+register(
+    Operation(
+        "to_steps",
+        "Sequences that are all as long, as rows: x[batch, n, ...] -> [steps, ...].",
+        type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
+        reference=lambda x, place: _flat(x)[place],
+        lower=Kernel("to_steps"),
+        gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
+        is_callable=False,
+    )
+)
+register(
+    Operation(
+        "from_steps",
+        "Rows as sequences that are all as long: the inverse of to_steps.",
+        type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
+        reference=_from_reference,
+        lower=Kernel("from_steps"),
+        gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
+        is_callable=False,
+    )
+)
+
+
+def to_steps(x: Value, dim: str) -> Value:
+    """A sample's steps as rows."""
+    if x.operation == "from_steps" and x.operands[0].type.rows == dim:
+        return x.operands[0]
+    return apply("to_steps", x, table(x.graph, "place", dim))
+
+
+def from_steps(y: Value, size: int) -> Value:
+    """Rows as a sample's steps."""
+    assert y.type.rows is not None
+    return apply("from_steps", y, table(y.graph, "place", y.type.rows), size=size)
+
+
+def scans(graph: Graph) -> Iterator[Scan]:
+    for value in graph.values("scan"):
+        yield Scan.of(value)

@@ -1,0 +1,117 @@
+"""What passes do to scans: all that a body computes is opened to the derivative, and what nobody asked for is closed again; a pass runs on bodies too."""
+
+from collections.abc import Callable
+
+from netc.compiler.graph import Body, Graph
+from netc.compiler.operations.scan import LEAVES, Scan, scan
+from netc.compiler.passes.simplify import rebuild
+from netc.compiler.value import Value
+
+
+def opened(graph: Graph) -> Graph:
+    """Every body yields each value of a sample that it computes or is given, as `yield.N`: the derivative reads some of them."""
+    if not graph.values("scan"):
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation != "scan":
+            return copy.add(value.operation, operands, value.attributes, value.type)
+        body = Scan.of(value).body
+        inner, _ = body.subgraph(body.results)
+        known = {one for name, one in inner.results.items() if name.startswith("yield.")}
+        for one in inner.values():
+            is_sequence = one.operation == "given" and str(one.attributes["name"]).startswith(("x", "k"))
+            if one.type.is_batched and one not in known and not is_sequence:
+                inner.results[f"yield.{len(inner.results)}.{one.number}"] = one
+        return copy.add(value.operation, operands, {**value.attributes, "body": Body(inner)}, value.type)
+
+    return rebuild(graph, rule)
+
+
+def trimmed(graph: Graph) -> Graph:
+    """Scans without what nobody reads: results, what only those need of the body, and operands whose leaf is gone."""
+    if not graph.values("scan"):
+        return graph
+    asked: dict[Value, set[str]] = {}
+    live = graph.live()
+    for one in graph.values("part"):
+        if one in live:
+            asked.setdefault(one.operands[0], set()).add(str(one.attributes["of"]))
+    renamed: dict[Value, dict[str, str]] = {}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "part":
+            name = renamed[value.operands[0]].get(str(value.attributes["of"]), str(value.attributes["of"]))
+            return copy.add("part", operands, {**value.attributes, "of": name}, value.type)
+        if value.operation != "scan":
+            return copy.add(value.operation, operands, value.attributes, value.type)
+        one = Scan.of(value)
+        wanted = asked.get(value, set())
+        results = {name: made for name, made in one.body.results.items() if name in wanted}
+        needed = _carries(one, results)
+        for i in needed:
+            results[f"next.{i}"] = one.body.results[f"next.{i}"]
+        body, _ = one.body.subgraph(results)
+        given = dict(zip(one.operand_of(), operands, strict=True))
+        leaves = {str(leaf.attributes["name"]) for leaf in body.values("given")}
+        kept = {
+            kind: [name for name in given if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)]
+            if kind == "c"
+            else [name for name in given if name.startswith(kind) and name in leaves]
+            for kind in LEAVES
+        }
+        names = {name: f"{kind}{i}" for kind, some in kept.items() for i, name in enumerate(some)}
+        renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
+        body = _with_names(body, names)
+        sequences, begins, captured = ([given[name] for name in kept[kind]] for kind in LEAVES)
+        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed)
+
+    return rebuild(graph, rule)
+
+
+def _carries(one: Scan, results: dict[str, Value]) -> list[int]:
+    """The carries that results need, those that these need, and so on; a carry whose end is asked for is needed."""
+    needed: set[int] = set()
+    waiting = [*results.values()]
+    while True:
+        body = one.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
+        found = {
+            int(str(leaf.attributes["name"])[1:])
+            for leaf in body.values("given")
+            if str(leaf.attributes["name"]).startswith("c")
+        }
+        if found <= needed:
+            return sorted(needed)
+        needed |= found
+        waiting = [*results.values(), *(one.body.results[f"next.{i}"] for i in needed)]
+
+
+def _with_names(body: Graph, names: dict[str, str]) -> Graph:
+    """A body whose leaves, and the carries' next values with them, have other names."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        attributes = dict(value.attributes)
+        if value.operation == "given":
+            attributes["name"] = names[str(attributes["name"])]
+        return copy.add(value.operation, operands, attributes, value.type)
+
+    renamed = rebuild(body, rule)
+    renamed.results = {
+        f"next.{names['c' + name[5:]][1:]}" if name.startswith("next.") else name: value
+        for name, value in renamed.results.items()
+    }
+    return renamed
+
+
+def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
+    """The graph, its scans' bodies gone through a pass."""
+    if not graph.values("scan"):
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        attributes = dict(value.attributes)
+        if value.operation == "scan":
+            attributes["body"] = Body(one(Scan.of(value).body))
+        return copy.add(value.operation, operands, attributes, value.type)
+
+    return rebuild(graph, rule)
