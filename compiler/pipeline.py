@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> factor -> lift -> sink -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
 A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
 """
@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from netc.compiler.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.reorder import factor, reorder
@@ -26,6 +27,7 @@ from netc.dsl.source import Span
 PASSES: dict[str, Callable[[Graph], Graph]] = {
     "expand": expand,
     "simplify": simplify,
+    "hoist": hoist,
     "factor": factor,
     "lift": lift,
     "sink": sink,

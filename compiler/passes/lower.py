@@ -495,9 +495,9 @@ class Lowering:
         for task in inner.tasks:
             assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
             self.program.tasks.append(replace(task, walk=walk))
-        for name, part in self.parts_of(value).items():
-            buffer = yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"]
-            self.places[part] = whole(buffer)
+        for part in self.fusion.users[value]:
+            name = str(part.attributes["of"])
+            self.places[part] = whole(yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"])
 
     def parts_of(self, value: Value) -> dict[str, Value]:
         """Of a scan, by name."""

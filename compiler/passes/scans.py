@@ -48,7 +48,7 @@ def trimmed(graph: Graph) -> Graph:
         one = Scan.of(value)
         wanted = asked.get(value, set())
         results = {name: made for name, made in one.body.results.items() if name in wanted}
-        needed = _carries(one, results)
+        needed = _carries(one, results, {int(name[len("last.") :]) for name in wanted if name.startswith("last.")})
         for i in needed:
             results[f"next.{i}"] = one.body.results[f"next.{i}"]
         body, _ = one.body.subgraph(results)
@@ -69,11 +69,11 @@ def trimmed(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def _carries(one: Scan, results: dict[str, Value]) -> list[int]:
-    """The carries that results need, those that these need, and so on; a carry whose end is asked for is needed."""
-    needed: set[int] = set()
-    waiting = [*results.values()]
+def _carries(one: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
+    """The carries that results need, or whose end is asked for, those that these need, and so on."""
+    needed = ends
     while True:
+        waiting = [*results.values(), *(one.body.results[f"next.{i}"] for i in needed)]
         body = one.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
         found = {
             int(str(leaf.attributes["name"])[1:])
@@ -82,8 +82,7 @@ def _carries(one: Scan, results: dict[str, Value]) -> list[int]:
         }
         if found <= needed:
             return sorted(needed)
-        needed |= found
-        waiting = [*results.values(), *(one.body.results[f"next.{i}"] for i in needed)]
+        needed = needed | found
 
 
 def _with_names(body: Graph, names: dict[str, str]) -> Graph:

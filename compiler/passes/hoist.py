@@ -1,0 +1,208 @@
+"""What need not be in a recurrence leaves it: whatever does not depend on a carry is computed for all steps at once before the scan, and whatever no
+carry needs after it, from the rows that the scan stacks. `x @ W` of all steps becomes one product, and so do the gradients of the weights.
+"""
+
+from netc.compiler.graph import Graph
+from netc.compiler.operations.scan import Scan, part, scan
+from netc.compiler.operations.sequence import spread
+from netc.compiler.passes.scans import trimmed
+from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.types import BATCH
+from netc.compiler.value import Attribute, Value, apply
+
+
+def hoist(graph: Graph) -> Graph:
+    """Each scan as what comes before it, its core, and what comes after."""
+    if not graph.values("scan"):
+        return graph
+    split: dict[Value, _Split] = {}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "scan":
+            split[value] = _Split(copy, _gathered(Scan.of(value)), operands)
+            return split[value].core
+        if value.operation == "part":
+            return split[value.operands[0]].part(str(value.attributes["of"]))
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return simplify(trimmed(simplify(rebuild(graph, rule))))
+
+
+def _gathered(one: Scan) -> tuple[Scan, Graph]:
+    """The body with sums taken in another order: what does not depend on a carry first."""
+    depends = _depending(one.body, "c")
+    users = {value: one.body.users(value) for value in one.body.values()}
+    roots = set(one.body.results.values())
+
+    def addends(value: Value, top: bool) -> list[Value]:
+        is_inner = top or (len(users[value]) == 1 and value not in roots)
+        if value.operation != "add" or not is_inner:
+            return [value]
+        return [term for operand in value.operands for term in addends(operand, False)]
+
+    made: dict[Value, Value] = {}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        terms = addends(value, True) if value.operation == "add" else []
+        free = [term for term in terms if term not in depends]
+        if len(terms) > 2 and 0 < len(free) < len(terms):
+            total = made[free[0]]
+            for term in (*free[1:], *(term for term in terms if term in depends)):
+                total = total + made[term]
+            made[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
+        else:
+            made[value] = copy.add(value.operation, operands, value.attributes, value.type)
+        return made[value]
+
+    return one, rebuild(one.body, rule)
+
+
+def _depending(body: Graph, *kinds: str) -> set[Value]:
+    """The values that depend on leaves whose name begins so."""
+    found: set[Value] = set()
+    for value in body.values():
+        is_leaf = value.operation == "given" and str(value.attributes["name"]).startswith(kinds)
+        if is_leaf or any(operand in found for operand in value.operands):
+            found.add(value)
+    return found
+
+
+class _Split:
+    """One scan, in the graph of the pass."""
+
+    def __init__(self, graph: Graph, gathered: tuple[Scan, Graph], operands: list[Value]) -> None:
+        one, self.body = gathered
+        self.graph, self.dim, self.is_reversed = graph, one.dim, one.is_reversed
+        self.given = dict(zip(one.operand_of(), operands, strict=True))
+        self.carried = _depending(self.body, "c")
+        self.moving = _depending(self.body, "x", "c")
+        self.needed = self.of_carries()
+        self.known: dict[Value, Value] = {}  # values of the body, outside
+        self.copies: dict[Value, Value] = {}  # in the core
+        self.inner = Graph()
+        self.inner.precision = self.body.precision
+        self.operands: dict[str, list[Value]] = {"x": [], "c": [], "k": []}
+        for i, begin in enumerate(value for name, value in self.given.items() if name.startswith("c")):
+            self.operands["c"].append(begin)
+            self.inner.leaf("given", f"c{i}", begin.type)
+        self.names: dict[Value, str] = {}
+        for name, value in self.body.results.items():
+            if name.startswith("next."):
+                self.inner.results[name] = self.copy(value)
+        for name, value in self.body.results.items():
+            if name.startswith("yield.") and self.stays(value):
+                self.keep(value)
+        self.after = [value for name, value in self.body.results.items() if name.startswith("yield.")]
+        for value in self.after:
+            self.reach(value)
+        sequences, begins, captured = self.operands.values()
+        self.core = scan(graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed)
+
+    def of_carries(self) -> set[Value]:
+        """What the next carries are made of."""
+        found = {value for name, value in self.body.results.items() if name.startswith("next.")}
+        waiting = list(found)
+        while waiting:
+            for operand in waiting.pop().operands:
+                if operand not in found:
+                    found.add(operand)
+                    waiting.append(operand)
+        return found
+
+    def stays(self, value: Value) -> bool:
+        """Whether a value is computed in the core: it depends on a carry, and a carry on it, or it cannot leave."""
+        return value in self.carried and (value in self.needed or not _may_leave(value))
+
+    # -------------------------------------------------------------- the core
+
+    def copy(self, value: Value) -> Value:
+        """A value in the core; what does not depend on a carry comes from outside."""
+        if value in self.copies:
+            return self.copies[value]
+        name = str(value.attributes.get("name", ""))
+        if value.operation == "given" and name.startswith("c"):
+            made = next(leaf for leaf in self.inner.values("given") if leaf.attributes["name"] == name)
+        elif not self.is_constant(value) and value not in self.carried:
+            outer = self.outside(value, for_step=False)
+            kind = "x" if outer.type.rows == self.dim else "k"
+            self.operands[kind].append(outer)
+            made = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
+        else:
+            operands = [self.copy(operand) for operand in value.operands]
+            if value.operation == "einsum":
+                operands = [self.in_order(value, n, one) for n, one in enumerate(operands)]
+            made = self.inner.add(value.operation, operands, value.attributes, value.type, value.span)
+        self.copies[value] = made
+        return made
+
+    def in_order(self, product: Value, n: int, operand: Value) -> Value:
+        """A weight of a product as its tile reads it, rows of columns: turned round once, before all steps."""
+        inputs, _, out = str(product.attributes["subscripts"]).partition("->")
+        letters = inputs.split(",")[n]
+        is_weight = operand.operation == "given" and not operand.type.is_batched and operand.type.rank == 2
+        if not is_weight or not out or letters[-1] == out[-1] or out[-1] not in letters:
+            return operand
+        outer = self.operands["k"][int(str(operand.attributes["name"])[1:])]
+        turned = apply("copied", apply("transpose", outer, order=(1, 0)))
+        self.operands["k"].append(turned)
+        leaf = self.inner.leaf("given", f"k{len(self.operands['k']) - 1}", turned.type)
+        return apply("transpose", leaf, order=(1, 0))
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether a value is made of numbers alone: it needs no place outside."""
+        return value.operation != "given" and all(self.is_constant(operand) for operand in value.operands)
+
+    def keep(self, value: Value) -> str:
+        """The name by which the core yields a value."""
+        if value not in self.names:
+            self.names[value] = f"yield.{len(self.names)}"
+            self.inner.results[self.names[value]] = self.copy(value)
+        return self.names[value]
+
+    # -------------------------------------------------------------- outside
+
+    def reach(self, value: Value) -> None:
+        """See that the core yields what is needed to compute a value after it."""
+        waiting, seen = [value], {value}
+        while waiting:
+            one = waiting.pop()
+            if self.stays(one):
+                self.keep(one)
+            elif one in self.carried:
+                new = [operand for operand in one.operands if operand not in seen]
+                seen.update(new)
+                waiting.extend(new)
+
+    def outside(self, value: Value, for_step: bool = True) -> Value:
+        """A value of the body outside: for all steps at once if it changes from step to step (or is wanted so, `for_step`)."""
+        if value not in self.known:
+            self.known[value] = self.build(value)
+        made = self.known[value]
+        return spread(made, self.dim) if for_step and made.type.rows == BATCH else made
+
+    def build(self, value: Value) -> Value:
+        if self.stays(value):
+            return part(self.core, self.names[value])
+        name = str(value.attributes.get("name", ""))
+        if value.operation == "given":
+            return self.given[name]
+        is_moving = value in self.moving
+        operands = [self.outside(operand, for_step=is_moving) for operand in value.operands]
+        attributes: dict[str, Attribute] = dict(value.attributes)
+        dims = value.type.dims
+        if is_moving and value.type.is_batched:
+            dims = (self.dim, *dims[1:])
+            if "dims" in attributes:
+                attributes["dims"] = dims
+        return self.graph.add(value.operation, operands, attributes, value.type.with_dims(dims), value.span)
+
+    def part(self, name: str) -> Value:
+        """What stands outside for a part of the scan."""
+        if name.startswith("last."):
+            return part(self.core, name)
+        return self.outside(self.body.results[name])
+
+
+def _may_leave(value: Value) -> bool:
+    """Whether a value can be computed for all steps at once."""
+    return value.operation not in ("given", "scan", "part")

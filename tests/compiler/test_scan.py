@@ -1,0 +1,214 @@
+"""Recurrence: compiled against interpreted, a batch against each sequence alone, gradients against finite differences, the library's layers against PyTorch."""
+
+import numpy as np
+import pytest
+
+import netc
+
+LENGTHS = (4, 1, 7, 2, 5, 7, 3)
+RNG = np.random.default_rng(1)
+X = [RNG.standard_normal((n, 3)) for n in LENGTHS]
+V = RNG.standard_normal((len(LENGTHS), 4))
+Y = RNG.standard_normal((len(LENGTHS), 4))
+F = RNG.standard_normal((len(LENGTHS), 6, 3))
+FIELDS = {"x": X, "v": V, "y": Y, "f": F}
+
+# float[4] for each sample, of x: float[time, 3], f: float[6, 3] and v: float[4]
+MADE = {
+    "rnn": "last(x -> rnn(4))",
+    "lstm": "last(x -> lstm(4))",
+    "gru": "last(x -> gru(4))",
+    "all states": "mean(x -> lstm(4), over = time)",
+    "stacked": "last(x -> lstm(5) -> gru(4))",
+    "bidirectional": "mean(x -> bidirectional(gru(2)), over = time)",
+    "states from outside": "last(x -> gru(4, h0 = v))",
+    "of known length": "mean(f -> lstm(4), over = 0)",
+    "of known length, its last": "last(f -> gru(4)) + last(x -> rnn(4))",
+    "stacked, of known length": "f -> lstm(5) -> rnn(4) -> last",
+    "reversed": "last(reverse(x) -> gru(4))",
+    "cells": "last(cells(x))",
+    "a running sum": "last(running(x)) -> dense(4)",
+    "two carries change places": "last(turning(x)) -> dense(4)",
+    "a sample's own at each step": "last(pulled(x, v))",
+    "two sequences": "last(both(x, x * x)) -> dense(4)",
+    "counted": "counted(v)",
+    "a weight per step": "last(weighed(x))",
+    "no carry": "mean(each(x), over = time)",
+    "a layer in a scan": "last(layered(x))",
+    "carry yielded as it was": "sum(before(x), over = time)",
+}
+BLOCKS = """
+block cells(x: float[t, n]) {
+  h, c = x -> lstm(4)
+  return c * h
+}
+block running(x: float[t, n]) {
+  s = scan xt in x with a = zeros(n) {
+    a = a + xt * xt
+    yield a
+  }
+  return s
+}
+block turning(x: float[t, n]) {
+  s = scan xt in x with a = zeros(n), b = ones(n) {
+    a, b = swap(a, b)
+    a = a + xt
+    yield a * b + a
+  }
+  return s
+}
+block swap(a: float[n], b: float[n]) {
+  return b, a
+}
+block pulled(x: float[t, n], goal: float[m]) {
+  param U: float[m, m] = orthogonal
+  param W: float[n, m] = glorot_uniform
+  s = scan xt in x with h = goal / 2 {
+    h = tanh(xt @ W + h @ U + goal) * goal
+    yield h
+  }
+  return s
+}
+block both(x: float[t, n], z: float[t, n]) {
+  s = scan xt, zt in x, z with a = zeros(n) {
+    a = tanh(a * zt + xt)
+    yield a
+  }
+  return s
+}
+block counted(v: float[n]) {
+  s = scan i in 1..5 with h = v {
+    h = tanh(h / i + v)
+    yield h
+  }
+  return last(s)
+}
+block weighed(x: float[t, n]) {
+  param U: float[4, 4] = orthogonal
+  param W: float[n, 4] = glorot_uniform
+  param g: float[4] = ones
+  s = scan xt in x with h = zeros(4) {
+    h = tanh(xt @ W + (h @ U) * tanh(g)) / (1 + g * g)
+    yield h
+  }
+  return s
+}
+block each(x: float[t, n]) {
+  param W: float[n, 4] = glorot_uniform
+  s = scan xt in x {
+    yield tanh(xt @ W)
+  }
+  return s
+}
+block layered(x: float[t, n]) {
+  layer f = dense(4)
+  layer g = dense(4)
+  s = scan xt in x with h = zeros(4) {
+    h = tanh(f(xt) + g(h))
+    yield h
+  }
+  return s
+}
+block before(x: float[t, n]) {
+  param W: float[n, 4] = glorot_uniform
+  s = scan xt in x with h = ones(4) {
+    old = h
+    h = tanh(xt @ W - h)
+    yield old
+  }
+  return s
+}
+"""
+
+
+def text_of(made: str) -> str:
+    return (
+        f"{BLOCKS}\nmodel {{\n  input x: float[time, 3]\n  input f: float[6, 3]\n  input v: float[4]\n  target y: float[4]\n"
+        f"  w = v * 2\n  z = {made}\n  output p = z\n  loss mse(z, y)\n}}\n"
+        "train {\n  precision = f64\n  batch = 7\n  optimizer = sgd(lr = 0.1)\n}\n"
+    )
+
+
+def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
+    return netc.compile(netc.parse(text), backend=backend, threads=threads)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_recurrence_both_ways_and_alone(name: str) -> None:
+    text = text_of(MADE[name])
+    reference, *compiled = [run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)]
+    wanted = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
+    expected, (loss, gradients) = reference.predict(wanted)["p"], reference.gradients(wanted, wrt=("v", "f"))
+    alone = [{key: field[i : i + 1] for key, field in wanted.items()} for i in range(len(LENGTHS))]
+    for i, one in enumerate(alone):
+        np.testing.assert_allclose(reference.predict(one)["p"][0], expected[i], rtol=1e-12, atol=1e-14)
+    parts = [reference.gradients(one) for one in alone]
+    assert loss == pytest.approx(np.mean([part[0] for part in parts]), rel=1e-12)
+    for key in reference.model.parameters:
+        whole = np.mean([part[1][key] for part in parts], axis=0)
+        np.testing.assert_allclose(gradients[key], whole, rtol=1e-9, atol=1e-12, err_msg=key)
+    first = compiled[0].gradients(wanted, wrt=("v", "f"))[1]
+    for program in compiled:
+        np.testing.assert_allclose(program.predict(wanted)["p"], expected, rtol=1e-10, atol=1e-13)
+        for key, gradient in program.gradients(wanted, wrt=("v", "f"))[1].items():
+            np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
+            np.testing.assert_array_equal(gradient, first[key])
+    rng = np.random.default_rng(0)
+    for key, held in reference.parameters.items():
+        direction, sides = rng.standard_normal(held.shape), []
+        for step in (1e-6, -2e-6):
+            held += step * direction
+            sides.append(reference.gradients(wanted)[0])
+        held += 1e-6 * direction
+        slope = (sides[0] - sides[1]) / 2e-6
+        assert float((gradients[key] * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8), key
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
+    text = text_of(MADE["stacked"])
+    reference, compiled = run(text, "reference"), run(text, threads=threads)
+    wanted = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
+    short = {key: field[2:5] for key, field in wanted.items()}
+    for fields in (wanted, short, wanted):
+        assert compiled.step(fields)["loss"] == pytest.approx(reference.step(fields)["loss"], rel=1e-12)
+    for key, held in reference.parameters.items():
+        np.testing.assert_allclose(compiled.parameters[key], held, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNN"])
+def test_layers_are_pytorchs(layer: str) -> None:
+    torch = pytest.importorskip("torch")
+    program = run(text_of(f"last(x -> {layer.lower()}(4))"))
+    own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
+    theirs = getattr(torch.nn, layer)(3, 4, dtype=torch.float64)
+    order = {"LSTM": (0, 1, 2, 3), "GRU": (0, 1, 2), "RNN": (0,)}[layer]
+
+    def columns(array: np.ndarray) -> "torch.Tensor":
+        parts = np.split(array, len(order), axis=-1)
+        return torch.tensor(np.concatenate([parts[i] for i in order], axis=-1).T.copy())
+
+    with torch.no_grad():
+        theirs.weight_ih_l0.copy_(columns(own["W"]))
+        theirs.weight_hh_l0.copy_(columns(own["U"]))
+        theirs.bias_ih_l0.copy_(columns(own["b"]))
+        theirs.bias_hh_l0.copy_(columns(own["c"]) if "c" in own else torch.zeros(4 * len(order)))
+    loss = 0
+    ends = []
+    for i, x in enumerate(X):
+        states, _ = theirs(torch.tensor(x)[:, None])
+        ends.append(states[-1, 0].detach().numpy())
+        loss = loss + ((states[-1, 0] - torch.tensor(Y[i])) ** 2).mean() / len(X)
+    loss.backward()
+    np.testing.assert_allclose(program.predict(FIELDS)["p"], ends, atol=1e-9)
+    found, gradients = program.gradients(FIELDS)
+    assert found == pytest.approx(loss.item(), abs=1e-12)
+    mine = {name.rpartition(".")[2]: array for name, array in gradients.items()}
+    for name, other in (
+        ("W", theirs.weight_ih_l0),
+        ("U", theirs.weight_hh_l0),
+        ("b", theirs.bias_ih_l0),
+        ("c", theirs.bias_hh_l0),
+    ):
+        if name in mine:
+            np.testing.assert_allclose(columns(mine[name]).numpy(), other.grad.numpy(), atol=1e-9, err_msg=name)
