@@ -7,7 +7,8 @@ each batch, from the lengths of its samples.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,7 @@ class Rows:
     lengths: Array
     ranked: Array
     offsets: Array
+    made: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, lengths: Array) -> "Rows":
@@ -73,6 +75,11 @@ class Rows:
 
     def table(self, kind: str) -> Array:
         """One of KINDS, as i32."""
+        if kind not in self.made:
+            self.made[kind] = self._make(kind)
+        return self.made[kind]
+
+    def _make(self, kind: str) -> Array:
         offsets, counts = self.offsets, np.diff(self.offsets)
         rank_of = np.empty_like(self.ranked)
         rank_of[self.ranked] = np.arange(len(self.ranked), dtype=np.int32)
@@ -82,10 +89,10 @@ class Rows:
             return rank_of
         if kind == "last":
             return np.asarray(offsets[self.lengths - 1] + rank_of, np.int32)
-        step = np.repeat(np.arange(self.steps), counts)
-        rank = np.arange(self.count) - offsets[step]
         if kind == "step":
-            return step.astype(np.int32)
+            return np.repeat(np.arange(self.steps, dtype=np.int32), counts)
+        step = self.table("step")
+        rank = np.arange(self.count) - offsets[step]
         if kind == "previous":
             return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
         sample = self.ranked[rank]
@@ -121,6 +128,12 @@ def base_of(dim: str) -> str | None:
         return None
     found = _SHORTER.fullmatch(dim)
     return found[1] if found else dim
+
+
+@cache
+def rows_of_same(dim: str, samples: int) -> Rows:
+    """The rows of a dimension that all samples have as long."""
+    return Rows.of(lengths_of(dim, {}, samples))
 
 
 def lengths_of(dim: str, declared: Mapping[str, Array], samples: int) -> Array:

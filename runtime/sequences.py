@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
 from netc.compiler.passes.plan import SLACK
-from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of
+from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of, rows_of_same
 from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.step import Memory, Step
@@ -37,7 +37,12 @@ class Batch:
         if first is not None:
             chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
         lengths = {dim: field.lengths[chosen] for dim, field in known.items()}
-        rows = {dim: Rows.of(lengths_of(dim, lengths, len(chosen))) for dim in dims}
+        rows = {
+            dim: rows_of_same(dim, len(chosen))
+            if base_of(dim) is None
+            else Rows.of(lengths_of(dim, lengths, len(chosen)))
+            for dim in dims
+        }
         return cls(chosen, rows, {dim: field.starts[chosen] for dim, field in known.items()})
 
     @property

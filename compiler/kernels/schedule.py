@@ -184,7 +184,7 @@ class _Emitter:
             for n, dim in enumerate(self.schedule.dims)
         }
         self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
-        self.shares = {dim: self.share(count) for dim, count in self.counts.items()}
+        self.samples = self.share(self.batch)
         call = 0
         with self.loop(self.number(0), steps, 1) as step:
             done = builder.mul(step, self.batch)
@@ -230,9 +230,11 @@ class _Emitter:
                 row = builder.sdiv(builder.mul(self.batch, shard), count)
                 end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
                 self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
+        elif group.kind == "samples" and group.dim != "batch":
+            self.emit_rows(group, call)
         else:
             if group.kind == "samples":
-                low, high = self.shares[group.dim]
+                low, high = self.samples
             else:
                 pieces = self.number(-(-group.extent // group.grain))
                 low, high = (self.times(one, group.grain) for one in self.share(pieces))
@@ -241,8 +243,28 @@ class _Emitter:
                 rows = self.smaller(builder.sub(high, row), self.number(group.band))
                 self.emit_calls(group.calls, call, row, rows)
 
+    def emit_rows(self, group: Group, call: int) -> None:
+        """The rows of a varying dimension, band by band; with several workers, each the rows of its own samples, as in `steps`: no line goes from
+        core to core."""
+        builder = self.builder
+        is_alone = builder.icmp_signed("==", self.members, self.number(1))
+        with builder.if_else(is_alone) as (alone, together):
+            with alone, self.loop(self.number(0), self.counts[group.dim], group.band) as row:
+                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.band))
+                self.emit_calls(group.calls, call, row, rows)
+            with together, self.walk(group) as (begin, first, rows):
+                self.emit_calls(group.calls, call, builder.add(begin, first), rows)
+
     def emit_steps(self, group: Group, call: int) -> None:
-        """Step by step, the samples of this worker that still run: they are ranked by length, so these are the first."""
+        with self.walk(group) as (begin, first, rows):
+            self.emit_calls(group.calls, call, first, rows, begin=begin)
+
+    @contextmanager
+    def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
+        """Step by step, the samples of this worker that still run: they are ranked by length, so these are the first.
+
+        Gives where the step's rows begin, the first of the samples, and how many they are.
+        """
         builder, words = self.builder, self.words[group.dim]
         offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
         with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
@@ -251,7 +273,7 @@ class _Emitter:
             after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
             rows = builder.sub(self.smaller(builder.sub(after, begin), words[END]), words[FIRST])
             with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
-                self.emit_calls(group.calls, call, words[FIRST], rows, begin=begin)
+                yield begin, words[FIRST], rows
 
     def emit_calls(
         self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None

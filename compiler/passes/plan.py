@@ -127,6 +127,8 @@ def _band(group: TaskGroup, sizes: Sizes) -> int:
     """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
+    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
+        return size_of(BATCH, sizes)  # at each step no more samples run
     _, second = host().caches
     grain = max(task.grain for task in group.tasks)
     extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1

@@ -31,7 +31,7 @@ MADE = {
     "two carries change places": "last(turning(x)) -> dense(4)",
     "a sample's own at each step": "last(pulled(x, v))",
     "two sequences": "last(both(x, x * x)) -> dense(4)",
-    "counted": "counted(v)",
+    "counted": "counted(v) -> dense(4)",
     "a weight per step": "last(weighed(x))",
     "no carry": "mean(each(x), over = time)",
     "a layer in a scan": "last(layered(x))",
