@@ -2,7 +2,8 @@
 
 from netc.compiler.graph import Graph
 from netc.compiler.operations.linear import einsum_flops
-from netc.compiler.types import Sizes
+from netc.compiler.operations.scan import Scan
+from netc.compiler.types import Sizes, size_of
 from netc.compiler.value import OPERATIONS, Fold, Scalar, Value
 
 
@@ -16,6 +17,9 @@ def flops_of(value: Value, sizes: Sizes) -> int:
     if not value.operands:
         return 0
     operation = OPERATIONS[value.operation]
+    if value.operation == "scan":
+        one = Scan.of(value)
+        return flops(one.body, size_of(one.dim, sizes))
     if value.operation == "einsum":
         x, y = (operand.type for operand in value.operands)
         return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), sizes)

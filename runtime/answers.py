@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
+from netc.runtime.data.dataset import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.run import Run
 
@@ -59,6 +60,5 @@ def probabilities(model: Model, predicted: Mapping[str, Array], classes: int) ->
 
 
 def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:
-    steps = run.spec.fields[name].steps
-    known = [state["classes"] for step, state in zip(steps, run.states[name], strict=True) if step.name == "classes"]
-    return tuple(known[-1]) if known else tuple(map(str, range(classes)))
+    known = field_labels(run.spec.fields[name], run.states[name])
+    return tuple(known) if known else tuple(map(str, range(classes)))

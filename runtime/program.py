@@ -111,7 +111,8 @@ class Program:
         """What the model takes from the training split before its first step: class weights, samples / (classes * samples of the class)."""
         for name in self.model.states:
             if name.startswith(CLASS_WEIGHTS):
-                labels = np.asarray(fields[name.removeprefix(CLASS_WEIGHTS)]).ravel()
+                field = fields[name.removeprefix(CLASS_WEIGHTS)]
+                labels = np.asarray(field.rows if isinstance(field, Ragged) else field).ravel()
                 counts = np.bincount(labels, minlength=len(self.persistent[name]))
                 self.persistent[name][...] = len(labels) / (len(counts) * np.maximum(counts, 1))
 

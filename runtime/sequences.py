@@ -106,8 +106,9 @@ class SequenceStep(Step):
         lengths = {}
         for name, dim in self.varying.items():
             if isinstance(field := fields.get(name), Ragged):
-                lengths[dim] = field.lengths[order]
-        needed = {dim: int(np.sort(lengths_of(dim, lengths, len(order)))[-self.batch :].sum()) for dim in self.dims}
+                lengths[dim] = field.lengths
+        count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
+        needed = {dim: int(np.sort(lengths_of(dim, lengths, count))[-self.batch :].sum()) for dim in self.dims}
         held = self.plan.sizes if self.plan is not None else {}
         assert isinstance(held, Mapping)
         if any(held.get(dim, 0) < rows for dim, rows in needed.items()):

@@ -30,6 +30,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
+from netc.compiler.rows import base_of, lengths_of
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
@@ -90,8 +91,20 @@ def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes) -> Plan:
     return plan(lower(graph, sizes), offsets, sizes)
 
 
-def step_memory(model: Model, workers: int) -> tuple[int, int]:
-    """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated)."""
+def sizes_of(graph: Graph, batch: int, steps: int) -> Sizes:
+    """The sizes of a graph's named dimensions for a batch of samples of so many steps each."""
+    dims = {value.type.rows for value in graph.values() if value.type.is_varying}
+    if not dims:
+        return batch
+    lengths = {str(base_of(str(dim))): np.full(batch, steps) for dim in dims}
+    return {"batch": batch, **{str(dim): int(lengths_of(str(dim), lengths, batch).sum()) for dim in dims}}
+
+
+def step_memory(model: Model, workers: int, steps: int = 1) -> tuple[int, int]:
+    """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated).
+
+    `steps` is how long each sample is, where that varies.
+    """
     graph, batch = pipeline.run_passes(pipeline.training_graph(model)), model.train.batch
     graphs = (
         [graph] if model.train.accumulate == 1 else [graph, pipeline.run_passes(pipeline.accumulation_graph(model))]
@@ -99,8 +112,9 @@ def step_memory(model: Model, workers: int) -> tuple[int, int]:
     _, offsets, kept = state_layout(model, graph)
     arenas = 0
     for one in graphs:
-        made = plan_step(one, offsets, batch)
-        arenas += footprint(made.shared) + members_of(one, batch, workers) * footprint(made.private)
+        sizes = sizes_of(one, batch, steps)
+        made = plan_step(one, offsets, sizes)
+        arenas += footprint(made.shared) + members_of(one, sizes, workers) * footprint(made.private)
     return footprint(kept), arenas
 
 

@@ -27,6 +27,7 @@ def check(
 
     Example: netc check examples/mnist.net
     """
+    from netc.runtime.data.madeup import LONGEST
     from netc.runtime.data.spec import parse_data
     from netc.runtime.resolved import resolved_text
 
@@ -77,9 +78,11 @@ def check(
         f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
     )
     step = found["step"]
+    is_varying = any(type_.is_varying for type_ in (*model.inputs.values(), *model.targets.values()))
+    of_steps = f" of {LONGEST} steps each" if is_varying else ""
     if step:
         typer.echo(
-            f"a step of {train.batch} samples: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
+            f"a step of {train.batch} samples{of_steps}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
         )
     if try_it:
         losses = " then ".join(number(loss) for loss in found["tried"])
@@ -92,13 +95,14 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler.kernels.machine import cores
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
-    from netc.runtime.step import step_memory
+    from netc.runtime.data.madeup import LONGEST
+    from netc.runtime.step import sizes_of, step_memory
 
     step: dict[str, int] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        kept, arenas = step_memory(model, threads or cores())
-        work = flops(graph, model.train.batch)
+        kept, arenas = step_memory(model, threads or cores(), LONGEST)
+        work = flops(graph, sizes_of(graph, model.train.batch, LONGEST))
         step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}
     return {
         "values": [

@@ -19,7 +19,7 @@ from netc.runtime.data.augment import augmented
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
-from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
+from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers, refuse_missing
 from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
@@ -67,10 +67,13 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         type_ = {**model.inputs, **model.targets}.get(one.name)
         if type_ is None:
             continue
+        one = replace(one, is_sequence=type_.is_varying)
         if one.name not in fitted:
             fitted[one.name] = _fit(one, *parts["train"])
         for part_name, (table, chosen) in parts.items():
             arrays[part_name][one.name] = convert(one, fitted[one.name], table, chosen, type_, model.declared[one.name])
+    for part in arrays.values():
+        _same_lengths(model, part)
     found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     warnings = tuple(one for one in found if one is not None and not one.is_silenced)
     rows = {name: chosen + table.first_row for name, (table, chosen) in parts.items()}
@@ -123,18 +126,19 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
             fault(
                 "E0702", f"the arrays do not give the {kind} `{name}`", model.declared[name], hint=nearest(name, data)
             )
-    columns = {name: np.asarray(data[name]) for name in spec.fields}
+    types = {**model.inputs, **model.targets}
+    columns = {name: _listed(data[name]) if types[name].is_varying else np.asarray(data[name]) for name in spec.fields}
     lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], told)
     table = Table("data", columns, 0)
     rows = np.arange(len(table))
-    types = {**model.inputs, **model.targets}
-    arrays = {
-        name: convert(replace(one, span=model.declared[name]), [], table, rows, types[name], model.declared[name])
-        for name, one in spec.fields.items()
-    }
+    arrays = {}
+    for name, one in spec.fields.items():
+        one = replace(one, span=model.declared[name], is_sequence=types[name].is_varying)
+        arrays[name] = convert(one, [], table, rows, types[name], model.declared[name])
+    _same_lengths(model, arrays)
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
@@ -148,7 +152,14 @@ def read_inputs(
     )
     rows = np.arange(len(table))
     return {
-        name: convert(spec.fields[name], states[name], table, rows, type_, model.declared[name])
+        name: convert(
+            replace(spec.fields[name], is_sequence=type_.is_varying),
+            states[name],
+            table,
+            rows,
+            type_,
+            model.declared[name],
+        )
         for name, type_ in model.inputs.items()
     }
 
@@ -168,8 +179,8 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], in
         one = spec.fields[name]
         table, chosen = _parts(spec, file.source, _first_label(file), seed)["train"]
         states = _fit(one, table, chosen)
-        labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
-        return max(len(labels[-1]) if labels else 1 + _largest(one, states, table, chosen), 2)
+        labels = labels_of(one, states)
+        return max(len(labels) if labels else 1 + _largest(one, states, table, chosen), 2)
 
     return count
 
@@ -254,28 +265,140 @@ def _kept_rows(table: Table, spec: DataSpec) -> Array:
     return np.flatnonzero(kept)
 
 
-def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array, Place]]:
+def _listed(sequences: Any) -> Array:
+    """Arrays of different lengths as cells of a column."""
+    column = np.empty(len(sequences), object)
+    for i, one in enumerate(sequences):
+        column[i] = np.asarray(one).tolist()
+    return column
+
+
+def _cells_of(array: Array, place: Place) -> Array | Ragged:
+    """Cells that are lists, or an array of them, as sequences; texts stay texts. Faults E0803 and E0804 at the first that is none."""
+    if array.dtype != object:
+        if array.ndim < 2:
+            fault("E0804", "this holds no sequences", place.span, place.cell([0]))
+        return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
+    refuse_missing(array, place)
+    if all(isinstance(cell, str) for cell in array):
+        return array
+    found = []
+    for row, cell in enumerate(array):
+        if not isinstance(cell, list) or not cell:
+            told = "an empty sequence" if isinstance(cell, list) else "this is no sequence"
+            fault("E0804", told, place.span, place.cell([row]), hint="a sequence has at least one step")
+        is_text = isinstance(cell[0], str)
+        try:
+            found.append(np.array(cell, object if is_text else np.float64))
+        except (ValueError, TypeError):
+            fault("E0804", "the steps of a sequence are of one shape, and numbers", place.span, place.cell([row]))
+        if found[-1].shape[1:] != found[0].shape[1:]:
+            shapes = f"{list(found[-1].shape[1:])}, row {place.rows[0]} has {list(found[0].shape[1:])}"
+            fault("E0804", "the steps of sequences are of one shape", place.span, f"{place.cell([row])} has {shapes}")
+    return Ragged(np.concatenate(found), np.array([len(cell) for cell in found], np.int64))
+
+
+def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ragged, Place]]:
     names = _columns(one, table)
     columns = [table.column(name, one.span) for name in names]
+    if one.is_sequence and len(columns) > 1:
+        fault("E0804", "a sequence is made of one column", one.span, hint='field("x")')
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{one.name}`", one.span)
     for chosen in chunks_of(rows):
         cells = [column[chosen] for column in columns]
         if len({part.shape for part in cells}) != 1:
             fault("E0804", f"the columns of `{one.name}` have different shapes", one.span)
-        array = cells[0] if one.is_single else np.stack(cells, axis=1)
-        yield array, Place(table.name, names, chosen + table.first_row, one.span)
+        place = Place(table.name, names, chosen + table.first_row, one.span)
+        if one.is_sequence:
+            yield _cells_of(cells[0], place), place
+        else:
+            yield cells[0] if one.is_single else np.stack(cells, axis=1), place
 
 
 def _applied(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, without: str = ""
 ) -> Iterator[tuple[Array, Place]]:
-    """The field's rows after the steps whose states are there; but for those called `without`."""
-    for array, place in _raw(one, table, rows):
+    """The field's rows after the steps whose states are there, but for those called `without`; of sequences, the steps one below the other."""
+    for made, place in _moved(one, states, table, rows, without):
+        yield (
+            (made.rows, replace(place, rows=np.repeat(place.rows, made.lengths)))
+            if isinstance(made, Ragged)
+            else (made, place)
+        )
+
+
+def _moved(
+    one: FieldSpec, states: Sequence[State], table: Table, rows: Array, without: str = ""
+) -> Iterator[tuple[Array | Ragged, Place]]:
+    """As `_applied`, sequences as such."""
+    for made, place in _raw(one, table, rows):
         for step, state in zip(one.steps, states, strict=False):
-            if step.name != without:
-                array = STEPS[step.name].apply(array, state, replace(place, span=step.span))
-        yield array, place
+            if step.name == without:
+                continue
+            apply, at = STEPS[step.name].apply, replace(place, span=step.span)
+            if not isinstance(made, Ragged):
+                made = apply(made, state, at)
+            elif STEPS[step.name].makes_sequences:
+                fault("E0804", f"`{step.name}` takes texts, and this is a sequence already", step.span)
+            else:
+                whole = apply(made.rows, state, replace(at, rows=np.repeat(place.rows, made.lengths)))
+                assert not isinstance(whole, Ragged)
+                made = Ragged(whole, made.lengths)
+        yield made, place
+
+
+def _sequences(
+    one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span
+) -> Ragged:
+    """A field of sequences, of the type that the model declares."""
+    parts, lengths = [], []
+    for made, place in _moved(one, states, table, rows):
+        if not isinstance(made, Ragged):
+            hint = "-> characters -> vocabulary" if made.dtype == object else None
+            fault("E0804", f"a sample of `{one.name}` is no sequence", one.span, place.cell([0]), hint=hint)
+        at = replace(place, rows=np.repeat(place.rows, made.lengths))
+        values = numbers(made.rows, at)
+        if values.shape[1:] != type_.shape(1)[1:]:
+            fault(
+                "E0804",
+                f"a step of `{one.name}` has the shape {list(values.shape[1:])}, the model says {describe_sample(type_)}",
+                declared,
+                others=[Label(one.span, "read here")],
+            )
+        parts.append(np.asarray(_checked(one, values, at, type_), NUMPY[type_.dtype]))
+        lengths.append(made.lengths)
+    return Ragged(np.concatenate(parts), np.concatenate(lengths))
+
+
+def labels_of(one: FieldSpec, states: Sequence[State]) -> list[str]:
+    """What the numbers of a field are called: of its last step that numbers things."""
+    named = [(STEPS[step.name].labels, state) for step, state in zip(one.steps, states, strict=False)]
+    found = [labels(state) for labels, state in named if labels is not None]
+    return found[-1] if found else []
+
+
+def _same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
+    """Fault E0804 where two fields of one varying dimension have another length in some sample."""
+    first: dict[str, str] = {}
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field = fields.get(name)
+        if not isinstance(field, Ragged) or type_.rows is None:
+            continue
+        other = fields[first.setdefault(type_.rows, name)]
+        assert isinstance(other, Ragged)
+        apart = np.flatnonzero(field.lengths != other.lengths)
+        if len(apart):
+            at = int(apart[0])
+            told = f"sample {at + 1} has {field.lengths[at]} steps of `{name}`, {other.lengths[at]} of `{first[type_.rows]}`"
+            labels = [Label(model.declared[first[type_.rows]], "the other one")]
+            fault(
+                "E0804",
+                f"two fields of the dimension `{type_.rows}` differ in length",
+                model.declared[name],
+                told,
+                others=labels,
+            )
 
 
 def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:
@@ -295,17 +418,20 @@ def convert(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, type_: Type, declared: Span = NOWHERE
 ) -> Field:
     """A field's array, of the type that the model declares; bytes that are only scaled and reshaped stay bytes. Faults E0804 and E0805 where it is not."""
-    labels = [state["classes"] for step, state in zip(one.steps, states, strict=True) if step.name == "classes"]
-    if type_.classes is not None and labels and len(labels[-1]) != type_.classes:
+    labels = labels_of(one, states)
+    if type_.classes is not None and labels and len(labels) != type_.classes:
         fault(
             "E0805",
-            f"`{one.name}` has {len(labels[-1])} classes, the model says {type_.classes}",
+            f"`{one.name}` has {len(labels)} classes, the model says {type_.classes}",
             declared,
-            ", ".join(labels[-1][:12]),
-            hint=f"class({len(labels[-1])})",
+            ", ".join(labels[:12]),
+            hint=f"class({len(labels)})",
         )
+    if type_.is_varying:
+        return _sequences(one, states, table, rows, type_, declared)
     scales = [state["by"] for step, state in zip(one.steps, states, strict=True) if step.name == "scale"]
     raw, _ = next(_raw(one, table, rows[:1]))
+    assert not isinstance(raw, Ragged)
     stays_bytes = (
         type_.is_float
         and raw.dtype == np.uint8

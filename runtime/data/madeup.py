@@ -4,15 +4,22 @@ import numpy as np
 
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY
-from netc.runtime.data.readers import Array
+from netc.runtime.data.stored import Field, Ragged
+
+LONGEST = 100  # steps of a made-up sequence; the shortest has one
 
 
-def made_up(model: Model, count: int, seed: int = 0) -> dict[str, Array]:
-    """`count` samples of every input and target: normal numbers, or any label."""
+def made_up(model: Model, count: int, seed: int = 0) -> dict[str, Field]:
+    """`count` samples of every input and target: normal numbers, or any label; of a varying dimension, as many steps as any, up to LONGEST."""
     rng = np.random.default_rng(seed)
-    fields: dict[str, Array] = {}
-    for name, type_ in {**model.inputs, **model.targets}.items():
-        shape = (count, *type_.shape(1)[1:])
+    types = {**model.inputs, **model.targets}
+    dims = dict.fromkeys(type_.rows for type_ in types.values() if type_.is_varying)
+    lengths = {dim: rng.integers(1, LONGEST + 1, count) for dim in dims}
+    fields: dict[str, Field] = {}
+    for name, type_ in types.items():
+        own = lengths.get(type_.rows)
+        shape = (count if own is None else int(own.sum()), *type_.shape(1)[1:])
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
-        fields[name] = np.asarray(values, NUMPY[type_.dtype])
+        array = np.asarray(values, NUMPY[type_.dtype])
+        fields[name] = array if own is None else Ragged(array, own)
     return fields

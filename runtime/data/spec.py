@@ -19,7 +19,7 @@ from netc.runtime.data.steps import STEPS
 
 PARTS = ("train", "valid", "test")
 _LATER_READERS = ("text",)
-_LATER_STEPS = ("vocabulary", "characters", "words", "next", "window")
+_LATER_STEPS = ("next", "window")
 Constants = Mapping[str, object]
 
 
@@ -50,6 +50,7 @@ class FieldSpec:
     steps: tuple[StepSpec, ...]
     span: Span
     is_rest: bool = False
+    is_sequence: bool = False  # in the model, each sample has a length of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
+from netc.runtime.data.stored import Array, Ragged
 
-Array = np.ndarray[Any, Any]
 State = dict[str, Any]
 
 
@@ -43,10 +43,11 @@ class Step:
     """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, place)` uses it; `undo` is its inverse.
 
     `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
-    a column's cells as they are written.
+    a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged. `labels` are
+    what a state calls the numbers that the step gives.
     """
 
-    apply: Callable[[Array, State, Place], Array]
+    apply: Callable[[Array, State, Place], Array | Ragged]
     fit: Callable[[Chunks, Sequence[Any]], State]
     undo: Callable[[Array, State], Array] | None = None
     arguments: tuple[int, int] = (0, 0)
@@ -54,6 +55,8 @@ class Step:
     words: tuple[str, ...] = ()
     takes_text: bool = False
     doc: str = ""
+    makes_sequences: bool = False
+    labels: Callable[[State], list[str]] | None = None
 
 
 def is_missing(array: Array) -> Array:
@@ -212,6 +215,47 @@ def _one_hot(array: Array, state: State, place: Place) -> Array:
     return np.eye(len(state["classes"]), dtype=np.float64)[_classes(array, state, place)]
 
 
+def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Place], Ragged]:
+    """A text as a sequence of its pieces."""
+
+    def apply(array: Array, state: State, place: Place) -> Ragged:
+        refuse_missing(array, place)
+        found = [pieces(str(cell)) for cell in array.ravel()]
+        for row, one in enumerate(found):
+            if not one:
+                fault("E0804", f"a text without {what}", place.span, place.cell([row]))
+        tokens = np.empty(sum(map(len, found)), object)
+        tokens[:] = [token for one in found for token in one]
+        return Ragged(tokens, np.array([len(one) for one in found], np.int64))
+
+    return apply
+
+
+UNKNOWN = "<unknown>"
+
+
+def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    """The tokens of the training split, the most frequent first, after what stands for all others."""
+    most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
+    found: Counter[str] = Counter()
+    for array, place in chunks():
+        refuse_missing(array, place)
+        found.update(str(cell) for cell in array.ravel())
+    tokens = sorted((one for one in found if found[one] >= least), key=lambda one: (-found[one], natural(one)))
+    return {"tokens": [UNKNOWN, *tokens[: most or None]]}
+
+
+def _vocabulary(array: Array, state: State, place: Place) -> Array:
+    refuse_missing(array, place)
+    codes = {token: i for i, token in enumerate(state["tokens"])}
+    return np.array([codes.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+
+
+def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
+    is_right = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in arguments)
+    return None if is_right else "how many tokens at most, then how often each occurs at least"
+
+
 def _lowercase(array: Array, state: State, place: Place) -> Array:
     lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
     result = np.empty(len(lowered), object)
@@ -355,6 +399,31 @@ STEPS: dict[str, Step] = {
         lambda array, state: np.array(state["classes"], object)[array],
         takes_text=True,
         doc="Labels as numbers, in the order of numbers, then of texts.",
+        labels=lambda state: list(state["classes"]),
+    ),
+    "characters": Step(
+        _split(list, "characters"),
+        _nothing,
+        takes_text=True,
+        makes_sequences=True,
+        doc="A text as the sequence of its characters.",
+    ),
+    "words": Step(
+        _split(str.split, "words"),
+        _nothing,
+        takes_text=True,
+        makes_sequences=True,
+        doc="A text as the sequence of what white space separates.",
+    ),
+    "vocabulary": Step(
+        _vocabulary,
+        _vocabulary_fit,
+        lambda array, state: np.array(state["tokens"], object)[array],
+        (0, 2),
+        _vocabulary_check,
+        takes_text=True,
+        doc="Tokens as numbers, the most frequent first, after 0 for a token that the training split does not have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
+        labels=lambda state: list(state["tokens"]),
     ),
     "one_hot": Step(
         _one_hot,
