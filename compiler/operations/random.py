@@ -1,4 +1,4 @@
-"""Random values by a counter-based generator: an element is a function of (seed, epoch, stream, sample, its place in the sample), and of nothing else.
+"""Random values by a counter-based generator: an element is a function of (seed, epoch, stream, sample, its step, its place there), and of nothing else.
 
 There is no state to carry, so the bits do not depend on how a batch is cut, on the number of threads, or on where a run was resumed. The
 runtime gives two leaves of kind `given`: `random.sample`, each sample's number in the data, and `random.STREAM`, two words hashed from (seed, stream,
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.operations.elementwise import elementwise, result_type
+from netc.compiler.rows import table
 from netc.compiler.types import BATCH, NUMPY, Type
 from netc.compiler.value import Expansion, Operation, Scalar, Value, apply, register
 
@@ -58,7 +59,8 @@ register(
 
 def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     """Uniform in [0, 1), one number for each element of a value; a stream has two that know nothing of each other."""
-    graph, sample = like.graph, tuple(int(dim) for dim in like.type.sample)
+    graph, rows = like.graph, like.type.rows
+    sample = tuple(int(dim) for dim in (like.type.dims if rows is None else like.type.dims[1:]))
     keys = graph.add("given", (), {"name": f"random.{stream}"}, Type("i32", (2,)))
     first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
     if is_second:
@@ -66,10 +68,12 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     n = math.prod(sample)
     element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
     row = apply("scramble", first, second)
-    if like.type.is_batched:
+    if rows is not None:
         number = graph.add("given", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
-        row = apply("reshape", row, dims=(BATCH, *(1,) * len(sample)))
+        if rows != BATCH:
+            row = apply("scramble", apply("gather", row, table(graph, "sample", rows)), table(graph, "step", rows))
+        row = apply("reshape", row, dims=(rows, *(1,) * len(sample)))
     return apply("unit", apply("scramble", element, row), dtype=like.type.dtype)
 
 
