@@ -28,6 +28,7 @@ _FILES = {
     "schedules": "schedule",
     "images": "layer",
     "normalisation": "layer",
+    "recurrent": "layer",
 }
 
 
@@ -114,6 +115,8 @@ def _forms() -> Iterator[Entry]:
         "pair": "pair(x)",
         "moments": "m, v = moments(x)",
         "pad": "pad(x, by)",
+        "last": "last(x)",
+        "shift": "shift(x, first = 0)",
     }
     for name, form in FORMS.items():
         yield Entry(name, "form", signatures[name], form.__doc__ or "")

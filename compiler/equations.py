@@ -10,6 +10,7 @@ from netc.compiler.graph import needed_by
 from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
+from netc.compiler.passes.scans import opened
 from netc.compiler.passes.simplify import settle, simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.value import Value
@@ -55,7 +56,7 @@ def derive(model: Model) -> Derivation:
     live = needed_by(losses.values())
     named = {f"name.{name}": value for name, value in model.names.items() if value in live}
     graph, _ = model.graph.subgraph({**losses, **named})
-    graph = simplify(stabilise(settle(graph, training=True)))
+    graph = opened(simplify(stabilise(settle(graph, training=True))))
     total = total_loss(graph)
     names = {value: str(value.attributes["name"]) for value in graph.values() if "name" in value.attributes}
     for name, value in graph.results.items():
@@ -69,16 +70,22 @@ def derive(model: Model) -> Derivation:
         if feeds and value in gradients and value.operands and value not in names and value.operation not in _SILENT:
             names[value] = f"t{sum(name[0] == 't' and name[1:].isdigit() for name in names.values()) + 1}"
     own = [value for value in forward if value in names and value in gradients]
+    walks = [value for value in graph.values("scan") if value not in set(forward)]
+    for kind, scans in (("scan", [value for value in forward if value.operation == "scan"]), ("back", walks)):
+        names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})
     names[total] = "loss"
     own.append(total)
     writer = _Writer(names, {one: gradient for one, gradient in gradients.items() if one is not total})
+    stated = [one for one in forward if one.operands and one is not total and (one in own or one.operation == "scan")]
+    derived = [
+        (gradients[one].number, f"∂{names[one]}", gradients[one], one) for one in reversed(own) if one is not total
+    ]
+    derived += [(one.number, names[one], one, one) for one in walks]
+    if walks:  # a scan that walks back stands between what it takes and what it gives
+        derived.sort(key=lambda entry: entry[0])
     return Derivation(
-        [Equation(names[one], writer.value(one, is_whole=True), one.span.line) for one in own if one.operands],
-        [
-            Equation(f"∂{names[one]}", writer.value(gradients[one], is_whole=True), one.span.line)
-            for one in reversed(own)
-            if one is not total
-        ],
+        [Equation(names[one], writer.value(one, is_whole=True), one.span.line) for one in (*stated, total)],
+        [Equation(left, writer.value(made, is_whole=True), one.span.line) for _, left, made, one in derived],
     )
 
 
@@ -112,6 +119,8 @@ class _Writer:
             inner = operands[0]
             is_name = inner in self.names or inner in self.derivative_of
             return (self.value(inner), 9) if is_name else self._formula(inner)
+        if operation == "part":
+            return f"{self.value(operands[0])}.{value.attributes['of']}", 9
         if operation == "arange":
             return f"arange({value.attributes['n']})", 9
         if operation in _INFIX and len(operands) == 2:

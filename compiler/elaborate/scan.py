@@ -109,10 +109,19 @@ def _sequences(context: Context, node: syntax.Scan, scope: Scope) -> tuple[list[
     first = values[0].type.sample[0]
     for one, value in zip(nodes, values, strict=True):
         if value.type.sample[0] != first:
-            labels = [
-                Label(place.span, describe_sample(other.type)) for place, other in zip(nodes, values, strict=True)
-            ]
-            fault("E0406", "what a scan walks together has as many steps", one.span, others=labels[:1])
+            fault(
+                "E0406",
+                "what a scan walks together has as many steps",
+                one.span,
+                f"this is {describe_sample(value.type)}",
+                others=[
+                    Label(nodes[0].span, describe_sample(values[0].type)),
+                    *context.origins((values[0], value), one.span),
+                ],
+                hint=f"one name for both dimensions says that they are equal: {first}"
+                if isinstance(first, str)
+                else None,
+            )
     if isinstance(first, str):
         return values, None, first
     dim = same(first)
