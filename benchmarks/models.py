@@ -1,5 +1,5 @@
-"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with ReLU and pools of 2 x 2, trained with Adam,
-as plain numbers that every contender builds its own from.
+"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with ReLU and pools of 2 x 2, one layer behind
+an LSTM; trained with Adam, as plain numbers that every contender builds its own from.
 """
 
 from dataclasses import dataclass
@@ -14,7 +14,8 @@ LEARNING_RATE = 1e-3
 class Model:
     """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder).
 
-    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it.
+    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it. With `units`, it is a sequence of
+    `longest` steps (of `shortest` to `longest`, if that is given), and the last state of an LSTM goes into the layers.
     """
 
     name: str
@@ -23,13 +24,21 @@ class Model:
     loss: str = "cross_entropy"
     convolutions: tuple[int, ...] = ()
     is_normalised: bool = False
+    units: int = 0
+    longest: int = 0
+    shortest: int = 0
 
     def __str__(self) -> str:
-        return f"{self.name} {'-'.join(map(str, (*self.convolutions, *self.widths)))}, batch {self.batch}"
+        steps = f"{self.shortest or ''}{' to ' if self.shortest else ''}{self.longest} steps of "
+        widths = (self.widths[0], self.units, *self.widths[1:]) if self.units else (*self.convolutions, *self.widths)
+        return f"{self.name} {steps if self.units else ''}{'-'.join(map(str, widths))}, batch {self.batch}"
 
     @property
     def flops(self) -> int:
         """Of the products of a step alone: forward, weight gradients, and input gradients but for the first layer; 2 a multiply-add."""
+        if self.units:
+            rows, (n, m) = int(self.lengths(self.batch).sum()), self.widths
+            return 2 * rows * 4 * self.units * (2 * n + 3 * self.units) + 6 * self.batch * self.units * m
         pairs = [n * m for n, m in zip(self.widths, self.widths[1:], strict=False)]
         for i, (n, m) in reversed(list(enumerate(zip((1, *self.convolutions), self.convolutions, strict=False)))):
             pairs.insert(0, (28 >> i) ** 2 * 9 * n * m)
@@ -43,21 +52,38 @@ class Model:
     def weights(self) -> list[np.ndarray]:
         """The first weights, the same for every contender; biases start at 0."""
         rng = np.random.default_rng(1)
+        if self.units:
+            (n, m), u = self.widths, self.units
+            shapes = [(n, 4 * u), (u, 4 * u), (u, m)]
+            return [rng.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(shape[0])) for shape in shapes]
         pairs = zip(self.widths, self.widths[1:], strict=False)
         shapes = [(3, 3, n, m) for n, m in zip((1, *self.convolutions), self.convolutions, strict=False)] + list(pairs)
         return [
             rng.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(np.prod(shape[:-1]))) for shape in shapes
         ]
 
+    def lengths(self, rows: int) -> np.ndarray:
+        """How many steps each sample has."""
+        if not self.shortest:
+            return np.full(rows, self.longest)
+        return np.random.default_rng(4).integers(self.shortest, self.longest + 1, rows)
+
     def data(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of inputs and labels; fewer rows are the first of more."""
-        size = (28, 28, 1) if self.convolutions else (self.widths[0],)
+        size = (28, 28, 1) if self.convolutions else (self.longest,) * bool(self.units) + (self.widths[0],)
         x = np.random.default_rng(2).random((rows, *size), np.float32)
         return x, np.random.default_rng(3).integers(0, self.widths[-1], rows).astype(np.int32)
 
     def net(self) -> str:
         """The model as a `.net` file."""
         layers = " -> relu -> ".join(f"dense({width})" for width in self.widths[1:])
+        if self.units:
+            steps = "time" if self.shortest else self.longest
+            return (
+                f"model {{\n  input x: float[{steps}, {self.widths[0]}]\n  target y: class({self.widths[1]})\n"
+                f"  h = x -> lstm({self.units})\n  z = last(h) -> dense({self.widths[1]})\n  loss cross_entropy(z, y)\n}}\n"
+                f"train {{\n  optimizer = adam(lr = {LEARNING_RATE})\n  batch = {self.batch}\n}}\n"
+            )
         labelled = self.loss == "cross_entropy"
         target = f"  target y: class({self.widths[-1]})\n" if labelled else ""
         loss = "cross_entropy(z, y)" if labelled else "mse(z, x)"
@@ -78,4 +104,7 @@ MODELS = (
     Model("autoencoder", (784, 128, 32, 128, 784), 64, "mse"),
     Model("CNN", (3136, 128, 10), 64, convolutions=(32, 64)),
     Model("CNN, batchnorm", (3136, 128, 10), 64, convolutions=(32, 64), is_normalised=True),
+    Model("LSTM", (28, 10), 64, units=64, longest=28),
+    Model("LSTM, wide", (65, 10), 32, units=128, longest=50),
+    Model("LSTM, lengths", (64, 10), 32, units=128, longest=100, shortest=10),
 )

@@ -18,6 +18,9 @@ class Contender:
     def build(self, model: Model) -> None:
         self.model = model
         parameters = [(jnp.array(weight), jnp.zeros(weight.shape[-1])) for weight in model.weights()]
+        if model.units:
+            (w, b), (u, _), (v, c) = parameters
+            parameters = [(w, b), (u,), (v, c)]
         if model.is_normalised:  # scale and shift of each convolution
             many = model.convolutions
             parameters += [(jnp.ones(channels), jnp.zeros(channels)) for channels in many]
@@ -25,7 +28,10 @@ class Contender:
         self.state: Any = (parameters, zeros(parameters), zeros(parameters), jnp.float32(0))
         x, y = model.data(model.batch)
         self.x, self.y = jnp.array(x), jnp.array(y)
-        step = partial(_step, model.loss == "cross_entropy", len(model.convolutions), model.is_normalised)
+        loss = partial(_loss, model.loss == "cross_entropy", len(model.convolutions), model.is_normalised)
+        if model.units:
+            loss = partial(_recurrent_loss, jnp.array(model.lengths(model.batch)))
+        step = partial(_step, loss)
         self.step = jax.jit(step, donate_argnums=0)
 
         def many(state: Any, x: Any, y: Any) -> Any:
@@ -90,11 +96,29 @@ def _loss(labelled: bool, windows: int, is_normalised: bool, parameters: Any, x:
     return jnp.mean((found - x) ** 2)
 
 
-def _step(labelled: bool, windows: int, is_normalised: bool, state: Any, x: Any, y: Any) -> Any:
+def _recurrent_loss(lengths: Any, parameters: Any, x: Any, y: Any) -> Any:
+    """An LSTM over padded sequences: `x @ W` of all steps is one product, as whoever knows JAX writes it; the last state of each sample."""
+    (w, b), (u,), (v, c) = parameters
+    before = jnp.moveaxis(x @ w + b, 1, 0)
+
+    def step(held: Any, one: Any) -> Any:
+        h, cell = held
+        i, f, g, o = jnp.split(one + h @ u, 4, axis=1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        h = jax.nn.sigmoid(o) * jnp.tanh(cell)
+        return (h, cell), h
+
+    zero = jnp.zeros((len(x), u.shape[0]))
+    _, states = jax.lax.scan(step, (zero, zero), before)
+    found = states[lengths - 1, jnp.arange(len(x))] @ v + c
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1))
+
+
+def _step(loss_of: Any, state: Any, x: Any, y: Any) -> Any:
     """Adam, as optax and PyTorch have it."""
     parameters, first, second, count = state
     count = count + 1
-    loss, gradients = jax.value_and_grad(partial(_loss, labelled, windows, is_normalised))(parameters, x, y)
+    loss, gradients = jax.value_and_grad(loss_of)(parameters, x, y)
     first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradients)
     second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradients)
     rate, scale = LEARNING_RATE / (1 - 0.9**count), 1 / jnp.sqrt(1 - 0.999**count)

@@ -8,6 +8,7 @@ import numpy as np
 
 import netc
 from benchmarks.models import ROWS, Model
+from netc.runtime.data.stored import Ragged
 
 
 class Contender:
@@ -17,10 +18,13 @@ class Contender:
     def build(self, model: Model) -> None:
         self.model = model
         self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
-        weights = [array for name, array in self.program.parameters.items() if name.endswith(".W")]
+        weights = [array for name, array in self.program.parameters.items() if name.endswith((".W", ".U"))]
         for array, first in zip(weights, model.weights(), strict=True):
             array[...] = first
-        x, y = model.data(ROWS)
+        self.rows = 10 * model.batch if model.units else ROWS
+        x, y = model.data(self.rows)
+        if model.shortest:
+            x = Ragged.of([one[:n] for one, n in zip(x, model.lengths(self.rows), strict=True)], np.float32)
         self.fields = {"x": x, "y": y} if model.loss == "cross_entropy" else {"x": x}
 
     def advance(self) -> float:
@@ -30,7 +34,7 @@ class Contender:
     def round(self) -> float:
         """Seconds a step."""
         count = self.model.steps * self.model.batch
-        rows = ROWS if self.gathers else self.model.batch
+        rows = self.rows if self.gathers else self.model.batch
         rng = np.random.default_rng()
         order = np.concatenate([rng.permutation(rows) for _ in range(-(-count // rows))])[:count].astype(np.int32)
         start = time.perf_counter()

@@ -17,6 +17,15 @@ class Contender:
     def build(self, model: Model) -> None:
         self.model = model
         torch._dynamo.reset()
+        if model.units:
+            self._recurrent(model, packed=False)
+            self.advance()
+            padded = min(self.round() for _ in range(2))
+            self._recurrent(model, packed=True)
+            self.advance()
+            if not model.shortest or self.is_compiled or padded < min(self.round() for _ in range(2)):
+                self._recurrent(model, packed=False)
+            return
         if not model.convolutions:
             self._ready(model, torch.contiguous_format)
             return
@@ -60,6 +69,37 @@ class Contender:
         self.x, self.y = torch.tensor(x), torch.tensor(y, dtype=torch.int64)
         if model.convolutions:
             self.x = self.x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+    def _recurrent(self, model: Model, packed: bool) -> None:
+        """The LSTM over steps of all samples at once, padded, or over packed sequences; the last state of each sample."""
+        weights = [torch.tensor(weight) for weight in model.weights()]
+        recurrent, dense = torch.nn.LSTM(model.widths[0], model.units), torch.nn.Linear(model.units, model.widths[1])
+        with torch.no_grad():
+            for name, value in zip(("weight_ih_l0", "weight_hh_l0"), weights, strict=False):
+                getattr(recurrent, name).copy_(value.T)
+            recurrent.bias_ih_l0.zero_()
+            recurrent.bias_hh_l0.zero_()
+            dense.weight.copy_(weights[2].T)
+            dense.bias.zero_()
+        recurrent.bias_hh_l0.requires_grad_(False)  # one bias, as the others have
+        parameters = [one for one in (*recurrent.parameters(), *dense.parameters()) if one.requires_grad]
+        self.optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
+        x, y = model.data(model.batch)
+        lengths = torch.tensor(model.lengths(model.batch))
+        ranked = torch.argsort(lengths, descending=True, stable=True)
+        self.x = torch.tensor(x)[ranked].transpose(0, 1)[: int(lengths.max())].contiguous()
+        self.y, lengths = torch.tensor(y, dtype=torch.int64)[ranked], lengths[ranked]
+        at = (lengths - 1, torch.arange(model.batch))
+        pack = torch.nn.utils.rnn.pack_padded_sequence(self.x, lengths) if packed else None
+
+        def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            if pack is not None:
+                _, (last, _) = recurrent(pack)
+                return torch.nn.functional.cross_entropy(dense(last[0]), y)
+            states, _ = recurrent(x)
+            return torch.nn.functional.cross_entropy(dense(states[at]), y)
+
+        self.loss = torch.compile(loss) if self.is_compiled else loss
 
     def advance(self) -> float:
         return float(self.step(self.x, self.y))
