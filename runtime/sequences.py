@@ -73,7 +73,8 @@ class Batch:
 class SequenceStep(Step):
     """One graph with varying dimensions, ready to run. `varying` names the dimension of each field of the model that has one.
 
-    What the rows need is planned when they are known, and anew where a batch has more of them. A program of sequences runs a step at a time.
+    What the rows need is planned when they are known, and anew where a batch has more of them. A program of sequences runs a step at a time, but where
+    all samples are as long.
     """
 
     def __init__(self, *arguments: Any, varying: Mapping[str, str], **options: Any) -> None:
@@ -81,11 +82,14 @@ class SequenceStep(Step):
         self.varying = varying
         rows = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
         self.dims = tuple(dict.fromkeys(rows))
+        self.is_same = all(base_of(dim) is None for dim in self.dims)
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""
         if self.backend == "numba":
             self._make_room(fields, order)
+            if self.is_same and not any(value.type.is_varying for value in self.graph.results.values()):
+                return super().run(fields, order)
         per_step = {str(value.attributes["name"]) for value in self.graph.values("given") if "per" in value.attributes}
         parts: dict[str, list[Any]] = {}
         placed = []
@@ -124,6 +128,17 @@ class SequenceStep(Step):
             size = table.type.nbytes(batch.sizes)
             results[name] = Memory(size + SLACK).array(0, table.type.dtype, shape)
         order = np.ascontiguousarray(batch.chosen, np.int32)
+        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), self._words(batch))
+        return results
+
+    def rows_of_step(self, size: int) -> tuple[Mapping[str, Array], Array | None]:
+        assert self.plan is not None
+        batch = Batch.of(np.arange(size), self.dims, {}, {})
+        return batch.tables(self.plan.inputs), self._words(batch)
+
+    def _words(self, batch: Batch) -> Array:
+        """What schedule.py has in a context of each varying dimension, a row for each worker."""
+        assert self.plan is not None
         words = np.zeros((self.members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
         for n, dim in enumerate(self.plan.schedule.dims):
             rows = batch.rows[dim]
@@ -134,8 +149,7 @@ class SequenceStep(Step):
             )
             ends = rows.shares(self.members)
             words[:, n, FIRST], words[:, n, END] = ends[:-1], ends[1:]
-        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), words.reshape(self.members, -1))
-        return results
+        return words.reshape(self.members, -1)
 
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         taken: dict[str, Array] = {}

@@ -161,26 +161,32 @@ class Step:
         Returns what is computed a sample in the order given, and what is computed a step with the steps as first axis.
         """
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-        return {**(self._interpret(arrays, order) if self.plan is None else self._run(arrays, order))}
+        return {**(self._interpret(arrays, order) if self.plan is None else self.run_arrays(arrays, order))}
 
-    def _run(self, fields: Arrays, order: Array) -> dict[str, Array]:
+    def run_arrays(self, fields: Arrays, order: Array) -> dict[str, Array]:
+        """As `run`, compiled: all whole steps in one go, then the smaller last one."""
         assert self.plan is not None
         count, steps = len(order), -(-len(order) // self.batch)
         order = np.ascontiguousarray(order, np.int32)
         results = {name: self._result(table, count, steps) for name, table in self.plan.results.items()}
-        held = self.held(fields)
-        addresses = self.addresses(held, results)
         whole = count // self.batch
-        if whole:
-            self.enter(order.ctypes.data, addresses, whole, self.batch)
-        if count % self.batch:
-            done = whole * self.batch
+        for at, turns, size in ((0, whole, self.batch), (whole, 1, count % self.batch)):
+            if not turns or not size:
+                continue
+            tables, dimensions = self.rows_of_step(size)
+            held = self.held({**fields, **tables})
             moved = [
-                address + whole * fixed + done * per_sample
-                for address, (fixed, per_sample) in zip(addresses, self.plan.schedule.tables, strict=True)
+                address + at * (fixed + self.batch * per_sample)
+                for address, (fixed, per_sample) in zip(
+                    self.addresses(held, results), self.plan.schedule.tables, strict=True
+                )
             ]
-            self.enter(order.ctypes.data + 4 * done, moved, 1, count - done)
+            self.enter(order.ctypes.data + 4 * at * self.batch, moved, turns, size, dimensions)
         return results
+
+    def rows_of_step(self, size: int) -> tuple[Arrays, Array | None]:
+        """The index tables and the words of dimensions of a step of so many samples, where they are the same for all such steps."""
+        return {}, None
 
     def held(self, fields: Arrays) -> dict[str, Array]:
         """The arrays that the program reads, as it wants them: they must stay until it is done."""

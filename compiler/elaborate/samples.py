@@ -215,6 +215,8 @@ def step_of(x: Value, at: int) -> Value:
     """One element along the first axis of a sample, that axis gone; `at` from the end if negative."""
     axis, size = x.type.lead, x.type.dims[x.type.lead]
     assert isinstance(size, int)
+    if x.operation == "from_steps" and at in (0, -1):  # what a scan stacked
+        return sequence.at_end(x.operands[0], "first" if at == 0 else "last")
     one = apply("slice", x, axis=axis, start=at % size, stop=at % size + 1)
     return apply("reshape", one, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
 

@@ -26,6 +26,7 @@ class Unit:
     space: tuple[Dim, ...] | None
     folded: tuple[int, ...] = ()
     reads: set[Value] = field(default_factory=set)  # point by point
+    near: set[Value] = field(default_factory=set)  # what it reads, and what that is a view of
 
 
 @dataclass(slots=True)
@@ -172,9 +173,11 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
         unit = fusion.unit_of.get(source)
         if unit is not None:
             earliest = max(earliest, unit.position + (0 if pointwise and unit.space == space else 1))
-    reads = {source for source, pointwise in sources if pointwise} | set(fusion.views(value, space))
+    views = set(fusion.views(value, space))
+    reads = {source for source, pointwise in sources if pointwise} | views
+    near = reads | {_root(view) for view in views}
     for unit in reversed(fusion.units[earliest:]):
-        if unit.space == space and _fits(unit, over, reads | {value}):
+        if unit.space == space and _fits(unit, over, reads | {value}, near):
             break
     else:
         unit = Unit(len(fusion.units), [], space)
@@ -182,17 +185,25 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     unit.values.append(value)
     unit.folded = unit.folded or over
     unit.reads |= reads
+    unit.near |= near
     fusion.unit_of[value] = unit
 
 
-def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value]) -> bool:
-    """Whether a value can be computed in the loop of a unit, which reads or computes something that it reads."""
+def _root(view: Value) -> Value:
+    """What a value is a view of."""
+    while view.operands and isinstance(OPERATIONS[view.operation].lower, View):
+        view = view.operands[0]
+    return view
+
+
+def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:
+    """Whether a value can be computed in the loop of a unit, which reads or computes something that it reads, or another part of that."""
     has_stores = not over or any(not isinstance(OPERATIONS[one.operation].lower, Fold) for one in unit.values)
     folded = unit.folded or over
     assert unit.space is not None
     is_trailing = folded == tuple(range(len(unit.space) - len(folded), len(unit.space)))
     return (
-        bool((unit.reads | set(unit.values)) & reads)
+        bool((unit.near | set(unit.values)) & (near | reads))
         and (not unit.folded or not over or unit.folded == over)
         and (not has_stores or is_trailing)
         and len(unit.reads | set(unit.values) | reads) <= _MOST_BUFFERS

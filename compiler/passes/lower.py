@@ -37,6 +37,7 @@ from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View, a
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PIECES = 8
+_FEW_PARTS = 8  # of a value, that one loop computes
 _MANY_BYTES = 1 << 18
 
 
@@ -374,13 +375,22 @@ class Lowering:
         loop.emit([(loop.operand(operand), value, target)])
 
     def concat(self, value: Value) -> None:
+        """Parts of one shape in one loop, each to its own place; others one after another."""
         axis, room, at = value.attributes["axis"], self.output(value), 0
         assert isinstance(axis, int)
+        places = []
         for operand in value.operands:
-            self.part(value, operand, replace(room, offset=at * room.strides[axis]))
+            places.append(replace(room, offset=room.offset + at * room.strides[axis]))
             size = operand.type.dims[axis]
             assert isinstance(size, int)
             at += size
+        if len({operand.type.dims for operand in value.operands}) == 1 and len(places) <= _FEW_PARTS:
+            loop = Loop(self, value.operands[0].type.dims)
+            names = [loop.operand(operand) for operand in value.operands]
+            loop.emit([(name, value, place) for name, place in zip(names, places, strict=True)])
+            return
+        for operand, place in zip(value.operands, places, strict=True):
+            self.part(value, operand, place)
 
     def fill(self, value: Value, number: object, dims: tuple[Dim, ...], target: Place) -> None:
         loop = Loop(self, dims)

@@ -1,6 +1,7 @@
 """Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.graph import Graph
@@ -69,6 +70,52 @@ def simplify(graph: Graph) -> Graph:
     return _drop_dead(rebuild(graph, rule))
 
 
+_FEW_PARTS = 16
+
+
+@dataclass(frozen=True, slots=True)
+class _Padded:
+    """A value between zeros along one axis, and how many stand before it."""
+
+    inner: Value
+    axis: int
+    before: int
+
+    @property
+    def end(self) -> int:
+        size = self.inner.type.dims[self.axis]
+        assert isinstance(size, int)
+        return self.before + size
+
+
+def _padded(*values: Value) -> list[_Padded]:
+    """The padded values, a few at most, that values are the sum of; none if any is something else."""
+    waiting, found = list(values), list[_Padded]()
+    while waiting and len(found) + len(waiting) <= _FEW_PARTS:
+        value = waiting.pop()
+        axes, before, step = (value.attributes.get(name) for name in ("axes", "before", "step"))
+        if value.operation == "add":
+            waiting.extend(value.operands)
+        elif value.operation == "pad" and value.attributes.get("value", 0.0) == 0 and step == (1,):
+            assert isinstance(axes, tuple)
+            assert isinstance(before, tuple)
+            found.append(_Padded(value.operands[0], axes[0], before[0]))
+        else:
+            return []
+    return [] if waiting else found
+
+
+def _side_by_side(copy: Graph, parts: list[_Padded], type_: Type) -> Value | None:
+    """The sum of padded values that lie side by side and fill an axis: what the slices of a value give back to it. It is their `concat`."""
+    parts = sorted(parts, key=lambda part: part.before)
+    axis = parts[0].axis
+    ends = [0, *(part.end for part in parts)]
+    is_whole = [part.before for part in parts] == ends[:-1] and ends[-1] == type_.dims[axis]
+    if not is_whole or any(part.axis != axis for part in parts):
+        return None
+    return copy.add("concat", [part.inner for part in parts], {"axis": axis}, type_)
+
+
 def _drop_dead(graph: Graph) -> Graph:
     return rebuild(
         graph, lambda copy, value, operands: copy.add(value.operation, operands, value.attributes, value.type)
@@ -118,6 +165,9 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
             return None if base is None else copy.add("multiply", (base, base), {}, type_)
         case "where", [c, x, y] if is_constant(c, True) or is_constant(c, False):
             return fits(x if is_constant(c, True) else y)
+        case "add", [x, y]:
+            parts = _padded(x, y)
+            return _side_by_side(copy, parts, type_) if parts else None
         case "neg", [Value(operation="neg", operands=[x])]:
             return x
         case "reshape" | "broadcast" | "cast", [x] if x.type.dims == type_.dims and x.type.dtype == type_.dtype:
