@@ -181,6 +181,7 @@ def _data() -> Iterator[Entry]:
         "csv": "A table of text, .gz too. The model says what is a number.",
         "parquet": "A table of typed columns.",
         "jsonl": "A JSON object a line, .gz too; lists of one shape are arrays.",
+        "text": 'A text, .gz too, as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
         "npz": "NumPy arrays by name; no Python objects.",
         "images": "Pictures, PNG or JPEG: a folder a class, or a csv with a column `path`. size = (h, w), channels = 1 or 3, broken = skip.",
         "idx": "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",

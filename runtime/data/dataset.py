@@ -14,6 +14,7 @@ from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
 from netc.runtime.data.readers import Array, Table, read, reader_of
@@ -62,21 +63,29 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
     label = next((name for name, type_ in model.targets.items() if type_.classes is not None and type_.rank == 1), None)
     parts = _parts(spec, model.source, label, model.train.seed)
     fitted = states or {}
+    begins = {}
+    if windows.is_series(spec.fields.values()):
+        cuts = [windows.cut_of(one) for one in spec.fields.values() if one.name in {**model.inputs, **model.targets}]
+        begins = {name: windows.starts(cuts, len(chosen), name, spec.split.span) for name, (_, chosen) in parts.items()}
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
     for one in spec.fields.values():
         type_ = {**model.inputs, **model.targets}.get(one.name)
         if type_ is None:
             continue
-        one = replace(one, is_sequence=type_.is_varying)
+        one = replace(one, is_sequence=type_.is_varying and not begins)
         if one.name not in fitted:
             fitted[one.name] = _fit(one, *parts["train"])
         for part_name, (table, chosen) in parts.items():
-            arrays[part_name][one.name] = convert(one, fitted[one.name], table, chosen, type_, model.declared[one.name])
+            given = (one, fitted[one.name], table, chosen, type_, model.declared[one.name])
+            made = _windowed(*given, begins[part_name]) if begins else convert(*given)
+            arrays[part_name][one.name] = made
     for part in arrays.values():
         _same_lengths(model, part)
     found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     warnings = tuple(one for one in found if one is not None and not one.is_silenced)
-    rows = {name: chosen + table.first_row for name, (table, chosen) in parts.items()}
+    rows = {
+        name: (chosen[begins[name]] if begins else chosen) + table.first_row for name, (table, chosen) in parts.items()
+    }
     augmentations = {name: _augmentations(spec.fields[name], type_) for name, type_ in model.inputs.items()}
     notes = tuple(dict.fromkeys(note for table, _ in parts.values() for note in table.notes))
     return Dataset(
@@ -147,10 +156,18 @@ def read_inputs(
 ) -> dict[str, Field]:
     """The inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
     path = model.source.folder / source.path
-    table = read(
-        reader_of(path, source.reader), path, source.path, source.span, _text_columns(spec), dict(source.options)
+    table = _in_words(
+        read(reader_of(path, source.reader), path, source.path, source.span, _text_columns(spec), dict(source.options)),
+        spec,
     )
     rows = np.arange(len(table))
+    if windows.is_series(spec.fields.values()):
+        cuts = [windows.cut_of(spec.fields[name]) for name in model.inputs]
+        begins = windows.starts(cuts, len(rows), source.path, source.span)
+        return {
+            name: _windowed(spec.fields[name], states[name], table, rows, type_, model.declared[name], begins)
+            for name, type_ in model.inputs.items()
+        }
     return {
         name: convert(
             replace(spec.fields[name], is_sequence=type_.is_varying),
@@ -215,7 +232,8 @@ def _parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict
     """The rows of each part, in the split's order."""
 
     def table_of(one: SourceSpec) -> Table:
-        return read(one.reader, source.folder / one.path, one.path, one.span, _text_columns(spec), dict(one.options))
+        path = source.folder / one.path
+        return _in_words(read(one.reader, path, one.path, one.span, _text_columns(spec), dict(one.options)), spec)
 
     sources = dict(spec.split.sources)
     table = table_of(spec.source)
@@ -231,6 +249,37 @@ def _parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict
         if not len(chosen):
             fault("E0806", f"the part `{name}` has no rows", spec.split.span, hint="a larger fraction, or more data")
     return parts
+
+
+def _in_words(table: Table, spec: DataSpec) -> Table:
+    """A text's characters as its words, if a field asks for words."""
+    asks = any(step.name == "words" for one in spec.fields.values() for step in one.steps)
+    if not asks or not windows.is_series(spec.fields.values()) or "text" not in table.columns:
+        return table
+    found = "".join(table.column("text", spec.span)[np.arange(len(table))]).split()
+    return replace(table, columns={"text": np.array(found, object)})
+
+
+def _windowed(
+    one: FieldSpec,
+    states: Sequence[State],
+    table: Table,
+    rows: Array,
+    type_: Type,
+    declared: Span,
+    begins: Array,
+) -> Field:
+    """A field of a series: its rows, then the windows that begin at some of them."""
+    at = windows.cut_of(one)
+    if not at.is_single and not type_.sample:
+        fault(
+            "E0804",
+            f"`{one.name}` is declared as {describe_sample(type_)}",
+            declared,
+            others=[Label(at.span, "and this is a window")],
+        )
+    flat = convert(one, states, table, rows, windows.row_type(type_, at), declared)
+    return windows.cut(one, at, np.asarray(flat), begins, type_, declared)
 
 
 def _text_columns(spec: DataSpec) -> IsText:
@@ -334,7 +383,8 @@ def _moved(
     """As `_applied`, sequences as such."""
     for made, place in _raw(one, table, rows):
         for step, state in zip(one.steps, states, strict=False):
-            if step.name == without:
+            is_cut = windows.is_series([one]) and STEPS[step.name].makes_sequences  # a text is in pieces already
+            if step.name == without or is_cut:
                 continue
             apply, at = STEPS[step.name].apply, replace(place, span=step.span)
             if not isinstance(made, Ragged):
@@ -355,7 +405,8 @@ def _sequences(
     parts, lengths = [], []
     for made, place in _moved(one, states, table, rows):
         if not isinstance(made, Ragged):
-            hint = "-> characters -> vocabulary" if made.dtype == object else None
+            is_text = any(STEPS[step.name].takes_text for step in one.steps)
+            hint = "`characters` or `words` makes one of a text" if is_text else None
             fault("E0804", f"a sample of `{one.name}` is no sequence", one.span, place.cell([0]), hint=hint)
         at = replace(place, rows=np.repeat(place.rows, made.lengths))
         values = numbers(made.rows, at)

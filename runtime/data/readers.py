@@ -204,6 +204,14 @@ def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     )
 
 
+def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """A text as a series of its characters, the column `text`; dataset.py joins them to words where words are asked for."""
+    content = _text(path, shown, span)
+    if not content:
+        fault("E0801", f"`{shown}` is empty", span)
+    return Table(shown, {"text": np.array(list(content), object)})
+
+
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 
@@ -258,10 +266,11 @@ READERS: dict[str, Callable[[Path, str, Span, IsText], Table]] = {
     "parquet": read_parquet,
     "jsonl": read_jsonl,
     "npz": read_npz,
+    "text": read_text,
     "idx": read_idx,
 }
 NAMES = (*READERS, "images")
-_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".npz": "npz"}
+_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".npz": "npz", ".txt": "text"}
 
 
 def reader_of(path: Path, otherwise: str) -> str:

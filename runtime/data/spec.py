@@ -18,8 +18,6 @@ from netc.runtime.data.readers import NAMES
 from netc.runtime.data.steps import STEPS
 
 PARTS = ("train", "valid", "test")
-_LATER_READERS = ("text",)
-_LATER_STEPS = ("next", "window")
 Constants = Mapping[str, object]
 
 
@@ -172,14 +170,6 @@ def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
 
 def _source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     name, arguments = call_of(node)
-    if name in _LATER_READERS:
-        fault(
-            "E0901",
-            f"the reader `{name}` does not run yet",
-            node.span,
-            "a later version of netc brings it",
-            hint=", ".join(NAMES),
-        )
     if name not in NAMES:
         fault(
             "E0701",
@@ -348,8 +338,6 @@ _HEADS: dict[str, Callable[[syntax.Expression, Sequence[syntax.Argument], Consta
 
 def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     name, arguments = call_of(node)
-    if name in _LATER_STEPS:
-        fault("E0901", f"the step `{name}` does not run yet", node.span, "a later version of netc brings it")
     if name not in STEPS:
         fault(
             "E0701",

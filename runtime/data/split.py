@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
+from netc.runtime.data import windows
 from netc.runtime.data.readers import Column, Table
 from netc.runtime.data.spec import PARTS, DataSpec, FieldSpec
 from netc.runtime.data.steps import natural
@@ -25,7 +26,7 @@ def divide(table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, s
         "train" not in fractions
     ):  # the training part is a source of its own: fractions are taken of it, and it keeps the rest
         fractions = {**fractions, "train": 1 - sum(fractions.values())}
-    if split.way == "ordered":
+    if split.way == "ordered" or windows.is_series(spec.fields.values()):
         edges = _edges(fractions, len(rows))
         return {name: rows[start:stop] for name, (start, stop) in edges.items()}
     if split.way == "by":

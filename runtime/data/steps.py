@@ -234,19 +234,25 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
 UNKNOWN = "<unknown>"
 
 
+def _refuse_none(array: Array, place: Place) -> None:
+    """A space is a token too, and no missing value."""
+    if array.dtype != object or any(cell is None for cell in array.ravel()):
+        refuse_missing(array, place)
+
+
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The tokens of the training split, the most frequent first, after what stands for all others."""
     most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
     found: Counter[str] = Counter()
     for array, place in chunks():
-        refuse_missing(array, place)
+        _refuse_none(array, place)
         found.update(str(cell) for cell in array.ravel())
     tokens = sorted((one for one in found if found[one] >= least), key=lambda one: (-found[one], natural(one)))
     return {"tokens": [UNKNOWN, *tokens[: most or None]]}
 
 
 def _vocabulary(array: Array, state: State, place: Place) -> Array:
-    refuse_missing(array, place)
+    _refuse_none(array, place)
     codes = {token: i for i, token in enumerate(state["tokens"])}
     return np.array([codes.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
 
@@ -360,6 +366,11 @@ def _reshape(array: Array, state: State, place: Place) -> Array:
     return array.reshape(len(array), *dims)
 
 
+def _window_check(arguments: Sequence[Any]) -> str | None:
+    is_right = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in arguments)
+    return None if is_right else "whole numbers, at least 1"
+
+
 def _reshape_check(arguments: Sequence[Any]) -> str | None:
     return None if all(isinstance(one, int) and one >= 1 for one in arguments) else "whole numbers, at least 1"
 
@@ -404,6 +415,7 @@ STEPS: dict[str, Step] = {
     "characters": Step(
         _split(list, "characters"),
         _nothing,
+        lambda array, state: array,
         takes_text=True,
         makes_sequences=True,
         doc="A text as the sequence of its characters.",
@@ -411,6 +423,7 @@ STEPS: dict[str, Step] = {
     "words": Step(
         _split(str.split, "words"),
         _nothing,
+        lambda array, state: array,
         takes_text=True,
         makes_sequences=True,
         doc="A text as the sequence of what white space separates.",
@@ -452,6 +465,22 @@ STEPS: dict[str, Step] = {
         check=_ngrams_check,
         takes_text=True,
         doc="A text as which of the most frequent sequences of up to n characters occur in it: ngrams(3, 1000). The ends are marked, capitals do not count.",
+    ),
+    "window": Step(
+        lambda array, state, place: array,
+        _nothing,
+        lambda array, state: array,
+        (1, 2),
+        _window_check,
+        doc="So many rows of a series, or tokens of a text, a sample: window(100), or window(100, 10) with a new one every 10 rows. What parts there are is decided first, in order.",
+    ),
+    "next": Step(
+        lambda array, state, place: array,
+        _nothing,
+        lambda array, state: array,
+        (1, 1),
+        _window_check,
+        doc="Before `window`: the series so many rows later. After it: the row so many after the window's last.",
     ),
     "reshape": Step(
         _reshape,

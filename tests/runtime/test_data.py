@@ -202,3 +202,79 @@ def test_nested_lists_are_arrays(tmp_path: Path) -> None:
     )
     np.testing.assert_array_equal(made.parts["train"]["x"][3], [[3, 4], [2, 3]])
     np.testing.assert_array_equal(made.parts["test"]["y"], [0, 1] * 5)
+
+
+def test_sequences_of_any_length(tmp_path: Path) -> None:
+    rows = [{"x": [[1, 2], [3, 4], [5, 6]], "y": "a"}, {"x": [[7, 8]], "y": "b"}, {"x": [[9, 10], [11, 12]], "y": "a"}]
+    with gzip.open(tmp_path / "t.jsonl.gz", "wt") as file:
+        file.write("\n".join(map(json.dumps, rows)))
+    model = (
+        MODEL.replace("float[2]", "float[time, 2]")
+        .replace("class(3)", "class(2)")
+        .replace("x -> dense(3)", "mean(x, over = time) -> dense(2)")
+    )
+    text = '  source = jsonl("t.jsonl.gz")\n  x = field("x") -> standardize\n  y = field("y") -> classes\n  split = ordered(train = 1.0)'
+    made, _ = dataset(tmp_path, text, model)
+    x = made.parts["train"]["x"]
+    steps = np.array([step for row in rows for step in row["x"]], float)
+    np.testing.assert_array_equal(x.lengths, [3, 1, 2])
+    np.testing.assert_allclose(x.rows, (steps - steps.mean(0)) / steps.std(0), rtol=1e-6)
+    np.testing.assert_array_equal(x.take(np.array([2, 0])).rows, x.rows[[4, 5, 0, 1, 2]])
+
+
+def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n")
+    text = '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
+    model = (
+        MODEL.replace("float[2]", "class(auto)[letters]")
+        .replace("class(3)", "class(2)")
+        .replace("x -> dense(3)", "mean(x -> embed(3), over = letters) -> dense(2)")
+    )
+    made, _ = dataset(tmp_path, text, model)
+    tokens = made.states["x"][2]["tokens"]
+    assert tokens == ["<unknown>", "a", "b", " ", "c"]
+    assert [list(one) for one in made.parts["train"]["x"]] == [[1, 2, 2, 1], [2, 1, 3, 4]]
+    assert [list(one) for one in made.parts["test"]["x"]] == [[0, 1, 2]]
+
+
+@pytest.mark.parametrize("unit", ["characters", "words"])
+def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
+    content = "to be or not to be, that is the question: " * 8
+    (tmp_path / "t.txt").write_text(content)
+    text = (
+        f'  source = text("t.txt")\n  x = field("text") -> {unit} -> vocabulary -> window(6, 3)\n'
+        f'  y = field("text") -> {unit} -> vocabulary -> next(1) -> window(6, 3)\n  split = (train = 0.75, test = 0.25)'
+    )
+    model = (
+        MODEL.replace("x: float[2]", "x: class(auto)[time]")
+        .replace("class(3)", "class(auto)[time]")
+        .replace("x -> dense(3)", "x -> embed(4) -> dense(size(y))")
+    )
+    made, _ = dataset(tmp_path, text, model)
+    pieces = list(content) if unit == "characters" else content.split()
+    tokens, edge = made.states["x"][1]["tokens"], round(0.75 * len(pieces))
+    for part, series in (("train", pieces[:edge]), ("test", pieces[edge:])):
+        x, y = (made.parts[part][name] for name in "xy")
+        assert len(x) == len(y) == (len(series) - 7) // 3 + 1
+        for i, (one, other) in enumerate(zip(x, y, strict=True)):
+            assert [tokens[k] for k in one] == series[3 * i : 3 * i + 6]
+            assert [tokens[k] for k in other] == series[3 * i + 1 : 3 * i + 7]
+
+
+def test_windows_of_a_series(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("v\n" + "\n".join(map(str, range(50))))
+    text = '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n  split = (train = 0.6, test = 0.4)'
+    model = (
+        MODEL.replace("float[2]", "float[4]")
+        .replace("class(3)", "float")
+        .replace("x -> dense(3)", "x -> dense(1) -> squeeze")
+        .replace("softmax(logits)", "logits")
+        .replace("cross_entropy", "mse")
+    )
+    made, _ = dataset(tmp_path, text, model)
+    for part, first in (("train", 0), ("test", 30)):
+        x, y = (made.parts[part][name] for name in "xy")
+        np.testing.assert_array_equal(x[0], first + np.arange(4))
+        np.testing.assert_array_equal(x[1], first + 2 + np.arange(4))
+        np.testing.assert_array_equal(y, x[:, -1] + 3)
+        assert y.max() <= (29 if part == "train" else 49), "a window stays inside of its part"
