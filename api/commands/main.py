@@ -4,7 +4,21 @@ import sys
 
 import typer
 
-from netc.commands import cache, check, evaluate, explain, fmt, new, ops, predict, profile, report, runs, train
+from netc.commands import (
+    cache,
+    check,
+    evaluate,
+    explain,
+    fmt,
+    generate,
+    new,
+    ops,
+    predict,
+    profile,
+    report,
+    runs,
+    train,
+)
 from netc.commands.terminal import show_fault
 from netc.dsl.diagnostics import Fault
 
@@ -18,6 +32,7 @@ app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
+app.command("generate")(generate.generate)
 app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
 app.command("report")(report.report)

@@ -1,0 +1,87 @@
+"""Generating: a model stepped with its states says of each token what the whole sequence says; what would see a later step is refused."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import netc
+from netc.runtime.generate import Generator, draw, generate
+from netc.runtime.run import Run
+
+TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
+MADE = {
+    "an LSTM": "e -> lstm(8)",
+    "two layers": "e -> gru(6) -> layernorm -> lstm(7)",
+    "what was before": "e + shift(e) -> rnn(6)",
+    "a scan of one's own": "slow(e)",
+    "nothing but the token": "e -> dense(8) -> relu",
+    "a step's number": "concat(e, shift(e, first = 1), over = -1) -> rnn(5)",
+}
+REFUSED = {
+    "both ways": "e -> bidirectional(gru(4))",
+    "reversed": "reverse(e) -> gru(4)",
+    "a mean of all steps": "e - mean(e, over = time)",
+    "the last step": "e * last(e)",
+    "softmax along time": "softmax(e, over = time)",
+}
+BLOCK = """block slow(x: float[t, n]) {
+  s = scan xt in x with h = zeros(n), k = 1 {
+    k = k / 2
+    h = h * (1 - k) + xt * k
+    yield h, k
+  }
+  return s
+}
+"""
+
+
+def trained(folder: Path, made: str) -> Run:
+    (folder / "t.txt").write_text(TEXT)
+    (folder / "m.net").write_text(
+        'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(20, 5)\n'
+        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(20, 5)\n  split = (train = 0.8, test = 0.2)\n}\n'
+        f"{BLOCK}model {{\n  input letter: class(auto)[time]\n  target following: class(auto)[time]\n"
+        f"  e = letter -> embed(5)\n  h = {made.replace('e + shift(e) ->', '(e + shift(e)) ->')}\n  z = h -> dense(size(following))\n"
+        "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\n"
+        "train {\n  optimizer = adam(lr = 0.02)\n  batch = 32\n  epochs = 3\n  precision = f64\n}\n"
+    )
+    return netc.train(netc.load(folder / "m.net"), out=folder / "run")
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_step_says_what_the_whole_says(tmp_path: Path, name: str) -> None:
+    run = trained(tmp_path, MADE[name])
+    model = Generator(run)
+    codes = np.array([model.tokens.index(letter) for letter in "the mat sat on"], np.int32)
+    whole = run.program.predict({"letter": [codes]})["likely"][0]
+    np.testing.assert_allclose([model.next(int(code)) for code in codes], whole, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_sees_a_later_step_does_not_generate(tmp_path: Path, name: str) -> None:
+    run = trained(tmp_path, REFUSED[name])
+    with pytest.raises(netc.Fault, match="E0506"):
+        Generator(run)
+
+
+def test_a_text_goes_on(tmp_path: Path) -> None:
+    run = trained(tmp_path, MADE["an LSTM"])
+    one, again, other = ("".join(generate(run, "the ", 40, seed=seed)) for seed in (1, 1, 2))
+    assert one == again != other
+    assert len(one) == 40
+    assert "<" not in one, "what stands for unknown tokens is never drawn"
+    likeliest = "".join(generate(run, "the ", 30, temperature=0))
+    assert likeliest == "".join(generate(run, "the ", 30, top_k=1, seed=5))
+    assert "".join(generate(run, "the ", 200, stop=".")).endswith(".")
+    assert "".join(generate(run, "THE \u00e9", 5, seed=1)), "a token that training never saw is the unknown one"
+    with pytest.raises(netc.Fault, match="at least one token"):
+        next(generate(run, "", 5))
+
+
+def test_drawing() -> None:
+    chances = np.array([0.5, 0.1, 0.3, 0.1])
+    assert [draw(chances, 1.0, 0, x) for x in (0.0, 0.19, 0.21, 0.79, 0.81, 0.9999)] == [1, 1, 2, 2, 3, 3]
+    assert draw(np.log(chances) + 7, 1.0, 0, 0.5) == 2, "logits too"
+    assert {draw(chances, 1.0, 1, x) for x in np.linspace(0, 0.99, 20)} == {2}
+    assert draw(chances, 0, 0, 0.9) == 2
