@@ -201,7 +201,7 @@ def check_reading(context: Context, file: syntax.File) -> None:
         )
     live = context.graph.live()
     for value in context.graph.values():
-        if value not in live and "name" in value.attributes:
+        if value not in live and "name" in value.attributes and value.operation != "given":
             context.diagnostics.add(
                 "W0501", f"nobody reads the {value.operation} `{value.attributes['name']}`", value.span
             )
