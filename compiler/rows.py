@@ -32,8 +32,9 @@ KINDS = {
 
 
 def table(graph: Builder, kind: str, dim: str) -> Value:
-    """The leaf of a table."""
-    return graph.leaf("given", f"{PREFIX}{kind}.{dim}", Type("i32", (dim if KINDS[kind] else BATCH,)))
+    """The leaf of a table; beside KINDS there are `movedN`, the row N steps on (of the same sample, or the row itself where there is none), and
+    `afterNofM`, the row of a dimension M steps longer, N steps on."""
+    return graph.leaf("given", f"{PREFIX}{kind}.{dim}", Type("i32", (dim if KINDS.get(kind, True) else BATCH,)))
 
 
 def asked(name: str) -> tuple[str, str]:
@@ -67,6 +68,11 @@ class Rows:
     def steps(self) -> int:
         return len(self.offsets) - 1
 
+    def after(self, first: int, longer: "Rows") -> Array:
+        """Of each row the one `first` steps on in a dimension whose samples stand in the same order."""
+        step = self.table("step")
+        return np.asarray(longer.offsets[step + first] + np.arange(self.count) - self.offsets[step], np.int32)
+
     def shares(self, members: int) -> Array:
         """The samples by rank in as many parts that have about as many steps: where each part begins, and the end."""
         done = np.cumsum(self.lengths[self.ranked])
@@ -95,6 +101,10 @@ class Rows:
         rank = np.arange(self.count) - offsets[step]
         if kind == "previous":
             return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
+        if kind.startswith("moved"):
+            there = step + int(kind.removeprefix("moved"))
+            is_there = (there >= 0) & (there < self.lengths[self.ranked[rank]])
+            return np.asarray(offsets[np.where(is_there, there, step)] + rank, np.int32)
         sample = self.ranked[rank]
         if kind == "place":
             return np.asarray(sample * self.steps + step, np.int32)

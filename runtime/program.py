@@ -15,7 +15,7 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX
+from netc.compiler.rows import PREFIX, base_of, lengths_of
 from netc.compiler.types import BATCH, NUMPY, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
@@ -58,6 +58,8 @@ class Program:
             self.persistent[name][...] = initial(info, self.seed)
         fields = {**model.inputs, **model.targets}
         self.varying = {name: str(type_.rows) for name, type_ in fields.items() if type_.is_varying}
+        rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}
+        self.shorter = sorted(dim for dim in rows if base_of(dim) not in (None, dim))
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
         self._evaluations: dict[frozenset[str], Evaluation] = {}
@@ -137,7 +139,16 @@ class Program:
             if not np.array_equal(known, one.lengths):
                 raise ValueError(f"`{name}` and `{other}` both have the dimension `{dim}`, and their lengths differ")
             ready[name] = one
+        self._refuse_short(lengths)
         return ready
+
+    def _refuse_short(self, lengths: Mapping[str, tuple[str, Array]]) -> None:
+        """ValueError where a sample has too few steps for what the model does with them."""
+        known = {dim: found for dim, (_, found) in lengths.items()}
+        for dim in self.shorter:
+            base = str(base_of(dim))
+            if base in known and (lengths_of(dim, known, len(known[base])) < 1).any():
+                raise ValueError(f"a sample of `{lengths[base][0]}` has too few steps: {dim} is at least 1")
 
     def step(self, fields: Given) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum.

@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
 from netc.compiler.passes.plan import SLACK
-from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of, rows_of_same
+from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of, rows_of_same, shorter
 from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.step import Memory, Step
@@ -54,6 +54,9 @@ class Batch:
         """The table that a leaf or a buffer called `rows.KIND.DIMENSION` asks for; `source` is where each row stands in a field."""
         kind, dim = asked(name)
         rows = self.rows[dim]
+        if kind.startswith("after"):
+            first, _, by = kind.removeprefix("after").partition("of")
+            return rows.after(int(first), self.rows[shorter(dim, -int(by))])
         if kind == "source":
             sample, step = rows.table("sample"), rows.table("step")
             return (self.starts[dim][sample] + step).astype(np.int32)

@@ -186,8 +186,12 @@ def _pads(
         for size, reach, stride, dilation in zip(
             x.type.sample[:-1], kernel, attributes["stride"], attributes.get("dilation", (1, 1)), strict=False
         ):
-            assert isinstance(size, int)
-            whole = max((-(-size // stride) - 1) * stride + dilation * (int(reach) - 1) + 1 - size, 0)
+            if isinstance(size, int):
+                whole = max((-(-size // stride) - 1) * stride + dilation * (int(reach) - 1) + 1 - size, 0)
+            elif stride == 1:
+                whole = dilation * (int(reach) - 1)
+            else:
+                raise Mismatch(f"a stride along {size} does not run yet", code="E0901")
             pads += [whole // 2, whole - whole // 2]
         return (pads[0], pads[1], *(pads[2:] or (0, 0)))
     assert argument is not None

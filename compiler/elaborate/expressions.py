@@ -333,10 +333,24 @@ def _end_of(value: Value, at: Item, dim: str, span: Span) -> Value:
     return sequence.at_end(value, "first" if at == 0 else "last")
 
 
+def _between(context: Context, value: Value, dim: str, part: syntax.Slice, scope: Scope) -> Value:
+    """x[2:], x[:-1], x[1:-1] along a varying dimension: so many steps less at either end."""
+    first, last = (
+        0
+        if one is None
+        else constants.whole(constant(context, one, scope), one.span, "a bound of a slice", least=-(10**6))
+        for one in (part.start, part.stop)
+    )
+    if first < 0 or last > 0 or (part.stop is not None and last == 0):
+        told = "each sample has a length of its own: x[1:], x[:-1], x[1:-1]"
+        fault("E0901", f"a slice along `{dim}` leaves out steps at its ends, so far", part.span, told)
+    return sequence.between(value, first, -last) if first or last else value
+
+
 def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
     size = value.type.dims[axis]
     if isinstance(size, str):
-        fault("E0901", f"a slice along `{size}` does not run yet", part.span)
+        return _between(context, value, size, part, scope)
     start = (
         constants.whole(constant(context, part.start, scope), part.start.span, "a slice's start", least=-size)
         if part.start

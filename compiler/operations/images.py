@@ -5,6 +5,7 @@ All of these are expanded where they are applied.
 
 from typing import Any
 
+from netc.compiler.operations import sequence
 from netc.compiler.operations.convolution import CONVOLUTION
 from netc.compiler.operations.window import Pads, Pair, image_axes
 from netc.compiler.types import Mismatch, Type
@@ -28,6 +29,8 @@ def _unknown_type(*_: Type, **__: Any) -> Type:
 
 def _pool(name: str) -> Any:
     def build(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
+        if x.type.is_varying:
+            raise Mismatch(f"pooling along {x.type.rows} does not run yet", code="E0901")
         image, was_line = _as_image(x)
         return _as_line(apply(name, image, size=size, stride=stride, pad=pad), was_line)
 
@@ -37,9 +40,29 @@ def _pool(name: str) -> Any:
 def _build_conv1d(x: Value, w: Value, **how: Any) -> Value:
     if len(x.type.sample) != 2 or w.type.rank != 3:
         raise Mismatch("conv1d takes float[t, c] and weights float[k, c, n]")
+    if x.type.is_varying:
+        return _conv_over_steps(x, w, **how)
     image, _ = _as_image(x)
     kernel = apply("reshape", w, dims=(w.type.dims[0], 1, *w.type.dims[1:]))
     return _as_line(apply("conv2d", image, kernel, **how), True)
+
+
+def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
+    """Along a varying dimension: for each of the kernel's elements the steps that it sees, times its weights; as many steps come out as went in."""
+    (size, channels, _), reach = w.type.dims, dilation[0] * (int(w.type.dims[0]) - 1)
+    if stride[0] != 1 or groups != 1 or pad[0] + pad[1] != reach:
+        told = "stride = 1, groups = 1, pad = same"
+        raise Mismatch(f"such a convolution along {x.type.rows} does not run yet", told, code="E0901")
+    if x.type.dims[1] != channels:
+        raise Mismatch(f"the kernel has {channels} channels, and {x.type} has {x.type.dims[1]}")
+    total: Value | None = None
+    for i in range(int(size)):
+        seen = sequence.moved(x, i * dilation[0] - pad[0])
+        weights = apply("reshape", apply("slice", w, axis=0, start=i, stop=i + 1), dims=w.type.dims[1:])
+        term = apply("einsum", seen, weights, subscripts="tc,cn->tn")
+        total = term if total is None else total + term
+    assert total is not None
+    return total
 
 
 def _build_depthwise_op(x: Value, w: Value, **how: Any) -> Value:

@@ -5,8 +5,10 @@ What belongs to a sample is a value with the batch in front, what belongs to a s
 
 from collections.abc import Callable
 
+from netc.compiler.graph import Graph
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.rows import table
+from netc.compiler.operations.scan import part, scan
+from netc.compiler.rows import shorter, table
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
 
@@ -99,6 +101,34 @@ def shift(x: Value, first: Value) -> Value:
     return x.graph.add(moved.operation, moved.operands, moved.attributes, x.type)  # a class stays one
 
 
+def moved(x: Value, by: int) -> Value:
+    """At each step what the sample has `by` steps later (earlier, if that is negative), and zeros beyond its ends."""
+    if not by:
+        return x
+    dim = _dim(x)
+    there = apply("gather", x, table(x.graph, f"moved{by}", dim))
+    at = apply("cast", table(x.graph, "step", dim), dtype=x.graph.precision) + by
+    inside = (at >= 0) if by < 0 else (at < spread(length(x), dim))
+    return apply("where", apply("reshape", inside, dims=(dim, *(1,) * (x.type.rank - 1))), there, 0.0)
+
+
+def between(x: Value, first: int, last: int) -> Value:
+    """The steps of each sample but the `first` ones and the `last` ones: a dimension that is shorter by as many."""
+    dim = shorter(_dim(x), first + last)
+    return apply("gather", x, table(x.graph, f"after{first}of{first + last}", dim))
+
+
+def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
+    """The running sum: a scan whose carry is what was summed so far."""
+    assert isinstance(x.graph, Graph)
+    body, row = Graph(), x.type.with_dims((BATCH, *x.type.dims[1:]))
+    body.precision = x.graph.precision
+    total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)
+    body.results.update({"next.0": total, "yield.0": total})
+    begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
+    return part(scan(x.graph, body, _dim(x), [x], [begin], []), "yield.0")
+
+
 def steps(x: Value) -> Value:
     """The number of each step, from 0."""
     return apply("cast", table(x.graph, "step", _dim(x)), dtype=x.graph.precision)
@@ -116,4 +146,5 @@ ALONG_STEPS: dict[str, Callable[[Value, Axes], Value]] = {
     "softmax": softmax_over_steps,
     "log_softmax": log_softmax_over_steps,
     "reverse": reverse,
+    "cumsum": cumsum_over_steps,
 }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.model import Model
+from netc.compiler.rows import base_of, lengths_of
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
@@ -79,8 +80,10 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
             given = (one, fitted[one.name], table, chosen, type_, model.declared[one.name])
             made = _windowed(*given, begins[part_name]) if begins else convert(*given)
             arrays[part_name][one.name] = made
-    for part in arrays.values():
+    for name, part in arrays.items():
         _same_lengths(model, part)
+        table, chosen = parts[name]
+        _long_enough(model, part, chosen + table.first_row, table.name)
     found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     warnings = tuple(one for one in found if one is not None and not one.is_silenced)
     rows = {
@@ -148,6 +151,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
         one = replace(one, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(one, [], table, rows, types[name], model.declared[name])
     _same_lengths(model, arrays)
+    _long_enough(model, arrays, rows + 1, "data")
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
@@ -168,17 +172,13 @@ def read_inputs(
             name: _windowed(spec.fields[name], states[name], table, rows, type_, model.declared[name], begins)
             for name, type_ in model.inputs.items()
         }
-    return {
-        name: convert(
-            replace(spec.fields[name], is_sequence=type_.is_varying),
-            states[name],
-            table,
-            rows,
-            type_,
-            model.declared[name],
-        )
-        for name, type_ in model.inputs.items()
-    }
+    found: dict[str, Field] = {}
+    for name, type_ in model.inputs.items():
+        one = replace(spec.fields[name], is_sequence=type_.is_varying)
+        found[name] = convert(one, states[name], table, rows, type_, model.declared[name])
+    _same_lengths(model, found)
+    _long_enough(model, found, rows + table.first_row, table.name)
+    return found
 
 
 def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:
@@ -427,6 +427,23 @@ def labels_of(one: FieldSpec, states: Sequence[State]) -> list[str]:
     named = [(STEPS[step.name].labels, state) for step, state in zip(one.steps, states, strict=False)]
     found = [labels(state) for labels, state in named if labels is not None]
     return found[-1] if found else []
+
+
+def _long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: str) -> None:
+    """Fault E0804 at the first sample that is too short for what the model does with its steps."""
+    for value in model.graph.values():
+        dim = value.type.rows
+        base = base_of(dim) if dim is not None and value.type.is_varying else None
+        if base is None or base == dim:
+            continue
+        for name, type_ in {**model.inputs, **model.targets}.items():
+            field = fields.get(name)
+            if type_.rows == base and isinstance(field, Ragged):
+                short = np.flatnonzero(lengths_of(str(dim), {base: field.lengths}, len(field)) < 1)
+                if len(short):
+                    at = int(short[0])
+                    told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}, and {dim} is at least 1"
+                    fault("E0804", "a sample has too few steps", value.span, told)
 
 
 def _same_lengths(model: Model, fields: Mapping[str, Field]) -> None:

@@ -37,6 +37,9 @@ FOR_A_STEP = {
     "shift": "h + 2 * shift(h) - shift(h, first = mean(h, over = time)) -> dense(4)",
     "shifted tokens": "h * table[shift(k, first = 2)] -> dense(4)",
     "layernorm": "h -> layernorm -> dense(4)",
+    "cumsum": "cumsum(h, over = time) -> dense(4)",
+    "convolution": "h -> conv(4)",
+    "a wide convolution": "h -> conv(6, kernel = 4, dilation = 2) -> relu -> conv(4, kernel = 1)",
 }
 
 
@@ -88,6 +91,47 @@ def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
         for key, gradient in program.gradients(wanted)[1].items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
             np.testing.assert_array_equal(gradient, programs[1].gradients(wanted)[1][key])
+
+
+def test_slices_leave_out_steps_at_the_ends() -> None:
+    text = text_of(
+        "(mean(square(h[1:] - h[:-1]), over = 0) + sum(h[1:-1], over = 0)) -> dense(4)", "cross_entropy(z, y)"
+    )
+    fields = {
+        **FIELDS,
+        "x": [np.concatenate([x, x[:1], x[:1] * 2]) for x in X],
+        "k": [np.concatenate([k, k[:1], k[:1]]) for k in TOKENS],
+    }
+    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2)
+    own = {name.partition("dense.")[2]: array for name, array in reference.parameters.items() if name.startswith("h.")}
+    dense = {
+        name.partition("dense.")[2]: array for name, array in reference.parameters.items() if name.startswith("z.")
+    }
+    for i, x in enumerate(fields["x"]):
+        h = np.tanh(x @ own["W"] + own["b"])
+        made = (np.square(h[1:] - h[:-1]).mean(0) + h[1:-1].sum(0)) @ dense["W"] + dense["b"]
+        np.testing.assert_allclose(reference.predict(fields)["p"][i], made, rtol=1e-10)
+    expected = reference.gradients(fields)[1]
+    for program in compiled:
+        np.testing.assert_allclose(program.predict(fields)["p"], reference.predict(fields)["p"], rtol=1e-10)
+        for name, gradient in program.gradients(fields)[1].items():
+            np.testing.assert_allclose(gradient, expected[name], rtol=1e-9, atol=1e-13)
+    with pytest.raises(ValueError, match="too few steps"):
+        reference.predict({**FIELDS, "x": [x[:1] for x in X], "k": [k[:1] for k in TOKENS]})
+
+
+def test_a_convolution_is_that_of_a_line() -> None:
+    """Sequences that happen to be as long are lines of known length."""
+    made = "{x} -> conv(4, kernel = 5) -> relu -> conv(3, kernel = 2)"
+    varying = netc.parse(
+        f"model {{\n  input x: float[time, 3]\n  output p = {made.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
+    )
+    known = netc.parse(
+        f"model {{\n  input x: float[6, 3]\n  output p = {made.format(x='x')}\n}}\ntrain {{ precision = f64 }}"
+    )
+    x = RNG.standard_normal((5, 6, 3))
+    one, other = netc.compile(varying), netc.compile(known)
+    np.testing.assert_allclose(one.predict({"x": list(x)})["p"], other.predict({"x": x})["p"], rtol=1e-10)
 
 
 def test_gradients_are_finite_differences() -> None:
