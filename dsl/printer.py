@@ -89,6 +89,8 @@ def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
             return body
         case syntax.Model(body=body) | syntax.Block(body=body) | syntax.For(body=body):
             return body
+        case syntax.Assign(value=syntax.Scan(body=body)) | syntax.Output(value=syntax.Scan(body=body)):
+            return body
     return None
 
 
@@ -104,12 +106,23 @@ def _head(node: syntax.Node) -> str:
             return f"block {name.text}({', '.join(parameter_text(one) for one in parameters)})"
         case syntax.For(name=name, start=start, stop=stop):
             return f"for {name.text} in {expression(start)}..{expression(stop)}"
+        case syntax.Assign(names=names, type=type_, value=syntax.Scan() as scan):
+            return f"{_left(names, type_)} = {_scan_head(scan)}"
+        case syntax.Output(name=name, value=syntax.Scan() as scan):
+            return f"output {name.text} = {_scan_head(scan)}"
     raise AssertionError(node)
+
+
+def _left(names: Sequence[syntax.Name], type_: syntax.TypeOf | None) -> str:
+    """What an assignment assigns."""
+    return ", ".join(name.text for name in names) + (f": {type_text(type_)}" if type_ else "")
 
 
 def _fit(indent: str, node: syntax.Node) -> str:
     """The statement on one line; a long pipe is broken before each `->`, what is still too long after commas in brackets."""
     line = indent + _line(node)
+    if "\n" in line:  # a scan inside of an expression
+        return line.replace("\n", f"\n{indent}")
     value = getattr(node, "value", None)
     if len(line) <= _WIDTH or not isinstance(value, syntax.Pipe):
         return _wrapped(line, indent)
@@ -180,8 +193,7 @@ def _line(node: syntax.Node) -> str:
         case syntax.Yield(values=values):
             return f"yield {_list(values)}"
         case syntax.Assign(names=names, type=type_, value=value):
-            left = ", ".join(name.text for name in names) + (f": {type_text(type_)}" if type_ else "")
-            return f"{left} = {expression(value)}"
+            return f"{_left(names, type_)} = {expression(value)}"
         case syntax.For(body=body):
             return f"{_head(node)} {{\n" + "".join(f"{_line(one)}\n" for one in body) + "}"
     raise AssertionError(node)
@@ -250,6 +262,11 @@ def expression(node: Expression) -> str:
 
 
 def _scan(node: syntax.Scan) -> str:
+    inside = "".join(f"{_INDENT}{_line(one)}\n".replace("\n", f"\n{_INDENT}").rstrip(" ") for one in node.body)
+    return f"{_scan_head(node)} {{\n{inside}}}"
+
+
+def _scan_head(node: syntax.Scan) -> str:
     over = (
         f"{expression(node.over.start)}..{expression(node.over.stop)}"
         if isinstance(node.over, syntax.Range)
@@ -260,4 +277,4 @@ def _scan(node: syntax.Scan) -> str:
         text += f" until {expression(node.until)}"
     if node.carries:
         text += " with " + ", ".join(f"{one.name.text} = {expression(one.value)}" for one in node.carries)
-    return text + " {\n" + "".join(f"{_line(one)}\n" for one in node.body) + "}"
+    return text

@@ -1,5 +1,6 @@
 """Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,9 @@ def is_constant(value: Value, number: float) -> bool:
 
 
 def _fold(copy: Graph, operation: str, operands: Sequence[Value], attributes: Any, type_: Type) -> Value:
+    dims = attributes.get("dims")
+    if operation == "extent" and all(isinstance(dim, int) for dim in dims):  # no named dimension: it is known
+        return copy.add("constant", (), {"value": float(math.prod(dims))}, type_)
     if operands and not type_.dims and all(operand.operation == "constant" for operand in operands):
         small = Graph()
         inner = [small.add("constant", (), operand.attributes, operand.type) for operand in operands]

@@ -18,6 +18,8 @@ MADE = {
     "rnn": "last(x -> rnn(4))",
     "lstm": "last(x -> lstm(4))",
     "gru": "last(x -> gru(4))",
+    "peepholes": "last(x -> lstm_peephole(4))",
+    "normalised": "last(x -> lstm_layernorm(4))",
     "all states": "mean(x -> lstm(4), over = time)",
     "stacked": "last(x -> lstm(5) -> gru(4))",
     "bidirectional": "mean(x -> bidirectional(gru(2)), over = time)",

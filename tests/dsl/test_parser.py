@@ -142,3 +142,13 @@ def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: 
     (tmp_path / "own").chmod(0o777)
     tables.parser_of(grammar, None)
     assert len(made) == 5, "a folder that others can write to was trusted"
+
+
+def test_a_scan_is_printed_with_its_comments() -> None:
+    text = (
+        "block a(x: float[t, n]) {\n  s = scan xt in x with h = zeros(n) {  # head\n    # inside\n    h = h + xt  # added\n"
+        "    yield h\n  }  # end\n  z = last(scan xt in x with h = zeros(n) {\n    h = h * xt\n    yield h\n  })\n  return s\n}\n"
+    )
+    messy = text.replace("h + xt", "h  +xt").replace("    # inside", "# inside").replace("    yield", "  yield")
+    assert print_file(parse(Source("a.net", messy))) == text
+    assert print_file(parse(Source("a.net", text))) == text
