@@ -24,11 +24,12 @@ def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[st
             elif value.operation == "part":
                 memory[value] = parts[value.operands[0]][str(value.attributes["of"])]
             else:
-                memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
+                memory[value] = compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
     return {name: memory[value] for name, value in graph.results.items()}
 
 
-def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+def compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+    """One value, from its operands; no scan."""
     dtype = NUMPY[value.type.dtype]
     if value.operation == "constant":
         return np.asarray(value.attributes["value"], dtype)

@@ -1,7 +1,7 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,6 +139,7 @@ class Step:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
         self.backend, self.machine, self.profiled = backend, machine, profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
+        self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
         self.plan: Plan | None = None
         self.linked: Linked | None = None
         if backend == "numba" and not any(value.type.is_varying for value in self.graph.values()):
@@ -236,7 +237,7 @@ class Step:
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""
-        found = evaluate(self.graph, {**self.state.arrays, **fields}, sizes)
+        found = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
         for name in [name for name in found if name.startswith("update.")]:
             self.state.arrays[name.removeprefix("update.")][...] = found.pop(name)
         return found

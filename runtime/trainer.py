@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,8 @@ import numpy as np
 
 from netc.dsl.diagnostics import Label, fault
 from netc.runtime.checkpoint import Progress, place_of
+from netc.runtime.culprit import find
+from netc.runtime.data.stored import Array, Field
 from netc.runtime.figures import Row, loss_figures
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
@@ -116,7 +118,7 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
         losses = run.program.steps(fields, chosen, progress.epoch, moved)
         for i, loss in enumerate(losses.values["loss"]):
             if not math.isfinite(loss):
-                _not_a_number(run)
+                _not_a_number(run, fields, order)
             for name, values in losses.values.items():
                 counted = float(losses.counts[name][i])
                 progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * counted
@@ -156,11 +158,23 @@ def _row(run: Run) -> Row:
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 
 
-def _not_a_number(run: Run) -> None:
+def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
+    """Fault E1002 at the operation that gave no number first; the last checkpoint stays as it is."""
+    found = find(run, fields, order, run.progress.step)
+    told = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
     losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
+    if found is not None and found.value.span.source is run.model.source:
+        fault(
+            "E1002",
+            told,
+            found.value.span,
+            found.told(),
+            others=[Label(span, "the loss") for span in losses if span != found.value.span],
+            hint="a smaller rate; inputs of very different scale want `-> standardize`; `clip_norm` bounds a gradient",
+        )
     fault(
         "E1002",
-        f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}",
+        told,
         losses[0],
         others=[Label(span, "or this one") for span in losses[1:]],
         hint="a smaller rate; inputs of very different scale want `-> standardize`",

@@ -220,3 +220,36 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     wrong = command("train", "n.net", cwd=tmp_path)
     assert wrong.returncode == 1
     assert "no epoch has a figure `valid.mae`" in wrong.stderr
+
+
+@pytest.mark.parametrize(
+    ("made", "train", "line", "told"),
+    [
+        ("log(tanh(h)) -> dense(1) -> squeeze", "", 5, "`log` gives nan"),
+        ("(h * h * h) -> dense(1) -> squeeze", "  optimizer = sgd(lr = 1e9)\n", 5, "gives"),
+        (
+            "sqrt(relu(h)) * 1e30 * relu(h) -> dense(1) -> squeeze",
+            "  optimizer = sgd(lr = 1)\n",
+            6,
+            "`square` gives inf",
+        ),
+        ("last(grow(h)) -> dense(1) -> squeeze", "", 10, "`multiply` gives inf"),
+    ],
+)
+def test_who_lost_the_number(tmp_path: Path, made: str, train: str, line: int, told: str) -> None:
+    text = (
+        "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8)\n"
+        f"  z = {made}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n  s = scan i in 0..40 with k = h + 3 {{\n"
+        "    k = k * k\n    yield k\n  }\n  return s\n}\n"
+        f"train {{\n  batch = 4\n  epochs = 5\n{train}}}\n"
+    )
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal((40, 2)).astype(np.float32), "y": rng.standard_normal(40).astype(np.float32)}
+    with pytest.raises(netc.Fault) as found:
+        netc.train(netc.parse(text), data=data, out=tmp_path / "run")
+    (diagnostic,) = found.value.diagnostics
+    assert diagnostic.code == "E1002"
+    assert diagnostic.primary.span.line == line
+    assert told in diagnostic.primary.text
+    opened = netc.open(tmp_path / "run")
+    assert all(np.isfinite(array).all() for array in opened.program.persistent.values()), "the last good checkpoint"
