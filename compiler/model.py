@@ -111,7 +111,7 @@ class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
     what a loss is divided by; `update.NAME`, a state's next value.
 
-    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names.
+    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most.
     """
 
     source: Source
@@ -126,6 +126,7 @@ class Model:
     constants: dict[str, object]
     counted: dict[str, int]
     names: dict[str, Value]
+    bounds: dict[str, int]
     warnings: tuple[Diagnostic, ...]
 
     @property

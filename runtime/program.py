@@ -133,6 +133,11 @@ class Program:
                 ready[name] = np.asarray(field) if isinstance(field, list | tuple) else field
                 continue
             one = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[types[name].dtype])
+            most = self.model.bounds.get(dim)
+            if most is not None and one.lengths.max() > most:
+                raise ValueError(
+                    f"the field `{name}` has a sequence of {int(one.lengths.max())} steps: {dim} <= {most}"
+                )
             if not one.lengths.all():
                 raise ValueError(f"the field `{name}` has a sequence of no steps: sample {int(np.argmin(one.lengths))}")
             other, known = lengths.setdefault(dim, (name, one.lengths))

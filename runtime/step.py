@@ -30,7 +30,7 @@ from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import base_of, lengths_of
+from netc.compiler.rows import lengths_of
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
@@ -91,19 +91,19 @@ def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes) -> Plan:
     return plan(lower(graph, sizes), offsets, sizes)
 
 
-def sizes_of(graph: Graph, batch: int, steps: int) -> Sizes:
-    """The sizes of a graph's named dimensions for a batch of samples of so many steps each."""
+def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
+    """The sizes of a graph's named dimensions for a batch of samples that have as many steps as `longest` says of each varying one."""
     dims = {value.type.rows for value in graph.values() if value.type.is_varying}
     if not dims:
         return batch
-    lengths = {str(base_of(str(dim))): np.full(batch, steps) for dim in dims}
+    lengths = {dim: np.full(batch, steps) for dim, steps in longest.items()}
     return {"batch": batch, **{str(dim): int(lengths_of(str(dim), lengths, batch).sum()) for dim in dims}}
 
 
-def step_memory(model: Model, workers: int, steps: int = 1) -> tuple[int, int]:
+def step_memory(model: Model, workers: int, longest: Mapping[str, int]) -> tuple[int, int]:
     """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated).
 
-    `steps` is how long each sample is, where that varies.
+    `longest` is how long each sample is, by varying dimension.
     """
     graph, batch = pipeline.run_passes(pipeline.training_graph(model)), model.train.batch
     graphs = (
@@ -112,7 +112,7 @@ def step_memory(model: Model, workers: int, steps: int = 1) -> tuple[int, int]:
     _, offsets, kept = state_layout(model, graph)
     arenas = 0
     for one in graphs:
-        sizes = sizes_of(one, batch, steps)
+        sizes = sizes_of(one, batch, longest)
         made = plan_step(one, offsets, sizes)
         arenas += footprint(made.shared) + members_of(one, sizes, workers) * footprint(made.private)
     return footprint(kept), arenas

@@ -78,8 +78,8 @@ def check(
         f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
     )
     step = found["step"]
-    is_varying = any(type_.is_varying for type_ in (*model.inputs.values(), *model.targets.values()))
-    of_steps = f" of {LONGEST} steps each" if is_varying else ""
+    lengths = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
+    of_steps = f" ({', '.join(f'{dim} = {length}' for dim, length in lengths.items())})" if lengths else ""
     if step:
         typer.echo(
             f"a step of {train.batch} samples{of_steps}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
@@ -87,6 +87,12 @@ def check(
     if try_it:
         losses = " then ".join(number(loss) for loss in found["tried"])
         typer.echo(f"two steps on made-up data: loss {losses}")
+
+
+def _dims(model: "Model") -> list[str]:
+    """The varying dimensions that the inputs and targets declare."""
+    types = (*model.inputs.values(), *model.targets.values())
+    return list(dict.fromkeys(str(type_.rows) for type_ in types if type_.is_varying))
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
@@ -101,8 +107,9 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     step: dict[str, int] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
-        kept, arenas = step_memory(model, threads or cores(), LONGEST)
-        work = flops(graph, sizes_of(graph, model.train.batch, LONGEST))
+        longest = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
+        kept, arenas = step_memory(model, threads or cores(), longest)
+        work = flops(graph, sizes_of(graph, model.train.batch, longest))
         step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}
     return {
         "values": [

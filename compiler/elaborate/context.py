@@ -54,7 +54,7 @@ class Frame:
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -71,6 +71,7 @@ class Context:
     declared: dict[str, Span] = field(default_factory=dict)
     axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)
     lengths: dict[str, Span] = field(default_factory=dict)
+    bounds: dict[str, int] = field(default_factory=dict)
     layer: LayerInstance | None = None
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True

@@ -102,6 +102,7 @@ def elaborate(
         dict(lets),
         context.counted,
         context.named,
+        context.bounds,
         tuple(context.diagnostics.warnings),
     )
 

@@ -37,7 +37,14 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | No
 def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field: str | None) -> str | None:
     """The name of a dimension that has another length in every sample; None if it is a number. Faults where such a name cannot stand."""
     if isinstance(dim, syntax.Binary) and dim.operator == "<=" and isinstance(dim.left, syntax.Name):
-        fault("E0901", "a bound of a varying dimension does not run yet", dim.span, hint=dim.left.text)
+        bound = constants.whole(constant(context, dim.right, scope), dim.right.span, "the longest length")
+        name = _varying(context, dim.left, scope, axis, field)
+        if name is None:
+            fault("E0406", f"`{dim.left.text}` is a number", dim.left.span, "and only a varying dimension has a bound")
+        if context.bounds.setdefault(name, bound) != bound:
+            others = [Label(context.lengths[name], f"at most {context.bounds[name]} here")]
+            fault("E0406", f"`{name}` has two bounds", dim.span, others=others)
+        return name
     if not isinstance(dim, syntax.Name):
         return None
     known = scope.find(dim.text)

@@ -430,7 +430,16 @@ def labels_of(one: FieldSpec, states: Sequence[State]) -> list[str]:
 
 
 def _long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: str) -> None:
-    """Fault E0804 at the first sample that is too short for what the model does with its steps."""
+    """Fault E0804 at the first sample that is longer than the model says, or too short for what it does with its steps."""
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field, most = fields.get(name), model.bounds.get(str(type_.rows))
+        if isinstance(field, Ragged) and most is not None and (field.lengths > most).any():
+            at = int(np.argmax(field.lengths > most))
+            told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}"
+            hint = f"{type_.rows} <= {int(field.lengths.max())}"
+            fault(
+                "E0804", f"a sample has more steps than {type_.rows} <= {most}", model.declared[name], told, hint=hint
+            )
     for value in model.graph.values():
         dim = value.type.rows
         base = base_of(dim) if dim is not None and value.type.is_varying else None

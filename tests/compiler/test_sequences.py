@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler import pipeline
+from netc.runtime.step import footprint, state_layout, step_memory
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(0)
@@ -158,3 +160,24 @@ def test_lengths_that_do_not_fit_are_told() -> None:
         two.predict({"a": [np.zeros((3, 2))], "b": [np.zeros((2, 2))]})
     with pytest.raises(ValueError, match="no steps"):
         program.predict({**FIELDS, "x": [np.zeros((0, 3)), *X[1:]]})
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_memory_is_what_check_says(threads: int) -> None:
+    text = text_of("last(h -> lstm(8)) -> dense(4)", "cross_entropy(z, y)").replace(
+        "float[time, 3]", "float[time <= 9, 3]"
+    )
+    model = netc.parse(text)
+    assert model.bounds == {"time": 9}
+    kept, arenas = step_memory(model, threads, model.bounds)
+    program = netc.compile(model, threads=threads)
+    long = {"x": [RNG.standard_normal((9, 3))] * 7, "k": [np.zeros(9, np.int32)] * 7, "y": Y}
+    program.step(long)
+    step = program.training({})
+    assert step.plan is not None
+    assert arenas == footprint(step.plan.shared) + step.members * footprint(step.plan.private)
+    assert kept == footprint(state_layout(model, pipeline.training_graph(model))[2])
+    program.step(FIELDS)
+    assert program.training({}).plan is step.plan, "shorter samples fit into it"
+    with pytest.raises(ValueError, match="time <= 9"):
+        program.step({**long, "x": [RNG.standard_normal((10, 3))] * 7, "k": [np.zeros(10, np.int32)] * 7})

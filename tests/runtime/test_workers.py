@@ -118,7 +118,7 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     from netc.runtime.step import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
-    told = step_memory(model, cores())
+    told = step_memory(model, cores(), {})
     netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
     tracemalloc.start()
     try:
@@ -149,7 +149,7 @@ def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
     model = netc.load(ROOT / "examples" / "mnist.net")
     for threads in (1, 3):
         app(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
-        kept, arenas = step_memory(model, threads)
+        kept, arenas = step_memory(model, threads, {})
         assert f"{kept + arenas:,} bytes" in capsys.readouterr().out
 
 
