@@ -20,6 +20,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.equations import derive
+from netc.compiler.passes.lower import lower
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source
@@ -190,3 +191,76 @@ def test_damaged_data(tmp_path: Path, is_long: bool) -> None:
 def read_all(path: Path) -> None:
     model = netc.load(path)
     load(model, parse_data(model))
+
+
+# of h: float[time, 5], k: class(5)[time], x: float[time, 3], table: float[5, 5]
+OF_SEQUENCES = (
+    *(
+        "softmax(h, over = time)",
+        "argmax(h, over = time)",
+        "flatten(h)",
+        "reshape(h, 5)",
+        "transpose(h)",
+        "stack(h, h[0])",
+    ),
+    *(
+        "split(h, 2, over = time)",
+        "h[2]",
+        "h[:, 1]",
+        "h[1:, 0]",
+        "h[0, 1:3]",
+        "pad(h, 1)",
+        "maxpool(h, 2)",
+        "upsample(h, 2)",
+    ),
+    *('einsum(h, h, "tk,sk->ts")', 'einsum(h, "tk->kt")', "outer(h, h)", "h @ h", "h @ transpose(h)", "h @ table[0]"),
+    *(
+        "norm(h, over = batch)",
+        "mean(h, over = (batch, time))",
+        "concat(h, h, over = 0)",
+        "unsqueeze(h, 0)",
+        "h[k]",
+        "table[h]",
+    ),
+    *(
+        "conv(h, 4, stride = 2)",
+        "conv(h, 4, pad = valid)",
+        "arange(time)",
+        "zeros(time)",
+        "time * 2",
+        "k + 1",
+        "dropout(h)",
+    ),
+    *(
+        "cumsum(h, over = batch)",
+        "last(last(h))",
+        "shift(h, first = k)",
+        "embed(h, 3)",
+        "x -> lstm(4, h0 = h)",
+        "x -> lstm(time)",
+    ),
+    *("x -> gru(4, h0 = zeros(3))", "bidirectional(x, 3)", "bidirectional(x, lstm)", "rnn(h[0], 3)", "residual(h, 4)"),
+    *("moments(h)", "x[1:] - x", "x[1:][1:] + x[2:]", "cumsum(x[1:], over = 0)", "h[:time]", "h if time > 3 else x"),
+    *("weighted(h, h)", "top_k(h, k)", "confusion(h, k)", "auc(h, k)", "perplexity(h, k)", "r2(h, h)", "shift(h[0])"),
+)
+
+
+@pytest.mark.parametrize("made", OF_SEQUENCES)
+def test_what_is_made_of_sequences(made: str) -> None:
+    """It is right, or a fault says why not: compiled down to the tasks, whatever the loss."""
+    for loss in ("mse(z, z * 2)", "z", "cross_entropy(z, y)"):
+        text = (
+            "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n"
+            f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {made}\n  output p = z\n  loss {loss}\n}}\n"
+        )
+
+        def run(text: str = text) -> None:
+            everything(text, Path("model.net"))
+            model = netc.parse(text)
+            for graph in (pipeline.training_graph(model), pipeline.prediction_graph(model)):
+                ready = pipeline.run_passes(graph)
+                rows = {str(value.type.rows) for value in ready.values() if value.type.is_varying}
+                lower(ready, {"batch": 4, **dict.fromkeys(rows, 20)})
+
+        failure = failure_of(run)
+        assert failure is None, f"{failure}\n{text}"

@@ -5,8 +5,8 @@ All of these are expanded where they are applied.
 
 from typing import Any
 
-from netc.compiler.operations import sequence
 from netc.compiler.operations.convolution import CONVOLUTION
+from netc.compiler.operations.sequence import moved
 from netc.compiler.operations.window import Pads, Pair, image_axes
 from netc.compiler.types import Mismatch, Type
 from netc.compiler.value import Expansion, Operation, Value, apply, register
@@ -57,7 +57,7 @@ def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair
         raise Mismatch(f"the kernel has {channels} channels, and {x.type} has {x.type.dims[1]}")
     total: Value | None = None
     for i in range(int(size)):
-        seen = sequence.moved(x, i * dilation[0] - pad[0])
+        seen = moved(x, i * dilation[0] - pad[0])
         weights = apply("reshape", apply("slice", w, axis=0, start=i, stop=i + 1), dims=w.type.dims[1:])
         term = apply("einsum", seen, weights, subscripts="tc,cn->tn")
         total = term if total is None else total + term
@@ -96,6 +96,8 @@ def _build_upsample(x: Value, size: Pair) -> Value:
     image, was_line = _as_image(x)
     if len(image.type.sample) != 3:
         raise Mismatch("upsample takes float[h, w, c], or float[t, c]")
+    if x.type.is_varying:
+        raise Mismatch(f"upsample along {x.type.rows} does not run yet", code="E0901")
     *lead, h, w, c = image.type.dims
     beside = apply("reshape", image, dims=(*lead, h, 1, w, 1, c))
     wide = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))

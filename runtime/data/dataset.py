@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.model import Model
-from netc.compiler.rows import base_of, lengths_of
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
@@ -18,10 +17,11 @@ from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
+from netc.runtime.data.lengths import cells_of, listed, long_enough, same_lengths
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
-from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers, refuse_missing
+from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
 from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
@@ -81,9 +81,9 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
             made = _windowed(*given, begins[part_name]) if begins else convert(*given)
             arrays[part_name][one.name] = made
     for name, part in arrays.items():
-        _same_lengths(model, part)
+        same_lengths(model, part)
         table, chosen = parts[name]
-        _long_enough(model, part, chosen + table.first_row, table.name)
+        long_enough(model, part, chosen + table.first_row, table.name)
     found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     warnings = tuple(one for one in found if one is not None and not one.is_silenced)
     rows = {
@@ -139,7 +139,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
                 "E0702", f"the arrays do not give the {kind} `{name}`", model.declared[name], hint=nearest(name, data)
             )
     types = {**model.inputs, **model.targets}
-    columns = {name: _listed(data[name]) if types[name].is_varying else np.asarray(data[name]) for name in spec.fields}
+    columns = {name: listed(data[name]) if types[name].is_varying else np.asarray(data[name]) for name in spec.fields}
     lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
         told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
@@ -150,8 +150,8 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     for name, one in spec.fields.items():
         one = replace(one, span=model.declared[name], is_sequence=types[name].is_varying)
         arrays[name] = convert(one, [], table, rows, types[name], model.declared[name])
-    _same_lengths(model, arrays)
-    _long_enough(model, arrays, rows + 1, "data")
+    same_lengths(model, arrays)
+    long_enough(model, arrays, rows + 1, "data")
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
@@ -176,8 +176,8 @@ def read_inputs(
     for name, type_ in model.inputs.items():
         one = replace(spec.fields[name], is_sequence=type_.is_varying)
         found[name] = convert(one, states[name], table, rows, type_, model.declared[name])
-    _same_lengths(model, found)
-    _long_enough(model, found, rows + table.first_row, table.name)
+    same_lengths(model, found)
+    long_enough(model, found, rows + table.first_row, table.name)
     return found
 
 
@@ -314,39 +314,6 @@ def _kept_rows(table: Table, spec: DataSpec) -> Array:
     return np.flatnonzero(kept)
 
 
-def _listed(sequences: Any) -> Array:
-    """Arrays of different lengths as cells of a column."""
-    column = np.empty(len(sequences), object)
-    for i, one in enumerate(sequences):
-        column[i] = np.asarray(one).tolist()
-    return column
-
-
-def _cells_of(array: Array, place: Place) -> Array | Ragged:
-    """Cells that are lists, or an array of them, as sequences; texts stay texts. Faults E0803 and E0804 at the first that is none."""
-    if array.dtype != object:
-        if array.ndim < 2:
-            fault("E0804", "this holds no sequences", place.span, place.cell([0]))
-        return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
-    refuse_missing(array, place)
-    if all(isinstance(cell, str) for cell in array):
-        return array
-    found = []
-    for row, cell in enumerate(array):
-        if not isinstance(cell, list) or not cell:
-            told = "an empty sequence" if isinstance(cell, list) else "this is no sequence"
-            fault("E0804", told, place.span, place.cell([row]), hint="a sequence has at least one step")
-        is_text = isinstance(cell[0], str)
-        try:
-            found.append(np.array(cell, object if is_text else np.float64))
-        except (ValueError, TypeError):
-            fault("E0804", "the steps of a sequence are of one shape, and numbers", place.span, place.cell([row]))
-        if found[-1].shape[1:] != found[0].shape[1:]:
-            shapes = f"{list(found[-1].shape[1:])}, row {place.rows[0]} has {list(found[0].shape[1:])}"
-            fault("E0804", "the steps of sequences are of one shape", place.span, f"{place.cell([row])} has {shapes}")
-    return Ragged(np.concatenate(found), np.array([len(cell) for cell in found], np.int64))
-
-
 def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ragged, Place]]:
     names = _columns(one, table)
     columns = [table.column(name, one.span) for name in names]
@@ -360,7 +327,7 @@ def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ra
             fault("E0804", f"the columns of `{one.name}` have different shapes", one.span)
         place = Place(table.name, names, chosen + table.first_row, one.span)
         if one.is_sequence:
-            yield _cells_of(cells[0], place), place
+            yield cells_of(cells[0], place), place
         else:
             yield cells[0] if one.is_single else np.stack(cells, axis=1), place
 
@@ -427,55 +394,6 @@ def labels_of(one: FieldSpec, states: Sequence[State]) -> list[str]:
     named = [(STEPS[step.name].labels, state) for step, state in zip(one.steps, states, strict=False)]
     found = [labels(state) for labels, state in named if labels is not None]
     return found[-1] if found else []
-
-
-def _long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: str) -> None:
-    """Fault E0804 at the first sample that is longer than the model says, or too short for what it does with its steps."""
-    for name, type_ in {**model.inputs, **model.targets}.items():
-        field, most = fields.get(name), model.bounds.get(str(type_.rows))
-        if isinstance(field, Ragged) and most is not None and (field.lengths > most).any():
-            at = int(np.argmax(field.lengths > most))
-            told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}"
-            hint = f"{type_.rows} <= {int(field.lengths.max())}"
-            fault(
-                "E0804", f"a sample has more steps than {type_.rows} <= {most}", model.declared[name], told, hint=hint
-            )
-    for value in model.graph.values():
-        dim = value.type.rows
-        base = base_of(dim) if dim is not None and value.type.is_varying else None
-        if base is None or base == dim:
-            continue
-        for name, type_ in {**model.inputs, **model.targets}.items():
-            field = fields.get(name)
-            if type_.rows == base and isinstance(field, Ragged):
-                short = np.flatnonzero(lengths_of(str(dim), {base: field.lengths}, len(field)) < 1)
-                if len(short):
-                    at = int(short[0])
-                    told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}, and {dim} is at least 1"
-                    fault("E0804", "a sample has too few steps", value.span, told)
-
-
-def _same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
-    """Fault E0804 where two fields of one varying dimension have another length in some sample."""
-    first: dict[str, str] = {}
-    for name, type_ in {**model.inputs, **model.targets}.items():
-        field = fields.get(name)
-        if not isinstance(field, Ragged) or type_.rows is None:
-            continue
-        other = fields[first.setdefault(type_.rows, name)]
-        assert isinstance(other, Ragged)
-        apart = np.flatnonzero(field.lengths != other.lengths)
-        if len(apart):
-            at = int(apart[0])
-            told = f"sample {at + 1} has {field.lengths[at]} steps of `{name}`, {other.lengths[at]} of `{first[type_.rows]}`"
-            labels = [Label(model.declared[first[type_.rows]], "the other one")]
-            fault(
-                "E0804",
-                f"two fields of the dimension `{type_.rows}` differ in length",
-                model.declared[name],
-                told,
-                others=labels,
-            )
 
 
 def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:

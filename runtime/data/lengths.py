@@ -1,0 +1,94 @@
+"""Sequences of different lengths in the data: cells of a column as such, and whether their lengths are what the model says."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.model import Model
+from netc.compiler.rows import base_of, lengths_of
+from netc.dsl.diagnostics import Label, fault
+from netc.runtime.data.steps import Place, refuse_missing
+from netc.runtime.data.stored import Array, Field, Ragged
+
+
+def listed(sequences: Any) -> Array:
+    """Arrays of different lengths as cells of a column."""
+    column = np.empty(len(sequences), object)
+    for i, one in enumerate(sequences):
+        column[i] = np.asarray(one).tolist()
+    return column
+
+
+def cells_of(array: Array, place: Place) -> Array | Ragged:
+    """Cells that are lists, or an array of them, as sequences; texts stay texts. Faults E0803 and E0804 at the first that is none."""
+    if array.dtype != object:
+        if array.ndim < 2:
+            fault("E0804", "this holds no sequences", place.span, place.cell([0]))
+        return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
+    refuse_missing(array, place)
+    if all(isinstance(cell, str) for cell in array):
+        return array
+    found = []
+    for row, cell in enumerate(array):
+        if not isinstance(cell, list) or not cell:
+            told = "an empty sequence" if isinstance(cell, list) else "this is no sequence"
+            fault("E0804", told, place.span, place.cell([row]), hint="a sequence has at least one step")
+        is_text = isinstance(cell[0], str)
+        try:
+            found.append(np.array(cell, object if is_text else np.float64))
+        except (ValueError, TypeError):
+            fault("E0804", "the steps of a sequence are of one shape, and numbers", place.span, place.cell([row]))
+        if found[-1].shape[1:] != found[0].shape[1:]:
+            shapes = f"{list(found[-1].shape[1:])}, row {place.rows[0]} has {list(found[0].shape[1:])}"
+            fault("E0804", "the steps of sequences are of one shape", place.span, f"{place.cell([row])} has {shapes}")
+    return Ragged(np.concatenate(found), np.array([len(cell) for cell in found], np.int64))
+
+
+def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: str) -> None:
+    """Fault E0804 at the first sample that is longer than the model says, or too short for what it does with its steps."""
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field, most = fields.get(name), model.bounds.get(str(type_.rows))
+        if isinstance(field, Ragged) and most is not None and (field.lengths > most).any():
+            at = int(np.argmax(field.lengths > most))
+            told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}"
+            hint = f"{type_.rows} <= {int(field.lengths.max())}"
+            fault(
+                "E0804", f"a sample has more steps than {type_.rows} <= {most}", model.declared[name], told, hint=hint
+            )
+    for value in model.graph.values():
+        dim = value.type.rows
+        base = base_of(dim) if dim is not None and value.type.is_varying else None
+        if base is None or base == dim:
+            continue
+        for name, type_ in {**model.inputs, **model.targets}.items():
+            field = fields.get(name)
+            if type_.rows == base and isinstance(field, Ragged):
+                short = np.flatnonzero(lengths_of(str(dim), {base: field.lengths}, len(field)) < 1)
+                if len(short):
+                    at = int(short[0])
+                    told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}, and {dim} is at least 1"
+                    fault("E0804", "a sample has too few steps", value.span, told)
+
+
+def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
+    """Fault E0804 where two fields of one varying dimension have another length in some sample."""
+    first: dict[str, str] = {}
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field = fields.get(name)
+        if not isinstance(field, Ragged) or type_.rows is None:
+            continue
+        other = fields[first.setdefault(type_.rows, name)]
+        assert isinstance(other, Ragged)
+        apart = np.flatnonzero(field.lengths != other.lengths)
+        if len(apart):
+            at = int(apart[0])
+            told = f"sample {at + 1} has {field.lengths[at]} steps of `{name}`, {other.lengths[at]} of `{first[type_.rows]}`"
+            labels = [Label(model.declared[first[type_.rows]], "the other one")]
+            fault(
+                "E0804",
+                f"two fields of the dimension `{type_.rows}` differ in length",
+                model.declared[name],
+                told,
+                others=labels,
+            )
