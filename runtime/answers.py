@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +33,8 @@ def answers(run: Run, part: str) -> list[Answer]:
     units = values_in_units_of_targets(run.model.graph)
     undone, found = run.undone(), []
     for name, type_ in run.model.targets.items():
+        if type_.is_varying:
+            continue
         true = np.asarray(fields[name])
         if type_.classes is not None and type_.rank == 1:
             output = probabilities(run.model, predicted, type_.classes)
@@ -51,9 +54,10 @@ def answers(run: Run, part: str) -> list[Answer]:
     return found
 
 
-def probabilities(model: Model, predicted: Mapping[str, Array], classes: int) -> str | None:
-    """The output that holds a probability for each class."""
-    for name, values in predicted.items():
+def probabilities(model: Model, predicted: Mapping[str, Any], classes: int) -> str | None:
+    """The output that holds a probability for each class, of a sample or of each of its steps."""
+    for name, found in predicted.items():
+        values = np.concatenate(found) if isinstance(found, list) else found
         if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
             return name
     return None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,7 +21,7 @@ def predict(
     ] = None,
     threads: options.Threads = None,
 ) -> None:
-    """Predict for new data, a row of outputs for each row of it.
+    """Predict for new data, a row of outputs for each row of it; a sequence is a cell, as JSON.
 
     Example: netc predict runs/cars new_cars.csv -o estimates.csv
     """
@@ -39,9 +40,17 @@ def predict(
     for target, type_ in opened.model.targets.items():  # the label itself, and what its chances are of
         likely = probabilities(opened.model, predicted, type_.classes) if type_.classes is not None else None
         if likely is not None and likely not in parts:
-            parts[likely] = labels_of(opened, target, predicted[likely].shape[1])
-            columns[target] = [parts[likely][i] for i in predicted[likely].argmax(axis=1)]
+            assert type_.classes is not None
+            parts[likely], found = labels_of(opened, target, type_.classes), predicted[likely]
+            if isinstance(found, list):
+                named = [[parts[likely][i] for i in one.argmax(axis=1)] for one in found]
+                columns[target] = [json.dumps(one, ensure_ascii=False) for one in named]
+            else:
+                columns[target] = [parts[likely][i] for i in found.argmax(axis=1)]
     for name, value in predicted.items():
+        if isinstance(value, list):  # a sequence is a cell
+            columns[name] = [json.dumps(one.tolist()) for one in value]
+            continue
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):
             of = parts[name][i] if name in parts else i

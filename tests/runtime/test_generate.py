@@ -1,9 +1,13 @@
 """Generating: a model stepped with its states says of each token what the whole sequence says; what would see a later step is refused."""
 
+import csv
+import io
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import command
 
 import netc
 from netc.runtime.generate import Generator, draw, generate
@@ -85,3 +89,17 @@ def test_drawing() -> None:
     assert draw(np.log(chances) + 7, 1.0, 0, 0.5) == 2, "logits too"
     assert {draw(chances, 1.0, 1, x) for x in np.linspace(0, 0.99, 20)} == {2}
     assert draw(chances, 0, 0, 0.9) == 2
+
+
+def test_a_prediction_of_sequences_is_json(tmp_path: Path) -> None:
+    run = trained(tmp_path, MADE["an LSTM"])
+    done = command("predict", run.folder, tmp_path / "t.txt", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    assert len(rows) == (len(TEXT) - 20) // 5 + 1
+    letters, chances = (json.loads(rows[0][name]) for name in ("following", "likely"))
+    tokens = Generator(run).tokens
+    assert letters == [tokens[int(np.argmax(one))] for one in chances]
+    assert np.allclose(np.sum(chances, axis=1), 1)
+    assert command("report", run.folder, cwd=tmp_path).returncode == 0
+    assert command("eval", run.folder, cwd=tmp_path).returncode == 0
