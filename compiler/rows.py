@@ -25,7 +25,8 @@ KINDS = {
     "place": True,  # of a dimension that all samples have as long: the sample times that, and the step
     "previous": True,  # the row of the step before; of a first step, the row itself
     "reverse": True,  # the row of the same sample that stands as far from its end
-    "first": False,  # the row of a sample's first step
+    "first": False,  # the row of a sample's first step: its rank
+    "ranked": False,  # the sample of a rank
     "last": False,  # of its last
     "length": False,  # how many steps it has
 }
@@ -93,6 +94,8 @@ class Rows:
             return np.asarray(self.lengths, np.int32)
         if kind == "first":
             return rank_of
+        if kind == "ranked":
+            return self.ranked
         if kind == "last":
             return np.asarray(offsets[self.lengths - 1] + rank_of, np.int32)
         if kind == "step":

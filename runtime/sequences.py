@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
 from netc.compiler.passes.plan import SLACK
+from netc.compiler.passes.scans import first_dim
 from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of, rows_of_same, shorter
 from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
@@ -24,16 +25,19 @@ class Batch:
 
     @classmethod
     def of(
-        cls, chosen: Array, dims: Iterable[str], fields: Mapping[str, Array | Ragged], varying: Mapping[str, str]
+        cls,
+        chosen: Array,
+        dims: Iterable[str],
+        first: str | None,
+        fields: Mapping[str, Array | Ragged],
+        varying: Mapping[str, str],
     ) -> "Batch":
-        """`varying` names the dimension of each field that has one."""
+        """`varying` names the dimension of each field that has one, `first` the one by whose lengths the batch is ordered."""
         known: dict[str, Ragged] = {}
         for name, dim in varying.items():
             field = fields.get(name)
             if isinstance(field, Ragged):
                 known.setdefault(dim, field)
-        dims = tuple(dims)
-        first = next((base for dim in dims if (base := base_of(dim)) is not None), None)
         if first is not None:
             chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
         lengths = {dim: field.lengths[chosen] for dim, field in known.items()}
@@ -85,6 +89,7 @@ class SequenceStep(Step):
         self.varying = varying
         rows = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
         self.dims = tuple(dict.fromkeys(rows))
+        self.first = first_dim(self.graph)
         self.is_same = all(base_of(dim) is None for dim in self.dims)
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
@@ -97,7 +102,7 @@ class SequenceStep(Step):
         parts: dict[str, list[Any]] = {}
         placed = []
         for at in range(0, len(order), self.batch):
-            batch = Batch.of(order[at : at + self.batch], self.dims, fields, self.varying)
+            batch = Batch.of(order[at : at + self.batch], self.dims, self.first, fields, self.varying)
             moved = {name: np.asarray(fields[name])[at // self.batch :] for name in per_step}
             run = self._run_one if self.backend == "numba" else self._interpret_one
             for name, value in run(batch, {**fields, **moved}).items():
@@ -136,7 +141,7 @@ class SequenceStep(Step):
 
     def rows_of_step(self, size: int) -> tuple[Mapping[str, Array], Array | None]:
         assert self.plan is not None
-        batch = Batch.of(np.arange(size), self.dims, {}, {})
+        batch = Batch.of(np.arange(size), self.dims, None, {}, {})
         return batch.tables(self.plan.inputs), self._words(batch)
 
     def _words(self, batch: Batch) -> Array:

@@ -18,6 +18,7 @@ from netc.compiler.passes.fuse import Fusion, Unit, fuse
 from netc.compiler.passes.layout import borders
 from netc.compiler.passes.loop import Loop
 from netc.compiler.passes.products import product_task
+from netc.compiler.passes.scans import in_ranks
 from netc.compiler.passes.tasks import (
     SHARD_COUNT,
     Buffer,
@@ -43,7 +44,7 @@ _MANY_BYTES = 1 << 18
 
 def lower(graph: Graph, sizes: Sizes) -> Tasks:
     """The tasks of a simplified graph (expanded operations only), for steps of at most so many samples (and rows of each varying dimension)."""
-    return Lowering(graph, sizes).run()
+    return Lowering(in_ranks(graph), sizes).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +120,8 @@ class Lowering:
                 self.program.leaves[name] = self.room.carries[name]
             return
         stays = value.operation in ("parameter", "state")
-        buffer = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
-        self.program.leaves[name] = buffer
+        fresh = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
+        buffer = self.program.leaves.setdefault(name, fresh)  # two leaves of one name are one
         if value.type.is_batched and not name.startswith(PREFIX):
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:

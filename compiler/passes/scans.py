@@ -5,7 +5,9 @@ from collections.abc import Callable
 from netc.compiler.graph import Body, Graph
 from netc.compiler.operations.scan import LEAVES, Scan, scan
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.value import Value
+from netc.compiler.rows import base_of, table
+from netc.compiler.types import BATCH
+from netc.compiler.value import Value, apply
 
 
 def opened(graph: Graph) -> Graph:
@@ -112,5 +114,39 @@ def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
         if value.operation == "scan":
             attributes["body"] = Body(one(Scan.of(value).body))
         return copy.add(value.operation, operands, attributes, value.type)
+
+    return rebuild(graph, rule)
+
+
+def first_dim(graph: Graph) -> str | None:
+    """The varying dimension whose lengths give a batch its order: the first one in the graph. None where all are as long in every sample."""
+    return next((base for value in graph.values() if (base := _base(value)) is not None), None)
+
+
+def _base(value: Value) -> str | None:
+    return base_of(str(value.type.rows)) if value.type.is_varying else None
+
+
+def in_ranks(graph: Graph) -> Graph:
+    """Scans for machine code, which take samples by rank: along another dimension than the batch is in the order of, what is a sample's own is brought into
+    the order of that dimension's lengths, and what carries end as back."""
+    order = first_dim(graph)
+    turned = {one for one in graph.values("scan") if base_of(str(one.attributes["dim"])) not in (None, order)}
+    if not turned:
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value in turned:
+            ranked = table(copy, "ranked", str(value.attributes["dim"]))
+            operands = [apply("gather", one, ranked) if one.type.rows == BATCH else one for one in operands]
+        made = copy.add(value.operation, operands, value.attributes, value.type)
+        if (
+            value.operation == "part"
+            and value.operands[0] in turned
+            and str(value.attributes["of"]).startswith("last.")
+        ):
+            dim = str(value.operands[0].attributes["dim"])
+            return apply("gather", made, table(copy, "first", dim))  # a sample's first row is its rank
+        return made
 
     return rebuild(graph, rule)

@@ -166,6 +166,32 @@ def test_a_recurrence_both_ways_and_alone(name: str) -> None:
         assert float((gradients[key] * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8), key
 
 
+def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
+    """A scan along each, one beginning with what the other came to, and what a sample has once beside both."""
+    text = (
+        "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
+        "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
+        "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n  param W: float[n, m] = glorot_uniform\n"
+        "  s = scan xt in x with h = goal {\n    h = tanh(xt @ W + h * goal)\n    yield h\n  }\n  return s\n}\n"
+        "train {\n  precision = f64\n  batch = 6\n}\n"
+    )
+    rng = np.random.default_rng(0)
+    a = [rng.standard_normal((n, 3)) for n in (3, 1, 5, 2, 4, 2)]
+    b = [rng.standard_normal((n, 2)) for n in (2, 6, 1, 3, 3, 7)]
+    fields = {"a": a, "b": b, "y": rng.standard_normal((6, 4))}
+    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2), run(text, threads=8)
+    expected, gradients = reference.predict(fields)["p"], reference.gradients(fields)[1]
+    for i in range(6):
+        alone = reference.predict({name: field[i : i + 1] for name, field in fields.items()})["p"][0]
+        np.testing.assert_allclose(alone, expected[i], rtol=1e-12)
+    first = compiled[0].gradients(fields)[1]
+    for program in compiled:
+        np.testing.assert_allclose(program.predict(fields)["p"], expected, rtol=1e-10)
+        for name, gradient in program.gradients(fields)[1].items():
+            np.testing.assert_allclose(gradient, gradients[name], rtol=1e-9, atol=1e-13, err_msg=name)
+            np.testing.assert_array_equal(gradient, first[name])
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
     text = text_of(MADE["stacked"])
