@@ -48,7 +48,10 @@ _OPERATORS = {
 }
 _LATER = {
     "grad": "derivatives as values",
-    "same_length": "varying dimensions",
+    "same_length": "varying dimensions that are asserted equal",
+    "attention": "attention",
+    "self_attention": "attention",
+    "positions": "attention",
 }
 
 
