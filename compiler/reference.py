@@ -1,6 +1,6 @@
 """The meaning of a graph: a NumPy interpreter, one operation at a time, slow and obviously right."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,24 +11,31 @@ from netc.compiler.types import NUMPY, Sizes
 from netc.compiler.value import OPERATIONS, Value
 
 Array = np.ndarray[Any, Any]
+Evaluate = Callable[[Graph, Mapping[str, Array], Sizes], dict[str, Array]]
 
 
 def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
     """Every result of the graph, from the arrays of its inputs, targets, parameters and states by name; `sizes` are those of the named dimensions."""
+    memory = values_of(graph, leaves, sizes, evaluate)
+    return {name: memory[value] for name, value in graph.results.items()}
+
+
+def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Evaluate) -> dict[Value, Array]:
+    """Every value of the graph, but for scans; `body` is how a scan's body is evaluated at each step."""
     memory: dict[Value, Array] = {}
     parts: dict[Value, dict[str, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
             if value.operation == "scan":
-                parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, evaluate)
+                parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, body)
             elif value.operation == "part":
                 memory[value] = parts[value.operands[0]][str(value.attributes["of"])]
             else:
-                memory[value] = compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
-    return {name: memory[value] for name, value in graph.results.items()}
+                memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
+    return memory
 
 
-def compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """One value, from its operands; no scan."""
     dtype = NUMPY[value.type.dtype]
     if value.operation == "constant":

@@ -4,15 +4,15 @@ Nothing of this costs a run that has none: training starts again from its last c
 interpreted, with the same random numbers.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.graph import Graph
-from netc.compiler.operations import scan
-from netc.compiler.reference import compute
+from netc.compiler.operations.scan import Scan
+from netc.compiler.reference import values_of
 from netc.compiler.types import Sizes
 from netc.compiler.value import Value
 from netc.runtime.checkpoint import load_checkpoint
@@ -65,8 +65,8 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culpr
             interpreted.persistent[name][...] = array
         step.trace = trace = Trace()
         steps(interpreted, at, at + 1)
-        if trace.culprit is not None:
-            return _of_data(trace.culprit, run, order[at * settings.batch :])
+        if step.graph in trace.found:
+            return _of_data(trace.found[step.graph], run, order[at * settings.batch :])
         steps(compiled, at, at + 1)
     return None
 
@@ -80,50 +80,35 @@ def _of_data(found: Culprit, run: Run, samples: Array) -> Culprit:
 
 
 class Trace:
-    """An interpreter that keeps what it computes, and looks where a result that is no number comes from."""
+    """An interpreter that looks where a result that is no number comes from: `found` holds the culprit of each graph, a scan's body among them."""
 
     def __init__(self) -> None:
-        self.culprit: Culprit | None = None
+        self.found: dict[Graph, Culprit] = {}
 
     def __call__(self, graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
         """As reference.evaluate."""
-        memory: dict[Value, Array] = {}
-        inside: dict[Value, Culprit | None] = {}
-        parts: dict[Value, dict[str, Array]] = {}
-        before = self.culprit
-        with np.errstate(all="ignore"):
-            for value in graph.values():
-                operands = [memory[one] for one in value.operands if one in memory]
-                if value.operation == "scan":
-                    parts[value] = scan.compute(operands, value, leaves, self)
-                    inside[value], self.culprit = self.culprit, before
-                elif value.operation == "part":
-                    memory[value] = parts[value.operands[0]][str(value.attributes["of"])]
-                else:
-                    memory[value] = compute(value, operands, leaves, sizes)
-        results = {name: memory[value] for name, value in graph.results.items()}
-        if self.culprit is None:
-            self.culprit = _first(graph.results.values(), memory, inside)
-        return results
-
-
-def _first(
-    roots: Iterable[Value], memory: Mapping[Value, Array], inside: Mapping[Value, Culprit | None]
-) -> Culprit | None:
-    """From a result that is no number back to the operation whose operands are all numbers."""
-    value = next((one for one in roots if _lost(memory[one])), None)
-    while value is not None:
-        if value.operation == "part":
-            found = inside.get(value.operands[0])
+        memory = values_of(graph, leaves, sizes, self)
+        if graph not in self.found:  # of a body, the first step that lost a number
+            found = self._first(graph, memory)
             if found is not None:
-                return found
-            lost = [one for one in value.operands[0].operands if _lost(memory[one])]
-        else:
-            lost = [one for one in value.operands if one in memory and _lost(memory[one])]
-        if not lost:
-            return _culprit(value, memory)
-        value = lost[0]
-    return None
+                self.found[graph] = found
+        return {name: memory[value] for name, value in graph.results.items()}
+
+    def _first(self, graph: Graph, memory: Mapping[Value, Array]) -> Culprit | None:
+        """From a result that is no number back to the operation whose operands are all numbers."""
+        value = next((one for one in graph.results.values() if _lost(memory[one])), None)
+        while value is not None:
+            operands = value.operands
+            if value.operation == "part":
+                inside = self.found.get(Scan.of(value.operands[0]).body)
+                if inside is not None:
+                    return inside
+                operands = value.operands[0].operands
+            lost = next((one for one in operands if _lost(memory[one])), None)
+            if lost is None:
+                return _culprit(value, memory)
+            value = lost
+        return None
 
 
 def _culprit(value: Value, memory: Mapping[Value, Array]) -> Culprit:

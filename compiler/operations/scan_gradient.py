@@ -34,6 +34,12 @@ class _Backward:
         self.seed(given)
         wanted = [leaf for leaf in self.leaves.values() if leaf.type.is_float]
         self.gradients = adjoints(self.joint, self.seeds, wanted)
+        self.of_step: set[Value] = set()  # what changes from step to step
+        for value in self.joint.values():
+            if value.type.is_batched or any(operand in self.of_step for operand in value.operands):
+                self.of_step.add(value)
+        self.reached: set[Value] = set()
+        self.known_sums: dict[Value, Value] = {}
         # what the backward body is made of
         self.body = Graph()
         self.body.precision = self.joint.precision
@@ -134,7 +140,7 @@ class _Backward:
             one = waiting[-1]
             if one in self.copies:
                 waiting.pop()
-            elif one in self.forward and (self.is_of_step(one) or not one.operands):
+            elif one in self.forward and (one.type.is_batched or not one.operands):
                 self.copies[one] = self.from_forward(one)
             elif one in self.sequences:
                 self.copies[one] = self.element(self.sequences[one], one)
@@ -144,9 +150,6 @@ class _Backward:
                 operands = [self.copies[operand] for operand in one.operands]
                 self.copies[one] = self.body.add(one.operation, operands, one.attributes, one.type, one.span)
         return self.copies[value]
-
-    def is_of_step(self, value: Value) -> bool:
-        return value.type.is_batched
 
     def from_forward(self, value: Value) -> Value:
         name = str(value.attributes.get("name", ""))
@@ -177,20 +180,10 @@ class _Backward:
             if gradient not in self.forward:
                 self.yielded(gradient)
             return
-        if self.depends_on_step(gradient):
+        if gradient in self.of_step and gradient not in self.reached:
+            self.reached.add(gradient)
             for operand in gradient.operands:
                 self.reach(operand)
-
-    def depends_on_step(self, value: Value) -> bool:
-        waiting, seen = [value], {value}
-        while waiting:
-            one = waiting.pop()
-            if one.type.is_batched:
-                return True
-            new = [operand for operand in one.operands if operand not in seen]
-            seen.update(new)
-            waiting.extend(new)
-        return False
 
     def summed(self, gradient: Value, back: Value) -> Value:
         """The sum over all steps of a gradient that each step gives, as a value outside.
@@ -203,12 +196,16 @@ class _Backward:
             if gradient in self.sequences:
                 return self.sequences[gradient]
             return part(back, self.yielded(gradient))
-        if not self.depends_on_step(gradient):
+        if gradient in self.known_sums:
+            return self.known_sums[gradient]
+        if gradient not in self.of_step:
             return self.constant_outside(gradient)
         operands = [self.summed(operand, back) for operand in gradient.operands]
         rule = gradient.operation
         assert rule in _LINEAR or any(operand.type.is_batched for operand in gradient.operands), gradient
-        return self.outside.add(rule, operands, gradient.attributes, gradient.type, gradient.span)
+        made = self.outside.add(rule, operands, gradient.attributes, gradient.type, gradient.span)
+        self.known_sums[gradient] = made
+        return made
 
     def constant_outside(self, value: Value) -> Value:
         """A value of the joint graph that no step changes."""

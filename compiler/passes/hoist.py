@@ -3,7 +3,7 @@ carry needs after it, from the rows that the scan stacks. `x @ W` of all steps b
 """
 
 from netc.compiler.graph import Graph
-from netc.compiler.operations.scan import Scan, part, scan
+from netc.compiler.operations.scan import LEAVES, Scan, part, scan
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
@@ -19,7 +19,7 @@ def hoist(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "scan":
-            split[value] = _Split(copy, _gathered(Scan.of(value)), operands)
+            split[value] = _Split(copy, Scan.of(value), operands)
             return split[value].core
         if value.operation == "part":
             return split[value.operands[0]].part(str(value.attributes["of"]))
@@ -28,11 +28,11 @@ def hoist(graph: Graph) -> Graph:
     return simplify(trimmed(simplify(rebuild(graph, rule))))
 
 
-def _gathered(one: Scan) -> tuple[Scan, Graph]:
-    """The body with sums taken in another order: what does not depend on a carry first."""
-    depends = _depending(one.body, "c")
-    users = {value: one.body.users(value) for value in one.body.values()}
-    roots = set(one.body.results.values())
+def _gathered(body: Graph) -> Graph:
+    """A body with sums taken in another order: what does not depend on a carry first."""
+    depends = _depending(body, "c")
+    users = {value: body.users(value) for value in body.values()}
+    roots = set(body.results.values())
 
     def addends(value: Value, top: bool) -> list[Value]:
         is_inner = top or (len(users[value]) == 1 and value not in roots)
@@ -54,7 +54,7 @@ def _gathered(one: Scan) -> tuple[Scan, Graph]:
             made[value] = copy.add(value.operation, operands, value.attributes, value.type)
         return made[value]
 
-    return one, rebuild(one.body, rule)
+    return rebuild(body, rule)
 
 
 def _depending(body: Graph, *kinds: str) -> set[Value]:
@@ -70,31 +70,31 @@ def _depending(body: Graph, *kinds: str) -> set[Value]:
 class _Split:
     """One scan, in the graph of the pass."""
 
-    def __init__(self, graph: Graph, gathered: tuple[Scan, Graph], operands: list[Value]) -> None:
-        one, self.body = gathered
+    def __init__(self, graph: Graph, one: Scan, operands: list[Value]) -> None:
+        self.body = _gathered(one.body)
         self.graph, self.dim, self.is_reversed = graph, one.dim, one.is_reversed
         self.given = dict(zip(one.operand_of(), operands, strict=True))
         self.carried = _depending(self.body, "c")
         self.moving = _depending(self.body, "x", "c")
+        self.given_from = _depending(self.body, *LEAVES)
         self.needed = self.of_carries()
         self.known: dict[Value, Value] = {}  # values of the body, outside
         self.copies: dict[Value, Value] = {}  # in the core
         self.inner = Graph()
         self.inner.precision = self.body.precision
         self.operands: dict[str, list[Value]] = {"x": [], "c": [], "k": []}
-        for i, begin in enumerate(value for name, value in self.given.items() if name.startswith("c")):
-            self.operands["c"].append(begin)
-            self.inner.leaf("given", f"c{i}", begin.type)
+        self.carries: dict[str, Value] = {}
+        for name, begin in self.given.items():
+            if name.startswith("c"):
+                self.operands["c"].append(begin)
+                self.carries[name] = self.inner.leaf("given", name, begin.type)
         self.names: dict[Value, str] = {}
         for name, value in self.body.results.items():
             if name.startswith("next."):
                 self.inner.results[name] = self.copy(value)
         for name, value in self.body.results.items():
-            if name.startswith("yield.") and self.stays(value):
-                self.keep(value)
-        self.after = [value for name, value in self.body.results.items() if name.startswith("yield.")]
-        for value in self.after:
-            self.reach(value)
+            if name.startswith("yield."):
+                self.reach(value)
         sequences, begins, captured = self.operands.values()
         self.core = scan(graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed)
 
@@ -116,13 +116,13 @@ class _Split:
     # -------------------------------------------------------------- the core
 
     def copy(self, value: Value) -> Value:
-        """A value in the core; what does not depend on a carry comes from outside."""
+        """A value in the core; what does not depend on a carry comes from outside, but for what is made of numbers alone."""
         if value in self.copies:
             return self.copies[value]
         name = str(value.attributes.get("name", ""))
         if value.operation == "given" and name.startswith("c"):
-            made = next(leaf for leaf in self.inner.values("given") if leaf.attributes["name"] == name)
-        elif not self.is_constant(value) and value not in self.carried:
+            made = self.carries[name]
+        elif value in self.given_from and value not in self.carried:
             outer = self.outside(value, for_step=False)
             kind = "x" if outer.type.rows == self.dim else "k"
             self.operands[kind].append(outer)
@@ -147,10 +147,6 @@ class _Split:
         self.operands["k"].append(turned)
         leaf = self.inner.leaf("given", f"k{len(self.operands['k']) - 1}", turned.type)
         return apply("transpose", leaf, order=(1, 0))
-
-    def is_constant(self, value: Value) -> bool:
-        """Whether a value is made of numbers alone: it needs no place outside."""
-        return value.operation != "given" and all(self.is_constant(operand) for operand in value.operands)
 
     def keep(self, value: Value) -> str:
         """The name by which the core yields a value."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.types import Type, describe_sample
+from netc.compiler.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.spec import FieldSpec, StepSpec
@@ -88,7 +88,7 @@ def starts(cuts: Iterable[Cut], rows: int, part: str, span: Span) -> Array:
 
 def row_type(type_: Type, cut: Cut) -> Type:
     """The type of a row of the series, for a field of a type."""
-    return type_.with_dims(("batch", *(type_.sample if cut.is_single else type_.sample[1:])))
+    return type_.with_dims((BATCH, *(type_.sample if cut.is_single else type_.sample[1:])))
 
 
 def cut(one: FieldSpec, at: Cut, rows: Array, begins: Array, type_: Type, declared: Span) -> Array | Ragged:
