@@ -29,6 +29,7 @@ _FILES = {
     "images": "layer",
     "normalisation": "layer",
     "recurrent": "layer",
+    "attention": "layer",
 }
 
 

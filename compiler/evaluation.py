@@ -12,7 +12,7 @@ from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.simplify import settle
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.types import BATCH
-from netc.compiler.value import Value, apply
+from netc.compiler.value import OPERATIONS, Value, Whole, apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class _Cut:
         live, late, made = needed_by(figures.values()), set[Value](), dict[Value, Value]()
         for value in self.graph.values():
             reads_undone = any(one.operation == "target" and one.attributes["name"] in undone for one in value.operands)
-            if value in live and (reads_undone or _reduces_batch(value) or any(one in late for one in value.operands)):
+            if value in live and (reads_undone or _is_of_all(value) or any(one in late for one in value.operands)):
                 late.add(value)
 
         def collect(value: Value) -> None:
@@ -116,7 +116,10 @@ def _spread(value: Value) -> dict[str, Value]:
     }
 
 
-def _reduces_batch(value: Value) -> bool:
+def _is_of_all(value: Value) -> bool:
+    """Whether a value mixes samples, or is computed once for all of them."""
+    if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
+        return True
     over = value.attributes.get("over", ())
     return (
         bool(value.operands)

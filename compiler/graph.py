@@ -19,14 +19,19 @@ LEAVES = ("input", "target", "parameter", "state", "constant", "given", "trainin
 class Graph:
     """Values, and the results that the program is for.
 
-    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`.
+    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`. While a model is elaborated, `bounds`
+    says how long its varying dimensions are at most, and `lengths` holds those that the model itself comes to (`scan ... until`).
     """
+
+    has_rows = True  # whether values may have rows for steps: not in the body of a scan
 
     def __init__(self) -> None:
         self.network = nx.MultiDiGraph()
         self.results: dict[str, Value] = {}
         self.span: Span = NOWHERE
         self.precision: DType = "f32"
+        self.bounds: dict[str, int] = {}
+        self.lengths: dict[str, Value] = {}
 
     def add(
         self,
@@ -54,6 +59,10 @@ class Graph:
         """A value that is given from outside, by its name."""
         return self.add(kind, (), {"name": name, **attributes}, type_)
 
+    def local(self, value: Value) -> Value:
+        """A value as this graph has it: in the body of a scan, what stands for one of outside."""
+        return value
+
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
         """Values added meanwhile belong to this place in the text."""
@@ -78,20 +87,20 @@ class Graph:
         """A copy with only the results whose name starts with one of the prefixes, and what they need."""
         return self.subgraph({name: value for name, value in self.results.items() if name.startswith(prefixes)})[0]
 
-    def subgraph(self, results: Mapping[str, Value]) -> tuple["Graph", dict[Value, Value]]:
-        """A copy that gives these results, with what they need; and which value became which."""
+    def subgraph(
+        self, results: Mapping[str, Value], names: Mapping[str, str] | None = None
+    ) -> tuple["Graph", dict[Value, Value]]:
+        """A copy that gives these results, with what they need, leaves of `names` under other names; and which value became which."""
         copy, made = Graph(), dict[Value, Value]()
         copy.precision = self.precision
         live = needed_by(results.values())
         for value in self.values():
             if value in live:
-                made[value] = copy.add(
-                    value.operation,
-                    [made[operand] for operand in value.operands],
-                    value.attributes,
-                    value.type,
-                    value.span,
-                )
+                attributes = dict(value.attributes)
+                if names is not None and attributes.get("name") in names:
+                    attributes["name"] = names[str(attributes["name"])]
+                operands = [made[operand] for operand in value.operands]
+                made[value] = copy.add(value.operation, operands, attributes, value.type, value.span)
         copy.results = {name: made[value] for name, value in results.items()}
         return copy, made
 

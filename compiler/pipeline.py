@@ -88,7 +88,8 @@ def accumulation_graph(model: Model) -> Graph:
 
 
 def prediction_graph(model: Model) -> Graph:
-    return reorder(stabilise(settle(model.graph.of("output."), training=False)))
+    """The outputs, and `length.DIM` where they have such a dimension at its bound."""
+    return reorder(stabilise(settle(model.graph.of("output.", "length."), training=False)))
 
 
 def training_stages(model: Model) -> dict[str, Graph]:

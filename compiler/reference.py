@@ -43,7 +43,7 @@ def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], s
     if "name" in value.attributes:
         return np.asarray(leaves[str(value.attributes["name"])], dtype)
     attributes: dict[str, Any] = dict(value.attributes)
-    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max"):
+    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
         attributes["sizes"] = sizes
     result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes))
     assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import BATCH, Type
+from netc.compiler.types import BATCH, Bounded, Dim, Type
 from netc.compiler.value import Builder, Value
 
 Array = np.ndarray[Any, Any]
@@ -22,7 +22,6 @@ PREFIX = "rows."
 KINDS = {
     "sample": True,  # the sample of a row
     "step": True,  # its step
-    "place": True,  # of a dimension that all samples have as long: the sample times that, and the step
     "previous": True,  # the row of the step before; of a first step, the row itself
     "reverse": True,  # the row of the same sample that stands as far from its end
     "first": False,  # the row of a sample's first step: its rank
@@ -33,9 +32,13 @@ KINDS = {
 
 
 def table(graph: Builder, kind: str, dim: str) -> Value:
-    """The leaf of a table; beside KINDS there are `movedN`, the row N steps on (of the same sample, or the row itself where there is none), and
-    `afterNofM`, the row of a dimension M steps longer, N steps on."""
-    return graph.leaf("given", f"{PREFIX}{kind}.{dim}", Type("i32", (dim if KINDS.get(kind, True) else BATCH,)))
+    """The leaf of a table; beside KINDS there are `movedN`, the row N steps on (of the same sample, or the row itself where there is none),
+    `afterNofM`, the row of a dimension M steps longer, N steps on, `placeN`, N times the sample, and the step, and `heldN`, the rows of a sample's N
+    first steps (beyond its end its last one)."""
+    dims: tuple[Dim, ...] = (dim if KINDS.get(kind, True) else BATCH,)
+    if kind.startswith("held"):
+        dims = (BATCH, Bounded(int(kind.removeprefix("held")), dim))
+    return graph.leaf("given", f"{PREFIX}{kind}.{dim}", Type("i32", dims))
 
 
 def asked(name: str) -> tuple[str, str]:
@@ -98,6 +101,9 @@ class Rows:
             return self.ranked
         if kind == "last":
             return np.asarray(offsets[self.lengths - 1] + rank_of, np.int32)
+        if kind.startswith("held"):
+            ahead = np.minimum(np.arange(int(kind.removeprefix("held"))), self.lengths[:, None] - 1)
+            return np.asarray(offsets[ahead] + rank_of[:, None], np.int32)
         if kind == "step":
             return np.repeat(np.arange(self.steps, dtype=np.int32), counts)
         step = self.table("step")
@@ -109,8 +115,8 @@ class Rows:
             is_there = (there >= 0) & (there < self.lengths[self.ranked[rank]])
             return np.asarray(offsets[np.where(is_there, there, step)] + rank, np.int32)
         sample = self.ranked[rank]
-        if kind == "place":
-            return np.asarray(sample * self.steps + step, np.int32)
+        if kind.startswith("place"):
+            return np.asarray(sample * int(kind.removeprefix("place")) + step, np.int32)
         if kind == "reverse":
             return np.asarray(offsets[self.lengths[sample] - 1 - step] + rank, np.int32)
         assert kind == "sample", kind
@@ -133,6 +139,13 @@ def shorter(dim: str, by: int) -> str:
     found = _SHORTER.fullmatch(dim)
     base, already = (found[1], int(found[2])) if found else (dim, 0)
     return f"{base} - {already + by}" if already + by else base
+
+
+def bound_of(dim: str, bounds: Mapping[str, int]) -> int | None:
+    """How long a varying dimension is at most, from the bounds of the declared ones; None if nobody said."""
+    found = _SHORTER.fullmatch(dim)
+    most = bounds.get(found[1] if found else dim)
+    return None if most is None else most - int(found[2] if found else 0)
 
 
 def base_of(dim: str) -> str | None:

@@ -1,7 +1,8 @@
 """What a value is made of: an element type and dimensions. Knows nothing of graphs.
 
 A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it stands: `batch`, a row for
-each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py says in which order). No padding exists.
+each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py says in which order). Where a value has two varying
+dimensions, or has one elsewhere, they are `Bounded`: numbers, room for as many steps as there may be.
 """
 
 import math
@@ -28,12 +29,24 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
 }
 
 
-class Mismatch(Exception):
-    """Types that do not fit together. Whoever knows the place in the text makes a Fault of this code of it."""
+class Bounded(int):
+    """A varying dimension at its bound, `time <= 40`, behind the batch. To every pass and kernel it is the number; only elaboration asks for its name, and
+    sees that what lies beyond a sample's own length decides nothing (samples.py)."""
 
-    def __init__(self, message: str, hint: str | None = None, code: str = "E0401") -> None:
+    name: str
+
+    def __new__(cls, most: int, name: str) -> "Bounded":
+        one = super().__new__(cls, most)
+        one.name = name
+        return one
+
+
+class Mismatch(Exception):
+    """Types that do not fit together. Whoever knows the place in the text makes a Fault of this code of it; `about` is the varying dimension that it is about."""
+
+    def __init__(self, message: str, hint: str | None = None, code: str = "E0401", about: str | None = None) -> None:
         super().__init__(message)
-        self.message, self.hint, self.code = message, hint, code
+        self.message, self.hint, self.code, self.about = message, hint, code, about
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +80,13 @@ class Type:
 
     @property
     def sample(self) -> tuple[Dim, ...]:
-        """The dimensions of one sample."""
-        return self.dims[self.lead :]
+        """The dimensions of one sample, varying ones by their names."""
+        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in self.dims[self.lead :])
+
+    @property
+    def is_held(self) -> bool:
+        """Whether some varying dimension is stored at its bound."""
+        return any(isinstance(dim, Bounded) for dim in self.dims)
 
     @property
     def rank(self) -> int:
@@ -88,7 +106,7 @@ class Type:
 
     def shape(self, sizes: Sizes) -> tuple[int, ...]:
         """The dimensions as numbers, the named ones as `sizes` says."""
-        return tuple(dim if isinstance(dim, int) else size_of(dim, sizes) for dim in self.dims)
+        return tuple(size_of(dim, sizes) for dim in self.dims)
 
     def size(self, sizes: Sizes) -> int:
         """How many elements a value of this type has."""
@@ -99,13 +117,14 @@ class Type:
 
     def __str__(self) -> str:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype
-        return kind + (f"[{', '.join(map(str, self.dims))}]" if self.dims else "")
+        dims = (f"{dim.name} <= {dim}" if isinstance(dim, Bounded) else str(dim) for dim in self.dims)
+        return kind + (f"[{', '.join(dims)}]" if self.dims else "")
 
 
 def size_of(dim: Dim, sizes: Sizes) -> int:
     """A dimension as a number."""
     if isinstance(dim, int):
-        return dim
+        return int(dim)
     return sizes if isinstance(sizes, int) else sizes[dim]
 
 
@@ -122,14 +141,17 @@ def describe_sample(type_: Type) -> str:
 def parse_type(text: str) -> Type:
     """The inverse of `str(type)`."""
     kind, _, rest = text.partition("[")
-    dims = (
-        tuple(int(dim) if dim.strip().isdigit() else dim.strip() for dim in rest.rstrip("]").split(",")) if rest else ()
-    )
+    dims = tuple(_parse_dim(dim.strip()) for dim in rest.rstrip("]").split(",")) if rest else ()
     if kind.startswith("class("):
         return Type("i32", dims, int(kind[6:-1]))
     if kind in NUMPY:
         return Type(kind, dims)  # type: ignore[arg-type]
     raise ValueError(f"not a type: {text}")
+
+
+def _parse_dim(text: str) -> Dim:
+    name, bounded, most = text.partition(" <= ")
+    return Bounded(int(most), name) if bounded else int(text) if text.isdigit() else text
 
 
 def broadcast_dims(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:

@@ -43,20 +43,21 @@ class _Writer:
         self.lines: list[str] = []
 
     def write(self, nodes: Sequence[syntax.Node], depth: int) -> None:
-        for i, node in enumerate(nodes):
-            first = next((c.start for c in self.comments if c.own_line and c.start < node.span.start), node.span.start)
-            if (
-                (i or first != node.span.start)
-                and self.lines
-                and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:first])
-                and i
-            ):
-                self.lines.append("")
+        for node in nodes:
             self.comments_before(node.span.start, depth)
+            self.gap(node.span.start)
             self.statement(node, depth)
+
+    def gap(self, start: int) -> None:
+        """An empty line where the source has some, but for the beginning of a block."""
+        is_first = not self.lines or not self.lines[-1] or self.lines[-1].endswith("{")
+        if not is_first and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:start]):
+            self.lines.append("")
 
     def comments_before(self, offset: int, depth: int) -> None:
         while self.comments and self.comments[0].start < offset:
+            if self.comments[0].own_line:
+                self.gap(self.comments[0].start)
             self.lines.append(_INDENT * depth + self.comments.pop(0).text)
 
     def trailing(self, offset: int) -> None:

@@ -36,7 +36,7 @@ def answers(run: Run, part: str) -> list[Answer]:
         if type_.is_varying:
             continue
         true = np.asarray(fields[name])
-        if type_.classes is not None and type_.rank == 1:
+        if type_.classes is not None and not type_.sample:
             output = probabilities(run.model, predicted, type_.classes)
             if output is None:
                 continue
@@ -61,6 +61,16 @@ def probabilities(model: Model, predicted: Mapping[str, Any], classes: int) -> s
         if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
             return name
     return None
+
+
+def words_of(run: Run, output: str) -> tuple[str, ...]:
+    """What the tokens of an output are called: as those of the target, or else the input, that has as many; none if two have, or it holds none."""
+    classes = run.model.graph.results[f"output.{output}"].type.classes
+    for fields in (run.model.targets, run.model.inputs):
+        found = [name for name, type_ in fields.items() if classes is not None and type_.classes == classes]
+        if len(found) == 1 and classes is not None:
+            return labels_of(run, found[0], classes)
+    return ()
 
 
 def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
 from netc.compiler.rows import PREFIX, base_of, lengths_of
-from netc.compiler.types import BATCH, NUMPY, Type
+from netc.compiler.types import BATCH, NUMPY, Bounded, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
@@ -205,8 +205,22 @@ class Program:
         fields = self._ready(fields)
         count = self._check(fields, self._needed("output."))
         step = self._step("prediction", lambda: pipeline.prediction_graph(self.model), fields)
-        found = {name.removeprefix("output."): value for name, value in self._of_all(step, fields, count).items()}
-        return {name: list(value) if isinstance(value, Ragged) else value for name, value in found.items()}
+        found = self._of_all(step, fields, count)
+        return {
+            name.removeprefix("output."): list(value) if isinstance(value, Ragged) else self._cut(name, value, found)
+            for name, value in found.items()
+            if name.startswith("output.")
+        }
+
+    def _cut(self, name: str, value: Array, found: Mapping[str, Any]) -> Array | list[Array]:
+        """Of an output that has varying dimensions at their bounds, what each sample has."""
+        type_ = self.model.graph.results[name].type
+        if not type_.is_held:
+            return value
+        ends = [found[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+        return [
+            one[tuple(np.s_[: end[i]] if end is not None else np.s_[:] for end in ends)] for i, one in enumerate(value)
+        ]
 
     def gradients(self, fields: Given, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""

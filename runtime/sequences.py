@@ -88,7 +88,8 @@ class SequenceStep(Step):
         super().__init__(*arguments, **options)
         self.varying = varying
         rows = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
-        self.dims = tuple(dict.fromkeys(rows))
+        asked_for = (asked(name)[1] for name in self.given if name.startswith(PREFIX))
+        self.dims = tuple(dict.fromkeys([*rows, *asked_for]))
         self.first = first_dim(self.graph)
         self.is_same = all(base_of(dim) is None for dim in self.dims)
 

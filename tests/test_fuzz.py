@@ -215,6 +215,50 @@ OF_SEQUENCES = (
     ),
     *('einsum(h, h, "tk,sk->ts")', 'einsum(h, "tk->kt")', "outer(h, h)", "h @ h", "h @ transpose(h)", "h @ table[0]"),
     *(
+        f"h @ transpose(m) -> {made}"
+        for made in ("softmax", "last", "conv(4)", "dense(4)", "layernorm", "batchnorm", "flatten", "positions")
+    ),
+    *(
+        f"{made}(h @ transpose(m), over = {axis})"
+        for made in ("argmax", "reverse", "cumsum", "mean", "softmax")
+        for axis in (0, "s", "batch")
+    ),
+    *(
+        "(h @ transpose(m))[0]",
+        "(h @ transpose(m))[:, 1]",
+        "(h @ transpose(m))[1:]",
+        "split(h @ transpose(m), 2)",
+        "h[argmax(h, over = 0)]",
+    ),
+    *(
+        "h @ transpose(m) @ m",
+        "unsqueeze(h) * unsqueeze(m, 0)",
+        "h + m",
+        "concat(h, m)",
+        "concat(h @ transpose(m), h @ transpose(m), over = 0)",
+    ),
+    *(
+        "attention(h, m, m)",
+        "attention(h[0], m, h)",
+        "m -> self_attention(causal = true)",
+        "dropout(h @ transpose(m), 0.5)",
+        "shift(h @ transpose(m))",
+    ),
+    *(
+        "one_hot(argmax(h @ transpose(m)), 9)",
+        "reshape(h, time, 5, 1)",
+        "reshape(h, s, 5)",
+        "reshape(h @ transpose(m), s, time)",
+        "time * s",
+        "arange(s)",
+    ),
+    *(
+        "moments(h @ transpose(m))",
+        "stack(h @ transpose(m), h @ transpose(m))",
+        "h @ transpose(m) + arange(s)",
+        "h @ transpose(m) + arange(8)",
+    ),
+    *(
         "norm(h, over = batch)",
         "mean(h, over = (batch, time))",
         "concat(h, h, over = 0)",
@@ -250,7 +294,7 @@ def test_what_is_made_of_sequences(made: str) -> None:
     """It is right, or a fault says why not: compiled down to the tasks, whatever the loss."""
     for loss in ("mse(z, z * 2)", "z", "cross_entropy(z, y)"):
         text = (
-            "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n"
+            "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n  target y: class(4)\n"
             f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {made}\n  output p = z\n  loss {loss}\n}}\n"
         )
 

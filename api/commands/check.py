@@ -127,6 +127,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
         "results": {
             name: str(Type(value.type.dtype, value.type.sample, value.type.classes))
             for name, value in model.graph.results.items()
+            if not name.startswith(("length.", "weight."))
         },
         "windows": [
             {

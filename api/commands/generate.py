@@ -28,8 +28,9 @@ def generate(
     from netc.runtime.generate import generate as pieces
 
     opened = netc.open(run, threads)
-    sys.stdout.write(prompt)
-    for piece in pieces(opened, prompt, length, temperature, top_k, stop, seed):
+    text = pieces(opened, prompt, length, temperature, top_k, stop, seed)
+    sys.stdout.write(prompt + next(text, ""))  # a fault comes before the prompt is told
+    for piece in text:
         sys.stdout.write(piece)
         sys.stdout.flush()
     sys.stdout.write("\n")

@@ -26,7 +26,7 @@ def predict(
     Example: netc predict runs/cars new_cars.csv -o estimates.csv
     """
     import netc
-    from netc.runtime.answers import labels_of, probabilities
+    from netc.runtime.answers import labels_of, probabilities, words_of
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs
     from netc.runtime.data.spec import SourceSpec
@@ -48,8 +48,13 @@ def predict(
             else:
                 columns[target] = [parts[likely][i] for i in found.argmax(axis=1)]
     for name, value in predicted.items():
+        words = words_of(opened, name)
         if isinstance(value, list):  # a sequence is a cell
-            columns[name] = [json.dumps(one.tolist()) for one in value]
+            told = [[words[i] for i in one] if words and one.ndim == 1 else one.tolist() for one in value]
+            columns[name] = [json.dumps(one, ensure_ascii=False) for one in told]
+            continue
+        if words and value.ndim == 1:
+            columns[name] = [words[i] for i in value]
             continue
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):

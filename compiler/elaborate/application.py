@@ -45,8 +45,8 @@ def apply_item(
         case BlockFunction():
             return apply_block(context, target, arguments, span, scope)
         case LayerInstance():
-            if len(arguments) != 1:
-                fault("E0301", f"the layer `{target.name}` takes one argument", span)
+            if not arguments:
+                fault("E0301", f"the layer `{target.name}` is applied to a value", span)
             return apply_block(context, target.function, arguments, span, scope, layer=target)
     fault(
         "E0205",
@@ -102,11 +102,7 @@ def apply_operation(
             )
         if attributes.pop(STEPS, False):
             return samples.along_steps(operation, operands[0], attributes["over"])
-        return (
-            samples.apply_elementwise(operation, operands)
-            if isinstance(operation.lower, Scalar)
-            else operation(*operands, **attributes)
-        )
+        return samples.apply_operation(operation, operands, attributes)
 
     given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
     spans = tuple(argument.span for argument in given[: len(operands)])

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler.elaborate import constants, samples
-from netc.compiler.elaborate.bindings import (
-    Scope,
-)
+from netc.compiler.elaborate.bindings import Length, Scope
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant
-from netc.compiler.types import BATCH, Mismatch
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.operations import sequence
+from netc.compiler.types import BATCH, Dim, Mismatch, describe_sample
 from netc.compiler.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -75,19 +74,22 @@ def attribute_argument(
             lead = first.type.lead
             named = named_axes(context, argument.value, scope) if argument else range(first.type.rank - lead)
             if FIXED in named:
-                named = range(int(first.type.is_varying), first.type.rank - lead)
+                named = tuple(n for n in range(first.type.rank - lead) if not sequence.is_along_steps(first, n + lead))
             elif not named and argument is not None:
                 raise Mismatch("no axis to reduce over", code="E0403")
             axes = {samples.axis_number(first, axis, context.axis_names) for axis in named}
             attributes[name] = tuple(sorted(axes))
-            attributes[STEPS] = first.type.is_varying and 0 in axes and BATCH not in named
+            attributes[STEPS] = BATCH not in named and any(sequence.is_along_steps(first, axis) for axis in axes)
+            if BATCH in named and first.type.is_held:
+                told = f"`{operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
+                raise Mismatch(told, code="E0901")
         case "axis" | "join":
             assert first is not None
             axis = named_axes(context, argument.value, scope) if argument else (int(default),) if default else (-1,)
             if len(axis) != 1:
                 raise Mismatch(f"`{operation.name}` works along one axis", code="E0403")
             number = samples.axis_number(first, axis[0], context.axis_names)
-            along_steps = first.type.is_varying and number == 0
+            along_steps = sequence.is_along_steps(first, number)
             if kind == "join" and along_steps:
                 raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
             attributes.update({"axis": number} if kind == "join" else {name: (number,), STEPS: along_steps})
@@ -101,10 +103,12 @@ def attribute_argument(
             )
             if at >= rank:
                 raise Mismatch(f"axis {at} of a value with {rank} axes", code="E0403")
+            if at % rank == 0:
+                operands[0] = first = sequence.hold(first)
             attributes[name] = at % rank + first.type.lead
         case "dims":
             assert first is not None
-            sizes = [constants.whole(constant(context, one.value, scope), one.span, "a dimension") for one in loose]
+            sizes = [_size(context, one, scope) for one in loose]
             attributes[name] = samples.batched_dims(sizes, first)
         case "order":
             assert first is not None
@@ -117,6 +121,8 @@ def attribute_argument(
                 order = [*range(lead, rank - 2), rank - 1, rank - 2]
             if sorted(order) != list(range(lead, rank)):
                 raise Mismatch("a transposition names every axis once", code="E0403")
+            if first.type.is_varying and order[0] != 0:
+                operands[0], lead, order = sequence.hold(first), 1, [axis + 1 for axis in order]
             attributes[name] = (*range(lead), *order)
         case "share":
             share = constant(context, argument.value, scope) if argument else float(default)
@@ -149,6 +155,14 @@ def attribute_argument(
             )
             assert first is not None
             attributes[name] = samples.class_size(first, given) if operation.name == "one_hot" else given
+
+
+def _size(context: Context, argument: syntax.Argument, scope: Scope) -> Dim:
+    """A dimension of a shape: a number, or a varying one by its name."""
+    given = evaluate(context, argument.value, scope)
+    if isinstance(given, Length):
+        return given.dim
+    return constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
 
 
 def _lying(pair: tuple[int, int], x: Value) -> tuple[int, int]:

@@ -24,10 +24,13 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.graph import Graph
 from netc.compiler.model import ParameterInfo
-from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
-from netc.compiler.rows import table
+from netc.compiler.operations import (
+    elementwise,  # noqa: F401  registers the operations
+    sequence,
+)
+from netc.compiler.rows import PREFIX
 from netc.compiler.types import Mismatch, Type, describe_sample
-from netc.compiler.value import Operation, Value, apply
+from netc.compiler.value import Attribute, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span
@@ -42,13 +45,33 @@ class BrokenName(Exception):
     """An expression uses a name whose own statement was at fault: that was told already."""
 
 
-@dataclass(slots=True)
-class Frame:
-    """A scan whose body is elaborated: the graph around it, its own, and which leaf of that stands for which value of outside."""
+class Frame(Graph):
+    """The body of a scan while it is elaborated: the graph around it, and which leaf stands for which value of outside."""
 
-    outside: Graph
-    body: Graph
-    captured: dict[Value, Value]
+    has_rows = False
+
+    def __init__(self, outside: Graph) -> None:
+        super().__init__()
+        self.outside = outside
+        self.precision, self.bounds, self.lengths = outside.precision, outside.bounds, outside.lengths
+        self.captured: dict[Value, Value] = {}
+
+    def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
+        """As Graph.leaf; an index table is one of the graph around."""
+        if kind == "given" and name.startswith(PREFIX):
+            return self.capture(self.outside.leaf(kind, name, type_, **attributes))
+        return super().leaf(kind, name, type_, **attributes)
+
+    def local(self, value: Value) -> Value:
+        """A value, or the leaf for one of outside: of a sequence, all of its steps behind the sample. Raises Mismatch where it has no bound."""
+        return value if value.graph is self else self.capture(value)
+
+    def capture(self, value: Value) -> Value:
+        with self.outside.at(value.span if self.span is NOWHERE else self.span):
+            value = sequence.hold(value)
+        if value not in self.captured:
+            self.captured[value] = super().leaf("given", f"k{len(self.captured)}", value.type)
+        return self.captured[value]
 
 
 @dataclass(slots=True)
@@ -89,29 +112,31 @@ class Context:
             try:
                 return build()
             except Mismatch as mismatch:
-                fault(mismatch.code, mismatch.message, span, others=others, hint=mismatch.hint)
+                labels = [*others, *self._declared(mismatch.about)]
+                fault(mismatch.code, mismatch.message, span, others=labels, hint=mismatch.hint)
+
+    def _declared(self, dim: str | None) -> list[Label]:
+        """Where a varying dimension was named first."""
+        return [Label(self.lengths[dim], "declared here")] if dim in self.lengths else []
 
     @property
     def outermost(self) -> Graph:
         """The model's own graph, where parameters are."""
         return self.frames[0].outside if self.frames else self.graph
 
+    def __post_init__(self) -> None:
+        self.graph.bounds = self.bounds
+
     def local(self, item: Item) -> Item:
         """An item as the graph at hand has it: in a scan, a value from outside is a leaf of the body."""
-        if not isinstance(item, Value) or item.graph is self.graph or not self.frames:
+        if not isinstance(item, Value) or not self.frames:
             return item
-        frame = self.frames[-1]
-        if item not in frame.captured:
-            if item.type.is_varying:
-                fault(
-                    "E0901",
-                    "a sequence from outside cannot be used in a scan yet",
-                    self.user_span(item.span),
-                    describe_sample(item.type),
-                    hint="walk it: scan xt, yt in x, y",
-                )
-            frame.captured[item] = self.graph.leaf("given", f"k{len(frame.captured)}", item.type)
-        return frame.captured[item]
+        frame, span = self.frames[-1], self.user_span(item.span)
+        try:
+            return frame.local(item)
+        except Mismatch as mismatch:
+            labels = self._declared(mismatch.about)
+            fault(mismatch.code, mismatch.message, span, describe_sample(item.type), others=labels, hint=mismatch.hint)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
         """Where values got their shapes, of those that were made elsewhere in the user's text than on the line `at`."""
@@ -146,7 +171,7 @@ class Context:
                 )
         if isinstance(item, Length):
             with self.graph.at(self.user_span(span)):
-                return apply("cast", table(self.graph, "length", item.dim), dtype=self.graph.precision)
+                return sequence.length(self.graph, item.dim)
         if isinstance(item, tuple) and item and all(isinstance(one, int | float) for one in item):
             parts = [apply("reshape", self.as_value(float(one), span), dims=(1,)) for one in item]
             return apply("concat", *parts, axis=0)

@@ -12,6 +12,7 @@ from netc.compiler.elaborate.bindings import (
     Broken,
     Item,
     LayerInstance,
+    Length,
     Namespace,
     Results,
     Scope,
@@ -21,7 +22,8 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.graph import needed_by
 from netc.compiler.operations import sequence
-from netc.compiler.types import Type, describe_sample
+from netc.compiler.rows import shorter
+from netc.compiler.types import Bounded, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -49,9 +51,6 @@ _OPERATORS = {
 _LATER = {
     "grad": "derivatives as values",
     "same_length": "varying dimensions that are asserted equal",
-    "attention": "attention",
-    "self_attention": "attention",
-    "positions": "attention",
 }
 
 
@@ -222,7 +221,7 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
 
 def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span, scope: Scope) -> Item:
     item = evaluate(context, operand, scope)
-    if isinstance(item, Value | Results):
+    if isinstance(item, Value | Results | Length):
         return context.guard(
             span,
             lambda: samples.apply_elementwise(
@@ -248,6 +247,12 @@ def binary(
     for item, node in ((x, left), (y, right)):
         if isinstance(item, Weighted):
             context.as_value(item, node.span)
+    if isinstance(x, Length) and symbol == "-" and isinstance(y, int) and y > 0:
+        return Length(shorter(x.dim, y))
+    x, y = (
+        context.as_value(item, node.span) if isinstance(item, Length) else item
+        for item, node in ((x, left), (y, right))
+    )
     if not isinstance(x, Value) and not isinstance(y, Value):
         if symbol == "@":
             fault("E0303", "`@` takes values of the model", span)
@@ -261,7 +266,7 @@ def binary(
     labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
     return context.guard(
         span,
-        lambda: operation(a, b) if symbol == "@" else samples.apply_elementwise(operation, [a, b]),
+        lambda: samples.apply_operation(operation, [a, b], {}),
         others=[*labels, *context.origins((a, b), span)],
     )
 
@@ -304,13 +309,16 @@ def index(
             if isinstance(at, Value):
                 if len(indices) > 1:
                     fault("E0901", "an index that depends on data stands alone, so far", part.span)
-                if lead:
+                if value.type.is_batched:
                     return context.guard(span, partial(samples.pick, value, at))
                 return context.guard(span, partial(apply, "gather", value, at))
             size = value.type.dims[axis]
             if isinstance(size, str):
                 value = _end_of(value, at, size, part.span)
                 continue
+            if isinstance(size, Bounded):
+                told = "beside another such dimension, or in a scan"
+                fault("E0901", f"an index along `{size.name}` does not run yet", part.span, told)
             number = constants.whole(at, part.span, "an index", least=-size)
             if number >= size:
                 fault(
@@ -354,6 +362,9 @@ def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, sc
     size = value.type.dims[axis]
     if isinstance(size, str):
         return _between(context, value, size, part, scope)
+    if isinstance(size, Bounded) and (part.start or part.stop):
+        told = "beside another such dimension, or in a scan"
+        fault("E0901", f"a slice along `{size.name}` does not run yet", part.span, told)
     start = (
         constants.whole(constant(context, part.start, scope), part.start.span, "a slice's start", least=-size)
         if part.start

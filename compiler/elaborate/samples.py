@@ -5,55 +5,72 @@ one that turns the first view into the second. Takes evaluated operands, gives v
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from netc.compiler.elaborate.bindings import Results
 from netc.compiler.operations import sequence
-from netc.compiler.types import BATCH, Dim, Mismatch, Type
+from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
 
 def batched_dims(sample: Sequence[Dim], like: Value) -> tuple[Dim, ...]:
-    """A sample's shape as the graph has it: the batch in front if `like` has one."""
-    return (BATCH, *sample) if like.type.lead else tuple(sample)
+    """A sample's shape as the graph has it: the batch in front if `like` has one. Raises Mismatch where varying dimensions are not those of `like`."""
+    names = [dim for dim in sample if isinstance(dim, str)]
+    if names != [dim for dim in like.type.sample if isinstance(dim, str)] or (
+        like.type.is_varying and sample[0] != names[0]
+    ):
+        raise Mismatch(f"{describe_sample(like.type)} cannot become {list(sample)}")
+    if not like.type.lead:
+        return tuple(sample)
+    known = {dim.name: dim for dim in like.type.dims if isinstance(dim, Bounded)}
+    return (BATCH, *(known[dim] if isinstance(dim, str) else dim for dim in sample))
 
 
 def align(values: Sequence[Value]) -> list[Value]:
     """Values whose samples broadcast against each other, by NumPy's rule on the shape of one sample.
 
     Where some have a batch and fewer sample dimensions than the widest, ones are put between, or the batch would be taken for one
-    of the sample's dimensions. Beside a varying dimension, what a sample has once is repeated at each of its steps.
+    of the sample's dimensions. Beside a varying dimension, what a sample has once is repeated at each of its steps; where two of them meet, all are held.
     """
     rank = max(len(value.type.sample) for value in values)
-    dim = varying_dim(values)
+    _check_fit(values, rank)
+    values = held_together(values)
+    dim = next((value.type.rows for value in values if value.type.is_varying), None)
     result = []
     for value in values:
         missing = rank - len(value.type.sample)
         if value.type.lead and missing:
-            value = apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.sample))
+            value = apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.dims[1:]))
         if dim is not None and value.type.lead:
-            if value.type.dims[1] != 1:
-                raise Mismatch(f"the dimensions {value.type.dims[1]} and {dim} do not fit together")
             value = sequence.spread(apply("reshape", value, dims=(BATCH, *value.type.dims[2:])), dim)
-        elif value.type.is_varying and missing:
-            raise Mismatch(
-                f"the dimensions {dim} and {rank - 1} axes after it do not fit together", "`unsqueeze` adds an axis"
-            )
         result.append(value)
     return result
 
 
-def varying_dim(values: Sequence[Value]) -> str | None:
-    """The varying dimension of values that meet. Raises Mismatch where there are two."""
-    dims = list(dict.fromkeys(value.type.rows for value in values if value.type.is_varying))
-    if len(dims) > 1:
-        raise Mismatch(
-            f"the lengths {dims[0]} and {dims[1]} differ from sample to sample",
-            f"one name for both dimensions says that they are equal: {dims[0]}",
-            "E0406",
-        )
-    return dims[0] if dims else None
+def _check_fit(values: Sequence[Value], rank: int) -> None:
+    """Raises Mismatch where samples do not broadcast."""
+    for column in zip(*((1,) * (rank - len(one.type.sample)) + one.type.sample for one in values), strict=True):
+        found = list(dict.fromkeys(dim for dim in column if dim != 1))
+        if len(found) > 1:
+            if all(isinstance(dim, str) for dim in found):
+                raise Mismatch(
+                    f"the lengths {found[0]} and {found[1]} differ from sample to sample",
+                    f"one name for both dimensions says that they are equal: {found[0]}",
+                    "E0406",
+                )
+            is_lying = any(isinstance(dim, str) for dim in found) and len({len(one.type.sample) for one in values}) > 1
+            hint = "`unsqueeze` adds an axis" if is_lying else None
+            raise Mismatch(f"the dimensions {' and '.join(map(str, column))} do not fit together", hint)
+
+
+def held_together(values: Sequence[Value]) -> list[Value]:
+    """Values that meet: where they have more than one varying dimension, each is behind the batch."""
+    steps = {(value.type.rows, value.type.rank) for value in values if value.type.is_varying}
+    if len(steps) > 1 or (steps and any(value.type.is_held for value in values)):
+        return [sequence.hold(value) for value in values]
+    return list(values)
 
 
 def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
@@ -128,8 +145,11 @@ def class_size(index: Value, given: int) -> int:
 def split(x: Value, parts: int, axis: int) -> Results:
     """x in equal parts along an axis."""
     size = x.type.dims[axis]
-    if not isinstance(size, int):
-        raise Mismatch(f"{size} differs from sample to sample: it cannot be split into parts", code="E0406")
+    if isinstance(size, str | Bounded):
+        raise Mismatch(
+            f"{x.type.sample[axis - x.type.lead]} differs from sample to sample: it cannot be split into parts",
+            code="E0406",
+        )
     if parts < 1 or size % parts:
         raise Mismatch(f"{size} elements cannot be split into {parts} equal parts")
     step = size // parts
@@ -138,6 +158,7 @@ def split(x: Value, parts: int, axis: int) -> Results:
 
 def pick(x: Value, index: Value) -> Value:
     """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
+    x = sequence.hold(x)
     if not index.type.lead or index.type.sample or index.type.dtype != "i32":
         raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
     size = x.type.dims[1]
@@ -160,10 +181,18 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
         raise Mismatch(f"no value has the axis `{min(unknown)}` of the result")
     if len(set(out)) != len(out):
         raise Mismatch("an axis of the result is named twice")
+    _check_letters(values, parts)
+    rows = {letters[0] for value, letters in zip(values, parts, strict=True) if value.type.is_varying}
+    is_by_row = rows == set(out[:1]) and not any(value.type.lead for value in values)
+    if rows and not is_by_row:
+        values = [sequence.hold(value) for value in values]
+    values = _without_beyond(values, parts, out)
     left, letters = values[0], parts[0]
     for i, right in enumerate(values[1:], 1):
         later = out + "".join(parts[i + 1 :])
         kept = "".join(dict.fromkeys(letter for letter in letters + parts[i] if letter in later))
+        if is_by_row:  # the first of whatever has it
+            kept = out[0] + kept.replace(out[0], "")
         kept = out if i == len(values) - 1 else kept
         marked = ["#" * one.type.lead + own for one, own in ((left, letters), (right, parts[i]))]
         batch = "#" if "#" in "".join(marked) else ""
@@ -177,6 +206,40 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
     return left if order == tuple(range(left.type.rank)) else apply("transpose", left, order=order)
 
 
+def _check_letters(values: Sequence[Value], parts: Sequence[str]) -> None:
+    """Raises Mismatch where one letter stands for two dimensions."""
+    known: dict[str, Dim] = {}
+    for value, letters in zip(values, parts, strict=True):
+        for letter, dim in zip(letters, value.type.sample, strict=True):
+            if known.setdefault(letter, dim) != dim:
+                code = "E0406" if isinstance(dim, str) and isinstance(known[letter], str) else "E0401"
+                raise Mismatch(f"the axis `{letter}` is {known[letter]} and {dim}", code=code)
+
+
+def _without_beyond(values: Sequence[Value], parts: Sequence[str], out: str) -> list[Value]:
+    """The operands of a product: of each axis that is summed over, one has zeros beyond the end of a sample."""
+    result, done = list(values), set(out)
+    for i, letters in enumerate(parts):
+        lead = values[i].type.lead
+        axes = [n + lead for n, letter in enumerate(letters) if letter not in done]
+        result[i] = sequence.without_beyond(result[i], tuple(axes)) if lead else result[i]
+        done |= set(letters)
+    return result
+
+
+def matmul(x: Value, y: Value) -> Value:
+    """x[..., n, k] @ y[..., k, m] of each sample. A product of steps with what does not depend on data is taken row by row."""
+    if not x.type.sample or not y.type.sample:
+        raise Mismatch("`@` needs at least a vector on each side", "a number multiplies with `*`")
+    depth, wanted = x.type.sample[-1], y.type.sample[0 if len(y.type.sample) == 1 else -2]
+    if depth != wanted:
+        raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
+    if y.type.is_batched or depth == x.type.rows:
+        x, y = sequence.hold(x), sequence.hold(y)
+        y = sequence.without_beyond(y, (y.type.lead if len(y.type.sample) == 1 else y.type.rank - 2,))
+    return apply("matmul", x, y)
+
+
 def _free_letter(used: str) -> str:
     """A letter for the batch that no axis has."""
     return next(letter for letter in "BACDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in used)
@@ -184,9 +247,10 @@ def _free_letter(used: str) -> str:
 
 def with_common_batch(values: Sequence[Value]) -> list[Value]:
     """Values to be joined: if one depends on data, all get its batch, and if one has steps, all that a step has."""
+    values = held_together(values)
     if not any(value.type.is_batched for value in values):
-        return list(values)
-    rows = varying_dim(values) or BATCH
+        return values
+    rows = next((value.type.rows for value in values if value.type.is_varying), None) or BATCH
     joined = []
     for value in values:
         if value.type.rows == BATCH != rows:
@@ -195,12 +259,36 @@ def with_common_batch(values: Sequence[Value]) -> list[Value]:
     return joined
 
 
+# what takes a held value as it is, beside element-wise operations and what names its axes
+_OF_HELD = (
+    *("matmul", "einsum", "transpose", "reshape", "broadcast", "squeeze", "unsqueeze", "concat", "gather", "one_hot"),
+    *("dropout", "normal_like", "uniform_like", "stop_gradient", "edit_distance"),
+)
+
+
+def apply_operation(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> Value:
+    """An operation on values of a sample, none of whose axes that it goes along varies. Raises Mismatch where they do not fit."""
+    if isinstance(operation.lower, Scalar):
+        result = apply_elementwise(operation, operands)
+    elif operation.name == "matmul":
+        result = matmul(*operands)
+    else:
+        held = next((one for one in operands if one.type.is_held), None)
+        if held is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
+            raise Mismatch(f"`{operation.name}` of {describe_sample(held.type)} does not run yet", code="E0901")
+        result = operation(*operands, **attributes)
+    return sequence.pack(result)
+
+
 def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
     """An operation whose axes take in a varying one: along the steps of each sample."""
-    build = sequence.ALONG_STEPS.get(operation.name)
+    build = (sequence.ALONG_STEPS if x.type.is_varying else sequence.ALONG_HELD).get(operation.name)
     if build is None:
-        raise Mismatch(f"`{operation.name}` along {x.type.rows} does not run yet", code="E0901")
-    return build(x, tuple(axis for axis in over if axis))
+        name = next(dim for dim in x.type.sample if isinstance(dim, str))
+        raise Mismatch(f"`{operation.name}` along {name} does not run yet", code="E0901")
+    if x.type.is_varying:
+        return build(x, tuple(axis for axis in over if axis))
+    return sequence.pack(build(x, over))
 
 
 def filled(number: float) -> Callable[..., Value]:
@@ -215,6 +303,8 @@ def step_of(x: Value, at: int) -> Value:
     """One element along the first axis of a sample, that axis gone; `at` from the end if negative."""
     axis, size = x.type.lead, x.type.dims[x.type.lead]
     assert isinstance(size, int)
+    if isinstance(size, Bounded):
+        raise Mismatch(f"a step along {size.name} beside another such dimension does not run yet", code="E0901")
     if x.operation == "from_steps" and at in (0, -1):  # what a scan stacked
         return sequence.at_end(x.operands[0], "first" if at == 0 else "last")
     one = apply("slice", x, axis=axis, start=at % size, stop=at % size + 1)
@@ -231,6 +321,8 @@ def shifted(x: Value, first: Value) -> Value:
         raise Mismatch("what is shifted is a class, and so is `first`", code="E0402")
     if x.type.is_varying:
         return sequence.shift(x, first)
+    if x.type.is_held:
+        raise Mismatch(f"`shift` of {describe_sample(x.type)} does not run yet", code="E0901")
     axis, size = x.type.lead, x.type.dims[x.type.lead]
     assert isinstance(size, int)
     dims = (*x.type.dims[:axis], 1, *x.type.dims[axis + 1 :])

@@ -4,6 +4,9 @@ While the body runs, the context's graph is the body's: a value from outside tha
 """
 
 from collections.abc import Sequence
+from copy import deepcopy
+from functools import partial
+from itertools import combinations
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Results, Scope
@@ -12,50 +15,115 @@ from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.statements import assigned, body
 from netc.compiler.graph import Graph
 from netc.compiler.operations import scan as operation
+from netc.compiler.operations.sequence import ended, hold
 from netc.compiler.rows import same, table
 from netc.compiler.types import BATCH, Type, describe_sample
 from netc.compiler.value import Value, apply
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault
+from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.source import Span
+
+_FEW_NUMBERS = 4  # carries that begin as whole numbers, of which any may be a token
 
 
 def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
     """What the body yields, stacked."""
     head = Span(node.span.source, node.span.start, node.span.start + len("scan"))
-    if node.until is not None:
-        fault("E0901", "`until` does not run yet", node.until.span, "a scan over a sequence, or over numbers, does")
     if context.frames:
         fault("E0901", "a scan in a scan does not run yet", head)
     sequences, size, dim = _sequences(context, node, scope)
-    begins = [_begin(context, carry, scope) for carry in node.carries]
-    frame = Frame(context.graph, Graph(), {})
-    frame.body.precision = context.graph.precision
+    frame, begins = _elaborated(context, node, scope, sequences, head)
+    with context.graph.at(context.user_span(head)):
+        captured, body = _captured(frame)
+        whole = operation.scan(context.graph, body, dim, sequences, begins, captured)
+        parts = [
+            operation.part(whole, f"yield.{i}") for i in range(sum(name.startswith("yield.") for name in body.results))
+        ]
+        if size is not None:
+            parts = [operation.from_steps(one, size) for one in parts]
+        if node.until is not None:
+            *parts, ends = context.guard(head, lambda: [hold(one) for one in parts])
+            parts = ended(parts, ends, _new_dimension(context, node.names[0].text))
+        parts = [context.guard(head, partial(hold, one)) if one.type.is_held else one for one in parts]
+    return parts[0] if len(parts) == 1 else Results(tuple(parts))
+
+
+def _captured(frame: Frame) -> tuple[list[Value], Graph]:
+    """What the body uses of outside, and the body alone."""
+    live = frame.live()
+    used = [(outer, str(leaf.attributes["name"])) for outer, leaf in frame.captured.items() if leaf in live]
+    body, _ = frame.subgraph(frame.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
+    return [outer for outer, _ in used], body
+
+
+def _elaborated(
+    context: Context, node: syntax.Scan, scope: Scope, sequences: Sequence[Value], head: Span
+) -> tuple[Frame, list[Value]]:
+    """The body and what its carries begin with. A carry that begins as a whole number is a float, or a token if a step makes one of it: what fits is tried."""
+    items = [evaluate(context, carry.value, scope) for carry in node.carries]
+    numbers = [i for i, item in enumerate(items) if isinstance(item, int) and not isinstance(item, bool)]
+    tries = [some for n in range(len(numbers[:_FEW_NUMBERS]) + 1) for some in combinations(numbers[:_FEW_NUMBERS], n)]
+    before = (context.streams, len(context.applied), deepcopy(context.path))
+    first: Fault | None = None
+    for tokens in tries:
+        begins = [_begin(context, *one, i in tokens) for i, one in enumerate(zip(node.carries, items, strict=True))]
+        try:
+            return _body(context, node, scope, sequences, begins, head), begins
+        except Fault as found:
+            first = first or found
+            context.streams, context.path = before[0], deepcopy(before[2])
+            del context.applied[before[1] :]
+    assert first is not None
+    raise first
+
+
+def _body(
+    context: Context, node: syntax.Scan, scope: Scope, sequences: Sequence[Value], begins: Sequence[Value], head: Span
+) -> Frame:
+    """The graph of a step: `next.N` for each carry, `yield.N` for what is stacked; with `until`, the last of these says whether a sample's last step is done."""
+    frame = Frame(context.graph)
     inner = Scope(scope)
-    with frame.body.at(context.user_span(head)):
+    with frame.at(context.user_span(head)):
         for i, (name, sequence) in enumerate(zip(node.names, sequences, strict=True)):
-            leaf = frame.body.leaf("given", f"x{i}", sequence.type.with_dims((BATCH, *sequence.type.dims[1:])))
+            leaf = frame.leaf("given", f"x{i}", sequence.type.with_dims((BATCH, *sequence.type.dims[1:])))
             inner.set(name.text, leaf, name.span)
         for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-            inner.set(carry.name.text, frame.body.leaf("given", f"c{i}", begin.type), carry.name.span)
+            inner.set(carry.name.text, frame.leaf("given", f"c{i}", begin.type), carry.name.span)
     yields = _run(context, node, inner, frame)
-    for value in frame.body.values("given"):
+    if node.until is not None:
+        yields.append(_ends(context, node.until, inner, frame))
+    for value in frame.values("given"):
         if str(value.attributes["name"])[0] not in operation.LEAVES:
             fault("E0901", "random values in a scan do not run yet", value.span)
     for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-        frame.body.results[f"next.{i}"] = _next(context, carry, begin, inner, frame.body)
+        frame.results[f"next.{i}"] = _next(context, carry, begin, inner, frame)
     for i, value in enumerate(yields):
-        frame.body.results[f"yield.{i}"] = _batched(value)
-    for value in frame.body.values():
+        frame.results[f"yield.{i}"] = _batched(value)
+    for value in frame.values():
         if not value.type.is_batched and any(one.type.is_batched for one in value.operands):
             fault("E0901", "a reduction over the batch does not run in a scan", value.span)
-    with context.graph.at(context.user_span(head)):
-        captured = [*frame.captured]
-        whole = operation.scan(context.graph, frame.body, dim, sequences, begins, captured)
-        parts = [operation.part(whole, f"yield.{i}") for i in range(len(yields))]
-        if size is not None:
-            parts = [operation.from_steps(one, size) for one in parts]
-    return parts[0] if len(parts) == 1 else Results(tuple(parts))
+    return frame
+
+
+def _ends(context: Context, node: syntax.Expression, inner: Scope, frame: Frame) -> Value:
+    """Whether a sample's last step is done, as the step itself leaves it."""
+    outer, context.graph = context.graph, frame
+    context.frames.append(frame)
+    try:
+        found = context.as_value(evaluate(context, node, inner), node.span)
+    finally:
+        context.frames.pop()
+        context.graph = outer
+    if found.type.dtype != "bool" or found.type.sample:
+        told = f"this is {describe_sample(found.type)}"
+        fault("E0402", "a scan ends where something is true", node.span, told, hint="until token == 2")
+    return found
+
+
+def _new_dimension(context: Context, wanted: str) -> str:
+    """A name that no dimension has."""
+    taken = {*context.lengths, *context.graph.lengths}
+    return next(name for name in (wanted, *(f"{wanted}_{n}" for n in range(2, len(taken) + 3))) if name not in taken)
 
 
 def _run(context: Context, node: syntax.Scan, inner: Scope, frame: Frame) -> list[Value]:
@@ -74,7 +142,7 @@ def _run(context: Context, node: syntax.Scan, inner: Scope, frame: Frame) -> lis
                 told,
                 hint=f"{carry.name.text} = ...",
             )
-    outer, context.graph = context.graph, frame.body
+    outer, context.graph = context.graph, frame
     context.frames.append(frame)
     try:
         body(context, statements, inner, in_model=False)
@@ -134,8 +202,13 @@ def _batched(value: Value) -> Value:
     return value if value.type.is_batched else apply("broadcast", value, dims=(BATCH, *value.type.dims))
 
 
-def _begin(context: Context, carry: syntax.Carry, scope: Scope) -> Value:
-    value = context.as_value(evaluate(context, carry.value, scope), carry.value.span)
+def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) -> Value:
+    with context.graph.at(context.user_span(carry.span)):
+        value = (
+            context.graph.add("constant", (), {"value": item}, Type("i32"))
+            if is_token and isinstance(item, int)
+            else context.as_value(item, carry.value.span)
+        )
     if value.type.is_varying:
         fault("E0401", "a carry is of a sample, not of its steps", carry.value.span, describe_sample(value.type))
     with context.graph.at(context.user_span(carry.span)):

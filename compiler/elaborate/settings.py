@@ -40,7 +40,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
 _LATER = ("truncate", "memory")
 # Which way is better, of the library's losses and metrics by their names.
 _HIGHER = {
-    **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity"), False),
+    **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
     **dict.fromkeys(("accuracy", "r2", "auc", "top_k"), True),
 }
 

@@ -6,13 +6,13 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
-from netc.compiler.elaborate.bindings import Item, Results, Scope, Weighted
+from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
 from netc.compiler.operations import sequence
 from netc.compiler.operations.reduce import as_float
-from netc.compiler.types import Mismatch, Type, describe_sample
+from netc.compiler.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
@@ -55,7 +55,10 @@ def _filled(number: float) -> Form:
 
 
 def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The whole numbers from 0, as floats."""
+    """The whole numbers from 0, as floats; of a varying dimension, the number of each step."""
+    given = evaluate(context, arguments[0].value, scope) if len(arguments) == 1 else None
+    if isinstance(given, Length):
+        return context.guard(span, lambda: sequence.steps(context.graph, given.dim))
     dims = _dims(context, arguments, scope)
     if len(dims) != 1:
         fault("E0301", "`arange` takes one number", span, hint="arange(10)")
@@ -169,7 +172,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(parts) != len(values):
         fault("E0301", f"{len(parts)} groups of axes for {len(values)} values", arguments[-1].span, hint=example)
     labels = [Label(one.span, describe_sample(value.type)) for one, value in zip(arguments, values, strict=False)]
-    return context.guard(span, lambda: samples.einsum(values, parts, out), others=labels)
+    return context.guard(span, lambda: sequence.pack(samples.einsum(values, parts, out)), others=labels)
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -190,6 +193,9 @@ def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -
     def build() -> Item:
         if not axes:
             raise Mismatch("there is nothing to take a mean over")
+        if value.type.is_held:
+            told = f"moments of {describe_sample(value.type)} over the batch do not run yet"
+            raise Mismatch(told, code="E0901")
         return Results((apply("mean", value, over=axes), apply("variance", value, over=axes)))
 
     return context.guard(span, build)
@@ -216,6 +222,8 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     def build() -> Item:
         if x.type.is_varying:
             return sequence.at_end(x, "last")
+        if isinstance(x.type.dims[x.type.lead] if x.type.sample else None, Bounded):
+            return sequence.last_held(x)
         if not x.type.sample:
             raise Mismatch("a number has no last step")
         return samples.step_of(x, -1)

@@ -17,7 +17,8 @@ from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.signatures import match_type, type_of
 from netc.compiler.model import ParameterInfo
-from netc.compiler.types import BATCH, Type, describe_sample
+from netc.compiler.operations import sequence
+from netc.compiler.types import BATCH, Bounded, Type, describe_sample
 from netc.compiler.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest_or_all
@@ -69,6 +70,9 @@ def run_statement(context: Context, statement: syntax.Statement, scope: Scope, i
             context.path.start(name.text, statement)
             result = context.as_value(evaluate(context, value, scope), value.span)
             add_result(context, f"output.{name.text}", result, name.span)
+            for dim in result.type.dims:
+                if isinstance(dim, Bounded):  # whoever reads the output is told where each sample ends
+                    context.graph.results[f"length.{dim.name}"] = sequence.lengths(context.graph, dim.name)
             scope.set(name.text, result, name.span)
             note_name(context, name.text, result)
         case syntax.Loss(name=label, value=value) | syntax.Metric(name=label, value=value):
@@ -167,6 +171,11 @@ def add_result(context: Context, name: str, value: Value, span: Span) -> None:
             others=[Label(context.graph.results[name].span, "the first one")],
             hint=f"{kind} another_name = ...",
         )
+    if value.type.is_held and not name.startswith("output."):
+        kind, dims = name.partition(".")[0], [dim.name for dim in value.type.dims if isinstance(dim, Bounded)]
+        what = "one varying dimension at most" if len(dims) > 1 else "no steps whose number the model itself makes"
+        told, hint = f"this is {describe_sample(value.type)}", f"take a mean: mean(e, over = {dims[-1]})"
+        fault("E0401", f"a {kind} has {what}", span, told, hint=hint)
     context.graph.results[name] = value
 
 

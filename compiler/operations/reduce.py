@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import Dim, Mismatch, Type
-from netc.compiler.value import Expansion, Fold, Kernel, Operation, Value, Whole, apply, register
+from netc.compiler.types import Bounded, Dim, Type
+from netc.compiler.value import Expansion, Fold, Kernel, Operation, Value, apply, register
 
 Axes = tuple[int, ...]
 
@@ -99,11 +99,20 @@ min_ = register(
         examples=_EXAMPLES,
     )
 )
+
+
+def _argmax_type(x: Type, over: Axes) -> Type:
+    """A class of as many as there are places; along a varying dimension a whole number."""
+    size = x.dims[over[0]]
+    is_fixed = isinstance(size, int) and not isinstance(size, Bounded)
+    return Type("i32", reduced_dims(x.dims, over), int(size) if is_fixed else None)
+
+
 argmax = register(
     Operation(
         "argmax",
         "Where the largest element stands along one axis; the first of equals.",
-        type=lambda x, over: Type("i32", reduced_dims(x.dims, over)),
+        type=_argmax_type,
         reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32),
         lower=Kernel("argmax"),
         arguments={"x": "value", "over": "axis"},
@@ -112,7 +121,7 @@ argmax = register(
 )
 
 
-def _build_mean(x: Value, over: Axes) -> Value:
+def build_mean(x: Value, over: Axes) -> Value:
     number = as_float(x)
     if not over:
         return number
@@ -120,7 +129,7 @@ def _build_mean(x: Value, over: Axes) -> Value:
 
 
 def _build_variance(x: Value, over: Axes) -> Value:
-    return _build_mean(apply("square", x - restore(_build_mean(x, over), x, over)), over)
+    return build_mean(apply("square", x - restore(build_mean(x, over), x, over)), over)
 
 
 def _expanded(name: str, doc: str, build: Any, reference: Any) -> Operation:
@@ -137,7 +146,7 @@ def _expanded(name: str, doc: str, build: Any, reference: Any) -> Operation:
     )
 
 
-mean = _expanded("mean", "The mean over axes.", _build_mean, lambda x, over: np.mean(x, axis=over))
+mean = _expanded("mean", "The mean over axes.", build_mean, lambda x, over: np.mean(x, axis=over))
 variance_whole = register(
     Operation(
         "variance_whole",
@@ -148,7 +157,7 @@ variance_whole = register(
         is_callable=False,
         # the mean's own part is the sum of what lies above and below it: 0
         gradient=lambda g, r, x, over: (
-            (x - restore(_build_mean(x, over), x, over)) * restore(g * 2 / extent(x, over), x, over)
+            (x - restore(build_mean(x, over), x, over)) * restore(g * 2 / extent(x, over), x, over)
         ),
         examples=_EXAMPLES,
     )
@@ -234,61 +243,5 @@ logsumexp = register(
         arguments=_SOFT_ARGUMENTS,
         gradient=lambda g, r, x, over: restore(g, x, over) * apply("softmax", x, over=over),
         examples=_SOFT_EXAMPLES,
-    )
-)
-
-
-# ------------------------------------------------------------------ figures of a whole split
-
-
-def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:
-    """Of each column the share of pairs of a positive and a negative sample whose scores are in this order; equal ones count half (Mann and Whitney)."""
-    result = np.full(scores.shape[1:], np.nan)
-    for column in np.ndindex(result.shape):
-        own, is_positive = scores[:, *column], positive[:, *column] > 0.5
-        _, place, count = np.unique(own, return_inverse=True, return_counts=True)
-        rank = (np.cumsum(count) - (count - 1) / 2)[place]
-        ones, zeros = int(is_positive.sum()), int((~is_positive).sum())
-        if ones and zeros:
-            result[column] = (rank[is_positive].sum() - ones * (ones + 1) / 2) / (ones * zeros)
-    return result.astype(scores.dtype)
-
-
-register(
-    Operation(
-        "ranked_above",
-        "The area under the ROC curve of scores against what is true, over the batch.",
-        type=lambda scores, positive, over: reduced_type(scores, over),
-        reference=_ranked_above,
-        lower=Whole(),
-        is_callable=False,
-    )
-)
-
-
-def _build_auc(scores: Value, label: Value) -> Value:
-    if not scores.type.is_batched or not label.type.is_batched:
-        raise Mismatch("`auc` compares samples: both must depend on data", code="E0402")
-    if label.type.classes is None:
-        if scores.type.dims != label.type.dims:
-            raise Mismatch(f"`auc` takes equal shapes, {list(scores.type.sample)} and {list(label.type.sample)}")
-        return _build_mean(
-            apply("ranked_above", scores, as_float(label), over=(0,)), tuple(range(len(scores.type.sample)))
-        )
-    if scores.type.sample != (label.type.classes,):
-        raise Mismatch(f"`auc` takes float[{label.type.classes}] for a class({label.type.classes})")
-    scores = apply("softmax", scores, over=(1,))
-    each = apply("ranked_above", scores, apply("one_hot", label, n=label.type.classes), over=(0,))
-    return _build_mean(each, (0,))
-
-
-register(
-    Operation(
-        "auc",
-        "The area under the ROC curve: the chance that a positive sample has a higher score than a negative one; of several classes, one against the rest, their mean.",
-        type=reduced_type,
-        reference=_ranked_above,
-        lower=Expansion(_build_auc),
-        arguments={"scores": "value", "label": "value"},
     )
 )

@@ -13,7 +13,7 @@ import numpy as np
 
 from netc.compiler.graph import Body, Graph
 from netc.compiler.rows import table
-from netc.compiler.types import BATCH, Type, parse_type
+from netc.compiler.types import BATCH, Sizes, Type, parse_type, size_of
 from netc.compiler.value import Attribute, Builder, Kernel, Operation, Value, View, apply, register
 
 Array = np.ndarray[Any, Any]
@@ -146,8 +146,8 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _from_reference(y: Any, place: Any, size: int) -> Any:
-    result = np.empty_like(y)
+def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
+    result = np.zeros((size_of(BATCH, sizes) * size, *y.shape[1:]), y.dtype)
     result[place] = y
     return result.reshape(-1, size, *y.shape[1:])
 
@@ -155,7 +155,7 @@ def _from_reference(y: Any, place: Any, size: int) -> Any:
 register(
     Operation(
         "to_steps",
-        "Sequences that are all as long, as rows: x[batch, n, ...] -> [steps, ...].",
+        "Sequences with room for n steps each, as rows: x[batch, n, ...] -> [steps, ...].",
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
         lower=Kernel("to_steps"),
@@ -166,7 +166,7 @@ register(
 register(
     Operation(
         "from_steps",
-        "Rows as sequences that are all as long: the inverse of to_steps.",
+        "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,
         lower=Kernel("from_steps"),
@@ -180,13 +180,13 @@ def to_steps(x: Value, dim: str) -> Value:
     """A sample's steps as rows."""
     if x.operation == "from_steps" and x.operands[0].type.rows == dim:
         return x.operands[0]
-    return apply("to_steps", x, table(x.graph, "place", dim))
+    return apply("to_steps", x, table(x.graph, f"place{x.type.dims[1]}", dim))
 
 
 def from_steps(y: Value, size: int) -> Value:
     """Rows as a sample's steps."""
     assert y.type.rows is not None
-    return apply("from_steps", y, table(y.graph, "place", y.type.rows), size=size)
+    return apply("from_steps", y, table(y.graph, f"place{size}", y.type.rows), size=size)
 
 
 def scans(graph: Graph) -> Iterator[Scan]:

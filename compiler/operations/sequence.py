@@ -1,16 +1,19 @@
 """Operations along a varying dimension. Each is a gather or a sum by an index table (rows.py), so its gradient is one too.
 
 What belongs to a sample is a value with the batch in front, what belongs to a step one with a row for each step; these functions take one to the other.
+A value with two varying dimensions is `held`: each at its bound, behind the batch (types.Bounded). Beyond a sample's end it repeats its last step, so that
+nothing there is worse than what is real; whatever goes along such an axis leaves those elements out.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 from netc.compiler.graph import Graph
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import part, scan
-from netc.compiler.rows import shorter, table
-from netc.compiler.types import BATCH
-from netc.compiler.value import Value, apply
+from netc.compiler.operations.scan import part, scan, to_steps
+from netc.compiler.rows import base_of, bound_of, shorter, table
+from netc.compiler.types import BATCH, Bounded, Mismatch, Type
+from netc.compiler.value import Builder, Value, apply
 
 
 def spread(x: Value, dim: str) -> Value:
@@ -23,9 +26,16 @@ def _dim(x: Value) -> str:
     return x.type.rows
 
 
-def length(x: Value) -> Value:
+def lengths(graph: Builder, dim: str) -> Value:
+    """How many steps each sample has along a dimension, i32[batch]."""
+    if isinstance(graph, Graph) and dim in graph.lengths:
+        return graph.local(graph.lengths[dim])
+    return table(graph, "length", dim)
+
+
+def length(graph: Builder, dim: str) -> Value:
     """How many steps each sample has, as a float."""
-    return apply("cast", table(x.graph, "length", _dim(x)), dtype=x.graph.precision)
+    return apply("cast", lengths(graph, dim), dtype=graph.precision)
 
 
 def _beside(x: Value, like: Value) -> Value:
@@ -44,7 +54,7 @@ def sum_over_steps(x: Value, others: Axes = ()) -> Value:
 
 def mean_over_steps(x: Value, others: Axes = ()) -> Value:
     total = sum_over_steps(_others("mean", as_float(x), others))
-    return total / _beside(length(x), total)
+    return total / _beside(length(x.graph, _dim(x)), total)
 
 
 def max_over_steps(x: Value, others: Axes = ()) -> Value:
@@ -108,7 +118,7 @@ def moved(x: Value, by: int) -> Value:
     dim = _dim(x)
     there = apply("gather", x, table(x.graph, f"moved{by}", dim))
     at = apply("cast", table(x.graph, "step", dim), dtype=x.graph.precision) + by
-    inside = (at >= 0) if by < 0 else (at < spread(length(x), dim))
+    inside = (at >= 0) if by < 0 else (at < spread(length(x.graph, dim), dim))
     return apply("where", apply("reshape", inside, dims=(dim, *(1,) * (x.type.rank - 1))), there, 0.0)
 
 
@@ -129,11 +139,147 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     return part(scan(x.graph, body, _dim(x), [x], [begin], []), "yield.0")
 
 
-def steps(x: Value) -> Value:
+def steps(graph: Builder, dim: str) -> Value:
     """The number of each step, from 0."""
-    return apply("cast", table(x.graph, "step", _dim(x)), dtype=x.graph.precision)
+    return apply("cast", table(graph, "step", dim), dtype=graph.precision)
 
 
+# ------------------------------------------------------------------ several varying dimensions in one value
+
+
+def bounded(x: Value, name: str) -> Bounded:
+    """A varying dimension of the graph at its bound. Raises Mismatch where nobody said what that is."""
+    assert isinstance(x.graph, Graph)
+    most = bound_of(name, x.graph.bounds)
+    if most is None:
+        raise Mismatch(
+            f"how long `{name}` is at most must be known here",
+            f"{base_of(name)} <= 100, where it is declared",
+            "E0406",
+            base_of(name),
+        )
+    return Bounded(most, name)
+
+
+def hold(x: Value) -> Value:
+    """A row for each step -> [batch, name <= most, ...]; anything else as it is."""
+    if not x.type.is_varying:
+        return x
+    return apply("gather", x, table(x.graph, f"held{bounded(x, _dim(x))}", _dim(x)))
+
+
+def pack(x: Value) -> Value:
+    """A held value as rows, if its one varying dimension is its first and the data gives the lengths; anything else, and in the body of a scan, as it is."""
+    names = [dim for dim in x.type.dims if isinstance(dim, Bounded)]
+    if not isinstance(x.graph, Graph) or not x.graph.has_rows or len(names) != 1 or x.type.dims[1] is not names[0]:
+        return x
+    if names[0].name in x.graph.lengths:
+        return x
+    return to_steps(x, names[0].name)
+
+
+def is_along_steps(x: Value, axis: int) -> bool:
+    """Whether an axis is a varying dimension."""
+    return isinstance(x.type.dims[axis], Bounded) or (x.type.is_varying and axis == 0)
+
+
+def _inside(x: Value, axis: int) -> Value:
+    """Where a sample still has a step along an axis of a held value."""
+    dim = x.type.dims[axis]
+    assert isinstance(dim, Bounded)
+    at = x.graph.add("arange", (), {"n": int(dim)}, Type("i32", (dim,)))
+    ends = apply("reshape", lengths(x.graph, dim.name), dims=(BATCH, *(1,) * (x.type.rank - 1)))
+    return apply("less", apply("reshape", at, dims=(dim, *(1,) * (x.type.rank - 1 - axis))), ends)
+
+
+def without_beyond(x: Value, axes: Axes, beyond: float = 0.0) -> Value:
+    """x with one number wherever a sample has no step along one of the axes."""
+    for axis in axes:
+        if isinstance(x.type.dims[axis], Bounded):
+            x = apply("where", _inside(x, axis), x, beyond)
+    return x
+
+
+def _count(x: Value, over: Axes) -> Value:
+    """How many elements some axes hold together, ready to broadcast against what they are reduced to."""
+    total: Value | None = None
+    static = 1
+    for axis in over:
+        dim = x.type.dims[axis]
+        if isinstance(dim, Bounded):
+            steps = length(x.graph, dim.name)
+            total = steps if total is None else total * steps
+        else:
+            assert isinstance(dim, int)
+            static *= dim
+    assert total is not None
+    return apply("reshape", total * float(static), dims=(BATCH, *(1,) * (x.type.rank - len(over) - 1)))
+
+
+def last_held(x: Value) -> Value:
+    """What a held value has at each sample's last step along its first axis."""
+    dim = x.type.dims[1]
+    assert isinstance(dim, Bounded)
+    at = apply("reshape", x.graph.add("arange", (), {"n": int(dim)}, Type("i32", (dim,))), dims=(1, dim))
+    ends = apply("reshape", lengths(x.graph, dim.name), dims=(BATCH, 1))
+    is_last = apply("reshape", apply("equal", at + 1, ends), dims=(BATCH, dim, *(1,) * (x.type.rank - 2)))
+    return apply("sum", apply("where", is_last, x, 0), over=(1,))
+
+
+def _held_sum(x: Value, over: Axes) -> Value:
+    return apply("sum", without_beyond(x, over), over=over)
+
+
+def _held_mean(x: Value, over: Axes) -> Value:
+    return _held_sum(as_float(x), over) / _count(x, over)
+
+
+def _held_max(x: Value, over: Axes) -> Value:
+    return apply("max", without_beyond(x, over, -math.inf), over=over)
+
+
+def _held_variance(x: Value, over: Axes) -> Value:
+    number = as_float(x)
+    return _held_mean(apply("square", number - restore(_held_mean(number, over), number, over)), over)
+
+
+def _held_logsumexp(x: Value, over: Axes) -> Value:
+    return apply("logsumexp", without_beyond(x, over, -math.inf), over=over)
+
+
+def ended(parts: Sequence[Value], ends: Value, name: str) -> list[Value]:
+    """Stacks of steps, each [batch, n, ...], as a dimension of its own whose last step is the first at which `ends` [batch, n] is true, or the last there is."""
+    graph = ends.graph
+    assert isinstance(graph, Graph)
+    before = ends.type.dims[1]
+    assert isinstance(before, int)
+    number = graph.add("arange", (), {"n": int(before)}, Type("i32", (int(before),)))
+    known = apply("cast", number, dtype=graph.precision) + 1.0
+    whole = length(graph, before.name) if isinstance(before, Bounded) else graph.constant(float(before), known.type)
+    limit = apply("reshape", whole, dims=(BATCH, 1)) if whole.type.dims else whole
+    first = apply("min", apply("minimum", apply("where", ends, known, float(before)), limit), over=(1,))
+    graph.lengths[name] = apply("cast", first, dtype="i32")
+    return [
+        graph.add("reshape", (one,), {"dims": dims}, one.type.with_dims(dims))
+        for one in parts
+        for dims in [(BATCH, Bounded(before, name), *one.type.dims[2:])]
+    ]
+
+
+# what an operation of a name is along axes of a held value
+ALONG_HELD: dict[str, Callable[[Value, Axes], Value]] = {
+    "sum": _held_sum,
+    "mean": _held_mean,
+    "max": _held_max,
+    "min": lambda x, over: -_held_max(-x, over),
+    "variance": _held_variance,
+    "norm": lambda x, over: apply("sqrt", _held_sum(x * x, over)),
+    "logsumexp": _held_logsumexp,
+    "softmax": lambda x, over: apply("softmax", without_beyond(x, over, -math.inf), over=over),
+    "log_softmax": lambda x, over: x - restore(_held_logsumexp(x, over), x, over),
+    "argmax": lambda x, over: apply("argmax", without_beyond(x, over, -math.inf), over=over),
+    "cumsum": lambda x, over: apply("cumsum", x, over=over),
+}
 # what an operation of a name is along a varying dimension, and other axes
 ALONG_STEPS: dict[str, Callable[[Value, Axes], Value]] = {
     "sum": sum_over_steps,
@@ -147,4 +293,5 @@ ALONG_STEPS: dict[str, Callable[[Value, Axes], Value]] = {
     "log_softmax": log_softmax_over_steps,
     "reverse": reverse,
     "cumsum": cumsum_over_steps,
+    "argmax": lambda x, others: ALONG_HELD["argmax"](hold(x), (1,)),
 }

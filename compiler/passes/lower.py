@@ -32,7 +32,7 @@ from netc.compiler.passes.tasks import (
     whole,
 )
 from netc.compiler.passes.views import inside_of, view
-from netc.compiler.rows import PREFIX
+from netc.compiler.rows import PREFIX, base_of
 from netc.compiler.types import BATCH, Dim, Sizes, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View, apply
 
@@ -479,9 +479,11 @@ class Lowering:
         loop.emit([(line, value, self.output(value))])
 
     def from_steps(self, value: Value) -> None:
-        """Each row to where its step of its sample is: no two go to one place."""
+        """Each row to where its step of its sample is: no two go to one place, and zeros where none does."""
         y, index = value.operands
         room = self.output(value)
+        if base_of(str(y.type.rows)) is not None:
+            self.fill(value, 0.0, value.type.dims, room)
         loop = Loop(self, y.type.dims)
         at = loop.load(self.read(index), index.type, (1,) + (0,) * (y.type.rank - 1))
         target = replace(room, strides=(0, *room.strides[2:]))

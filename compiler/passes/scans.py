@@ -90,18 +90,11 @@ def _carries(one: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
 def _with_names(body: Graph, names: dict[str, str]) -> Graph:
     """A body whose leaves, and the carries' next values with them, have other names."""
 
-    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        attributes = dict(value.attributes)
-        if value.operation == "given":
-            attributes["name"] = names[str(attributes["name"])]
-        return copy.add(value.operation, operands, attributes, value.type)
-
-    renamed = rebuild(body, rule)
-    renamed.results = {
+    results = {
         f"next.{names['c' + name[5:]][1:]}" if name.startswith("next.") else name: value
-        for name, value in renamed.results.items()
+        for name, value in body.results.items()
     }
-    return renamed
+    return body.subgraph(results, names)[0]
 
 
 def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:

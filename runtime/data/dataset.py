@@ -61,7 +61,7 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
-    label = next((name for name, type_ in model.targets.items() if type_.classes is not None and type_.rank == 1), None)
+    label = next((name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None)
     parts = _parts(spec, model.source, label, model.train.seed)
     fitted = states or {}
     begins = {}
@@ -354,7 +354,12 @@ def _moved(
             if step.name == without or is_cut:
                 continue
             apply, at = STEPS[step.name].apply, replace(place, span=step.span)
-            if not isinstance(made, Ragged):
+            if STEPS[step.name].changes_lengths:
+                if not isinstance(made, Ragged) or windows.is_series([one]):
+                    told = "`characters` or `words` makes them of a text"
+                    fault("E0804", f"`{step.name}` takes sequences of tokens", step.span, hint=told)
+                made = apply(made, state, at)
+            elif not isinstance(made, Ragged):
                 made = apply(made, state, at)
             elif STEPS[step.name].makes_sequences:
                 fault("E0804", f"`{step.name}` takes texts, and this is a sequence already", step.span)

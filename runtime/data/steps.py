@@ -43,11 +43,11 @@ class Step:
     """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, place)` uses it; `undo` is its inverse.
 
     `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
-    a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged. `labels` are
-    what a state calls the numbers that the step gives.
+    a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged, and one
+    that `changes_lengths` takes one too. `labels` are what a state calls the numbers that the step gives.
     """
 
-    apply: Callable[[Array, State, Place], Array | Ragged]
+    apply: Callable[[Any, State, Place], Array | Ragged]
     fit: Callable[[Chunks, Sequence[Any]], State]
     undo: Callable[[Array, State], Array] | None = None
     arguments: tuple[int, int] = (0, 0)
@@ -56,6 +56,7 @@ class Step:
     takes_text: bool = False
     doc: str = ""
     makes_sequences: bool = False
+    changes_lengths: bool = False
     labels: Callable[[State], list[str]] | None = None
 
 
@@ -231,7 +232,13 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
     return apply
 
 
-UNKNOWN = "<unknown>"
+UNKNOWN, END = "<unknown>", "<end>"
+
+
+def _marked(sequences: Ragged, state: State, place: Place) -> Ragged:
+    """Sequences with one more token at their ends."""
+    rows = np.insert(sequences.rows.astype(object), np.cumsum(sequences.lengths), END)
+    return Ragged(rows, sequences.lengths + 1)
 
 
 def _refuse_none(array: Array, place: Place) -> None:
@@ -241,14 +248,15 @@ def _refuse_none(array: Array, place: Place) -> None:
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The tokens of the training split, the most frequent first, after what stands for all others."""
+    """The tokens of the training split, the most frequent first, after what stands for all others and, if there is one, the mark of an end."""
     most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
     found: Counter[str] = Counter()
     for array, place in chunks():
         _refuse_none(array, place)
         found.update(str(cell) for cell in array.ravel())
+    marks = [END] if found.pop(END, 0) else []
     tokens = sorted((one for one in found if found[one] >= least), key=lambda one: (-found[one], natural(one)))
-    return {"tokens": [UNKNOWN, *tokens[: most or None]]}
+    return {"tokens": [UNKNOWN, *marks, *tokens[: most or None]]}
 
 
 def _vocabulary(array: Array, state: State, place: Place) -> Array:
@@ -427,6 +435,14 @@ STEPS: dict[str, Step] = {
         takes_text=True,
         makes_sequences=True,
         doc="A text as the sequence of what white space separates.",
+    ),
+    "ends": Step(
+        _marked,
+        _nothing,
+        lambda array, state: array,
+        takes_text=True,
+        changes_lengths=True,
+        doc="One more token after a text's last: where it ends. A vocabulary counts it as 1. What is to write texts learns by it when to stop.",
     ),
     "vocabulary": Step(
         _vocabulary,

@@ -237,6 +237,16 @@ def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
     assert [list(one) for one in made.parts["test"]["x"]] == [[0, 1, 2]]
 
 
+def test_ends_are_tokens(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("word,y,part\nab,p,train\nbbb,q,train\nc,p,test\n")
+    text = '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
+    model = "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
+    loaded, _ = dataset(tmp_path, text, model)
+    assert loaded.states["x"][2]["tokens"] == ["<unknown>", "<end>", "b", "a"]
+    assert [one.tolist() for one in loaded.parts["train"]["x"]] == [[3, 2, 1], [2, 2, 2, 1]]
+    assert [one.tolist() for one in loaded.parts["test"]["x"]] == [[0, 1]]
+
+
 @pytest.mark.parametrize("unit", ["characters", "words"])
 def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
     content = "to be or not to be, that is the question: " * 8

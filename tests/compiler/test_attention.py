@@ -1,0 +1,231 @@
+"""Two varying dimensions in one value: a batch against each sample alone, compiled against interpreted, gradients against differences, attention against PyTorch."""
+
+import numpy as np
+import pytest
+
+import netc
+
+LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
+RNG = np.random.default_rng(2)
+X = [RNG.standard_normal((n, 6)) for n in LENGTHS]
+Y = [RNG.standard_normal((n, 4)) for n in OTHERS]
+ONE = [RNG.integers(0, 4, n).astype(np.int32) for n in LENGTHS]
+FIELDS = {"x": X, "y": Y, "one": ONE}
+
+# z: float[time, 4], of x: float[time, 6] and k: float[s, 6]
+MADE = {
+    "attention": "z = attention(x -> dense(6), k, k) -> dense(4)",
+    "heads, causal, positions": "h = x -> positions -> self_attention(heads = 2, causal = true)\n  z = concat(h, attention(h, k, k, heads = 3)) -> dense(4)",
+    "a query in a scan": """layer f = dense(5)
+  param Q: float[5, 6]
+  h = scan xt in x with h = zeros(5) {
+    h = tanh(f(concat(xt, attention(h @ Q, k, k, heads = 2))) + h)
+    yield h
+  }
+  z = h -> dense(4)""",
+    "additive, its weights yielded": """layer f = dense(6)
+  param Q: float[6, 6]
+  param v: float[6]
+  hs, ws = scan xt in x with h = zeros(6) {
+    w = softmax(tanh(k + h @ Q) @ v)
+    h = tanh(f(concat(xt, w @ k)) + mean(k * h, over = s) + max(k, over = 0))
+    yield h, w
+  }
+  z = (hs + ws @ k) -> dense(4)""",
+    "the products by hand": "param W: float[6, 6]\n  w = x @ W @ transpose(k)\n  z = (w * exp(log_softmax(w))) @ k -> dense(4)",
+    "reductions along either": """param W: float[6, 6]
+  w = einsum(x, W, k, "tn,nm,sm->ts")
+  c = mean(w, over = s) + max(w, over = 1) + min(w, over = s) + norm(w, over = s) + logsumexp(w)
+  d = mean(w, over = time) - variance(w, over = 0)
+  e = sum(w * unsqueeze(c) * unsqueeze(d, 0)) / (time * s) + mean(cumsum(w))
+  z = unsqueeze(c) * (x -> dense(4)) + e + (sum(unsqueeze(d) * k, over = 0) -> dense(4)) + tanh(mean(w))""",
+    "of itself": "param W: float[6, 6]\n  z = (softmax(x @ W @ transpose(x)) @ x) -> dense(4)",
+    "steps summed over": """u = transpose(x) @ x -> reshape(36)
+  v = einsum(k, k, "sn,sm->nm") -> reshape(36)
+  z = (x -> dense(4)) + ((u + v) / 10 -> dense(4))""",
+    "the most alike": "w = x @ transpose(k)\n  z = concat(x, unsqueeze(0.1 * where(argmax(w) == 1, 1, 0))) -> dense(4)",
+    "a step that a sample chooses": "z = (x -> dense(4)) * x[argmax(mean(x, over = 1))][0:1]",
+}
+
+
+def text_of(made: str) -> str:
+    return (
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n  k = y -> dense(6)\n"
+        f"  {made}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n  batch = 7\n}}\n"
+    )
+
+
+def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
+    return netc.compile(netc.parse(text), backend=backend, threads=threads)
+
+
+@pytest.mark.parametrize("name", MADE)
+def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
+    text = text_of(MADE[name])
+    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)
+    inputs = {key: FIELDS[key] for key in ("x", "y")}
+    expected, (loss, gradients) = reference.predict(inputs)["p"], reference.gradients(FIELDS)
+    alone = [{key: field[i : i + 1] for key, field in FIELDS.items()} for i in range(len(LENGTHS))]
+    for i, one in enumerate(alone):
+        given = {key: one[key] for key in inputs}
+        np.testing.assert_allclose(reference.predict(given)["p"][0], expected[i], rtol=1e-12, atol=1e-13)
+    each = [reference.gradients(one) for one in alone]
+    shares = np.array(LENGTHS) / sum(LENGTHS)
+    assert loss == pytest.approx(sum(share * one for share, (one, _) in zip(shares, each, strict=True)), rel=1e-12)
+    for key, gradient in gradients.items():
+        whole = sum(share * one[key] for share, (_, one) in zip(shares, each, strict=True))
+        np.testing.assert_allclose(gradient, whole, rtol=1e-9, atol=1e-12, err_msg=key)
+    for program in compiled:
+        for one, other in zip(program.predict(inputs)["p"], expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        for key, gradient in program.gradients(FIELDS)[1].items():
+            np.testing.assert_allclose(gradient, gradients[key], rtol=1e-9, atol=1e-12, err_msg=key)
+            np.testing.assert_array_equal(gradient, compiled[0].gradients(FIELDS)[1][key])
+    step = 1e-6
+    for key in gradients:
+        held = reference.parameters[key]
+        for index in {tuple(int(RNG.integers(0, n)) for n in held.shape) for _ in range(3)}:
+            before, sides = held[index], []
+            for sign in (1, -1):
+                held[index] = before + sign * step
+                sides.append(reference.gradients(FIELDS)[0])
+            held[index] = before
+            assert gradients[key][index] == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-6, abs=1e-8), key
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_self_attention_is_pytorchs(causal: bool) -> None:
+    torch = pytest.importorskip("torch")
+    text = (
+        "model {\n  input x: float[time <= 9, 6]\n  target y: float[time, 6]\n"
+        f"  z = x -> self_attention(heads = 3, causal = {str(causal).lower()})\n  output p = z\n  loss mse(z, y)\n}}\n"
+        "train {\n  precision = f64\n  batch = 7\n}\n"
+    )
+    program = run(text)
+    own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
+    for array in own.values():
+        array[...] = RNG.standard_normal(array.shape) * 0.4
+    theirs = torch.nn.MultiheadAttention(6, 3, batch_first=True, dtype=torch.float64)
+    with torch.no_grad():
+        theirs.in_proj_weight.copy_(torch.tensor(own["W"].T.copy()))
+        theirs.in_proj_bias.copy_(torch.tensor(own["b"]))
+        theirs.out_proj.weight.copy_(torch.tensor(own["W_out"].T.copy()))
+        theirs.out_proj.bias.copy_(torch.tensor(own["b_out"]))
+    wanted = [RNG.standard_normal(x.shape) for x in X]
+    found, total = program.predict({"x": X})["p"], torch.zeros((), dtype=torch.float64)
+    for x, y, z in zip(X, wanted, found, strict=True):
+        one = torch.tensor(x)[None]
+        mask = torch.triu(torch.ones(len(x), len(x), dtype=torch.bool), diagonal=1) if causal else None
+        made, _ = theirs(one, one, one, attn_mask=mask, need_weights=False)
+        np.testing.assert_allclose(z, made[0].detach().numpy(), rtol=1e-9, atol=1e-11)
+        total = total + ((made[0] - torch.tensor(y)) ** 2).mean(dim=1).sum()
+    total = total / sum(LENGTHS)
+    total.backward()
+    loss, gradients = program.gradients({"x": X, "y": wanted})
+    assert loss == pytest.approx(total.item(), rel=1e-12)
+    pairs = {
+        "W": theirs.in_proj_weight,
+        "b": theirs.in_proj_bias,
+        "W_out": theirs.out_proj.weight,
+        "b_out": theirs.out_proj.bias,
+    }
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(gradient, pairs[name.rpartition(".")[2]].grad.numpy().T, rtol=1e-9, atol=1e-11)
+
+
+def test_attention_between_two_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    program = run(
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  output p = attention(x, concat(y, y[:, 1:3]), y, heads = 2)\n}\n"
+        "train { precision = f64 }\n"
+    )
+    for x, y, z in zip(X, Y, program.predict({"x": X, "y": Y})["p"], strict=True):
+        q, k, v = (
+            torch.tensor(one).reshape(len(one), 2, -1).transpose(0, 1)
+            for one in (x, np.concatenate([y, y[:, 1:3]], axis=1), y)
+        )
+        made = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(0, 1).reshape(len(x), 4)
+        np.testing.assert_allclose(z, made.numpy(), rtol=1e-9, atol=1e-11)
+
+
+def test_positions_are_waves() -> None:
+    program = run(
+        "model {\n  input x: float[time <= 9, 6]\n  output p = x -> positions\n}\ntrain { precision = f64 }\n"
+    )
+    for x, z in zip(X, program.predict({"x": X})["p"], strict=True):
+        step, wave = np.arange(len(x))[:, None], np.arange(3)
+        angle = step / 10_000 ** (2 * wave / 6)
+        np.testing.assert_allclose(z, x + np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 6), rtol=1e-9)
+
+
+def test_an_output_of_two_lengths_is_cut_to_them() -> None:
+    found = run(text_of("z = x -> dense(4)\n  output w = softmax(x @ transpose(k))")).predict({"x": X, "y": Y})["w"]
+    assert [one.shape for one in found] == list(zip(LENGTHS, OTHERS, strict=True))
+    for one in found:
+        np.testing.assert_allclose(one.sum(axis=1), 1, rtol=1e-12)
+
+
+UNTIL = """
+model {
+  input x: float[4]
+  target one: class(5)[time <= 9]
+  layer sound = embed(6)
+  layer f = dense(8)
+  layer g = dense(5)
+  hs = scan t in sound(shift(one)) with h = concat(x, x) {
+    h = tanh(f(concat(t, h)))
+    yield h
+  }
+  z = g(hs)
+  loss cross_entropy(z, one)
+  said, states = scan i in 0..12 until token == 2 with token = 1, h = concat(x, x) {
+    h = tanh(f(concat(sound.table[token], h)))
+    token = argmax(g(h))
+    yield token, h
+  }
+  output said = said
+  output end = last(states)
+  output both = mean(states, over = i) + max(states, over = i)
+  metric wrong = weighted(edit_distance(said, one) / time, time)
+}
+train {
+  precision = f64
+  batch = 3
+}
+"""
+
+
+def test_a_scan_ends_on_a_value() -> None:
+    """Each sample by itself, and every backend alike; what is asked of the steps sees none after the end."""
+    x = RNG.standard_normal((7, 4))
+    programs = [run(UNTIL, "reference"), run(UNTIL), run(UNTIL, threads=2)]
+    held = programs[0].parameters
+    expected = []
+    for one in x:
+        h, token, tokens, states = np.concatenate([one, one]), 1, [], []
+        while len(tokens) < 12 and token != 2:
+            h = np.tanh(np.concatenate([held["sound.table"][token], h]) @ held["f.W"] + held["f.b"])
+            token = int(np.argmax(h @ held["g.W"] + held["g.b"]))
+            tokens.append(token)
+            states.append(h)
+        expected.append((tokens, np.array(states)))
+    assert {len(tokens) for tokens, _ in expected} != {12}, "some end before"
+    for program in programs:
+        found = program.predict({"x": x})
+        for i, (tokens, states) in enumerate(expected):
+            assert found["said"][i].tolist() == tokens
+            np.testing.assert_allclose(found["end"][i], states[-1], rtol=1e-10, atol=1e-12)
+            np.testing.assert_allclose(found["both"][i], states.mean(0) + states.max(0), rtol=1e-10, atol=1e-12)
+    truth = [RNG.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
+    edits = sum(_edits(tokens, list(true)) for (tokens, _), true in zip(expected, truth, strict=True))
+    for program in programs:
+        figures = program.evaluate({"x": x, "one": truth})
+        assert figures["wrong"] == pytest.approx(edits / sum(LENGTHS), rel=1e-12)
+
+
+def _edits(a: list[int], b: list[int]) -> int:
+    """Levenshtein's distance, by its definition."""
+    if not a or not b:
+        return len(a) + len(b)
+    changed = _edits(a[1:], b[1:]) + (a[0] != b[0])
+    return changed if a[0] == b[0] else min(changed, _edits(a[1:], b) + 1, _edits(a, b[1:]) + 1)
