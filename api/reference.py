@@ -162,11 +162,11 @@ _OPTIMIZER_DOCS = {
     "rmsprop": "The gradient over the root of a running mean of its square.",
     "adagrad": "The gradient over the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
 }
-_NUMBERS = {"constant": ("value",), "normal": ("std",), "uniform": ("low", "high")}
+_NUMBERS = {"constant": ("value", "..."), "normal": ("std",), "uniform": ("low", "high")}
 _INITIALISER_DOCS = {
     "zeros": "All 0.",
     "ones": "All 1.",
-    "constant": "All one value.",
+    "constant": "All one value; of several, one for each equal part of the last axis.",
     "normal": "Drawn from a normal distribution of mean 0.",
     "uniform": "Drawn evenly between two numbers.",
     "glorot_uniform": "Evenly within sqrt(6 / (fan in + fan out)) of 0 (Glorot and Bengio 2010); what a `param` has without one.",

@@ -62,6 +62,11 @@ CODES = {
     "W0507": "a bias whose effect a normalisation takes away",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0801": "columns of very different scale that nobody standardises",
+    "W1001": "a gradient that vanishes on its way back in time",
+    "W1002": "a gradient that explodes on its way back in time",
+    "W1003": "a gradient that vanishes or explodes on its way through the layers",
+    "W1004": "a layer many of whose units are dead",
+    "W1005": "a layer many of whose units are saturated",
 }
 
 

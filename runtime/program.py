@@ -64,8 +64,8 @@ class Program:
         self._steps: dict[object, Step] = {}
         self._evaluations: dict[frozenset[str], Evaluation] = {}
 
-    def _step(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
-        """The step of a graph for the way that these fields are kept."""
+    def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
+        """A graph of this model, ready to run for the way that these fields are kept; made once for a key."""
         kept = kept_as_bytes(fields)
         if (key, kept) not in self._steps:
             made = as_bytes(graph(), kept)
@@ -107,7 +107,7 @@ class Program:
 
     def training(self, fields: Fields) -> Step:
         """The training step for the way that these fields are kept; the first time it is built."""
-        return self._step("training", self._training_graph, fields)
+        return self.step_of("training", self._training_graph, fields)
 
     def fit(self, fields: Fields) -> None:
         """What the model takes from the training split before its first step: class weights, samples / (classes * samples of the class)."""
@@ -182,7 +182,7 @@ class Program:
             last = (len(chosen) - 1) // self.batch * self.batch
             parts = []
             if last:
-                adding = self._step("accumulation", lambda: pipeline.accumulation_graph(self.model), fields)
+                adding = self.step_of("accumulation", lambda: pipeline.accumulation_graph(self.model), fields)
                 parts.append(self._losses(self.run_step(adding, fields, chosen[:last], epoch), chosen[:last]))
             at = i // (self.batch * several)
             factor = None if factors is None else factors[at : at + 1]
@@ -204,7 +204,7 @@ class Program:
         """The outputs for any number of samples; of a varying dimension, a list of arrays."""
         fields = self._ready(fields)
         count = self._check(fields, self._needed("output."))
-        step = self._step("prediction", lambda: pipeline.prediction_graph(self.model), fields)
+        step = self.step_of("prediction", lambda: pipeline.prediction_graph(self.model), fields)
         found = self._of_all(step, fields, count)
         return {
             name.removeprefix("output."): list(value) if isinstance(value, Ragged) else self._cut(name, value, found)
@@ -226,7 +226,7 @@ class Program:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
         fields = self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
-        step = self._step(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
+        step = self.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
         results = self._of_all(step, fields, count, self._steps_done)
         return float(results["total"]), {
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
@@ -243,7 +243,7 @@ class Program:
         if key[1] not in self._evaluations:
             self._evaluations[key[1]] = evaluation_graphs(self.model, key[1])
         plan_of = self._evaluations[key[1]]
-        whole = self._of_all(self._step(key, lambda: plan_of.batches, fields), fields, count)
+        whole = self._of_all(self.step_of(key, lambda: plan_of.batches, fields), fields, count)
         sizes, collected = {BATCH: count}, dict[str, Array]()
         for name, value in whole.items():
             rows = plan_of.batches.results[name].type.rows

@@ -45,7 +45,7 @@ def initial(parameter: ParameterInfo, seed: int) -> Array:
         case "ones":
             value = np.ones(shape)
         case "constant":
-            value = np.full(shape, numbers[0])
+            value = np.broadcast_to(np.repeat(numbers, (shape[-1] if shape else 1) // len(numbers)), shape)
         case "normal":
             value = random.standard_normal(shape) * numbers[0]
         case "uniform":

@@ -58,4 +58,5 @@ def test_commands_in_the_docs(tmp_path: Path) -> None:
     for line in COMMANDS:
         done = command(*shlex.split(line)[1:], cwd=tmp_path)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
-        assert "warning" not in done.stderr, f"{line}\n{done.stderr}"
+        is_meant = "rnn" in line  # what cannot be learned is told
+        assert ("warning" in done.stderr) == is_meant, f"{line}\n{done.stderr}"

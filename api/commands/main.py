@@ -7,6 +7,7 @@ import typer
 from netc.commands import (
     cache,
     check,
+    diagnose,
     evaluate,
     explain,
     fmt,
@@ -36,6 +37,7 @@ app.command("generate")(generate.generate)
 app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
 app.command("report")(report.report)
+app.command("diagnose")(diagnose.diagnose)
 app.command("runs")(runs.runs)
 app.command("new")(new.new)
 app.command("fmt")(fmt.fmt)

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
     from netc.runtime.figures import Row
     from netc.runtime.run import Run
 
+_FEW, _WANTED = (
+    32,
+    0.25,
+)  # samples that gradients are looked at after the first epoch, and the share of the steps that they are to reach
+
 
 def train(
     file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
@@ -34,6 +39,7 @@ def train(
     """
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.curves import draw
+    from netc.runtime.diagnose import diagnose
     from netc.runtime.trainer import Report
     from netc.runtime.trainer import train as train_run
 
@@ -44,6 +50,7 @@ def train(
     else:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     total = run.model.train.epochs
+    warned: set[str] = set()  # of gradients, told once
     with Ticker() as ticker:
 
         def progress(report: Report) -> None:
@@ -54,6 +61,10 @@ def train(
         def epoch(row: "Row") -> None:
             told = figures(row, ("epoch", "seconds", "samples_per_second"))
             ticker.line(f"epoch {row['epoch']}/{total}  {told}  {row['samples_per_second']:,.0f} samples/s")
+            if row["epoch"] in (1, total):
+                found = {one.title.partition(":")[0]: one for one in diagnose(run, _FEW, _WANTED).findings}
+                options.warn([one for title, one in found.items() if title not in warned], strict=False)
+                warned.update(found)
 
         try:
             train_run(run, total, progress, epoch)

@@ -35,7 +35,8 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
     frame, begins = _elaborated(context, node, scope, sequences, head)
     with context.graph.at(context.user_span(head)):
         captured, body = _captured(frame)
-        whole = operation.scan(context.graph, body, dim, sequences, begins, captured)
+        names = [carry.name.text for carry in node.carries]
+        whole = operation.scan(context.graph, body, dim, sequences, begins, captured, carries=names)
         parts = [
             operation.part(whole, f"yield.{i}") for i in range(sum(name.startswith("yield.") for name in body.results))
         ]

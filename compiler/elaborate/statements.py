@@ -222,7 +222,7 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
             )
         scope.set(statement.name.text, shared, statement.name.span)
         return
-    initial, numbers = initialiser(context, statement, scope)
+    initial, numbers = initialiser(context, statement, type_, scope)
     decay = True
     for option in statement.options:
         key = option.name.text if isinstance(option.name, syntax.Name) else ""
@@ -258,7 +258,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
             f"there is a value `{name}` already" if context.may_own else "a loss or metric may not own states",
             statement.span,
         )
-    initial, numbers = initialiser(context, statement, scope)
+    initial, numbers = initialiser(context, statement, type_, scope)
     span = context.user_span(statement.name.span)
     context.states[name] = ParameterInfo(name, type_, initial, numbers, False, span)
     with context.graph.at(span):
@@ -284,8 +284,9 @@ def update(context: Context, name: syntax.Name, node: syntax.Expression, scope: 
 
 
 def initialiser(
-    context: Context, statement: syntax.Param | syntax.State, scope: Scope
+    context: Context, statement: syntax.Param | syntax.State, type_: Type, scope: Scope
 ) -> tuple[str, tuple[float, ...]]:
+    """Its name and its numbers."""
     node = statement.initial
     if node is None:
         return ("glorot_uniform" if isinstance(statement, syntax.Param) else "zeros"), ()
@@ -299,8 +300,14 @@ def initialiser(
             node.span,
             hint=nearest_or_all(name, INITIALISERS),
         )
-    if len(arguments) != INITIALISERS[function.text]:
-        fault("E0301", f"`{function.text}` takes {INITIALISERS[function.text]} numbers", node.span)
+    takes = INITIALISERS[function.text]
+    if function.text == "constant":
+        size = type_.dims[-1] if type_.dims else 1
+        if not arguments or size % len(arguments):
+            told = f"{size} elements" if arguments else "none is given"
+            fault("E0301", "`constant` takes a number, or one for each equal part of the last axis", node.span, told)
+    elif len(arguments) != takes:
+        fault("E0301", f"`{function.text}` takes {takes} numbers", node.span)
     return function.text, tuple(float(constant(context, one, scope)) for one in arguments)
 
 

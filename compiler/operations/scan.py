@@ -67,14 +67,17 @@ def scan(
     begins: Sequence[Value],
     captured: Sequence[Value],
     is_reversed: bool = False,
+    carries: Sequence[str] = (),
 ) -> Value:
-    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`."""
+    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`; `carries` are what the file calls them."""
     attributes: dict[str, Attribute] = {
         "body": Body(body),
         "dim": dim,
         "reverse": is_reversed,
         "counts": (len(sequences), len(begins)),
     }
+    if carries:
+        attributes["carries"] = tuple(carries)
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 

@@ -61,7 +61,9 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
-    label = next((name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None)
+    label = next(
+        (name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None
+    )
     parts = _parts(spec, model.source, label, model.train.seed)
     fitted = states or {}
     begins = {}

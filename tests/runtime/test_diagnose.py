@@ -1,0 +1,140 @@
+"""What becomes of gradients: sizes against a hand-written backward pass, and each thing that can be wrong is found, at its line."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import command
+
+import netc
+from netc.runtime.diagnose import Diagnosed, diagnose
+from netc.runtime.run import Run
+
+RNG = np.random.default_rng(3)
+HEAD = """data {
+  source = jsonl("t.jsonl")
+  x = field("x")
+  y = field("y")
+  split = (train = 0.8, test = 0.2)
+}
+"""
+
+
+def trained(folder: Path, model: str, x: list, y: list, blocks: str = "", settings: str = "") -> Run:
+    """A run of one epoch whose weights hardly move."""
+    folder.mkdir(exist_ok=True)
+    rows = (
+        json.dumps({"x": np.asarray(one).tolist(), "y": np.asarray(other).tolist()})
+        for one, other in zip(x, y, strict=True)
+    )
+    (folder / "t.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "m.net").write_text(
+        f"{blocks}{HEAD}model {{\n{model}}}\ntrain {{\n  optimizer = sgd(lr = 1e-9)\n  batch = 16\n  epochs = 1\n{settings}}}\n"
+    )
+    return netc.train(netc.load(folder / "m.net"), out=folder / "run")
+
+
+def codes(found: Diagnosed) -> list[tuple[str, int]]:
+    return [(one.code, one.primary.span.line) for one in found.findings]
+
+
+SEQUENCE = "  input x: float[time, 2]\n  target y: float\n"
+
+
+@pytest.mark.parametrize("each_step", [False, True])
+def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_step: bool) -> None:
+    lengths = RNG.integers(5, 9, 20)
+    x = [RNG.standard_normal((n, 2)) for n in lengths]
+    y = [RNG.standard_normal(n if each_step else ()) for n in lengths]
+    text = SEQUENCE.replace("target y: float", "target y: float[time]") if each_step else SEQUENCE
+    last = "squeeze(h -> dense(1))" if each_step else "squeeze(last(h) -> dense(1))"
+    model = f"{text}  h = x -> rnn(4)\n  z = {last}\n  output z = z\n  loss (z - y) ** 2\n"
+    run = trained(tmp_path, model, x, y, settings="  precision = f64\n")
+    (found,) = diagnose(run).reaches
+    own = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("h.")}
+    out = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("z.")}
+    fields = run.load_data().parts["train"]
+    from netc.runtime.random import permutation
+
+    sizes: list[list[float]] = [[] for _ in range(9)]
+    inputs, targets = list(fields["x"]), list(fields["y"])
+    for i in permutation(len(inputs), 0, 0)[:16]:
+        states = [np.zeros(4)]
+        for step in inputs[i]:
+            states.append(np.tanh(step @ own["W"] + states[-1] @ own["U"] + own["b"]))
+        target = targets[i][-1] if each_step else targets[i]
+        gradient = 2 * (states[-1] @ out["W"] + out["b"] - target) * out["W"][:, 0]
+        for k, state in enumerate(reversed(states[1:])):
+            gradient = (gradient * (1 - state**2)) @ own["U"].T
+            sizes[k].append(float(np.linalg.norm(gradient)))
+    wanted = [np.mean(one) for one in sizes if one]
+    np.testing.assert_allclose(found.sizes, wanted[: len(found.sizes)], rtol=1e-9)
+    assert found.name == "h"
+
+
+def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
+    x, y = [RNG.standard_normal((40, 2)) for _ in range(40)], RNG.standard_normal(40)
+    block = """block fading(x: float[t, n]) {
+  hs = scan xt in x with h = zeros(n) {
+    h = 0.3 * h + xt
+    yield h
+  }
+  return hs
+}
+"""
+    model = f"{SEQUENCE}  h = x -> dense(4) -> fading\n  z = squeeze(last(h) -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
+    fading = diagnose(trained(tmp_path / "one", model, x, list(y), block))
+    growing = diagnose(trained(tmp_path / "two", model, x, list(y), block.replace("0.3 * h", "1.3 * h")))
+    assert [code for code, _ in codes(fading)] == ["W1001"]
+    assert "6 of 40" in fading.findings[0].title
+    assert "lstm(n) or gru(n)" in (fading.findings[0].hint or "")
+    assert fading.findings[0].primary.span.text == "scan"
+    assert [code for code, _ in codes(growing)] == ["W1002"]
+    assert "clip_norm = 1" in (growing.findings[0].hint or "")
+
+
+PLAIN = "  input x: float[8]\n  target y: float\n"
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        ("h = x -> gone(0 - 100) -> relu", "W1004"),
+        ("h = x -> gone(100) -> relu", None),
+        ("h = x -> gone(100) -> tanh", "W1005"),
+        ("h = x -> gone(0) -> tanh", None),
+    ],
+)
+def test_units_at_their_ends_are_found(tmp_path: Path, made: str, code: str | None) -> None:
+    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    block = "block gone(x: float[n], by) {\n  param W: float[n, 6] = glorot_uniform\n  return x @ W + by\n}\n"
+    model = (
+        f"{PLAIN}  {made}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
+    )
+    found = diagnose(trained(tmp_path, model, x, y, block))
+    assert [one for one, _ in codes(found) if one in ("W1004", "W1005")] == ([code] if code else [])
+    assert found.units[0].count == 6
+
+
+def test_many_sigmoids_are_found_and_told_by_the_command(tmp_path: Path) -> None:
+    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    deep = "  h = x\n  for i in 0..9 {\n    h = h -> dense(6) -> sigmoid\n  }\n"
+    trained(tmp_path, f"{PLAIN}{deep}  z = squeeze(h -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y)
+    told = command("diagnose", "run", cwd=tmp_path)
+    assert told.returncode == 0
+    assert "warning[W1003]: the gradient vanishes on its way through the layers" in told.stderr
+    assert "h[0].dense.W" in told.stdout
+    assert (tmp_path / "run" / "gradients.svg").read_bytes().startswith(b"<?xml")
+    again = command("train", "m.net", cwd=tmp_path)
+    assert "W1003" in again.stderr, "a warning while training"
+
+
+def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    trained(
+        tmp_path, f"{PLAIN}  z = squeeze(x -> dense(9) -> tanh -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y
+    )
+    told = command("diagnose", "run", cwd=tmp_path)
+    assert "nothing found" in told.stdout
+    assert not told.stderr
