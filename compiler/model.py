@@ -107,11 +107,20 @@ class TrainSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class Equal:
+    """Two varying dimensions that are said to be equal, and where."""
+
+    one: str
+    other: str
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
     what a loss is divided by; `update.NAME`, a state's next value.
 
-    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most.
+    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most, `equal` which are said to be as long.
     """
 
     source: Source
@@ -127,6 +136,7 @@ class Model:
     counted: dict[str, int]
     names: dict[str, Value]
     bounds: dict[str, int]
+    equal: tuple[Equal, ...]
     warnings: tuple[Diagnostic, ...]
 
     @property

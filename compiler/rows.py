@@ -5,7 +5,6 @@ this order. No padding and no mask exist. A graph asks for a table by a leaf of 
 each batch, from the lengths of its samples.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.dims import lengths_of
 from netc.compiler.types import BATCH, Bounded, Dim, Type
 from netc.compiler.value import Builder, Value
 
@@ -32,9 +32,8 @@ KINDS = {
 
 
 def table(graph: Builder, kind: str, dim: str) -> Value:
-    """The leaf of a table; beside KINDS there are `movedN`, the row N steps on (of the same sample, or the row itself where there is none),
-    `afterNofM`, the row of a dimension M steps longer, N steps on, `placeN`, N times the sample, and the step, and `heldN`, the rows of a sample's N
-    first steps (beyond its end its last one)."""
+    """The leaf of a table. Beside KINDS there are `placeN`, N times the sample, and the step; `heldN`, the rows of a sample's N first steps (beyond its end
+    its last one); and what an `Other` says."""
     dims: tuple[Dim, ...] = (dim if KINDS.get(kind, True) else BATCH,)
     if kind.startswith("held"):
         dims = (BATCH, Bounded(int(kind.removeprefix("held")), dim))
@@ -48,6 +47,36 @@ def asked(name: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, slots=True)
+class Other:
+    """Which step of another dimension belongs to a step: step * times // by + offset, and as `shift` says less the length of a dimension (`less DIM`), or so
+    that the last steps of both are one (`end`), or so that windows of N steps stand over the middle (`same N`), as a convolution's do. As a table, the row
+    of that step, or of the nearest that there is (`to`); or whether it is there, 0 or 1 (`in`)."""
+
+    dim: str
+    times: int = 1
+    by: int = 1
+    offset: int = 0
+    shift: str = ""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Those whose rows it needs."""
+        return (self.dim, self.shift[5:]) if self.shift.startswith("less ") else (self.dim,)
+
+    def kind(self, what: str) -> str:
+        return f"{what} {self.times} {self.by} {self.offset} {self.shift}|{self.dim}"
+
+    @classmethod
+    def of(cls, kind: str) -> "tuple[str, Other] | None":
+        """What a table's kind asks of another dimension."""
+        if "|" not in kind:
+            return None
+        told, _, dim = kind.partition("|")
+        what, times, by, offset, shift = told.split(" ", 4)
+        return what, cls(dim, int(times), int(by), int(offset), shift)
+
+
+@dataclass(frozen=True, slots=True)
 class Rows:
     """Of one batch and one dimension: the samples by rank, how many run at each step, and where its rows begin (one more at the end)."""
 
@@ -57,9 +86,9 @@ class Rows:
     made: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lengths: Array) -> "Rows":
-        """For the lengths of a batch's samples, each at least 1."""
-        ranked = np.argsort(-lengths, kind="stable").astype(np.int32)
+    def of(cls, lengths: Array, like: "Rows | None" = None) -> "Rows":
+        """For the lengths of a batch's samples, each at least 1; ranked as in another dimension, which these lengths do not contradict."""
+        ranked = like.ranked if like is not None else np.argsort(-lengths, kind="stable").astype(np.int32)
         steps = int(lengths.max()) if len(lengths) else 0
         running = (lengths[:, None] > np.arange(steps)).sum(axis=0)
         return cls(lengths, ranked, np.concatenate([[0], np.cumsum(running)]).astype(np.int64))
@@ -72,10 +101,22 @@ class Rows:
     def steps(self) -> int:
         return len(self.offsets) - 1
 
-    def after(self, first: int, longer: "Rows") -> Array:
-        """Of each row the one `first` steps on in a dimension whose samples stand in the same order."""
-        step = self.table("step")
-        return np.asarray(longer.offsets[step + first] + np.arange(self.count) - self.offsets[step], np.int32)
+    def of_other(self, what: str, which: Other, rows: Mapping[str, "Rows"]) -> Array:
+        """A table about another dimension of the same samples."""
+        other, step, sample = rows[which.dim], self.table("step"), self.table("sample")
+        at = step.astype(np.int64) * which.times // which.by + which.offset
+        if which.shift == "end":
+            at += other.lengths[sample] - self.lengths[sample]
+        elif which.shift.startswith("same "):
+            reach = (self.lengths - 1) * which.times + int(which.shift[5:]) - other.lengths
+            at -= (np.maximum(reach, 0) // 2)[sample]
+        elif which.shift.startswith("less "):
+            at -= rows[which.shift[5:]].lengths[sample]
+        is_there = (at >= 0) & (at < other.lengths[sample])
+        if what == "in":
+            return is_there.astype(np.int32)
+        nearest = np.clip(at, 0, other.lengths[sample] - 1)
+        return np.asarray(other.offsets[nearest] + other.table("first")[sample], np.int32)
 
     def shares(self, members: int) -> Array:
         """The samples by rank in as many parts that have about as many steps: where each part begins, and the end."""
@@ -110,10 +151,6 @@ class Rows:
         rank = np.arange(self.count) - offsets[step]
         if kind == "previous":
             return np.asarray(offsets[np.maximum(step - 1, 0)] + rank, np.int32)
-        if kind.startswith("moved"):
-            there = step + int(kind.removeprefix("moved"))
-            is_there = (there >= 0) & (there < self.lengths[self.ranked[rank]])
-            return np.asarray(offsets[np.where(is_there, there, step)] + rank, np.int32)
         sample = self.ranked[rank]
         if kind.startswith("place"):
             return np.asarray(sample * int(kind.removeprefix("place")) + step, np.int32)
@@ -123,48 +160,7 @@ class Rows:
         return np.ascontiguousarray(sample, np.int32)
 
 
-_SAME = re.compile(r"steps of (\d+)")
-
-
-def same(steps: int) -> str:
-    """The dimension of rows that every sample has as many of: what a scan walks along an axis of a known size."""
-    return f"steps of {steps}"
-
-
-_SHORTER = re.compile(r"(.+) - (\d+)")
-
-
-def shorter(dim: str, by: int) -> str:
-    """The dimension whose every length is less by so many steps."""
-    found = _SHORTER.fullmatch(dim)
-    base, already = (found[1], int(found[2])) if found else (dim, 0)
-    return f"{base} - {already + by}" if already + by else base
-
-
-def bound_of(dim: str, bounds: Mapping[str, int]) -> int | None:
-    """How long a varying dimension is at most, from the bounds of the declared ones; None if nobody said."""
-    found = _SHORTER.fullmatch(dim)
-    most = bounds.get(found[1] if found else dim)
-    return None if most is None else most - int(found[2] if found else 0)
-
-
-def base_of(dim: str) -> str | None:
-    """The declared dimension that another was made of; None if its size is known."""
-    if _SAME.fullmatch(dim):
-        return None
-    found = _SHORTER.fullmatch(dim)
-    return found[1] if found else dim
-
-
 @cache
 def rows_of_same(dim: str, samples: int) -> Rows:
     """The rows of a dimension that all samples have as long."""
     return Rows.of(lengths_of(dim, {}, samples))
-
-
-def lengths_of(dim: str, declared: Mapping[str, Array], samples: int) -> Array:
-    """The lengths of a dimension for so many samples, from those of the declared ones."""
-    if found := _SAME.fullmatch(dim):
-        return np.full(samples, int(found[1]))
-    found = _SHORTER.fullmatch(dim)
-    return declared[found[1]] - int(found[2]) if found else declared[dim]

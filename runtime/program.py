@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
@@ -15,7 +16,7 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX, base_of, lengths_of
+from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, NUMPY, Bounded, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
@@ -59,7 +60,7 @@ class Program:
         fields = {**model.inputs, **model.targets}
         self.varying = {name: str(type_.rows) for name, type_ in fields.items() if type_.is_varying}
         rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}
-        self.shorter = sorted(dim for dim in rows if base_of(dim) not in (None, dim))
+        self.shorter = sorted(dim for dim in rows if names_in(dim) not in ((), (dim,)))
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
         self._evaluations: dict[frozenset[str], Evaluation] = {}
@@ -144,16 +145,26 @@ class Program:
             if not np.array_equal(known, one.lengths):
                 raise ValueError(f"`{name}` and `{other}` both have the dimension `{dim}`, and their lengths differ")
             ready[name] = one
-        self._refuse_short(lengths)
+        self._refuse_lengths(lengths)
         return ready
 
-    def _refuse_short(self, lengths: Mapping[str, tuple[str, Array]]) -> None:
-        """ValueError where a sample has too few steps for what the model does with them."""
+    def _refuse_lengths(self, lengths: Mapping[str, tuple[str, Array]]) -> None:
+        """ValueError where a sample has too few steps for what the model does with them, or lengths are not what is said of them."""
         known = {dim: found for dim, (_, found) in lengths.items()}
+        pairs: list[tuple[str, Array | None, str]] = [
+            (dim, found, dim) for dim, found in known.items() if names_in(dim) != (dim,)
+        ]
+        pairs += [(one.one, None, one.other) for one in self.model.equal]
+        for one, found, other in pairs:
+            if all(name in known for dim in (one, other) for name in names_in(dim)):
+                count = len(next(iter(known.values())))
+                wanted = lengths_of(other, known, count)
+                if not np.array_equal(lengths_of(one, known, count) if found is None else found, wanted):
+                    raise ValueError(f"`{one}` and `{other}` are said to be as long, and their lengths differ")
         for dim in self.shorter:
-            base = str(base_of(dim))
-            if base in known and (lengths_of(dim, known, len(known[base])) < 1).any():
-                raise ValueError(f"a sample of `{lengths[base][0]}` has too few steps: {dim} is at least 1")
+            names = names_in(dim)
+            if all(name in known for name in names) and (lengths_of(dim, known, len(known[names[0]])) < 1).any():
+                raise ValueError(f"a sample of `{lengths[names[0]][0]}` has too few steps: {dim} is at least 1")
 
     def step(self, fields: Given) -> dict[str, float]:
         """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum.

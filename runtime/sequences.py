@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
 from netc.compiler.passes.plan import SLACK
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.rows import PREFIX, Rows, asked, base_of, lengths_of, rows_of_same, shorter
+from netc.compiler.rows import PREFIX, Other, Rows, asked, rows_of_same
 from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.step import Memory, Step
@@ -41,12 +42,16 @@ class Batch:
         if first is not None:
             chosen = chosen[np.argsort(-known[first].lengths[chosen], kind="stable")]
         lengths = {dim: field.lengths[chosen] for dim, field in known.items()}
-        rows = {
-            dim: rows_of_same(dim, len(chosen))
-            if base_of(dim) is None
-            else Rows.of(lengths_of(dim, lengths, len(chosen)))
-            for dim in dims
-        }
+        rows: dict[str, Rows] = {}
+        for dim in sorted(dims, key=lambda one: names_in(one) != (one,)):  # declared ones first
+            names = names_in(dim)
+            if not names:
+                rows[dim] = rows_of_same(dim, len(chosen))
+                continue
+            like = rows.get(names[0]) if len(names) == 1 else None
+            if like is None and names != (dim,) and len(names) == 1:
+                like = rows[names[0]] = Rows.of(lengths[names[0]])
+            rows[dim] = Rows.of(lengths_of(dim, lengths, len(chosen)), like)
         return cls(chosen, rows, {dim: field.starts[chosen] for dim, field in known.items()})
 
     @property
@@ -58,9 +63,8 @@ class Batch:
         """The table that a leaf or a buffer called `rows.KIND.DIMENSION` asks for; `source` is where each row stands in a field."""
         kind, dim = asked(name)
         rows = self.rows[dim]
-        if kind.startswith("after"):
-            first, _, by = kind.removeprefix("after").partition("of")
-            return rows.after(int(first), self.rows[shorter(dim, -int(by))])
+        if (found := Other.of(kind)) is not None:
+            return rows.of_other(*found, self.rows)
         if kind == "source":
             sample, step = rows.table("sample"), rows.table("step")
             return (self.starts[dim][sample] + step).astype(np.int32)
@@ -88,10 +92,12 @@ class SequenceStep(Step):
         super().__init__(*arguments, **options)
         self.varying = varying
         rows = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
-        asked_for = (asked(name)[1] for name in self.given if name.startswith(PREFIX))
-        self.dims = tuple(dict.fromkeys([*rows, *asked_for]))
+        tables = [asked(name) for name in self.given if name.startswith(PREFIX)]
+        others = [found[1] for kind, _ in tables if (found := Other.of(kind)) is not None]
+        read = [dim for other in others for dim in other.dims]
+        self.dims = tuple(dict.fromkeys([*rows, *(dim for _, dim in tables), *read]))
         self.first = first_dim(self.graph)
-        self.is_same = all(base_of(dim) is None for dim in self.dims)
+        self.is_same = not any(map(names_in, self.dims))
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""

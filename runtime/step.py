@@ -9,6 +9,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
+from netc.compiler.dims import lengths_of
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine
@@ -30,7 +31,6 @@ from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import lengths_of
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from netc.compiler.elaborate import samples
-from netc.compiler.elaborate.arguments import STEPS, attribute_argument, bind
+from netc.compiler.elaborate.arguments import STEPS, attribute_argument, bind, named_axes
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
@@ -89,9 +89,14 @@ def apply_operation(
         with context.graph.at(span):
             return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]
     if kinds and next(iter(kinds.values())) == "values":
-        operands = samples.with_common_batch(
-            [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
-        )
+        operands = [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
+        if (
+            operation.name == "concat"
+            and "over" in bound
+            and samples.joins_steps(operands, named_axes(context, bound["over"].value, scope))
+        ):
+            return context.guard(span, lambda: samples.join_steps(operands), others=context.origins(operands, span))
+        operands = samples.with_common_batch(operands)
         if not operands:
             fault("E0301", f"`{operation.name}` takes at least one value", span)
 

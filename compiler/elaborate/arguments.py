@@ -202,10 +202,9 @@ def _pads(
         ):
             if isinstance(size, int):
                 whole = max((-(-size // stride) - 1) * stride + dilation * (int(reach) - 1) + 1 - size, 0)
-            elif stride == 1:
-                whole = dilation * (int(reach) - 1)
             else:
-                raise Mismatch(f"a stride along {size} does not run yet", code="E0901")
+                pads += [sequence.SAME, sequence.SAME]
+                continue
             pads += [whole // 2, whole - whole // 2]
         return (pads[0], pads[1], *(pads[2:] or (0, 0)))
     assert argument is not None

@@ -23,7 +23,7 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.graph import Graph
-from netc.compiler.model import ParameterInfo
+from netc.compiler.model import Equal, ParameterInfo
 from netc.compiler.operations import (
     elementwise,  # noqa: F401  registers the operations
     sequence,
@@ -77,7 +77,7 @@ class Frame(Graph):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -95,6 +95,7 @@ class Context:
     axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)
     lengths: dict[str, Span] = field(default_factory=dict)
     bounds: dict[str, int] = field(default_factory=dict)
+    equal: list[Equal] = field(default_factory=list)
     layer: LayerInstance | None = None
     calls: list[tuple[str, Span]] = field(default_factory=list)
     may_own: bool = True

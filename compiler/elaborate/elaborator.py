@@ -103,6 +103,7 @@ def elaborate(
         context.counted,
         context.named,
         context.bounds,
+        tuple(context.equal),
         tuple(context.diagnostics.warnings),
     )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from netc.compiler.dims import bound_of, names_in, plus, times
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -22,7 +23,8 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.graph import needed_by
 from netc.compiler.operations import sequence
-from netc.compiler.rows import shorter
+from netc.compiler.operations.scan import to_steps
+from netc.compiler.rows import table
 from netc.compiler.types import Bounded, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Value, apply
 from netc.dsl import syntax
@@ -50,7 +52,6 @@ _OPERATORS = {
 }
 _LATER = {
     "grad": "derivatives as values",
-    "same_length": "varying dimensions that are asserted equal",
 }
 
 
@@ -247,8 +248,8 @@ def binary(
     for item, node in ((x, left), (y, right)):
         if isinstance(item, Weighted):
             context.as_value(item, node.span)
-    if isinstance(x, Length) and symbol == "-" and isinstance(y, int) and y > 0:
-        return Length(shorter(x.dim, y))
+    if isinstance(x, Length | int) and isinstance(y, Length | int) and (length := _length(symbol, x, y)) is not None:
+        return Length(length)
     x, y = (
         context.as_value(item, node.span) if isinstance(item, Length) else item
         for item, node in ((x, left), (y, right))
@@ -269,6 +270,20 @@ def binary(
         lambda: samples.apply_operation(operation, [a, b], {}),
         others=[*labels, *context.origins((a, b), span)],
     )
+
+
+def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:
+    """The dimension that a sum, a difference or a multiple of dimensions is; None where it is none."""
+    if symbol == "+" and isinstance(x, int) and isinstance(y, Length):
+        x, y = y, x
+    if isinstance(x, Length) and symbol in ("+", "-"):
+        if isinstance(y, Length):
+            return plus(x.dim, y.dim) if symbol == "+" else None
+        return plus(x.dim, y if symbol == "+" else -y)
+    number, length = (x, y) if isinstance(x, int) else (y, x)
+    if symbol == "*" and isinstance(number, int) and number >= 1 and isinstance(length, Length):
+        return times(length.dim, number)
+    return None
 
 
 def _scaled(context: Context, symbol: str, value: Value, by: Item, node: syntax.Expression, span: Span) -> Value:
@@ -314,7 +329,7 @@ def index(
                 return context.guard(span, partial(apply, "gather", value, at))
             size = value.type.dims[axis]
             if isinstance(size, str):
-                value = _end_of(value, at, size, part.span)
+                value = _end_of(context, value, at, size, part.span)
                 continue
             if isinstance(size, Bounded):
                 told = "beside another such dimension, or in a scan"
@@ -336,32 +351,53 @@ def index(
         )
 
 
-def _end_of(value: Value, at: Item, dim: str, span: Span) -> Value:
-    """x[0] or x[-1] along a varying dimension: every sample has these steps."""
-    if at not in (0, -1) or isinstance(at, bool):
-        told = "each sample has a length of its own, at least 1"
-        fault("E0901", f"an index along `{dim}` is 0 or -1, so far", span, told)
-    return sequence.at_end(value, "first" if at == 0 else "last")
+def _end_of(context: Context, value: Value, at: Item, dim: str, span: Span) -> Value:
+    """x[2] or x[-1] along a varying dimension: a step of each sample, which is at least so long."""
+    number = constants.whole(at, span, "an index", least=-(10**6))
+    kept = sequence.between(value, max(number, 0), max(-number - 1, 0))
+    return sequence.at_end(kept, "first" if number >= 0 else "last")
 
 
-def _between(context: Context, value: Value, dim: str, part: syntax.Slice, scope: Scope) -> Value:
-    """x[2:], x[:-1], x[1:-1] along a varying dimension: so many steps less at either end."""
-    first, last = (
-        0
+def _steps(context: Context, value: Value, part: syntax.Slice, scope: Scope) -> Value:
+    """x[2:], x[:-1], x[:10], x[-10:] along a varying dimension: steps of each sample, and of a shorter one fewer."""
+    start, stop = (
+        None
         if one is None
         else constants.whole(constant(context, one, scope), one.span, "a bound of a slice", least=-(10**6))
         for one in (part.start, part.stop)
     )
-    if first < 0 or last > 0 or (part.stop is not None and last == 0):
-        told = "each sample has a length of its own: x[1:], x[:-1], x[1:-1]"
-        fault("E0901", f"a slice along `{dim}` leaves out steps at its ends, so far", part.span, told)
-    return sequence.between(value, first, -last) if first or last else value
+    if stop == 0 or (
+        start is not None and stop is not None and (start < 0 < stop or 0 <= stop <= start or stop <= start < 0)
+    ):
+        fault("E0404", "an empty slice", part.span, "or one whose steps differ in number between samples of any length")
+    if start is not None and start < 0:
+        value, start = sequence.end(value, -start), None
+    if stop is not None and stop > 0:
+        value, stop = sequence.begin(value, stop), None
+    first, last = start or 0, -(stop or 0)
+    return sequence.between(value, first, last) if first or last else value
+
+
+def _as_long_as(context: Context, value: Value, axis: int, length: Length, part: syntax.Slice) -> Value:
+    """x[:time] of an axis of known size: as many of its steps as the dimension has in each sample."""
+    size, most = value.type.dims[axis], bound_of(length.dim, context.bounds)
+    if axis != value.type.lead or part.start is not None or not isinstance(size, int):
+        fault("E0901", f"a slice up to `{length.dim}` begins a value's first axis, so far", part.span)
+    if most is None or most > size:
+        told = "nobody says how long it is at most" if most is None else f"{length.dim} <= {most}"
+        hint = f"{names_in(length.dim)[0]} <= {size}, where it is declared"
+        fault("E0404", f"an axis of {size} may be shorter than `{length.dim}`", part.span, told, hint=hint)
+    if value.type.lead:
+        return to_steps(value, length.dim)
+    return apply("gather", value, table(context.graph, "step", length.dim))
 
 
 def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
     size = value.type.dims[axis]
     if isinstance(size, str):
-        return _between(context, value, size, part, scope)
+        return _steps(context, value, part, scope)
+    if part.stop is not None and isinstance(length := evaluate(context, part.stop, scope), Length):
+        return _as_long_as(context, value, axis, length, part)
     if isinstance(size, Bounded) and (part.start or part.stop):
         told = "beside another such dimension, or in a scan"
         fault("E0901", f"a slice along `{size.name}` does not run yet", part.span, told)

@@ -7,8 +7,10 @@ one that turns the first view into the second. Takes evaluated operands, gives v
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netc.compiler.dims import same
 from netc.compiler.elaborate.bindings import Results
 from netc.compiler.operations import sequence
+from netc.compiler.operations.scan import to_steps
 from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
 
@@ -257,6 +259,30 @@ def with_common_batch(values: Sequence[Value]) -> list[Value]:
             value = sequence.spread(value, rows)
         joined.append(value if value.type.is_batched else apply("broadcast", value, dims=(rows, *value.type.dims)))
     return joined
+
+
+def joins_steps(values: Sequence[Value], axes: Sequence[int | str]) -> bool:
+    """Whether values are joined along a varying dimension: one of them has it, and it is the axis that is named."""
+    known = next((value for value in values if value.type.is_varying), None)
+    if known is None or len(axes) != 1 or any(value.type.is_held for value in values):
+        return False
+    return axes[0] in (0, -len(known.type.sample)) or axes[0] in {value.type.rows for value in values}
+
+
+def join_steps(values: Sequence[Value]) -> Value:
+    """The steps of each sample, those of one value after those of another. Raises Mismatch where a step of one is not as one of the others."""
+    first = values[0].type
+    for value in values:
+        if value.type.sample[1:] != first.sample[1:] or value.type.dtype != first.dtype or not value.type.sample:
+            told = f"{describe_sample(first)} and {describe_sample(value.type)}"
+            raise Mismatch(f"what is joined may differ along that axis alone: {told}", code="E0403")
+    rows = []
+    for value in values:
+        if not value.type.is_batched:
+            value = apply("broadcast", value, dims=(BATCH, *value.type.dims))
+        size = value.type.dims[value.type.lead]
+        rows.append(to_steps(value, same(size)) if isinstance(size, int) else value)
+    return sequence.joined(rows)
 
 
 # what takes a held value as it is, beside element-wise operations and what names its axes

@@ -8,6 +8,7 @@ from copy import deepcopy
 from functools import partial
 from itertools import combinations
 
+from netc.compiler.dims import same
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Results, Scope
 from netc.compiler.elaborate.context import Context, Frame
@@ -16,7 +17,7 @@ from netc.compiler.elaborate.statements import assigned, body
 from netc.compiler.graph import Graph
 from netc.compiler.operations import scan as operation
 from netc.compiler.operations.sequence import ended, hold
-from netc.compiler.rows import same, table
+from netc.compiler.rows import table
 from netc.compiler.types import BATCH, Type, describe_sample
 from netc.compiler.value import Value, apply
 from netc.dsl import syntax

@@ -5,7 +5,7 @@ from typing import NoReturn
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.types import Dim, Type, describe_sample
 from netc.compiler.value import Value
 from netc.dsl import syntax
@@ -45,6 +45,9 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
             others = [Label(context.lengths[name], f"at most {context.bounds[name]} here")]
             fault("E0406", f"`{name}` has two bounds", dim.span, others=others)
         return name
+    if isinstance(dim, syntax.Binary | syntax.Call):
+        derived = evaluate(context, dim, scope)
+        return derived.dim if isinstance(derived, Length) else None
     if not isinstance(dim, syntax.Name):
         return None
     known = scope.find(dim.text)

@@ -1,15 +1,17 @@
 """Special forms: what takes arguments, or gives results, as no single operation does. FORMS is their table; applied as `form(context, arguments, span, scope)`."""
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
+from netc.compiler.dims import divided
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
+from netc.compiler.model import CLASS_WEIGHTS, Equal, ParameterInfo
 from netc.compiler.operations import sequence
 from netc.compiler.operations.reduce import as_float
 from netc.compiler.types import Bounded, Mismatch, Type, describe_sample
@@ -243,6 +245,35 @@ def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     return context.guard(span, lambda: samples.shifted(x, first))
 
 
+def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The least whole number not below a quotient: of a dimension, as a stride makes it, or of numbers."""
+    (argument,) = _bound(context, "ceil", ("x",), arguments, span, "ceil(time / 2)")
+    node = argument.value
+    if isinstance(node, syntax.Binary) and node.operator == "/":
+        length = evaluate(context, node.left, scope)
+        if isinstance(length, Length):
+            by = constants.whole(constant(context, node.right, scope), node.right.span, "what a length is divided by")
+            return Length(divided(length.dim, by))
+    given = constant(context, node, scope)
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        fault("E0304", "`ceil` takes a dimension's part, or a number", argument.span, hint="ceil(time / 2)")
+    return math.ceil(given)
+
+
+def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """b, whose varying dimension is said to be as long as that of a in every sample: checked when data comes."""
+    one, other = _bound(context, "same_length", ("a", "b"), arguments, span, "y = same_length(x, y)")
+    a, b = _value(context, one, scope), _value(context, other, scope)
+    for value, argument in ((a, one), (b, other)):
+        if not value.type.is_varying:
+            fault("E0406", "`same_length` takes sequences", argument.span, f"this is {describe_sample(value.type)}")
+    if a.type.rows == b.type.rows:
+        return b
+    dims = (str(a.type.rows), str(b.type.rows))
+    context.equal.append(Equal(*dims, context.user_span(span)))
+    return context.guard(span, lambda: sequence.renamed(b, dims[0]))
+
+
 FORMS: Mapping[str, Form] = {
     "split": _split,
     "stack": _stack,
@@ -259,4 +290,6 @@ FORMS: Mapping[str, Form] = {
     "pad": _pad,
     "last": _last,
     "shift": _shift,
+    "ceil": _ceil,
+    "same_length": _same_length,
 }

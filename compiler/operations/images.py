@@ -3,10 +3,11 @@
 All of these are expanded where they are applied.
 """
 
+import math
 from typing import Any
 
 from netc.compiler.operations.convolution import CONVOLUTION
-from netc.compiler.operations.sequence import moved
+from netc.compiler.operations.sequence import repeated, taps
 from netc.compiler.operations.window import Pads, Pair, image_axes
 from netc.compiler.types import Mismatch, Type
 from netc.compiler.value import Expansion, Operation, Value, apply, register
@@ -30,7 +31,7 @@ def _unknown_type(*_: Type, **__: Any) -> Type:
 def _pool(name: str) -> Any:
     def build(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
         if x.type.is_varying:
-            raise Mismatch(f"pooling along {x.type.rows} does not run yet", code="E0901")
+            return _pool_over_steps(name, x, size[0], stride[0], (pad[0], pad[1]))
         image, was_line = _as_image(x)
         return _as_line(apply(name, image, size=size, stride=stride, pad=pad), was_line)
 
@@ -47,22 +48,46 @@ def _build_conv1d(x: Value, w: Value, **how: Any) -> Value:
     return _as_line(apply("conv2d", image, kernel, **how), True)
 
 
-def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
-    """Along a varying dimension: for each of the kernel's elements the steps that it sees, times its weights; as many steps come out as went in."""
-    (size, channels, _), reach = w.type.dims, dilation[0] * (int(w.type.dims[0]) - 1)
-    if stride[0] != 1 or groups != 1 or pad[0] + pad[1] != reach:
-        told = "stride = 1, groups = 1, pad = same"
-        raise Mismatch(f"such a convolution along {x.type.rows} does not run yet", told, code="E0901")
-    if x.type.dims[1] != channels:
-        raise Mismatch(f"the kernel has {channels} channels, and {x.type} has {x.type.dims[1]}")
-    total: Value | None = None
-    for i in range(int(size)):
-        seen = moved(x, i * dilation[0] - pad[0])
-        weights = apply("reshape", apply("slice", w, axis=0, start=i, stop=i + 1), dims=w.type.dims[1:])
-        term = apply("einsum", seen, weights, subscripts="tc,cn->tn")
-        total = term if total is None else total + term
-    assert total is not None
+def _pool_over_steps(name: str, x: Value, size: int, stride: int, pad: tuple[int, int]) -> Value:
+    """The largest, or the mean, of what each window sees of a sample's steps."""
+    if len(x.type.dims) != 2:
+        raise Mismatch(f"a pool along {x.type.rows} takes float[{x.type.rows}, c]")
+    if name == "maxpool2d":
+        first, *others = taps(x, size, stride, pad, beyond=-math.inf)
+        for one in others:
+            first = apply("maximum", first, one)
+        return first
+    ones = apply("broadcast", x.graph.constant(1.0, x.type), dims=(*x.type.dims[:1], 1))
+    total, count = (_added(taps(one, size, stride, pad)) for one in (x, ones))
+    return total / count
+
+
+def _added(values: list[Value]) -> Value:
+    total = values[0]
+    for one in values[1:]:
+        total = total + one
     return total
+
+
+def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
+    """Along a varying dimension: for each of the kernel's elements the steps that it sees, times its weights."""
+    (size, channels, n), (_, c) = (tuple(map(int, w.type.dims)), x.type.dims)
+    assert isinstance(c, int)
+    if c != channels * groups or n % groups:
+        raise Mismatch(f"the kernel has {channels * groups} channels, and {x.type} has {c}")
+    terms = []
+    for i, seen in enumerate(taps(x, size, stride[0], (pad[0], pad[1]), dilation[0])):
+        weights = apply("slice", w, axis=0, start=i, stop=i + 1)
+        dim = str(seen.type.rows)
+        if groups == 1:
+            weights = apply("reshape", weights, dims=(channels, n))
+            terms.append(apply("einsum", seen, weights, subscripts="tc,cn->tn"))
+        else:
+            parted = apply("reshape", seen, dims=(dim, groups, channels))
+            weights = apply("reshape", weights, dims=(channels, groups, n // groups))
+            made = apply("einsum", parted, weights, subscripts="tgc,cgn->tgn")
+            terms.append(apply("reshape", made, dims=(dim, n)))
+    return _added(terms)
 
 
 def _build_depthwise_op(x: Value, w: Value, **how: Any) -> Value:
@@ -93,11 +118,11 @@ def _build_transpose(x: Value, w: Value, stride: Pair, pad: Any) -> Value:
 
 
 def _build_upsample(x: Value, size: Pair) -> Value:
+    if x.type.is_varying and len(x.type.dims) == 2:
+        return repeated(x, size[0])
     image, was_line = _as_image(x)
     if len(image.type.sample) != 3:
         raise Mismatch("upsample takes float[h, w, c], or float[t, c]")
-    if x.type.is_varying:
-        raise Mismatch(f"upsample along {x.type.rows} does not run yet", code="E0901")
     *lead, h, w, c = image.type.dims
     beside = apply("reshape", image, dims=(*lead, h, 1, w, 1, c))
     wide = apply("broadcast", beside, dims=(*lead, h, size[0], w, size[1], c))

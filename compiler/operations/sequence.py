@@ -8,12 +8,15 @@ nothing there is worse than what is real; whatever goes along such an axis leave
 import math
 from collections.abc import Callable, Sequence
 
+from netc.compiler.dims import at_most, bound_of, divided, names_in, plus, times
 from netc.compiler.graph import Graph
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import part, scan, to_steps
-from netc.compiler.rows import base_of, bound_of, shorter, table
+from netc.compiler.rows import Other, table
 from netc.compiler.types import BATCH, Bounded, Mismatch, Type
 from netc.compiler.value import Builder, Value, apply
+
+SAME = -1  # as a border: as many steps as strides fit into a sequence, the odd one at its end
 
 
 def spread(x: Value, dim: str) -> Value:
@@ -111,21 +114,79 @@ def shift(x: Value, first: Value) -> Value:
     return x.graph.add(moved.operation, moved.operands, moved.attributes, x.type)  # a class stays one
 
 
-def moved(x: Value, by: int) -> Value:
-    """At each step what the sample has `by` steps later (earlier, if that is negative), and zeros beyond its ends."""
-    if not by:
-        return x
-    dim = _dim(x)
-    there = apply("gather", x, table(x.graph, f"moved{by}", dim))
-    at = apply("cast", table(x.graph, "step", dim), dtype=x.graph.precision) + by
-    inside = (at >= 0) if by < 0 else (at < spread(length(x.graph, dim), dim))
-    return apply("where", apply("reshape", inside, dims=(dim, *(1,) * (x.type.rank - 1))), there, 0.0)
+def _to(x: Value, dim: str, which: Other) -> Value:
+    """At each step of a dimension what x has at the step of its own that belongs to it, or at the nearest that there is."""
+    return apply("gather", x, table(x.graph, which.kind("to"), dim))
+
+
+def seen(x: Value, dim: str, which: Other, beyond: float = 0.0) -> Value:
+    """As `_to`, with a number where x has no such step."""
+    is_there = apply("equal", table(x.graph, which.kind("in"), dim), 1)
+    return apply("where", apply("reshape", is_there, dims=(dim, *(1,) * (x.type.rank - 1))), _to(x, dim, which), beyond)
+
+
+def taps(x: Value, size: int, stride: int, pad: tuple[int, int], dilation: int = 1, beyond: float = 0.0) -> list[Value]:
+    """What a window of `size` sees of each sample's steps, an element after the other, with a number beyond the ends: a new dimension, as long as there are
+    places for the window. `pad` steps are put before and after, or as many as strides fit in (SAME)."""
+    reach, dim = dilation * (size - 1), _dim(x)
+    if SAME in pad and stride == 1:
+        pad = (reach // 2, reach - reach // 2)
+    if SAME in pad:
+        length, shift, before = divided(dim, stride), f"same {reach + 1}", 0
+    else:
+        length, shift, before = divided(plus(dim, sum(pad) - reach), stride), "", pad[0]
+    found = []
+    for i in range(size):
+        which = Other(dim, stride, 1, i * dilation - before, shift)
+        is_inside = not shift and which.offset >= 0 and i * dilation <= reach - pad[1]
+        found.append(
+            x
+            if which == Other(dim) and length == dim
+            else _to(x, length, which)
+            if is_inside
+            else seen(x, length, which, beyond)
+        )
+    return found
 
 
 def between(x: Value, first: int, last: int) -> Value:
     """The steps of each sample but the `first` ones and the `last` ones: a dimension that is shorter by as many."""
-    dim = shorter(_dim(x), first + last)
-    return apply("gather", x, table(x.graph, f"after{first}of{first + last}", dim))
+    return _to(x, plus(_dim(x), -first - last), Other(_dim(x), offset=first))
+
+
+def begin(x: Value, most: int) -> Value:
+    """The first steps of each sample, so many at most."""
+    return _to(x, at_most(_dim(x), most), Other(_dim(x)))
+
+
+def end(x: Value, most: int) -> Value:
+    """The last steps of each sample, so many at most."""
+    return _to(x, at_most(_dim(x), most), Other(_dim(x), shift="end"))
+
+
+def repeated(x: Value, times_each: int) -> Value:
+    """Each step so many times."""
+    return _to(x, times(_dim(x), times_each), Other(_dim(x), 1, times_each))
+
+
+def renamed(x: Value, dim: str) -> Value:
+    """The same steps by another name, in whose order samples may stand otherwise."""
+    return _to(x, dim, Other(_dim(x)))
+
+
+def joined(values: Sequence[Value]) -> Value:
+    """The steps of values with a row a step, those of each sample one value's after the other's."""
+    dims = [_dim(one) for one in values]
+    whole = plus(dims[0], *dims[1:])
+    result = _to(values[0], whole, Other(dims[0]))
+    for i, one in enumerate(values[1:], 1):
+        before = plus(dims[0], *dims[1:i])
+        which = Other(dims[i], shift=f"less {before}")
+        is_there = apply("equal", table(one.graph, which.kind("in"), whole), 1)
+        is_there = apply("reshape", is_there, dims=(whole, *(1,) * (one.type.rank - 1)))
+        made = apply("where", is_there, _to(one, whole, which), result)
+        result = made.graph.add(made.operation, made.operands, made.attributes, result.type)  # a class stays one
+    return result
 
 
 def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
@@ -154,9 +215,9 @@ def bounded(x: Value, name: str) -> Bounded:
     if most is None:
         raise Mismatch(
             f"how long `{name}` is at most must be known here",
-            f"{base_of(name)} <= 100, where it is declared",
+            f"{names_in(name)[0]} <= 100, where it is declared",
             "E0406",
-            base_of(name),
+            names_in(name)[0],
         )
     return Bounded(most, name)
 

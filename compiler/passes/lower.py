@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.loops import literal
 from netc.compiler.kernels.machine import LINE, host
@@ -32,7 +33,7 @@ from netc.compiler.passes.tasks import (
     whole,
 )
 from netc.compiler.passes.views import inside_of, view
-from netc.compiler.rows import PREFIX, base_of
+from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, Dim, Sizes, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View, apply
 
@@ -482,7 +483,7 @@ class Lowering:
         """Each row to where its step of its sample is: no two go to one place, and zeros where none does."""
         y, index = value.operands
         room = self.output(value)
-        if base_of(str(y.type.rows)) is not None:
+        if names_in(str(y.type.rows)):
             self.fill(value, 0.0, value.type.dims, room)
         loop = Loop(self, y.type.dims)
         at = loop.load(self.read(index), index.type, (1,) + (0,) * (y.type.rank - 1))

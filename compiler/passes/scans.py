@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from netc.compiler.dims import names_in, order_of
 from netc.compiler.graph import Body, Graph
 from netc.compiler.operations.scan import LEAVES, Scan, scan
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.rows import base_of, table
+from netc.compiler.rows import table
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
 
@@ -112,19 +113,16 @@ def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
 
 
 def first_dim(graph: Graph) -> str | None:
-    """The varying dimension whose lengths give a batch its order: the first one in the graph. None where all are as long in every sample."""
-    return next((base for value in graph.values() if (base := _base(value)) is not None), None)
-
-
-def _base(value: Value) -> str | None:
-    return base_of(str(value.type.rows)) if value.type.is_varying else None
+    """The declared dimension whose lengths give a batch its order: the first one in the graph. None where all are as long in every sample."""
+    varying = (str(value.type.rows) for value in graph.values() if value.type.is_varying)
+    return next((names_in(dim)[0] for dim in varying if names_in(dim)), None)
 
 
 def in_ranks(graph: Graph) -> Graph:
     """Scans for machine code, which take samples by rank: along another dimension than the batch is in the order of, what is a sample's own is brought into
     the order of that dimension's lengths, and what carries end as back."""
     order = first_dim(graph)
-    turned = {one for one in graph.values("scan") if base_of(str(one.attributes["dim"])) not in (None, order)}
+    turned = {one for one in graph.values("scan") if order_of(str(one.attributes["dim"])) not in (None, order)}
     if not turned:
         return graph
 

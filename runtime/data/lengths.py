@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.model import Model
-from netc.compiler.rows import base_of, lengths_of
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.source import Span
 from netc.runtime.data.steps import Place, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
@@ -56,23 +57,32 @@ def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: s
             fault(
                 "E0804", f"a sample has more steps than {type_.rows} <= {most}", model.declared[name], told, hint=hint
             )
+    lengths = declared_lengths(model, fields)
     for value in model.graph.values():
-        dim = value.type.rows
-        base = base_of(dim) if dim is not None and value.type.is_varying else None
-        if base is None or base == dim:
+        dim = str(value.type.rows)
+        names = names_in(dim) if value.type.is_varying else ()
+        if not names or names == (dim,) or any(name not in lengths for name in names):
             continue
-        for name, type_ in {**model.inputs, **model.targets}.items():
-            field = fields.get(name)
-            if type_.rows == base and isinstance(field, Ragged):
-                short = np.flatnonzero(lengths_of(str(dim), {base: field.lengths}, len(field)) < 1)
-                if len(short):
-                    at = int(short[0])
-                    told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}, and {dim} is at least 1"
-                    fault("E0804", "a sample has too few steps", value.span, told)
+        counts = lengths_of(dim, lengths, len(rows))
+        if (counts < 1).any():
+            at = int(np.argmin(counts))
+            told = " and ".join(f"{name} is {lengths[name][at]}" for name in names)
+            told = f"`{place}`, row {rows[at]}: {told}, and {dim} is at least 1"
+            fault("E0804", "a sample has too few steps", value.span, told)
+
+
+def declared_lengths(model: Model, fields: Mapping[str, Field]) -> dict[str, Array]:
+    """Of each declared dimension that some field has."""
+    found: dict[str, Array] = {}
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        if isinstance(field := fields.get(name), Ragged) and names_in(str(type_.rows)) == (type_.rows,):
+            found.setdefault(str(type_.rows), field.lengths)
+    return found
 
 
 def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
-    """Fault E0804 where two fields of one varying dimension have another length in some sample."""
+    """Fault E0804 where two fields of one varying dimension have another length in some sample, one of a dimension made of others not the length that this
+    says, or two dimensions that are said to be equal are not."""
     first: dict[str, str] = {}
     for name, type_ in {**model.inputs, **model.targets}.items():
         field = fields.get(name)
@@ -92,3 +102,23 @@ def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
                 told,
                 others=labels,
             )
+    known = declared_lengths(model, fields)
+    for name, type_ in {**model.inputs, **model.targets}.items():
+        field, dim = fields.get(name), str(type_.rows)
+        if isinstance(field, Ragged) and dim not in known and all(one in known for one in names_in(dim)):
+            _refuse_apart(
+                field.lengths, lengths_of(dim, known, len(field)), f"`{name}`", f"`{dim}`", model.declared[name]
+            )
+    for equal in model.equal:
+        if all(one in known for dim in (equal.one, equal.other) for one in names_in(dim)):
+            count = len(next(iter(known.values())))
+            one, other = (lengths_of(dim, known, count) for dim in (equal.one, equal.other))
+            _refuse_apart(one, other, f"`{equal.one}`", f"`{equal.other}`", equal.span)
+
+
+def _refuse_apart(lengths: Array, others: Array, one: str, other: str, span: Span) -> None:
+    apart = np.flatnonzero(lengths != others)
+    if len(apart):
+        at = int(apart[0])
+        told = f"in sample {at + 1} {one} has {lengths[at]} steps, {other} {others[at]}"
+        fault("E0804", f"{one} is not as long as {other}", span, told)

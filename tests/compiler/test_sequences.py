@@ -122,6 +122,70 @@ def test_slices_leave_out_steps_at_the_ends() -> None:
         reference.predict({**FIELDS, "x": [x[:1] for x in X], "k": [k[:1] for k in TOKENS]})
 
 
+# of h[time, 4]: what it gives is what a line of known length gives, whatever its length
+WINDOWS = (
+    "maxpool(h, 3)",
+    "maxpool(h, 2, stride = 1)",
+    "maxpool(h, 3, stride = 2, pad = same)",
+    "maxpool(h, 2, pad = 1)",
+    "avgpool(h, 3, stride = 2)",
+    "avgpool(h, 3, stride = 2, pad = same)",
+    "avgpool(h, 3, stride = 1, pad = (1, 1))",
+    "conv(h, 5, stride = 2)",
+    "conv(h, 5, kernel = 4, stride = 3)",
+    "conv(h, 5, kernel = 3, pad = valid)",
+    "conv(h, 5, kernel = 3, pad = valid, stride = 2, dilation = 2)",
+    "conv(h, 6, kernel = 3, groups = 2, stride = 2)",
+    "conv(h, 6, kernel = 2, pad = (2, 0))",
+    "upsample(h, 3)",
+    "h -> conv(5, stride = 2) -> relu -> maxpool(2) -> upsample(2) -> lstm(3)",
+    "h -> conv(5, stride = 2) -> reverse -> layernorm -> gru(3)",
+    "h[:5]",
+    "h[1:4]",
+    "h[-3:]",
+    "h[-3:-1]",
+    "h[2:-2] * h[:-4]",
+    "concat(h, 2 * h, over = 0) -> gru(3)",
+    "concat(h[1:], g, h, over = 0) -> gru(3)",
+    "concat(g[:1], h, over = 0)",
+    "concat(h, ones(2, 4), over = 0) -> gru(3)",
+    "h[3] + h[-2]",
+    "table[:time] + h",
+)
+
+
+@pytest.mark.parametrize("made", WINDOWS)
+def test_windows_and_slices_are_those_of_a_line(made: str) -> None:
+    """Each sequence as one of known length: values, loss and gradients; and compiled as interpreted, on any number of threads."""
+    lengths = (7, 11, 5, 9, 6, 7)
+    text = (
+        "model {\n  input x: float[time <= 12, 3]\n  target y: float\n  param table: float[12, 4] = normal(1)\n  h = x -> dense(4) -> tanh\n  g = h * h\n"
+        f"  z = {made}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n  batch = 6\n}}\n"
+    )
+    x, y = [RNG.standard_normal((n, 3)) for n in lengths], RNG.standard_normal(6)
+    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)
+    found, (loss, gradients) = reference.predict({"x": x})["p"], reference.gradients({"x": x, "y": y})
+    total, sums = 0.0, {name: np.zeros_like(array) for name, array in gradients.items()}
+    for i, n in enumerate(lengths):
+        known = run(text.replace("[time <= 12, 3]", f"[{n}, 3]").replace("time", str(n)), "reference")
+        for name, array in reference.parameters.items():
+            known.parameters[name][...] = array
+        np.testing.assert_allclose(found[i], known.predict({"x": x[i][None]})["p"][0], rtol=1e-10, atol=1e-12)
+        one, own = known.gradients({"x": x[i][None], "y": y[i : i + 1]})
+        total += one / 6
+        for name, array in own.items():
+            sums[name] += array / 6
+    assert loss == pytest.approx(total, rel=1e-10)
+    for name, array in gradients.items():
+        np.testing.assert_allclose(array, sums[name], rtol=1e-9, atol=1e-12, err_msg=name)
+    for program in compiled:
+        for one, other in zip(program.predict({"x": x})["p"], found, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-12)
+        for name, array in program.gradients({"x": x, "y": y})[1].items():
+            np.testing.assert_allclose(array, gradients[name], rtol=1e-9, atol=1e-12, err_msg=name)
+            np.testing.assert_array_equal(array, compiled[0].gradients({"x": x, "y": y})[1][name])
+
+
 def test_a_convolution_is_that_of_a_line() -> None:
     """Sequences that happen to be as long are lines of known length."""
     made = "{x} -> conv(4, kernel = 5) -> relu -> conv(3, kernel = 2)"
