@@ -118,6 +118,8 @@ def _forms() -> Iterator[Entry]:
         "pad": "pad(x, by)",
         "last": "last(x)",
         "shift": "shift(x, first = 0)",
+        "ceil": "ceil(time / 2)",
+        "same_length": "y = same_length(x, y)",
     }
     for name, form in FORMS.items():
         yield Entry(name, "form", signatures[name], form.__doc__ or "")

@@ -15,7 +15,8 @@ from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.simplify import rebuild, settle
+from netc.compiler.passes.settle import settle
+from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.rows import table
 from netc.compiler.value import Value, apply

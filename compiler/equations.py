@@ -11,7 +11,8 @@ from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.simplify import settle, simplify
+from netc.compiler.passes.settle import settle
+from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault

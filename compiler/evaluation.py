@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
 from netc.compiler.passes.reorder import reorder
-from netc.compiler.passes.simplify import settle
+from netc.compiler.passes.settle import settle
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.types import BATCH
 from netc.compiler.value import OPERATIONS, Value, Whole, apply

@@ -71,6 +71,15 @@ class StartFrom:
 
 
 @dataclass(frozen=True, slots=True)
+class Truncate:
+    """Sequences along a dimension are trained in chunks of so many steps."""
+
+    dim: str
+    steps: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSettings:
     """The `train` block, defaults filled in.
 
@@ -94,6 +103,7 @@ class TrainSettings:
     early_stop: EarlyStop | None = None
     keep: Better | None = None
     start_from: StartFrom | None = None
+    truncate: Truncate | None = None
 
     @property
     def samples_per_step(self) -> int:

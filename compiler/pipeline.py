@@ -9,16 +9,18 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Model
+from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
-from netc.compiler.passes.simplify import expand, settle, simplify
+from netc.compiler.passes.settle import settle
+from netc.compiler.passes.simplify import expand, simplify
 from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
+from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import update
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
@@ -44,8 +46,8 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     return _without(graph, "loss.", "weight.", "update.")
 
 
-def _forward(model: Model) -> tuple[Graph, dict[str, Value]]:
-    """The losses while training, with `update.NAME` for each state that is not frozen; and the leaves by name."""
+def _forward(model: Model, truncate: Truncate | None = None) -> tuple[Graph, dict[str, Value]]:
+    """The losses while training (of a chunk, if sequences are cut into such), with `update.NAME` for each state that is not frozen; and the leaves by name."""
     if not any(name.startswith("loss.") for name in model.graph.results):
         fault(
             "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
@@ -54,7 +56,8 @@ def _forward(model: Model) -> tuple[Graph, dict[str, Value]]:
     for name in [name for name in forward.results if name.startswith("update.")]:
         if _is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
-    graph = opened(reorder(stabilise(settle(forward, training=True))))
+    graph = reorder(stabilise(settle(forward, training=True)))
+    graph = opened(graph if truncate is None else truncated(graph, truncate))
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 
 
@@ -69,7 +72,7 @@ def _is_frozen(model: Model, name: str) -> bool:
 
 def training_graph(model: Model) -> Graph:
     """One step: the loss and the next value of every parameter and state that it moves. With `accumulate`, the last of several batches."""
-    graph, leaves = _forward(model)
+    graph, leaves = _forward(model, model.train.truncate)
     wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
     total = total_loss(graph)
     several = model.train.accumulate > 1

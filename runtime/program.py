@@ -11,7 +11,7 @@ from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
-from netc.compiler.model import CLASS_WEIGHTS, Model
+from netc.compiler.model import CLASS_WEIGHTS, Model, Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
@@ -20,6 +20,7 @@ from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, NUMPY, Bounded, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
+from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
 from netc.runtime.random import initial, words
@@ -94,6 +95,8 @@ class Program:
         """Run a step of this program over the samples of `order`, with the random numbers of an epoch, and the factors of a schedule (1 if not given)."""
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
+            if name in fields:  # handed on from an earlier chunk
+                continue
             if name == SAMPLE:
                 arrays[name] = np.arange(len(next(iter(fields.values()))), dtype=np.int32)
             elif name == FACTOR:
@@ -184,6 +187,8 @@ class Program:
 
         What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what a schedule makes of the rate, a number a step.
         """
+        if self.model.train.truncate is not None:
+            return self._in_chunks(self.model.train.truncate, fields, order, epoch, factors)
         several = self.model.train.accumulate
         if several == 1:
             return self._losses(self.run_step(self.training(fields), fields, order, epoch, factors), order)
@@ -200,6 +205,22 @@ class Program:
             parts.append(
                 self._losses(self.run_step(self.training(fields), fields, chosen[last:], epoch, factor), chosen[last:])
             )
+            made.append(Losses.of_one_step(parts))
+        return Losses.joined(made)
+
+    def _in_chunks(self, how: Truncate, fields: Fields, order: Array, epoch: int, factors: Array | None) -> Losses:
+        """A step for each chunk of a batch's sequences, whose figures are told as one."""
+        step, made = self.training(fields), []
+        for i in range(0, len(order), self.batch):
+            factor = None if factors is None else factors[i // self.batch : i // self.batch + 1]
+            chosen, parts = order[i : i + self.batch], []
+            carried = Carried(step.graph, len(chosen))
+            for chunk in chunks(fields, self.varying, chosen, how.steps):
+                given = {**chunk.fields, **carried.given(chunk)}
+                rows = np.arange(len(chunk.running))
+                found = self.run_step(step, given, rows, chunk.epoch(epoch), factor)
+                carried.take(chunk, found)
+                parts.append(self._losses({name: one for name, one in found.items() if name not in carried.held}, rows))
             made.append(Losses.of_one_step(parts))
         return Losses.joined(made)
 

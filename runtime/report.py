@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.passes.simplify import settle
+from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
 from netc.runtime.answers import Answer, answers
 from netc.runtime.curves import draw

@@ -108,6 +108,8 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     if any(name.startswith("loss.") for name in model.graph.results):
         graph = pipeline.run_passes(pipeline.training_graph(model))
         longest = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
+        if (cut := model.train.truncate) is not None:
+            longest[cut.dim] = min(longest[cut.dim], cut.steps)
         kept, arenas = step_memory(model, threads or cores(), longest)
         work = flops(graph, sizes_of(graph, model.train.batch, longest))
         step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}

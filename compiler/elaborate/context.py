@@ -22,14 +22,15 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
     Weighted,
 )
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Equal, ParameterInfo
 from netc.compiler.operations import (
     elementwise,  # noqa: F401  registers the operations
     sequence,
 )
+from netc.compiler.operations.random import RANDOM
 from netc.compiler.rows import PREFIX
-from netc.compiler.types import Mismatch, Type, describe_sample
+from netc.compiler.types import BATCH, Mismatch, Type, describe_sample
 from netc.compiler.value import Attribute, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Label, fault
@@ -46,15 +47,42 @@ class BrokenName(Exception):
 
 
 class Frame(Graph):
-    """The body of a scan while it is elaborated: the graph around it, and which leaf stands for which value of outside."""
+    """The body of a scan along `dim` while it is elaborated: the graph around it, which sequences it walks, and which leaf stands for which value of
+    outside."""
 
     has_rows = False
 
-    def __init__(self, outside: Graph) -> None:
+    def __init__(self, outside: Graph, dim: str) -> None:
         super().__init__()
-        self.outside = outside
+        self.outside, self.dim = outside, dim
+        self.walked: list[Value] = []
         self.precision, self.bounds, self.lengths = outside.precision, outside.bounds, outside.lengths
         self.captured: dict[Value, Value] = {}
+
+    def walk(self, rows: Value) -> Value:
+        """The leaf for a sequence's element at each step."""
+        self.walked.append(rows)
+        return super().leaf("given", f"x{len(self.walked) - 1}", rows.type.with_dims((BATCH, *rows.type.dims[1:])))
+
+    def add(
+        self,
+        operation: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+        type_: Type,
+        span: Span | None = None,
+    ) -> Value:
+        """As Graph.add; random numbers are drawn outside, for all steps, and whether this is training is known there."""
+        if operation == "training":
+            return self.capture(self.outside.add(operation, operands, attributes, type_, span))
+        if operation in RANDOM:
+            if not type_.lead:
+                told = "a random value in a scan is one of each sample: of what no sample changes it does not run yet"
+                raise Mismatch(told, code="E0901")
+            dims = (self.dim, *type_.dims[1:])
+            like = apply("broadcast", self.outside.constant(0.0, type_), dims=dims)
+            return self.walk(self.outside.add(operation, [like], attributes, like.type, span or self.span))
+        return super().add(operation, operands, attributes, type_, span)
 
     def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
         """As Graph.leaf; an index table is one of the graph around."""
@@ -66,9 +94,15 @@ class Frame(Graph):
         """A value, or the leaf for one of outside: of a sequence, all of its steps behind the sample. Raises Mismatch where it has no bound."""
         return value if value.graph is self else self.capture(value)
 
+    def stands_for(self, leaf: Value) -> Value:
+        """The value of outside that a leaf is."""
+        return next((outer for outer, own in self.captured.items() if own is leaf), leaf)
+
     def capture(self, value: Value) -> Value:
         with self.outside.at(value.span if self.span is NOWHERE else self.span):
             value = sequence.hold(value)
+        if value.operation == "training":  # one for all
+            value = next((one for one in self.captured if one.operation == "training"), value)
         if value not in self.captured:
             self.captured[value] = super().leaf("given", f"k{len(self.captured)}", value.type)
         return self.captured[value]
@@ -138,6 +172,13 @@ class Context:
         except Mismatch as mismatch:
             labels = self._declared(mismatch.about)
             fault(mismatch.code, mismatch.message, span, describe_sample(item.type), others=labels, hint=mismatch.hint)
+
+    def depends_on_training_alone(self, value: Value) -> bool:
+        """Whether a value is known as soon as it is known whether this is training."""
+        leaves = [one for one in needed_by([value]) if not one.operands]
+        for frame in reversed(self.frames):
+            leaves = [frame.stands_for(one) for one in leaves]
+        return all(one.operation in ("training", "constant") for one in leaves)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
         """Where values got their shapes, of those that were made elsewhere in the user's text than on the line `at`."""

@@ -227,9 +227,15 @@ def check_reading(context: Context, file: syntax.File) -> None:
 
 
 def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None:
-    """A pattern of `freeze` or `lr_scale` that no parameter's name matches."""
+    """A pattern of `freeze` or `lr_scale` that no parameter's name matches, a dimension to cut that no input has."""
     if context.diagnostics.errors:
         return
+    for setting in settings:
+        if setting.name.text == "truncate" and isinstance(setting.value, syntax.Tuple):
+            name = setting.value.entries[0].name
+            if isinstance(name, syntax.Name) and name.text not in context.lengths:
+                hint = nearest(name.text, context.lengths) or "input x: float[time, 3] has the dimension time"
+                context.diagnostics.add("E0602", f"no input has the dimension `{name.text}`", name.span, hint=hint)
     for setting in settings:
         nodes: Sequence[syntax.Expression] = ()
         if setting.name.text == "freeze":

@@ -21,7 +21,6 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
-from netc.compiler.graph import needed_by
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.rows import table
@@ -90,9 +89,7 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
             return binary(context, symbol, left, right, node.span, scope)
         case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
             known = evaluate(context, condition, scope)
-            if isinstance(known, Value) and all(
-                one.operands or one.operation in ("training", "constant") for one in needed_by([known])
-            ):
+            if isinstance(known, Value) and context.depends_on_training_alone(known):
                 branches = [evaluate(context, one, scope) for one in (then, otherwise)]
                 yes, no = (
                     context.as_value(item, one.span) for item, one in zip(branches, (then, otherwise), strict=True)

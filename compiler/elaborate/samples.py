@@ -67,6 +67,11 @@ def _check_fit(values: Sequence[Value], rank: int) -> None:
             raise Mismatch(f"the dimensions {' and '.join(map(str, column))} do not fit together", hint)
 
 
+def beside(x: Value, like: Value) -> Value:
+    """A number of each sample with as many axes of size 1 as another value has axes."""
+    return apply("reshape", x, dims=(BATCH, *(1,) * len(like.type.sample)))
+
+
 def held_together(values: Sequence[Value]) -> list[Value]:
     """Values that meet: where they have more than one varying dimension, each is behind the batch."""
     steps = {(value.type.rows, value.type.rank) for value in values if value.type.is_varying}

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, StartFrom, TrainSettings
+from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -37,7 +37,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
 }
-_LATER = ("truncate", "memory")
+_LATER = ("memory",)
 # Which way is better, of the library's losses and metrics by their names.
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -276,6 +276,15 @@ def _start_from(node: syntax.Expression, constant: Any) -> StartFrom:
     return StartFrom(path, _patterns(found["only"], constant) if "only" in found else (), node.span)
 
 
+def _truncate(node: syntax.Expression, constant: Any) -> Truncate:
+    """`(time = 100)`."""
+    entries = node.entries if isinstance(node, syntax.Tuple) else ()
+    if len(entries) != 1 or not isinstance(entries[0].name, syntax.Name):
+        told = "`truncate` says into chunks of how many steps a dimension is cut"
+        fault("E0602", told, node.span, hint="truncate = (time = 100)")
+    return Truncate(entries[0].name.text, _whole(1)(entries[0].value, constant), node.span)
+
+
 _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": _optimizer,
     "batch": _whole(1),
@@ -291,4 +300,5 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "early_stop": _early_stop,
     "keep": _keep,
     "start_from": _start_from,
+    "truncate": _truncate,
 }

@@ -16,6 +16,7 @@ from netc.compiler.types import BATCH, NUMPY, Type
 from netc.compiler.value import Expansion, Operation, Scalar, Value, apply, register
 
 SAMPLE = "random.sample"
+RANDOM = ("uniform_like", "normal_like")
 
 
 def _mix(x: Any) -> Any:

@@ -13,7 +13,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import part, scan, to_steps
 from netc.compiler.rows import Other, table
-from netc.compiler.types import BATCH, Bounded, Mismatch, Type
+from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type
 from netc.compiler.value import Builder, Value, apply
 
 SAME = -1  # as a border: as many steps as strides fit into a sequence, the odd one at its end
@@ -275,6 +275,29 @@ def _count(x: Value, over: Axes) -> Value:
             static *= dim
     assert total is not None
     return apply("reshape", total * float(static), dims=(BATCH, *(1,) * (x.type.rank - len(over) - 1)))
+
+
+def is_step(x: Value, n: int) -> Value:
+    """Whether a sample has a step of this number along the first axis of a held value, bool[batch]."""
+    dim = x.type.dims[1]
+    assert isinstance(dim, Bounded)
+    return apply("greater", lengths(x.graph, dim.name), n)
+
+
+def held_step(x: Value, n: int) -> Value:
+    """The step of this number along the first axis behind the batch."""
+    one = apply("slice", x, axis=1, start=n, stop=n + 1)
+    return apply("reshape", one, dims=(BATCH, *x.type.dims[2:]))
+
+
+def stacked(steps: Sequence[Value], dim: Dim | None) -> Value:
+    """Values of each sample along a new first axis, which is a dimension if one is given."""
+    parts = [apply("reshape", one, dims=(BATCH, 1, *one.type.dims[1:])) for one in steps]
+    made = apply("concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    size = dim if isinstance(dim, Bounded) else len(steps)
+    return made.graph.add(
+        made.operation, made.operands, made.attributes, made.type.with_dims((BATCH, size, *made.type.dims[2:]))
+    )
 
 
 def last_held(x: Value) -> Value:

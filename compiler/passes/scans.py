@@ -67,7 +67,10 @@ def trimmed(graph: Graph) -> Graph:
         renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
         body = _with_names(body, names)
         sequences, begins, captured = ([given[name] for name in kept[kind]] for kind in LEAVES)
-        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed)
+        called = value.attributes.get("carries", ())
+        assert isinstance(called, tuple)
+        carries = [called[int(name[1:])] for name in kept["c"]] if called else ()
+        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed, carries)
 
     return rebuild(graph, rule)
 

@@ -35,19 +35,6 @@ def expand(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def settle(graph: Graph, training: bool) -> Graph:
-    """The graph for training, or for use: `training` is known from here on, and what the other one needs is gone."""
-    if not graph.values("training"):
-        return graph
-
-    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "training":
-            return copy.add("constant", (), {"value": training}, value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
-
-    return simplify(rebuild(graph, rule))
-
-
 def simplify(graph: Graph) -> Graph:
     """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero."""
     seen: dict[tuple[Any, ...], Value] = {}

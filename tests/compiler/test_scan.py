@@ -38,6 +38,8 @@ MADE = {
     "no carry": "mean(each(x), over = time)",
     "a layer in a scan": "last(layered(x))",
     "carry yielded as it was": "sum(before(x), over = time)",
+    "a scan in a scan, counted": "last(rounds(x)) -> dense(4)",
+    "a scan in a scan, over parts": "last(parts(x)) -> dense(4)",
 }
 BLOCKS = """
 block cells(x: float[t, n]) {
@@ -111,6 +113,31 @@ block layered(x: float[t, n]) {
   }
   return s
 }
+block rounds(x: float[t, n]) {
+  param U: float[n, n] = orthogonal
+  hs = scan xt in x with h = zeros(n) {
+    all = scan i in 1..4 with a = h {
+      a = tanh(a @ U + xt / i)
+      yield a
+    }
+    h = all[-1] + 0.1 * mean(all, over = 0)
+    yield h
+  }
+  return hs
+}
+block parts(x: float[t, n]) {
+  layer f = dense(2)
+  hs = scan xt in x with h = ones(2) {
+    all = scan p in unsqueeze(xt) with a = h, k = 0 {
+      a = tanh(f(concat(a, p)))
+      k = k + 1
+      yield a * k
+    }
+    h = last(all)
+    yield h
+  }
+  return hs
+}
 block before(x: float[t, n]) {
   param W: float[n, 4] = glorot_uniform
   s = scan xt in x with h = ones(4) {
@@ -133,6 +160,47 @@ def text_of(made: str) -> str:
 
 def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
     return netc.compile(netc.parse(text), backend=backend, threads=threads)
+
+
+DRAWN = """
+model {
+  input x: float[time, 3]
+  target y: float[4]
+  param W: float[3, 4]
+  param U: float[4, 4]
+  hs = scan xt in x with h = zeros(4) {
+    h = tanh(dropout(xt @ W, 0.3) + dropout(h, 0.5) @ U) + 0.1 * normal_like(h) if training else tanh(xt @ W + h @ U)
+    yield h
+  }
+  output p = last(hs)
+  loss mse(last(hs), y)
+}
+train {
+  precision = f64
+  batch = 7
+}
+"""
+
+
+def test_random_values_are_drawn_anew_at_each_step() -> None:
+    programs = [run(DRAWN, "reference"), run(DRAWN), run(DRAWN, threads=2)]
+    held, fields = programs[0].parameters, {"x": X, "y": Y}
+    for i, x in enumerate(X):  # in use nothing is drawn
+        h = np.zeros(4)
+        for step in x:
+            h = np.tanh(step @ held["W"] + h @ held["U"])
+        for program in programs:
+            np.testing.assert_allclose(program.predict({"x": X})["p"][i], h, rtol=1e-10)
+    loss, gradients = programs[0].gradients(fields)
+    for program in programs[1:]:
+        other, found = program.gradients(fields)
+        assert other == pytest.approx(loss, rel=1e-12)
+        for name, gradient in found.items():
+            np.testing.assert_allclose(gradient, gradients[name], rtol=1e-9, atol=1e-13)
+    still = programs[0].gradients({"x": [np.zeros((1, 3))] * 7, "y": Y * 0})[0]
+    long = programs[0].gradients({"x": [np.zeros((40, 3))] * 7, "y": Y * 0})[0]
+    assert 0 < still < 0.05, "noise of one step"
+    assert long != still
 
 
 @pytest.mark.parametrize("name", MADE)

@@ -1,0 +1,37 @@
+"""Whether this is training is known from here on: the graph for training, or for use, without what the other one needs."""
+
+from netc.compiler.graph import Body, Graph
+from netc.compiler.operations.scan import Scan
+from netc.compiler.passes.scans import trimmed
+from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.value import Value
+
+
+def settle(graph: Graph, training: bool) -> Graph:
+    """A copy in which `training` is a constant, in the bodies of scans too."""
+    if not graph.values("training"):
+        return graph
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "training":
+            return copy.add("constant", (), {"value": training}, value.type)
+        attributes = dict(value.attributes)
+        if value.operation == "scan":
+            attributes["body"] = Body(simplify(_with_constants(value, operands)))
+        return copy.add(value.operation, operands, attributes, value.type)
+
+    return simplify(trimmed(rebuild(graph, rule)))
+
+
+def _with_constants(value: Value, operands: list[Value]) -> Graph:
+    """The body of a scan, in which what outside is a constant is one."""
+    one = Scan.of(value)
+    known = dict(zip(one.operand_of(), operands, strict=True))
+
+    def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
+        outer = known.get(str(leaf.attributes.get("name", ""))) if leaf.operation == "given" else None
+        if outer is not None and outer.operation == "constant":
+            return copy.add("constant", (), outer.attributes, outer.type)
+        return copy.add(leaf.operation, parts, leaf.attributes, leaf.type)
+
+    return rebuild(one.body, rule)
