@@ -20,6 +20,7 @@ from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, NUMPY, Bounded, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
+from netc.runtime.beam import Decoder, decoders, search
 from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
@@ -232,17 +233,30 @@ class Program:
         counts = {name: steps.get(f"count.{name}", sizes).astype(np.float64) for name in values}
         return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
 
-    def predict(self, fields: Given) -> dict[str, Any]:
-        """The outputs for any number of samples; of a varying dimension, a list of arrays."""
+    def predict(self, fields: Given, beam: int = 1) -> dict[str, Any]:
+        """The outputs for any number of samples; of a varying dimension, a list of arrays. With a `beam` above 1 so many beginnings are followed of what a
+        decoder may say (beam.py): faults E0507 if no output is one."""
         fields = self._ready(fields)
         count = self._check(fields, self._needed("output."))
         step = self.step_of("prediction", lambda: pipeline.prediction_graph(self.model), fields)
         found = self._of_all(step, fields, count)
-        return {
+        told = {
             name.removeprefix("output."): list(value) if isinstance(value, Ragged) else self._cut(name, value, found)
             for name, value in found.items()
             if name.startswith("output.")
         }
+        if beam > 1:
+            told.update({one.output: self._searched(one, fields, count, beam) for one in decoders(self.model)})
+        return told
+
+    def _searched(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
+        """What a decoder says, found by a beam search."""
+        step = self.step_of(("beam", decoder.output), lambda: decoder.before, fields)
+        held = {
+            name: np.stack(list(value)) if isinstance(value, Ragged) else value
+            for name, value in self._of_all(step, fields, count).items()
+        }
+        return search(decoder, held, count, beam)
 
     def _cut(self, name: str, value: Array, found: Mapping[str, Any]) -> Array | list[Array]:
         """Of an output that has varying dimensions at their bounds, what each sample has."""

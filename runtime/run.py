@@ -70,9 +70,9 @@ class Run:
             self.dataset = load(self.model, self.spec, self.states)
         return self.dataset
 
-    def predict(self, fields: Fields) -> dict[str, Any]:
-        """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units."""
-        found = self.program.predict(fields)
+    def predict(self, fields: Fields, beam: int = 1) -> dict[str, Any]:
+        """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units. `beam` as in Program.predict."""
+        found = self.program.predict(fields, beam)
         undone = self.undone()
         targets = {
             name: values_in_units_of_targets(self.model.graph).get(value)

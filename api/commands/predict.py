@@ -19,6 +19,10 @@ def predict(
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="A csv file for the outputs (default: the terminal)."),
     ] = None,
+    beam: Annotated[
+        int,
+        typer.Option(min=1, metavar="N", help="Of what a decoder may say, follow the N likeliest beginnings at once."),
+    ] = 1,
     threads: options.Threads = None,
 ) -> None:
     """Predict for new data, a row of outputs for each row of it; a sequence is a cell, as JSON.
@@ -34,7 +38,7 @@ def predict(
     opened = netc.open(run, threads)
     source = SourceSpec(opened.spec.source.reader, str(data.resolve()), place_of(data), opened.spec.source.options)
     fields = read_inputs(opened.model, opened.spec, opened.states, source)
-    predicted = opened.predict(fields)
+    predicted = opened.predict(fields, beam)
     columns: dict[str, list[Any]] = {}
     parts: dict[str, tuple[str, ...]] = {}
     for target, type_ in opened.model.targets.items():  # the label itself, and what its chances are of

@@ -5,7 +5,11 @@ import json
 import random
 from pathlib import Path
 
+import numpy as np
+import pytest
 from support import command
+
+import netc
 
 MODEL = """
 data {
@@ -69,9 +73,56 @@ def test_it_learns_to_spell(tmp_path: Path) -> None:
     assert trained.returncode == 0, trained.stderr
     errors = float(trained.stdout.rpartition("errors ")[2])
     assert errors < 0.2, "a fifth of the sounds"
+    searched = command("predict", "runs/m", "new.csv", "--beam", 3, cwd=tmp_path)
+    assert len(searched.stdout.splitlines()) == 1 + len(rows[::40])
     found = command("predict", "runs/m", "new.csv", cwd=tmp_path)
     cells = [json.loads(row["spoken"]) for row in csv.DictReader(found.stdout.splitlines())]
     assert len(cells) == len(rows[::40])
     right = sum(cell == [*one.split(), "<end>"] for cell, (_, one) in zip(cells, rows[::40], strict=True))
     assert right > len(cells) / 2
     assert all(cell.count("<end>") <= 1 for cell in cells)
+
+
+DECODER = """
+model {
+  input x: float[4]
+  param table: float[4, 3] = normal(1)
+  layer f = dense(8)
+  layer g = dense(4)
+  said = scan i in 0..5 until token == 2 with token = 1, h = concat(x, x) {
+    h = tanh(f(concat(table[token], h)) + i / 10)
+    token = argmax(2 * g(h))
+    yield token
+  }
+  output said = said
+}
+train { precision = f64 }
+"""
+
+
+def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
+    program, x = netc.compile(netc.parse(DECODER)), np.random.default_rng(0).standard_normal((6, 4))
+    held = program.parameters
+
+    def likeliest(h: np.ndarray, said: tuple[int, ...]) -> tuple[float, tuple[int, ...]]:
+        if said[-1:] == (2,) or len(said) == 5:
+            return 0.0, said
+        told = said[-1] if said else 1
+        h = np.tanh(np.concatenate([held["table"][told], h]) @ held["f.W"] + held["f.b"] + len(said) / 10)
+        scores = 2 * (h @ held["g.W"] + held["g.b"])
+        chances = scores - np.log(np.exp(scores).sum())
+        return max(
+            (chances[token] + rest, found) for token in range(4) for rest, found in [likeliest(h, (*said, token))]
+        )
+
+    wide, greedy = program.predict({"x": x}, beam=4**4)["said"], program.predict({"x": x})["said"]
+    expected = [likeliest(np.concatenate([one, one]), ())[1] for one in x]
+    assert [tuple(one) for one in wide] == expected
+    assert any(tuple(one) != other for one, other in zip(greedy, expected, strict=True)), "greed misses some"
+    assert [one.tolist() for one in program.predict({"x": x}, beam=2)["said"]] != []
+
+
+def test_what_is_not_decoded_is_told() -> None:
+    program = netc.compile(netc.parse("model {\n  input x: float[4]\n  output y = argmax(x)\n}\n"))
+    with pytest.raises(netc.Fault, match="no output of this model is decoded step by step"):
+        program.predict({"x": np.zeros((2, 4))}, beam=2)
