@@ -80,6 +80,14 @@ class Truncate:
 
 
 @dataclass(frozen=True, slots=True)
+class Limit:
+    """So many bytes may a step take, parameters and states with it."""
+
+    nbytes: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class TrainSettings:
     """The `train` block, defaults filled in.
 
@@ -104,6 +112,7 @@ class TrainSettings:
     keep: Better | None = None
     start_from: StartFrom | None = None
     truncate: Truncate | None = None
+    memory: Limit | None = None
 
     @property
     def samples_per_step(self) -> int:

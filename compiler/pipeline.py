@@ -46,7 +46,7 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     return _without(graph, "loss.", "weight.", "update.")
 
 
-def _forward(model: Model, truncate: Truncate | None = None) -> tuple[Graph, dict[str, Value]]:
+def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = False) -> tuple[Graph, dict[str, Value]]:
     """The losses while training (of a chunk, if sequences are cut into such), with `update.NAME` for each state that is not frozen; and the leaves by name."""
     if not any(name.startswith("loss.") for name in model.graph.results):
         fault(
@@ -57,7 +57,7 @@ def _forward(model: Model, truncate: Truncate | None = None) -> tuple[Graph, dic
         if _is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
     graph = reorder(stabilise(settle(forward, training=True)))
-    graph = opened(graph if truncate is None else truncated(graph, truncate))
+    graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 
 
@@ -70,9 +70,10 @@ def _is_frozen(model: Model, name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
 
 
-def training_graph(model: Model) -> Graph:
-    """One step: the loss and the next value of every parameter and state that it moves. With `accumulate`, the last of several batches."""
-    graph, leaves = _forward(model, model.train.truncate)
+def training_graph(model: Model, is_frugal: bool = False) -> Graph:
+    """One step: the loss and the next value of every parameter and state that it moves. With `accumulate`, the last of several batches. What `is_frugal`
+    keeps little of a scan and computes it again."""
+    graph, leaves = _forward(model, model.train.truncate, is_frugal)
     wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
     total = total_loss(graph)
     several = model.train.accumulate > 1
@@ -81,9 +82,9 @@ def training_graph(model: Model) -> Graph:
     return _without(graph, "loss.", "weight.")
 
 
-def accumulation_graph(model: Model) -> Graph:
+def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
     """One batch before the last of a step, with `accumulate`: its gradients are added up, no parameter moves."""
-    graph, leaves = _forward(model)
+    graph, leaves = _forward(model, is_frugal=is_frugal)
     wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
     total_loss(graph)
     accumulate(graph, wanted)

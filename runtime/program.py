@@ -26,7 +26,7 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
 from netc.runtime.random import initial, words
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step, state_layout
+from netc.runtime.step import Backend, State, Step, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -53,7 +53,8 @@ class Program:
         self.workers = Workers(cores() if threads is None else threads)
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
-        self._made = pipeline.training_graph(model) if has_loss else None
+        self._is_frugal = has_loss and must_be_frugal(model, self.workers.count)
+        self._made = pipeline.training_graph(model, self._is_frugal) if has_loss else None
         _refuse_too_large(model, state_layout(model, self._made)[2])
         self.state = State.of(model, self._made)
         self.persistent = self.state.arrays
@@ -88,7 +89,7 @@ class Program:
 
     def _training_graph(self) -> Graph:
         """Faults E0501 if the model has no loss."""
-        return self._made or pipeline.training_graph(self.model)
+        return self._made or pipeline.training_graph(self.model, self._is_frugal)
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, factors: Array | None = None
@@ -199,7 +200,9 @@ class Program:
             last = (len(chosen) - 1) // self.batch * self.batch
             parts = []
             if last:
-                adding = self.step_of("accumulation", lambda: pipeline.accumulation_graph(self.model), fields)
+                adding = self.step_of(
+                    "accumulation", lambda: pipeline.accumulation_graph(self.model, self._is_frugal), fields
+                )
                 parts.append(self._losses(self.run_step(adding, fields, chosen[:last], epoch), chosen[:last]))
             at = i // (self.batch * several)
             factor = None if factors is None else factors[at : at + 1]

@@ -9,7 +9,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
-from netc.compiler.dims import lengths_of
+from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine
@@ -32,6 +32,7 @@ from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.reference import evaluate
 from netc.compiler.types import NUMPY, Sizes, Type
+from netc.dsl.diagnostics import fault
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
 
@@ -100,15 +101,19 @@ def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
     return {"batch": batch, **{str(dim): int(lengths_of(str(dim), lengths, batch).sum()) for dim in dims}}
 
 
-def step_memory(model: Model, workers: int, longest: Mapping[str, int]) -> tuple[int, int]:
+def step_memory(
+    model: Model, workers: int, longest: Mapping[str, int], is_frugal: bool | None = None
+) -> tuple[int, int]:
     """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated).
 
-    `longest` is how long each sample is, by varying dimension.
+    `longest` is how long each sample is, by varying dimension; `is_frugal` is as the model's limit has it, if it is not given.
     """
-    graph, batch = pipeline.run_passes(pipeline.training_graph(model)), model.train.batch
-    graphs = (
-        [graph] if model.train.accumulate == 1 else [graph, pipeline.run_passes(pipeline.accumulation_graph(model))]
-    )
+    if is_frugal is None:
+        is_frugal = must_be_frugal(model, workers)
+    graph, batch = pipeline.run_passes(pipeline.training_graph(model, is_frugal)), model.train.batch
+    graphs = [graph]
+    if model.train.accumulate > 1:
+        graphs.append(pipeline.run_passes(pipeline.accumulation_graph(model, is_frugal)))
     _, offsets, kept = state_layout(model, graph)
     arenas = 0
     for one in graphs:
@@ -116,6 +121,39 @@ def step_memory(model: Model, workers: int, longest: Mapping[str, int]) -> tuple
         made = plan_step(one, offsets, sizes)
         arenas += footprint(made.shared) + members_of(one, sizes, workers) * footprint(made.private)
     return footprint(kept), arenas
+
+
+def must_be_frugal(model: Model, workers: int) -> bool:
+    """Whether a step stays under the model's limit only if little of its scans is kept, and computed again. Faults E1005 if it does not even then, and E0602
+    if how long sequences are is not known."""
+    limit = model.train.memory
+    if limit is None:
+        return False
+    longest, cut = dict(model.bounds), model.train.truncate
+    if cut is not None:
+        longest[cut.dim] = min(longest.get(cut.dim, cut.steps), cut.steps)
+    varying = {
+        name
+        for type_ in (*model.inputs.values(), *model.targets.values())
+        if type_.is_varying
+        for name in names_in(str(type_.rows))
+    }
+    if unknown := sorted(varying - set(longest)):
+        told = f"how long `{unknown[0]}` is at most must be known"
+        fault(
+            "E0602",
+            told,
+            limit.span,
+            "the memory of a step depends on it",
+            hint=f"{unknown[0]} <= 100, where it is declared",
+        )
+    least = 0
+    for is_frugal in (False, True):
+        least = sum(step_memory(model, workers, longest, is_frugal))
+        if least <= limit.nbytes:
+            return is_frugal
+    told = f"a step of {model.train.batch} samples takes {least:,} bytes at least"
+    fault("E1005", told, limit.span, f"this is {limit.nbytes:,}", hint=f"batch = {max(model.train.batch // 2, 1)}")
 
 
 def members_of(graph: Graph, sizes: Sizes, workers: int) -> int:

@@ -102,11 +102,11 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
     from netc.runtime.data.madeup import LONGEST
-    from netc.runtime.step import sizes_of, step_memory
+    from netc.runtime.step import must_be_frugal, sizes_of, step_memory
 
     step: dict[str, int] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
-        graph = pipeline.run_passes(pipeline.training_graph(model))
+        graph = pipeline.run_passes(pipeline.training_graph(model, must_be_frugal(model, threads or cores())))
         longest = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
         if (cut := model.train.truncate) is not None:
             longest[cut.dim] = min(longest[cut.dim], cut.steps)

@@ -1,10 +1,11 @@
 """The `train` block: a table of settings, each with what it takes. Faults E0601 for an unknown one, E0602 for a wrong value."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Better, EarlyStop, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
+from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -37,7 +38,6 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
 }
-_LATER = ("memory",)
 # Which way is better, of the library's losses and metrics by their names.
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -68,15 +68,13 @@ def train_settings(
                     others=[Label(places[name].name.span, "first here")],
                 )
             places[name] = setting
-            if name in _LATER:
-                fault("E0901", f"`{name}` does not run yet", setting.name.span, "a later version of netc brings it")
             if name not in _SETTINGS and name != "schedule":
                 known = [*_SETTINGS, "schedule"]
                 fault(
                     "E0601",
                     f"there is no setting `{name}`",
                     setting.name.span,
-                    hint=nearest(name, [*known, *_LATER]) or f"one of {', '.join(known)}",
+                    hint=nearest(name, known) or f"one of {', '.join(known)}",
                 )
             if name == "schedule" and _is_call(setting.value, "plateau"):
                 found["plateau"] = _plateau(setting.value, constant)
@@ -285,6 +283,15 @@ def _truncate(node: syntax.Expression, constant: Any) -> Truncate:
     return Truncate(entries[0].name.text, _whole(1)(entries[0].value, constant), node.span)
 
 
+def _memory(node: syntax.Expression, constant: Any) -> Limit:
+    """`"2 GB"`."""
+    value = constant(node)
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B\s*", value) if isinstance(value, str) else None
+    if found is None or not float(found[1]):
+        fault("E0602", "`memory` is a number of bytes in quotes", node.span, hint='memory = "2 GB"')
+    return Limit(int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")), node.span)
+
+
 _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": _optimizer,
     "batch": _whole(1),
@@ -301,4 +308,5 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "keep": _keep,
     "start_from": _start_from,
     "truncate": _truncate,
+    "memory": _memory,
 }

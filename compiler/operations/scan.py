@@ -68,8 +68,10 @@ def scan(
     captured: Sequence[Value],
     is_reversed: bool = False,
     carries: Sequence[str] = (),
+    is_whole: bool = False,
 ) -> Value:
-    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`; `carries` are what the file calls them."""
+    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`; `carries` are what the file calls them. What `is_whole` computes again
+    what another did not keep: nothing leaves it, or it would be kept after all."""
     attributes: dict[str, Attribute] = {
         "body": Body(body),
         "dim": dim,
@@ -78,6 +80,8 @@ def scan(
     }
     if carries:
         attributes["carries"] = tuple(carries)
+    if is_whole:
+        attributes["whole"] = True
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 

@@ -15,7 +15,8 @@ Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value,
 
 
 def scan_gradient(given: Mapping[str, Value], value: Value, adjoints: Adjoints) -> list[Value | None]:
-    """The gradient of each operand of a scan, from those of its parts by name. The scan yields all that its body computes (passes/scans.py)."""
+    """The gradient of each operand of a scan, from those of its parts by name. The scan yields all that its body
+    computes, or only its carries (passes/scans.py)."""
     one = Scan.of(value)
     return _Backward(one, given, adjoints).run()
 
@@ -44,6 +45,7 @@ class _Backward:
         self.body = Graph()
         self.body.precision = self.joint.precision
         self.copies: dict[Value, Value] = {}
+        self.recomputes = False
         self.operands: tuple[list[Value], list[Value], list[Value]] = ([], [], [])
 
     def seed(self, given: Mapping[str, Value]) -> None:
@@ -105,7 +107,14 @@ class _Backward:
             self.reach(gradient)
         if not self.body.results:
             return [None] * len(self.scan.value.operands)
-        back = scan(self.outside, self.body, self.scan.dim, *self.operands, is_reversed=not self.scan.is_reversed)
+        back = scan(
+            self.outside,
+            self.body,
+            self.scan.dim,
+            *self.operands,
+            is_reversed=not self.scan.is_reversed,
+            is_whole=self.recomputes,
+        )
         carries = {i: n for n, (i, _) in enumerate(floats)}
         found: list[Value | None] = [
             part(back, steps[i]) if i in steps else None for i in range(len(self.scan.sequences))
@@ -140,16 +149,21 @@ class _Backward:
             one = waiting[-1]
             if one in self.copies:
                 waiting.pop()
-            elif one in self.forward and (one.type.is_batched or not one.operands):
+            elif one in self.forward and self.is_kept(one):
                 self.copies[one] = self.from_forward(one)
             elif one in self.sequences:
                 self.copies[one] = self.element(self.sequences[one], one)
             elif missing := [operand for operand in one.operands if operand not in self.copies]:
                 waiting.extend(missing)
             else:
+                self.recomputes |= one in self.forward and one.type.is_batched
                 operands = [self.copies[operand] for operand in one.operands]
                 self.copies[one] = self.body.add(one.operation, operands, one.attributes, one.type, one.span)
         return self.copies[value]
+
+    def is_kept(self, value: Value) -> bool:
+        """Whether the forward scan has a value at each step; what it has not is computed again from what it has."""
+        return not value.operands or value in self.kept
 
     def from_forward(self, value: Value) -> Value:
         name = str(value.attributes.get("name", ""))
@@ -177,7 +191,7 @@ class _Backward:
     def reach(self, gradient: Value) -> None:
         """See that the backward scan yields what a sum over all steps needs of it."""
         if gradient.type.is_batched:
-            if gradient not in self.forward:
+            if not (gradient in self.forward and self.is_kept(gradient)):
                 self.yielded(gradient)
             return
         if gradient in self.of_step and gradient not in self.reached:
@@ -191,7 +205,7 @@ class _Backward:
         It is made of reductions over the samples, which are taken over all rows instead, and of what is linear in them.
         """
         if gradient.type.is_batched:
-            if gradient in self.forward:
+            if gradient in self.forward and self.is_kept(gradient):
                 return self.rows_of(gradient)
             if gradient in self.sequences:
                 return self.sequences[gradient]

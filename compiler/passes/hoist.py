@@ -5,10 +5,10 @@ carry needs after it, from the rows that the scan stacks. `x @ W` of all steps b
 from netc.compiler.graph import Graph
 from netc.compiler.operations.scan import LEAVES, Scan, part, scan
 from netc.compiler.operations.sequence import spread
-from netc.compiler.passes.scans import trimmed
+from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
 from netc.compiler.types import BATCH
-from netc.compiler.value import Attribute, Value, apply
+from netc.compiler.value import OPERATIONS, Attribute, Value, View, apply
 
 
 def hoist(graph: Graph) -> Graph:
@@ -28,56 +28,18 @@ def hoist(graph: Graph) -> Graph:
     return simplify(trimmed(simplify(rebuild(graph, rule))))
 
 
-def _gathered(body: Graph) -> Graph:
-    """A body with sums taken in another order: what does not depend on a carry first."""
-    depends = _depending(body, "c")
-    users = {value: body.users(value) for value in body.values()}
-    roots = set(body.results.values())
-
-    def addends(value: Value, top: bool) -> list[Value]:
-        is_inner = top or (len(users[value]) == 1 and value not in roots)
-        if value.operation != "add" or not is_inner:
-            return [value]
-        return [term for operand in value.operands for term in addends(operand, False)]
-
-    made: dict[Value, Value] = {}
-
-    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        terms = addends(value, True) if value.operation == "add" else []
-        free = [term for term in terms if term not in depends]
-        if len(terms) > 2 and 0 < len(free) < len(terms):
-            total = made[free[0]]
-            for term in (*free[1:], *(term for term in terms if term in depends)):
-                total = total + made[term]
-            made[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
-        else:
-            made[value] = copy.add(value.operation, operands, value.attributes, value.type)
-        return made[value]
-
-    return rebuild(body, rule)
-
-
-def _depending(body: Graph, *kinds: str) -> set[Value]:
-    """The values that depend on leaves whose name begins so."""
-    found: set[Value] = set()
-    for value in body.values():
-        is_leaf = value.operation == "given" and str(value.attributes["name"]).startswith(kinds)
-        if is_leaf or any(operand in found for operand in value.operands):
-            found.add(value)
-    return found
-
-
 class _Split:
     """One scan, in the graph of the pass."""
 
     def __init__(self, graph: Graph, one: Scan, operands: list[Value]) -> None:
-        self.body = _gathered(one.body)
+        self.body = gathered(one.body)
         self.graph, self.dim, self.is_reversed = graph, one.dim, one.is_reversed
         self.given = dict(zip(one.operand_of(), operands, strict=True))
-        self.carried = _depending(self.body, "c")
-        self.moving = _depending(self.body, "x", "c")
-        self.given_from = _depending(self.body, *LEAVES)
-        self.needed = self.of_carries()
+        self.is_whole = bool(one.value.attributes.get("whole"))  # then only what is the same at every step leaves it
+        self.carried = depending(self.body, *("cx" if self.is_whole else "c"))
+        self.moving = depending(self.body, "x", "c")
+        self.given_from = depending(self.body, *LEAVES)
+        self.needed = set(self.body.values()) if self.is_whole else self.of_carries()
         self.known: dict[Value, Value] = {}  # values of the body, outside
         self.copies: dict[Value, Value] = {}  # in the core
         self.inner = Graph()
@@ -96,7 +58,9 @@ class _Split:
             if name.startswith("yield."):
                 self.reach(value)
         sequences, begins, captured = self.operands.values()
-        self.core = scan(graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed)
+        self.core = scan(
+            graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, is_whole=self.is_whole
+        )
 
     def of_carries(self) -> set[Value]:
         """What the next carries are made of."""
@@ -116,13 +80,16 @@ class _Split:
     # -------------------------------------------------------------- the core
 
     def copy(self, value: Value) -> Value:
-        """A value in the core; what does not depend on a carry comes from outside, but for what is made of numbers alone."""
+        """A value in the core; what does not depend on a carry comes from outside, but for a number, in whatever shape."""
         if value in self.copies:
             return self.copies[value]
         name = str(value.attributes.get("name", ""))
         if value.operation == "given" and name.startswith("c"):
             made = self.carries[name]
-        elif value in self.given_from and value not in self.carried:
+        elif value.operation == "given" and name.startswith("x") and self.is_whole:
+            self.operands["x"].append(self.given[name])
+            made = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
+        elif value not in self.carried and (value in self.given_from or _is_computed(value)):
             outer = self.outside(value, for_step=False)
             kind = "x" if outer.type.rows == self.dim else "k"
             self.operands[kind].append(outer)
@@ -202,3 +169,10 @@ class _Split:
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
     return value.operation not in ("given", "scan", "part")
+
+
+def _is_computed(value: Value) -> bool:
+    """Whether a value is more than a number, or numbers counted, seen in another shape."""
+    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+        value = value.operands[0]
+    return bool(value.operands)

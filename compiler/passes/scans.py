@@ -11,8 +11,9 @@ from netc.compiler.types import BATCH
 from netc.compiler.value import Value, apply
 
 
-def opened(graph: Graph) -> Graph:
-    """Every body yields each value of a sample that it computes or is given, as `yield.N`: the derivative reads some of them."""
+def opened(graph: Graph, is_frugal: bool = False) -> Graph:
+    """Every body yields each value of a sample that it computes or is given, as `yield.N`: the derivative reads some of them. What `is_frugal` yields its
+    carries and sums alone, from which the derivative computes the others again."""
     if not graph.values("scan"):
         return graph
 
@@ -20,15 +21,22 @@ def opened(graph: Graph) -> Graph:
         if value.operation != "scan":
             return copy.add(value.operation, operands, value.attributes, value.type)
         body = Scan.of(value).body
-        inner, _ = body.subgraph(body.results)
+        inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
         known = {one for name, one in inner.results.items() if name.startswith("yield.")}
         for one in inner.values():
-            is_sequence = one.operation == "given" and str(one.attributes["name"]).startswith(("x", "k"))
-            if one.type.is_batched and one not in known and not is_sequence:
+            is_leaf = one.operation == "given"
+            is_carry = is_leaf and str(one.attributes["name"]).startswith("c")
+            is_wanted = is_carry or (_is_reduction(one) if is_frugal else not is_leaf)
+            if one.type.is_batched and one not in known and is_wanted:
                 inner.results[f"yield.{len(inner.results)}.{one.number}"] = one
         return copy.add(value.operation, operands, {**value.attributes, "body": Body(inner)}, value.type)
 
     return rebuild(graph, rule)
+
+
+def _is_reduction(value: Value) -> bool:
+    """Whether a value is little, and made of much."""
+    return "over" in value.attributes and value.type.size(1) < value.operands[0].type.size(1)
 
 
 def trimmed(graph: Graph) -> Graph:
@@ -70,7 +78,8 @@ def trimmed(graph: Graph) -> Graph:
         called = value.attributes.get("carries", ())
         assert isinstance(called, tuple)
         carries = [called[int(name[1:])] for name in kept["c"]] if called else ()
-        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed, carries)
+        is_whole = bool(value.attributes.get("whole"))
+        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed, carries, is_whole)
 
     return rebuild(graph, rule)
 
@@ -144,3 +153,42 @@ def in_ranks(graph: Graph) -> Graph:
         return made
 
     return rebuild(graph, rule)
+
+
+def gathered(body: Graph) -> Graph:
+    """A body with sums taken in another order: what does not depend on a carry first."""
+    depends = depending(body, "c")
+    users = {value: body.users(value) for value in body.values()}
+    roots = set(body.results.values())
+
+    def addends(value: Value, top: bool) -> list[Value]:
+        is_inner = top or (len(users[value]) == 1 and value not in roots)
+        if value.operation != "add" or not is_inner:
+            return [value]
+        return [term for operand in value.operands for term in addends(operand, False)]
+
+    made: dict[Value, Value] = {}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        terms = addends(value, True) if value.operation == "add" else []
+        free = [term for term in terms if term not in depends]
+        if len(terms) > 2 and 0 < len(free) < len(terms):
+            total = made[free[0]]
+            for term in (*free[1:], *(term for term in terms if term in depends)):
+                total = total + made[term]
+            made[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
+        else:
+            made[value] = copy.add(value.operation, operands, value.attributes, value.type)
+        return made[value]
+
+    return rebuild(body, rule)
+
+
+def depending(body: Graph, *kinds: str) -> set[Value]:
+    """The values that depend on leaves whose name begins so."""
+    found: set[Value] = set()
+    for value in body.values():
+        is_leaf = value.operation == "given" and str(value.attributes["name"]).startswith(kinds)
+        if is_leaf or any(operand in found for operand in value.operands):
+            found.add(value)
+    return found

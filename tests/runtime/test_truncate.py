@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler import pipeline
+from netc.runtime.step import footprint, state_layout, step_memory
 
 RNG = np.random.default_rng(5)
 LENGTHS = (23, 7, 40, 12, 10, 31)
@@ -89,3 +91,58 @@ def test_random_numbers_differ_from_chunk_to_chunk() -> None:
     whole = program.step({"x": ones, "y": [np.zeros((40, 2))] * 6})["loss"]
     first = run(text).step({"x": [x[:10] for x in ones], "y": [np.zeros((10, 2))] * 6})["loss"]
     assert whole != pytest.approx(first, rel=1e-9)
+
+
+LIMITED = """
+model {
+  input x: float[time <= 200, 3]
+  target y: float[time, 2]
+  z = x -> LAYER -> dense(2)
+  output z = z
+  loss mse(z, y)
+}
+train {
+  batch = 6
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "layer", ["lstm(32)", "gru(32)", "lstm_peephole(32)", "lstm(16) -> gru(32)", "bidirectional(lstm(16))"]
+)
+def test_under_a_limit_the_bits_are_the_same(layer: str) -> None:
+    """What is computed again comes to what it was, on any number of threads; and the step takes what was said, no more than it may."""
+    free = LIMITED.replace("LAYER", layer)
+    model = netc.parse(free)
+    most = sum(step_memory(model, 1, model.bounds))
+    limited = netc.parse(free.replace("batch = 6", f'batch = 6\n  memory = "{most - 1} B"'))
+    least = sum(step_memory(limited, 1, limited.bounds))
+    assert least < 0.75 * most
+    fields = {"x": [x.astype(np.float32) for x in X], "y": [y.astype(np.float32) for y in Y]}
+    whole, *others = netc.compile(model, threads=1), netc.compile(limited, threads=1), netc.compile(limited, threads=3)
+    for _ in range(3):
+        losses = {program.step(fields)["loss"] for program in (whole, *others)}
+        assert len(losses) == 1
+    for program in others:
+        for name, array in program.parameters.items():
+            np.testing.assert_array_equal(array, whole.parameters[name])
+    plan = others[0].training({}).plan
+    assert plan is not None
+    longest = {
+        name: [array[:1].repeat(200, axis=0)] * 6 for name, array in ((key, field[0]) for key, field in fields.items())
+    }
+    others[0].step(longest)
+    plan = others[0].training({}).plan
+    assert plan is not None
+    kept = footprint(state_layout(limited, pipeline.training_graph(limited))[2])
+    assert kept + footprint(plan.shared) + others[0].training({}).members * footprint(plan.private) == least
+
+
+def test_what_cannot_be_kept_is_told() -> None:
+    with pytest.raises(netc.Fault, match="bytes at least"):
+        netc.compile(
+            netc.parse(LIMITED.replace("LAYER", "lstm(16)").replace("batch = 6", 'batch = 6\n  memory = "10 kB"'))
+        )
+    text = LIMITED.replace("LAYER", "lstm(16)").replace("time <= 200", "time").replace("batch = 6", 'memory = "1 GB"')
+    with pytest.raises(netc.Fault, match="how long `time` is at most must be known"):
+        netc.compile(netc.parse(text))
