@@ -81,7 +81,7 @@ class Model:
             steps = "time" if self.shortest else self.longest
             return (
                 f"model {{\n  input x: float[{steps}, {self.widths[0]}]\n  target y: class({self.widths[1]})\n"
-                f"  h = x -> lstm({self.units})\n  z = last(h) -> dense({self.widths[1]})\n  loss cross_entropy(z, y)\n}}\n"
+                f"  h = x -> lstm({self.units}, forget = 0)\n  z = last(h) -> dense({self.widths[1]})\n  loss cross_entropy(z, y)\n}}\n"
                 f"train {{\n  optimizer = adam(lr = {LEARNING_RATE})\n  batch = {self.batch}\n}}\n"
             )
         labelled = self.loss == "cross_entropy"

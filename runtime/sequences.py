@@ -15,6 +15,8 @@ from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.step import Memory, Step
 
+_REMEMBERED = 8  # fields
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
@@ -98,19 +100,21 @@ class SequenceStep(Step):
         self.dims = tuple(dict.fromkeys([*rows, *(dim for _, dim in tables), *read]))
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
+        self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
+        self.per_step = [str(one.attributes["name"]) for one in self.graph.values("given") if "per" in one.attributes]
+        self.roomy: list[Ragged] = []  # sequences that are known to fit
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""
         if self.backend == "numba":
             self._make_room(fields, order)
-            if self.is_same and not any(value.type.is_varying for value in self.graph.results.values()):
+            if self.is_same and not self.gives_rows:
                 return super().run(fields, order)
-        per_step = {str(value.attributes["name"]) for value in self.graph.values("given") if "per" in value.attributes}
         parts: dict[str, list[Any]] = {}
         placed = []
         for at in range(0, len(order), self.batch):
             batch = Batch.of(order[at : at + self.batch], self.dims, self.first, fields, self.varying)
-            moved = {name: np.asarray(fields[name])[at // self.batch :] for name in per_step}
+            moved = {name: np.asarray(fields[name])[at // self.batch :] for name in self.per_step}
             run = self._run_one if self.backend == "numba" else self._interpret_one
             for name, value in run(batch, {**fields, **moved}).items():
                 type_ = self.graph.results[name].type
@@ -122,16 +126,22 @@ class SequenceStep(Step):
 
     def _make_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> None:
         """See that the longest samples of these fit into one batch."""
-        lengths = {}
-        for name, dim in self.varying.items():
-            if isinstance(field := fields.get(name), Ragged):
-                lengths[dim] = field.lengths
+        sequences = {dim: one for name, dim in self.varying.items() if isinstance(one := fields.get(name), Ragged)}
+        if (
+            self.plan is not None
+            and sequences
+            and all(any(one is held for held in self.roomy) for one in sequences.values())
+        ):
+            return
+        lengths = {dim: one.lengths for dim, one in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
         needed = {dim: int(np.sort(lengths_of(dim, lengths, count))[-self.batch :].sum()) for dim in self.dims}
         held = self.plan.sizes if self.plan is not None else {}
         assert isinstance(held, Mapping)
         if any(held.get(dim, 0) < rows for dim, rows in needed.items()):
             self.build({BATCH: self.batch, **needed})
+            self.roomy = []
+        self.roomy = [*self.roomy[-_REMEMBERED:], *sequences.values()]
 
     def _run_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         assert self.plan is not None
