@@ -100,10 +100,12 @@ class Scalar:
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A reduction: `initial` and a Python expression that combines the result so far `a` with the next element `b`."""
+    """A reduction: `initial` and a Python expression that combines the result so far `a` with the next element `b`. `keyed` is the same over whole numbers
+    that are ordered as the elements are, which a vector can take in any order: max or min."""
 
     initial: str
     combine: str
+    keyed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.operations import sequence
+from netc.compiler.operations import bounded, sequence
 from netc.compiler.types import BATCH, Dim, Mismatch, describe_sample
 from netc.compiler.value import Operation, Value
 from netc.dsl import syntax
@@ -74,12 +74,12 @@ def attribute_argument(
             lead = first.type.lead
             named = named_axes(context, argument.value, scope) if argument else range(first.type.rank - lead)
             if FIXED in named:
-                named = tuple(n for n in range(first.type.rank - lead) if not sequence.is_along_steps(first, n + lead))
+                named = tuple(n for n in range(first.type.rank - lead) if not bounded.is_along_steps(first, n + lead))
             elif not named and argument is not None:
                 raise Mismatch("no axis to reduce over", code="E0403")
             axes = {samples.axis_number(first, axis, context.axis_names) for axis in named}
             attributes[name] = tuple(sorted(axes))
-            attributes[STEPS] = BATCH not in named and any(sequence.is_along_steps(first, axis) for axis in axes)
+            attributes[STEPS] = BATCH not in named and any(bounded.is_along_steps(first, axis) for axis in axes)
             if BATCH in named and first.type.is_held:
                 told = f"`{operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
                 raise Mismatch(told, code="E0901")
@@ -89,7 +89,7 @@ def attribute_argument(
             if len(axis) != 1:
                 raise Mismatch(f"`{operation.name}` works along one axis", code="E0403")
             number = samples.axis_number(first, axis[0], context.axis_names)
-            along_steps = sequence.is_along_steps(first, number)
+            along_steps = bounded.is_along_steps(first, number)
             if kind == "join" and along_steps:
                 raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
             attributes.update({"axis": number} if kind == "join" else {name: (number,), STEPS: along_steps})
@@ -104,7 +104,7 @@ def attribute_argument(
             if at >= rank:
                 raise Mismatch(f"axis {at} of a value with {rank} axes", code="E0403")
             if at % rank == 0:
-                operands[0] = first = sequence.hold(first)
+                operands[0] = first = bounded.hold(first)
             attributes[name] = at % rank + first.type.lead
         case "dims":
             assert first is not None
@@ -122,7 +122,7 @@ def attribute_argument(
             if sorted(order) != list(range(lead, rank)):
                 raise Mismatch("a transposition names every axis once", code="E0403")
             if first.type.is_varying and order[0] != 0:
-                operands[0], lead, order = sequence.hold(first), 1, [axis + 1 for axis in order]
+                operands[0], lead, order = bounded.hold(first), 1, [axis + 1 for axis in order]
             attributes[name] = (*range(lead), *order)
         case "share":
             share = constant(context, argument.value, scope) if argument else float(default)

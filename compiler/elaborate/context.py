@@ -25,6 +25,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Equal, ParameterInfo
 from netc.compiler.operations import (
+    bounded,
     elementwise,  # noqa: F401  registers the operations
     sequence,
 )
@@ -100,7 +101,7 @@ class Frame(Graph):
 
     def capture(self, value: Value) -> Value:
         with self.outside.at(value.span if self.span is NOWHERE else self.span):
-            value = sequence.hold(value)
+            value = bounded.hold(value)
         if value.operation == "training":  # one for all
             value = next((one for one in self.captured if one.operation == "training"), value)
         if value not in self.captured:

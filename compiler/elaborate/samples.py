@@ -9,7 +9,7 @@ from typing import Any
 
 from netc.compiler.dims import same
 from netc.compiler.elaborate.bindings import Results
-from netc.compiler.operations import sequence
+from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
@@ -76,7 +76,7 @@ def held_together(values: Sequence[Value]) -> list[Value]:
     """Values that meet: where they have more than one varying dimension, each is behind the batch."""
     steps = {(value.type.rows, value.type.rank) for value in values if value.type.is_varying}
     if len(steps) > 1 or (steps and any(value.type.is_held for value in values)):
-        return [sequence.hold(value) for value in values]
+        return [bounded.hold(value) for value in values]
     return list(values)
 
 
@@ -165,7 +165,7 @@ def split(x: Value, parts: int, axis: int) -> Results:
 
 def pick(x: Value, index: Value) -> Value:
     """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
-    x = sequence.hold(x)
+    x = bounded.hold(x)
     if not index.type.lead or index.type.sample or index.type.dtype != "i32":
         raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
     size = x.type.dims[1]
@@ -192,7 +192,7 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
     rows = {letters[0] for value, letters in zip(values, parts, strict=True) if value.type.is_varying}
     is_by_row = rows == set(out[:1]) and not any(value.type.lead for value in values)
     if rows and not is_by_row:
-        values = [sequence.hold(value) for value in values]
+        values = [bounded.hold(value) for value in values]
     values = _without_beyond(values, parts, out)
     left, letters = values[0], parts[0]
     for i, right in enumerate(values[1:], 1):
@@ -229,7 +229,7 @@ def _without_beyond(values: Sequence[Value], parts: Sequence[str], out: str) -> 
     for i, letters in enumerate(parts):
         lead = values[i].type.lead
         axes = [n + lead for n, letter in enumerate(letters) if letter not in done]
-        result[i] = sequence.without_beyond(result[i], tuple(axes)) if lead else result[i]
+        result[i] = bounded.without_beyond(result[i], tuple(axes)) if lead else result[i]
         done |= set(letters)
     return result
 
@@ -242,8 +242,8 @@ def matmul(x: Value, y: Value) -> Value:
     if depth != wanted:
         raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
     if y.type.is_batched or depth == x.type.rows:
-        x, y = sequence.hold(x), sequence.hold(y)
-        y = sequence.without_beyond(y, (y.type.lead if len(y.type.sample) == 1 else y.type.rank - 2,))
+        x, y = bounded.hold(x), bounded.hold(y)
+        y = bounded.without_beyond(y, (y.type.lead if len(y.type.sample) == 1 else y.type.rank - 2,))
     return apply("matmul", x, y)
 
 
@@ -308,18 +308,19 @@ def apply_operation(operation: Operation, operands: Sequence[Value], attributes:
         if held is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
             raise Mismatch(f"`{operation.name}` of {describe_sample(held.type)} does not run yet", code="E0901")
         result = operation(*operands, **attributes)
-    return sequence.pack(result)
+    return bounded.pack(result)
 
 
 def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
     """An operation whose axes take in a varying one: along the steps of each sample."""
-    build = (sequence.ALONG_STEPS if x.type.is_varying else sequence.ALONG_HELD).get(operation.name)
+    if x.type.is_varying and operation.name in sequence.ALONG_STEPS:
+        return sequence.ALONG_STEPS[operation.name](x, tuple(axis for axis in over if axis))
+    build = bounded.ALONG_HELD.get(operation.name)
     if build is None:
         name = next(dim for dim in x.type.sample if isinstance(dim, str))
         raise Mismatch(f"`{operation.name}` along {name} does not run yet", code="E0901")
-    if x.type.is_varying:
-        return build(x, tuple(axis for axis in over if axis))
-    return sequence.pack(build(x, over))
+    lead = int(x.type.is_varying)  # the batch, which comes before a row's steps then
+    return bounded.pack(build(bounded.hold(x), tuple(axis + lead for axis in over)))
 
 
 def filled(number: float) -> Callable[..., Value]:

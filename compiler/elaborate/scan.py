@@ -16,9 +16,9 @@ from netc.compiler.elaborate.context import Context, Frame
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.statements import assigned, body
 from netc.compiler.graph import Graph
+from netc.compiler.operations import bounded
 from netc.compiler.operations import scan as operation
-from netc.compiler.operations import sequence
-from netc.compiler.operations.sequence import ended, hold
+from netc.compiler.operations.bounded import ended, hold
 from netc.compiler.rows import table
 from netc.compiler.types import BATCH, Bounded, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Value, apply
@@ -65,8 +65,8 @@ def _unrolled(context: Context, node: syntax.Scan, scope: Scope, head: Span) -> 
     for n, number in enumerate(counts):
         inner = Scope(scope)
         with context.graph.at(context.user_span(head)):
-            is_there = sequence.is_step(values[0], n) if isinstance(dim, Bounded) else None
-            steps: list[Item] = [sequence.held_step(value, n) for value in values] or [number]
+            is_there = bounded.is_step(values[0], n) if isinstance(dim, Bounded) else None
+            steps: list[Item] = [bounded.held_step(value, n) for value in values] or [number]
         for name, step in zip(node.names, steps, strict=True):
             inner.set(name.text, step, name.span)
         for carry, held in zip(node.carries, carries, strict=True):
@@ -84,7 +84,7 @@ def _unrolled(context: Context, node: syntax.Scan, scope: Scope, head: Span) -> 
                 )
             carries[i] = made if is_there is None else _chosen(context, is_there, made, carries[i], place)
     with context.graph.at(context.user_span(head)):
-        parts = [sequence.stacked([_batched(one) for one in stack], dim) for stack in stacks]
+        parts = [bounded.stacked([_batched(one) for one in stack], dim) for stack in stacks]
     return parts[0] if len(parts) == 1 else Results(tuple(parts))
 
 

@@ -12,7 +12,7 @@ from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weigh
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.model import CLASS_WEIGHTS, Equal, ParameterInfo
-from netc.compiler.operations import sequence
+from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.reduce import as_float
 from netc.compiler.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Value, apply
@@ -174,7 +174,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(parts) != len(values):
         fault("E0301", f"{len(parts)} groups of axes for {len(values)} values", arguments[-1].span, hint=example)
     labels = [Label(one.span, describe_sample(value.type)) for one, value in zip(arguments, values, strict=False)]
-    return context.guard(span, lambda: sequence.pack(samples.einsum(values, parts, out)), others=labels)
+    return context.guard(span, lambda: bounded.pack(samples.einsum(values, parts, out)), others=labels)
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -225,7 +225,7 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
         if x.type.is_varying:
             return sequence.at_end(x, "last")
         if isinstance(x.type.dims[x.type.lead] if x.type.sample else None, Bounded):
-            return sequence.last_held(x)
+            return bounded.last_held(x)
         if not x.type.sample:
             raise Mismatch("a number has no last step")
         return samples.step_of(x, -1)

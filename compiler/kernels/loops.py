@@ -40,11 +40,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The value of a line, stored at `target` for each point; with `fold` (initial, combine), reduced over the nest's folded axes first."""
+    """The value of a line, stored at `target` for each point; with `fold` (initial, combine), reduced over the nest's folded axes first, by way of keys if
+    it is `keyed`."""
 
     line: str
     target: Access
     fold: tuple[str, str] | None = None
+    keyed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,9 +162,12 @@ class _Writer:
         if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
             return self.fold_in_memory()
         totals = [f"total{i}" for i in range(len(self.folds))]
-        combine = [f"{total} = {self.combined(fold, total)}" for total, fold in zip(totals, self.folds, strict=True)]
-        start = [f"{total} = {self.initial(fold)}" for total, fold in zip(totals, self.folds, strict=True)]
-        end = [self.store(fold, total) for total, fold in zip(totals, self.folds, strict=True)]
+        pairs = list(zip(totals, self.folds, strict=True))
+        combine = [f"{total} = {self.in_register(fold, total)}" for total, fold in pairs]
+        start = [f"{total} = {self.key(fold, self.initial(fold))}" for total, fold in pairs]
+        end = [
+            self.store(fold, f"of_key_{fold.target.dtype}({total})" if fold.keyed else total) for total, fold in pairs
+        ]
         inner = self.loops(self.folded, [*self.lines(), *stores, *combine])
         return self.loops(self.kept, [*start, *inner, *end])
 
@@ -213,6 +218,16 @@ class _Writer:
     def combined(output: Output, held: str) -> str:
         assert output.fold is not None
         return _named(output.fold[1], {"a": held, "b": output.line})
+
+    @staticmethod
+    def key(output: Output, value: str) -> str:
+        return f"{output.keyed}_key_{output.target.dtype}({value})" if output.keyed else value
+
+    def in_register(self, output: Output, held: str) -> str:
+        """The fold so far and the next element; of keys, so that a vector can take them in any order."""
+        return (
+            f"{output.keyed}({held}, {self.key(output, output.line)})" if output.keyed else self.combined(output, held)
+        )
 
     def fold_in_memory(self) -> list[str]:
         """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.

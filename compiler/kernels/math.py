@@ -232,3 +232,26 @@ def sqrt_f32(x):
 @_word
 def sqrt_f64(x):
     return np.sqrt(x)
+
+
+def _ordered(name: str, kind: Any, whole: Any, ones: int) -> None:
+    """Whole numbers in the order of floats, and back: `NAME_key_DTYPE`, in which not-a-number comes last (max) or first (min), and `of_key_DTYPE`."""
+    shift, rest = whole(ones.bit_length()), whole(ones)
+    lost = whole(ones if name == "max" else -ones - 1)
+
+    def key(x):
+        bits = kind(x).view(whole)
+        bits = whole(bits ^ whole(whole(bits >> shift) & rest))
+        return lost if x != x else bits
+
+    def back(n):
+        return whole(n ^ whole(whole(n >> shift) & rest)).view(kind)
+
+    dtype = "f32" if kind is np.float32 else "f64"
+    WORDS[f"{name}_key_{dtype}"] = njit(**_EXACT)(key)
+    WORDS[f"of_key_{dtype}"] = njit(**_EXACT)(back)
+
+
+for _name in ("max", "min"):
+    _ordered(_name, np.float32, np.int32, 2**31 - 1)
+    _ordered(_name, np.float64, np.int64, 2**63 - 1)

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
-from netc.compiler.operations.sequence import hold, lengths
+from netc.compiler.operations.sequence import lengths
 from netc.compiler.types import BATCH, Bounded, Mismatch, Type, describe_sample
 from netc.compiler.value import Expansion, Operation, Value, Whole, apply, register
 

@@ -82,7 +82,7 @@ max_ = register(
         type=reduced_type,
         reference=lambda x, over: np.max(x, axis=over),
         arguments=_ARGUMENTS,
-        lower=Fold("-inf", "a if a >= b or a != a else b"),
+        lower=Fold("-inf", "a if a >= b or a != a else b", keyed="max"),
         gradient=_extreme_gradient,
         examples=_EXAMPLES,
     )
@@ -94,7 +94,7 @@ min_ = register(
         type=reduced_type,
         reference=lambda x, over: np.min(x, axis=over),
         arguments=_ARGUMENTS,
-        lower=Fold("inf", "a if a <= b or a != a else b"),
+        lower=Fold("inf", "a if a <= b or a != a else b", keyed="min"),
         gradient=_extreme_gradient,
         examples=_EXAMPLES,
     )

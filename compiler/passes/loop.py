@@ -136,8 +136,9 @@ class Loop:
         for line, value, place in outputs:
             assert place.buffer is not None
             lower = OPERATIONS[value.operation].lower if value.operands else None
-            fold = None
+            fold = keyed = None
             if isinstance(lower, Fold) and self.folded:
+                keyed = lower.keyed if value.type.is_float else None
                 fold = (literal(float(lower.initial), value.type.dtype), lower.combine)
             elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
                 fold = (literal(0.0, value.type.dtype), "a + b")
@@ -146,7 +147,7 @@ class Loop:
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
             target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
-            made.append(Output(line, target, fold))
+            made.append(Output(line, target, fold, keyed))
         scopes: dict[Buffer, int] = {}
         for pointer in self.pointers:
             scopes.setdefault(pointer.buffer, min(len(scopes), SCOPES - 1))  # those beyond share one: they may overlap
