@@ -119,6 +119,7 @@ def _forms() -> Iterator[Entry]:
         "last": "last(x)",
         "shift": "shift(x, first = 0)",
         "ceil": "ceil(time / 2)",
+        "grad": "grad(y, x)",
         "same_length": "y = same_length(x, y)",
     }
     for name, form in FORMS.items():

@@ -13,11 +13,9 @@ from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import Scan, part, scan, scans
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
-from netc.compiler.passes.reorder import reorder
+from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
-from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.rows import table
 from netc.compiler.value import Value, apply
 from netc.dsl.source import Span
@@ -51,7 +49,7 @@ class Diagnosis:
 def diagnosis(model: Model) -> Diagnosis:
     """The graph of a model with a loss."""
     forward = model.graph.of("loss.", "weight.loss.")
-    graph = opened(_probed(reorder(stabilise(settle(forward, training=True)))))
+    graph = opened(_probed(prepared(forward, training=True)))
     units = _units(graph)
     outputs = graph.of("unit.")
     probes = {name: graph.results.pop(name) for name in list(graph.results) if name.startswith("state.")}

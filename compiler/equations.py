@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.graph import needed_by
 from netc.compiler.model import Model
+from netc.compiler.passes import prepare
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.scans import opened
@@ -57,7 +58,7 @@ def derive(model: Model) -> Derivation:
     live = needed_by(losses.values())
     named = {f"name.{name}": value for name, value in model.names.items() if value in live}
     graph, _ = model.graph.subgraph({**losses, **named})
-    graph = opened(simplify(stabilise(settle(graph, training=True))))
+    graph = opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
     total = total_loss(graph)
     names = {value: str(value.attributes["name"]) for value in graph.values() if "name" in value.attributes}
     for name, value in graph.results.items():

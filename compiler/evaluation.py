@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
-from netc.compiler.passes.reorder import reorder
-from netc.compiler.passes.settle import settle
-from netc.compiler.passes.stabilise import stabilise
+from netc.compiler.passes.prepare import prepared
 from netc.compiler.types import BATCH
 from netc.compiler.value import OPERATIONS, Value, Whole, apply
 
@@ -30,7 +28,7 @@ class Evaluation:
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
     """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
-    graph = reorder(stabilise(settle(model.graph, training=False)))
+    graph = prepared(model.graph, training=False)
     figures = _figures(graph)
     metrics = {name: value for name, value in figures.items() if name.startswith("metric.")}
     cut = _Cut(graph)

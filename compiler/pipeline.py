@@ -1,6 +1,6 @@
 """The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
 
-    elaborate -> settle -> stabilise -> reorder -> differentiate -> update -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
 A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
 """
@@ -14,6 +14,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.objective import accumulate, accumulated_gradients, total_loss
+from netc.compiler.passes.prepare import derived, prepared
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.settle import settle
@@ -34,7 +35,7 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "lift": lift,
     "sink": sink,
 }
-STAGES = ("elaborate", "settle", "stabilise", "reorder", "differentiate", "update", *PASSES)
+STAGES = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update", *PASSES)
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
@@ -56,7 +57,7 @@ def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = F
     for name in [name for name in forward.results if name.startswith("update.")]:
         if _is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
-    graph = reorder(stabilise(settle(forward, training=True)))
+    graph = prepared(forward, training=True)
     graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
     return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
 
@@ -93,7 +94,7 @@ def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
 
 def prediction_graph(model: Model) -> Graph:
     """The outputs, and `length.DIM` where they have such a dimension at its bound."""
-    return reorder(stabilise(settle(model.graph.of("output.", "length."), training=False)))
+    return prepared(model.graph.of("output.", "length."), training=False)
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
@@ -102,7 +103,8 @@ def training_stages(model: Model) -> dict[str, Graph]:
         "elaborate": model.graph,
         "settle": (settled := settle(model.graph.of("loss.", "weight.loss.", "update."), training=True)),
         "stabilise": (stable := stabilise(settled)),
-        "reorder": reorder(stable),
+        "reorder": (ordered := reorder(stable)),
+        "derive": derived(ordered),
         "differentiate": gradient_graph(model),
         "update": training_graph(model),
     }

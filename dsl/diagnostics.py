@@ -38,6 +38,7 @@ CODES = {
     "E0505": "a target that a prediction would need",
     "E0506": "a model that cannot generate",
     "E0507": "an output that a beam search cannot make",
+    "E0508": "a derivative that there is not",
     "E0601": "an unknown or repeated setting",
     "E0602": "a setting whose value is wrong",
     "E0701": "an unknown reader or step, or one used wrongly",

@@ -49,9 +49,6 @@ _OPERATORS = {
     "and": "logical_and",
     "or": "logical_or",
 }
-_LATER = {
-    "grad": "derivatives as values",
-}
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
@@ -156,13 +153,6 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         if context.is_frozen:
             return False
         return context.local(context.outermost.add("training", (), {}, Type("bool")))
-    if node.text in _LATER:
-        fault(
-            "E0901",
-            f"`{node.text}` does not run yet",
-            node.span,
-            f"{_LATER[node.text]} come{'s' if not _LATER[node.text].endswith('s') else ''} in a later version",
-        )
     if (later := scope.defined_later(node.text)) is not None:
         fault(
             "E0201",

@@ -11,6 +11,7 @@ from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.graph import needed_by
 from netc.compiler.model import CLASS_WEIGHTS, Equal, ParameterInfo
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.reduce import as_float
@@ -274,6 +275,39 @@ def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scop
     return context.guard(span, lambda: sequence.renamed(b, dims[0]))
 
 
+def _grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The derivative of y, a number of each sample (of a sequence's steps their sum), with respect to a value x that it depends on; of any order."""
+    first, second = _bound(context, "grad", ("y", "x"), arguments, span, "grad(energy, x)")
+    y, x = _value(context, first, scope), _value(context, second, scope)
+    if context.frames:
+        fault("E0901", "`grad` in a scan does not run yet", span)
+    if y.type.sample not in ((), (y.type.rows,)) or not y.type.is_float:
+        fault("E0508", "a derivative is of one number", first.span, f"this is {describe_sample(y.type)}", hint="sum(y)")
+    if not x.type.is_float:
+        fault("E0508", "a derivative is with respect to a float", second.span, f"this is {describe_sample(x.type)}")
+    path = _between(context, x, y)
+    if not path:
+        fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])
+    if y.type.is_batched != x.type.is_batched:
+        told = "one number for all samples" if x.type.is_batched else "a number of each sample"
+        fault("E0508", f"this is {told}", first.span, others=[Label(second.span, describe_sample(x.type))])
+    mixing = next(
+        (one for one in path if x.type.is_batched and not one.type.is_batched and one.operation != "scan"), None
+    )
+    if mixing is not None:
+        fault("E0508", "something between the two mixes samples", span, others=context.origins([mixing], span))
+    return context.guard(span, lambda: apply("grad", y, x))
+
+
+def _between(context: Context, x: Value, y: Value) -> set[Value]:
+    """The values that y is computed from and that depend on x, both with them; none if y does not depend on x."""
+    found, live = {x}, needed_by([y])
+    for value in context.graph.values():
+        if value in live and any(operand in found for operand in value.operands):
+            found.add(value)
+    return found if y in found else set()
+
+
 FORMS: Mapping[str, Form] = {
     "split": _split,
     "stack": _stack,
@@ -291,5 +325,6 @@ FORMS: Mapping[str, Form] = {
     "last": _last,
     "shift": _shift,
     "ceil": _ceil,
+    "grad": _grad,
     "same_length": _same_length,
 }

@@ -2,6 +2,7 @@
 
 from netc.compiler.operations import (
     convolution,
+    derivative,
     elementwise,
     figures,
     images,
@@ -15,6 +16,7 @@ from netc.compiler.operations import (
 
 __all__ = [
     "convolution",
+    "derivative",
     "elementwise",
     "figures",
     "images",

@@ -119,7 +119,7 @@ def test_under_a_limit_the_bits_are_the_same(layer: str) -> None:
     least = sum(step_memory(limited, 1, limited.bounds))
     assert least < 0.75 * most
     fields = {"x": [x.astype(np.float32) for x in X], "y": [y.astype(np.float32) for y in Y]}
-    whole, *others = netc.compile(model, threads=1), netc.compile(limited, threads=1), netc.compile(limited, threads=3)
+    whole, *others = netc.compile(model, threads=1), netc.compile(limited, threads=1), netc.compile(limited, threads=8)
     for _ in range(3):
         losses = {program.step(fields)["loss"] for program in (whole, *others)}
         assert len(losses) == 1

@@ -1,0 +1,22 @@
+"""`grad(y, x)`: a derivative as a value of the model. It stays one value until passes/prepare.py writes out what computes it."""
+
+from typing import Any
+
+from netc.compiler.types import Type
+from netc.compiler.value import Kernel, Operation, register
+
+
+def _written_out(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a derivative is written out before it is computed")
+
+
+register(
+    Operation(
+        "grad",
+        "The derivative of y, a number of each sample, with respect to x.",
+        type=lambda y, x: Type(x.dtype, x.dims),
+        reference=_written_out,
+        lower=Kernel("grad"),
+        is_callable=False,
+    )
+)
