@@ -51,7 +51,7 @@ class BlockFunction:
 
 @dataclass(slots=True)
 class LayerInstance:
-    """`layer f = dense(64)`: its parameters are made by the first application and shared by the others."""
+    """`layer f = dense(64)`: its parameters (`W`, or `dense.W` of a block inside) are made by the first application and shared by the others."""
 
     name: str
     function: BlockFunction

@@ -146,7 +146,10 @@ def figure(
     function = inner.into if isinstance(inner, syntax.Pipe) else inner
     while isinstance(function, syntax.Call | syntax.Attribute):
         function = function.function if isinstance(function, syntax.Call) else function.name
-    name = label.text if label else function.text if isinstance(function, syntax.Name) else kind
+    unnamed = "objective" if kind == "loss" else kind
+    name = label.text if label else function.text if isinstance(function, syntax.Name) else unnamed
+    if label is not None and label.text == "loss":
+        fault("E0202", "`loss` is what all losses come to", label.span, hint=f"{kind} another_name = ...")
     context.path.start(name, statement)
     before, context.may_own = context.may_own, False
     try:
@@ -189,17 +192,10 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
             f"`{name}` would be made anew at each step",
             hint="layer f = dense(64) before the scan, and f(x) in it",
         )
-    if not context.may_own:
-        fault(
-            "E0503",
-            "a loss or metric may not own parameters",
-            statement.span,
-            f"`{name}` would be one",
-            hint="assign the value first, then give it to the loss",
-        )
     type_ = type_of(context, statement.type, scope)
-    if context.layer is not None and statement.name.text in context.layer.parameters and name in context.parameters:
-        value = context.layer.parameters[statement.name.text]
+    own = name.removeprefix(f"{context.layer.name}.") if context.layer is not None else name
+    if context.layer is not None and own in context.layer.parameters and name in context.parameters:
+        value = context.layer.parameters[own]
         if value.type != type_:
             fault(
                 "E0401",
@@ -222,6 +218,14 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
             )
         scope.set(statement.name.text, shared, statement.name.span)
         return
+    if not context.may_own:
+        fault(
+            "E0503",
+            "a loss or metric may not own parameters",
+            statement.span,
+            f"`{name}` would be one",
+            hint="assign the value first, then give it to the loss",
+        )
     initial, numbers = initialiser(context, statement, type_, scope)
     decay = True
     for option in statement.options:
@@ -240,7 +244,7 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
         value = context.outermost.leaf("parameter", name, type_)
     scope.set(statement.name.text, value, statement.name.span)
     if context.layer is not None:
-        context.layer.parameters[statement.name.text] = value
+        context.layer.parameters[own] = value
 
 
 def state(context: Context, statement: syntax.State, scope: Scope) -> None:

@@ -370,3 +370,26 @@ def test_states_move_while_training_and_stand_in_use() -> None:
     )
     frozen.step(fields)
     assert (frozen.persistent["h.centre.mean_so_far"] == 1).all()
+
+
+def test_a_layer_of_several_layers_is_shared_whole() -> None:
+    """Each parameter inside goes to its own place again, though two of them have one name and one shape."""
+    text = """
+block two(x: float[n]) {
+  return x -> dense(4) -> tanh -> dense(4)
+}
+model {
+  input x: float[4]
+  layer f = two
+  output once = f(x)
+  output twice = f(f(x))
+  output again = f(x)
+}
+train { precision = f64 }
+"""
+    program = netc.compile(netc.parse(text))
+    assert sorted(program.parameters) == ["f.dense.W", "f.dense.b", "f.dense_2.W", "f.dense_2.b"]
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    found = program.predict({"x": x})
+    np.testing.assert_array_equal(found["once"], found["again"])
+    np.testing.assert_allclose(found["twice"], program.predict({"x": found["once"]})["once"], rtol=1e-12)
