@@ -53,6 +53,7 @@ def _sections(run: Run) -> Iterator[str]:
     if part is not None:
         yield from _answers(run, part)
     if part is not None:
+        yield from _again(run, part)
         yield from _first_layer(run, part)
     yield f"<h2>Parameters</h2>{_parameters(run)}"
     yield f"<h2>The file</h2><pre>{escape(run.model.source.text)}</pre>"
@@ -158,6 +159,28 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
     return f"<table>{head}{body}</table>"
 
 
+def _again(run: Run, part: str) -> Iterator[str]:
+    """What an autoencoder makes of its input: pictures beside what comes out of the same shape."""
+    fields = run.load_data().parts[part]
+    chosen = {
+        name: _first_of(fields[name], _PAIRS) for name in run.model.inputs if not isinstance(fields[name], Ragged)
+    }
+    shown = {name: image for name, field in chosen.items() if (image := as_image(field)) is not None}
+    outputs = [name for name, type_ in run.model.outputs.items() if type_.is_float and not type_.is_varying]
+    if not shown or not outputs or len(chosen) < len(run.model.inputs):
+        return
+    made = run.program.predict(chosen)
+    for name in outputs:
+        for field, image in shown.items():
+            like = np.asarray(made[name])
+            if run.model.outputs[name].sample != run.model.inputs[field].sample:
+                continue
+            again = np.clip(like, 0, None).reshape(image.shape)
+            pairs = [_png(np.concatenate([one, other], axis=1)) for one, other in zip(image, again, strict=True)]
+            yield f"<h2>{escape(field)}, and beside it {escape(name)}, {part}</h2>{_cards(pairs, wide=True)}"
+
+
+_PAIRS = 16
 _MOST_MAPS = 32
 
 
@@ -186,14 +209,15 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
     yield f"<h2>What they make of row {row} of {part}</h2>{_cards(shown)}"
 
 
-def _first_of(field: Field) -> Array:
+def _first_of(field: Field, count: int = 1) -> Array:
     if isinstance(field, Ragged):
         return next(iter(field))[None]
-    return np.asarray(Bytes(field.array[:1], field.scale) if isinstance(field, Bytes) else field[:1])
+    return np.asarray(Bytes(field.array[:count], field.scale) if isinstance(field, Bytes) else field[:count])
 
 
-def _cards(pictures: Sequence[str]) -> str:
-    return '<div class="cards">' + "".join(f'<figure><img alt="" src="{one}"></figure>' for one in pictures) + "</div>"
+def _cards(pictures: Sequence[str], wide: bool = False) -> str:
+    style = ' style="width: 168px"' if wide else ""
+    return f'<div class="cards">{"".join(f"""<figure><img alt="" src="{one}"{style}></figure>""" for one in pictures)}</div>'
 
 
 def as_image(field: Any) -> Array | None:

@@ -1,0 +1,91 @@
+"""Autoencoders: tied weights, noise in training alone, what the report shows of them."""
+
+from pathlib import Path
+
+import numpy as np
+from support import ROOT
+
+import netc
+from netc.runtime.report import page
+
+TIED = """
+model {
+  input x: float[6]
+  layer f = dense(3)
+  param back: float[6] = zeros
+  code = f(x) -> tanh
+  again = code @ transpose(f.W) + back
+  output code = code
+  output again = again
+  loss mse(again, x)
+  loss sparse = 0.01 * sum(abs(code))
+}
+train {
+  precision = f64
+  batch = 5
+}
+"""
+NOISY = """
+model {
+  input x: float[6]
+  shown = dropout(x, 0.3) + 0.1 * normal_like(x) if training else x
+  again = shown -> dense(4) -> tanh -> dense(6)
+  output again = again
+  loss mse(again, x)
+}
+train {
+  precision = f64
+  batch = 5
+}
+"""
+
+
+def test_tied_weights_learn_from_both_ends() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 6))
+    program, reference = (netc.compile(netc.parse(TIED), backend=backend) for backend in ("numba", "reference"))
+    assert sorted(program.parameters) == ["back", "f.W", "f.b"]
+    held = program.parameters
+    code = np.tanh(x @ held["f.W"] + held["f.b"])
+    found = program.predict({"x": x})
+    np.testing.assert_allclose(found["again"], code @ held["f.W"].T + held["back"], rtol=1e-12)
+    gradients, step = reference.gradients({"x": x})[1], 1e-6
+    np.testing.assert_allclose(program.gradients({"x": x})[1]["f.W"], gradients["f.W"], rtol=1e-10, atol=1e-13)
+    for index in ((0, 0), (3, 1), (5, 2)):
+        before, sides = reference.parameters["f.W"][index], []
+        for sign in (1, -1):
+            reference.parameters["f.W"][index] = before + sign * step
+            sides.append(reference.gradients({"x": x})[0])
+        reference.parameters["f.W"][index] = before
+        np.testing.assert_allclose(gradients["f.W"][index], (sides[0] - sides[1]) / (2 * step), rtol=1e-5, atol=1e-9)
+
+
+def test_noise_is_of_training_alone() -> None:
+    x = np.random.default_rng(0).standard_normal((5, 6))
+    program = netc.compile(netc.parse(NOISY))
+    held = program.parameters
+    inner = np.tanh(x @ held["again.dense.W"] + held["again.dense.b"])
+    expected = inner @ held["again.dense_2.W"] + held["again.dense_2.b"]
+    np.testing.assert_allclose(program.predict({"x": x})["again"], expected, rtol=1e-12)
+    plain = np.square(expected - x).mean()
+    assert program.step({"x": x})["loss"] != plain
+
+
+def test_the_report_shows_what_comes_back(tmp_path: Path) -> None:
+    text = """
+data {
+  source = csv("DATA")
+  image = columns(all, except = "digit") -> scale(1 / 16)
+  split = (train = 0.8, test = 0.2)
+}
+model {
+  input image: float[64]
+  again = image -> dense(16) -> relu -> dense(64) -> sigmoid
+  output again = again
+  loss mse(again, image)
+}
+train { epochs = 1 }
+""".replace("DATA", str(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv"))
+    (tmp_path / "m.net").write_text(text)
+    told = page(netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run"))
+    assert "image, and beside it again, test" in told
+    assert told.count("width: 168px") == 16
