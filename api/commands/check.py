@@ -91,8 +91,10 @@ def check(
 
 def _dims(model: "Model") -> list[str]:
     """The varying dimensions that the inputs and targets declare."""
+    from netc.compiler.dims import names_in
+
     types = (*model.inputs.values(), *model.targets.values())
-    return list(dict.fromkeys(str(type_.rows) for type_ in types if type_.is_varying))
+    return list(dict.fromkeys(name for type_ in types if type_.is_varying for name in names_in(str(type_.rows))))
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:

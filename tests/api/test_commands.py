@@ -155,3 +155,20 @@ def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
     told = command("explain", ROOT / "examples" / "iris.net", "--gradient", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     golden(Path(__file__).parent / "gradient.txt", told.stdout)
+
+
+def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text("""model {
+  input x: float[time <= 8, 3]
+  input z: float[s <= 8, 3]
+  target y: float[ceil(time / 2)]
+  h = x[3:] -> conv(4, stride = 2)
+  u = mean(x * same_length(x, z)) + sum(h)
+  p = x -> maxpool(2, pad = same) -> dense(1) -> squeeze
+  loss mse(p + 0 * u, y)
+}
+""")
+    done = command("check", "m.net", "--try", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "(time = 8, s = 8)" in done.stdout
+    assert "two steps on made-up data: loss" in done.stdout
