@@ -21,6 +21,7 @@ from netc.runtime.random import permutation
 from netc.runtime.run import Run
 
 SAMPLES = 64
+STEPS = 50_000  # of all samples, at which units are looked at
 FAINT = 1e-3  # of the gradient at the nearest step: what is less, nothing is learned from
 LOUD = 1e2
 NOTHING = 1e-12  # of the nearest step's: what comes after it may be rounded to 0
@@ -83,7 +84,8 @@ def diagnose(run: Run, samples: int = SAMPLES, wanted: float = 1.0) -> Diagnosed
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, 0)
     found = _results(run, probes.gradients, fields, order[: min(samples, run.model.train.batch)])
-    found |= _results(run, probes.outputs, fields, order[: 16 * samples])
+    several = _few_steps(fields, order[: 16 * samples])
+    found |= _results(run, probes.outputs, fields, several)
     reaches = tuple(
         max((_reach(one, found[name]) for name in one.results), key=lambda reach: len(reach.sizes))
         for one in probes.states
@@ -95,8 +97,22 @@ def diagnose(run: Run, samples: int = SAMPLES, wanted: float = 1.0) -> Diagnosed
         )
     )
     known = tuple(one for one in reaches if len(one.sizes) and one.sizes[0] > 0)
-    findings = _findings(run, known, layers, units, min(count, 16 * samples), wanted)
+    findings = _findings(run, known, layers, units, len(several), wanted)
     return Diagnosed(known, layers, units, tuple(one for one in findings if not one.is_silenced))
+
+
+def longest(run: Run) -> int:
+    """The most steps of a sample of the training part; 0 if it holds no sequences."""
+    fields = run.load_data().parts["train"].values()
+    return max((int(field.lengths.max()) for field in fields if isinstance(field, Ragged)), default=0)
+
+
+def _few_steps(fields: Mapping[str, Field], order: Array) -> Array:
+    """The first of some samples, at least one, whose sequences have no more than STEPS steps together."""
+    for field in fields.values():
+        if isinstance(field, Ragged):
+            order = order[: max(int(np.searchsorted(np.cumsum(field.lengths[order]), STEPS)), 1)]
+    return order
 
 
 def _results(run: Run, graph: Graph, fields: Mapping[str, Field], order: Array) -> dict[str, Any]:

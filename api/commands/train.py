@@ -13,10 +13,9 @@ if TYPE_CHECKING:
     from netc.runtime.figures import Row
     from netc.runtime.run import Run
 
-_FEW, _WANTED = (
-    32,
-    0.25,
-)  # samples that gradients are looked at after the first epoch, and the share of the steps that they are to reach
+_FEW = 32  # samples that gradients are looked at while training
+_WANTED = 0.25  # the share of the steps that they are to reach
+_LONG = 2_000  # steps, more than which are not looked at then: `netc diagnose` takes its time
 
 
 def train(
@@ -39,7 +38,7 @@ def train(
     """
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.curves import draw
-    from netc.runtime.diagnose import diagnose
+    from netc.runtime.diagnose import diagnose, longest
     from netc.runtime.trainer import Report
     from netc.runtime.trainer import train as train_run
 
@@ -61,7 +60,7 @@ def train(
         def epoch(row: "Row") -> None:
             told = figures(row, ("epoch", "seconds", "samples_per_second"))
             ticker.line(f"epoch {row['epoch']}/{total}  {told}  {row['samples_per_second']:,.0f} samples/s")
-            if row["epoch"] in (1, total):
+            if row["epoch"] in (1, total) and longest(run) <= _LONG:
                 found = {one.title.partition(":")[0]: one for one in diagnose(run, _FEW, _WANTED).findings}
                 options.warn([one for title, one in found.items() if title not in warned], strict=False)
                 warned.update(found)
