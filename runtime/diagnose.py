@@ -168,9 +168,10 @@ def _findings(
     def has(*words: str) -> bool:
         return any(re.search(rf"\b{word}", text) for word in words)
 
-    gated = has("lstm", "gru")
     for states in _by_scan(reaches):
-        span, names = states[0].span, " and ".join(f"`{one.name}`" for one in states)
+        span = states[0].span
+        is_lstm, gated = "lstm" in span.text, "lstm" in span.text or "gru" in span.text
+        names = " and ".join(f"`{one.name}`" for one in states)
         steps = min(len(one.sizes) for one in states)
         shares = np.max(
             [one.sizes[:steps] / one.sizes[0] for one in states], axis=0
@@ -183,7 +184,7 @@ def _findings(
                 span,
                 f"{names}, {steps - 1} steps back: {_ratio(shares[-1])} of the last step's",
                 (not gated, "lstm(n) or gru(n), whose states keep what they are told"),
-                (has("lstm") and not has("forget"), "lstm(n, forget = 3)"),
+                (is_lstm and "forget" not in span.text, "lstm(n, forget = 3)"),
                 (not gated and not has("orthogonal", "rnn"), "param U: float[n, n] = orthogonal"),
                 (True, "attention, or a mean over all steps, is a shorter way"),
             )
