@@ -83,9 +83,15 @@ def diagnose(run: Run, samples: int = SAMPLES, wanted: float = 1.0) -> Diagnosed
     probes = diagnosis(run.model)
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, 0)
-    found = _results(run, probes.gradients, fields, order[: min(samples, run.model.train.batch)])
+    program = _interpreted(run)
+
+    def results(what: str, graph: Graph, chosen: Array) -> dict[str, Any]:
+        step = program.step_of(what, lambda: graph, fields)
+        return dict(program.run_step(step, fields, chosen, run.progress.epoch))
+
+    found = results("gradients", probes.gradients, order[: min(samples, run.model.train.batch)])
     several = _few_steps(fields, order[: 16 * samples])
-    found |= _results(run, probes.outputs, fields, several)
+    found |= results("outputs", probes.outputs, several)
     reaches = tuple(
         max((_reach(one, found[name]) for name in one.results), key=lambda reach: len(reach.sizes))
         for one in probes.states
@@ -115,13 +121,12 @@ def _few_steps(fields: Mapping[str, Field], order: Array) -> Array:
     return order
 
 
-def _results(run: Run, graph: Graph, fields: Mapping[str, Field], order: Array) -> dict[str, Any]:
+def _interpreted(run: Run) -> Program:
+    """The run's program for the reference interpreter, with its parameters and states as they stand."""
     program = Program(run.model, run.program.seed, "reference", threads=1)
-    for name, held in run.program.persistent.items():
-        if name in program.persistent:
-            program.persistent[name][...] = held
-    step = program.step_of("diagnosis", lambda: graph, fields)
-    return dict(program.run_step(step, fields, order, run.progress.epoch))
+    for name, held in program.persistent.items():
+        held[...] = run.program.persistent[name]
+    return program
 
 
 def _reach(probe: Probe, gradient: Ragged) -> Reach:

@@ -123,15 +123,19 @@ def step_memory(
     return footprint(kept), arenas
 
 
+def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
+    """How many steps of each varying dimension are trained at once, from how many a sample has: fewer, where sequences are cut into chunks."""
+    cut = model.train.truncate
+    return {**longest, cut.dim: min(longest.get(cut.dim, cut.steps), cut.steps)} if cut is not None else dict(longest)
+
+
 def must_be_frugal(model: Model, workers: int) -> bool:
     """Whether a step stays under the model's limit only if little of its scans is kept, and computed again. Faults E1005 if it does not even then, and E0602
     if how long sequences are is not known."""
     limit = model.train.memory
     if limit is None:
         return False
-    longest, cut = dict(model.bounds), model.train.truncate
-    if cut is not None:
-        longest[cut.dim] = min(longest.get(cut.dim, cut.steps), cut.steps)
+    longest = in_a_step(model, model.bounds)
     varying = {
         name
         for type_ in (*model.inputs.values(), *model.targets.values())

@@ -104,15 +104,15 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
     from netc.runtime.data.madeup import LONGEST
-    from netc.runtime.step import must_be_frugal, sizes_of, step_memory
+    from netc.runtime.step import in_a_step, must_be_frugal, sizes_of, step_memory
 
     step: dict[str, int] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
-        graph = pipeline.run_passes(pipeline.training_graph(model, must_be_frugal(model, threads or cores())))
-        longest = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
-        if (cut := model.train.truncate) is not None:
-            longest[cut.dim] = min(longest[cut.dim], cut.steps)
-        kept, arenas = step_memory(model, threads or cores(), longest)
+        workers = threads or cores()
+        is_frugal = must_be_frugal(model, workers)
+        graph = pipeline.run_passes(pipeline.training_graph(model, is_frugal))
+        longest = in_a_step(model, {**dict.fromkeys(_dims(model), LONGEST), **model.bounds})
+        kept, arenas = step_memory(model, workers, longest, is_frugal)
         work = flops(graph, sizes_of(graph, model.train.batch, longest))
         step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}
     return {

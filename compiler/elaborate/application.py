@@ -90,11 +90,8 @@ def apply_operation(
             return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]
     if kinds and next(iter(kinds.values())) == "values":
         operands = [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
-        if (
-            operation.name == "concat"
-            and "over" in bound
-            and samples.joins_steps(operands, named_axes(context, bound["over"].value, scope))
-        ):
+        axes = named_axes(context, bound["over"].value, scope) if "over" in bound else (-1,)
+        if operation.name == "concat" and samples.joins_steps(operands, axes):
             return context.guard(span, lambda: samples.join_steps(operands), others=context.origins(operands, span))
         operands = samples.with_common_batch(operands)
         if not operands:

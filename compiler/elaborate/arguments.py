@@ -6,7 +6,7 @@ from typing import Any
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Length, Scope
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.expressions import constant
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.types import BATCH, Dim, Mismatch, describe_sample
 from netc.compiler.value import Operation, Value
@@ -159,10 +159,8 @@ def attribute_argument(
 
 def _size(context: Context, argument: syntax.Argument, scope: Scope) -> Dim:
     """A dimension of a shape: a number, or a varying one by its name."""
-    given = evaluate(context, argument.value, scope)
-    if isinstance(given, Length):
-        return given.dim
-    return constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
+    given = constant(context, argument.value, scope)
+    return given.dim if isinstance(given, Length) else constants.whole(given, argument.span, "a dimension")
 
 
 def _lying(pair: tuple[int, int], x: Value) -> tuple[int, int]:

@@ -198,7 +198,7 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
     for i, right in enumerate(values[1:], 1):
         later = out + "".join(parts[i + 1 :])
         kept = "".join(dict.fromkeys(letter for letter in letters + parts[i] if letter in later))
-        if is_by_row:  # the first of whatever has it
+        if is_by_row and out[0] in kept:  # the first of whatever has it
             kept = out[0] + kept.replace(out[0], "")
         kept = out if i == len(values) - 1 else kept
         marked = ["#" * one.type.lead + own for one, own in ((left, letters), (right, parts[i]))]

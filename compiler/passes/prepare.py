@@ -1,6 +1,6 @@
 """A model's graph made ready for its derivative, or for use: settled, stable, in a good order, and with the derivatives that the file itself asks for."""
 
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
@@ -25,7 +25,9 @@ def derived(graph: Graph) -> Graph:
 
 def _one_more(graph: Graph) -> Graph:
     """Without those derivatives that hold no other one."""
-    inner = [value for value in graph.values("grad") if not _holds_another(value)]
+    inner = {
+        value for value in graph.values("grad") if not any(one.operation == "grad" for one in needed_by(value.operands))
+    }
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value not in inner:
@@ -40,15 +42,3 @@ def _one_more(graph: Graph) -> Graph:
         return apply("broadcast", zero, dims=x.type.dims) if x.type.dims else zero
 
     return rebuild(graph, rule)
-
-
-def _holds_another(value: Value) -> bool:
-    waiting, seen = list(value.operands), set(value.operands)
-    while waiting:
-        one = waiting.pop()
-        if one.operation == "grad":
-            return True
-        new = [operand for operand in one.operands if operand not in seen]
-        seen.update(new)
-        waiting.extend(new)
-    return False

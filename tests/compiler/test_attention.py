@@ -159,6 +159,17 @@ def test_attention_between_two_is_pytorchs() -> None:
         np.testing.assert_allclose(z, made.numpy(), rtol=1e-9, atol=1e-11)
 
 
+def test_a_product_of_weights_comes_before_the_rows() -> None:
+    text = (
+        "model {\n  input x: float[time <= 9, 6]\n  param A: float[5, 6]\n  param B: float[6, 4]\n"
+        '  output p = einsum(A, B, x, "am,mk,tm->tk")\n}\ntrain { precision = f64 }\n'
+    )
+    program = run(text)
+    held = program.parameters
+    for x, z in zip(X, program.predict({"x": X})["p"], strict=True):
+        np.testing.assert_allclose(z, np.einsum("am,mk,tm->tk", held["A"], held["B"], x), rtol=1e-10)
+
+
 def test_positions_are_waves() -> None:
     program = run(
         "model {\n  input x: float[time <= 9, 6]\n  output p = x -> positions\n}\ntrain { precision = f64 }\n"

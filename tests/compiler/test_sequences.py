@@ -149,6 +149,7 @@ WINDOWS = (
     "concat(h[1:], g, h, over = 0) -> gru(3)",
     "concat(g[:1], h, over = 0)",
     "concat(h, ones(2, 4), over = 0) -> gru(3)",
+    "concat(sum(h, over = 1), sum(g, over = 1)) -> unsqueeze -> gru(3)",
     "h[3] + h[-2]",
     "table[:time] + h",
 )
