@@ -84,6 +84,11 @@ def train_settings(
                 found[name] = _SETTINGS[name](setting.value, constant)
         except Fault as wrong:
             diagnostics.note(wrong)
+    if "truncate" in found and found.get("accumulate", 1) > 1:
+        place = places["truncate"].name.span
+        others = [Label(places["accumulate"].name.span, "a step of several batches")]
+        diagnostics.add("E0602", "`truncate` makes a step of each chunk", place, others=others, hint="a larger batch")
+        found["accumulate"] = 1
     return TrainSettings(**found)
 
 
