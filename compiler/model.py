@@ -91,8 +91,8 @@ class Limit:
 class TrainSettings:
     """The `train` block, defaults filled in.
 
-    `schedule` gives `factor`, what to multiply the rate by, from the inputs `step`, `epoch`, `progress` and `epochs`. `freeze` and `lr_scale` are
-    patterns of parameter names. A step of the optimizer adds up `accumulate` batches.
+    `schedule` gives `factor`, what to multiply the rate by, from the inputs `step`, `epoch`, `progress` and `epochs`; `loss_scale` such a graph for
+    each loss that it names. `freeze` and `lr_scale` are patterns of parameter names. A step of the optimizer adds up `accumulate` batches.
     """
 
     optimizer: Optimizer
@@ -108,6 +108,7 @@ class TrainSettings:
     clip_value: float | None = None
     freeze: tuple[str, ...] = ()
     lr_scale: tuple[tuple[str, float], ...] = ()
+    loss_scale: tuple[tuple[str, Graph], ...] = ()
     early_stop: EarlyStop | None = None
     keep: Better | None = None
     start_from: StartFrom | None = None
@@ -161,6 +162,12 @@ class Model:
     @property
     def parameters(self) -> dict[str, Type]:
         return {name: info.type for name, info in self.trainables.items()}
+
+    @property
+    def values(self) -> dict[str, Value]:
+        """What the model gives a name: outputs, and what it assigns."""
+        outputs = {name: self.graph.results[f"output.{name}"] for name in self.outputs}
+        return {**outputs, **{name: value for name, value in self.names.items() if name not in outputs}}
 
     @property
     def outputs(self) -> dict[str, Type]:

@@ -2,10 +2,11 @@
 
     elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
-A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs).
+A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs, or a part of the
+model between two of its values).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 
 from netc.compiler.graph import Graph
@@ -18,11 +19,12 @@ from netc.compiler.passes.prepare import derived, prepared
 from netc.compiler.passes.reorder import factor, reorder
 from netc.compiler.passes.scans import in_bodies, opened, trimmed
 from netc.compiler.passes.settle import settle
-from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.passes.simplify import expand, rebuild, simplify
 from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import update
+from netc.compiler.types import Bounded
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
@@ -35,14 +37,16 @@ PASSES: dict[str, Callable[[Graph], Graph]] = {
     "lift": lift,
     "sink": sink,
 }
+_GIVEN = "given."
 STAGES = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update", *PASSES)
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
-    """The loss, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
+    """What a step makes small, as `total`, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
     graph, leaves = _forward(model)
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not _is_frozen(model, name)]
-    for value, gradient in differentiate(graph, total_loss(graph), wanted).items():
+    total = graph.results["total"] = total_loss(graph, _moved(model))
+    for value, gradient in differentiate(graph, total, wanted).items():
         graph.results[f"gradient.{value.attributes['name']}"] = gradient
     return _without(graph, "loss.", "weight.", "update.")
 
@@ -67,6 +71,11 @@ def _without(graph: Graph, *prefixes: str) -> Graph:
     return graph
 
 
+def _moved(model: Model) -> tuple[str, ...]:
+    """The losses that a schedule multiplies."""
+    return tuple(name for name, _ in model.train.loss_scale)
+
+
 def _is_frozen(model: Model, name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
 
@@ -76,9 +85,9 @@ def training_graph(model: Model, is_frugal: bool = False) -> Graph:
     keeps little of a scan and computes it again."""
     graph, leaves = _forward(model, model.train.truncate, is_frugal)
     wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
-    total = total_loss(graph)
+    total = total_loss(graph, _moved(model))
     several = model.train.accumulate > 1
-    gradients = accumulated_gradients(graph, wanted) if several else differentiate(graph, total, wanted)
+    gradients = accumulated_gradients(graph, wanted, _moved(model)) if several else differentiate(graph, total, wanted)
     update(graph, model.train, model.trainables, gradients)
     return _without(graph, "loss.", "weight.")
 
@@ -87,14 +96,33 @@ def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
     """One batch before the last of a step, with `accumulate`: its gradients are added up, no parameter moves."""
     graph, leaves = _forward(model, is_frugal=is_frugal)
     wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
-    total_loss(graph)
-    accumulate(graph, wanted)
+    total_loss(graph, _moved(model))
+    accumulate(graph, wanted, _moved(model))
     return _without(graph, "loss.", "weight.")
 
 
 def prediction_graph(model: Model) -> Graph:
     """The outputs, and `length.DIM` where they have such a dimension at its bound."""
     return prepared(model.graph.of("output.", "length."), training=False)
+
+
+def part_graph(model: Model, wanted: Iterable[str], given: Iterable[str] = ()) -> Graph:
+    """Those values of a model in use that are `wanted`, as `output.NAME`, from those that are `given`: inputs by their names, in place of what computes
+    them. With `length.DIM` as prediction_graph has it."""
+    known = model.values
+    results = {f"output.{name}": known[name] for name in wanted}
+    held = [dim.name for value in results.values() for dim in value.type.dims if isinstance(dim, Bounded)]
+    results |= {f"length.{dim}": model.graph.results[f"length.{dim}"] for dim in held}
+    results |= {f"{_GIVEN}{name}": known[name] for name in given}
+    graph = settle(model.graph.subgraph(results)[0], training=False)
+    names = {value: name.removeprefix(_GIVEN) for name, value in graph.results.items() if name.startswith(_GIVEN)}
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value in names:
+            return copy.leaf("input", names[value], value.type)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return prepared(rebuild(graph, rule).of("output.", "length."), training=False)
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
@@ -127,6 +155,7 @@ __all__ = [
     "STAGES",
     "accumulation_graph",
     "gradient_graph",
+    "part_graph",
     "prediction_graph",
     "run_passes",
     "training_graph",

@@ -1,5 +1,6 @@
 """What a run says of its targets, in the data's own words: labels of classes, units of numbers."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -54,6 +55,36 @@ def answers(run: Run, part: str) -> list[Answer]:
     return found
 
 
+def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Outputs as the columns of a table, a row a sample: a target's label first, then what its chances are of; a sequence is a cell, as JSON."""
+    columns: dict[str, list[Any]] = {}
+    parts: dict[str, tuple[str, ...]] = {}
+    for target, type_ in run.model.targets.items():
+        likely = probabilities(run.model, predicted, type_.classes) if type_.classes is not None else None
+        if likely is not None and likely not in parts:
+            assert type_.classes is not None
+            parts[likely], found = labels_of(run, target, type_.classes), predicted[likely]
+            if isinstance(found, list):
+                named = [[parts[likely][i] for i in one.argmax(axis=1)] for one in found]
+                columns[target] = [json.dumps(one, ensure_ascii=False) for one in named]
+            else:
+                columns[target] = [parts[likely][i] for i in found.argmax(axis=1)]
+    for name, value in predicted.items():
+        words = words_of(run, name)
+        if isinstance(value, list):
+            told = [[words[i] for i in one] if words and one.ndim == 1 else one.tolist() for one in value]
+            columns[name] = [json.dumps(one, ensure_ascii=False) for one in told]
+            continue
+        if words and value.ndim == 1:
+            columns[name] = [words[i] for i in value]
+            continue
+        flat = value.reshape(len(value), -1)
+        for i in range(flat.shape[1]):
+            of = parts[name][i] if name in parts else i
+            columns[name if flat.shape[1] == 1 else f"{name}[{of}]"] = flat[:, i].tolist()
+    return columns
+
+
 def probabilities(model: Model, predicted: Mapping[str, Any], classes: int) -> str | None:
     """The output that holds a probability for each class, of a sample or of each of its steps."""
     for name, found in predicted.items():
@@ -65,7 +96,7 @@ def probabilities(model: Model, predicted: Mapping[str, Any], classes: int) -> s
 
 def words_of(run: Run, output: str) -> tuple[str, ...]:
     """What the tokens of an output are called: as those of the target, or else the input, that has as many; none if two have, or it holds none."""
-    classes = run.model.graph.results[f"output.{output}"].type.classes
+    classes = run.model.values[output].type.classes
     for fields in (run.model.targets, run.model.inputs):
         found = [name for name, type_ in fields.items() if classes is not None and type_.classes == classes]
         if len(found) == 1 and classes is not None:

@@ -1,7 +1,7 @@
 """A model that runs: parameters and states in one flat memory, and the steps over it, compiled or interpreted."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
 from netc.compiler.model import CLASS_WEIGHTS, Model, Truncate
 from netc.compiler.operations.random import SAMPLE
+from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
@@ -24,7 +25,9 @@ from netc.runtime.beam import Decoder, decoders, search
 from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
+from netc.runtime.parts import inputs_of, part_of
 from netc.runtime.random import initial, words
+from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
 from netc.runtime.step import Backend, State, Step, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
@@ -61,11 +64,13 @@ class Program:
         for name, info in {**model.trainables, **model.states}.items():
             self.persistent[name][...] = initial(info, self.seed)
         fields = {**model.inputs, **model.targets}
-        self.varying = {name: str(type_.rows) for name, type_ in fields.items() if type_.is_varying}
+        self.types = {**{name: value.type for name, value in model.values.items()}, **fields}
+        self.varying = {name: str(type_.rows) for name, type_ in self.types.items() if type_.is_varying}
         rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}
         self.shorter = sorted(dim for dim in rows if names_in(dim) not in ((), (dim,)))
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
+        self._parts: dict[tuple[object, ...], Graph] = {}
         self._evaluations: dict[frozenset[str], Evaluation] = {}
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
@@ -92,17 +97,19 @@ class Program:
         return self._made or pipeline.training_graph(self.model, self._is_frugal)
 
     def run_step(
-        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Array | None = None
+        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
     ) -> dict[str, Array | Ragged]:
-        """Run a step of this program over the samples of `order`, with the random numbers of an epoch, and the factors of a schedule (1 if not given)."""
+        """Run a step of this program over the samples of `order`, with the random numbers of an epoch, and the factors of schedules (1 if not given; one for
+        all batches, or each its own)."""
         arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
         for name in step.given:
             if name in fields:  # handed on from an earlier chunk
                 continue
             if name == SAMPLE:
                 arrays[name] = np.arange(len(next(iter(fields.values()))), dtype=np.int32)
-            elif name == FACTOR:
-                arrays[name] = np.ones(-(-len(order) // self.batch)) if factors is None else factors
+            elif name == FACTOR or name.startswith(LOSS_FACTOR):
+                given = np.ones(1) if factors is None else factors[name]
+                arrays[name] = np.ascontiguousarray(np.broadcast_to(given, -(-len(order) // self.batch)))
             elif name.startswith(SCALE):
                 kept = fields[name.removeprefix(SCALE)]
                 assert isinstance(kept, Bytes)
@@ -131,14 +138,14 @@ class Program:
 
     def _ready(self, fields: Given) -> dict[str, Field]:
         """Fields as they were given, lists of arrays as sequences. Raises ValueError where lengths do not fit together."""
-        types, ready = {**self.model.inputs, **self.model.targets}, dict[str, Field]()
+        ready = dict[str, Field]()
         lengths: dict[str, tuple[str, Array]] = {}
         for name, field in fields.items():
             dim = self.varying.get(name)
             if dim is None:
                 ready[name] = np.asarray(field) if isinstance(field, list | tuple) else field
                 continue
-            one = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[types[name].dtype])
+            one = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[self.types[name].dtype])
             most = self.model.bounds.get(dim)
             if most is not None and one.lengths.max() > most:
                 raise ValueError(
@@ -172,22 +179,22 @@ class Program:
                 raise ValueError(f"a sample of `{lengths[names[0]][0]}` has too few steps: {dim} is at least 1")
 
     def step(self, fields: Given) -> dict[str, float]:
-        """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum.
-
-        A schedule that counts epochs stands at its beginning: single steps belong to none.
-        """
+        """One step of the optimizer on a batch (or as many samples as are accumulated); returns each loss by name and `loss`, their sum."""
         fields = self._ready(fields)
         count = self._check(
             fields, {**self.model.inputs, **self.model.targets}, self.batch * self.model.train.accumulate
         )
-        moved = schedule.factors(self.model.train, self._steps_done, 1, 2**53, ())
-        losses = self.steps(fields, np.arange(count), self._steps_done, moved)
+        losses = self.steps(fields, np.arange(count), self._steps_done, self._factors())
         return {name: float(values[0]) for name, values in losses.values.items()}
 
-    def steps(self, fields: Fields, order: Array, epoch: int, factors: Array | None = None) -> Losses:
+    def _factors(self) -> Factors:
+        """Where somebody takes single steps. A schedule that counts epochs stands at its beginning: they belong to none."""
+        return schedule.factors(self.model.train, self._steps_done, 1, 2**53, ())
+
+    def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
         """A step of the optimizer for every batch of the samples that `order` numbers (or as many batches as are accumulated).
 
-        What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what a schedule makes of the rate, a number a step.
+        What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what schedules make of the rate and of losses, a number a step.
         """
         if self.model.train.truncate is not None:
             return self._in_chunks(self.model.train.truncate, fields, order, epoch, factors)
@@ -197,32 +204,29 @@ class Program:
         made = []
         for i in range(0, len(order), self.batch * several):
             chosen = order[i : i + self.batch * several]
-            last = (len(chosen) - 1) // self.batch * self.batch
+            last, moved = (len(chosen) - 1) // self.batch * self.batch, _at(factors, i // (self.batch * several))
             parts = []
             if last:
                 adding = self.step_of(
                     "accumulation", lambda: pipeline.accumulation_graph(self.model, self._is_frugal), fields
                 )
-                parts.append(self._losses(self.run_step(adding, fields, chosen[:last], epoch), chosen[:last]))
-            at = i // (self.batch * several)
-            factor = None if factors is None else factors[at : at + 1]
+                parts.append(self._losses(self.run_step(adding, fields, chosen[:last], epoch, moved), chosen[:last]))
             parts.append(
-                self._losses(self.run_step(self.training(fields), fields, chosen[last:], epoch, factor), chosen[last:])
+                self._losses(self.run_step(self.training(fields), fields, chosen[last:], epoch, moved), chosen[last:])
             )
             made.append(Losses.of_one_step(parts))
         return Losses.joined(made)
 
-    def _in_chunks(self, how: Truncate, fields: Fields, order: Array, epoch: int, factors: Array | None) -> Losses:
+    def _in_chunks(self, how: Truncate, fields: Fields, order: Array, epoch: int, factors: Factors | None) -> Losses:
         """A step for each chunk of a batch's sequences, whose figures are told as one."""
         step, made = self.training(fields), []
         for i in range(0, len(order), self.batch):
-            factor = None if factors is None else factors[i // self.batch : i // self.batch + 1]
-            chosen, parts = order[i : i + self.batch], []
+            chosen, moved, parts = order[i : i + self.batch], _at(factors, i // self.batch), []
             carried = Carried(step.graph, len(chosen))
             for chunk in chunks(fields, self.varying, chosen, how.steps):
                 given = {**chunk.fields, **carried.given(chunk)}
                 rows = np.arange(len(chunk.running))
-                found = self.run_step(step, given, rows, chunk.epoch(epoch), factor)
+                found = self.run_step(step, given, rows, chunk.epoch(epoch), moved)
                 carried.take(chunk, found)
                 parts.append(self._losses({name: one for name, one in found.items() if name not in carried.held}, rows))
             made.append(Losses.of_one_step(parts))
@@ -236,20 +240,35 @@ class Program:
         counts = {name: steps.get(f"count.{name}", sizes).astype(np.float64) for name in values}
         return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
 
-    def predict(self, fields: Given, beam: int = 1) -> dict[str, Any]:
-        """The outputs for any number of samples; of a varying dimension, a list of arrays. With a `beam` above 1 so many beginnings are followed of what a
-        decoder may say (beam.py): faults E0507 if no output is one."""
+    def predict(self, fields: Given, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """The outputs for any number of samples; of a varying dimension, a list of arrays.
+
+        `outputs` names those that are wanted, or other values that the model gives a name. A field may be such a value too, and stands in place of what
+        computes it: a code, to be decoded (parts.py; raises ValueError for a wrong name). With a `beam` above 1 so many beginnings are followed of what a
+        decoder may say (beam.py): faults E0507 if no output is one.
+        """
         fields = self._ready(fields)
-        count = self._check(fields, self._needed("output."))
-        step = self.step_of("prediction", lambda: pipeline.prediction_graph(self.model), fields)
-        found = self._of_all(step, fields, count)
+        key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
+        if key not in self._parts:
+            self._parts[key] = part_of(self.model, fields, outputs)
+        graph = self._parts[key]
+        count = self._check(fields, inputs_of(graph))
+        found = self._of_all(self.step_of(key, lambda: graph, fields), fields, count)
         told = {
-            name.removeprefix("output."): list(value) if isinstance(value, Ragged) else self._cut(name, value, found)
+            name.removeprefix("output."): list(value)
+            if isinstance(value, Ragged)
+            else _cut(graph.results[name].type, value, found)
             for name, value in found.items()
             if name.startswith("output.")
         }
         if beam > 1:
-            told.update({one.output: self._searched(one, fields, count, beam) for one in decoders(self.model)})
+            told.update(
+                {
+                    one.output: self._searched(one, fields, count, beam)
+                    for one in decoders(self.model)
+                    if one.output in told
+                }
+            )
         return told
 
     def _searched(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
@@ -261,22 +280,12 @@ class Program:
         }
         return search(decoder, held, count, beam)
 
-    def _cut(self, name: str, value: Array, found: Mapping[str, Any]) -> Array | list[Array]:
-        """Of an output that has varying dimensions at their bounds, what each sample has."""
-        type_ = self.model.graph.results[name].type
-        if not type_.is_held:
-            return value
-        ends = [found[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
-        return [
-            one[tuple(np.s_[: end[i]] if end is not None else np.s_[:] for end in ends)] for i, one in enumerate(value)
-        ]
-
     def gradients(self, fields: Given, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
         """The loss of a batch, as a training step has it, and its gradient for every parameter and the inputs of `wrt`."""
         fields = self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
         step = self.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
-        results = self._of_all(step, fields, count, self._steps_done)
+        results = self._of_all(step, fields, count, self._steps_done, self._factors())
         return float(results["total"]), {
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
@@ -309,16 +318,14 @@ class Program:
         watched = {name: value for name, value in found.items() if name.startswith("watch.")}
         return {**loss_figures(self.model, losses), **figures, **watched}
 
-    def _of_all(self, step: Step, fields: Fields, count: int, epoch: int = 0) -> dict[str, Any]:
+    def _of_all(
+        self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
+    ) -> dict[str, Any]:
         """Results for all samples; what does not depend on the sample is the same in each step."""
         return {
             name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
-            for name, value in self.run_step(step, fields, np.arange(count), epoch).items()
+            for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
         }
-
-    def _needed(self, prefix: str) -> dict[str, Type]:
-        leaves = self.model.graph.of(prefix).values("input")
-        return {str(value.attributes["name"]): value.type for value in leaves}
 
     def _check(self, fields: Fields, types: Mapping[str, Type], most: int | None = None) -> int:
         """The number of samples; raises ValueError where a field is missing or of another shape, or if there are more than `most`."""
@@ -358,3 +365,16 @@ def _refuse_too_large(model: Model, size: int) -> None:
 def kept_as_bytes(fields: Fields) -> frozenset[str]:
     """The names of those that are."""
     return frozenset(name for name, field in fields.items() if isinstance(field, Bytes))
+
+
+def _cut(type_: Type, value: Array, found: Mapping[str, Any]) -> Array | list[Array]:
+    """Of an output that has varying dimensions at their bounds, what each sample has."""
+    if not type_.is_held:
+        return value
+    ends = [found[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+    return [one[tuple(np.s_[: end[i]] if end is not None else np.s_[:] for end in ends)] for i, one in enumerate(value)]
+
+
+def _at(factors: Factors | None, step: int) -> Factors | None:
+    """Those of one step."""
+    return None if factors is None else {name: values[step : step + 1] for name, values in factors.items()}

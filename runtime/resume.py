@@ -17,7 +17,7 @@ from netc.dsl.source import Span
 from netc.runtime.data.spec import DataSpec, parse_data
 from netc.runtime.run import Run, rewrite_model
 
-_FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "early_stop", "keep")
+_FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
     places = _settings(new)
     for one in fields(new.train):
         before, after = getattr(old.train, one.name), getattr(new.train, one.name)
-        if _plain(before) == _plain(after):
+        if _without_spans(before) == _without_spans(after):
             continue
         is_free = one.name in _FREE
         if one.name == "optimizer":
             is_free = _states(before) == _states(after)
             before, after = _shown(before), _shown(after)
-        elif isinstance(before, Graph) or isinstance(after, Graph):
+        elif one.name in ("schedule", "loss_scale"):  # graphs
             before = after = ""
         told = f" from {before} to {after}" if is_free and before != after else ""
         yield Change(f"`{one.name}`{told}", is_free, places.get(one.name, start), "" if is_free else f"it was {before}")
@@ -95,14 +95,12 @@ def _shown(optimizer: Optimizer) -> str:
     return f"{optimizer.name}({', '.join(f'{key} = {value:g}' for key, value in optimizer.numbers.items())})"
 
 
-def _plain(value: Any) -> Any:
-    return _meaning(value, "factor") if isinstance(value, Graph) else _without_spans(value)
-
-
 def _without_spans(value: Any) -> Any:
-    """A dataclass as nested tuples without the places in the text."""
+    """A dataclass as nested tuples without the places in the text; a schedule as what it means."""
     if isinstance(value, Span):
         return None
+    if isinstance(value, Graph):
+        return _meaning(value, "factor")
     if hasattr(value, "__dataclass_fields__"):
         return tuple(_without_spans(getattr(value, one.name)) for one in fields(value))
     if isinstance(value, dict):

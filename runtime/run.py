@@ -8,7 +8,7 @@ run.json holds the hashes of the first and the third, and its own: what is opene
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -70,14 +70,12 @@ class Run:
             self.dataset = load(self.model, self.spec, self.states)
         return self.dataset
 
-    def predict(self, fields: Fields, beam: int = 1) -> dict[str, Any]:
-        """The outputs for arrays that went through the fitted steps; outputs that stand for a target come back in its units. `beam` as in Program.predict."""
-        found = self.program.predict(fields, beam)
-        undone = self.undone()
-        targets = {
-            name: values_in_units_of_targets(self.model.graph).get(value)
-            for name, value in ((one, self.model.graph.results[f"output.{one}"]) for one in found)
-        }
+    def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """The outputs for arrays that went through the fitted steps; those that stand for a target come back in its units. `beam` and `outputs` as in
+        Program.predict."""
+        found = self.program.predict(fields, beam, outputs)
+        undone, units, values = self.undone(), values_in_units_of_targets(self.model.graph), self.model.values
+        targets = {name: units.get(values[name]) for name in found}
         return {
             name: undone[target](value) if (target := targets[name]) in undone else value
             for name, value in found.items()

@@ -1,4 +1,4 @@
-"""What moves the rate and ends a training: factors for each step of a schedule, and decisions from the figures of past epochs.
+"""What moves the rate and the losses, and ends a training: factors for each step, and decisions from the figures of past epochs.
 
 All of it is a function of where training stands and of the rows that a run keeps, so a resumed run goes on as if it had never stopped.
 """
@@ -8,7 +8,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from netc.compiler.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
+from netc.compiler.passes.objective import LOSS_FACTOR
+from netc.compiler.passes.update import FACTOR
 from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.stored import Array
@@ -16,22 +19,25 @@ from netc.runtime.figures import Figure
 
 _THRESHOLD = 1e-4  # of a plateau, relative, as PyTorch's ReduceLROnPlateau has it
 Rows = Sequence[Mapping[str, Figure]]
+Factors = Mapping[str, Array]  # a number a step, by what it multiplies
 
 
-def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, rows: Rows) -> Array:
-    """What the rate is multiplied by in `count` steps from step `first` of the training on."""
-    result = np.ones(count)
-    if train.schedule is not None:
-        step = np.arange(first, first + count, dtype=np.float64)
-        epoch = step / steps_an_epoch
-        standing = {
-            "step": step,
-            "epoch": epoch,
-            "progress": epoch / train.epochs,
-            "epochs": np.full(count, float(train.epochs)),
-        }
-        result = result * evaluate(train.schedule, standing, count)["factor"]
-    return result * plateau_factor(train.plateau, rows)
+def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, rows: Rows) -> Factors:
+    """What the rate is multiplied by, and each loss of `loss_scale`, in `count` steps from step `first` of the training on."""
+    step = np.arange(first, first + count, dtype=np.float64)
+    epoch = step / steps_an_epoch
+    standing = {
+        "step": step,
+        "epoch": epoch,
+        "progress": epoch / train.epochs,
+        "epochs": np.full(count, float(train.epochs)),
+    }
+
+    def along(schedule: Graph | None) -> Array:
+        return np.ones(count) if schedule is None else evaluate(schedule, standing, count)["factor"]
+
+    rate = along(train.schedule) * plateau_factor(train.plateau, rows)
+    return {FACTOR: rate, **{f"{LOSS_FACTOR}{name}": along(one) for name, one in train.loss_scale}}
 
 
 def plateau_factor(plateau: Plateau | None, rows: Rows) -> float:

@@ -10,8 +10,8 @@ from netc.commands import options
 
 def report(
     run: options.RunFolder,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="The page (default: report.html in the run).")
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="The page (default: report.html in the run).")
     ] = None,
     threads: options.Threads = None,
 ) -> None:
@@ -23,6 +23,6 @@ def report(
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.report import page
 
-    path = output or run / "report.html"
+    path = out or run / "report.html"
     write_whole(path, page(netc.open(run, threads)).encode())
     typer.echo(str(path))

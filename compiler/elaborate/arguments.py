@@ -6,7 +6,7 @@ from typing import Any
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Length, Scope
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.types import BATCH, Dim, Mismatch, describe_sample
 from netc.compiler.value import Operation, Value
@@ -72,6 +72,8 @@ def attribute_argument(
         case "axes":
             assert first is not None
             lead = first.type.lead
+            if argument is not None and argument.name is None:
+                _refuse_second_value(context, operation.name, first, argument, scope)
             named = named_axes(context, argument.value, scope) if argument else range(first.type.rank - lead)
             if FIXED in named:
                 named = tuple(n for n in range(first.type.rank - lead) if not bounded.is_along_steps(first, n + lead))
@@ -213,6 +215,26 @@ def _pads(
     if len(numbers) != 4 or isinstance(given, str):
         fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", place, hint="pad = same")
     return tuple(constants.whole(number, place, "a border", least=0) for number in numbers)  # type: ignore[return-value]
+
+
+_OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}
+
+
+def _refuse_second_value(context: Context, name: str, first: Value, argument: syntax.Argument, scope: Scope) -> None:
+    """Fault E0403 for `min(a, b)`: a reduction takes axes where other languages take a second value."""
+    node = argument.value
+    is_axis = isinstance(node, syntax.Name) and node.text in context.axis_names.get(first, ())
+    is_axis = is_axis or isinstance(node, syntax.Number | syntax.Tuple | syntax.Unary | syntax.Group)
+    if name in _OF_TWO and not is_axis and _is_value(context, node, scope):
+        other, which = _OF_TWO[name]
+        told = f"`{name}` reduces over axes, and this is a value"
+        fault("E0403", told, node.span, hint=f"{other}(a, b) is the {which} of two")
+
+
+def _is_value(context: Context, node: syntax.Expression, scope: Scope) -> bool:
+    if isinstance(node, syntax.Name):
+        return isinstance(scope.find(node.text), Value)
+    return isinstance(evaluate(context, node, scope), Value)
 
 
 def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:

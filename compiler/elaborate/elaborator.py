@@ -32,7 +32,7 @@ from netc.compiler.graph import needed_by
 from netc.compiler.model import Model
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Fault, Label, fault, nearest
+from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.source import Source, Span
 
@@ -227,7 +227,7 @@ def check_reading(context: Context, file: syntax.File) -> None:
 
 
 def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None:
-    """A pattern of `freeze` or `lr_scale` that no parameter's name matches, a dimension to cut that no input has."""
+    """A pattern of `freeze` or `lr_scale` that no parameter's name matches, a loss to scale or a dimension to cut that is not there."""
     if context.diagnostics.errors:
         return
     for setting in settings:
@@ -236,6 +236,12 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
             if isinstance(name, syntax.Name) and name.text not in context.lengths:
                 hint = nearest(name.text, context.lengths) or "input x: float[time, 3] has the dimension time"
                 context.diagnostics.add("E0602", f"no input has the dimension `{name.text}`", name.span, hint=hint)
+        if setting.name.text == "loss_scale" and isinstance(setting.value, syntax.Tuple):
+            losses = [one.removeprefix("loss.") for one in context.graph.results if one.startswith("loss.")]
+            for name in (entry.name for entry in setting.value.entries):
+                if isinstance(name, syntax.Name) and name.text not in losses:
+                    hint = nearest_or_all(name.text, losses)
+                    context.diagnostics.add("E0602", f"there is no loss `{name.text}`", name.span, hint=hint)
     for setting in settings:
         nodes: Sequence[syntax.Expression] = ()
         if setting.name.text == "freeze":

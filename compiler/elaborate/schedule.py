@@ -1,4 +1,4 @@
-"""A `schedule`: an expression of where training stands, elaborated into a small graph of its own whose batch are steps."""
+"""A schedule, of the rate or of a loss: an expression of where training stands, elaborated into a small graph of its own whose batch are steps."""
 
 from netc.compiler.elaborate.bindings import BlockFunction, Scope
 from netc.compiler.elaborate.context import Context
@@ -33,6 +33,6 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
             node = syntax.Call(node.span, function, (*arguments, *lacking))
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:
-        fault("E0602", "a schedule is one number, a factor on the rate", node.span, describe_sample(value.type))
+        fault("E0602", "a schedule is one number, a factor", node.span, describe_sample(value.type))
     inner.graph.results["factor"] = value if value.type.is_batched else apply("broadcast", value, dims=(BATCH,))
     return inner.graph

@@ -68,8 +68,8 @@ def train_settings(
                     others=[Label(places[name].name.span, "first here")],
                 )
             places[name] = setting
-            if name not in _SETTINGS and name != "schedule":
-                known = [*_SETTINGS, "schedule"]
+            if name not in _SETTINGS and name not in _MOVING:
+                known = [*_SETTINGS, *_MOVING]
                 fault(
                     "E0601",
                     f"there is no setting `{name}`",
@@ -78,8 +78,8 @@ def train_settings(
                 )
             if name == "schedule" and _is_call(setting.value, "plateau"):
                 found["plateau"] = _plateau(setting.value, constant)
-            elif name == "schedule":
-                found["schedule"] = schedule(setting.value)
+            elif name in _MOVING:
+                found[name] = _MOVING[name](setting.value, schedule)
             else:
                 found[name] = _SETTINGS[name](setting.value, constant)
         except Fault as wrong:
@@ -269,6 +269,23 @@ def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float]
     )
 
 
+def _loss_scale(
+    node: syntax.Expression, schedule: Callable[[syntax.Expression], Graph]
+) -> tuple[tuple[str, Graph], ...]:
+    """`(kl = minimum(1, epoch / 5))`."""
+    entries = node.entries if isinstance(node, syntax.Tuple) else ()
+    found: dict[str, Graph] = {}
+    for entry in entries:
+        if not isinstance(entry.name, syntax.Name) or entry.name.text in found:
+            break
+        found[entry.name.text] = schedule(entry.value)
+    if not entries or len(found) < len(entries):
+        fault(
+            "E0602", "`loss_scale` gives losses a factor each, by name", node.span, hint="(kl = minimum(1, epoch / 5))"
+        )
+    return tuple(found.items())
+
+
 def _start_from(node: syntax.Expression, constant: Any) -> StartFrom:
     """`"runs/other"`, or `("runs/other", only = "features.*")`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else (syntax.Argument(node.span, None, node),)
@@ -314,4 +331,10 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "start_from": _start_from,
     "truncate": _truncate,
     "memory": _memory,
+}
+
+# What moves while training: read by what makes the graph of a schedule.
+_MOVING: dict[str, Callable[[syntax.Expression, Callable[[syntax.Expression], Graph]], Any]] = {
+    "schedule": lambda node, schedule: schedule(node),
+    "loss_scale": _loss_scale,
 }

@@ -1,10 +1,11 @@
 """What training makes small: each loss as a sum over a count, all of them added up, and their gradients, at once or batch after batch.
 
 A loss is its sum over all elements of the batch over their number, or over the sum of its weights; one that depends on no data (a penalty) counts
-once a step. Sums and counts can be added up over several batches before they are divided (`accumulate`).
+once a step. Sums and counts can be added up over several batches before they are divided (`accumulate`). A loss of `loss_scale` is multiplied by what a
+schedule gives for each step.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.graph import Graph
@@ -14,17 +15,22 @@ from netc.compiler.types import BATCH, Type
 from netc.compiler.value import Value, apply
 
 ACCUMULATED = "accumulated."
+LOSS_FACTOR = "train.loss_factor."  # and a loss: what a schedule makes of it, a number a step, given by the runtime
 _WEIGHTS = "weights of "
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One loss: `total / count` is what training makes small. Terms of one `group` share their count."""
+    """One loss: `total / count`, times `factor`, is what training makes small. Terms of one `group` share their count."""
 
     name: str
     group: str
     total: Value
     count: Value
+    factor: Value | None
+
+    def scaled(self, value: Value) -> Value:
+        return value if self.factor is None else value * self.factor
 
 
 def _once_a_sample(group: str) -> str:
@@ -36,54 +42,57 @@ def _sum(value: Value) -> Value:
     return apply("sum", value, over=tuple(range(value.type.rank))) if value.type.rank else value
 
 
-def terms(graph: Graph) -> list[Term]:
-    """The losses among the graph's results. Elements of as many a sample have a group in common, penalties the group `step`, weighted losses one each."""
+def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
+    """The losses among the graph's results, those of `moved` with a factor. Elements of as many a sample have a group in common, penalties the group
+    `step`, weighted losses one each."""
     found = []
     for result, loss in list(graph.results.items()):
         if not result.startswith("loss."):
             continue
         name, weight = result.removeprefix("loss."), graph.results.get(f"weight.{result}")
         with graph.at(loss.span):
-            if weight is not None:
-                found.append(Term(name, f"{_WEIGHTS}{name}", _sum(loss), _sum(weight)))
-            elif loss.type.is_batched:
-                found.append(
-                    Term(
-                        name,
-                        f"{loss.type.size(1)} a row of {loss.type.rows}",
-                        _sum(loss),
-                        extent(loss, tuple(range(loss.type.rank))),
-                    )
-                )
-            else:
-                found.append(Term(name, "step", _sum(loss), extent(loss, tuple(range(loss.type.rank)))))
+            count = extent(loss, tuple(range(loss.type.rank))) if weight is None else _sum(weight)
+            group = f"{loss.type.size(1)} a row of {loss.type.rows}" if loss.type.is_batched else "step"
+            group = group if weight is None else f"{_WEIGHTS}{name}"
+            found.append(Term(name, group, _sum(loss), count, _factor(graph, loss, name) if name in moved else None))
     return found
 
 
-def total_loss(graph: Graph) -> Value:
-    """Each loss by itself, as `total.NAME` (and `count.NAME` where that is no number a sample), and all added up, as `total`."""
+def _factor(graph: Graph, loss: Value, name: str) -> Value:
+    given = graph.add("given", (), {"name": f"{LOSS_FACTOR}{name}", "per": "step"}, Type("f64"))
+    return apply("cast", given, dtype=loss.type.dtype)
+
+
+def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
+    """Each loss by itself, as `total.NAME` (and `count.NAME` where that is no number a sample), and all added up, as `total`. Gives what training makes small:
+    the same with those of `moved` times their factors."""
     total: Value | None = None
-    for term in terms(graph):
+    scaled: Value | None = None
+    for term in terms(graph, moved):
         with graph.at(term.total.span):
             mean = term.total / term.count
             graph.results[f"total.{term.name}"] = mean
             if term.group not in ("step", _once_a_sample(term.group)):
                 graph.results[f"count.{term.name}"] = term.count
             total = mean if total is None else total + mean
+            scaled = term.scaled(mean) if scaled is None else scaled + term.scaled(mean)
     assert total is not None
+    assert scaled is not None
     graph.results["total"] = total
-    return total
+    return scaled if moved else total
 
 
-def gradients_of_sums(graph: Graph, wanted: Sequence[Value]) -> dict[str, tuple[Value, dict[Value, Value]]]:
+def gradients_of_sums(
+    graph: Graph, wanted: Sequence[Value], moved: Collection[str]
+) -> dict[str, tuple[Value, dict[Value, Value]]]:
     """By group: what the sums of its losses are divided by, and the gradients of these sums."""
     found: dict[str, tuple[Value, dict[Value, Value]]] = {}
-    found_terms = terms(graph)
+    found_terms = terms(graph, moved)
     for group in dict.fromkeys(term.group for term in found_terms):
         members = [term for term in found_terms if term.group == group]
-        total = members[0].total
+        total = members[0].scaled(members[0].total)
         for term in members[1:]:
-            total = total + term.total
+            total = total + term.scaled(term.total)
         found[group] = (members[0].count, differentiate(graph, total, wanted))
     return found
 
@@ -92,9 +101,9 @@ def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
     return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.attributes['name']}" if like else ""), type_)
 
 
-def accumulate(graph: Graph, wanted: Sequence[Value]) -> None:
+def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> None:
     """Add the sums and counts of this batch to those of the batches before, as states."""
-    for group, (count, gradients) in gradients_of_sums(graph, wanted).items():
+    for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
         if group == "step":
             continue
         for like, value in ((None, count), *gradients.items()):
@@ -102,10 +111,10 @@ def accumulate(graph: Graph, wanted: Sequence[Value]) -> None:
             graph.results[f"update.{held.attributes['name']}"] = held + value
 
 
-def accumulated_gradients(graph: Graph, wanted: Sequence[Value]) -> Mapping[Value, Value]:
+def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
     """The gradients of the total loss over this batch and all that were accumulated; the states begin again at 0."""
     whole: dict[Value, Value] = {}
-    for group, (count, gradients) in gradients_of_sums(graph, wanted).items():
+    for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
         if group != "step":
             held = _leaf(graph, group, None, count.type)
             graph.results[f"update.{held.attributes['name']}"] = graph.constant(0.0, count.type)

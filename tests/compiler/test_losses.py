@@ -5,6 +5,7 @@ import pytest
 
 import netc
 from netc.runtime.data.stored import Array
+from netc.runtime.schedule import factors
 
 SEVERAL = """model {
   input x: float[6]
@@ -135,3 +136,61 @@ def test_metrics_alone_are_in_the_units_of_the_data() -> None:
     assert undone["loss"] == pytest.approx(plain["loss"], rel=1e-12)
     assert undone["mse"] == pytest.approx(plain["mse"] * 1e4, rel=1e-9)
     assert undone["mae"] == pytest.approx(plain["mae"] * 100, rel=1e-9)
+
+
+MOVED = """model {
+  input x: float[3]
+  target y: float
+  h = x -> dense(4) -> tanh
+  z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+  loss small = sum(h ** 2)
+  loss penalty = 0.1 * l2(weights("*.W"))
+}
+train {
+  loss_scale = (small = minimum(1, epoch / 4), penalty = 0.5)
+  batch = BATCH
+  accumulate = TIMES
+  precision = f64
+  optimizer = sgd(lr = 0.1)
+}
+"""
+
+
+@pytest.mark.parametrize(("batch", "times"), [(12, 1), (4, 3)])
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_a_schedule_moves_a_loss(backend: str, batch: int, times: int) -> None:
+    """A step goes along the gradients of each loss by itself, times its factor; what is told of a loss has no factor."""
+    text = MOVED.replace("BATCH", str(batch)).replace("TIMES", str(times))
+    rng = np.random.default_rng(7)
+    fields = {"x": rng.standard_normal((12, 3)), "y": rng.standard_normal(12)}
+    program = netc.compile(netc.parse(text), backend=backend)
+    alone = {}
+    for name in ("mse", "small", "penalty"):
+        lines = [one for one in MOVED.splitlines() if not one.lstrip().startswith(("loss", "accumulate"))]
+        (loss,) = (one for one in MOVED.splitlines() if one.startswith((f"  loss {name} ", f"  loss {name}(")))
+        whole = "\n".join(lines).replace("}", f"{loss}\n}}", 1).replace("BATCH", "12")
+        alone[name] = netc.compile(netc.parse(whole), backend="reference")
+    for epoch in (0.0, 1.0, 2.5, 9.0):
+        wanted = {name: array.copy() for name, array in program.parameters.items()}
+        losses = {}
+        for name, scale in (("mse", 1.0), ("small", min(1.0, epoch / 4)), ("penalty", 0.5)):
+            for key, array in program.parameters.items():
+                alone[name].parameters[key][...] = array
+            losses[name], gradients = alone[name].gradients(fields)
+            for key, gradient in gradients.items():
+                wanted[key] -= 0.1 * scale * gradient
+        moved = factors(program.model.train, round(2 * epoch), 1, 2, ())
+        told = program.steps(fields, np.arange(12), 0, moved)
+        for name, value in losses.items():
+            assert told.values[name][0] == pytest.approx(value, rel=1e-12)
+        assert told.values["loss"][0] == pytest.approx(sum(losses.values()), rel=1e-12)
+        for key, array in program.parameters.items():
+            np.testing.assert_allclose(array, wanted[key], rtol=1e-12, atol=1e-14)
+    _, gradients = program.gradients(fields) if times == 1 else (0, {})
+    for name in alone:  # single steps stand at the beginning: `small` counts nothing yet
+        for key, array in program.parameters.items():
+            alone[name].parameters[key][...] = array
+    for key, gradient in gradients.items():
+        wanted_one = alone["mse"].gradients(fields)[1][key] + 0.5 * alone["penalty"].gradients(fields)[1].get(key, 0)
+        np.testing.assert_allclose(gradient, wanted_one, rtol=1e-12, atol=1e-14)

@@ -1,0 +1,108 @@
+"""Parts of a trained model: encoder and decoder apart give what both give together; middle values are told as well."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import command
+
+import netc
+
+RNG = np.random.default_rng(3)
+
+IMAGES = """data {
+  source = csv("DATA")
+  x = columns(all)
+  split = (train = 1.0)
+}
+block encoder(x: float[n], size) {
+  return x -> dense(5) -> tanh -> dense(size)
+}
+model {
+  input x: float[8]
+  layer decoder = dense(8)
+  mean_of_code = x -> encoder(3)
+  drawn = mean_of_code + normal_like(mean_of_code)
+  planes = reshape(decoder(drawn if training else mean_of_code), 2, 2, 2)
+  again = sigmoid(planes) -> flatten
+  output code = mean_of_code
+  output again = again
+  loss mse(again, x)
+}
+train {
+  epochs = 1
+}
+"""
+
+SEQUENCES = """model {
+  input x: float[time, 4]
+  hs = x -> gru(6)
+  slow = hs[1:]
+  code = hs -> dense(2)
+  output code = code
+  output again = code -> gru(4)
+  output end = last(code) -> dense(3)
+  output slow = slow -> dense(2)
+}
+"""
+
+
+def test_parts_are_the_whole() -> None:
+    model = netc.parse(IMAGES.replace("DATA", "unread.csv"))
+    program = netc.compile(model)
+    x = RNG.random((7, 8), np.float32)
+    whole = program.predict({"x": x})
+    code = program.predict({"x": x}, outputs=["code"])
+    assert code.keys() == {"code"}
+    np.testing.assert_array_equal(code["code"], whole["code"])
+    decoded = program.predict({"code": whole["code"]})
+    assert decoded.keys() == {"again"}
+    np.testing.assert_array_equal(decoded["again"], whole["again"])
+    middle = program.predict({"x": x}, outputs=["planes", "again"])
+    assert middle["planes"].shape == (7, 2, 2, 2)
+    again = program.predict({"planes": middle["planes"]}, outputs=["again"])
+    np.testing.assert_array_equal(again["again"], whole["again"])
+
+
+def test_what_is_given_must_be_of_use() -> None:
+    program = netc.compile(netc.parse(IMAGES.replace("DATA", "unread.csv")))
+    code = np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match="the model has no value `codes`: it has code, again, mean_of_code, "):
+        program.predict({"x": np.zeros((2, 8), np.float32)}, outputs=["codes"])
+    with pytest.raises(ValueError, match="nothing that is wanted is computed from `again`"):
+        program.predict({"again": np.zeros((2, 8), np.float32), "x": np.zeros((2, 8), np.float32)}, outputs=["code"])
+    with pytest.raises(ValueError, match=r"the field `code` has the shape \[2, 4\]"):
+        program.predict({"code": np.zeros((2, 4), np.float32)})
+    with pytest.raises(ValueError, match="the field `x` is missing"):
+        program.predict({"other": code}, outputs=["mean_of_code"])
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_parts_of_sequences(backend: str) -> None:
+    program = netc.compile(netc.parse(SEQUENCES), backend=backend, batch=3)
+    x = [RNG.standard_normal((n, 4)).astype(np.float32) for n in (3, 6, 2, 5, 4)]
+    whole = program.predict({"x": x})
+    decoded = program.predict({"code": whole["code"]})
+    assert decoded.keys() == {"again", "end"}
+    for name, value in decoded.items():
+        for one, other in zip(value, whole[name], strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-7)
+
+
+def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
+    rows = "\n".join(",".join(f"{v:.4f}" for v in row) for row in RNG.random((30, 8)))
+    (tmp_path / "data.csv").write_text(f"{','.join('abcdefgh')}\n{rows}\n")
+    (tmp_path / "m.net").write_text(IMAGES.replace("DATA", "data.csv"))
+    assert command("train", "m.net", cwd=tmp_path).returncode == 0
+    told = command("predict", "runs/m", "data.csv", "--output", "code", "-o", "codes.csv", cwd=tmp_path)
+    assert told.stdout == "30 rows -> codes.csv\n"
+    assert (tmp_path / "codes.csv").read_text().splitlines()[0] == "code[0],code[1],code[2]"
+    decoded = command("predict", "runs/m", "codes.csv", "--given", "code", cwd=tmp_path).stdout
+    assert decoded == command("predict", "runs/m", "data.csv", "--output", "again", cwd=tmp_path).stdout
+    assert len(decoded.splitlines()) == 31
+    wrong = command("predict", "runs/m", "codes.csv", "--given", "kode", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "the model has no value `kode`" in " ".join(wrong.stderr.replace("│", " ").split())
+    wrong = command("predict", "runs/m", "data.csv", "--given", "code", cwd=tmp_path)
+    assert wrong.returncode == 1
+    assert "has no column `code`" in wrong.stderr
