@@ -9,6 +9,7 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
+from netc.runtime.data.dataset import classes_beside
 from netc.runtime.data.dataset import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.run import Run
@@ -24,6 +25,29 @@ class Answer:
     given: Array
     true: Array
     wrong: Array
+
+
+@dataclass(frozen=True, slots=True)
+class Classes:
+    """What class each sample of a part has, for pictures by class."""
+
+    field: str
+    labels: tuple[str, ...]
+    numbers: Array
+
+
+def classes_of(run: Run, part: str, most: int) -> Classes | None:
+    """By the model's own target, or else by a field of the data that the model does not read; None if no field has 2 to `most` classes."""
+    for name, type_ in run.model.targets.items():
+        if type_.classes is not None and type_.classes <= most and not type_.sample:
+            numbers = np.asarray(run.load_data().parts[part][name])
+            return Classes(name, labels_of(run, name, type_.classes), numbers)
+    for name, one in run.spec.fields.items():
+        if name not in run.model.inputs and name not in run.model.targets and run.model.data is not None:
+            found = classes_beside(run.model, run.spec, one, part, most)
+            if found is not None:
+                return Classes(name, *found)
+    return None
 
 
 def answers(run: Run, part: str) -> list[Answer]:

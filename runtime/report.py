@@ -1,7 +1,5 @@
 """One HTML page of a run, with all in it: curves, what the network gets wrong, its parameters, the file. Takes a Run, gives text."""
 
-import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
@@ -11,9 +9,11 @@ import numpy as np
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
 from netc.runtime.answers import Answer, answers
+from netc.runtime.codes import pictures_of_codes
 from netc.runtime.curves import draw
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.stored import Ragged
 from netc.runtime.figures import Figure
+from netc.runtime.pictures import as_image, cards, drawn, first_of, png, svg_of
 from netc.runtime.run import Run
 
 _WORST = 24
@@ -54,6 +54,7 @@ def _sections(run: Run) -> Iterator[str]:
         yield from _answers(run, part)
     if part is not None:
         yield from _again(run, part)
+        yield from pictures_of_codes(run, part)
         yield from _first_layer(run, part)
     yield f"<h2>Parameters</h2>{_parameters(run)}"
     yield f"<h2>The file</h2><pre>{escape(run.model.source.text)}</pre>"
@@ -77,11 +78,7 @@ def _figures(part: str, found: Mapping[str, Figure]) -> str:
 
 
 def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
-    return _svg(draw(metrics).decode())
-
-
-def _svg(text: str) -> str:
-    return text[text.index("<svg") :]
+    return svg_of(draw(metrics).decode())
 
 
 # ------------------------------------------------------------------ answers
@@ -115,19 +112,15 @@ def _shade(count: int, of: int) -> int:
 
 
 def _scatter(answer: Answer) -> str:
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(5, 4.5), layout="constrained")
-    FigureCanvasSVG(picture)
     axes = picture.add_subplot()
     both = [min(answer.true.min(), answer.given.min()), max(answer.true.max(), answer.given.max())]
     axes.plot(both, both, color="0.7", linewidth=1)
     axes.scatter(answer.true, answer.given, s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
     axes.set(xlabel=f"true {answer.target}", ylabel=f"predicted ({answer.output})")
-    buffer = io.BytesIO()
-    picture.savefig(buffer, format="svg", metadata={"Date": None})
-    return _svg(buffer.getvalue().decode()).replace("<svg ", '<svg style="max-width: 32rem" ', 1)
+    return drawn(picture, "32rem")
 
 
 def _worst(run: Run, part: str, answer: Answer) -> str:
@@ -145,11 +138,11 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
     rows = dataset.rows[part]
     image = next((one for name in run.model.inputs if (one := as_image(dataset.parts[part][name])) is not None), None)
     if image is not None:
-        cards = "".join(
-            f'<figure><img alt="row {rows[i]}" src="{_png(image[i])}"><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>'
+        shown = "".join(
+            f'<figure><img alt="row {rows[i]}" src="{png(image[i])}"><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>'
             for i in order
         )
-        return f'<div class="cards">{cards}</div>'
+        return f'<div class="cards">{shown}</div>'
     head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'chance of the true one' if is_class else 'off by'}</th></tr>"
     body = "".join(
         f"<tr><td>{rows[i]}</td><td>{told(answer.true[i])}</td><td>{told(answer.given[i])}</td>"
@@ -162,9 +155,7 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
 def _again(run: Run, part: str) -> Iterator[str]:
     """What an autoencoder makes of its input: pictures beside what comes out of the same shape."""
     fields = run.load_data().parts[part]
-    chosen = {
-        name: _first_of(fields[name], _PAIRS) for name in run.model.inputs if not isinstance(fields[name], Ragged)
-    }
+    chosen = {name: first_of(fields[name], _PAIRS) for name in run.model.inputs if not isinstance(fields[name], Ragged)}
     shown = {name: image for name, field in chosen.items() if (image := as_image(field)) is not None}
     outputs = [name for name, type_ in run.model.outputs.items() if type_.is_float and not type_.is_varying]
     if not shown or not outputs or len(chosen) < len(run.model.inputs):
@@ -176,8 +167,8 @@ def _again(run: Run, part: str) -> Iterator[str]:
             if run.model.outputs[name].sample != run.model.inputs[field].sample:
                 continue
             again = np.clip(like, 0, None).reshape(image.shape)
-            pairs = [_png(np.concatenate([one, other], axis=1)) for one, other in zip(image, again, strict=True)]
-            yield f"<h2>{escape(field)}, and beside it {escape(name)}, {part}</h2>{_cards(pairs, wide=True)}"
+            pairs = [png(np.concatenate([one, other], axis=1)) for one, other in zip(image, again, strict=True)]
+            yield f"<h2>{escape(field)}, and beside it {escape(name)}, {part}</h2>{cards(pairs, 168)}"
 
 
 _PAIRS = 16
@@ -195,57 +186,18 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
         return
     weights = run.program.parameters[str(first.operands[1].attributes["name"])]
     kernels = weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights
-    pictures = [_png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS))]
-    yield f"<h2>The kernels of the first convolution, line {first.span.line}</h2>{_cards(pictures)}"
+    pictures = [png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS))]
+    yield f"<h2>The kernels of the first convolution, line {first.span.line}</h2>{cards(pictures)}"
     inner = settle(graph.subgraph({"map": first})[0], training=False)
     fields = run.load_data().parts[part]
     names = [str(leaf.attributes["name"]) for leaf in inner.values("input")]
-    sample = {name: _first_of(fields[name]) for name in names}
+    sample = {name: np.asarray(first_of(fields[name])) for name in names}
     maps = evaluate(inner, {**run.program.persistent, **sample}, 1)["map"][0]
     image = next((one for name in names if (one := as_image(sample[name])) is not None), None)
-    shown = [_png(image[0])] if image is not None else []
-    shown += [_png(maps[..., n]) for n in range(min(maps.shape[-1], _MOST_MAPS))]
+    shown = [png(image[0])] if image is not None else []
+    shown += [png(maps[..., n]) for n in range(min(maps.shape[-1], _MOST_MAPS))]
     row = run.load_data().rows[part][0]
-    yield f"<h2>What they make of row {row} of {part}</h2>{_cards(shown)}"
-
-
-def _first_of(field: Field, count: int = 1) -> Array:
-    if isinstance(field, Ragged):
-        return next(iter(field))[None]
-    return np.asarray(Bytes(field.array[:count], field.scale) if isinstance(field, Bytes) else field[:count])
-
-
-def _cards(pictures: Sequence[str], wide: bool = False) -> str:
-    style = ' style="width: 168px"' if wide else ""
-    return f'<div class="cards">{"".join(f"""<figure><img alt="" src="{one}"{style}></figure>""" for one in pictures)}</div>'
-
-
-def as_image(field: Any) -> Array | None:
-    """A field's samples as grey pictures [sample, height, width], if it looks like that: 8 pixels square at least, no number below 0."""
-    values = np.asarray(field)
-    if values.ndim == 4 and values.shape[3] == 1:
-        values = values[..., 0]
-    side = round(values.shape[1] ** 0.5) if values.ndim == 2 else 0
-    if side >= 8 and side * side == values.shape[1]:
-        values = values.reshape(len(values), side, side)
-    is_picture = values.ndim == 3 and min(values.shape[1:]) >= 8 and values.dtype.kind == "f" and (values >= 0).all()
-    return values if is_picture else None
-
-
-def _png(values: Array, centred: bool = False) -> str:
-    """A grey picture; `centred`, 0 is white, blue below and red above; three channels are colours."""
-    from matplotlib.image import imsave
-
-    buffer, values = io.BytesIO(), np.asarray(values, np.float64)
-    if values.ndim == 3 and values.shape[2] == 3:
-        span = values.max() - values.min() or 1.0
-        imsave(buffer, (values - values.min()) / span, format="png")
-    else:
-        values = values[..., 0] if values.ndim == 3 else values
-        most = np.abs(values).max() or 1.0
-        low, high = (-most, most) if centred else (values.min(), values.max())
-        imsave(buffer, values, vmin=low, vmax=high, cmap="RdBu_r" if centred else "gray", format="png")
-    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    yield f"<h2>What they make of row {row} of {part}</h2>{cards(shown)}"
 
 
 def _parameters(run: Run) -> str:

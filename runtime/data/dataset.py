@@ -19,7 +19,7 @@ from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
 from netc.runtime.data.lengths import cells_of, listed, long_enough, same_lengths
 from netc.runtime.data.readers import Array, Table, read, reader_of
-from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, parse_block
+from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
 from netc.runtime.data.store import IsText, allocate
@@ -202,6 +202,28 @@ def read_values(model: Model, names: Sequence[str], source: SourceSpec) -> dict[
         values = convert(one, [], table, rows, flat, source.span)
         found[name] = np.asarray(values).reshape(type_.shape(len(rows))) if is_wide else values
     return found
+
+
+def classes_beside(
+    model: Model, spec: DataSpec, one: FieldSpec, part: str, most: int
+) -> tuple[tuple[str, ...], Array] | None:
+    """Of a field that the model does not read: what it holds in a part, as classes, and which of them each sample has; None if that are not 2 to `most`."""
+    if windows.is_series(spec.fields.values()):
+        return None
+    label = next(
+        (name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None
+    )
+    parts = _parts(spec, model.source, label, model.train.seed)
+    table, rows = parts[part]
+    plain = replace(one, steps=())
+    for cells, _ in _raw(plain, table, rows):
+        if isinstance(cells, Ragged) or cells.ndim != 1 or is_missing(cells).any():
+            return None
+    counted = replace(plain, steps=(StepSpec("classes", (), one.span),))
+    states = _fit(counted, table, rows)
+    labels = tuple(labels_of(counted, states))
+    numbers_of = np.concatenate([array for array, _ in _applied(counted, states, table, rows)])
+    return (labels, numbers_of) if 2 <= len(labels) <= most else None
 
 
 def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:

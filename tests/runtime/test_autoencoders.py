@@ -3,9 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 from support import ROOT
 
 import netc
+from netc.runtime.answers import classes_of
+from netc.runtime.codes import Code, codes_of, nearest
 from netc.runtime.report import page
 
 TIED = """
@@ -89,3 +92,51 @@ train { epochs = 1 }
     told = page(netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run"))
     assert "image, and beside it again, test" in told
     assert told.count("width: 168px") == 16
+
+
+CODED = """
+data {
+  source = csv("DATA")
+  image = columns(all, except = "digit") -> scale(1 / 16)
+  digit = column("digit")
+  split = (train = 0.8, test = 0.2)
+}
+model {
+  input image: float[64]
+  layer decoder = dense(64)
+  h = image -> dense(16) -> relu
+  code = h -> dense(SIZE)
+  output code = code
+  output seen = h
+  output again = sigmoid(decoder(code + normal_like(code) if training else code))
+  output beside = image -> dense(64)
+  loss mse(again, image)
+}
+train { epochs = 1 }
+""".replace("DATA", str(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv"))
+
+
+@pytest.mark.parametrize("size", [2, 5])
+def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(CODED.replace("SIZE", str(size)))
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    assert codes_of(run) == [Code("code", "again", "image"), Code("seen", "again", "image")]
+    classes = classes_of(run, "test", 20)
+    assert classes is not None
+    assert classes.labels == tuple("0123456789")
+    table = np.loadtxt(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv", delimiter=",", skiprows=1)
+    rows = run.load_data().rows["test"] - 2  # a row of the file, under its heading
+    np.testing.assert_array_equal(classes.numbers, table[rows, -1])
+    told = page(run)
+    assert f"code, float[{size}]: where the samples of test lie" in told
+    assert ("principal components" in told.partition("seen, float[16]")[0]) == (size > 2)
+    assert "again, decoded from a grid of code" in told
+    assert "again, decoded from codes drawn at random" in told
+    assert "image: the nearest in code, test" in told
+    assert told.count("<!-- digit -->") == 2, "no legend by class"
+
+
+def test_the_nearest_codes() -> None:
+    codes = np.array([[0.0, 0], [5, 5], [0, 1], [5, 4], [0, 3]])
+    found = nearest(codes)
+    assert found.tolist() == [[0, 2, 4, 3, 1], [1, 3, 4, 2, 0], [2, 0, 4, 3, 1], [3, 1, 4, 2, 0], [4, 2, 0, 3, 1]]
