@@ -136,11 +136,22 @@ class Equal:
 
 
 @dataclass(frozen=True, slots=True)
+class Application:
+    """That a block, an `op` or an operation was applied: the values of the model's graph from number `first` up to `end` were made by it."""
+
+    name: str
+    is_builtin: bool
+    first: int
+    end: int
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
     what a loss is divided by; `update.NAME`, a state's next value.
 
-    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most, `equal` which are said to be as long.
+    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most, `equal` which are said to be as long; `applications` are in the order in which they ended.
     """
 
     source: Source
@@ -157,6 +168,7 @@ class Model:
     names: dict[str, Value]
     bounds: dict[str, int]
     equal: tuple[Equal, ...]
+    applications: tuple[Application, ...]
     warnings: tuple[Diagnostic, ...]
 
     @property

@@ -18,6 +18,7 @@ from netc.commands import (
     profile,
     report,
     runs,
+    show,
     train,
 )
 from netc.commands.terminal import show_fault
@@ -34,6 +35,7 @@ app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("generate")(generate.generate)
+app.command("show")(show.show)
 app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
 app.command("report")(report.report)

@@ -35,7 +35,8 @@ def apply_item(
     context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
     if isinstance(function, syntax.Name) and function.text in context.forms and scope.find(function.text) is None:
-        return context.forms[function.text](context, arguments, span, scope)
+        with context.applying(function.text, span, arguments=[one.span for one in arguments]):
+            return context.forms[function.text](context, arguments, span, scope)
     target = evaluate(context, function, scope)
     match target:
         case Operation():
@@ -103,8 +104,10 @@ def apply_operation(
                 context, operation, name, kind, bound.get(name), loose, operands, attributes, scope, span
             )
         if attributes.pop(STEPS, False):
-            return samples.along_steps(operation, operands[0], attributes["over"])
-        return samples.apply_operation(operation, operands, attributes)
+            with context.applying(operation.name, span):
+                return samples.along_steps(operation, operands[0], attributes["over"])
+        with context.applying(operation.name, span):
+            return samples.apply_operation(operation, operands, attributes)
 
     given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
     spans = tuple(argument.span for argument in given[: len(operands)])
@@ -129,13 +132,11 @@ def apply_user_operation(
                 others=[Label(name.span, "declared here")],
             )
         inner.set(name.text, evaluate(context, bound[name.text].value, scope), name.span)
-    context.enter(op.name.text, span)
-    try:
-        return evaluate(context, op.value, inner)
-    except Fault as found:
-        raise _seen_from(found, span) from None
-    finally:
-        context.calls.pop()
+    with context.inside(op.name.text, span, is_builtin=False):
+        try:
+            return evaluate(context, op.value, inner)
+        except Fault as found:
+            raise _seen_from(found, span) from None
 
 
 def apply_block(
@@ -172,28 +173,27 @@ def apply_block(
                 hint=f"{block.name.text}({', '.join(names[1:])})",
             )
     inner = Scope(target.scope)
-    context.enter(block.name.text, span)
     outer_path, outer_layer = context.path, context.layer
     prefix = (layer.name,) if layer else context.path.apply(block.name.text)
-    try:
-        for parameter in block.parameters:
-            name = parameter.name.text
-            item = items[id(bound[name])] if name in bound else evaluate(context, parameter.default, inner)  # type: ignore[arg-type]
-            if parameter.type is not None:
-                where = bound[name].span if name in bound else parameter.name.span
-                item = context.as_value(item, where)
-                for dimension, bound_to in match_type(context, parameter.type, item, inner, where, block).items():
-                    inner.set(dimension, bound_to, where)
-            inner.set(name, item, parameter.name.span)
-        context.path = ParameterPath(prefix)
-        context.layer = layer or context.layer
-        result = body(context, block.body, inner, in_model=False)
-    except Fault as found:
-        places = {name: argument.value.span for name, argument in bound.items()}
-        raise _seen_from(_at_arguments(found, block, places), span) from None
-    finally:
-        context.path, context.layer = outer_path, outer_layer
-        context.calls.pop()
+    with context.inside(block.name.text, span, block.span.source.is_library):
+        try:
+            for parameter in block.parameters:
+                name = parameter.name.text
+                item = items[id(bound[name])] if name in bound else evaluate(context, parameter.default, inner)  # type: ignore[arg-type]
+                if parameter.type is not None:
+                    where = bound[name].span if name in bound else parameter.name.span
+                    item = context.as_value(item, where)
+                    for dimension, bound_to in match_type(context, parameter.type, item, inner, where, block).items():
+                        inner.set(dimension, bound_to, where)
+                inner.set(name, item, parameter.name.span)
+            context.path = ParameterPath(prefix)
+            context.layer = layer or context.layer
+            result = body(context, block.body, inner, in_model=False)
+        except Fault as found:
+            places = {name: argument.value.span for name, argument in bound.items()}
+            raise _seen_from(_at_arguments(found, block, places), span) from None
+        finally:
+            context.path, context.layer = outer_path, outer_layer
     if result is None:
         fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
     first = result.items[0]

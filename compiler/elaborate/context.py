@@ -4,7 +4,8 @@ Every function of these rooms takes a Context first. It knows nothing of the syn
 applies what a name stands for without knowing blocks, and `forms` the special ones (application.py and special.py, which need expressions, are above it).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import TypeVar
@@ -23,7 +24,7 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.graph import Graph, needed_by
-from netc.compiler.model import Equal, ParameterInfo
+from netc.compiler.model import Application, Equal, ParameterInfo
 from netc.compiler.operations import (
     bounded,
     elementwise,  # noqa: F401  registers the operations
@@ -112,7 +113,7 @@ class Frame(Graph):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -139,6 +140,8 @@ class Context:
     counted: dict[str, int] = field(default_factory=dict)
     named: dict[str, Value] = field(default_factory=dict)
     applied: list[Applied] = field(default_factory=list)
+    applications: list[Application] = field(default_factory=list)
+    written: list[tuple[Span, int]] = field(default_factory=list)
     settings: dict[str, Span] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
 
@@ -242,7 +245,31 @@ class Context:
         inside = ".".join((*self.path.prefix, "any"))
         return any(fnmatchcase(inside, pattern) for pattern in self.freeze)
 
-    def enter(self, name: str, span: Span) -> None:
+    @contextmanager
+    def inside(self, name: str, span: Span, is_builtin: bool) -> Iterator[None]:
+        """What is made meanwhile is made inside of this block, or `op`."""
         if len(self.calls) >= _DEEPEST:
             fault("E0204", f"`{name}` applies itself", span, "a block that contains itself has no end")
         self.calls.append((name, span))
+        try:
+            with self.applying(name, span, is_builtin):
+                yield
+        finally:
+            self.calls.pop()
+
+    @contextmanager
+    def applying(
+        self, name: str, span: Span, is_builtin: bool = True, arguments: Sequence[Span] = ()
+    ) -> Iterator[None]:
+        """What is made meanwhile is made by an application of this name, but for what is written in its arguments."""
+        first, known = self.graph.network.number_of_nodes(), len(self.written)
+        yield
+        end = self.graph.network.number_of_nodes()
+        for place, last in self.written[known:]:
+            if any(
+                place.source is one.source and one.start <= place.start and place.end <= one.end for one in arguments
+            ):
+                first = max(first, last)
+        if not self.frames and end > first:
+            self.written.append((span, end))
+            self.applications.append(Application(name, is_builtin, first, end, self.user_span(span)))

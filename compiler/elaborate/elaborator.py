@@ -104,6 +104,7 @@ def elaborate(
         context.named,
         context.bounds,
         tuple(context.equal),
+        tuple(context.applications),
         tuple(context.diagnostics.warnings),
     )
 

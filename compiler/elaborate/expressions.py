@@ -210,12 +210,13 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
 def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span, scope: Scope) -> Item:
     item = evaluate(context, operand, scope)
     if isinstance(item, Value | Results | Length):
-        return context.guard(
-            span,
-            lambda: samples.apply_elementwise(
-                OPERATIONS["neg" if symbol == "-" else "logical_not"], [context.as_value(item, operand.span)]
-            ),
-        )
+        with context.applying(symbol, span):
+            return context.guard(
+                span,
+                lambda: samples.apply_elementwise(
+                    OPERATIONS["neg" if symbol == "-" else "logical_not"], [context.as_value(item, operand.span)]
+                ),
+            )
     if symbol == "not":
         return not item
     if isinstance(item, bool) or not isinstance(item, int | float):
@@ -252,11 +253,12 @@ def binary(
     a, b = context.as_value(x, left.span, like=y), context.as_value(y, right.span, like=x)
     operation = OPERATIONS[_OPERATORS[symbol]]
     labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
-    return context.guard(
-        span,
-        lambda: samples.apply_operation(operation, [a, b], {}),
-        others=[*labels, *context.origins((a, b), span)],
-    )
+    with context.applying(symbol, span):
+        return context.guard(
+            span,
+            lambda: samples.apply_operation(operation, [a, b], {}),
+            others=[*labels, *context.origins((a, b), span)],
+        )
 
 
 def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:
@@ -294,7 +296,9 @@ def index(
         entry: Item = item[position]
         return entry
     value = context.as_value(item, node.span)
-    with context.graph.at(context.user_span(span)):
+    written, within = span.text.removeprefix(node.span.text), [one.span for one in indices]
+    name = written if "\n" not in written else "[...]"
+    with context.graph.at(context.user_span(span)), context.applying(name, span, arguments=within):
         lead, drop = value.type.lead, []
         if len(indices) > len(value.type.sample):
             fault(

@@ -51,10 +51,11 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
             continue
         name, weight = result.removeprefix("loss."), graph.results.get(f"weight.{result}")
         with graph.at(loss.span):
+            total = _sum(loss)
             count = extent(loss, tuple(range(loss.type.rank))) if weight is None else _sum(weight)
             group = f"{loss.type.size(1)} a row of {loss.type.rows}" if loss.type.is_batched else "step"
             group = group if weight is None else f"{_WEIGHTS}{name}"
-            found.append(Term(name, group, _sum(loss), count, _factor(graph, loss, name) if name in moved else None))
+            found.append(Term(name, group, total, count, _factor(graph, loss, name) if name in moved else None))
     return found
 
 

@@ -1,0 +1,41 @@
+"""`netc show M.net`: a picture of the model."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from netc.commands import options
+
+_KINDS = ("svg", "png", "html")
+
+
+def show(
+    file: options.ModelFile,
+    settings: options.Settings = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="A .svg, .png or .html file (default: NAME.svg, here)."),
+    ] = None,
+    unfold: Annotated[int, typer.Option(min=0, metavar="N", help="Show what is inside of blocks, so many deep.")] = 0,
+) -> None:
+    """Draw the graph of a model: inputs above, outputs and losses below, blocks folded. A page (.html) unfolds blocks, and tells of each box its shape, place and
+    parameters.
+
+    Example: netc show examples/lenet.net -o lenet.html
+    """
+    from netc.compiler.folds import folds_of
+    from netc.runtime.checkpoint import write_whole
+    from netc.runtime.drawing.figure import picture
+    from netc.runtime.drawing.page import page
+
+    path = out or Path(f"{file.stem}.svg")
+    kind = path.suffix.lower().removeprefix(".")
+    if kind not in _KINDS:
+        raise typer.BadParameter(f"`{path}` is none of {', '.join(f'.{one}' for one in _KINDS)}")
+    model, _ = options.load(file, settings)
+    folds = folds_of(model)
+    write_whole(path, page(folds, model, unfold).encode() if kind == "html" else picture(folds, model, kind, unfold))
+    boxes = sum(1 for box in folds.all() if not box.inside)
+    blocks = sum(1 for box in folds.all() if box.inside)
+    typer.echo(f"{boxes:,} values, {blocks:,} blocks -> {path}")
