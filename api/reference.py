@@ -111,6 +111,7 @@ def _forms() -> Iterator[Entry]:
         "weights": 'weights("pattern")',
         "weighted": "weighted(e, w)",
         "class_weights": "class_weights(label)",
+        "fitted": "fitted(x)",
         "size": "size(label)",
         "einsum": 'einsum(x, y, "ik,kj->ij")',
         "pair": "pair(x)",

@@ -1,4 +1,4 @@
-"""Losses, metrics and watched values as figures of a whole split: what is computed batch by batch, and what once from that.
+"""Losses, metrics, watched and fitted values as figures of a whole split: what is computed batch by batch, and what once from that.
 
 A figure may reduce over the batch (`rmse`, `r2`, a weighted loss): it is cut before its first value that mixes samples.
 """
@@ -28,12 +28,21 @@ class Evaluation:
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
     """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
-    graph = prepared(model.graph, training=False)
+    graph = prepared(model.graph.of("loss.", "metric.", "watch.", "weight.", "output."), training=False)
     figures = _figures(graph)
     metrics = {name: value for name, value in figures.items() if name.startswith("metric.")}
     cut = _Cut(graph)
     cut.take({name: value for name, value in figures.items() if name not in metrics}, frozenset())
     cut.take(metrics, undone)  # by itself: a value that a loss shares with a metric is in the model's units there
+    batches, _ = graph.subgraph(cut.collected)
+    return Evaluation(batches, cut.whole, cut.units)
+
+
+def fitting_graphs(model: Model, name: str) -> Evaluation:
+    """One result `fitted.NAME`."""
+    graph = prepared(model.graph.of(name), training=False)
+    cut = _Cut(graph)
+    cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)
     return Evaluation(batches, cut.whole, cut.units)
 

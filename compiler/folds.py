@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.cost import flops
 from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.graph import Graph, needed_by
-from netc.compiler.model import Application, Model
+from netc.compiler.model import FITTED, Application, Model
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.simplify import expand
 from netc.compiler.types import BATCH, describe_sample
@@ -75,7 +75,7 @@ def folds_of(model: Model) -> Folds:
     results = {name: [value] for name, value in graph.results.items() if name.partition(".")[0] in RESULTS}
     for name, values in results.items():
         values += [graph.results[f"weight.{name}"]] if f"weight.{name}" in graph.results else []
-    updates = {value: name for name, value in graph.results.items() if name.startswith("update.")}
+    updates = {value: name for name, value in graph.results.items() if name.startswith(("update.", FITTED))}
     wanted = [*updates, *(value for values in results.values() for value in values)]
     boxes = making.boxes(graph, needed_by(wanted), model.applications, updates)
     for name, values in results.items():
@@ -138,7 +138,8 @@ class _Making:
             if (box := self._box(value)) is not None:
                 found.append((value.number, box))
             if updates and value in updates:  # outside of what made the value, inside of what updates the state
-                key, title = self.key(), f"next {updates[value].rpartition('.')[2]}"
+                key, own = self.key(), updates[value].rpartition(".")[2]
+                title = own if updates[value].startswith(FITTED) else f"next {own}"
                 found.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
                 self.connect([value], key)
         order = sorted(range(len(applications)), key=lambda i: (applications[i].first, -applications[i].end, -i))

@@ -10,6 +10,7 @@ from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
 
 CLASS_WEIGHTS = "class_weights."  # and a field: a state that is fitted on the training split, before the first step
+FITTED = "fitted."  # and a state: the result that it is after each epoch, over the training split
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,7 @@ class Application:
 @dataclass(frozen=True, slots=True)
 class Model:
     """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
-    what a loss is divided by; `update.NAME`, a state's next value.
+    what a loss is divided by; `update.NAME`, a state's next value; `fitted.NAME`, what a state is over the training split.
 
     `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most, `equal` which are said to be as long; `applications` are in the order in which they ended.
     """

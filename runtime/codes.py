@@ -107,7 +107,8 @@ def pictures_of_codes(run: Run, part: str) -> Iterator[str]:
         yield f'<h2>{name}, {type_}: where the samples of {part} lie</h2><div class="wide">{_scatter(plane, values, classes)}</div>'
         yield f"<p>{plane.told}.</p>"
         yield from _from_codes(run, code, values, plane)
-        if (images := as_image(shown[code.like])) is not None:
+        images = None if run.model.inputs[code.like].is_varying else as_image(shown[code.like])
+        if images is not None:
             rows = [tiled(images[row], len(row)) for row in nearest(values)]
             yield f"<h2>{escape(code.like)}: the nearest in {name}, {part}</h2>{cards([png(one) for one in rows], _PIXELS * _NEAREST)}"
             yield "<p>First in each row a sample, then those whose codes are nearest to its own.</p>"
@@ -140,6 +141,8 @@ def _colour(i: int, count: int) -> tuple[float, ...]:
 
 def _from_codes(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[str]:
     """What the decoder makes of a grid, and of codes drawn at random, where that are pictures."""
+    if run.model.outputs[code.decoded].is_varying:
+        return
     chance = np.random.default_rng(run.program.seed)
     random = chance.multivariate_normal(values.mean(axis=0), np.cov(values.T), _DRAWN)
     given = np.concatenate([plane.grid(values), random]).astype(np.float32)

@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
 from netc.compiler.pipeline import part_graph, prediction_graph
+from netc.compiler.rows import PREFIX, Other, asked
 from netc.compiler.types import Bounded, Type
 from netc.compiler.value import Value
 
@@ -39,6 +41,26 @@ def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None
 def inputs_of(graph: Graph) -> dict[str, Type]:
     """The fields that a graph reads, by name."""
     return {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
+
+
+def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
+    """The fields that a part of a model needs: those that it reads, and an input for each dimension whose lengths none of them tells."""
+    found = inputs_of(graph)
+    known = {str(type_.rows) for type_ in found.values()}
+    for dim in sorted(_lengths_of(graph) - known):
+        found |= dict([(name, type_) for name, type_ in model.inputs.items() if type_.rows == dim][:1])
+    return found
+
+
+def _lengths_of(graph: Graph) -> set[str]:
+    """The declared dimensions whose lengths a graph asks for."""
+    dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
+    for leaf in graph.values("given"):
+        if str(leaf.attributes["name"]).startswith(PREFIX):
+            kind, dim = asked(str(leaf.attributes["name"]))
+            other = Other.of(kind)
+            dims |= {dim, *(other[1].dims if other is not None else ())}
+    return {name for dim in dims for name in names_in(dim)}
 
 
 def _reads(value: Value) -> set[str]:

@@ -2,16 +2,17 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.evaluation import Evaluation, evaluation_graphs
+from netc.compiler.evaluation import Evaluation, evaluation_graphs, fitting_graphs
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import cores
-from netc.compiler.model import CLASS_WEIGHTS, Model, Truncate
+from netc.compiler.model import CLASS_WEIGHTS, FITTED, Model, Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
@@ -25,7 +26,7 @@ from netc.runtime.beam import Decoder, decoders, search
 from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
-from netc.runtime.parts import inputs_of, part_of
+from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
@@ -71,7 +72,7 @@ class Program:
         self.parameters = {name: self.persistent[name] for name in model.parameters}
         self._steps: dict[object, Step] = {}
         self._parts: dict[tuple[object, ...], Graph] = {}
-        self._evaluations: dict[frozenset[str], Evaluation] = {}
+        self._evaluations: dict[object, Evaluation] = {}
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run for the way that these fields are kept; made once for a key."""
@@ -130,6 +131,16 @@ class Program:
                 labels = np.asarray(field.rows if isinstance(field, Ragged) else field).ravel()
                 counts = np.bincount(labels, minlength=len(self.persistent[name]))
                 self.persistent[name][...] = len(labels) / (len(counts) * np.maximum(counts, 1))
+
+    def refit(self, fields: Given) -> None:
+        """What `fitted` keeps of the training split, by the parameters as they are: after an epoch. In the order of the file, so that one may read another."""
+        names = [name for name in self.model.graph.results if name.startswith(FITTED)]
+        ready = self._ready(fields) if names else {}
+        for name in names:
+            plan = self._of_whole(
+                name, partial(fitting_graphs, self.model, name), ready, len(next(iter(ready.values()))), {}
+            )
+            self.persistent[name.removeprefix(FITTED)][...] = plan[name]
 
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
@@ -252,7 +263,7 @@ class Program:
         if key not in self._parts:
             self._parts[key] = part_of(self.model, fields, outputs)
         graph = self._parts[key]
-        count = self._check(fields, inputs_of(graph))
+        count = self._check(fields, fields_of(self.model, graph))
         found = self._of_all(self.step_of(key, lambda: graph, fields), fields, count)
         told = {
             name.removeprefix("output."): list(value)
@@ -297,26 +308,37 @@ class Program:
         """
         undo, fields = undo or {}, self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets})
-        key = ("evaluation", frozenset(undo))
-        if key[1] not in self._evaluations:
-            self._evaluations[key[1]] = evaluation_graphs(self.model, key[1])
-        plan_of = self._evaluations[key[1]]
-        whole = self._of_all(self.step_of(key, lambda: plan_of.batches, fields), fields, count)
-        sizes, collected = {BATCH: count}, dict[str, Array]()
-        for name, value in whole.items():
-            rows = plan_of.batches.results[name].type.rows
-            collected[name.removeprefix("collect.")] = value.rows if isinstance(value, Ragged) else value
-            if rows is not None:
-                sizes[rows] = len(collected[name.removeprefix("collect.")])
-        collected.update({name: undo[target](collected[name]) for name, target in plan_of.units.items()})
-        found = {
-            name: figure_of(value, plan_of.whole.results[name].type.is_batched)
-            for name, value in evaluate(plan_of.whole, {**self.persistent, **collected}, sizes).items()
-        }
+        undone = frozenset(undo)
+        key = ("evaluation", undone)
+        made = self._of_whole(key, lambda: evaluation_graphs(self.model, undone), fields, count, undo)
+        whole = self._evaluations[key].whole
+        found = {name: figure_of(value, whole.results[name].type.is_batched) for name, value in made.items()}
         losses = {name.removeprefix("loss."): value for name, value in found.items() if name.startswith("loss.")}
         figures = {name.removeprefix("metric."): value for name, value in found.items() if name.startswith("metric.")}
         watched = {name: value for name, value in found.items() if name.startswith("watch.")}
         return {**loss_figures(self.model, losses), **figures, **watched}
+
+    def _of_whole(
+        self,
+        key: object,
+        graphs: Callable[[], Evaluation],
+        fields: Fields,
+        count: int,
+        undo: Mapping[str, Callable[[Array], Array]],
+    ) -> dict[str, Array]:
+        """Results over all samples: some values batch by batch, the rest once from these. The graphs are made once for a key."""
+        if key not in self._evaluations:
+            self._evaluations[key] = graphs()
+        plan = self._evaluations[key]
+        found = self._of_all(self.step_of(key, lambda: plan.batches, fields), fields, count)
+        sizes, collected = {BATCH: count}, dict[str, Array]()
+        for name, value in found.items():
+            rows = plan.batches.results[name].type.rows
+            collected[name.removeprefix("collect.")] = value.rows if isinstance(value, Ragged) else value
+            if rows is not None:
+                sizes[rows] = len(collected[name.removeprefix("collect.")])
+        collected.update({name: undo[target](collected[name]) for name, target in plan.units.items() if target in undo})
+        return evaluate(plan.whole, {**self.persistent, **collected}, sizes)
 
     def _of_all(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None

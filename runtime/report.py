@@ -11,7 +11,7 @@ from netc.compiler.reference import evaluate
 from netc.runtime.answers import Answer, answers
 from netc.runtime.codes import pictures_of_codes
 from netc.runtime.curves import draw
-from netc.runtime.data.stored import Ragged
+from netc.runtime.data.stored import Array
 from netc.runtime.figures import Figure
 from netc.runtime.pictures import as_image, cards, drawn, first_of, png, svg_of
 from netc.runtime.run import Run
@@ -153,24 +153,43 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
 
 
 def _again(run: Run, part: str) -> Iterator[str]:
-    """What an autoencoder makes of its input: pictures beside what comes out of the same shape."""
+    """What an autoencoder makes of its input: each beside what comes out in its shape, as pictures, or as lines along the steps."""
     fields = run.load_data().parts[part]
-    chosen = {name: first_of(fields[name], _PAIRS) for name in run.model.inputs if not isinstance(fields[name], Ragged)}
-    shown = {name: image for name, field in chosen.items() if (image := as_image(field)) is not None}
-    outputs = [name for name, type_ in run.model.outputs.items() if type_.is_float and not type_.is_varying]
-    if not shown or not outputs or len(chosen) < len(run.model.inputs):
-        return
-    made = run.program.predict(chosen)
-    for name in outputs:
-        for field, image in shown.items():
-            like = np.asarray(made[name])
-            if run.model.outputs[name].sample != run.model.inputs[field].sample:
-                continue
-            again = np.clip(like, 0, None).reshape(image.shape)
-            pairs = [png(np.concatenate([one, other], axis=1)) for one, other in zip(image, again, strict=True)]
-            yield f"<h2>{escape(field)}, and beside it {escape(name)}, {part}</h2>{cards(pairs, 168)}"
+    chosen = {name: first_of(fields[name], _PAIRS) for name in run.model.inputs}
+    alike = [
+        (name, output)
+        for name, type_ in run.model.inputs.items()
+        for output, other in run.model.outputs.items()
+        if type_.is_float and other.is_float and (type_.rows, type_.sample) == (other.rows, other.sample)
+    ]
+    made = run.program.predict(chosen, outputs=[output for _, output in alike]) if alike else {}
+    for name, output in alike:
+        title = f"<h2>{escape(name)}, and beside it {escape(output)}, {part}</h2>"
+        images = None if run.model.inputs[name].is_varying else as_image(chosen[name])
+        if images is not None:
+            again = np.clip(np.asarray(made[output]), 0, None).reshape(images.shape)
+            pairs = [png(np.concatenate([one, other], axis=1)) for one, other in zip(images, again, strict=True)]
+            yield f"{title}{cards(pairs, 168)}"
+        elif len(run.model.inputs[name].sample) <= 2:
+            yield f'{title}<div class="wide">{_lines(chosen[name], made[output])}</div><p>Thin: the input. Thick: what comes out. A colour a channel.</p>'
 
 
+def _lines(given: Sequence[Array], made: Sequence[Array]) -> str:
+    """A few samples [step] or [step, channel], their first channels as lines."""
+    from matplotlib.figure import Figure as Picture
+
+    picture = Picture(figsize=(9, 4.2), layout="constrained")
+    for i, (one, other) in enumerate(zip(given[:_DRAWN], made[:_DRAWN], strict=True), 1):
+        axes = picture.add_subplot(2, _DRAWN // 2, i)
+        for channel in range(min(_CHANNELS, one.reshape(len(one), -1).shape[1])):
+            for values, width, alpha in ((one, 0.8, 1.0), (other, 2.2, 0.5)):
+                axes.plot(
+                    values.reshape(len(values), -1)[:, channel], color=f"C{channel}", linewidth=width, alpha=alpha
+                )
+    return drawn(picture, "60rem")
+
+
+_DRAWN, _CHANNELS = 6, 4
 _PAIRS = 16
 _MOST_MAPS = 32
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from netc.compiler.model import Model, StartFrom
-from netc.dsl.diagnostics import fault
+from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.checkpoint import read_checkpoint
 from netc.runtime.program import Program
 
@@ -43,6 +43,11 @@ def start_from(model: Model, wanted: StartFrom, program: Program) -> Loaded:
     best = folder / BEST
     found, _, owned = read_checkpoint(best if best.exists() else folder / CHECKPOINT)
     mine = {name: program.persistent[name] for name in (*model.trainables, *model.states)}
+
+    for pattern in wanted.only:
+        if not any(fnmatchcase(name, pattern) for name in (*mine, *owned)):
+            hint = nearest(pattern, list(mine)) or f"there are {', '.join(list(mine)[:6])}"
+            fault("E1003", f'no parameter is called "{pattern}"', wanted.span, hint=hint)
 
     def is_wanted(name: str) -> bool:
         return not wanted.only or any(fnmatchcase(name, pattern) for pattern in wanted.only)

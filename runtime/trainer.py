@@ -49,6 +49,8 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
             except KeyboardInterrupt:
                 run.save()
                 raise
+            assert run.dataset is not None
+            run.program.refit(run.dataset.parts["train"])
             row = _row(run)
             run.metrics.append(row)
             run.progress = Progress(epoch=run.progress.epoch + 1)

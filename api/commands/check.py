@@ -101,6 +101,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler import pipeline
     from netc.compiler.cost import flops
     from netc.compiler.kernels.machine import cores
+    from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
     from netc.runtime.data.madeup import LONGEST
@@ -131,7 +132,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
         "results": {
             name: str(Type(value.type.dtype, value.type.sample, value.type.classes))
             for name, value in model.graph.results.items()
-            if not name.startswith(("length.", "weight."))
+            if not name.startswith(("length.", "weight.", FITTED))
         },
         "windows": [
             {

@@ -49,7 +49,7 @@ def predict(
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs, read_values
     from netc.runtime.data.spec import SourceSpec
-    from netc.runtime.parts import inputs_of, part_of
+    from netc.runtime.parts import fields_of, part_of
 
     opened = netc.open(run, threads)
     model, spec = opened.model, opened.spec
@@ -58,7 +58,7 @@ def predict(
         if name not in model.values:
             raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
     try:
-        needed = inputs_of(part_of(model, [*model.inputs, *(given or ())], outputs))
+        needed = fields_of(model, part_of(model, [*model.inputs, *(given or ())], outputs))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     inputs, values = (

@@ -29,7 +29,7 @@ from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body, define_layer
 from netc.compiler.graph import needed_by
-from netc.compiler.model import Model
+from netc.compiler.model import FITTED, Model
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
@@ -217,10 +217,9 @@ def check_reading(context: Context, file: syntax.File) -> None:
         whole = [
             one for one in needed_by([value]) if one.operands and isinstance(OPERATIONS[one.operation].lower, Whole)
         ]
-        if whole and not name.startswith("metric."):
-            context.diagnostics.add(
-                "E0503", "this is a figure of a whole split", whole[0].span, "only a metric may use it"
-            )
+        if whole and not name.startswith(("metric.", FITTED)):
+            told, hint = "only a metric may use it", "fitted(...) keeps a figure of the training split"
+            context.diagnostics.add("E0503", "this is a figure of a whole split", whole[0].span, told, hint=hint)
         if name.startswith("loss.") and "parameter" not in needs:
             context.diagnostics.add(
                 "E0502", "this loss depends on no parameter", value.span, "nothing can learn from it"

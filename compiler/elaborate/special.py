@@ -12,7 +12,7 @@ from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weigh
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.graph import needed_by
-from netc.compiler.model import CLASS_WEIGHTS, Equal, ParameterInfo
+from netc.compiler.model import CLASS_WEIGHTS, FITTED, Equal, ParameterInfo
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.reduce import as_float
 from netc.compiler.types import Bounded, Mismatch, Type, describe_sample
@@ -152,6 +152,23 @@ def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Sc
     context.states[key] = ParameterInfo(key, type_, "ones", (), False, place)
     with context.graph.at(place):
         return context.graph.leaf("state", key, type_)
+
+
+def _fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A figure of the whole training split, by the parameters that an epoch ends with; kept with the run: fitted(quantile(error, 0.99))."""
+    (argument,) = _bound(context, "fitted", ("x",), arguments, span, "fitted(mean(x, over = batch))")
+    value = _value(context, argument, scope)
+    if value.type.is_batched or not value.type.is_float:
+        told = f"this is {describe_sample(value.type)}" + (" for each sample" if value.type.is_batched else "")
+        hint = f"fitted(mean({argument.span.text}, over = batch))" if value.type.is_float else None
+        fault("E0402", "`fitted` keeps a figure of all samples", argument.span, told, hint=hint)
+    if context.frames:
+        fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
+    name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
+    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
+    context.graph.results[f"{FITTED}{name}"] = value
+    with context.graph.at(place):
+        return context.graph.leaf("state", name, value.type)
 
 
 def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -317,6 +334,7 @@ FORMS: Mapping[str, Form] = {
     "weights": _weights,
     "weighted": _weighted,
     "class_weights": _class_weights,
+    "fitted": _fitted,
     "size": _size,
     "einsum": _einsum,
     "pair": _pair,

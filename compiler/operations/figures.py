@@ -1,4 +1,4 @@
-"""Figures of a whole split: computed once, by their references, from what was collected batch by batch (evaluation.py). Metrics alone may use them."""
+"""Figures of a whole split: computed once, by their references, from what was collected batch by batch (evaluation.py). Metrics may use them, and `fitted`."""
 
 from typing import Any
 
@@ -60,6 +60,24 @@ register(
         reference=_ranked_above,
         lower=Expansion(_build_auc),
         arguments={"scores": "value", "label": "value"},
+    )
+)
+
+
+def _quantile_type(x: Type, q: float) -> Type:
+    if not x.is_batched or not x.is_float:
+        raise Mismatch(f"`quantile` takes a float of each sample, and this is {describe_sample(x)}", code="E0402")
+    return x.with_dims(x.dims[1:])
+
+
+register(
+    Operation(
+        "quantile",
+        "Of all samples, or all their steps, the value that a share q of them does not exceed, linear between two (Hyndman and Fan 1996, type 7). For `metric` and `fitted`.",
+        type=_quantile_type,
+        reference=lambda x, q: np.quantile(x, q, axis=0).astype(x.dtype),
+        lower=Whole(),
+        arguments={"x": "value", "q": "share"},
     )
 )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import ROOT
+from support import ROOT, command
 
 import netc
 from netc.runtime.answers import classes_of
@@ -140,3 +140,48 @@ def test_the_nearest_codes() -> None:
     codes = np.array([[0.0, 0], [5, 5], [0, 1], [5, 4], [0, 3]])
     found = nearest(codes)
     assert found.tolist() == [[0, 2, 4, 3, 1], [1, 3, 4, 2, 0], [2, 0, 4, 3, 1], [3, 1, 4, 2, 0], [4, 2, 0, 3, 1]]
+
+
+FITTED_TEXT = """
+data {
+  source = csv("DATA")
+  image = columns(all, except = ["odd", "part"]) -> scale(1 / 16)
+  split = column("part")
+}
+model {
+  input image: float[64]
+  code = image -> dropout(0.2) -> dense(8) -> relu
+  again = code -> dense(64) -> sigmoid
+  error = mean(square(again - image))
+  centre = fitted(mean(error, over = batch))
+  limit = fitted(quantile(abs(error - centre), 0.9))
+  output error = error
+  output far = abs(error - centre) > limit
+  loss mse(again, image)
+  metric share = mean(where(abs(error - centre) > limit, 1, 0), over = batch)
+}
+train {
+  epochs = 2
+  precision = f64
+}
+""".replace("DATA", str(ROOT / "examples" / "data" / "anomaly" / "digits.csv"))
+
+
+def test_what_is_fitted_is_of_the_training_split(tmp_path: Path) -> None:
+    """One figure that reads another, after each epoch, without dropout; kept with the run, the same after an interruption."""
+    (tmp_path / "m.net").write_text(FITTED_TEXT)
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    parts = run.load_data().parts
+    error = run.predict(parts["train"])["error"]
+    held = netc.open(tmp_path / "run").program.persistent
+    np.testing.assert_allclose(held["centre.fitted"], error.mean(), rtol=1e-12)
+    limit = np.quantile(np.abs(error - error.mean()), 0.9)
+    np.testing.assert_allclose(held["limit.fitted"], limit, rtol=1e-9)
+    test = run.predict(parts["test"])
+    np.testing.assert_array_equal(test["far"], np.abs(test["error"] - error.mean()) > limit)
+    assert run.evaluate("test")["share"] == pytest.approx(test["far"].mean())
+    assert run.evaluate("train")["share"] == pytest.approx(0.1, abs=0.002)
+    before = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=1)
+    told = command("train", "--resume", before.folder, "--epochs", 2, cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    np.testing.assert_array_equal(netc.open(before.folder).program.persistent["limit.fitted"], held["limit.fitted"])

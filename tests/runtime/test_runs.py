@@ -143,6 +143,19 @@ def test_start_from(project: Path) -> None:
     )
     found = netc.open(project / "second").program.parameters
     np.testing.assert_array_equal(found["h.dense.W"], first.program.parameters["h.dense.W"])
+    (project / "n.net").write_text(text.replace('"h.*"', '"g.*"'))
+    refused = command("train", "n.net", cwd=project)
+    assert refused.returncode == 1
+    assert (
+        refused.stderr
+        == """error[E1003]: no parameter is called "g.*"
+  --> n.net:17:16
+   |
+17 |   start_from = ("first", only = "g.*")
+   |                ^^^^^^^^^^^^^^^^^^^^^^^
+   = hint: there are h.dense.W, h.dense.b, z.dense.W, z.dense.b, z.dense_2.W, z.dense_2.b
+"""
+    ), refused.stderr
     for only, hint in (("", "says which are wanted"), (', only = "z.*"', "takes in less")):
         (project / "n.net").write_text(text.replace(', only = "h.*"', only))
         refused = command("train", "n.net", cwd=project)

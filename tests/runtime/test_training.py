@@ -33,6 +33,7 @@ def figures(line: str) -> dict[str, float]:
         ("wine", "accuracy", 0.95),
         ("digits8x8", "accuracy", 0.96),
         ("diabetes", "r2", 0.42),
+        ("anomaly", "area", 0.985),
     ],
 )
 def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path) -> None:
