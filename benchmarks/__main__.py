@@ -22,10 +22,11 @@ _MNIST = Path(__file__).parent.parent / "examples" / "mnist.net"
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", nargs="+", choices=TABLES, default=list(TABLES), help="which tables")
+    parser.add_argument("--models", default="", help="of the steps, those whose names hold this")
     parser.add_argument("--rounds", type=int, default=12, help="of measuring, each contender in turn; the best counts")
     given = parser.parse_args()
     for name in given.only:
-        TABLES[name](given.rounds)
+        steps(given.rounds, given.models) if name == "steps" else TABLES[name](given.rounds)
         print()
 
 
@@ -55,7 +56,7 @@ def measure(processes: Sequence[Process], model: Model, rounds: int) -> dict[str
     return found
 
 
-def steps(rounds: int) -> None:
+def steps(rounds: int, models: str = "") -> None:
     """A training step with Adam: microseconds of each contender, the best peer's time as a multiple of netc's, and netc's share of the peak."""
     peak = peaks()
     print(
@@ -64,7 +65,7 @@ def steps(rounds: int) -> None:
     rows, ones = [["model", "threads", *CONTENDERS, "best peer / netc", "of peak", "1 thread / 2"]], dict[str, float]()
     for threads in (1, 2):
         processes = start(threads)
-        for model in MODELS:
+        for model in (one for one in MODELS if models in one.name):
             found = measure(processes, model, rounds)
             own = found["netc"]
             peers = [seconds for name, seconds in found.items() if not name.startswith("netc")]

@@ -14,8 +14,9 @@ LEARNING_RATE = 1e-3
 class Model:
     """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder).
 
-    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it. With `units`, it is a sequence of
-    `longest` steps (of `shortest` to `longest`, if that is given), and the last state of an LSTM goes into the layers.
+    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it. If it `is_mirrored`, convolutions have
+    a stride of 2 in place of pools, and their transposes lead back to the image. With `units`, the input is a sequence of `longest` steps (of `shortest` to
+    `longest`, if that is given), and the last state of an LSTM goes into the layers.
     """
 
     name: str
@@ -24,13 +25,16 @@ class Model:
     loss: str = "cross_entropy"
     convolutions: tuple[int, ...] = ()
     is_normalised: bool = False
+    is_mirrored: bool = False
     units: int = 0
     longest: int = 0
     shortest: int = 0
 
     def __str__(self) -> str:
         steps = f"{self.shortest or ''}{' to ' if self.shortest else ''}{self.longest} steps of "
-        widths = (self.widths[0], self.units, *self.widths[1:]) if self.units else (*self.convolutions, *self.widths)
+        back = self.convolutions[-2::-1] + (1,) if self.is_mirrored else ()
+        widths = (*self.convolutions, *self.widths, *back)
+        widths = (self.widths[0], self.units, *self.widths[1:]) if self.units else widths
         return f"{self.name} {steps if self.units else ''}{'-'.join(map(str, widths))}, batch {self.batch}"
 
     @property
@@ -40,8 +44,9 @@ class Model:
             rows, (n, m) = int(self.lengths(self.batch).sum()), self.widths
             return 2 * rows * 4 * self.units * (2 * n + 3 * self.units) + 6 * self.batch * self.units * m
         pairs = [n * m for n, m in zip(self.widths, self.widths[1:], strict=False)]
-        for i, (n, m) in reversed(list(enumerate(zip((1, *self.convolutions), self.convolutions, strict=False)))):
-            pairs.insert(0, (28 >> i) ** 2 * 9 * n * m)
+        for i, (n, m) in reversed(list(enumerate(self._channels))):
+            pairs.insert(0, (28 >> i + self.is_mirrored) ** 2 * 9 * n * m)
+            pairs += [pairs[0]] * self.is_mirrored  # a transpose multiplies as often as its convolution
         return 2 * self.batch * (3 * sum(pairs) - pairs[0])
 
     @property
@@ -57,10 +62,17 @@ class Model:
             shapes = [(n, 4 * u), (u, 4 * u), (u, m)]
             return [rng.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(shape[0])) for shape in shapes]
         pairs = zip(self.widths, self.widths[1:], strict=False)
-        shapes = [(3, 3, n, m) for n, m in zip((1, *self.convolutions), self.convolutions, strict=False)] + list(pairs)
+        shapes = [(3, 3, n, m) for n, m in self._channels] + list(pairs)
+        if self.is_mirrored:
+            shapes += [(3, 3, m, n) for n, m in reversed(self._channels)]
         return [
             rng.standard_normal(shape).astype(np.float32) / np.float32(np.sqrt(np.prod(shape[:-1]))) for shape in shapes
         ]
+
+    @property
+    def _channels(self) -> list[tuple[int, int]]:
+        """From and to, of each convolution."""
+        return list(zip((1, *self.convolutions), self.convolutions, strict=False))
 
     def lengths(self, rows: int) -> np.ndarray:
         """How many steps each sample has."""
@@ -87,9 +99,14 @@ class Model:
         labelled = self.loss == "cross_entropy"
         target = f"  target y: class({self.widths[-1]})\n" if labelled else ""
         loss = "cross_entropy(z, y)" if labelled else "mse(z, x)"
+        if self.is_mirrored:
+            forth = "".join(f"conv({n}, stride = 2, pad = 1) -> relu -> " for n in self.convolutions)
+            back = " -> relu -> ".join(f"conv_transpose({n}, pad = (1, 0, 1, 0))" for n, _ in reversed(self._channels))
+            side, channels = 28 >> len(self.convolutions), self.convolutions[-1]
+            layers = f"{forth}flatten -> {layers} -> relu -> reshape({side}, {side}, {channels}) -> {back}"
         normalised = "batchnorm -> " if self.is_normalised else ""
         windows = "".join(f"conv({n}) -> {normalised}relu -> maxpool(2) -> " for n in self.convolutions)
-        layers = f"{windows}flatten -> {layers}" if windows else layers
+        layers = f"{windows}flatten -> {layers}" if windows and not self.is_mirrored else layers
         size = "28, 28, 1" if windows else self.widths[0]
         return (
             f"model {{\n  input x: float[{size}]\n{target}  z = x -> {layers}\n  loss {loss}\n}}\n"
@@ -102,6 +119,7 @@ MODELS = (
     Model("middle MLP", (784, 512, 512, 10), 128),
     Model("digits8x8", (64, 32, 10), 32),
     Model("autoencoder", (784, 128, 32, 128, 784), 64, "mse"),
+    Model("convolutional autoencoder", (1568, 32, 1568), 64, "mse", convolutions=(16, 32), is_mirrored=True),
     Model("CNN", (3136, 128, 10), 64, convolutions=(32, 64)),
     Model("CNN, batchnorm", (3136, 128, 10), 64, convolutions=(32, 64), is_normalised=True),
     Model("LSTM", (28, 10), 64, units=64, longest=28),

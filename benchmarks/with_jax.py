@@ -29,6 +29,8 @@ class Contender:
         x, y = model.data(model.batch)
         self.x, self.y = jnp.array(x), jnp.array(y)
         loss = partial(_loss, model.loss == "cross_entropy", len(model.convolutions), model.is_normalised)
+        if model.is_mirrored:
+            loss = partial(_mirrored_loss, len(model.convolutions))
         if model.units:
             loss = partial(_recurrent_loss, jnp.array(model.lengths(model.batch)))
         step = partial(_step, loss)
@@ -93,6 +95,23 @@ def _loss(labelled: bool, windows: int, is_normalised: bool, parameters: Any, x:
             found = jax.nn.relu(found)
     if labelled:
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1))
+    return jnp.mean((found - x) ** 2)
+
+
+def _mirrored_loss(windows: int, parameters: Any, x: Any, y: Any) -> Any:
+    """Convolutions with a stride of 2, two layers, and the transposes of such convolutions back to the image."""
+    found = x
+    for weight, bias in parameters[:windows]:
+        how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
+        found = jax.nn.relu(jax.lax.conv_general_dilated(found, weight, (2, 2), [(1, 1), (1, 1)], **how) + bias)
+    shape = found.shape
+    for weight, bias in parameters[windows:-windows]:
+        found = jax.nn.relu(found.reshape(len(found), -1) @ weight + bias)
+    found = found.reshape(shape)
+    for i, (weight, bias) in enumerate(parameters[-windows:]):
+        turned, around = weight[::-1, ::-1], [(1, 2), (1, 2)]
+        found = jax.lax.conv_general_dilated(found, turned, (1, 1), around, lhs_dilation=(2, 2), **how) + bias
+        found = jax.nn.relu(found) if i < windows - 1 else found
     return jnp.mean((found - x) ** 2)
 
 

@@ -40,20 +40,37 @@ class Contender:
         layers: list[torch.nn.Module] = []
         weights = [torch.tensor(weight) for weight in model.weights()]
         for weight in weights[: len(model.convolutions)]:
-            convolution = torch.nn.Conv2d(weight.shape[2], weight.shape[3], 3, padding=1)
+            convolution = torch.nn.Conv2d(
+                weight.shape[2], weight.shape[3], 3, padding=1, stride=2 if model.is_mirrored else 1
+            )
             convolution.weight.data = weight.permute(3, 2, 0, 1).contiguous()
             convolution.bias.data = torch.zeros(weight.shape[3])
             normalised = [torch.nn.BatchNorm2d(weight.shape[3])] if model.is_normalised else []
-            layers += [convolution, *normalised, torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
+            layers += [convolution, *normalised, torch.nn.ReLU()]
+            layers += [] if model.is_mirrored else [torch.nn.MaxPool2d(2)]
         if model.convolutions:
             layers.append(torch.nn.Flatten())
             side, first = 28 >> len(model.convolutions), len(model.convolutions)
             rows = weights[first].reshape(side, side, model.convolutions[-1], -1)  # it flattens channels first
             weights[first] = rows.permute(2, 0, 1, 3).reshape(weights[first].shape)
-        for weight in weights[len(model.convolutions) :]:
+        back = weights[-len(model.convolutions) :] if model.is_mirrored else []
+        if back:
+            channels = model.convolutions[-1]
+            columns = weights[-len(back) - 1].reshape(-1, side, side, channels)
+            weights[-len(back) - 1] = columns.permute(0, 3, 1, 2).reshape(len(columns), -1)
+        for weight in weights[len(model.convolutions) : len(weights) - len(back)]:
             linear = torch.nn.Linear(*weight.shape)
             linear.weight.data, linear.bias.data = weight.T.contiguous(), torch.zeros(weight.shape[1])
             layers += [linear, torch.nn.ReLU()]
+        if back:
+            layers.append(torch.nn.Unflatten(1, (channels, side, side)))
+        for weight in back:
+            transposed = torch.nn.ConvTranspose2d(
+                weight.shape[2], weight.shape[3], 3, stride=2, padding=1, output_padding=1
+            )
+            transposed.weight.data = weight.permute(2, 3, 0, 1).contiguous()
+            transposed.bias.data = torch.zeros(weight.shape[3])
+            layers += [transposed, torch.nn.ReLU()]
         network = torch.nn.Sequential(*layers[:-1])
         if model.convolutions:
             network = network.to(memory_format=layout)

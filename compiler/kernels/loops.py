@@ -80,9 +80,9 @@ class Extent:
 
 
 def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
-    """Neighbouring axes that every access walks as one become one axis. Returns the nest, and the extent of each axis."""
+    """Neighbouring axes that every access walks as one become one axis, those of one element none. Returns the nest, and the extent of each axis."""
     kept: list[list[int]] = []
-    for axis, extent in enumerate(nest.extents):
+    for axis, extent in _longer(nest):
         joined = (
             kept
             and extent is not None
@@ -115,6 +115,15 @@ def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
         folded=tuple(nest.folded[group[0]] for group in kept),
     )
     return smaller, extents
+
+
+def _longer(nest: Nest) -> list[tuple[int, int | None]]:
+    """The axes of more than one element, and their extents; one that is folded stays, if anything is folded."""
+    axes = list(enumerate(nest.extents))
+    found = [(axis, extent) for axis, extent in axes if extent != 1]
+    if any(nest.folded) and not any(nest.folded[axis] for axis, _ in found):
+        found = sorted([*found, next(one for one in axes if nest.folded[one[0]])])
+    return found or axes[-1:]
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:

@@ -38,7 +38,7 @@ class Loop:
     ) -> None:
         self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
         kept = [axis for axis in range(len(space)) if axis not in folded]
-        self.lead: int | None = space.index(BATCH) if in_shards else kept[0] if kept else None
+        self.lead: int | None = space.index(BATCH) if in_shards else next((n for n in kept if space[n] != 1), None)
         self.lines: list[Line] = []
         self.pointers: list[Pointer] = []
         self.names: dict[Any, str] = {}
