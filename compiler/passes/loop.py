@@ -38,7 +38,8 @@ class Loop:
     ) -> None:
         self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
         kept = [axis for axis in range(len(space)) if axis not in folded]
-        self.lead: int | None = space.index(BATCH) if in_shards else next((n for n in kept if space[n] != 1), None)
+        is_one = all(space[axis] == 1 for axis in kept)  # element: no rows to share out
+        self.lead: int | None = space.index(BATCH) if in_shards else None if is_one else kept[0]
         self.lines: list[Line] = []
         self.pointers: list[Pointer] = []
         self.names: dict[Any, str] = {}
