@@ -7,16 +7,15 @@ to products over a window of the padded input: a view, nothing is copied.
 `stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` part the channels of both sides.
 """
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
 from netc.compiler.types import Dim, Mismatch, Type
 from netc.compiler.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 
-_FEW_COLUMNS = 16  # of a product: what fills one vector
 _MOST_PARTS = 25  # of a window of single channels that are added up one by one
 
 
@@ -93,7 +92,7 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
     result = _input_type(y.type, w.type, stride, dilation, pad, groups, size)
     kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
     if stride != (1, 1) and dilation == (1, 1) and groups == 1:
-        return _build_by_phases(y, w, stride, pad, size)
+        return spread_by_phases(y, w, stride, pad, size)
     before, after, cut = [], [], []
     for n, axis in enumerate(image_axes(y.type)):
         reach, count = (kernel[n] - 1) * dilation[n], y.type.dims[axis]
@@ -120,90 +119,6 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
     seen = _in_groups(windows_of(y, kernel, (1, 1), dilation), groups)
     product = apply("einsum", seen, _in_groups(turned, groups), subscripts=f"{lead}hiwjgo,ijcgo->{lead}hwgc")
     return apply("reshape", product, dims=result.dims)
-
-
-@dataclass(frozen=True, slots=True)
-class _Phase:
-    """Along one axis, of the places q = stride * h + n: they are read from y[h + first] to y[h + first + taps - 1], by the weights `tap`, `tap` + stride, ...
-    from the last to the first."""
-
-    tap: int
-    taps: int
-    first: int
-
-    @classmethod
-    def of(cls, n: int, kernel: int, stride: int, pad: int) -> "_Phase":
-        """q + pad = stride * p + i for the weight i and the element p: i runs over one class of numbers, modulo the stride."""
-        last, tap = divmod(n + pad, stride)
-        taps = max(-(-(kernel - tap) // stride), 0)
-        return cls(tap, taps, last - taps + 1)
-
-
-def _build_by_phases(y: Value, w: Value, stride: Pair, pad: Pads, size: Pair) -> Value:
-    """What a stride leaves out is not multiplied: each of the stride's phases is a convolution of y with the weights of that phase, all of them interleaved
-    (Shi et al. 2016). Where channels are few, one product has all phases side by side, with zeros among its weights."""
-    kernel, channels = (int(w.type.dims[0]), int(w.type.dims[1])), int(w.type.dims[2])
-    counts = [-(-size[n] // stride[n]) for n in (0, 1)]
-    phases = [[_Phase.of(n, kernel[i], stride[i], pad[2 * i]) for n in range(stride[i])] for i in (0, 1)]
-    reach = []
-    for along in phases:
-        read = [one for one in along if one.taps]
-        reach.append((min(one.first for one in read), max(one.first + one.taps for one in read)))
-    seen, lead = y, _lead(y)
-    for n, axis in enumerate(image_axes(y.type)):
-        seen = _from_to(seen, axis, reach[n][0], counts[n] + reach[n][1] - 1)
-
-    def weights(tall: _Phase, wide: _Phase) -> Value:
-        found = w
-        for axis, one in ((0, tall), (1, wide)):
-            stop = one.tap + (one.taps - 1) * stride[axis] + 1
-            found = apply("slice", found, axis=axis, start=one.tap, stop=stop, step=stride[axis])
-            found = apply("reverse", found, over=(axis,))
-        return apply("transpose", found, order=(0, 1, 3, 2))
-
-    def of_window(found: Value, tall: _Phase, wide: _Phase) -> Value:
-        """As many taps as the window of all phases has, zeros where this one has none."""
-        before = (tall.first - reach[0][0], wide.first - reach[1][0])
-        after = tuple(reach[n][1] - one.first - one.taps for n, one in enumerate((tall, wide)))
-        return apply("pad", found, axes=(0, 1), before=before, after=after, step=(1, 1))
-
-    def one_phase(tall: _Phase, wide: _Phase) -> Value:
-        part = seen
-        for n, (axis, one) in enumerate(zip(image_axes(y.type), (tall, wide), strict=True)):
-            if not one.taps:  # a stride wider than the kernel: nothing is spread to there
-                return apply("broadcast", y.graph.constant(0.0, y.type), dims=(*y.type.dims[:-3], *counts, channels))
-            start = one.first - reach[n][0]
-            part = apply("slice", part, axis=axis, start=start, stop=start + counts[n] + one.taps - 1)
-        window = windows_of(part, (tall.taps, wide.taps), (1, 1), (1, 1))
-        return apply("einsum", window, apply("copied", weights(tall, wide)), subscripts=f"{lead}hiwjo,ijoc->{lead}hwc")
-
-    pairs = [(tall, wide) for tall in phases[0] for wide in phases[1]]
-    is_narrow = channels * len(pairs) <= _FEW_COLUMNS and all(tall.taps and wide.taps for tall, wide in pairs)
-    if is_narrow:
-        columns = apply("concat", *(of_window(weights(*pair), *pair) for pair in pairs), axis=3)
-        window = (reach[0][1] - reach[0][0], reach[1][1] - reach[1][0])
-        subscripts = f"{lead}hiwjo,ijoc->{lead}hwc"
-        whole = apply("einsum", windows_of(seen, window, (1, 1), (1, 1)), columns, subscripts=subscripts)
-        at = whole.type.rank - 1
-        parts = [apply("slice", whole, axis=at, start=n * channels, stop=(n + 1) * channels) for n in range(len(pairs))]
-    else:
-        parts = [one_phase(*pair) for pair in pairs]
-    image = apply("interleave", *parts, size=stride)
-    for n, axis in enumerate(image_axes(y.type)):
-        image = _from_to(image, axis, 0, size[n])
-    return image
-
-
-def _from_to(x: Value, axis: int, start: int, stop: int) -> Value:
-    """The elements along an axis from `start` to `stop`, zeros where there are none."""
-    count = x.type.dims[axis]
-    assert isinstance(count, int)
-    if start < 0 or stop > count:
-        x = apply("pad", x, axes=(axis,), before=(max(-start, 0),), after=(max(stop - count, 0),), step=(1,))
-    first = max(start, 0)
-    if first or stop - start != x.type.dims[axis]:
-        x = apply("slice", x, axis=axis, start=first, stop=first + stop - start)
-    return x
 
 
 def _weights_type(x: Type, y: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Type:
