@@ -13,6 +13,7 @@ from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
+from netc.compiler.value import Operation, register
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
@@ -21,12 +22,26 @@ from netc.dsl.syntax import File
 from netc.runtime.data.dataset import class_counter, from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.plugins import load_installed
 from netc.runtime.program import Program
 from netc.runtime.run import Run, new_folder, open_run, start
 from netc.runtime.step import Backend
 from netc.runtime.trainer import train as _train
 
-__all__ = ["Diagnostic", "Fault", "Model", "Program", "Run", "compile", "load", "open", "parse", "train"]
+__all__ = [
+    "Diagnostic",
+    "Fault",
+    "Model",
+    "Operation",
+    "Program",
+    "Run",
+    "compile",
+    "load",
+    "open",
+    "parse",
+    "register",
+    "train",
+]
 
 
 def load(path: str | Path, **constants: Any) -> Model:
@@ -40,6 +55,7 @@ def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
 
 
 def _elaborated(file: File, constants: dict[str, Any]) -> Model:
+    load_installed()
     return elaborate(file, constants, class_counter(file))
 
 

@@ -18,6 +18,7 @@ from netc.dsl.source import Source
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import NAMES
 from netc.runtime.data.steps import STEPS
+from netc.runtime.plugins import origin_of
 
 _OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser")
 KINDS = (*_OF_MODELS, "reader", "data step", "augmentation")
@@ -64,7 +65,9 @@ def entries() -> list[Entry]:
 def _operations() -> Iterator[Entry]:
     for name, operation in OPERATIONS.items():
         if operation.is_callable and name not in FORMS:
-            yield Entry(name, "operation", f"{name}({_arguments(operation)})", operation.doc, tuple(_facts(operation)))
+            facts, origin = _facts(operation), origin_of(name)
+            by = () if origin is None else (f"Of the plug-in `{origin}`.",)
+            yield Entry(name, "operation", f"{name}({_arguments(operation)})", operation.doc, (*by, *facts))
 
 
 def _arguments(operation: Operation) -> str:

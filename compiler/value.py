@@ -139,7 +139,7 @@ Lowering = Scalar | Fold | View | Kernel | Whole | Expansion
 class Operation:
     """One operation, whole.
 
-    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number", "dims", "options"), a default after `=`.
+    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole one, "real", "dims"), a default after `=`.
     `type` gives the result's type from the operands' types and the attributes, or raises Mismatch.
     `gradient(g, result, *operands, **attributes)` gives the gradient of each operand, None where there is none.
     `reference(*arrays, **attributes)` is its meaning, in NumPy. `examples` are (operand types, attributes) that the tests are made from.

@@ -22,6 +22,7 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime import plugins
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, array_spec, parse_data
@@ -134,6 +135,7 @@ def start(
         "seed": program.seed,
         "epochs": model.train.epochs,
         "classes": model.counted,
+        "plugins": plugins.loaded(),
         "versions": {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         "hashes": {_MODEL: [_hash(text)], _STATES: [_hash(states)]},
     }
@@ -202,6 +204,8 @@ def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
 def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
     """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
     info, text, states = _read_info(folder)
+    plugins.load_installed()
+    plugins.load(info.get("plugins", ()))
     source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
     model = elaborate(parse(source), info["set"], lambda name, lets, seed, asked: int(info["classes"][name]))
     model = replace(model, train=replace(model.train, epochs=info["epochs"]))

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def check(
     file: options.ModelFile,
     settings: options.Settings = None,
+    plugins: options.Plugins = None,
     strict: options.Strict = False,
     resolved: Annotated[
         bool, typer.Option("--resolved", help="Print the file with every default filled in, and nothing else.")

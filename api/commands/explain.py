@@ -31,6 +31,7 @@ def explain(
     ] = False,
     cache: Annotated[bool, typer.Option("--cache", help="When and why each kernel was compiled.")] = False,
     settings: options.Settings = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Print the training step's graph after a pass, or the kernels that it became.
 

@@ -6,11 +6,17 @@ from typing import Annotated
 
 import typer
 
+from netc.commands import options
 from netc.commands.terminal import table
 
 
 def ops(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them: its page.")] = None,
+    test: Annotated[
+        bool,
+        typer.Option("--test", help="Test its definition: type rule, kernel, gradients of first and second order."),
+    ] = False,
+    plugins: options.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List operations, layers, losses, metrics, optimizers, readers and data steps, or show the page of one.
@@ -19,7 +25,12 @@ def ops(
     """
     from netc.dsl.diagnostics import nearest
     from netc.reference import KINDS, entries, plural
+    from netc.runtime.plugins import load_installed
 
+    load_installed()
+    if test:
+        _test(name)
+        return
     known = entries()
     found = [one for one in known if name in (None, one.name)]
     if not found:
@@ -39,3 +50,22 @@ def ops(
                 typer.echo(detail)
             if one.text:
                 typer.echo(f"\n{one.text}")
+
+
+def _test(name: str | None) -> None:
+    """The generated tests of one operation; exit 1 if it does not keep its word."""
+    from netc.compiler.value import OPERATIONS
+    from netc.dsl.diagnostics import nearest
+    from netc.testing import cases, findings
+
+    operation = OPERATIONS.get(name or "")
+    if operation is None:
+        hint = nearest(name or "", OPERATIONS)
+        raise typer.BadParameter(f"there is no operation `{name}`" + (f": {hint}" if hint else ""))
+    found = list(findings(operation))
+    for one in found:
+        typer.echo(str(one), err=True)
+    if found:
+        raise typer.Exit(1)
+    count = len(list(cases(operation)))
+    typer.echo(f"{operation.name}: type rule, reference, kernel and gradients agree, in f32 and f64, in {count} cases")

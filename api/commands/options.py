@@ -21,6 +21,24 @@ Threads = Annotated[
 ]
 
 
+def _load_plugins(names: list[str] | None) -> list[str] | None:
+    from netc.runtime import plugins
+
+    plugins.load(names or ())
+    return names
+
+
+Plugins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--plugin",
+        metavar="PKG",
+        callback=_load_plugins,
+        help="A Python module whose operations the file may use; may be given again.",
+    ),
+]
+
+
 def constants(settings: list[str] | None) -> dict[str, Any]:
     """`--set` values: numbers, true and false, or texts. Wrong usage (exit 2) without a `=`."""
     found: dict[str, Any] = {}

@@ -13,6 +13,7 @@ _KINDS = ("svg", "png", "html")
 def show(
     file: options.ModelFile,
     settings: options.Settings = None,
+    plugins: options.Plugins = None,
     out: Annotated[
         Path | None,
         typer.Option("-o", "--out", metavar="FILE", help="A .svg, .png or .html file (default: NAME.svg, here)."),

@@ -86,6 +86,7 @@ def apply_operation(
         operands
         and all(operand.operation == "constant" for operand in operands)
         and isinstance(operation.lower, Scalar)
+        and set(kinds.values()) == {"value"}
     ):
         with context.graph.at(span):
             return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]

@@ -133,6 +133,11 @@ def attribute_argument(
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
                 fault("E0303", f"`{name}` is a number from 0 to below 1", argument.span if argument else span)
             attributes[name] = float(share)
+        case "real":
+            real = constant(context, argument.value, scope) if argument else float(default)
+            if isinstance(real, bool) or not isinstance(real, int | float):
+                fault("E0303", f"`{name}` is a number", argument.span if argument else span)
+            attributes[name] = float(real)
         case "stream":
             attributes[name] = context.streams = context.streams + 1
         case "pair":

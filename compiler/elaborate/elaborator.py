@@ -259,6 +259,11 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
                 )
 
 
+def library_names() -> frozenset[str]:
+    """What the `.net` files that come with netc define."""
+    return frozenset(_library_scope().names)
+
+
 def _library_scope() -> Scope:
     """The blocks of the `.net` files that come with netc."""
     scope = Scope()

@@ -80,7 +80,9 @@ def held_together(values: Sequence[Value]) -> list[Value]:
     return list(values)
 
 
-def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
+def apply_elementwise(
+    operation: Operation, values: Sequence[Value], attributes: Mapping[str, Any] | None = None
+) -> Value:
     labels = [value for value in values if value.type.classes is not None]
     if labels and operation.name not in ("equal", "not_equal", "where"):
         raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it", "E0402")
@@ -103,7 +105,7 @@ def apply_elementwise(operation: Operation, values: Sequence[Value]) -> Value:
             operand if operand.type.is_float or i < first else apply("cast", operand, dtype=precision)
             for i, operand in enumerate(operands)
         ]
-    return operation(*align(operands))
+    return operation(*align(operands), **(attributes or {}))
 
 
 def axis_names(value: Value, given: AxisNames) -> tuple[str | None, ...]:
@@ -300,7 +302,7 @@ _OF_HELD = (
 def apply_operation(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> Value:
     """An operation on values of a sample, none of whose axes that it goes along varies. Raises Mismatch where they do not fit."""
     if isinstance(operation.lower, Scalar):
-        result = apply_elementwise(operation, operands)
+        result = apply_elementwise(operation, operands, attributes)
     elif operation.name == "matmul":
         result = matmul(*operands)
     else:

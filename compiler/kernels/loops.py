@@ -6,7 +6,7 @@ so that models share kernels. Knows no graph.
 
 import ast
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -304,11 +304,16 @@ _BUILTIN = ("abs", "max", "min")
 
 
 class _Scalar(_Names):
-    """Operands by their names, numbers in the result's type (a bare 1 would make f64 of f32), functions of that type."""
+    """Operands by their names, attributes as their numbers, numbers in the result's type (a bare 1 would make f64 of f32), functions of that type."""
 
-    def __init__(self, names: dict[str, str], dtype: str) -> None:
+    def __init__(self, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> None:
         super().__init__(names)
-        self.dtype = dtype
+        self.dtype, self.attributes = dtype, attributes
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id in self.attributes and node.id not in self.names:
+            return self.visit_Constant(ast.Constant(self.attributes[node.id]))
+        return super().visit_Name(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Call(ast.Name(_TYPES[self.dtype], ast.Load()), [node], [])
@@ -331,9 +336,9 @@ class _Scalar(_Names):
         )
 
 
-def scalar(expression: str, names: dict[str, str], dtype: str) -> str:
-    """An operation's scalar expression with the operands' names in it, in the words of math.py for a type."""
-    return ast.unparse(_Scalar(names, dtype).visit(ast.parse(expression, mode="eval")))
+def scalar(expression: str, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> str:
+    """An operation's scalar expression with the operands' names and the attributes' numbers in it, in the words of math.py for a type."""
+    return ast.unparse(_Scalar(names, dtype, attributes).visit(ast.parse(expression, mode="eval")))
 
 
 def literal(number: object, dtype: str) -> str:

@@ -3,7 +3,7 @@
 A gradient is written as if all shapes were equal; `elementwise` sums it back to each operand's shape.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def unbroadcast(gradient: "Value", like: Type) -> "Value":
     return summed if summed.type.dims == like.dims else apply("reshape", summed, dims=like.dims)
 
 
-def elementwise(
+def defined(
     name: str,
     doc: str,
     *,
@@ -57,12 +57,18 @@ def elementwise(
     domain: tuple[float, float] = (-2.0, 2.0),
     is_callable: bool = True,
     arguments: tuple[str, ...] = ("x", "y", "z"),
+    numbers: Mapping[str, float] | None = None,
 ) -> Operation:
-    """Define and register an element-wise operation of up to three operands x, y, z (the language calls them `arguments`); `dtype` and `domain` are what tests feed it."""
+    """An element-wise operation of up to three operands x, y, z (the language calls them `arguments`).
 
-    def full_gradient(g: Value, result: Value, *values: Value) -> tuple[Value | None, ...]:
+    `scalar` is a Python expression of x, y, z and `numbers`, attributes with their defaults, in the words of kernels/math.py. `reference` and `gradient` take
+    the numbers by name; `gradient(g, result, x, y, z)` is written as if all shapes were equal. `dtype` and `domain` are what tests feed it.
+    """
+    attributes = dict(numbers or {})
+
+    def full_gradient(g: Value, result: Value, *values: Value, **given: float) -> tuple[Value | None, ...]:
         assert gradient is not None
-        parts = gradient(g, result, *values)
+        parts = gradient(g, result, *values, **given)
         parts = parts if isinstance(parts, tuple) else (parts,)
         return tuple(
             unbroadcast(part, value.type) if isinstance(part, Value) and value.type.is_float else None
@@ -75,21 +81,24 @@ def elementwise(
     )
     if name == "where":
         shapes = [("bool[3, 4]", "f64[3, 4]", "f64[4]")]
-    return register(
-        Operation(
-            name=name,
-            doc=doc,
-            type=type,
-            reference=reference,
-            lower=Scalar(scalar),
-            arguments=dict.fromkeys(names, "value"),
-            gradient=full_gradient if gradient else None,
-            flops=lambda out: flops,
-            examples=tuple((shape, {}) for shape in shapes),
-            domain=domain,
-            is_callable=is_callable,
-        )
+    return Operation(
+        name=name,
+        doc=doc,
+        type=type,
+        reference=reference,
+        lower=Scalar(scalar),
+        arguments=dict.fromkeys(names, "value") | {key: f"real = {value!r}" for key, value in attributes.items()},
+        gradient=full_gradient if gradient else None,
+        flops=lambda out: flops,
+        examples=tuple((shape, dict(attributes)) for shape in shapes),
+        domain=domain,
+        is_callable=is_callable,
     )
+
+
+def elementwise(name: str, doc: str, **definition: Any) -> Operation:
+    """As `defined`, and part of the language from here on."""
+    return register(defined(name, doc, **definition))
 
 
 def _choose(condition: Value, yes: "Value | float", no: "Value | float") -> Value:

@@ -105,7 +105,7 @@ class Loop:
             else value.operands[0].type.dtype
         )
         self.computed.append(value)
-        return self.add(scalar(lower.expression, names, dtype))
+        return self.add(scalar(lower.expression, names, dtype, value.attributes))
 
     def member(self, value: Value) -> str:
         """The line of a value of this loop; of a fold, the line that it reduces."""

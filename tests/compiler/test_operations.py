@@ -1,4 +1,4 @@
-"""Generated from the operations' own definitions: kernel against reference, gradient against finite differences."""
+"""Generated from the operations' own definitions (netc.testing), and what they are at their edges."""
 
 import numpy as np
 import pytest
@@ -9,59 +9,13 @@ from netc.compiler.graph import Graph
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes
 from netc.compiler.value import OPERATIONS, apply
-
-CASES = [pytest.param(name, types, attributes, id=f"{name}-{i}") for name, i, types, attributes in examples()]
-DIFFERENTIABLE = [
-    case
-    for case in CASES
-    if OPERATIONS[case.values[0]].gradient is not None
-    or case.values[0] in ("mean", "variance", "norm", "matmul", "outer", "cumsum")
-]
+from netc.testing import check
 
 
-def arrays_for(name: str, leaves: list, rng: np.random.Generator) -> dict:
-    return {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
-
-
-@pytest.mark.parametrize("precision", ["f32", "f64"])
-@pytest.mark.parametrize(("name", "types", "attributes"), CASES)
-def test_kernel_is_the_reference(name: str, types: tuple, attributes: dict, precision: str) -> None:
-    graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, precision)
-    graph.results["y"] = result
-    arrays = arrays_for(name, leaves, np.random.default_rng(1))
-    expected = evaluate(graph, arrays, BATCH)["y"]
-    tolerance = 2e-5 if "f32" in (precision, attributes.get("dtype")) else 1e-12
-    np.testing.assert_allclose(compiled(graph, arrays)["y"], expected, rtol=tolerance, atol=tolerance)
-
-
-@pytest.mark.parametrize(("name", "types", "attributes"), DIFFERENTIABLE)
-def test_gradient_is_the_finite_difference(name: str, types: tuple, attributes: dict) -> None:
-    graph, leaves, result = graph_of(OPERATIONS[name], types, attributes)
-    if result.type.dtype != "f64":
-        result = apply("cast", result, dtype="f64")
-    rng = np.random.default_rng(2)
-    arrays = arrays_for(name, leaves, rng)
-    weights = graph.leaf("input", "weights", result.type)  # a random direction, so that no component hides
-    loss = apply("sum", result * weights, over=tuple(range(result.type.rank))) if result.type.rank else result * weights
-    arrays["weights"] = random_array(result.type, rng)
-    wrt = [leaf for leaf in leaves if leaf.type.is_float]
-    graph.results["loss"] = loss
-    for leaf, gradient in differentiate(graph, loss, wrt).items():
-        graph.results[str(leaf.attributes["name"])] = gradient
-    found = compiled(graph, arrays)
-    only_loss = graph.of("loss")
-    for leaf in wrt:
-        key = str(leaf.attributes["name"])
-        step, expected = (1e-6 if name != "cast" else 1e-3), np.zeros(arrays[key].shape)
-        for index in np.ndindex(expected.shape):
-            sides = []
-            for sign in (1, -1):
-                moved = arrays[key].copy()
-                moved[index] += sign * step
-                sides.append(evaluate(only_loss, {**arrays, key: moved}, BATCH)["loss"])
-            expected[index] = (sides[0] - sides[1]) / (2 * step)
-        scale = max(np.abs(expected).max(), 1e-3)
-        assert np.abs(found[key] - expected).max() / scale < (1e-6 if name != "cast" else 1e-3)
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
+def test_an_operation_keeps_its_word(name: str) -> None:
+    """Type rule, reference, kernel and gradients of first and second order, as of any operation that somebody adds."""
+    check(OPERATIONS[name])
 
 
 def test_softmax_does_not_change_when_a_constant_is_added() -> None:

@@ -1,0 +1,33 @@
+"""The words of a new operation, for Python code that extends the language; built-in operations are made of the same.
+
+    from netc.extend import elementwise, apply
+
+    mish = elementwise(
+        "mish",
+        "x * tanh(softplus(x)), smooth, not monotone (Misra 2019).",
+        scalar="x * tanh(log1p(exp(x)))",
+        reference=lambda x: x * np.tanh(np.log1p(np.exp(x))),
+        gradient=lambda g, r, x: ...,
+    )
+
+A package offers it by an entry point of the group `netc.operations`, a command by `--plugin MODULE`, a script by `netc.register(mish)`; `netc ops --test mish`
+and `netc.testing.check(mish)` say whether it keeps its word.
+"""
+
+from netc.compiler.operations.elementwise import defined as elementwise
+from netc.compiler.operations.elementwise import unbroadcast
+from netc.compiler.types import Mismatch, Type
+from netc.compiler.value import Expansion, Fold, Operation, Scalar, Value, apply
+
+__all__ = [
+    "Expansion",
+    "Fold",
+    "Mismatch",
+    "Operation",
+    "Scalar",
+    "Type",
+    "Value",
+    "apply",
+    "elementwise",
+    "unbroadcast",
+]

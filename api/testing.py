@@ -1,0 +1,338 @@
+"""What an operation says of itself, tested: type rule, reference, kernel, gradients of first and second order, on its examples and on types made from them.
+
+`netc ops --test NAME` prints it, a plug-in's own tests call `check`, and netc's built-in operations go through the same.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.graph import Graph, verify
+from netc.compiler.kernels.math import WORDS
+from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.reference import evaluate
+from netc.compiler.types import DType, Type, parse_type
+from netc.compiler.value import OPERATIONS, Expansion, Operation, Scalar, Value, Whole, apply
+from netc.dsl.diagnostics import nearest
+from netc.runtime.step import State, Step
+from netc.runtime.workers import Workers
+
+BATCH = 5  # samples
+_WIDER = 14  # by so much axes grow in generated types: past a vector's end
+_TOLERANCE: dict[DType, float] = {"f32": 2e-5, "f64": 1e-12}
+_SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
+Array = np.ndarray[Any, Any]
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is wrong: at which `point` of the definition, in which `case`, and what was found."""
+
+    point: str
+    case: str
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.point}, {self.case}: {self.told}"
+
+
+class _Found(Exception):
+    def __init__(self, point: str, told: str) -> None:
+        super().__init__(told)
+        self.point, self.told = point, told
+
+
+def check(operation: Operation) -> None:
+    """For a test: raises an AssertionError that says at which point the definition is wrong, in which case, with the numbers that differ."""
+    found = list(findings(operation))
+    if found:
+        raise AssertionError("\n".join(map(str, found)))
+
+
+def findings(operation: Operation) -> Iterator[Finding]:
+    """What is wrong with a definition, one finding a case at most; none if it keeps its word."""
+    if not operation.name.isidentifier():
+        yield Finding("name", repr(operation.name), "this is no name")
+        return
+    if not operation.doc:
+        yield Finding("doc", operation.name, "nothing says what it is")
+    if not operation.examples:
+        yield Finding("examples", operation.name, "there is none to test it with")
+    with _known(operation):
+        for types, attributes in cases(operation):
+            told = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
+            try:
+                _test(operation, types, attributes)
+            except _Found as found:
+                yield Finding(found.point, f"{operation.name}({told})", found.told)
+
+
+def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
+    """Its examples, and each with wider axes where attributes say nothing of sizes."""
+    for types, attributes in operation.examples:
+        yield types, attributes
+        if any(isinstance(value, tuple) for key, value in attributes.items() if key != "over"):
+            continue
+        wider = tuple(
+            re.sub(r"(?<![\w.])([2-9])(?=[,\]])", lambda one: str(int(one[1]) + _WIDER), text) for text in types
+        )
+        if wider != types and _fits(operation, wider, attributes):
+            yield wider, attributes
+
+
+def _fits(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
+    try:
+        graph_of(operation, types, attributes)
+    except Exception:  # of the definition: its example says it, or that it does not take such types
+        return False
+    return True
+
+
+@contextmanager
+def _known(operation: Operation) -> Iterator[None]:
+    """The operation under its name meanwhile, registered or not."""
+    before = OPERATIONS.get(operation.name)
+    OPERATIONS[operation.name] = operation
+    try:
+        yield
+    finally:
+        if before is None:
+            del OPERATIONS[operation.name]
+        else:
+            OPERATIONS[operation.name] = before
+
+
+# ------------------------------------------------------------------ one case
+
+
+def _test(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+    """Raises _Found at the first point that is wrong."""
+    for precision in ("f64", "f32"):
+        dtype: DType = "f64" if precision == "f64" else "f32"
+        with _at("type rule"):
+            graph, leaves, result = graph_of(operation, types, attributes, dtype)
+        graph.results["y"] = result
+        arrays = _arrays(leaves, operation, np.random.default_rng(1))
+        _test_reference(operation, graph, leaves, result, arrays)
+        expected = evaluate(graph, arrays, BATCH)["y"]
+        if isinstance(operation.lower, Scalar):
+            _test_words(operation.lower.expression, dtype)
+        with _at("kernel"):
+            found = compiled(graph, arrays)["y"]
+        tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
+        _compare("kernel", found, expected, tolerance, f"the kernel in {dtype} gives", "the reference")
+        with _at("kernel"):
+            again = compiled(graph, arrays, threads=2)["y"]
+        _compare("kernel", again, found, 0.0, "on two threads it gives", "on one")
+    if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
+        _test_gradients(operation, types, attributes)
+
+
+def _test_reference(operation: Operation, graph: Graph, leaves: list[Value], result: Value, arrays: Arrays) -> None:
+    """The shape and the kind of numbers that the type rule promises, from operands that stay as they are."""
+    if _is_made_of_others(operation):
+        return  # it has no meaning of its own
+    given = [arrays[str(leaf.attributes["name"])].copy() for leaf in leaves]
+    with _at("reference"):
+        made = np.asarray(operation.reference(*given, **_for_reference(result)))
+    for one, leaf in zip(given, leaves, strict=True):
+        if not np.array_equal(one, arrays[str(leaf.attributes["name"])], equal_nan=one.dtype.kind == "f"):
+            raise _Found("reference", f"it changes its operand {leaves.index(leaf) + 1}")
+    promised = result.type.shape(BATCH)
+    if made.shape != promised:
+        told = f"the type rule says {result.type}, {list(promised)} for {BATCH} samples; the reference gives {list(made.shape)}"
+        raise _Found("type rule", told)
+    kinds = {"f": "a float", "i": "a whole number", "u": "a whole number", "b": "a truth"}
+    wanted = "f" if result.type.is_float else "b" if result.type.dtype == "bool" else "i"
+    if kinds.get(made.dtype.kind) != kinds[wanted]:
+        told = f"the type rule says {result.type}; the reference gives {kinds.get(made.dtype.kind, made.dtype)}"
+        raise _Found("type rule", told)
+
+
+def _test_words(expression: str, dtype: DType) -> None:
+    """Every function of a kernel is a word of kernels/math.py."""
+    with _at("kernel"):
+        calls = [
+            node.func.id
+            for node in ast.walk(ast.parse(expression))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        ]
+    known = {word.removesuffix(f"_{dtype}") for word in WORDS if word.endswith(f"_{dtype}")} | {
+        "abs",
+        "max",
+        "min",
+        "T",
+    }
+    for word in calls:
+        if word not in known:
+            hint = nearest(word, known)
+            raise _Found("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
+
+
+def _for_reference(result: Value) -> dict[str, Any]:
+    attributes: dict[str, Any] = dict(result.attributes)
+    if result.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
+        attributes["sizes"] = BATCH
+    return attributes
+
+
+def _test_gradients(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+    """In f64: the gradient of a random direction, and that of a random direction of this, each against differences of what it is the gradient of."""
+    graph, leaves, result = graph_of(operation, types, attributes)
+    if result.type.dtype != "f64":
+        result = apply("cast", result, dtype="f64")
+    rng = np.random.default_rng(2)
+    arrays = dict(_arrays(leaves, operation, rng))
+    wrt = [leaf for leaf in leaves if leaf.type.is_float]
+
+    def along(name: str, value: Value) -> Value:
+        """A value's sum along a random direction, so that no component hides."""
+        arrays[name] = random_array(value.type, rng)
+        directed = value * graph.leaf("input", name, value.type)
+        return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
+
+    graph.results["loss"] = loss = along("direction", result)
+    with _at("gradient"):
+        first = differentiate(graph, loss, wrt)
+    for i, (leaf, gradient) in enumerate(first.items(), 1):
+        if gradient.type.dims != leaf.type.dims:
+            raise _Found("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
+        graph.results[f"first.{leaf.attributes['name']}"] = gradient
+    if wrt:
+        total: Value | None = None
+        for i, gradient in enumerate(first.values()):
+            one = along(f"turned {i}", gradient)
+            total = one if total is None else total + one
+        assert total is not None
+        graph.results["slope"] = total
+        with _at("second gradient"):
+            for leaf, gradient in differentiate(graph, total, wrt).items():
+                graph.results[f"second.{leaf.attributes['name']}"] = gradient
+    with _at("gradient"):
+        found = compiled(graph, arrays)
+    for order, of in (("first", "loss"), ("second", "slope")):
+        for i, leaf in enumerate(wrt, 1):
+            name = str(leaf.attributes["name"])
+            expected = _differences(graph.of(of), arrays, name, of, attributes)
+            point = "gradient" if order == "first" else "second gradient"
+            loose = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
+            scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * (1 if order == "first" else 10)
+            _compare(
+                point,
+                found[f"{order}.{name}"],
+                expected,
+                loose * scale,
+                f"of operand {i} the rule gives",
+                "differences",
+                is_absolute=True,
+            )
+
+
+def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: Mapping[str, Any]) -> Array:
+    """Slopes by central differences, element by element."""
+    step = 1e-3 if "f32" in attributes.values() else _SLOPE_STEP
+    slopes = np.zeros(arrays[name].shape)
+    for index in np.ndindex(slopes.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = arrays[name].copy()
+            moved[index] += sign * step
+            sides.append(float(evaluate(graph, {**arrays, name: moved}, BATCH)[of]))
+        slopes[index] = (sides[0] - sides[1]) / (2 * step)
+    return slopes
+
+
+@contextmanager
+def _at(point: str) -> Iterator[None]:
+    """What the definition raises meanwhile is a finding at this point."""
+    try:
+        yield
+    except _Found:
+        raise
+    except Exception as error:
+        first = (str(error).strip() or "no message").splitlines()[0]
+        raise _Found(point, f"it raises {type(error).__name__}: {first}") from error
+
+
+def _compare(
+    point: str, found: Array, expected: Array, tolerance: float, gives: str, other: str, is_absolute: bool = False
+) -> None:
+    """Raises _Found where two arrays differ most, if that is too much."""
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        raise _Found(point, f"{gives} the shape {list(found.shape)}, {other} {list(expected.shape)}")
+    one, two = found.astype(np.float64), expected.astype(np.float64)
+    allowed = tolerance if is_absolute else tolerance * (1 + np.abs(two))
+    with np.errstate(invalid="ignore"):
+        fits = (one == two) | (np.abs(one - two) <= allowed) | (np.isnan(one) & np.isnan(two))
+    if not fits.all():
+        with np.errstate(invalid="ignore"):
+            apart = np.where(fits, 0.0, np.nan_to_num(np.abs(one - two), nan=np.inf))
+        at = np.unravel_index(int(apart.argmax()), apart.shape)
+        place = f" at {[int(i) for i in at]}" if at else ""
+        raise _Found(point, f"{gives} {one[at]:.9g}{place}, {other} {two[at]:.9g}")
+
+
+# ------------------------------------------------------------------ graphs of one operation
+
+
+def _is_made_of_others(operation: Operation) -> bool:
+    """Whether a graph never holds it: it is expanded where it is applied."""
+    return isinstance(operation.lower, Expansion) and operation.gradient is None
+
+
+def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
+    """Whether all that it is made of has a gradient."""
+    graph, _, result = graph_of(operation, types, attributes)
+    parts = [value for value in graph.values() if value.operands]
+    return result.type.is_float and not any(isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts)
+
+
+def graph_of(
+    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DType = "f64"
+) -> tuple[Graph, list[Value], Value]:
+    """The operation applied to inputs x0, x1, ... of these types, f64 in them being the precision."""
+    graph = Graph()
+    graph.precision = precision
+    leaves = [graph.leaf("input", f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)]
+    given = {key: precision if value == "f64" else value for key, value in attributes.items()}
+    return graph, leaves, operation(*leaves, **given)
+
+
+def random_array(
+    type_: Type, rng: np.random.Generator, domain: tuple[float, float] = (-2.0, 2.0), batch: int = BATCH
+) -> Array:
+    """Numbers of a type, uniform in the domain."""
+    shape = type_.shape(batch)
+    if type_.classes is not None:
+        return rng.integers(0, type_.classes, shape).astype(np.int32)
+    if type_.dtype == "bool":
+        return rng.random(shape) > 0.5
+    if type_.dtype == "i32":
+        return rng.integers(int(domain[0]), int(domain[1]), shape).astype(np.int32)
+    return rng.uniform(*domain, shape).astype(np.float32 if type_.dtype == "f32" else np.float64)
+
+
+def _arrays(leaves: list[Value], operation: Operation, rng: np.random.Generator) -> dict[str, Array]:
+    return {str(leaf.attributes["name"]): random_array(leaf.type, rng, operation.domain) for leaf in leaves}
+
+
+def compiled(
+    graph: Graph, arrays: Arrays, batch: int = BATCH, machine: Any = None, threads: int = 1
+) -> dict[str, Array]:
+    """Every result of a graph, by its kernels. The graph goes through the passes first, verified after each."""
+    verify(graph)
+    pipeline.run_passes(graph, lambda name, one: verify(one))
+    step = Step(graph, State.of(None, graph), batch, Workers(threads), machine=machine)
+    return {
+        name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
+        for name, value in step.run(arrays, np.arange(batch)).items()
+    }
