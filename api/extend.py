@@ -17,13 +17,14 @@ and `netc.testing.check(mish)` say whether it keeps its word.
 from netc.compiler.operations.elementwise import defined as elementwise
 from netc.compiler.operations.elementwise import unbroadcast
 from netc.compiler.types import Mismatch, Type
-from netc.compiler.value import Expansion, Fold, Operation, Scalar, Value, apply
+from netc.compiler.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
 
 __all__ = [
     "Expansion",
     "Fold",
     "Mismatch",
     "Operation",
+    "Own",
     "Scalar",
     "Type",
     "Value",

@@ -4,6 +4,7 @@
 """
 
 import ast
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,11 +16,12 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.graph import Graph, verify
 from netc.compiler.kernels.math import WORDS
+from netc.compiler.kernels.own import definition
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.reference import evaluate
 from netc.compiler.types import DType, Type, parse_type
-from netc.compiler.value import OPERATIONS, Expansion, Operation, Scalar, Value, Whole, apply
+from netc.compiler.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.dsl.diagnostics import nearest
 from netc.runtime.step import State, Step
 from netc.runtime.workers import Workers
@@ -119,27 +121,29 @@ def _test(operation: Operation, types: tuple[str, ...], attributes: Mapping[str,
     """Raises _Found at the first point that is wrong. Of wider axes the kernel alone is looked at, in f32: where vectors end."""
     for dtype in _NARROW if is_wider else _BOTH:
         with _at("type rule"):
-            graph, leaves, result = graph_of(operation, types, attributes, dtype)
-        graph.results["y"] = result
-        arrays = _arrays(leaves, operation, np.random.default_rng(1))
-        _test_reference(operation, graph, leaves, result, arrays)
-        expected = evaluate(graph, arrays, BATCH)["y"]
+            graph, leaves, *results = graph_of(operation, types, attributes, dtype)
+        graph.results = {f"y{i}": one for i, one in enumerate(results)}
+        result, arrays = results[0], _arrays(leaves, operation, np.random.default_rng(1))
+        _test_reference(operation, leaves, result, arrays)
+        expected = evaluate(graph, arrays, BATCH)
         if isinstance(operation.lower, Scalar):
             _test_words(operation.lower.expression)
+        if isinstance(operation.lower, Own):
+            _test_bounds(operation.lower, graph, result, leaves, arrays)
         with _at("kernel"):
-            found = compiled(graph, arrays)["y"]
+            found, again = compiled(graph, arrays), compiled(graph, arrays, threads=2)
         tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
-        _compare("kernel", found, expected, tolerance, f"the kernel in {dtype} gives", "the reference")
-        with _at("kernel"):
-            again = compiled(graph, arrays, threads=2)["y"]
-        _compare("kernel", again, found, 0.0, "on two threads it gives", "on one")
+        for name in graph.results:
+            kernel = f"result {name[1:]} of the kernel" if len(results) > 1 else "the kernel"
+            _compare("kernel", found[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
+            _compare("kernel", again[name], found[name], 0.0, f"{kernel} on two threads gives", "on one")
     if is_wider:
         return
     if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
         _test_gradients(operation, types, attributes)
 
 
-def _test_reference(operation: Operation, graph: Graph, leaves: list[Value], result: Value, arrays: Arrays) -> None:
+def _test_reference(operation: Operation, leaves: list[Value], result: Value, arrays: Arrays) -> None:
     """The shape and the kind of numbers that the type rule promises, from operands that stay as they are."""
     if _is_made_of_others(operation):
         return  # it has no meaning of its own
@@ -175,6 +179,47 @@ def _test_words(expression: str) -> None:
             raise _Found("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
 
 
+class _Guarded:
+    """An array that is read and written within its bounds, element by element, or it raises."""
+
+    def __init__(self, name: str, array: Array) -> None:
+        self.name, self.array, self.shape = name, array, array.shape
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def _within(self, index: Any) -> tuple[int, ...]:
+        found = index if isinstance(index, tuple) else (index,)
+        if len(found) != len(self.shape) or any(not 0 <= i < size for i, size in zip(found, self.shape, strict=True)):
+            raise _Found(
+                "kernel", f"it goes to {self.name}{[int(i) for i in found]}, beyond its end: {list(self.shape)}"
+            )
+        return found
+
+    def __getitem__(self, index: Any) -> Any:
+        return self.array[self._within(index)]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self.array[self._within(index)] = value
+
+
+def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
+    """The function itself, in Python, on the first sample, with arrays that watch where it goes; every element of the result must be written."""
+    with _at("kernel"):
+        names = [argument.arg for argument in definition(lower.function).args.args]
+        made = np.full(result.type.shape(1)[result.type.lead :], np.nan if result.type.is_float else -1, np.float64)
+        given = [np.asarray(arrays[str(leaf.attributes["name"])], np.float64) for leaf in leaves]
+        samples = [array[0] if leaf.type.lead else array for array, leaf in zip(given, leaves, strict=True)]
+        watched = [_Guarded(name, array) for name, array in zip(names, [made, *samples], strict=False)]
+        numbers = [result.attributes[name] for name in names[len(watched) :]]
+        text = ast.Module([definition(lower.function)], [])
+        space: dict[str, Any] = {"math": math}
+        exec(compile(text, "<kernel>", "exec"), space)
+        space[definition(lower.function).name](*watched, *numbers)
+    if result.type.is_float and np.isnan(made).any() and not np.isnan(evaluate(graph, arrays, BATCH)["y0"]).any():
+        raise _Found("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(made))[0]]} unwritten")
+
+
 def _for_reference(result: Value) -> dict[str, Any]:
     attributes: dict[str, Any] = dict(result.attributes)
     if result.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
@@ -184,9 +229,8 @@ def _for_reference(result: Value) -> dict[str, Any]:
 
 def _test_gradients(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
     """In f64: the gradient of a random direction, and that of a random direction of this, each against differences of what it is the gradient of."""
-    graph, leaves, result = graph_of(operation, types, attributes)
-    if result.type.dtype != "f64":
-        result = apply("cast", result, dtype="f64")
+    graph, leaves, *results = graph_of(operation, types, attributes)
+    results = [one if one.type.dtype == "f64" else apply("cast", one, dtype="f64") for one in results]
     rng = np.random.default_rng(2)
     arrays = dict(_arrays(leaves, operation, rng))
     wrt = [leaf for leaf in leaves if leaf.type.is_float]
@@ -197,7 +241,10 @@ def _test_gradients(operation: Operation, types: tuple[str, ...], attributes: Ma
         directed = value * graph.leaf("input", name, value.type)
         return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
 
-    graph.results["loss"] = loss = along("direction", result)
+    loss = along("direction", results[0])
+    for i, one in enumerate(results[1:], 1):
+        loss = loss + along(f"direction {i}", one)
+    graph.results["loss"] = loss
     with _at("gradient"):
         first = differentiate(graph, loss, wrt)
     for i, (leaf, gradient) in enumerate(first.items(), 1):
@@ -289,20 +336,23 @@ def _is_made_of_others(operation: Operation) -> bool:
 
 def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
     """Whether all that it is made of has a gradient."""
-    graph, _, result = graph_of(operation, types, attributes)
+    graph, _, *results = graph_of(operation, types, attributes)
     parts = [value for value in graph.values() if value.operands]
-    return result.type.is_float and not any(isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts)
+    return all(one.type.is_float for one in results) and not any(
+        isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts
+    )
 
 
 def graph_of(
     operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DType = "f64"
-) -> tuple[Graph, list[Value], Value]:
-    """The operation applied to inputs x0, x1, ... of these types, f64 in them being the precision."""
+) -> tuple[Graph, list[Value], *tuple[Value, ...]]:
+    """The operation applied to inputs x0, x1, ... of these types, f64 in them being the precision: the graph, the inputs, each result."""
     graph = Graph()
     graph.precision = precision
     leaves = [graph.leaf("input", f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)]
     given = {key: precision if value == "f64" else value for key, value in attributes.items()}
-    return graph, leaves, operation(*leaves, **given)
+    made: Value | tuple[Value, ...] = operation(*leaves, **given)
+    return graph, leaves, *(made if isinstance(made, tuple) else (made,))
 
 
 def random_array(

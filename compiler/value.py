@@ -121,6 +121,13 @@ class Kernel:
 
 
 @dataclass(frozen=True, slots=True)
+class Own:
+    """A kernel of one's own: a plain function over the arrays of one sample, the result's first (kernels/own.py)."""
+
+    function: Callable[..., None]
+
+
+@dataclass(frozen=True, slots=True)
 class Whole:
     """No kernel: computed by its reference, once, over all samples of a split. Metrics alone may use it."""
 
@@ -132,7 +139,7 @@ class Expansion:
     build: Callable[..., "Value"]
 
 
-Lowering = Scalar | Fold | View | Kernel | Whole | Expansion
+Lowering = Scalar | Fold | View | Kernel | Own | Whole | Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +204,7 @@ __all__ = [
     "Lowering",
     "Mismatch",
     "Operation",
+    "Own",
     "Scalar",
     "Value",
     "View",

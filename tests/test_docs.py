@@ -47,6 +47,17 @@ def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch
         pipeline.training_graph(model)
 
 
+def test_python_in_the_docs(tmp_path: Path) -> None:
+    """What the page on new operations defines passes the check that it names. A kernel's text is read from its file."""
+    bodies = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text(), re.M | re.S)
+    assert len(bodies) >= 4
+    (tmp_path / "of_the_docs.py").write_text("\n".join(bodies))
+    spec = importlib.util.spec_from_file_location("of_the_docs", tmp_path / "of_the_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
 def test_there_are_files_and_commands() -> None:
     assert len(FENCES) >= 8
     assert len(COMMANDS) >= 15

@@ -99,23 +99,23 @@ def apply_operation(
         if not operands:
             fault("E0301", f"`{operation.name}` takes at least one value", span)
 
-    def build() -> Value:
+    def build() -> tuple[Value, ...]:
         for name, kind in kinds.items():
             attribute_argument(
                 context, operation, name, kind, bound.get(name), loose, operands, attributes, scope, span
             )
         if attributes.pop(STEPS, False):
             with context.applying(operation.name, span):
-                return samples.along_steps(operation, operands[0], attributes["over"])
+                return (samples.along_steps(operation, operands[0], attributes["over"]),)
         with context.applying(operation.name, span):
-            return samples.apply_operation(operation, operands, attributes)
+            return samples.results_of(operation, operands, attributes)
 
     given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
     spans = tuple(argument.span for argument in given[: len(operands)])
     labels = [Label(place, describe_sample(value.type)) for place, value in zip(spans, operands, strict=False)]
-    result = context.guard(span, build, others=[*labels, *context.origins(operands, span)])
-    context.applied.append(Applied(operation.name, True, tuple(operands), spans, result, span))
-    return result
+    first, *more = context.guard(span, build, others=[*labels, *context.origins(operands, span)])
+    context.applied.append(Applied(operation.name, True, tuple(operands), spans, first, span))
+    return Results((first, *more)) if more else first
 
 
 def apply_user_operation(

@@ -12,7 +12,7 @@ from netc.compiler.elaborate.bindings import Results
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Operation, Scalar, Value, apply
+from netc.compiler.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
@@ -300,7 +300,13 @@ _OF_HELD = (
 
 
 def apply_operation(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> Value:
+    """The first result of an operation, as `results_of`."""
+    return results_of(operation, operands, attributes)[0]
+
+
+def results_of(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> tuple[Value, ...]:
     """An operation on values of a sample, none of whose axes that it goes along varies. Raises Mismatch where they do not fit."""
+    result: Value | tuple[Value, ...]
     if isinstance(operation.lower, Scalar):
         result = apply_elementwise(operation, operands, attributes)
     elif operation.name == "matmul":
@@ -309,8 +315,10 @@ def apply_operation(operation: Operation, operands: Sequence[Value], attributes:
         held = next((one for one in operands if one.type.is_held), None)
         if held is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
             raise Mismatch(f"`{operation.name}` of {describe_sample(held.type)} does not run yet", code="E0901")
+        if isinstance(operation.lower, Own) and any(one.type.is_varying or one.type.is_held for one in operands):
+            raise Mismatch(f"`{operation.name}` of a sequence does not run yet", code="E0901")
         result = operation(*operands, **attributes)
-    return bounded.pack(result)
+    return tuple(map(bounded.pack, result if isinstance(result, tuple) else (result,)))
 
 
 def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:

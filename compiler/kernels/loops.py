@@ -14,7 +14,7 @@ _IN_ORDER = 16  # elements of a sum that is taken in order
 _SHORT_ROW = 64  # elements of a row of sums
 _BLOCK = 384  # lines: LLVM unrolls a loop over less whole, and then finds no vectors in it
 _MOST_ROWS = 16  # of a block
-_TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
+TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class _Writer:
 
     def read(self, access: Access) -> str:
         if access.pointer is None:
-            return f"{_TYPES[access.dtype]}({self.offset(access)})"
+            return f"{TYPES[access.dtype]}({self.offset(access)})"
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
@@ -280,7 +280,7 @@ class _Writer:
         test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
         inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
         dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
-        return self.loops(self.kept, [f"best = {_TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
+        return self.loops(self.kept, [f"best = {TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -316,7 +316,7 @@ class _Scalar(_Names):
         return super().visit_Name(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Call(ast.Name(_TYPES[self.dtype], ast.Load()), [node], [])
+        return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [node], [])
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         assert isinstance(node.func, ast.Name)
@@ -328,7 +328,7 @@ class _Scalar(_Names):
                 if isinstance(operand, ast.Constant | ast.UnaryOp) and not isinstance(operand, ast.Name)
                 else self.visit(operand)
             )
-            return ast.Call(ast.Name(_TYPES[self.dtype], ast.Load()), [inner], [])
+            return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [inner], [])
         return ast.Call(
             ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()),
             [self.visit(argument) for argument in node.args],
@@ -347,7 +347,7 @@ def literal(number: object, dtype: str) -> str:
     if dtype == "bool":
         return str(bool(number))
     text = repr(int(number) if dtype == "i32" else float(number))
-    return f"{_TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
+    return f"{TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
 
 
 def define(text: str) -> Any:

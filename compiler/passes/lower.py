@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.loops import literal
-from netc.compiler.kernels.machine import LINE, host
+from netc.compiler.kernels.machine import LINE, SCOPES, host
+from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.operations.scan import Scan
@@ -35,7 +36,7 @@ from netc.compiler.passes.tasks import (
 from netc.compiler.passes.views import inside_of, view
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, Dim, Sizes, Type
-from netc.compiler.value import OPERATIONS, Fold, Kernel, Scalar, Value, View, apply
+from netc.compiler.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PIECES = 8
@@ -223,6 +224,8 @@ class Lowering:
             loop.emit([*kept, *stacked])
         elif value in self.fusion.starts or value.operation == "einsum":
             self.product(value)
+        elif isinstance(lower, Own):
+            self.own(value, lower)
         else:
             assert isinstance(lower, Kernel), f"{value} has no kernel at {value.span}"
             {
@@ -441,6 +444,34 @@ class Lowering:
             offset = room.offset + n // size[1] * room.strides[h] + n % size[1] * room.strides[w]
             outputs.append((loop.operand(part), value, replace(room, strides=strides, offset=offset)))
         loop.emit(outputs)
+
+    def own(self, value: Value, lower: Own) -> None:
+        """Sample by sample, by a function that somebody wrote."""
+        batched, room = value.type.is_batched, self.output(value)
+        places = [room]
+        for operand in value.operands:
+            place = self.read(operand)
+            if place.buffer is None:  # a range that is nowhere
+                buffer = Buffer(operand.type)
+                self.copy(operand, buffer)
+                place = whole(buffer)
+            places.append(place)
+        scopes: dict[Buffer, int] = {}
+        arrays, pointers = [], []
+        for i, (place, one) in enumerate(zip(places, (value, *value.operands), strict=True)):
+            assert place.buffer is not None
+            lead = one.type.lead
+            shape = tuple(int(dim) for dim in one.type.dims[lead:])
+            apart = place.strides[0] if lead else 0
+            scope = scopes.setdefault(place.buffer, min(len(scopes), SCOPES - 1))
+            arrays.append(Array(i, scope, one.type.dtype, shape, place.strides[lead:], apart))
+            pointers.append(Pointer(place.buffer, place.offset, apart))
+        text = write_own(lower.function, arrays, value.attributes, batched)
+        counts = (Count(1, "rows"),) if batched else ()
+        assert room.buffer is not None
+        source = KernelSource("loop", text, len(pointers) + len(counts))
+        axis = value.type.dims[0] if batched else None
+        self.program.tasks.append(Task(source, tuple(pointers), counts, frozenset({room.buffer}), axis, (value,)))
 
     def gather(self, value: Value) -> None:
         table, index = value.operands

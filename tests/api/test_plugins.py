@@ -1,8 +1,9 @@
 """Operations of somebody else: a wrong definition is told at its point, a plug-in is part of the language, or a message."""
 
+import math
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from support import netc_command
 
 import netc
 from netc.compiler.value import OPERATIONS
-from netc.extend import Expansion, Fold, Mismatch, Operation, Type, apply, elementwise
+from netc.extend import Expansion, Fold, Mismatch, Operation, Own, Type, apply, elementwise
 from netc.testing import check, findings
 
 MISH = {
@@ -71,6 +72,152 @@ largest = Operation(
 )
 
 
+def steps_up(out, x, least):
+    """How far a line x[n] climbs, steps below `least` left out; by its rows."""
+    for j in range(x.shape[1]):
+        total = 0.0
+        for i in range(len(x) - 1):
+            step = x[i + 1, j] - x[i, j]
+            if step > least:
+                total += math.log1p(step)
+        out[j] = total
+
+
+def steps_up_back(out, g, x, least):
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            out[i, j] = 0.0
+    for j in range(x.shape[1]):
+        for i in range(len(x) - 1):
+            step = x[i + 1, j] - x[i, j]
+            if step > least:
+                out[i + 1, j] += g[j] / (1 + step)
+                out[i, j] -= g[j] / (1 + step)
+
+
+def _climbed(x, least):
+    steps = np.diff(x, axis=-2)
+    return np.where(steps > least, np.log1p(np.maximum(steps, 0)), 0).sum(axis=-2)
+
+
+def _climbed_back(g, x, least):
+    steps = np.diff(x, axis=-2)
+    each = np.where(steps > least, g[..., None, :] / (1 + np.maximum(steps, 0)), 0)
+    made = np.zeros(x.shape)
+    made[..., 1:, :] += each
+    made[..., :-1, :] -= each
+    return made
+
+
+climb_back = Operation(
+    "climb_back",
+    "The gradient of climb.",
+    type=lambda g, x, least: x,
+    reference=_climbed_back,
+    lower=Own(steps_up_back),
+    gradient=lambda h, r, g, x, least: _second(h, g, x, least),
+)
+
+
+def _second(h, g, x, least):
+    """Of a sum over steps s = x[i + 1] - x[i] of g * (h[i + 1] - h[i]) / (1 + s), with respect to g and to x."""
+    n = int(x.type.dims[-2])
+    axis = x.type.rank - 2
+
+    def steps(one):
+        later = apply("slice", one, axis=axis, start=1, stop=n)
+        return later - apply("slice", one, axis=axis, start=0, stop=n - 1)
+
+    s, d = steps(x), steps(h)
+    zero = s * 0.0
+    counted = s > least
+    to_g = apply("sum", apply("where", counted, d / (1 + s), zero), over=(axis,))
+    wide = apply("reshape", g, dims=(*g.type.dims[:-1], 1, g.type.dims[-1]))
+    each = apply("where", counted, -wide * d / ((1 + s) * (1 + s)), zero)
+    before = apply("pad", each, axes=(axis,), before=(1,), after=(0,), step=(1,))
+    after = apply("pad", each, axes=(axis,), before=(0,), after=(1,), step=(1,))
+    return to_g, before - after
+
+
+climb = Operation(
+    "climb",
+    "How far each column of x[n, m] climbs: the sum of log(1 + step) over steps above `least`.",
+    type=lambda x, least: x.with_dims((*x.dims[:-2], x.dims[-1])),
+    reference=_climbed,
+    lower=Own(steps_up),
+    gradient=lambda g, r, x, least: climb_back(g, x, least=least),
+    arguments={"x": "value", "least": "real = 0.25"},
+    examples=((("f64[batch, 5, 3]",), {"least": 0.25}), (("f64[4, 2]",), {"least": 0.0})),
+)
+polar = Operation(
+    "polar",
+    "Length and slope of x and y.",
+    type=lambda x, y: x,
+    reference=lambda x, y: None,
+    lower=Expansion(lambda x, y: (apply("sqrt", x * x + y * y + 0.1), x / (1 + y * y))),
+    arguments={"x": "value", "y": "value"},
+    examples=((("f64[3, 4]", "f64[3, 4]"), {}), (("f64[batch, 2]", "f64[batch, 2]"), {})),
+)
+jitter = Operation(
+    "jitter",
+    "x with noise.",
+    type=lambda x, stream, amount: x,
+    reference=lambda *_: None,
+    lower=Expansion(lambda x, stream, amount: x + amount * apply("normal_like", x, stream=stream)),
+    arguments={"x": "value", "amount": "real = 0.1", "stream": "stream"},
+)
+
+
+@pytest.fixture
+def known() -> Iterator[None]:
+    """What these operations are called is known, as a plug-in's would be."""
+    for one in (climb, climb_back, polar, jitter):
+        netc.register(one)
+    yield
+    for one in (climb, climb_back, polar, jitter):
+        del OPERATIONS[one.name]
+
+
+@pytest.mark.usefixtures("known")
+def test_a_kernel_of_ones_own() -> None:
+    check(climb)
+    text = """model {
+  input x: float[6, 4]
+  target y: float[2]
+  h = x -> dense(2) -> tanh
+  z = climb(h, least = 0.1) + climb(transpose(x)[1:, 2:4])
+  output z = z
+  loss mse(z, y)
+}
+train { batch = 7 }
+"""
+    rng = np.random.default_rng(0)
+    fields = {
+        "x": rng.standard_normal((7, 6, 4)).astype(np.float32),
+        "y": rng.standard_normal((7, 2)).astype(np.float32),
+    }
+    reference, *others = (
+        netc.compile(netc.parse(text), backend=b, threads=n) for b, n in (("reference", 1), ("numba", 1), ("numba", 3))
+    )
+    for program in others:
+        np.testing.assert_allclose(program.predict(fields)["z"], reference.predict(fields)["z"], rtol=1e-4, atol=1e-6)
+        for name, gradient in program.gradients(fields)[1].items():
+            np.testing.assert_allclose(gradient, reference.gradients(fields)[1][name], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.usefixtures("known")
+def test_several_results_and_noise() -> None:
+    check(polar)
+    text = "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n  output j = jitter(x, amount = 0.5)\n}\n"
+    x = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
+    found = netc.compile(netc.parse(text)).predict({"x": x})
+    np.testing.assert_allclose(found["a"], x / (1 + 4 * x * x), rtol=1e-5)
+    np.testing.assert_allclose(found["r"], np.sqrt(2 * x * x + 0.1) + np.sqrt(5 * x * x + 0.1), rtol=1e-5)
+    noise = found["j"] - x
+    assert abs(noise.std() - 0.5) < 0.03
+    assert abs(noise.mean()) < 0.05
+
+
 @pytest.mark.parametrize("operation", [mish, hill, sum_of_cubes, largest], ids=lambda one: one.name)
 def test_right_definitions_are_right(operation: Operation) -> None:
     check(operation)
@@ -88,6 +235,29 @@ def _in_place(x):
 
 def _strict(*types: Type, **_: object) -> Type:
     raise TypeError("unhashable")
+
+
+def past_the_end(out, x, least):
+    for j in range(x.shape[1]):
+        out[j] = 0.0
+        for i in range(len(x)):
+            out[j] += max(x[i + 1, j] - x[i, j], least)
+
+
+def half_done(out, x, least):
+    for j in range(x.shape[1] - 1):
+        out[j] = x[0, j]
+
+
+def to_its_operand(out, x, least):
+    for j in range(x.shape[1]):
+        x[0, j] = 0.0
+        out[j] = x[0, j]
+
+
+def of_the_world(out, x, least):
+    for j in range(x.shape[1]):
+        out[j] = np.exp(x[0, j])
 
 
 # what is wrong, where it is told, and with which words
@@ -168,6 +338,26 @@ WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
         lambda: replace(largest, lower=Fold("0.0", "max(a, b)")),
         "kernel, largest_square(f64[batch, 4], over = (1,))",
         "the kernel in f64 gives 0",
+    ),
+    "a kernel that reads past the end": (
+        lambda: replace(climb, lower=Own(past_the_end)),
+        "kernel, climb(f64[batch, 5, 3], least = 0.25)",
+        "it goes to x[5, 0], beyond its end: [5, 3]",
+    ),
+    "a kernel that leaves a part": (
+        lambda: replace(climb, lower=Own(half_done)),
+        "kernel, climb(f64[batch, 5, 3], least = 0.25)",
+        "it leaves out[2] unwritten",
+    ),
+    "a kernel that writes to its operand": (
+        lambda: replace(climb, lower=Own(to_its_operand)),
+        "kernel, climb(f64[batch, 5, 3], least = 0.25)",
+        "a kernel writes to its result alone, and not to `x[0, j]`",
+    ),
+    "a kernel that knows the world": (
+        lambda: replace(climb, lower=Own(of_the_world)),
+        "kernel, climb(f64[batch, 5, 3], least = 0.25)",
+        "np",
     ),
     "no example": (lambda: replace(mish, examples=()), "examples, mish", "there is none to test it with"),
     "no name": (lambda: replace(mish, name="my mish"), "name, 'my mish'", "this is no name"),
