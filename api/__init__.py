@@ -13,7 +13,7 @@ from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
-from netc.compiler.value import Operation, register
+from netc.compiler.value import Operation
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
@@ -22,7 +22,7 @@ from netc.dsl.syntax import File
 from netc.runtime.data.dataset import class_counter, from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.plugins import load_installed
+from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program
 from netc.runtime.run import Run, new_folder, open_run, start
 from netc.runtime.step import Backend

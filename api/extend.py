@@ -1,4 +1,4 @@
-"""The words of a new operation, for Python code that extends the language; built-in operations are made of the same.
+"""The words of a new operation, reader or optimizer, for Python code that extends the language; built-in ones are made of the same.
 
     from netc.extend import elementwise, apply
 
@@ -16,19 +16,26 @@ and `netc.testing.check(mish)` say whether it keeps its word.
 
 from netc.compiler.operations.elementwise import defined as elementwise
 from netc.compiler.operations.elementwise import unbroadcast
+from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.types import Mismatch, Type
 from netc.compiler.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
+from netc.runtime.data.readers import Reader
+from netc.runtime.data.readers import simple_reader as reader
 
 __all__ = [
     "Expansion",
     "Fold",
     "Mismatch",
     "Operation",
+    "OptimizerRule",
     "Own",
+    "Parameter",
+    "Reader",
     "Scalar",
     "Type",
     "Value",
     "apply",
     "elementwise",
+    "reader",
     "unbroadcast",
 ]

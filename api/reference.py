@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 
-from netc.compiler.elaborate.settings import INITIALISERS, OPTIMIZERS
+from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.graph import Graph
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.types import parse_type
 from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
 from netc.dsl import syntax
@@ -16,7 +17,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import parameter_text
 from netc.dsl.source import Source
 from netc.runtime.data.augment import AUGMENTATIONS
-from netc.runtime.data.readers import NAMES
+from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 from netc.runtime.plugins import origin_of
 
@@ -65,9 +66,14 @@ def entries() -> list[Entry]:
 def _operations() -> Iterator[Entry]:
     for name, operation in OPERATIONS.items():
         if operation.is_callable and name not in FORMS:
-            facts, origin = _facts(operation), origin_of(name)
-            by = () if origin is None else (f"Of the plug-in `{origin}`.",)
-            yield Entry(name, "operation", f"{name}({_arguments(operation)})", operation.doc, (*by, *facts))
+            details = (*_by(name), *_facts(operation))
+            yield Entry(name, "operation", f"{name}({_arguments(operation)})", operation.doc, details)
+
+
+def _by(name: str) -> tuple[str, ...]:
+    """Whose it is, if not netc's own."""
+    origin = origin_of(name)
+    return () if origin is None else (f"Of the plug-in `{origin}`.",)
 
 
 def _arguments(operation: Operation) -> str:
@@ -149,9 +155,10 @@ def _library() -> Iterator[Entry]:
 
 
 def _settings() -> Iterator[Entry]:
-    for name, keys in OPTIMIZERS.items():
-        shown = ", ".join(key if default is None else f"{key} = {_value(default)}" for key, default in keys.items())
-        yield Entry(name, "optimizer", f"{name}({shown})", _OPTIMIZER_DOCS[name])
+    for name, one in OPTIMIZERS.items():
+        keys = one.numbers.items()
+        shown = ", ".join(key if default is None else f"{key} = {_value(default)}" for key, default in keys)
+        yield Entry(name, "optimizer", f"{name}({shown})", one.doc, _by(name))
     for name, count in INITIALISERS.items():
         yield Entry(
             name, "initialiser", name + (f"({', '.join(_NUMBERS[name])})" if count else ""), _INITIALISER_DOCS[name]
@@ -162,13 +169,6 @@ def _value(default: float | bool) -> str:
     return str(default).lower() if isinstance(default, bool) else f"{default:g}"
 
 
-_OPTIMIZER_DOCS = {
-    "sgd": "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's way.",
-    "adam": "Kingma and Ba 2015: the rate of each weight by running means of its gradient and of the gradient's square.",
-    "adamw": "Adam whose decay goes to the weight itself, past the means (Loshchilov and Hutter 2019).",
-    "rmsprop": "The gradient over the root of a running mean of its square.",
-    "adagrad": "The gradient over the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
-}
 _NUMBERS = {"constant": ("value", "..."), "normal": ("std",), "uniform": ("low", "high")}
 _INITIALISER_DOCS = {
     "zeros": "All 0.",
@@ -185,17 +185,8 @@ _INITIALISER_DOCS = {
 
 
 def _data() -> Iterator[Entry]:
-    docs = {
-        "csv": "A table of text, .gz too. The model says what is a number.",
-        "parquet": "A table of typed columns.",
-        "jsonl": "A JSON object a line, .gz too; lists of one shape are arrays.",
-        "text": 'A text, .gz too, as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
-        "npz": "NumPy arrays by name; no Python objects.",
-        "images": "Pictures, PNG or JPEG: a folder a class, or a csv with a column `path`. size = (h, w), channels = 1 or 3, broken = skip.",
-        "idx": "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
-    }
-    for name in NAMES:
-        yield Entry(name, "reader", f'{name}("path")', docs[name])
+    for name, reader in READERS.items():
+        yield Entry(name, "reader", f'{name}("path")', reader.doc, _by(name))
     for name, step in STEPS.items():
         most = step.arguments[1]
         given = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])

@@ -1,20 +1,26 @@
-"""Operations from elsewhere: of installed packages, by entry point (`netc.operations`), and of modules that a command names (`--plugin`).
+"""Operations, readers and optimizers from elsewhere: of installed packages, by entry point, and of modules that a command names (`--plugin`).
 
-A module gives all Operations that stand in it under a name without a leading underscore; an entry point may also name one alone. Never a `.net` file.
+A module gives all of them that stand in it under a name without a leading underscore; an entry point may also name one alone. Never a `.net` file.
 """
 
 import importlib
 from collections.abc import Iterable
 from importlib.metadata import entry_points
 from types import ModuleType
+from typing import Any
 
 from netc.compiler.elaborate.elaborator import library_names
 from netc.compiler.elaborate.special import FORMS
-from netc.compiler.value import OPERATIONS, Operation, register
+from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
+from netc.compiler.value import OPERATIONS, Operation
+from netc.compiler.value import register as register_operation
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.data.readers import READERS, Reader
 
-GROUP = "netc.operations"
+GROUPS = ("netc.operations", "netc.readers", "netc.optimizers")
+Addition = Operation | Reader | OptimizerRule
+_TABLES: dict[type, dict[str, Any]] = {Operation: OPERATIONS, Reader: READERS, OptimizerRule: OPTIMIZERS}
 _named: list[str] = []  # by commands, in this process
 _origin: dict[str, str] = {}  # which plug-in an operation is of
 _looked = False
@@ -26,8 +32,9 @@ def load_installed() -> None:
     if _looked:
         return
     _looked = True
-    for entry in entry_points(group=GROUP):
-        _take(entry.value, _given(entry.value))
+    for group in GROUPS:
+        for entry in entry_points(group=group):
+            _take(entry.value, _given(entry.value))
 
 
 def load(names: Iterable[str]) -> None:
@@ -43,13 +50,29 @@ def loaded() -> tuple[str, ...]:
     return tuple(_named)
 
 
-def origin_of(operation: str) -> str | None:
-    """The plug-in that an operation comes from, if it comes from one."""
-    return _origin.get(operation)
+def origin_of(name: str) -> str | None:
+    """The plug-in that an operation, reader or optimizer comes from, if it comes from one."""
+    return _origin.get(name)
 
 
-def _given(name: str) -> list[Operation]:
-    """The operations of `package.module` or `package.module:operation`."""
+def register(one: Addition) -> Addition:
+    """Make an operation, a reader or an optimizer part of the language. Raises ValueError if its name is taken."""
+    if isinstance(one, Operation):
+        return register_operation(one)
+    if _known(one) is not None:
+        raise ValueError(f"`{one.name}` is registered already")
+    _TABLES[type(one)][one.name] = one
+    return one
+
+
+def _known(one: Addition) -> Addition | None:
+    """What has its name, of its kind."""
+    found: Addition | None = _TABLES[type(one)].get(one.name)
+    return found
+
+
+def _given(name: str) -> list[Addition]:
+    """What `package.module` or `package.module:name` holds."""
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -57,22 +80,24 @@ def _given(name: str) -> list[Operation]:
     except Exception as error:  # whatever the code of somebody else raises is told as a message
         told = f"{type(error).__name__}: {error}"
         fault("E1101", f"the plug-in `{name}` cannot be imported", _place(name), told, hint="pip install ...")
-    if isinstance(found, Operation):
+    if isinstance(found, Addition):
         return [found]
     values = vars(found).items() if isinstance(found, ModuleType) else ()
-    operations = [one for key, one in values if isinstance(one, Operation) and not key.startswith("_")]
-    if not operations:
-        fault("E1101", f"the plug-in `{name}` gives no operation", _place(name), hint="swish = elementwise(...)")
-    return list({id(one): one for one in operations}.values())
+    additions = [one for key, one in values if isinstance(one, Addition) and not key.startswith("_")]
+    if not additions:
+        told = f"the plug-in `{name}` gives no operation, reader or optimizer"
+        fault("E1101", told, _place(name), hint="swish = elementwise(...)")
+    return list({id(one): one for one in additions}.values())
 
 
-def _take(plugin: str, operations: Iterable[Operation]) -> None:
-    for one in operations:
-        if OPERATIONS.get(one.name) is one:  # it was registered by the module itself, or comes in two ways
+def _take(plugin: str, additions: Iterable[Addition]) -> None:
+    for one in additions:
+        if _known(one) is one:  # it was registered by the module itself, or comes in two ways
             _origin.setdefault(one.name, plugin)
             continue
         by = f"by the plug-in `{_origin[one.name]}`" if one.name in _origin else "by netc itself"
-        if one.name in OPERATIONS or one.name in FORMS or one.name in library_names():
+        is_library = isinstance(one, Operation) and (one.name in FORMS or one.name in library_names())
+        if _known(one) is not None or is_library:
             fault(
                 "E1102", f"`{plugin}` defines `{one.name}`, which is defined {by}", _place(plugin), hint="another name"
             )

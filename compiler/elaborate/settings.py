@@ -6,6 +6,7 @@ from typing import Any
 
 from netc.compiler.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
+from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -23,14 +24,6 @@ INITIALISERS = {
     "orthogonal": 0,
 }
 
-# What PyTorch documents under the same names; None must be given, True and False are yes and no.
-OPTIMIZERS: dict[str, dict[str, float | bool | None]] = {
-    "sgd": {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0},
-    "adam": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
-    "adamw": {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2},
-    "rmsprop": {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0},
-    "adagrad": {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0},
-}
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
     **dict.fromkeys(
@@ -93,7 +86,7 @@ def train_settings(
 
 
 def _defaults(name: str) -> dict[str, float]:
-    return {key: value for key, value in OPTIMIZERS[name].items() if value is not None}
+    return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
 
 
 def _whole(least: int) -> Callable[[syntax.Expression, Any], int]:
@@ -133,7 +126,7 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             function.span,
             hint=nearest_or_all(name, OPTIMIZERS),
         )
-    keys, numbers = OPTIMIZERS[name], _defaults(name)
+    keys, numbers = OPTIMIZERS[name].numbers, _defaults(name)
     given: set[str] = set()
     for position, argument in enumerate(arguments):
         key = (
@@ -171,7 +164,7 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
 def _number_in_range(key: str, value: Any, span: Span) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         fault("E0602", f"`{key}` must be a number", span)
-    is_in_range, told = _RANGES[key]
+    is_in_range, told = _RANGES.get(key, (lambda number: True, ""))
     if not is_in_range(value):
         fault("E0602", f"`{key}` is out of range", span, told)
     return float(value)

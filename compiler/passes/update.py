@@ -17,8 +17,8 @@ FACTOR = "train.factor"  # what a schedule makes of the rate, a number a step, g
 
 
 @dataclass(frozen=True, slots=True)
-class _Parameter:
-    """One parameter with its gradient. `rate` is a number, or a scalar of f64 where a schedule moves it; `step` counts from 1, in f64."""
+class Parameter:
+    """One parameter with its gradient, as a rule of an optimizer sees it: `state` is kept from step to step (0 at first), `keep` says its next value. `rate` is a number, or a scalar of f64 where a schedule moves it; `step` counts from 1, in f64."""
 
     graph: Graph
     name: str
@@ -46,7 +46,7 @@ class _Parameter:
         return self.gradient + self.value * self.decay if self.decay else self.gradient
 
 
-def _sgd(p: _Parameter) -> Value:
+def _sgd(p: Parameter) -> Value:
     """v = momentum * v + g; w = w - lr * v; Nesterov's way, w = w - lr * (g + momentum * v)."""
     g, momentum = p.decayed_gradient(), p.numbers["momentum"]
     if momentum == 0.0:
@@ -55,17 +55,17 @@ def _sgd(p: _Parameter) -> Value:
     return p.value - p.scaled(g + moved * momentum if p.numbers["nesterov"] else moved)
 
 
-def _adam(p: _Parameter) -> Value:
+def _adam(p: Parameter) -> Value:
     """Kingma and Ba 2015, algorithm 1; eps outside of the root, as PyTorch has it. Corrections are computed in f64."""
     return _adam_step(p, p.value, p.decayed_gradient())
 
 
-def _adamw(p: _Parameter) -> Value:
+def _adamw(p: Parameter) -> Value:
     """Loshchilov and Hutter 2019: the decay goes to the weight itself, past the moments."""
     return _adam_step(p, p.value - p.scaled(p.value, p.decay) if p.decay else p.value, p.gradient)
 
 
-def _adam_step(p: _Parameter, w: Value, g: Value) -> Value:
+def _adam_step(p: Parameter, w: Value, g: Value) -> Value:
     beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
     m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
     v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
@@ -76,7 +76,7 @@ def _adam_step(p: _Parameter, w: Value, g: Value) -> Value:
     return w - rate * m / (apply("sqrt", v) * scale + p.numbers["eps"])
 
 
-def _rmsprop(p: _Parameter) -> Value:
+def _rmsprop(p: Parameter) -> Value:
     """v = alpha * v + (1 - alpha) * g ** 2; w = w - lr * g / (sqrt(v) + eps), with momentum of that step."""
     g, alpha, momentum = p.decayed_gradient(), p.numbers["alpha"], p.numbers["momentum"]
     v = p.keep("second_moment", p.state("second_moment") * alpha + g * g * (1 - alpha))
@@ -86,7 +86,7 @@ def _rmsprop(p: _Parameter) -> Value:
     return p.value - p.scaled(moved)
 
 
-def _adagrad(p: _Parameter) -> Value:
+def _adagrad(p: Parameter) -> Value:
     """Duchi, Hazan and Singer 2011: s = s + g ** 2; w = w - lr / (1 + (step - 1) * lr_decay) * g / (sqrt(s) + eps)."""
     g, slower = p.decayed_gradient(), p.numbers["lr_decay"]
     total = p.keep("squares", p.state("squares") + g * g)
@@ -94,12 +94,51 @@ def _adagrad(p: _Parameter) -> Value:
     return p.value - p.scaled(g, by) / (apply("sqrt", total) + p.numbers["eps"])
 
 
-_RULES: dict[str, Callable[[_Parameter], Value]] = {
-    "sgd": _sgd,
-    "adam": _adam,
-    "adamw": _adamw,
-    "rmsprop": _rmsprop,
-    "adagrad": _adagrad,
+@dataclass(frozen=True, slots=True)
+class OptimizerRule:
+    """An optimizer: `numbers` with their defaults (None must be given, True and False are yes and no), and the rule that gives a parameter's next value."""
+
+    name: str
+    doc: str
+    numbers: Mapping[str, float | bool | None]
+    rule: Callable[[Parameter], Value]
+
+
+# What PyTorch documents under the same names.
+OPTIMIZERS = {
+    one.name: one
+    for one in (
+        OptimizerRule(
+            "sgd",
+            "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's way.",
+            {"lr": None, "momentum": 0.0, "nesterov": False, "decay": 0.0},
+            _sgd,
+        ),
+        OptimizerRule(
+            "adam",
+            "Kingma and Ba 2015: the rate of each weight by running means of its gradient and of the gradient's square.",
+            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
+            _adam,
+        ),
+        OptimizerRule(
+            "adamw",
+            "Adam whose decay goes to the weight itself, past the means (Loshchilov and Hutter 2019).",
+            {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 1e-2},
+            _adamw,
+        ),
+        OptimizerRule(
+            "rmsprop",
+            "The gradient over the root of a running mean of its square.",
+            {"lr": 1e-2, "alpha": 0.99, "eps": 1e-8, "momentum": 0.0, "decay": 0.0},
+            _rmsprop,
+        ),
+        OptimizerRule(
+            "adagrad",
+            "The gradient over the root of the sum of all its squares (Duchi, Hazan and Singer 2011).",
+            {"lr": 1e-2, "lr_decay": 0.0, "eps": 1e-10, "decay": 0.0},
+            _adagrad,
+        ),
+    )
 }
 
 
@@ -117,10 +156,10 @@ def update(
     for parameter, gradient in _clipped(graph, train, gradients).items():
         name = str(parameter.attributes["name"])
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
-        decay = numbers["decay"] if trainables[name].decay else 0.0
+        decay = numbers.get("decay", 0.0) if trainables[name].decay else 0.0
         with graph.at(parameter.span):
-            graph.results[f"update.{name}"] = _RULES[train.optimizer.name](
-                _Parameter(graph, name, parameter, gradient, numbers, rate * scale, decay, step)
+            graph.results[f"update.{name}"] = OPTIMIZERS[train.optimizer.name].rule(
+                Parameter(graph, name, parameter, gradient, numbers, rate * scale, decay, step)
             )
 
 

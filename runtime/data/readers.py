@@ -261,16 +261,67 @@ def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     return Table(shown, columns)
 
 
-READERS: dict[str, Callable[[Path, str, Span, IsText], Table]] = {
-    "csv": read_csv,
-    "parquet": read_parquet,
-    "jsonl": read_jsonl,
-    "npz": read_npz,
-    "text": read_text,
-    "idx": read_idx,
+Read = Callable[[Path, str, Span, IsText], Table]
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How a source is read: `read(path, shown, span, is_text)` gives its table or a fault, for files whose names end with one of `suffixes`. None of its own:
+    pictures take options (images.py)."""
+
+    name: str
+    doc: str
+    read: Read | None
+    suffixes: tuple[str, ...] = ()
+    takes_folder: bool = False
+
+
+def simple_reader(
+    name: str, doc: str, read: Callable[[Path], Mapping[str, Any]], suffixes: tuple[str, ...] = ()
+) -> Reader:
+    """A reader that gives columns by name, arrays of one length with samples first, and raises ValueError or OSError where a file is broken."""
+
+    def table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+        try:
+            columns = {str(key): np.asarray(column) for key, column in read(path).items()}
+        except (OSError, ValueError, EOFError) as error:
+            fault("E0801", f"cannot read `{shown}`", span, str(error))
+        lengths = {key: len(column) if column.ndim else 0 for key, column in columns.items()}
+        if len(set(lengths.values())) != 1:
+            told = ", ".join(f"{key}: {length}" for key, length in lengths.items()) or "there are none"
+            fault("E0801", f"the columns of `{shown}` differ in length", span, told)
+        return Table(shown, columns)
+
+    return Reader(name, doc, table, suffixes)
+
+
+READERS = {
+    one.name: one
+    for one in (
+        Reader("csv", "A table of text, .gz too. The model says what is a number.", read_csv, (".csv",)),
+        Reader("parquet", "A table of typed columns.", read_parquet, (".parquet",)),
+        Reader("jsonl", "A JSON object a line, .gz too; lists of one shape are arrays.", read_jsonl, (".jsonl",)),
+        Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
+        Reader(
+            "text",
+            'A text, .gz too, as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
+            read_text,
+            (".txt",),
+        ),
+        Reader(
+            "idx",
+            "LeCun's format, as MNIST has it: a folder, or the beginning of the files' names.",
+            read_idx,
+            takes_folder=True,
+        ),
+        Reader(
+            "images",
+            "Pictures, PNG or JPEG: a folder a class, or a csv with a column `path`. size = (h, w), channels = 1 or 3, broken = skip.",
+            None,
+            takes_folder=True,
+        ),
+    )
 }
-NAMES = (*READERS, "images")
-_SUFFIXES = {".csv": "csv", ".parquet": "parquet", ".jsonl": "jsonl", ".npz": "npz", ".txt": "text"}
 
 
 def reader_of(path: Path, otherwise: str) -> str:
@@ -278,7 +329,7 @@ def reader_of(path: Path, otherwise: str) -> str:
     if otherwise == "images":
         return otherwise
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return _SUFFIXES.get(plain.suffix, otherwise)
+    return next((one.name for one in READERS.values() if plain.suffix in one.suffixes), otherwise)
 
 
 def read(
@@ -290,9 +341,10 @@ def read(
     options: Options | None = None,
 ) -> Table:
     """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
-    if reader == "images":
+    one = READERS[reader]
+    if one.read is None:
         columns, notes = read_images(path, shown, span, options or {})
         return Table(shown, columns, notes=notes)
-    if reader != "idx" and not path.is_file():
+    if not one.takes_folder and not path.is_file():
         fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder")
-    return READERS[reader](path, shown, span, is_text)
+    return one.read(path, shown, span, is_text)

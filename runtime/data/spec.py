@@ -14,7 +14,7 @@ from netc.dsl.diagnostics import Label, fault, nearest, nearest_or_all
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.augment import Spec as Augmenting
-from netc.runtime.data.readers import NAMES
+from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 
 PARTS = ("train", "valid", "test")
@@ -170,12 +170,12 @@ def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
 
 def _source(node: syntax.Expression, constants: Constants) -> SourceSpec:
     name, arguments = call_of(node)
-    if name not in NAMES:
+    if name not in READERS:
         fault(
             "E0701",
             f"there is no reader `{name or node.span.text}`",
             node.span,
-            hint=nearest_or_all(name, NAMES),
+            hint=nearest_or_all(name, READERS),
         )
     paths = [argument for argument in arguments if argument.name is None]
     if len(paths) != 1 or not isinstance(path := plain(paths[0].value, constants), str):

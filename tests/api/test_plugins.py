@@ -464,7 +464,7 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
         ("import nowhere_to_be_found", "error[E1101]: the plug-in `mine` cannot be imported"),
         ("1 / 0", "error[E1101]: the plug-in `mine` cannot be imported"),
         ("def f(:", "error[E1101]: the plug-in `mine` cannot be imported"),
-        ("x = 1", "error[E1101]: the plug-in `mine` gives no operation"),
+        ("x = 1", "error[E1101]: the plug-in `mine` gives no operation, reader or optimizer"),
     ],
 )
 def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, project: Path) -> None:

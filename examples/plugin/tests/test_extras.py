@@ -1,0 +1,75 @@
+"""Each addition keeps its word, and a file may use it. The package is installed beside netc."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from netc_extras.mish import mish
+
+import netc
+from netc.testing import check
+
+ARFF = """% two kinds of points
+@relation points
+@attribute a numeric
+@attribute 'b' numeric
+@attribute kind {left, right}
+@data
+"""
+NET = """data {
+  source = arff("points.arff")
+  x = columns("a", "b")
+  kind = column("kind") -> classes
+  split = (train = 1.0)
+}
+model {
+  input x: float[2]
+  target kind: class(auto)
+  z = x -> dense(8) -> mish -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, kind)
+}
+train {
+  optimizer = lion(lr = 0.01, decay = 0.1)
+  epochs = 30
+  batch = 16
+}
+"""
+
+
+def test_mish() -> None:
+    check(mish)
+
+
+def points(folder: Path, rows: str) -> Path:
+    (folder / "points.arff").write_text(ARFF + rows)
+    (folder / "m.net").write_text(NET)
+    return folder / "m.net"
+
+
+def test_a_file_uses_all_three(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.3f}, {b:.3f}, {'left' if a < b else 'right'}" for a, b in rng.standard_normal((64, 2))]
+    run = netc.train(netc.load(points(tmp_path, "\n".join(rows))), out=tmp_path / "run")
+    assert run.evaluate("train")["loss"] < 0.2
+    again = netc.open(tmp_path / "run")
+    np.testing.assert_array_equal(again.program.parameters["z.dense.W"], run.program.parameters["z.dense.W"])
+
+
+def test_lion_is_as_its_paper_says() -> None:
+    text = "model {\n  input x: float\n  target y: float\n  param w: float = ones\n  z = w * x\n  loss mse(z, y)\n}\ntrain {\n  optimizer = lion(lr = 0.1, beta1 = 0.5, beta2 = 0.75, decay = 0.2)\n  precision = f64\n}\n"
+    program = netc.compile(netc.parse(text))
+    w, m = 1.0, 0.0
+    for x, y in ((1.0, 3.0), (2.0, 1.0), (-1.0, -1.5), (0.5, 4.0)):
+        g = 2 * (w * x - y) * x
+        u = np.sign(0.5 * m + 0.5 * g)
+        w, m = w - 0.1 * (u + 0.2 * w), 0.75 * m + 0.25 * g
+        program.step({"x": np.array([x]), "y": np.array([y])})
+        assert program.parameters["w"] == pytest.approx(w, rel=1e-12)
+
+
+def test_a_broken_file_is_a_message(tmp_path: Path) -> None:
+    with pytest.raises(netc.Fault, match="line 8 has 2 cells, the head says 3"):
+        netc.train(netc.load(points(tmp_path, "1, 2, left\n1, 2\n")), out=tmp_path / "run")
+    with pytest.raises(netc.Fault, match="it has no @data"):
+        netc.load(points(tmp_path, ""))
