@@ -1,5 +1,6 @@
 """Arguments that several commands share, and `--set` values read as constants."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +13,10 @@ from netc.dsl.diagnostics import Diagnostic
 ModelFile = Annotated[Path, typer.Argument(metavar="M.net", help="The model's file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/iris.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again. `train` takes several: a=1,2,3."
+    ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as an error.")]
 Threads = Annotated[
@@ -37,6 +41,20 @@ Plugins = Annotated[
         help="A Python module whose operations the file may use; may be given again.",
     ),
 ]
+
+
+def combinations(settings: list[str] | None) -> list[list[str]]:
+    """The settings of each run of a sweep: `a=1,2` stands for two of them. One, if no value is several."""
+    each = []
+    for setting in settings or ():
+        name, equals, text = setting.partition("=")
+        each.append([f"{name}={value}" for value in text.split(",")] if equals else [setting])
+    return [list(chosen) for chosen in itertools.product(*each)]
+
+
+def swept(settings: list[str] | None) -> list[str]:
+    """The names of the settings that have several values."""
+    return [setting.partition("=")[0] for setting in settings or () if "," in setting]
 
 
 def constants(settings: list[str] | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`netc train M.net`: trains, shows how it goes, leaves a run."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, figures, matrices
+from netc.commands.terminal import Ticker, figures, matrices, number, table
 
 if TYPE_CHECKING:
-    from netc.runtime.figures import Row
+    from netc.runtime.figures import Figure, Row
     from netc.runtime.run import Run
 
 _FEW = 32  # samples that gradients are looked at while training
@@ -33,10 +34,54 @@ def train(
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
-    """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits.
+    """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
 
     Example: netc train examples/iris.net --epochs 20
     """
+    several = options.combinations(settings)
+    if len(several) > 1 and resume is not None:
+        raise typer.BadParameter("a run goes on with one value, not with several", param_hint="--set")
+    if len(several) == 1:
+        _train(file, settings, epochs, out, resume, strict, threads)
+        return
+    names, told = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, Figure]"]]()
+    for one in several:
+        chosen = {name: value for name, value in (setting.split("=", 1) for setting in one) if name in names}
+        typer.echo(("\n" if told else "") + ", ".join(f"{name} = {value}" for name, value in chosen.items()))
+        base = out or Path("runs") / (file or Path("model")).stem
+        folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
+        told.append((chosen, _train(file, one, epochs, folder, None, strict, threads)))
+    typer.echo()
+    _compare(names, told)
+
+
+def _plain(value: str) -> str:
+    """A value as part of a folder's name."""
+    return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
+
+
+def _compare(names: Sequence[str], told: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
+    """The runs of a sweep side by side: what was set, and what each came to."""
+    columns = [name for name, value in told[0][1].items() if isinstance(value, float) and "watch." not in name]
+    rows = [[*names, *columns]]
+    for chosen, found in told:
+        cells = (found.get(name) for name in columns)
+        rows.append(
+            [*(chosen[name] for name in names), *(number(one) if isinstance(one, float) else "" for one in cells)]
+        )
+    table(rows, right=range(len(names), len(rows[0])))
+
+
+def _train(
+    file: Path | None,
+    settings: list[str] | None,
+    epochs: int | None,
+    out: Path | None,
+    resume: Path | None,
+    strict: bool,
+    threads: int | None,
+) -> "Mapping[str, Figure]":
+    """One run, from its beginning or where it was left, and what it came to: on the test part, or in the last epoch."""
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.curves import draw
     from netc.runtime.diagnose import diagnose, longest
@@ -76,6 +121,9 @@ def train(
         found = run.evaluate("test")
         typer.echo(f"test  {figures(found)}")
         matrices(found)
+        return found
+    left_out = ("epoch", "seconds", "samples_per_second")
+    return {name: value for name, value in (run.metrics[-1] if run.metrics else {}).items() if name not in left_out}
 
 
 def _started(

@@ -172,3 +172,27 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
     assert "two steps on made-up data: loss" in done.stdout
+
+
+def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)))
+    (tmp_path / "m.net").write_text(
+        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n  y = column("b") -> standardize\n}\n'
+        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n"
+    )
+    told = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "m-width=2-kind=a",
+        "m-width=2-kind=b_c",
+        "m-width=3-kind=a",
+        "m-width=3-kind=b_c",
+    ]
+    assert netc.open(tmp_path / "runs" / "m-width=3-kind=a").program.parameters["z.dense.W"].shape == (1, 3)
+    head, *rows = (line.split() for line in told.stdout.splitlines()[-5:])
+    assert head == ["width", "kind", "loss"]
+    assert [row[:2] for row in rows] == [["2", "a"], ["2", "b/c"], ["3", "a"], ["3", "b/c"]]
+    assert rows[0][2] == rows[1][2] != rows[2][2]
+    both = command("train", "--resume", "runs/m-width=2-kind=a", "--set", "width=2,3", cwd=tmp_path)
+    assert both.returncode == 2
+    assert "a run goes on with one value" in " ".join(both.stderr.split())
