@@ -1,0 +1,46 @@
+"""`.net` text in colours, for whatever knows Pygments: the docs, a terminal, a notebook. By entry point, under the name `net`.
+
+The words are those of the grammar; nothing is checked here.
+"""
+
+from typing import ClassVar
+
+from pygments.lexer import RegexLexer, bygroups, words
+from pygments.token import Comment, Keyword, Name, Number, Operator, Punctuation, String, Text, Whitespace
+
+_HARD = ("let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until")
+_CHOICE = ("if", "else", "and", "or", "not")
+_SECTIONS = ("data", "model", "train")
+_DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
+_TYPES = ("float", "bool", "class", "int")
+
+
+class NetLexer(RegexLexer):
+    """Names that begin a statement are keywords there, and names elsewhere, as in the language."""
+
+    name = "netc"
+    url = "https://pypi.org/project/netc"
+    aliases: ClassVar[list[str]] = ["net", "netc"]
+    filenames: ClassVar[list[str]] = ["*.net"]
+    tokens: ClassVar = {
+        "root": [
+            (r"#.*", Comment.Single),
+            (r"\n", Whitespace),
+            (r'"(?:\\.|[^"\\\n])*"', String.Double),
+            (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", bygroups(Whitespace, Keyword.Declaration)),
+            (r"[ \t\r]+", Whitespace),
+            (rf"\b({'|'.join(_SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
+            (rf"({'|'.join(_TYPES)})(?=[ \t]*[\[(])", Keyword.Type),
+            (words((*_HARD, *_CHOICE), prefix=r"\b", suffix=r"\b"), Keyword),
+            (words(_TYPES, prefix=r"(?<=: )", suffix=r"\b"), Keyword.Type),
+            (words(("true", "false", "yes", "no", "training"), prefix=r"\b", suffix=r"\b"), Keyword.Constant),
+            (r"\d+(?=\.\.)", Number.Integer),
+            (r"\d+\.\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?|\d+[eE][+-]?\d+", Number.Float),
+            (r"\d[\d_]*", Number.Integer),
+            (r"->|\.\.\.|\.\.|\*\*|//|==|!=|<=|>=|[-+*/%@<>=]", Operator),
+            (r"([^\W\d]\w*)(?=[ \t]*\()", Name.Function),
+            (r"[^\W\d]\w*", Name),
+            (r"[()\[\]{},:.]", Punctuation),
+            (r".", Text),
+        ]
+    }

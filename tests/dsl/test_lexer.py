@@ -1,0 +1,39 @@
+"""Colours: every example and library file falls into tokens, each character in one, words as the language means them."""
+
+from pathlib import Path
+
+import pytest
+from pygments.lexers import get_lexer_by_name
+from pygments.token import Comment, Keyword, Name, Number, String, Text
+from support import ROOT
+
+FILES = [*sorted((ROOT / "examples").glob("*.net")), *sorted((ROOT / "dsl" / "library").glob("*.net"))]
+TEXT = """# a file
+let width = 1e-3
+model {
+  input x: float[28, t]
+  input = x
+  for i in 0..4 { y = loss(x) -> "net" }
+  loss mse(y, x)
+}
+"""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_fall_into_tokens(path: Path) -> None:
+    found = list(get_lexer_by_name("net").get_tokens(path.read_text()))
+    assert "".join(text for _, text in found) == path.read_text()
+    assert not [text for kind, text in found if kind is Text and text.strip()], "characters of no kind"
+
+
+def test_words_are_what_they_mean() -> None:
+    found = [(kind, text) for kind, text in get_lexer_by_name("net").get_tokens(TEXT) if text.strip()]
+    assert found[0] == (Comment.Single, "# a file")
+    assert (Keyword, "let") in found
+    assert (Number.Float, "1e-3") in found
+    assert (Keyword.Namespace, "model") in found
+    assert [kind for kind, text in found if text == "input"] == [Keyword.Declaration, Name]
+    assert [kind for kind, text in found if text == "loss"] == [Name.Function, Keyword.Declaration]
+    assert (Keyword.Type, "float") in found
+    assert [text for kind, text in found if kind is Number.Integer] == ["28", "0", "4"]
+    assert (String.Double, '"net"') in found
