@@ -13,6 +13,7 @@ _CHOICE = ("if", "else", "and", "or", "not")
 _SECTIONS = ("data", "model", "train")
 _DECLARED = ("input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer")
 _TYPES = ("float", "bool", "class", "int")
+_DECLARATION = bygroups(Whitespace, Keyword.Declaration)  # type: ignore[no-untyped-call]
 
 
 class NetLexer(RegexLexer):
@@ -27,7 +28,7 @@ class NetLexer(RegexLexer):
             (r"#.*", Comment.Single),
             (r"\n", Whitespace),
             (r'"(?:\\.|[^"\\\n])*"', String.Double),
-            (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", bygroups(Whitespace, Keyword.Declaration)),
+            (rf"^([ \t]*)({'|'.join(_DECLARED)})(?=[ \t]+[^\W\d])", _DECLARATION),
             (r"[ \t\r]+", Whitespace),
             (rf"\b({'|'.join(_SECTIONS)})(?=[ \t]*\{{)", Keyword.Namespace),
             (rf"({'|'.join(_TYPES)})(?=[ \t]*[\[(])", Keyword.Type),
