@@ -158,12 +158,18 @@ def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
     )(function)
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
     module = llvm.parse_assembly(made.inspect_llvm(made.signatures[0]) + _entry(symbol, native, source.arguments))
-    for one in module.functions:
+    for number, one in enumerate(module.functions):
         if one.is_declaration:
             known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
             assert known, f"a kernel calls {one.name}, which only a process with Numba has:\n{source.text}"
         elif one.name != symbol:
-            one.linkage = "internal"
+            one.linkage, one.name = (
+                "internal",
+                f"part{number}",
+            )  # Numba's own names count what a process compiled before
+    for number, variable in enumerate(module.global_variables):
+        if not variable.is_declaration:
+            variable.linkage, variable.name = "internal", f"held{number}"
     return bytes(target_machine(machine).emit_object(module))
 
 
