@@ -27,8 +27,7 @@ from netc.runtime.step import State, Step
 from netc.runtime.workers import Workers
 
 BATCH = 5  # samples
-_BOTH: tuple[DType, ...] = ("f64", "f32")
-_NARROW: tuple[DType, ...] = ("f32",)
+_SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # of an axis, in a type's text
 _WIDER = 14  # by so much axes grow in generated types: past a vector's end
 _TOLERANCE: dict[DType, float] = {"f32": 2e-5, "f64": 1e-12}
 _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
@@ -71,25 +70,26 @@ def findings(operation: Operation) -> Iterator[Finding]:
     if not operation.examples:
         yield Finding("examples", operation.name, "there is none to test it with")
     with _known(operation):
-        for types, attributes, is_wider in cases(operation):
+        for types, attributes, precisions in cases(operation):
             told = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
             try:
-                _test(operation, types, attributes, is_wider)
+                _test(operation, types, attributes, precisions)
             except _Found as found:
                 yield Finding(found.point, f"{operation.name}({told})", found.told)
 
 
-def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], bool]]:
-    """Its examples, and each with wider axes (True) where attributes say nothing of sizes."""
+def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DType, ...]]]:
+    """Its examples, in both precisions; where attributes say nothing of sizes in f64, and with wider axes in f32: past a vector's end."""
     for types, attributes in operation.examples:
-        yield types, attributes, False
-        if any(isinstance(value, tuple) for key, value in attributes.items() if key != "over"):
-            continue
-        wider = tuple(
-            re.sub(r"(?<![\w.])([2-9])(?=[,\]])", lambda one: str(int(one[1]) + _WIDER), text) for text in types
+        says_sizes = any(isinstance(value, tuple) for key, value in attributes.items() if key != "over")
+        wider = (
+            types if says_sizes else tuple(re.sub(_SIZE, lambda one: str(int(one[1]) + _WIDER), text) for text in types)
         )
-        if wider != types and _fits(operation, wider, attributes):
-            yield wider, attributes, True
+        if wider == types or not _fits(operation, wider, attributes):
+            yield types, attributes, ("f64", "f32")
+        else:
+            yield types, attributes, ("f64",)
+            yield wider, attributes, ("f32",)
 
 
 def _fits(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
@@ -117,9 +117,11 @@ def _known(operation: Operation) -> Iterator[None]:
 # ------------------------------------------------------------------ one case
 
 
-def _test(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], is_wider: bool) -> None:
-    """Raises _Found at the first point that is wrong. Of wider axes the kernel alone is looked at, in f32: where vectors end."""
-    for dtype in _NARROW if is_wider else _BOTH:
+def _test(
+    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precisions: tuple[DType, ...]
+) -> None:
+    """Raises _Found at the first point that is wrong; gradients are looked at where f64 is."""
+    for dtype in precisions:
         with _at("type rule"):
             graph, leaves, *results = graph_of(operation, types, attributes, dtype)
         graph.results = {f"y{i}": one for i, one in enumerate(results)}
@@ -137,7 +139,7 @@ def _test(operation: Operation, types: tuple[str, ...], attributes: Mapping[str,
             kernel = f"result {name[1:]} of the kernel" if len(results) > 1 else "the kernel"
             _compare("kernel", found[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
             _compare("kernel", again[name], found[name], 0.0, f"{kernel} on two threads gives", "on one")
-    if is_wider:
+    if "f64" not in precisions:
         return
     if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
         _test_gradients(operation, types, attributes)
