@@ -35,6 +35,14 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
     return memory
 
 
+def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
+    """What a reference is given beside its arrays: the attributes, and the sizes of named dimensions where its result has such by itself."""
+    attributes: dict[str, Any] = dict(value.attributes)
+    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
+        attributes["sizes"] = sizes
+    return attributes
+
+
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """One value, from its operands; no scan."""
     dtype = NUMPY[value.type.dtype]
@@ -42,9 +50,6 @@ def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], s
         return np.asarray(value.attributes["value"], dtype)
     if "name" in value.attributes:
         return np.asarray(leaves[str(value.attributes["name"])], dtype)
-    attributes: dict[str, Any] = dict(value.attributes)
-    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
-        attributes["sizes"] = sizes
-    result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes))
+    result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes_of(value, sizes)))
     assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"
     return result.astype(dtype, copy=False)

@@ -129,7 +129,7 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """No kernel: computed by its reference, once, over all samples of a split. Metrics alone may use it."""
+    """No kernel: computed by its reference, once, over all samples of a split. Metrics may use it, and `fitted`."""
 
 
 @dataclass(frozen=True, slots=True)

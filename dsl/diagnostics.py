@@ -56,7 +56,7 @@ CODES = {
     "E1004": "a run that cannot go on with what was changed",
     "E1005": "a model that this machine's memory does not hold",
     "E1101": "a plug-in that cannot be loaded",
-    "E1102": "a plug-in's operation whose name is taken",
+    "E1102": "a plug-in's operation, reader or optimizer whose name is taken",
     "W0501": "an input, target or parameter that nobody reads",
     "W0502": "a softmax or a logarithm before `cross_entropy`, which takes logits",
     "W0503": "a sigmoid before `binary_cross_entropy`, which takes a logit",

@@ -32,8 +32,9 @@ def load_installed() -> None:
     if _looked:
         return
     _looked = True
+    installed = entry_points()  # one look through what is installed, for all groups
     for group in GROUPS:
-        for entry in entry_points(group=group):
+        for entry in installed.select(group=group):
             _take(entry.value, _given(entry.value))
 
 

@@ -20,7 +20,7 @@ def explain(
         typer.Option(
             "--after",
             metavar="PASS",
-            help="elaborate, settle, stabilise, reorder, differentiate, update, expand, simplify or sink.",
+            help="elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, simplify, hoist, factor, lift or sink.",
         ),
     ] = None,
     line: Annotated[

@@ -38,7 +38,7 @@ Plugins = Annotated[
         "--plugin",
         metavar="PKG",
         callback=_load_plugins,
-        help="A Python module whose operations the file may use; may be given again.",
+        help="A Python module whose operations, readers and optimizers the file may use; may be given again.",
     ),
 ]
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from netc.runtime.figures import Figure, Row
     from netc.runtime.run import Run
 
+_NO_FIGURES = ("epoch", "seconds", "samples_per_second")  # of an epoch's row
 _FEW = 32  # samples that gradients are looked at while training
 _WANTED = 0.25  # the share of the steps that they are to reach
 _LONG = 2_000  # steps, more than which are not looked at then: `netc diagnose` takes its time
@@ -104,7 +105,7 @@ def _train(
             )
 
         def epoch(row: "Row") -> None:
-            told = figures(row, ("epoch", "seconds", "samples_per_second"))
+            told = figures(row, _NO_FIGURES)
             ticker.line(f"epoch {row['epoch']}/{total}  {told}  {row['samples_per_second']:,.0f} samples/s")
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
                 found = {one.title.partition(":")[0]: one for one in diagnose(run, _FEW, _WANTED).findings}
@@ -122,8 +123,8 @@ def _train(
         typer.echo(f"test  {figures(found)}")
         matrices(found)
         return found
-    left_out = ("epoch", "seconds", "samples_per_second")
-    return {name: value for name, value in (run.metrics[-1] if run.metrics else {}).items() if name not in left_out}
+    last = run.metrics[-1] if run.metrics else {}
+    return {name: value for name, value in last.items() if name not in _NO_FIGURES}
 
 
 def _started(

@@ -68,6 +68,8 @@ def attribute_argument(
 ) -> None:
     kind, _, default = kind.partition(" = ")
     first = operands[0] if operands else None
+    if kind in ("share", "real", "number") and argument is None and not default:
+        fault("E0301", f"`{operation.name}` lacks its argument `{name}`", span)
     match kind:
         case "axes":
             assert first is not None
@@ -127,8 +129,6 @@ def attribute_argument(
                 operands[0], lead, order = bounded.hold(first), 1, [axis + 1 for axis in order]
             attributes[name] = (*range(lead), *order)
         case "share":
-            if argument is None and not default:
-                fault("E0301", f"`{operation.name}` lacks its argument `{name}`", span)
             share = constant(context, argument.value, scope) if argument else float(default)
             if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
                 fault("E0303", f"`{name}` is a number from 0 to below 1", argument.span if argument else span)

@@ -7,6 +7,7 @@ rest goes on, so that independent faults are told together.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -259,6 +260,7 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
                 )
 
 
+@cache
 def library_names() -> frozenset[str]:
     """What the `.net` files that come with netc define."""
     return frozenset(_library_scope().names)

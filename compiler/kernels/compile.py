@@ -163,10 +163,8 @@ def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
             known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
             assert known, f"a kernel calls {one.name}, which only a process with Numba has:\n{source.text}"
         elif one.name != symbol:
-            one.linkage, one.name = (
-                "internal",
-                f"part{number}",
-            )  # Numba's own names count what a process compiled before
+            one.linkage = "internal"
+            one.name = f"part{number}"  # Numba's own names count what a process compiled before
     for number, variable in enumerate(module.global_variables):
         if not variable.is_declaration:
             variable.linkage, variable.name = "internal", f"held{number}"

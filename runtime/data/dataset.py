@@ -61,10 +61,7 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
 
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
-    label = next(
-        (name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None
-    )
-    parts = _parts(spec, model.source, label, model.train.seed)
+    parts = _parts(spec, model.source, _label(model), model.train.seed)
     fitted = states or {}
     begins = {}
     if windows.is_series(spec.fields.values()):
@@ -210,10 +207,7 @@ def classes_beside(
     """Of a field that the model does not read: what it holds in a part, as classes, and which of them each sample has; None if that are not 2 to `most`."""
     if windows.is_series(spec.fields.values()):
         return None
-    label = next(
-        (name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None
-    )
-    parts = _parts(spec, model.source, label, model.train.seed)
+    parts = _parts(spec, model.source, _label(model), model.train.seed)
     table, rows = parts[part]
     plain = replace(one, steps=())
     for cells, _ in _raw(plain, table, rows):
@@ -245,6 +239,11 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], in
         return max(len(labels) if labels else 1 + _largest(one, states, table, chosen), 2)
 
     return count
+
+
+def _label(model: Model) -> str | None:
+    """The target that a split is stratified by."""
+    return next((name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None)
 
 
 def _first_label(file: syntax.File) -> str | None:

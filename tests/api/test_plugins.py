@@ -205,6 +205,16 @@ train { batch = 7 }
             np.testing.assert_allclose(gradient, reference.gradients(fields)[1][name], rtol=1e-3, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["real", "number", "share"])
+def test_a_number_that_is_not_given_is_a_message(kind: str) -> None:
+    netc.register(replace(climb, name="climbing", arguments={"x": "value", "least": kind}))
+    try:
+        with pytest.raises(netc.Fault, match=r"E0301.*`climbing` lacks its argument `least`"):
+            netc.parse("model {\n  input x: float[3, 2]\n  output y = climbing(x)\n}\n")
+    finally:
+        del OPERATIONS["climbing"]
+
+
 @pytest.mark.usefixtures("known")
 def test_several_results_and_noise() -> None:
     check(polar)
