@@ -57,8 +57,9 @@ def predict(
     for name in given or ():
         if name not in model.values:
             raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
+    alone = given if outputs is None else None  # then what the file must hold is what was given, and no more
     try:
-        needed = fields_of(model, part_of(model, [*model.inputs, *(given or ())], outputs))
+        needed = fields_of(model, part_of(model, alone or [*model.inputs, *(given or ())], outputs))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     inputs, values = (

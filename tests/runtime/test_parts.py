@@ -27,6 +27,7 @@ model {
   again = sigmoid(planes) -> flatten
   output code = mean_of_code
   output again = again
+  output odd = mean(square(again - x))
   loss mse(again, x)
 }
 train {
@@ -67,7 +68,7 @@ def test_parts_are_the_whole() -> None:
 def test_what_is_given_must_be_of_use() -> None:
     program = netc.compile(netc.parse(IMAGES.replace("DATA", "unread.csv")))
     code = np.zeros((2, 3), np.float32)
-    with pytest.raises(ValueError, match="the model has no value `codes`: it has code, again, mean_of_code, "):
+    with pytest.raises(ValueError, match="the model has no value `codes`: it has code, again, odd, mean_of_code, "):
         program.predict({"x": np.zeros((2, 8), np.float32)}, outputs=["codes"])
     with pytest.raises(ValueError, match="nothing that is wanted is computed from `again`"):
         program.predict({"again": np.zeros((2, 8), np.float32), "x": np.zeros((2, 8), np.float32)}, outputs=["code"])
