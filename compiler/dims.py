@@ -46,16 +46,16 @@ class _Sum:
     def dim(self) -> str:
         return str(self) if self.terms else same(self.number)
 
-    def value(self, of: Callable[[str], Any]) -> Any:
+    def value(self, of: Callable[[str], Any], minimum: Callable[[Any, int], Any] = np.minimum) -> Any:
         """What it comes to, from what each name is: numbers, or arrays of them."""
         total: Any = self.number
         for term, times in self.terms:
             if isinstance(term, str):
                 found = of(term)
             elif term.kind == "ceil":
-                found = -(-term.inner.value(of) // term.number)
+                found = -(-term.inner.value(of, minimum) // term.number)
             else:
-                found = np.minimum(term.inner.value(of), term.number)
+                found = minimum(term.inner.value(of, minimum), term.number)
             total = total + times * found
         return total
 
@@ -154,10 +154,15 @@ def bound_of(dim: str, bounds: Mapping[str, int]) -> int | None:
     """How long it is at most, from the bounds of the declared ones; None if nobody said."""
     if any(name not in bounds for name in names_in(dim)):
         return None
-    return int(_read(dim).value(lambda name: bounds[name]))
+    return int(value_of(dim, bounds))
+
+
+def value_of(dim: str, known: Mapping[str, Any], minimum: Callable[[Any, int], Any] = np.minimum) -> Any:
+    """What a dimension comes to, from what each declared one is: numbers, or whatever knows sums, products and `//`."""
+    return _read(dim).value(lambda name: known[name], minimum)
 
 
 def lengths_of(dim: str, declared: Mapping[str, Array], samples: int) -> Array:
     """Its lengths for so many samples, from those of the declared ones."""
-    found = _read(dim).value(lambda name: declared[name])
+    found = value_of(dim, declared)
     return np.asarray(found) if names_in(dim) else np.full(samples, found)

@@ -57,6 +57,8 @@ CODES = {
     "E1005": "a model that this machine's memory does not hold",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in's operation, reader or optimizer whose name is taken",
+    "E1201": "a model that the file to be exported has no words for",
+    "E1202": "a package that an export needs and that is not installed",
     "W0501": "an input, target or parameter that nobody reads",
     "W0502": "a softmax or a logarithm before `cross_entropy`, which takes logits",
     "W0503": "a sigmoid before `binary_cross_entropy`, which takes a logit",

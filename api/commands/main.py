@@ -10,6 +10,7 @@ from netc.commands import (
     diagnose,
     evaluate,
     explain,
+    export,
     fmt,
     generate,
     new,
@@ -40,6 +41,7 @@ app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
 app.command("report")(report.report)
 app.command("diagnose")(diagnose.diagnose)
+app.command("export")(export.export)
 app.command("runs")(runs.runs)
 app.command("new")(new.new)
 app.command("fmt")(fmt.fmt)

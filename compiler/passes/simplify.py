@@ -1,7 +1,7 @@
 """Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +23,11 @@ def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) ->
     return copy
 
 
-def expand(graph: Graph) -> Graph:
-    """Replace what is built of other operations (softmax and its kin) by those."""
+def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
+    """Replace what is built of other operations (softmax and its kin) by those; what is `whole` stays."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        lower = OPERATIONS[value.operation].lower if value.operands else None
+        lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in whole else None
         if isinstance(lower, Expansion):
             return lower.build(*operands, **value.attributes)
         return copy.add(value.operation, operands, value.attributes, value.type)

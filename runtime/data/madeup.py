@@ -1,25 +1,30 @@
 """Made-up data of the types that a model declares: to try or to time a model whose data is not there."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.model import Model
-from netc.compiler.types import NUMPY
+from netc.compiler.types import NUMPY, Type
 from netc.runtime.data.stored import Field, Ragged
 
 LONGEST = 100  # steps of a made-up sequence; the shortest has one
 
 
-def made_up(model: Model, count: int, seed: int = 0) -> dict[str, Field]:
-    """`count` samples of every input and target: normal numbers, or any label; of a varying dimension as many steps as the model takes, up to LONGEST."""
+def made_up(
+    model: Model, count: int, seed: int = 0, types: Mapping[str, Type] | None = None, longest: int = LONGEST
+) -> dict[str, Field]:
+    """`count` samples of every input and target (or of these `types`): normal numbers, or any label; of a varying dimension as many steps as the model takes,
+    up to the `longest`."""
     rng = np.random.default_rng(seed)
-    types = {**model.inputs, **model.targets}
+    types = types or {**model.inputs, **model.targets}
     rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}
     names = sorted({name for dim in rows for name in names_in(dim)})
     least = next(n for n in range(1, LONGEST) if all(_has_steps(dim, n) for dim in rows))
     lengths = {}
     for name in names:
-        most = min(LONGEST, model.bounds.get(name, LONGEST))
+        most = max(min(longest, model.bounds.get(name, longest)), least)
         lengths[name] = rng.integers(min(least, most), most + 1, count)
     for equal in model.equal:
         lengths[equal.other] = lengths.get(equal.one, lengths_of(equal.one, lengths, count))

@@ -1,0 +1,274 @@
+"""A run as a file for those who do not have netc, with the arithmetic of its data's steps in it: raw numbers in, answers in the data's units out.
+
+From the end of a field's pipe on, the steps that are arithmetic (`standardize`, `minmax`, `scale`, `clip`, `log`) become part of the exported model; what
+comes before (labels, vocabularies, dates, ...) is told in the file's notes, for whoever prepares its inputs.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.export.numpy_file import numpy_file
+from netc.compiler.export.writer import Exported, exportable
+from netc.compiler.graph import Graph
+from netc.compiler.passes.simplify import rebuild
+from netc.compiler.types import NUMPY, Bounded, Type
+from netc.compiler.value import Value, apply
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import NOWHERE
+from netc.runtime.answers import labels_of, words_of
+from netc.runtime.data.madeup import made_up
+from netc.runtime.data.spec import StepSpec
+from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.data.stored import Ragged
+from netc.runtime.parts import fields_of, part_of
+from netc.runtime.random import words
+from netc.runtime.run import Run
+
+Array = np.ndarray[Any, Any]
+State = Mapping[str, Any]
+_IDENTITY = ("reshape", "flatten", "window", "next", "train_only")  # what changes no number
+
+
+Rule = Callable[[Value, Callable[[str], Value]], Value]
+# by the step: how it goes, and back, in operations over what the step's state holds
+_FORTH: dict[str, Rule] = {
+    "standardize": lambda x, of: (x - of("mean")) / of("std"),
+    "minmax": lambda x, of: (x - of("min")) / of("range"),
+    "scale": lambda x, of: x * of("by"),
+    "clip": lambda x, of: apply("clip", x, of("least"), of("most")),
+    "log": lambda x, of: apply("log", x),
+}
+_BACK: dict[str, Rule] = {
+    "standardize": lambda x, of: x * of("std") + of("mean"),
+    "minmax": lambda x, of: x * of("range") + of("min"),
+    "scale": lambda x, of: x / of("by"),
+    "log": lambda x, of: apply("exp", x),
+}
+
+
+def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> Exported:
+    """A run's model in use, or the part of it from what is `given` to the `outputs`. Raises ValueError for a wrong name."""
+    model = run.model
+    graph = part_of(model, given or [*model.inputs], outputs)
+    fields, arrays = fields_of(model, graph), dict(run.program.persistent)
+    folded, notes = dict[str, list[StepSpec]](), dict[str, str]()
+    for name in fields:
+        if name in model.inputs:
+            steps = [*run.spec.fields[name].steps]
+            folded[name] = _arithmetic(steps, run.states[name])
+            before = [one.name for one in steps[: len(steps) - len(folded[name])]]
+            if before:
+                notes[name] = f"after {' -> '.join(before)}"
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        made = copy.add(value.operation, operands, value.attributes, value.type)
+        name = str(value.attributes.get("name", "")) if value.operation == "input" else ""
+        return _through(made, _FORTH, folded.get(name, []), run.states.get(name, []), name, arrays)
+
+    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    graph = rebuild(graph, rule)
+    for name, target in _in_units(run).items():
+        key = f"output.{name}"
+        if key in graph.results:
+            steps = [*run.spec.fields[target].steps]
+            graph.results[key] = _through(
+                graph.results[key], _BACK, steps, run.states[target], target, arrays, back=True
+            )
+            notes[name] = f"in the units of {target}"
+    return Exported(
+        Path(run.model.source.name).stem, exportable(graph), fields, types, arrays, notes, _labels(run, fields, graph)
+    )
+
+
+def _in_units(run: Run) -> dict[str, str]:
+    """The outputs that come back in the units of a target, and that target."""
+    targets = values_in_units_of_targets(run.model.graph)
+    return {name: targets[value] for name, value in run.model.values.items() if targets.get(value) in run.undone()}
+
+
+def _arithmetic(steps: Sequence[StepSpec], states: Sequence[State]) -> list[StepSpec]:
+    """The last steps of a pipe that are arithmetic on arrays of the shape that the model takes."""
+    taken, is_moved = 0, False
+    for step, state in zip(reversed(steps), reversed(states), strict=True):
+        is_moved = is_moved or step.name in ("reshape", "flatten")
+        has_columns = any(isinstance(one, list) for one in state.values())
+        if step.name not in _IDENTITY and (step.name not in _FORTH or (is_moved and has_columns)):
+            break
+        taken += 1
+    return [*steps[len(steps) - taken :]]
+
+
+def _through(
+    x: Value,
+    rules: Mapping[str, Rule],
+    steps: Sequence[StepSpec],
+    states: Sequence[State],
+    field: str,
+    arrays: dict[str, Array],
+    back: bool = False,
+) -> Value:
+    """A value through the last steps of a field's pipe, or `back`. What a step was fitted to becomes part of `arrays`."""
+    if not any(step.name in rules for step in steps):
+        return x
+    result = apply("cast", x, dtype="f64")  # as the data's steps compute
+    pairs = list(zip(steps, states[len(states) - len(steps) :], strict=True))
+    for i, (step, state) in enumerate(reversed(pairs) if back else pairs):
+        if step.name in rules:
+            own, of = result, f"{field}.{i}"
+            numbers = {name: _number(own, f"{of}.{name}", number, arrays) for name, number in state.items()}
+            result = rules[step.name](own, numbers.__getitem__)
+    return apply("cast", result, dtype=x.type.dtype)
+
+
+def _number(like: Value, name: str, number: Any, arrays: dict[str, Array]) -> Value:
+    array = np.asarray(number, np.float64)
+    type_ = Type("f64", tuple(map(int, array.shape)))
+    if not array.ndim:
+        return like.graph.constant(float(array), type_)
+    arrays[name] = array
+    return like.graph.leaf("state", name, type_)
+
+
+def _labels(run: Run, fields: Mapping[str, Type], graph: Graph) -> dict[str, tuple[str, ...]]:
+    """What the numbers of classes are called: of the inputs, the targets and the outputs."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, type_ in {**fields, **run.model.targets}.items():
+        if type_.classes is not None and name in run.spec.fields:
+            found[name] = labels_of(run, name, type_.classes)
+    for key in graph.results:
+        name = key.removeprefix("output.")
+        if name in run.model.values and (words := words_of(run, name)):
+            found[name] = words
+    return found
+
+
+def random_words(run: Run, name: str) -> Array:
+    """What a stream of random numbers begins with, as `netc predict` has it."""
+    return words(2, run.program.seed, name, 0)
+
+
+def as_python(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> str:
+    """The run's model as one file of Python that needs NumPy alone."""
+    return numpy_file(exported(run, outputs, given), lambda name: random_words(run, name))
+
+
+def as_onnx(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> bytes:
+    """The run's model as ONNX. Faults E1202 if the package `onnx` is not there."""
+    try:
+        from netc.compiler.export.onnx_file import onnx_file
+    except ImportError as error:
+        fault("E1202", "the package `onnx` is not installed", NOWHERE, str(error), hint='pip install "netc[onnx]"')
+    return onnx_file(exported(run, outputs, given))
+
+
+_CHECKED, _LONGEST = 17, 9  # samples that a file is asked about, and their steps at most
+
+
+def difference(run: Run, path: Path, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> str:
+    """How far an exported file's answers are from the run's own, on samples that are made up; or why nobody can say."""
+    asked = exported(run, outputs, given)
+    raw, prepared = samples_of(run, asked.inputs, _CHECKED)
+    own = run.predict(prepared, outputs=outputs)
+    if path.suffix == ".py":
+        room: dict[str, Any] = {}
+        exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), room)
+        found = room["predict"](*raw.values())
+    else:
+        try:
+            import onnxruntime
+        except ImportError:
+            return "not checked: onnxruntime is not installed"
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 3
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        names, fields = [one.name for one in session.get_outputs()], padded(asked, raw)
+        found = from_padded(dict(zip(names, session.run(None, fields), strict=True)), asked, fields)
+    apart = [_apart(own[name], found[name]) for name in asked.outputs]
+    return f"checked on {_CHECKED} made-up samples: at most {max(apart):.1g} from what the run says"
+
+
+def _apart(own: Any, found: Any) -> float:
+    """The largest difference, relative where numbers are above 1."""
+    pairs = zip(own, found, strict=True) if isinstance(own, list) else [(own, found)]
+    worst = 0.0
+    for one, other in pairs:
+        assert np.shape(one) == np.shape(other), (np.shape(one), np.shape(other))
+        left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
+        worst = max(worst, float(np.max(np.abs(left - right) / np.maximum(np.abs(left), 1.0), initial=0.0)))
+    return worst
+
+
+def samples_of(
+    run: Run, inputs: Mapping[str, Type], count: int, seed: int = 0, longest: int = _LONGEST
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Made-up samples of these inputs, as a file takes them, and as the run's model does."""
+    raw, prepared = dict[str, Any](), dict[str, Any]()
+    for name, field in made_up(run.model, count, seed, inputs, longest).items():
+        if isinstance(field, Ragged):
+            pairs = [_both(run, name, one) for one in field]
+            raw[name], prepared[name] = [one for one, _ in pairs], [one for _, one in pairs]
+        else:
+            raw[name], prepared[name] = _both(run, name, np.asarray(field))
+    return raw, prepared
+
+
+def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
+    """An array before and after the steps that are part of the file."""
+    if name not in run.model.inputs:
+        return drawn, drawn
+    steps = _arithmetic(run.spec.fields[name].steps, run.states[name])
+    pairs = [
+        (one.name, state)
+        for one, state in zip(steps, run.states[name][len(run.states[name]) - len(steps) :], strict=True)
+        if one.name in _FORTH
+    ]
+    raw = drawn
+    for step, state in reversed(pairs):
+        back = STEPS[step].undo
+        raw = raw if back is None else back(raw, state)
+    raw = raw.astype(drawn.dtype)
+    through = raw
+    place = Place("", (name,), np.arange(len(raw)), NOWHERE)
+    for step, state in pairs:
+        made = STEPS[step].apply(through, state, place)
+        assert not isinstance(made, Ragged)
+        through = made
+    return raw, through.astype(drawn.dtype)
+
+
+def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
+    """Fields as an ONNX file takes them: sequences [batch, DIM, ...] with zeros beyond their ends, and `length.DIM`."""
+    found: dict[str, Array] = {}
+    for name, type_ in asked.inputs.items():
+        if not type_.is_varying:
+            found[name] = fields[name]
+            continue
+        lengths = np.array([len(one) for one in fields[name]], np.int64)
+        whole = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), NUMPY[type_.dtype])
+        for i, one in enumerate(fields[name]):
+            whole[i, : len(one)] = one
+        found[name], found[f"length.{type_.rows}"] = whole, lengths
+    return found
+
+
+def from_padded(found: Mapping[str, Array], asked: Exported, given: Mapping[str, Array]) -> dict[str, Any]:
+    """What an ONNX file gave, its sequences each as long as it is."""
+    known = {**given, **found}
+    answers: dict[str, Any] = {}
+    for name, type_ in asked.outputs.items():
+        array = found[name]
+        if type_.is_varying:
+            answers[name] = [one[:n] for one, n in zip(array, known[f"length.{type_.rows}"], strict=True)]
+        elif type_.is_held:
+            ends = [known.get(f"length.{dim.name}") if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+            answers[name] = [
+                one[tuple(np.s_[: end[i]] if end is not None else np.s_[:] for end in ends)]
+                for i, one in enumerate(array)
+            ]
+        else:
+            answers[name] = array
+    return answers

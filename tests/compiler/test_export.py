@@ -1,0 +1,254 @@
+"""What is exported says what the reference says: each operation as Python and as ONNX, each example with one sample and with many, short and long."""
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+from both import BATCH, evaluate, examples, graph_of, random_array
+from support import ROOT, command
+
+import netc
+from netc import extend
+from netc.compiler.export.numpy_file import numpy_file
+from netc.compiler.export.onnx_file import onnx_file
+from netc.compiler.export.writer import Exported, exportable
+from netc.compiler.graph import Graph
+from netc.compiler.types import parse_type
+from netc.compiler.value import OPERATIONS, Whole
+from netc.dsl.diagnostics import Fault
+from netc.runtime.data.dataset import load
+from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
+from netc.runtime.program import Program
+from netc.runtime.run import Run
+
+EXAMPLES = ROOT / "examples"
+RANDOM = ("scramble", "unit", "uniform_like", "normal_like", "dropout")
+
+
+def python_of(text: str) -> Any:
+    room: dict[str, Any] = {}
+    exec(compile(text, "model.py", "exec"), room)
+    return room["predict"]
+
+
+def session_of(content: bytes) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def answers(session: onnxruntime.InferenceSession, fields: dict[str, Any]) -> dict[str, Any]:
+    return dict(zip([one.name for one in session.get_outputs()], session.run(None, fields), strict=True))
+
+
+def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tuple[Exported, dict[str, Any], Any]:
+    """An operation as a file: what has samples is an input, what has none a parameter; its inputs, and what the reference says."""
+    graph, leaves, *results = graph_of(OPERATIONS[name], types, attributes, "f32")
+    rng = np.random.default_rng(2)
+    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
+    given = {str(leaf.attributes["name"]): leaf.type for leaf in leaves if leaf.type.is_batched}
+    whole = Graph()  # the same with leaves of two kinds
+    made = {}
+    for value in graph.values():
+        kind = value.operation
+        if value in leaves:
+            kind = "input" if value.type.is_batched else "parameter"
+        made[value] = whole.add(kind, [made[one] for one in value.operands], value.attributes, value.type)
+    if not given:  # a file is asked about samples
+        given["samples"] = whole.leaf("input", "samples", parse_type("f32[batch, 1]")).type
+        whole.results["output.same"] = whole.values("input")[0]
+        arrays["samples"] = np.zeros((BATCH, 1), np.float32)
+    whole.results |= {f"output.y{i}": made[one] for i, one in enumerate(results)}
+    expected = evaluate(graph_with(graph, results), arrays, BATCH)
+    outputs = {key.removeprefix("output."): one.type for key, one in whole.results.items()}
+    one = Exported(name, exportable(whole), given, outputs, arrays, {}, {})
+    return one, {key: arrays[key] for key in given}, expected
+
+
+def graph_with(graph: Graph, results: list[Any]) -> Graph:
+    graph.results = {f"y{i}": one for i, one in enumerate(results)}
+    return graph
+
+
+CASES = [
+    (name, types, attributes)
+    for name, _, types, attributes in examples()
+    if not isinstance(OPERATIONS[name].lower, Whole)
+]
+
+
+@pytest.mark.parametrize(("name", "types", "attributes"), CASES)
+def test_an_operation_as_python(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
+    one, fields, expected = case_of(name, types, attributes)
+    found = python_of(numpy_file(one, lambda stream: np.array([1, 2], np.int32)))(**fields)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "types", "attributes"), [case for case in CASES if case[0] not in RANDOM])
+def test_an_operation_as_onnx(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
+    if attributes.get("dtype") == "f64" or "f64" in str(attributes):
+        pytest.skip("onnxruntime has few kernels for doubles")
+    one, fields, expected = case_of(name, types, attributes)
+    found = answers(session_of(onnx_file(one)), fields)
+    for key, value in expected.items():
+        np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.net")), ids=lambda path: path.stem)
+def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None:
+    """One sample and seventeen, of at most 9 steps and of at most 23: by the run, by Python and by onnxruntime."""
+    run = untrained(path, tmp_path)
+    steps = [float(np.max(back(np.ones(1)) - back(np.zeros(1)))) for back in run.undone().values()]
+    unit = max([1.0, *steps])  # an output in the units of its target: what 1 is to the model
+    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
+        raw, prepared = samples_of(run, asked.inputs, count, count, longest)
+        expected, fields = run.predict(prepared), padded(asked, raw)
+        for found in (python(*raw.values()), from_padded(answers(session, fields), asked, fields)):
+            assert list(found) == list(expected)
+            for name, value in expected.items():
+                for left, right in zip(found[name], value, strict=True):
+                    np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5 * unit)
+
+
+def untrained(path: Path, folder: Path) -> Run:
+    """A run with the steps of its data fitted, and parameters as they begin."""
+    model = netc.load(path)
+    program, spec = Program(model, backend="reference"), parse_data(model)
+    data = load(model, spec)
+    program.fit(data.parts["train"])
+    return Run(folder, model, spec, data.states, program, dataset=data)
+
+
+def test_a_recurrent_layer_is_onnx_own(tmp_path: Path) -> None:
+    """Whatever the file calls it: the equations decide. One that ONNX does not have is a Scan."""
+
+    def kinds(layer: str, more: str = "") -> list[str]:
+        run = of_text(f"{more}\nmodel {{\n  input x: float[time, 3]\n  output y = last({layer})\n}}\n", tmp_path)
+        return [node.op_type for node in onnx.load_from_string(as_onnx(run)).graph.node]
+
+    assert "LSTM" in kinds("lstm(x, 4)[0]")
+    assert "Scan" not in kinds("lstm(x, 4)[0]")
+    assert "GRU" in kinds("gru(x, 4)")
+    assert "RNN" in kinds("rnn(x, 4)")
+    assert kinds("x -> bidirectional(gru(4))").count("GRU") == 2
+    assert "Scan" in kinds("lstm_peephole(x, 4)[0]")
+    mine = """block mine(x: float[t, n], units) {
+  param A: float[n, units] = glorot_uniform
+  param B: float[units, units] = orthogonal
+  param c: float[units] = zeros
+  states = scan one in x with state = zeros(units) {
+    state = tanh(one @ A + state @ B + c)
+    yield state
+  }
+  return states
+}
+"""
+    assert "RNN" in kinds("mine(x, 4)", mine)
+
+
+def of_text(text: str, folder: Path) -> Run:
+    """A run of a model that has no data block."""
+    model = netc.parse(text)
+    program = Program(model, backend="reference")
+    return Run(folder, model, array_spec(model), {name: [] for name in model.inputs}, program)
+
+
+def test_what_is_random_is_python_only(tmp_path: Path) -> None:
+    run = of_text("model {\n  input x: float[3]\n  output y = x + normal_like(x)\n}\n", tmp_path)
+    with pytest.raises(Fault) as told:
+        as_onnx(run)
+    assert (
+        str(told.value)
+        == """error[E1201]: random numbers cannot be exported as ONNX
+ --> model.net:3:18
+  |
+3 |   output y = x + normal_like(x)
+  |                  ^^^^^^^^^^^^^^ what is drawn anew has no place in a file that is the same each time
+  = hint: netc export RUN -o model.py"""
+    )
+    x = np.zeros((4, 3), np.float32)
+    np.testing.assert_allclose(python_of(as_python(run))(x)["y"], run.predict({"x": x})["y"], rtol=1e-5)
+
+
+def test_onnx_is_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "netc.compiler.export.onnx_file", None)
+    with pytest.raises(Fault, match=r"E1202.*`onnx` is not installed[\s\S]*pip install"):
+        as_onnx(of_text("model {\n  input x: float[3]\n  output y = x\n}\n", tmp_path))
+
+
+def test_the_command(tmp_path: Path) -> None:
+    """Raw numbers in, answers in the data's units out: in another process, without netc."""
+    train = command("train", ROOT / "examples" / "cars.net", "--epochs", "2", cwd=tmp_path)
+    assert train.returncode == 0, train.stderr
+    for name in ("cars.onnx", "cars.py"):
+        done = command("export", "runs/cars", "-o", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 made-up samples: at most \S+ from .*\n", done.stdout)
+    text = (tmp_path / "cars.py").read_text()
+    assert "netc" not in text.partition("import base64")[2].replace("/cars.net", "")
+    wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "ends in none of .onnx, .py" in wrong.stderr
+    unknown = command("export", "runs/cars", "-o", "cars.py", "--output", "nobody", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "no value `nobody`" in " ".join(unknown.stderr.split())
+
+
+def test_a_part_of_a_model(tmp_path: Path) -> None:
+    run = of_text(
+        "model {\n  input x: float[3]\n  code = x -> dense(2) -> tanh\n  output y = code -> dense(3)\n}\n", tmp_path
+    )
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    code = python_of(as_python(run, ["code"]))(x)["code"]
+    np.testing.assert_allclose(code, run.predict({"x": x}, outputs=["code"])["code"], rtol=1e-5)
+    found = answers(session_of(as_onnx(run, None, ["code"])), {"code": code})
+    np.testing.assert_allclose(found["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
+
+
+def test_what_a_plugin_adds() -> None:
+    """A reduction by a function of two is written out, and a kernel of one's own goes along as it is."""
+    product = extend.Operation(
+        "product_of",
+        "The product over axes.",
+        type=lambda x, over: x.with_dims(tuple(dim for axis, dim in enumerate(x.dims) if axis not in over)),
+        reference=lambda x, over: np.prod(x, axis=over),
+        lower=extend.Fold("1", "a * b"),
+        examples=((("f64[batch, 4, 3]",), {"over": (1,)}), (("f64[batch, 4]",), {"over": (1,)})),
+    )
+    longest = extend.Operation(
+        "farthest",
+        "The largest distance from the first element.",
+        type=lambda x: x.with_dims(x.dims[:-1]),
+        reference=lambda x: np.abs(x - x[..., :1]).max(-1),
+        lower=extend.Own(_farthest),
+        examples=((("f64[batch, 4]",), {}),),
+    )
+    for operation in (product, longest):
+        OPERATIONS[operation.name] = operation
+        try:
+            for types, attributes in operation.examples:
+                one, fields, expected = case_of(operation.name, types, attributes)
+                found = python_of(numpy_file(one, lambda stream: np.zeros(2, np.int32)))(**fields)
+                np.testing.assert_allclose(found["y0"], expected["y0"], rtol=1e-5)
+                if operation is product:
+                    found = answers(session_of(onnx_file(one)), fields)
+                    np.testing.assert_allclose(found["y0"], expected["y0"], rtol=1e-5)
+                else:
+                    with pytest.raises(Fault, match="ONNX has no operation that it is made of"):
+                        onnx_file(one)
+        finally:
+            del OPERATIONS[operation.name]
+
+
+def _farthest(out, x):
+    out[()] = 0.0
+    for i in range(len(x)):
+        out[()] = max(out[()], abs(x[i] - x[0]))
