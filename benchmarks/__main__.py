@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import first_step
+from benchmarks import editor, first_step
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
@@ -155,7 +155,12 @@ def first(rounds: int) -> None:
     table(first_step.table(), right=(1, 2, 3))
 
 
-TABLES = {"steps": steps, "epoch": epoch, "growth": growth, "first": first}
+def answers(rounds: int) -> None:
+    """What an editor waits for."""
+    table(editor.table(rounds), right=(1, 2))
+
+
+TABLES = {"steps": steps, "epoch": epoch, "growth": growth, "first": first, "editor": answers}
 
 if __name__ == "__main__":
     main()

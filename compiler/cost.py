@@ -4,7 +4,7 @@ from netc.compiler.graph import Graph
 from netc.compiler.operations.linear import einsum_flops
 from netc.compiler.operations.scan import Scan
 from netc.compiler.types import Sizes, size_of
-from netc.compiler.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.value import OPERATIONS, Expansion, Fold, Scalar, Value
 
 
 def flops(graph: Graph, sizes: Sizes) -> int:
@@ -20,6 +20,12 @@ def flops_of(value: Value, sizes: Sizes) -> int:
     if value.operation == "scan":
         one = Scan.of(value)
         return flops(one.body, size_of(one.dim, sizes))
+    if isinstance(operation.lower, Expansion):
+        whole = Graph()
+        whole.precision = value.type.dtype if value.type.is_float else "f32"
+        leaves = [whole.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+        operation.lower.build(*leaves, **value.attributes)
+        return flops(whole, sizes)
     if value.operation == "einsum":
         x, y = (operand.type for operand in value.operands)
         return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), sizes)

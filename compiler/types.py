@@ -81,7 +81,8 @@ class Type:
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
-        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in self.dims[self.lead :])
+        own = self.dims[1:] if self.dims[:1] == (BATCH,) else self.dims
+        return tuple([dim.name if isinstance(dim, Bounded) else dim for dim in own])
 
     @property
     def is_held(self) -> bool:

@@ -13,6 +13,7 @@ from netc.commands import (
     export,
     fmt,
     generate,
+    lsp,
     new,
     ops,
     predict,
@@ -46,6 +47,7 @@ app.command("runs")(runs.runs)
 app.command("new")(new.new)
 app.command("fmt")(fmt.fmt)
 app.command("ops")(ops.ops)
+app.command("lsp")(lsp.lsp)
 app.command("cache")(cache.cache)
 
 

@@ -94,7 +94,9 @@ def apply_operation(
         operands = [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
         axes = named_axes(context, bound["over"].value, scope) if "over" in bound else (-1,)
         if operation.name == "concat" and samples.joins_steps(operands, axes):
-            return context.guard(span, lambda: samples.join_steps(operands), others=context.origins(operands, span))
+            return context.guard(
+                span, lambda: samples.join_steps(operands), others=lambda: context.origins(operands, span)
+            )
         operands = samples.with_common_batch(operands)
         if not operands:
             fault("E0301", f"`{operation.name}` takes at least one value", span)
@@ -112,8 +114,12 @@ def apply_operation(
 
     given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
     spans = tuple(argument.span for argument in given[: len(operands)])
-    labels = [Label(place, describe_sample(value.type)) for place, value in zip(spans, operands, strict=False)]
-    first, *more = context.guard(span, build, others=[*labels, *context.origins(operands, span)])
+
+    def others() -> list[Label]:
+        labels = [Label(place, describe_sample(value.type)) for place, value in zip(spans, operands, strict=False)]
+        return [*labels, *context.origins(operands, span)]
+
+    first, *more = context.guard(span, build, others)
     context.applied.append(Applied(operation.name, True, tuple(operands), spans, first, span))
     return Results((first, *more)) if more else first
 

@@ -39,6 +39,17 @@ class Applied:
 
 
 @dataclass(frozen=True, slots=True)
+class Assigned:
+    """That a name at a place in the text became a value: with it came the values of its graph from number `first` up to `end`, and new parameters."""
+
+    span: Span
+    value: Value
+    first: int
+    end: int
+    parameters: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class BlockFunction:
     """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first). `others` of the same name take a first argument of another rank."""
 

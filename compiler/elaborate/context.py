@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from netc.compiler.elaborate.bindings import (
     Applied,
+    Assigned,
     BlockFunction,
     Item,
     LayerInstance,
@@ -113,7 +114,7 @@ class Frame(Graph):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `assigned` what an editor tells of each name, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -142,16 +143,17 @@ class Context:
     applied: list[Applied] = field(default_factory=list)
     applications: list[Application] = field(default_factory=list)
     written: list[tuple[Span, int]] = field(default_factory=list)
+    assigned: list[Assigned] = field(default_factory=list)
     settings: dict[str, Span] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
 
-    def guard(self, span: Span, build: Callable[[], T], others: Iterable[Label] = ()) -> T:
-        """Run `build` at a place of the text; types that do not fit become a fault there."""
+    def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
+        """Run `build` at a place of the text; types that do not fit become a fault there, with the places that `others` then says."""
         with self.graph.at(self.user_span(span)):
             try:
                 return build()
             except Mismatch as mismatch:
-                labels = [*others, *self._declared(mismatch.about)]
+                labels = [*others(), *self._declared(mismatch.about)]
                 fault(mismatch.code, mismatch.message, span, others=labels, hint=mismatch.hint)
 
     def _declared(self, dim: str | None) -> list[Label]:

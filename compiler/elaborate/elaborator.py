@@ -30,7 +30,7 @@ from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body, define_layer
 from netc.compiler.graph import needed_by
-from netc.compiler.model import FITTED, Model
+from netc.compiler.model import FITTED, Model, TrainSettings
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
@@ -47,6 +47,15 @@ def elaborate(
 
     `class_count(field, lets, seed, asked)` reads how many classes the data gives a field: what `class(auto)` stands for.
     """
+    context, train = examine(file, overrides, class_count)
+    context.diagnostics.raise_errors()
+    return model_of(file, context, train)
+
+
+def examine(
+    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
+) -> tuple[Context, TrainSettings]:
+    """All that a file comes to, and the faults on the way: for whoever wants to know what can be known of a file that is wrong."""
     context = Context(apply_item, FORMS, Scope(_library_scope()), scan)
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})
@@ -87,9 +96,14 @@ def elaborate(
     context.settings = {one.name.text: one.name.span for block in blocks for one in block.settings}
     check_reading(context, file)
     check_patterns(context, blocks[0].settings if blocks else ())
-    context.diagnostics.raise_errors()
-    advise(context, train)
-    data = next((item for item in sections[syntax.Data] if isinstance(item, syntax.Data)), None)
+    if not context.diagnostics.errors:
+        advise(context, train)
+    return context, train
+
+
+def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model:
+    """The model of a file that was found right."""
+    lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
     return Model(
         file.source,
         context.graph,
@@ -99,7 +113,7 @@ def elaborate(
         context.parameters,
         context.states,
         train,
-        data,
+        next((item for item in file.items if isinstance(item, syntax.Data)), None),
         dict(lets),
         context.counted,
         context.named,
@@ -263,9 +277,15 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
 @cache
 def library_names() -> frozenset[str]:
     """What the `.net` files that come with netc define."""
-    return frozenset(_library_scope().names)
+    return frozenset(library_places())
 
 
+def library_places() -> Mapping[str, Span]:
+    """Where each block of the library stands."""
+    return _library_scope().places
+
+
+@cache
 def _library_scope() -> Scope:
     """The blocks of the `.net` files that come with netc."""
     scope = Scope()

@@ -252,13 +252,13 @@ def binary(
         return result
     a, b = context.as_value(x, left.span, like=y), context.as_value(y, right.span, like=x)
     operation = OPERATIONS[_OPERATORS[symbol]]
-    labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
+
+    def others() -> list[Label]:
+        labels = [Label(left.span, describe_sample(a.type)), Label(right.span, describe_sample(b.type))]
+        return [*labels, *context.origins((a, b), span)]
+
     with context.applying(symbol, span):
-        return context.guard(
-            span,
-            lambda: samples.apply_operation(operation, [a, b], {}),
-            others=[*labels, *context.origins((a, b), span)],
-        )
+        return context.guard(span, lambda: samples.apply_operation(operation, [a, b], {}), others)
 
 
 def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:

@@ -61,8 +61,8 @@ def train_settings(
                     others=[Label(places[name].name.span, "first here")],
                 )
             places[name] = setting
-            if name not in _SETTINGS and name not in _MOVING:
-                known = [*_SETTINGS, *_MOVING]
+            if name not in SETTINGS and name not in MOVING:
+                known = [*SETTINGS, *MOVING]
                 fault(
                     "E0601",
                     f"there is no setting `{name}`",
@@ -71,10 +71,10 @@ def train_settings(
                 )
             if name == "schedule" and _is_call(setting.value, "plateau"):
                 found["plateau"] = _plateau(setting.value, constant)
-            elif name in _MOVING:
-                found[name] = _MOVING[name](setting.value, schedule)
+            elif name in MOVING:
+                found[name] = MOVING[name](setting.value, schedule)
             else:
-                found[name] = _SETTINGS[name](setting.value, constant)
+                found[name] = SETTINGS[name](setting.value, constant)
         except Fault as wrong:
             diagnostics.note(wrong)
     if "truncate" in found and found.get("accumulate", 1) > 1:
@@ -307,7 +307,7 @@ def _memory(node: syntax.Expression, constant: Any) -> Limit:
     return Limit(int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")), node.span)
 
 
-_SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
+SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": _optimizer,
     "batch": _whole(1),
     "epochs": _whole(1),
@@ -327,7 +327,7 @@ _SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
 }
 
 # What moves while training: read by what makes the graph of a schedule.
-_MOVING: dict[str, Callable[[syntax.Expression, Callable[[syntax.Expression], Graph]], Any]] = {
+MOVING: dict[str, Callable[[syntax.Expression, Callable[[syntax.Expression], Graph]], Any]] = {
     "schedule": lambda node, schedule: schedule(node),
     "loss_scale": _loss_scale,
 }

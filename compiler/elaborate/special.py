@@ -128,7 +128,7 @@ def _weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) 
         return Weighted(scaled, apply("broadcast", wide, dims=scaled.type.dims))
 
     return context.guard(
-        span, build, others=[Label(e.span, describe_sample(error.type)), Label(w.span, describe_sample(weight.type))]
+        span, build, lambda: [Label(one.span, describe_sample(value.type)) for one, value in ((e, error), (w, weight))]
     )
 
 
@@ -192,7 +192,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(parts) != len(values):
         fault("E0301", f"{len(parts)} groups of axes for {len(values)} values", arguments[-1].span, hint=example)
     labels = [Label(one.span, describe_sample(value.type)) for one, value in zip(arguments, values, strict=False)]
-    return context.guard(span, lambda: bounded.pack(samples.einsum(values, parts, out)), others=labels)
+    return context.guard(span, lambda: bounded.pack(samples.einsum(values, parts, out)), lambda: labels)
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

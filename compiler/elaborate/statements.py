@@ -1,9 +1,11 @@
 """Statements of a model or a block, in order: each adds values, results or parameters to the graph and names to the scope."""
 
 from collections.abc import Sequence
+from itertools import islice
 
 from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import (
+    Assigned,
     BlockFunction,
     Broken,
     Item,
@@ -35,7 +37,9 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
         try:
             if result is not None:
                 fault("E0103", "nothing runs after `return`", statement.span)
+            first, known = context.graph.network.number_of_nodes(), len(context.parameters)
             result = run_statement(context, statement, scope, in_model) or result
+            note_assigned(context, statement, scope, first, known)
         except Fault as found:
             if not in_model:
                 raise
@@ -46,6 +50,16 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
                 raise
             break_names(context, statement, scope)
     return result
+
+
+def note_assigned(context: Context, statement: syntax.Statement, scope: Scope, first: int, known: int) -> None:
+    """What the names of a statement came to, if it stands in the user's own text."""
+    if not statement.span.source.is_library:
+        end, made = context.graph.network.number_of_nodes(), tuple(islice(context.parameters, known, None))
+        for name in assigned(statement):
+            value = scope.names.get(name.text)
+            if isinstance(value, Value):
+                context.assigned.append(Assigned(name.span, value, first, end, made))
 
 
 def break_names(context: Context, statement: syntax.Statement, scope: Scope) -> None:

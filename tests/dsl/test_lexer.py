@@ -1,5 +1,7 @@
 """Colours: every example and library file falls into tokens, each character in one, words as the language means them."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,3 +39,19 @@ def test_words_are_what_they_mean() -> None:
     assert (Keyword.Type, "float") in found
     assert [text for kind, text in found if kind is Number.Integer] == ["28", "0", "4"]
     assert (String.Double, '"net"') in found
+
+
+def test_vscode_knows_the_words_of_the_grammar() -> None:
+    """Each word that the grammar has is coloured in VS Code and by Pygments."""
+    folder = ROOT / "editors" / "vscode"
+    grammar = (ROOT / "dsl" / "grammar.lark").read_text()
+    words = set(re.findall(r'"([a-z]+)"', re.sub(r"(?m)^!name:.*$|//.*", "", grammar)))
+    assert len(words) > 25
+    rules = json.loads((folder / "syntaxes" / "net.tmLanguage.json").read_text())["patterns"]
+    for word in sorted(words):
+        assert any(re.search(rf"\b{word}\b", rule.get("match", "")) for rule in rules), word
+    described = json.loads((folder / "package.json").read_text())
+    assert described["contributes"]["grammars"][0]["path"] == "./syntaxes/net.tmLanguage.json"
+    assert described["contributes"]["configuration"]["properties"]["netc.command"]["default"] == ["netc", "lsp"]
+    for name in (described["main"], "language-configuration.json", "syntaxes/net.tmLanguage.json"):
+        assert (folder / name).is_file()

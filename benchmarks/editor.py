@@ -1,0 +1,75 @@
+"""How long an editor waits for the language server: each request right after a change of a file of 300 lines, through the protocol."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+
+_LAYERS = 290
+
+
+def long_file() -> str:
+    """A model of 300 lines, a layer a line."""
+    layers = [f"  h{i + 1} = h{i} -> dense(32) -> relu" for i in range(_LAYERS)]
+    head = ["# 300 lines", "model {", "  input x: float[64]", "  target y: class(10)", "  h0 = x -> dense(32) -> relu"]
+    tail = [f"  z = h{_LAYERS} -> dense(10)", "  output p = softmax(z)", "  loss cross_entropy(z, y)", "}"]
+    return "\n".join([*head, *layers, *tail]) + "\n"
+
+
+def table(rounds: int) -> list[list[str]]:
+    """A row a request: its median and its longest answer, ms, each after a letter was typed."""
+    return asyncio.run(_measured(rounds))
+
+
+async def _measured(rounds: int) -> list[list[str]]:
+    client = LanguageClient("benchmarks", "1")
+    told = asyncio.Event()
+
+    @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+    def published(params: types.PublishDiagnosticsParams) -> None:
+        told.set()
+
+    await client.start_io(sys.executable, "-c", "from netc.commands.main import main; main()", "lsp")
+    await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+    client.initialized(types.InitializedParams())
+    uri, text = Path("long.net").resolve().as_uri(), long_file()
+    client.text_document_did_open(types.DidOpenTextDocumentParams(types.TextDocumentItem(uri, "net", 0, text)))
+    await told.wait()
+    document, at = types.TextDocumentIdentifier(uri), types.Position(200, 10)
+    asked: dict[str, Callable[[], Awaitable[object]]] = {
+        "hover": lambda: client.text_document_hover_async(types.HoverParams(document, at)),
+        "completion": lambda: client.text_document_completion_async(types.CompletionParams(document, at)),
+        "definition": lambda: client.text_document_definition_async(types.DefinitionParams(document, at)),
+        "rename": lambda: client.text_document_rename_async(
+            types.RenameParams(document, types.Position(200, 3), "other")
+        ),
+        "formatting": lambda: client.text_document_formatting_async(
+            types.DocumentFormattingParams(document, types.FormattingOptions(2, True))
+        ),
+    }
+    rows, version = [["the server's answer on 300 lines, ms", "median", "longest"]], 0
+    for name, ask in asked.items():
+        found = []
+        for i in range(max(rounds, 5)):
+            version += 1
+            _type(client, uri, version, i)
+            begin = time.perf_counter()
+            await ask()
+            found.append(1e3 * (time.perf_counter() - begin))
+        rows.append([name, f"{sorted(found)[len(found) // 2]:.0f}", f"{max(found):.0f}"])
+    await client.shutdown_async(None)
+    client.exit(None)
+    await client.stop()
+    return rows
+
+
+def _type(client: LanguageClient, uri: str, version: int, number: int) -> None:
+    """One character of the first line changes."""
+    place = types.Range(types.Position(0, 2), types.Position(0, 3))
+    change = types.TextDocumentContentChangePartial(place, str(number % 10))
+    document = types.VersionedTextDocumentIdentifier(version, uri)
+    client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))

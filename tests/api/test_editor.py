@@ -1,0 +1,294 @@
+"""What an editor is told, by the real server and a real client; and of files that are wrong in every way, that it lives."""
+
+import asyncio
+import random
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lsprotocol import types
+from pygls.lsp.client import LanguageClient
+from support import netc_command
+from test_fuzz import FILES, mutated
+
+from netc.dsl.source import Source
+from netc.editor.analysis import Analysis, Counts
+from netc.editor.completion import completions
+from netc.editor.server import offset_at, position
+
+TEXT = """# two layers; the ☃ and the 🦉 are in UTF-16
+let width = 8
+
+# Twice the same layer.
+block twice(x: float[n], units) {
+  h = x -> dense(units) -> relu
+  return h -> dense(units = units)
+}
+
+data {
+  source = csv("d.csv")
+  x = columns("a", "b") -> standardize
+  y = column("c")
+}
+
+model {
+  input x: float[2]
+  target y: float
+
+  h = twice(x, units = width)
+  z = h -> dense(1) -> squeeze
+  output z = z
+  loss error = mse(z, y)
+}
+"""
+
+
+class Editor:
+    """A text in the server, as an editor has it."""
+
+    def __init__(self, client: LanguageClient, uri: str) -> None:
+        self.client, self.uri, self.version, self.text = client, uri, 0, ""
+        self.told: dict[str, list[types.Diagnostic]] = {}
+        self.came = asyncio.Event()
+
+    @property
+    def document(self) -> types.TextDocumentIdentifier:
+        return types.TextDocumentIdentifier(self.uri)
+
+    def open(self, text: str) -> None:
+        self.text = text
+        self.client.text_document_did_open(
+            types.DidOpenTextDocumentParams(types.TextDocumentItem(self.uri, "net", 0, text))
+        )
+
+    def change(self, text: str, at: types.Range | None = None) -> None:
+        """All of the text, or what stands at a place."""
+        self.version += 1
+        change = (
+            types.TextDocumentContentChangeWholeDocument(text)
+            if at is None
+            else types.TextDocumentContentChangePartial(at, text)
+        )
+        document = types.VersionedTextDocumentIdentifier(self.version, self.uri)
+        self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
+
+    def at(self, words: str, ahead: int = 0) -> types.Position:
+        """Where the words stand in the text, or some characters further."""
+        return position(Source("", self.text), self.text.index(words) + ahead)
+
+    async def faults(self) -> list[types.Diagnostic]:
+        """What the server says next."""
+        self.came.clear()
+        await asyncio.wait_for(self.came.wait(), 20)
+        return self.told[self.uri]
+
+
+def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
+    async def run() -> None:
+        client = LanguageClient("test", "1")
+        editor = Editor(client, path.as_uri())
+
+        @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
+        def published(params: types.PublishDiagnosticsParams) -> None:
+            editor.told[params.uri] = list(params.diagnostics)
+            editor.came.set()
+
+        await client.start_io(*netc_command("lsp"))
+        await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+        client.initialized(types.InitializedParams())
+        await talk(editor)
+        await client.shutdown_async(None)
+        client.exit(None)
+        await client.stop()
+
+    asyncio.run(run())
+
+
+def labels(found: Any) -> set[str]:
+    return {one.label for one in found.items}
+
+
+def test_a_session(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+
+    async def talk(editor: Editor) -> None:
+        editor.open(TEXT)
+        assert await editor.faults() == []
+        client, document = editor.client, editor.document
+
+        async def hover(words: str, ahead: int = 0) -> str:
+            found = await client.text_document_hover_async(types.HoverParams(document, editor.at(words, ahead)))
+            return found.contents.value if found else ""
+
+        assert "h: float[8]" in await hover("h = twice")
+        assert "96 parameters: `h.twice.h.dense.W`" in await hover("h = twice")
+        assert "9 parameters" in await hover("z = h ->")
+        assert "17 FLOPs a sample" in await hover("z = h ->")
+        assert "block twice(x: float[n], units)" in await hover("twice(x, units = width)")
+        assert "Twice the same layer." in await hover("twice(x, units = width)")
+        assert "let width = 8" in await hover("width)")
+        assert "*layer*: Every output is a weighted sum" in await hover("dense(1)")
+        assert "standard deviation" in await hover("standardize")
+        assert await hover("layers; the") == ""
+
+        async def definition(words: str, ahead: int = 0) -> tuple[str, int]:
+            (found,) = await client.text_document_definition_async(
+                types.DefinitionParams(document, editor.at(words, ahead))
+            )
+            return found.uri, found.range.start.line
+
+        assert await definition("twice(x, units") == (editor.uri, 4)
+        assert await definition("units = width") == (editor.uri, 4)
+        assert await definition("z, y)") == (editor.uri, 20)
+        uri, line = await definition("dense(1)")
+        library = Path(uri.removeprefix("file://")).read_text().splitlines()
+        assert library[line].startswith("block dense(")
+
+        found = await client.text_document_references_async(
+            types.ReferenceParams(types.ReferenceContext(True), document, editor.at("x: float[2]"))
+        )
+        assert [one.range.start.line for one in found] == [11, 16, 19]
+        edit = await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), "size"))
+        text = TEXT
+        for one in sorted(edit.changes[editor.uri], key=lambda one: -one.range.start.line):
+            start, end = (offset_at(TEXT, place) for place in (one.range.start, one.range.end))
+            text = text[:start] + one.new_text + text[end:]
+        assert text == TEXT.replace("  x = columns", "  size = columns").replace("input x:", "input size:").replace(
+            "twice(x, units = width)", "twice(size, units = width)"
+        )
+        for name, told in (
+            ("h", "there is a `h` already"),
+            ("let", "`let` is a word of the language"),
+            ("1a", "is no name"),
+        ):
+            with pytest.raises(Exception, match=re.escape(told)):
+                await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), name))
+
+        outline = await client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
+        assert [one.name for one in outline] == ["width", "twice", "h", "x", "y", "h", "z", "error"]
+
+    in_an_editor(tmp_path / "m.net", talk)
+
+
+def test_faults_as_one_types(tmp_path: Path) -> None:
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+
+    async def talk(editor: Editor) -> None:
+        editor.open(TEXT)
+        assert await editor.faults() == []
+        place = types.Range(editor.at("dense(1)"), editor.at("dense(1)", 5))
+        editor.change("dennse", place)
+        (fault,) = await editor.faults()
+        assert (fault.code, fault.severity) == ("E0201", types.DiagnosticSeverity.Error)
+        assert fault.range.start == place.start
+        assert "did you mean `dense`?" in fault.message
+        found = await editor.client.text_document_code_action_async(
+            types.CodeActionParams(editor.document, fault.range, types.CodeActionContext([fault]))
+        )
+        assert [one.title for one in found] == ["`dense` in place of `dennse`"]
+        (edit,) = found[0].edit.changes[editor.uri]
+        editor.change(edit.new_text, edit.range)
+        assert await editor.faults() == []
+
+        editor.change(TEXT.replace("output z = z", "output z = z +"))
+        assert [one.code for one in await editor.faults()] == ["E0101"]
+        hover = await editor.client.text_document_hover_async(types.HoverParams(editor.document, editor.at("h ->")))
+        assert "h: float[8]" in hover.contents.value, "what was known before the text broke"
+
+        editor.change(
+            TEXT.replace("  target y", "  input unused: float\n  target y").replace(
+                "  y = column", '  unused = column("a")\n  y = column'
+            )
+        )
+        (warning,) = await editor.faults()
+        assert (warning.code, warning.severity) == ("W0501", types.DiagnosticSeverity.Warning)
+        found = await editor.client.text_document_code_action_async(
+            types.CodeActionParams(editor.document, warning.range, types.CodeActionContext([warning]))
+        )
+        (edit,) = found[-1].edit.changes[editor.uri]
+        assert edit.new_text == "  # allow: W0501"
+        editor.change(edit.new_text, edit.range)
+        assert await editor.faults() == []
+
+        editor.change("model{\n  input   x:float[2]\n  output y=x\n}\n")
+        found = await editor.client.text_document_formatting_async(
+            types.DocumentFormattingParams(editor.document, types.FormattingOptions(2, True))
+        )
+        assert [one.new_text for one in found] == ["model {\n  input x: float[2]\n  output y = x\n}\n"]
+
+    in_an_editor(tmp_path / "m.net", talk)
+
+
+@pytest.mark.parametrize(
+    ("text", "offered", "absent"),
+    [
+        ("|", {"model", "data", "block", "import"}, {"dense"}),
+        ("model {\n  |\n}", {"input", "loss", "dense"}, {"yield", "adam"}),
+        ("model {\n  input x: |\n}", {"float", "class"}, {"dense"}),
+        ("model {\n  input x: float[3]\n  h = x -> d|\n}", {"dense", "dropout", "x"}, {"csv", "adam", "mse"}),
+        ("model {\n  input x: float[3]\n  loss m|\n}", {"mse", "cross_entropy"}, {"csv"}),
+        ("model {\n  param W: float[3] = |\n}", {"orthogonal", "zeros"}, {"dense"}),
+        ("model {\n  h = dropout(x, |\n}", {"rate"}, set()),
+        ("model {\n  hs = scan x in xs with h = 0 {\n    |\n  }\n}", {"yield"}, {"data"}),
+        ("data {\n  |\n}", {"source", "split"}, {"dense"}),
+        ("data {\n  source = |\n}", {"csv", "npz"}, {"dense"}),
+        ('data {\n  x = column("a") -> |\n}', {"standardize", "classes"}, {"dense", "csv"}),
+        ("train {\n  |\n}", {"optimizer", "epochs", "schedule"}, {"dense"}),
+        ("train {\n  optimizer = |\n}", {"adam", "sgd"}, {"dense"}),
+        ("train {\n  schedule = |\n}", {"cosine"}, {"adam"}),
+        ("model {\n  # a comment |\n}", set(), {"dense"}),
+        ("block mine(x, units, gain = 1) { return x }\nmodel {\n  h = mine(x, |)\n}", {"units", "gain"}, set()),
+    ],
+)
+def test_what_may_come_next(text: str, offered: set[str], absent: set[str]) -> None:
+    offset = text.index("|")
+    whole = text.replace("|", "")
+    known = Analysis(whole, None, Counts())
+    if known.file is None:  # an editor has the text before
+        known = Analysis(re.sub(r"h = .*", "h = x", whole), None, Counts())
+    found = {one.label for one in completions(whole, offset, known)}
+    assert offered <= found
+    assert not absent & found
+
+
+def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
+    """Wrong files one after another in one session: each request is answered, and the last file is as good as the first."""
+    draw = random.Random(9)
+
+    async def talk(editor: Editor) -> None:
+        editor.open(TEXT)
+        await editor.faults()
+        for _ in range(2000 if is_long else 120):
+            text = mutated(draw.choice(FILES).read_text(encoding="utf-8"), draw)
+            editor.change(text)
+            lines = text.split("\n")
+            line = draw.randrange(len(lines))
+            at = types.Position(line, draw.randrange(len(lines[line]) + 1))
+            client, document = editor.client, editor.document
+            await client.text_document_hover_async(types.HoverParams(document, at))
+            await client.text_document_completion_async(types.CompletionParams(document, at))
+            await client.text_document_definition_async(types.DefinitionParams(document, at))
+            await client.text_document_document_symbol_async(types.DocumentSymbolParams(document))
+            whole = types.Range(types.Position(0, 0), types.Position(len(lines), 0))
+            actions = types.CodeActionParams(document, whole, types.CodeActionContext([]))
+            await client.text_document_code_action_async(actions)
+            formatting = types.DocumentFormattingParams(document, types.FormattingOptions(2, True))
+            await client.text_document_formatting_async(formatting)
+            await client.text_document_prepare_rename_async(types.PrepareRenameParams(document, at))
+        editor.change(TEXT)
+        hover = await editor.client.text_document_hover_async(
+            types.HoverParams(editor.document, editor.at("h = twice"))
+        )
+        assert "h: float[8]" in hover.contents.value
+
+    in_an_editor(tmp_path / "m.net", talk)
+
+
+def test_places_are_in_utf16() -> None:
+    text = "a 🦉 b\nc"
+    for offset in range(len(text) + 1):
+        assert offset_at(text, position(Source("", text), offset)) == offset
+    assert position(Source("", text), text.index("b")) == types.Position(0, 5)
+    assert offset_at(text, types.Position(9, 9)) == len(text)
