@@ -1,11 +1,13 @@
 """Where the time of a training step goes: ticks of each kernel call, beside what the machine can do at most."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.cost import flops_of
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
 from netc.compiler.value import Value
@@ -24,10 +26,33 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Line:
+    """What one line of the file costs in a step; `rows` are the calls most of whose values are of it."""
+
+    number: int
+    rows: tuple[Row, ...]
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.seconds for row in self.rows)
+
+    @property
+    def flops(self) -> int:
+        return sum(row.flops for row in self.rows)
+
+
+def line_of(task: Task) -> int:
+    """The line that a call is told under: the one that most of its values are from."""
+    lines = [value.span.line for value in task.values]
+    return max(sorted(set(lines)), key=lines.count)
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
     """A step's calls in order; `seconds` of a whole step, of which `waiting` is neither theirs: barriers, and threads that have nothing to do.
 
     `peak` is the FLOP/s of all threads together. Seconds of a call are the mean over the threads, so all adds up.
+    `phase_of` says of a task whether it is forward, backward or update.
     """
 
     rows: list[Row]
@@ -35,6 +60,27 @@ class Profile:
     waiting: float
     peak: float
     threads: int
+    phase_of: Callable[[Task], str]
+
+    @property
+    def lines(self) -> list[Line]:
+        """The step's calls by line, in the order of the file."""
+        found: dict[int, list[Row]] = {}
+        for row in self.rows:
+            found.setdefault(line_of(row.task), []).append(row)
+        return [Line(number, tuple(found[number])) for number in sorted(found)]
+
+
+def phase_of(graph: Graph) -> Callable[[Task], str]:
+    """What a call of a step is for: `forward` to the loss and the figures, `backward` for the gradients, `update` of what stays."""
+    forward = needed_by([value for name, value in graph.results.items() if not name.startswith("update.")])
+
+    def phase(task: Task) -> str:
+        if any(buffer.kind == "persistent" for buffer in task.writes):
+            return "update"
+        return "forward" if any(value in forward for value in task.values) else "backward"
+
+    return phase
 
 
 def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
@@ -64,7 +110,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
         rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
     waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
     peak = peak_of(program.model.train.precision, program.workers, step.members)
-    return Profile(rows, inside / steps, waiting, peak, step.members)
+    return Profile(rows, inside / steps, waiting, peak, step.members, phase_of(step.graph))
 
 
 def peak_of(dtype: str, workers: Workers, members: int) -> float:

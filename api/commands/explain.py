@@ -1,6 +1,7 @@
-"""`netc explain M.net`: the graph after a pass, the kernels that a source line became, and why they were compiled."""
+"""`netc explain M.net`: the graph after a pass, what a pass or a change of the file did to it, which values share a loop, the kernels that a line became."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,8 +10,10 @@ from netc.commands import options
 from netc.commands.terminal import table
 
 if TYPE_CHECKING:
+    from netc.compiler.graph import Graph
     from netc.compiler.model import Model
     from netc.compiler.passes.tasks import Task
+    from netc.compiler.value import Value
 
 
 def explain(
@@ -20,12 +23,21 @@ def explain(
         typer.Option(
             "--after",
             metavar="PASS",
-            help="elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, simplify, hoist, factor, lift or sink.",
+            help="The graph after elaborate, settle, stabilise, reorder, derive, differentiate, update, expand, simplify, hoist, factor, lift or sink.",
         ),
     ] = None,
-    line: Annotated[
-        int | None, typer.Option("--line", metavar="N", help="The kernels of one line of the file.")
+    line: Annotated[int | None, typer.Option("--line", metavar="N", help="Of one line of the file alone.")] = None,
+    diff: Annotated[
+        str | None,
+        typer.Option(
+            "--diff",
+            metavar="PASS|FILE",
+            help="What became of the graph since that pass, or what another version of the file makes of it.",
+        ),
     ] = None,
+    fusion: Annotated[
+        bool, typer.Option("--fusion", help="Which values share a loop, and why the others do not.")
+    ] = False,
     gradient: Annotated[
         bool, typer.Option("--gradient", help="The chain rule as equations, from the loss back to each parameter.")
     ] = False,
@@ -33,9 +45,9 @@ def explain(
     settings: options.Settings = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Print the training step's graph after a pass, or the kernels that it became.
+    """Print the training step's graph after a pass, what changed in it, which values share a loop, or the kernels that it became.
 
-    Example: netc explain examples/iris.net --after simplify
+    Example: netc explain examples/iris.net --after simplify --diff expand
     """
     from netc.compiler import pipeline
     from netc.compiler.graph import print_graph
@@ -43,15 +55,25 @@ def explain(
     from netc.compiler.passes.storage import as_bytes
 
     model, _ = options.load(file, settings)
-    if after is not None and after not in pipeline.STAGES:
-        raise typer.BadParameter(f"`{after}` is no pass: {', '.join(pipeline.STAGES)}", param_hint="--after")
+    for name in (after, None if diff is None or Path(diff).exists() else diff):
+        if name is not None and name not in pipeline.STAGES:
+            what = "is no pass" if name == after else "is neither a pass nor a file"
+            hint = "--after" if name == after else "--diff"
+            raise typer.BadParameter(f"`{name}` {what}: {', '.join(pipeline.STAGES)}", param_hint=hint)
+    if diff is not None:
+        _show_difference(model, after or pipeline.STAGES[-1], diff, line, settings)
+        return
     if after is not None:
-        typer.echo(print_graph(pipeline.training_stages(model)[after]), nl=False)
+        graph = pipeline.training_stages(model)[after]
+        typer.echo("\n".join(_of_line(print_graph(graph).splitlines(), graph, line)))
         return
     if gradient:
         _show_gradient(model)
         return
     graph = pipeline.run_passes(as_bytes(pipeline.training_graph(model), _kept_as_bytes(model)))
+    if fusion:
+        _show_fusion(graph, line)
+        return
     tasks = [
         task
         for task in lower(graph, model.train.batch).tasks
@@ -63,8 +85,133 @@ def explain(
     for task in tasks:
         for value in task.values:
             typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
+        typer.echo(f"# {_vectors(task)}")
         is_product = task.kernel.form == "product"
         typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+
+
+def _of_line(told: list[str], graph: "Graph", line: int | None) -> list[str]:
+    """Of a printed graph, the values of one line of the file, and the results that they are."""
+    if line is None:
+        return told
+    numbers = {value.number for value in graph.values() if value.span.line == line}
+    found = [text for value, text in zip(graph.values(), told, strict=False) if value.number in numbers]
+    return [*found, *(f"{name} = %{one.number}" for name, one in graph.results.items() if one.number in numbers)]
+
+
+def _show_difference(model: "Model", after: str, diff: str, line: int | None, settings: list[str] | None) -> None:
+    """Of two passes the later against the earlier; of two files this one against the other, which is the version before."""
+    from netc.compiler import pipeline
+    from netc.compiler.differences import Labels, Lines, as_lines, difference, own_line
+
+    stages = pipeline.training_stages(model)
+    if diff in pipeline.STAGES:
+        first, second = sorted((diff, after), key=pipeline.STAGES.index)
+        if first == second:
+            raise typer.BadParameter(f"there is nothing between `{diff}` and itself", param_hint="--diff")
+        typer.echo(f"- after {first}\n+ after {second}")
+        labels = Labels()
+        before, now = (as_lines(_narrowed(stages[name], line), labels) for name in (first, second))
+    else:
+        other, _ = options.load(Path(diff), settings)
+        typer.echo(f"- {diff}\n+ {model.source.name}, after {after}")
+        table(_costs(other, model), right=(1, 2))
+        of_value = Lines.of(other.source, model.source).of_value
+        labels = Labels()
+        before = as_lines(pipeline.training_stages(other)[after], labels, own_line)
+        now = as_lines(stages[after], labels, of_value)
+    found = list(difference(before, now))
+    typer.echo("\n".join(found) if found else "the same values")
+
+
+def _narrowed(graph: "Graph", line: int | None) -> "Graph":
+    """The graph of what one line's values are and need."""
+    if line is None:
+        return graph
+    return graph.subgraph({f"%{one.number}": one for one in graph.values() if one.span.line == line})[0]
+
+
+def _costs(one: "Model", other: "Model") -> list[tuple[str, str, str]]:
+    """Parameters, work and memory of a step, of two models."""
+    from netc.compiler import pipeline
+    from netc.compiler.cost import flops
+    from netc.runtime.data.madeup import LONGEST
+    from netc.runtime.step import in_a_step, sizes_of, step_memory
+
+    rows = [("", "before", "now")]
+    found = []
+    for model in (one, other):
+        graph = pipeline.run_passes(pipeline.training_graph(model))
+        dims = {
+            str(type_.rows): LONGEST for type_ in (*model.inputs.values(), *model.targets.values()) if type_.is_varying
+        }
+        longest = in_a_step(model, {**dims, **model.bounds})
+        count = sum(type_.size(1) for type_ in model.parameters.values())
+        found.append(
+            (
+                count,
+                flops(graph, sizes_of(graph, model.train.batch, longest)),
+                sum(step_memory(model, 1, longest, False)),
+            )
+        )
+    for name, before, now in zip(("parameters", "FLOPs of a step", "bytes of a step"), *found, strict=True):
+        rows.append((name, f"{before:,}", f"{now:,}"))
+    return rows
+
+
+def _show_fusion(graph: "Graph", line: int | None) -> None:
+    """Each loop with its values, in the order in which they run; of each value in memory, who reads it and why not in the same loop."""
+    from netc.compiler.passes.fuse import fuse, readers, why_apart
+
+    found = fuse(graph)
+    inlined_in = {value: found.users[value][0] for value in found.inlined if len(found.users[value]) == 1}
+    for unit in found.units:
+        own = set(unit.values)
+        again = sorted((one for one in inlined_in if _home(one, inlined_in) in own), key=lambda one: one.number)
+        again += [one for one in found.inlined - set(inlined_in) if any(user in own for user in found.users[one])]
+        values = sorted({*unit.values, *again}, key=lambda one: one.number)
+        if line is not None and not any(value.span.line == line for value in values):
+            continue
+        kind = "a loop over" if unit.space is not None else "by itself:"
+        space = f" [{', '.join(map(str, unit.space))}]" if unit.space is not None else f" {unit.values[0].operation}"
+        typer.echo(f"{unit.position}  {kind}{space}")
+        for value in values:
+            note = (
+                ""
+                if value in own
+                else ("  (computed where it is read)" if value not in inlined_in else "  (never in memory)")
+            )
+            typer.echo(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
+        told = dict[str, list[str]]()
+        for value in unit.values:
+            for user in readers(found, value):
+                reader = found.unit_of.get(_home(user, inlined_in))
+                if reader is not None and reader is not unit and user not in found.inlined - set(inlined_in):
+                    told.setdefault(why_apart(found, value, user), []).append(str(reader.position))
+        for why, others in told.items():
+            typer.echo(f"     apart from {', '.join(dict.fromkeys(others))}: {why}")
+        typer.echo()
+
+
+def _home(value: "Value", inlined_in: "dict[Value, Value]") -> "Value":
+    """The value in whose loop another one is computed."""
+    while value in inlined_in:
+        value = inlined_in[value]
+    return value
+
+
+def _vectors(task: "Task") -> str:
+    """How wide the vectors of a kernel are, as it was compiled."""
+    from netc.compiler.kernels import cache as kept
+    from netc.compiler.kernels.compile import parts_of
+    from netc.compiler.kernels.machine import host
+
+    entry = kept.entry(parts_of(task.kernel, host()))
+    if entry is None:
+        return "not compiled yet: training, or `netc check --try`, does it"
+    if entry.lanes == 1:
+        return "one element at a time"
+    return f"vectors of {entry.lanes} elements"
 
 
 def _show_gradient(model: "Model") -> None:

@@ -32,9 +32,9 @@ def build(schedule: Schedule, machine: Machine | None = None, profiled: bool = F
     objects = {kernel: cache.read(one) for kernel, one in parts.items()}
     missing = [kernel for kernel, code in objects.items() if code is None]
     known = list(cache.entries()) if missing else []
-    for kernel, code in compile_all(missing, machine):
-        cache.write(parts[kernel], cache.why_missing(parts[kernel], known), code)
-        objects[kernel] = code
+    for kernel, made in compile_all(missing, machine):
+        cache.write(parts[kernel], cache.why_missing(parts[kernel], known), made.code, made.lanes)
+        objects[kernel] = made.code
     target = target_machine(machine)
     step = llvm.parse_assembly(emit(schedule, {kernel: symbol_of(one) for kernel, one in parts.items()}, profiled))
     engine = llvm.create_mcjit_compiler(step, target)

@@ -41,13 +41,15 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache knows of a kernel besides its code: when it was compiled (seconds since 1970), and why then. `parts` is None if it is damaged."""
+    """What the cache knows of a kernel besides its code: when it was compiled (seconds since 1970), why then, and of how many lanes its
+    vectors are. `parts` is None if it is damaged."""
 
     path: Path
     size: int
     parts: Parts | None = None
     made: float = 0.0
     why: str = ""
+    lanes: int = 1
 
 
 @cache
@@ -74,12 +76,12 @@ def read(parts: Parts) -> bytes | None:
     return found[1] if found is not None and found[0].parts == parts else None
 
 
-def write(parts: Parts, why: str, code: bytes) -> None:
-    """Keep object code, and why it was compiled. A folder that cannot be written keeps nothing."""
+def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
+    """Keep object code, why it was compiled, and its lanes. A folder that cannot be written keeps nothing."""
     path = home.folder()
     if path is None:
         return
-    head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why}).encode()
+    head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why, "lanes": lanes}).encode()
     body = head + b"\n" + code
     try:
         with tempfile.NamedTemporaryFile(dir=path, prefix=parts.name, delete=False) as beside:
@@ -101,7 +103,7 @@ def _open(path: Path) -> tuple[Entry, bytes] | None:
         return Entry(path, len(stored)), b""
     try:
         held = json.loads(head)
-        return Entry(path, len(stored), Parts(**held["parts"]), held["made"], held["why"]), code
+        return Entry(path, len(stored), Parts(**held["parts"]), held["made"], held["why"], held["lanes"]), code
     except (ValueError, KeyError, TypeError):  # of an older netc
         return Entry(path, len(stored)), b""
 

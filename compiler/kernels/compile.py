@@ -5,12 +5,13 @@ A kernel becomes a C function of 64-bit integers: addresses, then counts. Numba 
 
 import ctypes.util
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache as cache_once
 from typing import IO, Any
 
@@ -44,7 +45,16 @@ _LIBM = {
     )
     for suffix in ("", "f")
 }
+_FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
 _WORTH_A_PROCESS = 6  # kernels: a helper imports Numba first, which takes as long as a few of them
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A kernel's object code, and how many floats its widest vector instructions take at once: 1 where it computes one by one."""
+
+    code: bytes
+    lanes: int
 
 
 def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
@@ -74,10 +84,10 @@ def start_llvm() -> None:
         llvm.load_library_permanently(library)
 
 
-def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[tuple[KernelSource, bytes]]:
+def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[tuple[KernelSource, Compiled]]:
     """Each kernel with its object code, in no order. Helpers take from the same heap, the longest kernels first; if one fails, its kernel comes back."""
     waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form != "product", -len(kernel.text))))
-    made: deque[tuple[KernelSource, bytes]] = deque()
+    made: deque[tuple[KernelSource, Compiled]] = deque()
     count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, made, machine)) for _ in range(count)]
     for helper in helpers:
@@ -97,7 +107,7 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
         waiting.clear()
 
 
-def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, bytes]], machine: Machine) -> None:
+def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, Compiled]], machine: Machine) -> None:
     """Give kernels to a process of its own until none is left."""
     command = [sys.executable, "-P", "-m", "netc.compiler.kernels.compile"]
     given: list[KernelSource] = []
@@ -112,8 +122,8 @@ def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, bytes]],
                 asked = [asdict(given[0]), asdict(machine), parts_of(given[0], machine).name]
                 helper.stdin.write(json.dumps(asked).encode() + b"\n")
                 helper.stdin.flush()
-                size = int.from_bytes(_exactly(helper.stdout, 8))
-                made.append((given[0], _exactly(helper.stdout, size)))
+                size, lanes = (int.from_bytes(_exactly(helper.stdout, 8)) for _ in range(2))
+                made.append((given[0], Compiled(_exactly(helper.stdout, size), lanes)))
                 given.clear()
             helper.kill()  # to leave in its own time takes it as long as some kernels
     except (OSError, IndexError):  # it died, and what it was at is compiled elsewhere; or another took the last one
@@ -128,7 +138,7 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 
 
 def _serve() -> None:
-    """The helper: a kernel a line comes in, its size and its object code go out. It leaves if its own key of the kernel is another:
+    """The helper: a kernel a line comes in, its size, its lanes and its object code go out. It leaves if its own key of the kernel is another:
     somebody changed the sources or the versions meanwhile.
     """
     for line in sys.stdin.buffer:
@@ -136,13 +146,13 @@ def _serve() -> None:
         source, target = KernelSource(**kernel), Machine(**machine)
         if parts_of(source, target).name != name:
             sys.exit(1)
-        code = compile_kernel(source, target)
-        sys.stdout.buffer.write(len(code).to_bytes(8) + code)
+        made = compile_kernel(source, target)
+        sys.stdout.buffer.write(len(made.code).to_bytes(8) + made.lanes.to_bytes(8) + made.code)
         sys.stdout.buffer.flush()
 
 
-def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
-    """The object code of one kernel."""
+def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
+    """One kernel, compiled."""
     from numba import njit, types
 
     from netc.compiler.kernels import loops, tiles
@@ -157,7 +167,8 @@ def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
         signature, error_model="numpy", fastmath=set(flags) or False, no_cpython_wrapper=True, no_cfunc_wrapper=True
     )(function)
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
-    module = llvm.parse_assembly(made.inspect_llvm(made.signatures[0]) + _entry(symbol, native, source.arguments))
+    text = made.inspect_llvm(made.signatures[0])
+    module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))
     for number, one in enumerate(module.functions):
         if one.is_declaration:
             known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
@@ -168,7 +179,8 @@ def compile_kernel(source: KernelSource, machine: Machine) -> bytes:
     for number, variable in enumerate(module.global_variables):
         if not variable.is_declaration:
             variable.linkage, variable.name = "internal", f"held{number}"
-    return bytes(target_machine(machine).emit_object(module))
+    lanes = max((int(found) for found in _FLOATS.findall(text)), default=1)
+    return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
 
 
 def _entry(symbol: str, native: str, arguments: int) -> str:

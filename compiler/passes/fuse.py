@@ -189,6 +189,48 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     fusion.unit_of[value] = unit
 
 
+def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
+    """Who reads a value, directly or as a view of it."""
+    for user in fusion.users[value]:
+        if isinstance(OPERATIONS[user.operation].lower, View):
+            yield from readers(fusion, user)
+        else:
+            yield user
+
+
+def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
+    """In words, why a value is kept in memory for a user, in place of being computed in its loop."""
+    lower, reader = OPERATIONS[value.operation].lower, OPERATIONS[user.operation].lower
+    if user.operation == "einsum":
+        return "the register tile reads it from memory"
+    if not isinstance(reader, Scalar | Fold):
+        return f"`{user.operation}` reads it from memory"
+    if value.operation == "einsum" or value in fusion.starts:
+        return "the register tile writes it to memory"
+    if isinstance(lower, Fold):
+        return "it has to be whole before it is read"
+    if not isinstance(lower, Scalar):
+        return f"`{value.operation}` writes it to memory"
+    space = user.operands[0].type.dims if isinstance(reader, Fold) else user.type.dims
+    if space != value.type.dims:
+        return f"its reader walks {_dims(space)}, it walks {_dims(value.type.dims)}"
+    over = user.attributes["over"] if isinstance(reader, Fold) else ()
+    assert isinstance(over, tuple)
+    if over and over != tuple(range(len(space) - len(over), len(space))):
+        return "its reader sums over the first axes, row by row"
+    one, other = fusion.unit_of.get(value), fusion.unit_of.get(user)
+    if one is not None and other is not None:
+        if len(one.reads | other.reads | {*one.values, *other.values}) > _MOST_BUFFERS:
+            return f"one loop has {_MOST_BUFFERS} buffers at most"
+        if one.folded and other.folded and one.folded != other.folded:
+            return "the two loops sum over different axes"
+    return "what stands between them has to come first"
+
+
+def _dims(space: tuple[Dim, ...]) -> str:
+    return f"[{', '.join(map(str, space))}]"
+
+
 def _root(view: Value) -> Value:
     """What a value is a view of."""
     while view.operands and isinstance(OPERATIONS[view.operation].lower, View):

@@ -168,7 +168,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
     made = dict(compile.compile_all(kernels, host()))
     assert len(asked) < len(kernels), "no helper compiled anything"
     monkeypatch.undo()
-    assert all(code == compile.compile_kernel(kernel, host()) for kernel, code in made.items())
+    assert all(one == compile.compile_kernel(kernel, host()) for kernel, one in made.items())
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,110 @@
+"""Two graphs side by side: a graph as text in which a value is called by what it is and where it is from, not by a number that moves with every change."""
+
+import difflib
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from netc.compiler.graph import Body, Graph
+from netc.compiler.value import Value
+from netc.dsl.source import Source
+
+LineOf = Callable[[Value], str]
+
+
+def own_line(value: Value) -> str:
+    """The line of the file that a value was made for."""
+    return str(value.span.line)
+
+
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Which line of one text is which of another: those that both have, changed or not, keep the first one's number,
+    and `new 7` is one that only the second has."""
+
+    numbers: Mapping[int, str]
+
+    @classmethod
+    def of(cls, one: Source, other: Source) -> "Lines":
+        before, after = (
+            [" ".join(line.partition("#")[0].split()) for line in text.text.split("\n")] for text in (one, other)
+        )
+        numbers = {}
+        for tag, i, j, k, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
+            if tag in ("equal", "replace"):
+                numbers.update({k + n + 1: str(i + n + 1) for n in range(min(j - i, end - k))})
+        return cls(numbers)
+
+    def of_value(self, value: Value) -> str:
+        return self.numbers.get(value.span.line, f"new {value.span.line}")
+
+
+class Labels:
+    """What values are called, in one graph and then in another: `tanh@14`, the operation and the line that it is from, `tanh@14.2` for a second one.
+
+    A value of the second graph that is computed as one of the first is called so; any other takes a name that is left over from its kind.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[str, list[str]] = {}  # by how a value is computed
+        self.free: dict[str, list[str]] = {}  # by kind and line
+        self.counts: Counter[str] = Counter()
+
+    def of(self, graph: Graph, line_of: LineOf) -> dict[Value, str]:
+        """The labels of a graph's values; a constant is called by its number, a leaf by its name."""
+        live = graph.live()
+        values = [value for value in graph.values() if value in live]
+        keys, found = dict[Value, str](), dict[Value, str]()
+        known, self.known = self.known, {}
+        for value in values:
+            told = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
+            text = " ".join([told, *(keys[one] for one in value.operands)])
+            keys[value] = hashlib.sha256(text.encode()).hexdigest()
+            if value.operation == "constant":
+                found[value] = f"{value.attributes['value']}"
+            elif "name" in value.attributes:
+                found[value] = str(value.attributes["name"])
+            elif known.get(keys[value]):
+                found[value] = known[keys[value]].pop(0)
+        taken = set(found.values())
+        free = {base: [label for label in labels if label not in taken] for base, labels in self.free.items()}
+        self.free = {}
+        for value in values:
+            base = f"{value.operation}@{line_of(value)}"
+            if value not in found:
+                found[value] = free[base].pop(0) if free.get(base) else self._new(base)
+            if value.operation != "constant" and "name" not in value.attributes:
+                self.free.setdefault(base, []).append(found[value])
+                self.known.setdefault(keys[value], []).append(found[value])
+        return found
+
+    def _new(self, base: str) -> str:
+        self.counts[base] += 1
+        return base if self.counts[base] == 1 else f"{base}.{self.counts[base]}"
+
+
+def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: str = "") -> list[str]:
+    """A line a value, `tanh@14 = tanh(add@14) : f32[batch, 16]`, and the results."""
+    names, lines = labels.of(graph, line_of), []
+    live = graph.live()
+    for value in graph.values():
+        if value not in live or value.operation == "constant":
+            continue
+        shown = [
+            f"{key}={item!r}" for key, item in value.attributes.items() if not isinstance(item, Body) and key != "name"
+        ]
+        told = f"[{', '.join(shown)}]" if shown else ""
+        operands = ", ".join(names[one] for one in value.operands)
+        lines.append(f"{inside}{names[value]} = {value.operation}{told}({operands}) : {value.type}")
+        for item in value.attributes.values():
+            if isinstance(item, Body):
+                lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
+    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in graph.results.items())]
+
+
+def difference(one: list[str], other: list[str]) -> Iterator[str]:
+    """What has to be taken away (-) from one and added (+) to it to come to the other, with what stands around."""
+    yield from (
+        line for line in difflib.unified_diff(one, other, lineterm="", n=2) if not line.startswith(("---", "+++"))
+    )

@@ -1,0 +1,110 @@
+"""Seeing through the compiler: graphs side by side, which values share a loop, how wide a kernel is, where the time goes."""
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree
+
+from support import ROOT, command
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.differences import Labels, Lines, as_lines, difference
+from netc.dsl.source import Source
+
+HERE = Path(__file__).parent
+TEXT = """model {
+  input x: float[3]
+  target y: class(4)
+  h = x -> dense(5) -> tanh
+  z = h -> dense(4)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+
+
+def test_what_a_pass_did(golden, tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(TEXT)
+    told = command("explain", "m.net", "--after", "simplify", "--diff", "expand", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    golden(HERE / "diff.txt", told.stdout)
+    assert command("explain", "m.net", "--diff", "sink", cwd=tmp_path).returncode == 2  # the last pass, and itself
+
+
+def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:
+    """A line more above moves all others: they are still the same lines."""
+    (tmp_path / "before.net").write_text(TEXT)
+    (tmp_path / "now.net").write_text("# one line more\n" + TEXT.replace("dense(5) -> tanh", "dense(5) -> relu"))
+    told = command("explain", "now.net", "--diff", "before.net", "--after", "elaborate", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    golden(HERE / "changed.txt", re.sub(r"(bytes of a step).*", r"\1 ...", told.stdout))  # of a machine's own
+    same = command("explain", "now.net", "--diff", "now.net", "--after", "simplify", cwd=tmp_path)
+    assert same.stdout.endswith("\nthe same values\n")
+    wrong = command("explain", "now.net", "--diff", "nothing", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "neither a pass nor a file" in " ".join(wrong.stderr.split())
+
+
+def test_a_graph_does_not_differ_from_itself() -> None:
+    for path in sorted((ROOT / "examples").glob("*.net"))[:6]:
+        graph, labels = pipeline.training_graph(netc.load(path)), Labels()
+        first = as_lines(graph, labels)
+        names = [line.partition(" = ")[0] for line in first if " : " in line and not line.startswith(" ")]
+        assert len({*names}) == len(names), "two values of one name"
+        assert list(difference(first, as_lines(pipeline.training_graph(netc.load(path)), labels))) == []
+
+
+def test_lines_of_two_texts() -> None:
+    lines = Lines.of(Source("a", "one\ntwo\nthree"), Source("b", "zero\none\n2\nthree  # told\nfour"))
+    assert dict(lines.numbers) == {2: "1", 3: "2", 4: "3"}
+
+
+def test_one_line_after_a_pass(tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(TEXT)
+    told = command("explain", "m.net", "--after", "elaborate", "--line", "4", cwd=tmp_path)
+    assert [line.split(" = ")[1].split("(")[0].split("[")[0] for line in told.stdout.splitlines()] == [
+        "parameter",
+        "parameter",
+        "einsum",
+        "add",
+        "tanh",
+    ]
+
+
+def test_which_values_share_a_loop(golden, tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(TEXT + "train { optimizer = sgd(lr = 0.1) }\n")
+    told = command("explain", "m.net", "--fusion", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    golden(HERE / "fusion.txt", told.stdout)
+    only = command("explain", "m.net", "--fusion", "--line", "7", cwd=tmp_path)
+    assert 0 < len(only.stdout) < len(told.stdout)
+
+
+def test_how_wide_a_kernel_is(tmp_path: Path) -> None:
+    (tmp_path / "m.net").write_text(TEXT)
+    assert command("check", "m.net", "--try", cwd=tmp_path).returncode == 0
+    told = command("explain", "m.net", "--line", "4", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert re.search(r"tanh : f32\[batch, 5\]\n# vectors of (4|8|16) elements\ndef kernel", told.stdout)
+    (tmp_path / "other.net").write_text(TEXT.replace("dense(5)", "dense(7)"))
+    new = command("explain", "other.net", "--line", "4", cwd=tmp_path)
+    assert "# not compiled yet" in new.stdout
+
+
+def test_where_the_time_goes(tmp_path: Path) -> None:
+    done = command("profile", ROOT / "examples" / "iris.net", "--lines", "-o", "iris.svg", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    rows = done.stdout.splitlines()
+    assert rows[0].split()[:3] == ["line", "text", "kernels"]
+    assert any("dense(16)" in row for row in rows)
+    picture = ElementTree.fromstring((tmp_path / "iris.svg").read_text())
+    titles = [one.text or "" for one in picture.iter("{http://www.w3.org/2000/svg}title")]
+    assert [title.partition(":")[0] for title in titles if title.startswith(("forward", "backward", "update"))] == [
+        "forward",
+        "backward",
+        "update",
+    ]
+    boxes = list(picture.iter("{http://www.w3.org/2000/svg}rect"))[1:]
+    step, *inner = ((float(box.get("x", "0")), float(box.get("width", "0"))) for box in boxes)
+    assert all(step[0] - 0.1 <= x and x + width <= step[0] + step[1] + 0.1 for x, width in inner)
+    assert command("profile", ROOT / "examples" / "iris.net", "-o", "iris.png", cwd=tmp_path).returncode == 2
