@@ -1,4 +1,4 @@
-"""The words of a new operation, reader or optimizer, for Python code that extends the language; built-in ones are made of the same.
+"""The words of a new operation, pass, reader, step of the data, optimizer or library of blocks, for Python code that extends the language; built-in ones are made of the same.
 
     from netc.extend import elementwise, apply
 
@@ -14,28 +14,40 @@ A package offers it by an entry point of the group `netc.operations`, a command 
 and `netc.testing.check(mish)` say whether it keeps its word.
 """
 
+from netc.compiler.elaborate.library import Library
+from netc.compiler.graph import Graph
 from netc.compiler.operations.elementwise import defined as elementwise
 from netc.compiler.operations.elementwise import unbroadcast
+from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.update import OptimizerRule, Parameter
+from netc.compiler.pipeline import Pass
 from netc.compiler.types import Mismatch, Type
 from netc.compiler.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
 from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
+from netc.runtime.data.steps import Step
+from netc.runtime.data.steps import simple_step as step
 
 __all__ = [
     "Expansion",
     "Fold",
+    "Graph",
+    "Library",
     "Mismatch",
     "Operation",
     "OptimizerRule",
     "Own",
     "Parameter",
+    "Pass",
     "Reader",
     "Scalar",
+    "Step",
     "Type",
     "Value",
     "apply",
     "elementwise",
     "reader",
+    "rebuild",
+    "step",
     "unbroadcast",
 ]

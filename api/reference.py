@@ -3,36 +3,24 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 
+from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.graph import Graph
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.pipeline import PASSES
 from netc.compiler.types import parse_type
 from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
-from netc.dsl import syntax
-from netc.dsl.parser import parse
 from netc.dsl.printer import parameter_text
-from netc.dsl.source import Source
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import READERS
 from netc.runtime.data.steps import STEPS
 from netc.runtime.plugins import origin_of
 
 _OF_MODELS = ("operation", "form", "layer", "loss", "metric", "schedule", "optimizer", "initialiser")
-KINDS = (*_OF_MODELS, "reader", "data step", "augmentation")
-_FILES = {
-    "dense": "layer",
-    "losses": "loss",
-    "metrics": "metric",
-    "schedules": "schedule",
-    "images": "layer",
-    "normalisation": "layer",
-    "recurrent": "layer",
-    "attention": "layer",
-}
+KINDS = (*_OF_MODELS, "reader", "data step", "augmentation", "pass")
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,21 +125,16 @@ def _forms() -> Iterator[Entry]:
 
 
 def _library() -> Iterator[Entry]:
-    for file in sorted(resources.files("netc.dsl.library").iterdir(), key=lambda one: one.name):
-        kind = _FILES.get(file.name.removesuffix(".net"))
-        if kind is None:
-            continue
-        source, told = Source(file.name, file.read_text(encoding="utf-8")), dict[str, str]()
-        for item in parse(source).items:
-            if isinstance(item, syntax.Block):
-                before = source.text[: item.span.start].rstrip()
-                comment = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
-                doc = " ".join(line.lstrip("# ") for line in (comment[0] if comment else "").splitlines())
-                doc = told.setdefault(
-                    item.name.text, doc
-                )  # a block of the same name for another shape has no text of its own
-                arguments = ", ".join(parameter_text(one) for one in item.parameters)
-                yield Entry(item.name.text, kind, f"{item.name.text}({arguments})", doc, (), item.span.text)
+    for library in sorted(LIBRARIES.values(), key=lambda one: one.name):
+        told = dict[str, str]()
+        for block in library.blocks():
+            before = library.text[: block.span.start].rstrip()
+            comment = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
+            doc = " ".join(line.lstrip("# ") for line in (comment[0] if comment else "").splitlines())
+            name = block.name.text
+            doc = told.setdefault(name, doc)  # a block of the same name for another shape has no text of its own
+            arguments = ", ".join(parameter_text(one) for one in block.parameters)
+            yield Entry(name, library.kind, f"{name}({arguments})", doc, _by(library.name), block.span.text)
 
 
 def _settings() -> Iterator[Entry]:
@@ -190,7 +173,9 @@ def _data() -> Iterator[Entry]:
     for name, step in STEPS.items():
         most = step.arguments[1]
         given = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
-        yield Entry(name, "data step", f"{name}({given})" if most else name, step.doc)
+        yield Entry(name, "data step", f"{name}({given})" if most else name, step.doc, _by(name))
+    for name, stage in PASSES.items():
+        yield Entry(name, "pass", name, stage.doc, (f"It runs after `{stage.after}`.", *_by(name)))
     for name, one in AUGMENTATIONS.items():
         given = " | ".join(one.words) or "n"
         yield Entry(name, "augmentation", f"{name}({given})", one.doc)

@@ -1,4 +1,4 @@
-"""What an operation says of itself, tested: type rule, reference, kernel, gradients of first and second order, on its examples and on types made from them.
+"""What an operation, or a pass, says of itself, tested: type rule, reference, kernel, gradients of first and second order, on its examples and on types made from them.
 
 `netc ops --test NAME` prints it, a plug-in's own tests call `check`, and netc's built-in operations go through the same.
 """
@@ -14,15 +14,21 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.graph import Graph, verify
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.graph import Graph, print_graph, verify
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.pipeline import Pass
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.types import DType, Type, parse_type
 from netc.compiler.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.dsl.diagnostics import nearest
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from netc.runtime.data.madeup import made_up
+from netc.runtime.program import Program
 from netc.runtime.step import State, Step
 from netc.runtime.workers import Workers
 
@@ -53,9 +59,9 @@ class _Found(Exception):
         self.point, self.told = point, told
 
 
-def check(operation: Operation) -> None:
-    """For a test: raises an AssertionError that says at which point the definition is wrong, in which case, with the numbers that differ."""
-    found = list(findings(operation))
+def check(one: Operation | Pass) -> None:
+    """For a test: raises an AssertionError that says at which point the definition of an operation or a pass is wrong, in which case, with the numbers that differ."""
+    found = list(findings(one) if isinstance(one, Operation) else findings_of_pass(one))
     if found:
         raise AssertionError("\n".join(map(str, found)))
 
@@ -76,6 +82,93 @@ def findings(operation: Operation) -> Iterator[Finding]:
                 _test(operation, types, attributes, precisions)
             except _Found as found:
                 yield Finding(found.point, f"{operation.name}({told})", found.told)
+
+
+def findings_of_pass(one: Pass) -> Iterator[Finding]:
+    """What is wrong with a pass: on its example, where it must find something to do, and on models of every kind. In f64, by the interpreter: what a training step
+    comes to must be what it came to without the pass."""
+    if not one.example:
+        yield Finding("example", one.name, "there is none to test it with")
+    for text in (*([one.example] if one.example else ()), *_MODELS):
+        case = "its example" if text == one.example else text.split("\n")[0].lstrip("# ")
+        try:
+            _test_pass(one, text, must_act=text == one.example)
+        except _Found as found:
+            yield Finding(found.point, f"{one.name}, {case}", found.told)
+
+
+# what a pass may meet
+_MODELS = (
+    """# a dense network
+model {
+  input x: float[5]
+  target y: class(3)
+  z = x -> dense(7) -> relu -> dense(3)
+  loss cross_entropy(z, y)
+}
+""",
+    """# a convolutional network with normalisation and dropout
+model {
+  input x: float[6, 6, 2]
+  target y: class(3)
+  z = x -> conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> dropout(0.3) -> dense(3)
+  loss cross_entropy(z, y)
+}
+""",
+    """# a recurrent network over sequences
+model {
+  input x: float[time <= 8, 3]
+  target y: float
+  z = last(gru(x, 4)) + sum(mean(attention(x, x, x), over = time))
+  loss mse(mean(z), y)
+}
+""",
+    """# a derivative in a loss
+model {
+  input x: float[3]
+  target y: float
+  z = x -> dense(6) -> tanh -> dense(1) -> squeeze
+  loss mse(z, y)
+  loss slope = mean(square(grad(z, x)))
+}
+""",
+)
+
+
+def _test_pass(one: Pass, text: str, must_act: bool) -> None:
+    """Raises _Found where a step comes to something else with the pass."""
+    file = parse(Source("model.net", text + "train {\n  optimizer = adam(lr = 0.1)\n  precision = f64\n}\n"))
+    model = elaborate(file, {}, lambda *_: 3)
+    graph = pipeline.training_graph(model)
+    if must_act:
+        with _at("pass"), _in_the_pipeline(one):
+            stages = dict[str, Graph]()
+            pipeline.run_passes(graph, stages.__setitem__)
+            if print_graph(stages[one.name]) == print_graph(stages[one.after]):
+                raise _Found("pass", "it changes nothing")
+    fields = made_up(model, BATCH, longest=6)
+    plain = Program(model, backend="reference", batch=BATCH, threads=1)
+    expected = plain.step(fields)
+    with _at("pass"), _in_the_pipeline(one):
+        changed = Program(model, backend="reference", batch=BATCH, threads=1)
+        found = changed.step(fields)
+    for name, loss in expected.items():
+        _compare("pass", np.asarray(found[name]), np.asarray(loss), 1e-9, f"with it the loss `{name}` is", "without it")
+    for name, value in plain.persistent.items():
+        _compare("pass", changed.persistent[name], value, 1e-6, f"with it `{name}` becomes", "without it")
+
+
+@contextmanager
+def _in_the_pipeline(one: Pass) -> Iterator[None]:
+    """The pass in its place meanwhile, registered or not."""
+    before = dict(pipeline.PASSES)
+    pipeline.PASSES.pop(one.name, None)
+    try:
+        pipeline.register_pass(one)
+        yield
+    finally:
+        pipeline.PASSES.clear()
+        pipeline.PASSES.update(before)
 
 
 def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DType, ...]]]:

@@ -43,45 +43,50 @@ class Lines:
 class Labels:
     """What values are called, in one graph and then in another: `tanh@14`, the operation and the line that it is from, `tanh@14.2` for a second one.
 
-    A value of the second graph that is computed as one of the first is called so; any other takes a name that is left over from its kind.
+    A value of the second graph that is computed as one of the first is called so. The others are laid side by side with what is left of the first, in order:
+    those of the same operation and line share a name.
     """
 
     def __init__(self) -> None:
-        self.known: dict[str, list[str]] = {}  # by how a value is computed
-        self.free: dict[str, list[str]] = {}  # by kind and line
+        self.before: list[
+            tuple[str, str, str]
+        ] = []  # of the graph before: how a value is computed, its operation and line, its label
         self.counts: Counter[str] = Counter()
 
     def of(self, graph: Graph, line_of: LineOf) -> dict[Value, str]:
         """The labels of a graph's values; a constant is called by its number, a leaf by its name."""
         live = graph.live()
         values = [value for value in graph.values() if value in live]
-        keys, found = dict[Value, str](), dict[Value, str]()
-        known, self.known = self.known, {}
+        keys, found, own = dict[Value, str](), dict[Value, str](), list[Value]()
         for value in values:
             told = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
-            text = " ".join([told, *(keys[one] for one in value.operands)])
-            keys[value] = hashlib.sha256(text.encode()).hexdigest()
+            keys[value] = hashlib.sha256(" ".join([told, *(keys[one] for one in value.operands)]).encode()).hexdigest()
             if value.operation == "constant":
                 found[value] = f"{value.attributes['value']}"
             elif "name" in value.attributes:
                 found[value] = str(value.attributes["name"])
-            elif known.get(keys[value]):
-                found[value] = known[keys[value]].pop(0)
-        taken = set(found.values())
-        free = {base: [label for label in labels if label not in taken] for base, labels in self.free.items()}
-        self.free = {}
-        for value in values:
-            base = f"{value.operation}@{line_of(value)}"
+            else:
+                own.append(value)
+        rest = list(self.before)
+        for value in own:
+            same = next((one for one in rest if one[0] == keys[value]), None)
+            if same is not None:
+                found[value] = same[2]
+                rest.remove(same)
+        kinds = {value: f"{value.operation}@{line_of(value)}" for value in own}
+        new = [value for value in own if value not in found]
+        matcher = difflib.SequenceMatcher(None, [one[1] for one in rest], [kinds[one] for one in new], autojunk=False)
+        for i, k, count in matcher.get_matching_blocks():
+            found.update({new[k + n]: rest[i + n][2] for n in range(count)})
+        for value in new:
             if value not in found:
-                found[value] = free[base].pop(0) if free.get(base) else self._new(base)
-            if value.operation != "constant" and "name" not in value.attributes:
-                self.free.setdefault(base, []).append(found[value])
-                self.known.setdefault(keys[value], []).append(found[value])
+                found[value] = self._new(kinds[value])
+        self.before = [(keys[value], kinds[value], found[value]) for value in own]
         return found
 
-    def _new(self, base: str) -> str:
-        self.counts[base] += 1
-        return base if self.counts[base] == 1 else f"{base}.{self.counts[base]}"
+    def _new(self, kind: str) -> str:
+        self.counts[kind] += 1
+        return kind if self.counts[kind] == 1 else f"{kind}.{self.counts[kind]}"
 
 
 def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: str = "") -> list[str]:
@@ -100,7 +105,7 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
         for item in value.attributes.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
-    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in graph.results.items())]
+    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]
 
 
 def difference(one: list[str], other: list[str]) -> Iterator[str]:

@@ -7,9 +7,10 @@ model between two of its values).
 """
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, verify
 from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
@@ -27,18 +28,52 @@ from netc.compiler.passes.update import update
 from netc.compiler.types import Bounded
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import Span
+from netc.dsl.source import NOWHERE, Span
 
-PASSES: dict[str, Callable[[Graph], Graph]] = {
-    "expand": expand,
-    "simplify": simplify,
-    "hoist": hoist,
-    "factor": factor,
-    "lift": lift,
-    "sink": sink,
+
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """A graph with the same results, computed in another way. It runs on the body of each scan too, after the pass that `after` names. `example` is the text of a
+    file in which it finds something to do."""
+
+    name: str
+    doc: str
+    run: Callable[[Graph], Graph]
+    after: str = "sink"
+    example: str = ""
+
+
+PASSES: dict[str, Pass] = {
+    one.name: one
+    for one in (
+        Pass("expand", "What is built of other operations becomes those.", expand, "update"),
+        Pass("simplify", "Fewer values that mean the same.", simplify, "expand"),
+        Pass("hoist", "What need not be in a recurrence leaves it.", hoist, "simplify"),
+        Pass("factor", "A factor goes outside of a sum.", factor, "hoist"),
+        Pass("lift", "A pool's gradient part by part.", lift, "factor"),
+        Pass("sink", "Slices go through element-wise values.", sink, "lift"),
+    )
 }
+_OWN = frozenset(PASSES)
+_FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update")
 _GIVEN = "given."
-STAGES = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update", *PASSES)
+
+
+def register_pass(one: Pass) -> Pass:
+    """Make a pass one of the pipeline, right after the one that it names. Raises ValueError if its name is taken, or there is no such pass."""
+    if one.name in stages() or one.after not in PASSES:
+        what = f"`{one.name}` is registered already" if one.name in stages() else f"there is no pass `{one.after}`"
+        raise ValueError(what)
+    order = list(PASSES.values())
+    order.insert(1 + [known.name for known in order].index(one.after), one)
+    PASSES.clear()
+    PASSES.update({known.name: known for known in order})
+    return one
+
+
+def stages() -> tuple[str, ...]:
+    """What a training step's graph goes through, in order."""
+    return (*_FIRST, *PASSES)
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
@@ -126,7 +161,7 @@ def part_graph(model: Model, wanted: Iterable[str], given: Iterable[str] = ()) -
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
-    """The graph of a training step after each of STAGES."""
+    """The graph of a training step after each of `stages`."""
     made = {
         "elaborate": model.graph,
         "settle": (settled := settle(model.graph.of("loss.", "weight.loss.", "update."), training=True)),
@@ -144,20 +179,37 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
     """All passes from graph to graph; `after(name, graph)` sees what each made."""
     graph = trimmed(graph)
     for name, one in PASSES.items():
-        graph = in_bodies(one(graph), one)
+        graph = in_bodies(one.run(graph), one.run) if name in _OWN else _of_others(graph, one)
         if after:
             after(name, graph)
     return graph
 
 
+def _of_others(graph: Graph, one: Pass) -> Graph:
+    """A graph through a pass of somebody else's. Faults E1103 where that fails, or leaves what is no graph of the same results."""
+    try:
+        made = in_bodies(one.run(graph), one.run)
+        verify(made)
+        for name, value in graph.results.items():
+            assert name in made.results, f"the result `{name}` is gone"
+            now = made.results[name].type
+            assert now == value.type, f"the result `{name}` was {value.type}, and is {now}"
+    except Exception as error:  # whatever the code of somebody else raises is told as a message
+        told = f"{type(error).__name__}: {error}"
+        fault("E1103", f"the pass `{one.name}` spoils the graph", NOWHERE, told, hint="netc.testing.check(it)")
+    return made
+
+
 __all__ = [
     "PASSES",
-    "STAGES",
+    "Pass",
     "accumulation_graph",
     "gradient_graph",
     "part_graph",
     "prediction_graph",
+    "register_pass",
     "run_passes",
+    "stages",
     "training_graph",
     "training_stages",
 ]

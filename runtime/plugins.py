@@ -1,26 +1,40 @@
-"""Operations, readers and optimizers from elsewhere: of installed packages, by entry point, and of modules that a command names (`--plugin`).
+"""Operations, passes, readers, data steps, optimizers and libraries of blocks from elsewhere: of installed packages, by entry point, and of modules that a command names (`--plugin`).
 
 A module gives all of them that stand in it under a name without a leading underscore; an entry point may also name one alone. Never a `.net` file.
 """
 
 import importlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from types import ModuleType
 from typing import Any
 
-from netc.compiler.elaborate.elaborator import library_names
+from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
+from netc.compiler.pipeline import PASSES, Pass, register_pass
 from netc.compiler.value import OPERATIONS, Operation
 from netc.compiler.value import register as register_operation
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import READERS, Reader
+from netc.runtime.data.steps import STEPS, Step
 
-GROUPS = ("netc.operations", "netc.readers", "netc.optimizers")
-Addition = Operation | Reader | OptimizerRule
-_TABLES: dict[type, dict[str, Any]] = {Operation: OPERATIONS, Reader: READERS, OptimizerRule: OPTIMIZERS}
+GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
+Addition = Operation | Pass | Reader | Step | OptimizerRule | Library
+_TABLES: dict[type, dict[str, Any]] = {
+    Operation: OPERATIONS,
+    Pass: PASSES,
+    Reader: READERS,
+    Step: STEPS,
+    OptimizerRule: OPTIMIZERS,
+    Library: LIBRARIES,
+}
+_REGISTER: dict[type, Callable[[Any], Any]] = {
+    Operation: register_operation,
+    Pass: register_pass,
+    Library: register_library,
+}
 _named: list[str] = []  # by commands, in this process
 _origin: dict[str, str] = {}  # which plug-in an operation is of
 _looked = False
@@ -57,12 +71,13 @@ def origin_of(name: str) -> str | None:
 
 
 def register(one: Addition) -> Addition:
-    """Make an operation, a reader or an optimizer part of the language. Raises ValueError if its name is taken."""
-    if isinstance(one, Operation):
-        return register_operation(one)
+    """Make an operation, a pass, a reader, a step of the data, an optimizer or a library of blocks part of netc. Raises ValueError if its name is taken."""
     if _known(one) is not None:
         raise ValueError(f"`{one.name}` is registered already")
-    _TABLES[type(one)][one.name] = one
+    if type(one) in _REGISTER:
+        _REGISTER[type(one)](one)
+    else:
+        _TABLES[type(one)][one.name] = one
     return one
 
 
@@ -86,7 +101,7 @@ def _given(name: str) -> list[Addition]:
     values = vars(found).items() if isinstance(found, ModuleType) else ()
     additions = [one for key, one in values if isinstance(one, Addition) and not key.startswith("_")]
     if not additions:
-        told = f"the plug-in `{name}` gives no operation, reader or optimizer"
+        told = f"the plug-in `{name}` adds nothing"
         fault("E1101", told, _place(name), hint="swish = elementwise(...)")
     return list({id(one): one for one in additions}.values())
 
@@ -97,13 +112,27 @@ def _take(plugin: str, additions: Iterable[Addition]) -> None:
             _origin.setdefault(one.name, plugin)
             continue
         by = f"by the plug-in `{_origin[one.name]}`" if one.name in _origin else "by netc itself"
-        is_library = isinstance(one, Operation) and (one.name in FORMS or one.name in library_names())
-        if _known(one) is not None or is_library:
-            fault(
-                "E1102", f"`{plugin}` defines `{one.name}`, which is defined {by}", _place(plugin), hint="another name"
-            )
-        register(one)
+        taken = one.name if _known(one) is not None else next((name for name in _words(one) if _is_word(name)), None)
+        if taken is not None:
+            told = f"`{plugin}` defines `{taken}`, which is defined {by}"
+            fault("E1102", told, _place(plugin), hint="another name")
+        try:
+            register(one)
+        except ValueError as error:  # a pass after one that is not there
+            fault("E1101", f"the plug-in `{plugin}` cannot be used", _place(plugin), str(error))
         _origin[one.name] = plugin
+
+
+def _words(one: Addition) -> list[str]:
+    """The names that a model may call once this is there."""
+    if isinstance(one, Library):
+        return [block.name.text for block in one.blocks()]
+    return [one.name] if isinstance(one, Operation) else []
+
+
+def _is_word(name: str) -> bool:
+    """Whether a model may call something so already."""
+    return name in FORMS or name in OPERATIONS or name in library_names()
 
 
 def _place(name: str) -> Span:

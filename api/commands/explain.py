@@ -56,12 +56,12 @@ def explain(
 
     model, _ = options.load(file, settings)
     for name in (after, None if diff is None or Path(diff).exists() else diff):
-        if name is not None and name not in pipeline.STAGES:
+        if name is not None and name not in pipeline.stages():
             what = "is no pass" if name == after else "is neither a pass nor a file"
             hint = "--after" if name == after else "--diff"
-            raise typer.BadParameter(f"`{name}` {what}: {', '.join(pipeline.STAGES)}", param_hint=hint)
+            raise typer.BadParameter(f"`{name}` {what}: {', '.join(pipeline.stages())}", param_hint=hint)
     if diff is not None:
-        _show_difference(model, after or pipeline.STAGES[-1], diff, line, settings)
+        _show_difference(model, after or pipeline.stages()[-1], diff, line, settings)
         return
     if after is not None:
         graph = pipeline.training_stages(model)[after]
@@ -105,8 +105,8 @@ def _show_difference(model: "Model", after: str, diff: str, line: int | None, se
     from netc.compiler.differences import Labels, Lines, as_lines, difference, own_line
 
     stages = pipeline.training_stages(model)
-    if diff in pipeline.STAGES:
-        first, second = sorted((diff, after), key=pipeline.STAGES.index)
+    if diff in pipeline.stages():
+        first, second = sorted((diff, after), key=pipeline.stages().index)
         if first == second:
             raise typer.BadParameter(f"there is nothing between `{diff}` and itself", param_hint="--diff")
         typer.echo(f"- after {first}\n+ after {second}")

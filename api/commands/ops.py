@@ -14,7 +14,10 @@ def ops(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them: its page.")] = None,
     test: Annotated[
         bool,
-        typer.Option("--test", help="Test its definition: type rule, kernel, gradients of first and second order."),
+        typer.Option(
+            "--test",
+            help="Test its definition: type rule, kernel, gradients of first and second order; of a pass, what models come to.",
+        ),
     ] = False,
     plugins: options.Plugins = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -53,19 +56,26 @@ def ops(
 
 
 def _test(name: str | None) -> None:
-    """The generated tests of one operation; exit 1 if it does not keep its word."""
+    """The generated tests of one operation, or pass; exit 1 if it does not keep its word."""
+    from netc.compiler.pipeline import PASSES
     from netc.compiler.value import OPERATIONS
     from netc.dsl.diagnostics import nearest
-    from netc.testing import cases, findings
+    from netc.testing import cases, findings, findings_of_pass
 
-    operation = OPERATIONS.get(name or "")
-    if operation is None:
-        hint = nearest(name or "", OPERATIONS)
-        raise typer.BadParameter(f"there is no operation `{name}`" + (f": {hint}" if hint else ""))
-    found = list(findings(operation))
+    operation, stage = OPERATIONS.get(name or ""), PASSES.get(name or "")
+    if operation is None and stage is None:
+        hint = nearest(name or "", (*OPERATIONS, *PASSES))
+        raise typer.BadParameter(f"there is no operation or pass `{name}`" + (f": {hint}" if hint else ""))
+    if operation is not None:
+        found = list(findings(operation))
+    elif stage is not None:
+        found = list(findings_of_pass(stage))
     for one in found:
         typer.echo(str(one), err=True)
     if found:
         raise typer.Exit(1)
+    if operation is None:
+        typer.echo(f"{name}: every model comes to the same with it and without")
+        return
     count = len(list(cases(operation)))
     typer.echo(f"{operation.name}: type rule, reference, kernel and gradients agree, in f32 and f64, in {count} cases")

@@ -24,7 +24,9 @@ def train(
     file: Annotated[Path | None, typer.Argument(metavar="M.net", help="The model's file.")] = None,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="How many epochs, in place of what the file says.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="How many epochs, in place of what the file says.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
     resume: Annotated[
         Path | None,

@@ -11,7 +11,8 @@ from typing import Any
 from netc.compiler.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.elaborator import examine, library_places, model_of
+from netc.compiler.elaborate.elaborator import examine, model_of
+from netc.compiler.elaborate.library import library_places
 from netc.compiler.types import describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
@@ -172,7 +173,9 @@ def hover(known: Analysis, offset: int, before: Analysis | None = None) -> tuple
 KINDS_IN = {
     "data": ("reader", "data step", "augmentation"),
     "train": ("optimizer", "schedule"),
-    "": tuple(kind for kind in KINDS if kind not in ("reader", "data step", "augmentation", "optimizer", "schedule")),
+    "": tuple(
+        kind for kind in KINDS if kind not in ("reader", "data step", "augmentation", "optimizer", "schedule", "pass")
+    ),
 }
 
 

@@ -5,10 +5,7 @@ rest goes on, so that independent faults are told together.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from fnmatch import fnmatchcase
-from functools import cache
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +21,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.library import library_scope
 from netc.compiler.elaborate.scan import scan
 from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
@@ -34,8 +32,8 @@ from netc.compiler.model import FITTED, Model, TrainSettings
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
-from netc.dsl.parser import parse, parse_file
-from netc.dsl.source import Source, Span
+from netc.dsl.parser import parse_file
+from netc.dsl.source import Span
 
 ClassCount = Callable[[str, Mapping[str, Any], int, Span], int]
 
@@ -56,7 +54,7 @@ def examine(
     file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
 ) -> tuple[Context, TrainSettings]:
     """All that a file comes to, and the faults on the way: for whoever wants to know what can be known of a file that is wrong."""
-    context = Context(apply_item, FORMS, Scope(_library_scope()), scan)
+    context = Context(apply_item, FORMS, Scope(library_scope()), scan)
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})
     sections = {
@@ -272,30 +270,3 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
                     node.span,
                     hint=nearest(pattern, context.parameters) or f"there are {', '.join(list(context.parameters)[:6])}",
                 )
-
-
-@cache
-def library_names() -> frozenset[str]:
-    """What the `.net` files that come with netc define."""
-    return frozenset(library_places())
-
-
-def library_places() -> Mapping[str, Span]:
-    """Where each block of the library stands."""
-    return _library_scope().places
-
-
-@cache
-def _library_scope() -> Scope:
-    """The blocks of the `.net` files that come with netc."""
-    scope = Scope()
-    for entry in sorted(resources.files("netc.dsl.library").iterdir(), key=lambda one: one.name):
-        if entry.name.endswith(".net"):
-            for item in parse(Source(f"netc/{entry.name}", entry.read_text(encoding="utf-8"), is_library=True)).items:
-                if isinstance(item, syntax.Block):
-                    known = scope.names.get(item.name.text)
-                    made = BlockFunction(item, scope)
-                    if isinstance(known, BlockFunction):
-                        made = replace(known, others=(*known.others, item))
-                    scope.set(item.name.text, made, item.name.span)
-    return scope

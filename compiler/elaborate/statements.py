@@ -31,6 +31,7 @@ from netc.dsl.source import Span
 def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope, in_model: bool) -> Results | None:
     """Run statements in order. In a model each fault is noted and the rest goes on; in a block it goes to whoever applied it."""
     result: Results | None = None
+    around = context.path.assign, context.path.applied  # of the statement that a scan stands in
     for statement in reversed(statements):  # the first place of each name
         scope.later.update({name.text: name.span for name in assigned(statement)})
     for statement in statements:
@@ -49,6 +50,7 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
             if not in_model:
                 raise
             break_names(context, statement, scope)
+    context.path.assign, context.path.applied = around
     return result
 
 
@@ -366,7 +368,7 @@ def assign(
 
 def note_name(context: Context, name: str, item: Item) -> None:
     """What the model itself calls a value, for whoever shows it."""
-    if isinstance(item, Value) and not context.calls and item.operands:
+    if isinstance(item, Value) and not context.calls and not context.frames and item.operands:
         context.named.setdefault(name, item)
 
 

@@ -7,7 +7,7 @@ fit into memory.
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any
 
@@ -58,6 +58,34 @@ class Step:
     makes_sequences: bool = False
     changes_lengths: bool = False
     labels: Callable[[State], list[str]] | None = None
+    name: str = ""
+
+
+def simple_step(
+    name: str,
+    doc: str,
+    apply: Callable[[Any, State], Any],
+    fit: Callable[[Array, Sequence[Any]], State] | None = None,
+    undo: Callable[[Array, State], Array] | None = None,
+    arguments: tuple[int, int] = (0, 0),
+) -> Step:
+    """A step on numbers, as float64 with samples first: `fit(values, arguments)` learns a state (of plain numbers and lists) from the training split, in one piece,
+    `apply(values, state)` uses it, and `undo` brings back what it made of a target. They raise ValueError where the data or an argument is wrong."""
+
+    def learned(chunks: Chunks, given: Sequence[Any]) -> State:
+        parts = [(numbers(array, place).astype(np.float64), place) for array, place in chunks()]
+        try:
+            return {} if fit is None else fit(np.concatenate([array for array, _ in parts]), given)
+        except ValueError as error:
+            fault("E0803", f"`{name}` cannot be fitted", parts[0][1].span, str(error))
+
+    def applied(array: Any, state: State, place: Place) -> Array:
+        try:
+            return np.asarray(apply(numbers(array, place).astype(np.float64), state))
+        except ValueError as error:
+            fault("E0803", f"`{name}` cannot be applied", place.span, f"`{place.file}`: {error}")
+
+    return Step(applied, learned, undo, arguments, doc=doc, name=name)
 
 
 def is_missing(array: Array) -> Array:
@@ -383,7 +411,7 @@ def _reshape_check(arguments: Sequence[Any]) -> str | None:
     return None if all(isinstance(one, int) and one >= 1 for one in arguments) else "whole numbers, at least 1"
 
 
-STEPS: dict[str, Step] = {
+_OWN: dict[str, Step] = {
     "standardize": Step(
         lambda array, state, place: (numbers(array, place).astype(np.float64) - state["mean"]) / state["std"],
         _standardize_fit,
@@ -516,3 +544,4 @@ STEPS: dict[str, Step] = {
         lambda array, state, place: array.reshape(len(array), -1), _nothing, doc="All numbers of a sample in one row."
     ),
 }
+STEPS = {name: replace(step, name=name) for name, step in _OWN.items()}

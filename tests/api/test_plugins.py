@@ -1,7 +1,8 @@
-"""Operations of somebody else: a wrong definition is told at its point, a plug-in is part of the language, or a message."""
+"""What somebody else adds: a wrong definition is told at its point, a plug-in is part of the language, or a message."""
 
 import math
 import os
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,7 +14,20 @@ from support import netc_command
 
 import netc
 from netc.compiler.value import OPERATIONS
-from netc.extend import Expansion, Fold, Mismatch, Operation, Own, Type, apply, elementwise
+from netc.extend import (
+    Expansion,
+    Fold,
+    Graph,
+    Mismatch,
+    Operation,
+    Own,
+    Pass,
+    Type,
+    Value,
+    apply,
+    elementwise,
+    rebuild,
+)
 from netc.testing import check, findings
 
 MISH = {
@@ -398,6 +412,26 @@ soft = elementwise(
     numbers={"scale": 1.0},
 )
 """
+PASS = """
+from netc.extend import Pass, rebuild
+
+def rule(copy, value, operands):
+    if value.operation == "add" and operands[0] is operands[1]:
+        return operands[0] * 2.0
+    return copy.add(value.operation, operands, value.attributes, value.type)
+
+twins = Pass("twins", "x + x becomes 2 * x.", lambda graph: rebuild(graph, rule), after="simplify")
+"""
+STEP = """
+from netc.extend import step
+
+halved = step("NAME", "Half of it.", lambda values, state: values / 2, undo=lambda values, state: values * 2)
+"""
+LIBRARY = """
+from netc.extend import Library
+
+blocks = Library("mine.net", "layer", "# As it is.\\nblock NAME(x: float[...]) { return x }\\n")
+"""
 NET = """
 data {
   source = csv("d.csv")
@@ -474,15 +508,81 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
         ("import nowhere_to_be_found", "error[E1101]: the plug-in `mine` cannot be imported"),
         ("1 / 0", "error[E1101]: the plug-in `mine` cannot be imported"),
         ("def f(:", "error[E1101]: the plug-in `mine` cannot be imported"),
-        ("x = 1", "error[E1101]: the plug-in `mine` gives no operation, reader or optimizer"),
+        ("x = 1", "error[E1101]: the plug-in `mine` adds nothing"),
+        (LIBRARY.replace("NAME", "dense"), "error[E1102]: `mine` defines `dense`, which is defined by netc itself"),
+        (LIBRARY.replace("NAME", "relu"), "error[E1102]: `mine` defines `relu`, which is defined by netc itself"),
+        (LIBRARY.replace("{ return", "return"), "error[E0101]: unexpected `return`"),
+        (STEP.replace("NAME", "classes"), "error[E1102]: `mine` defines `classes`, which is defined by netc itself"),
+        (PASS.replace("simplify", "simplified"), "error[E1101]: the plug-in `mine` cannot be used"),
+        (PASS.replace("twins", "hoist"), "error[E1102]: `mine` defines `hoist`, which is defined by netc itself"),
+        (
+            PASS.replace("copy.add(value.op", "1 / 0 or copy.add(value.op"),
+            "error[E1103]: the pass `twins` spoils the graph",
+        ),
     ],
 )
 def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, project: Path) -> None:
     (project / "mine.py").write_text(text)
-    told = run(project, "check", "m.net", "--plugin", "mine")
+    (project / "plain.net").write_text(NET.replace("NAME(x -> dense(4), scale = 2)", "x -> dense(4)"))
+    told = run(project, "check", "plain.net", "--plugin", "mine")
     assert told.returncode == 1
     assert told.stderr.startswith(message + "\n"), told.stderr
     assert "Traceback" not in told.stderr
+
+
+def test_a_pass_a_step_and_blocks(project: Path) -> None:
+    text = NET.replace("NAME(x -> dense(4), scale = 2)", "softly(x + x) -> dense(4)").replace(
+        'column("c")', 'column("c") -> halved'
+    )
+    (project / "m.net").write_text(text)
+    (project / "mine.py").write_text(PASS + STEP.replace("NAME", "halved") + LIBRARY.replace("NAME", "softly"))
+    done = run(project, "train", "m.net", "--plugin", "mine")
+    assert done.returncode == 0, done.stderr
+    told = run(project, "explain", "m.net", "--diff", "simplify", "--after", "twins", "--plugin", "mine")
+    assert told.returncode == 0, told.stderr
+    assert "-add@11 = add(x, x) : f32[batch, 2]" in told.stdout
+    assert re.search(r"^\+multiply@11\.\d+ = multiply\(x, 2\.0\) : f32\[batch, 2\]$", told.stdout, re.MULTILINE)
+    page = run(project, "ops", "softly", "--plugin", "mine").stdout
+    assert page.startswith("softly(x: float[...])    (layer)\nAs it is.\nOf the plug-in `mine`.\n")
+    untested = run(project, "ops", "twins", "--test", "--plugin", "mine")
+    assert untested.returncode == 1
+    assert untested.stderr == "example, twins: there is none to test it with\n"
+    assert run(project, "predict", "runs/m", "d.csv").returncode == 0, "the run does not know what it needs"
+
+
+EXAMPLE = "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n}\n"
+
+
+def twins(rule: Callable[..., object], example: str = EXAMPLE) -> Pass:
+    return Pass("twins", "x + x becomes 2 * x.", lambda graph: rebuild(graph, rule), "simplify", example)
+
+
+def doubled(copy: Graph, value: Value, operands: list[Value], factor: float = 2.0) -> Value:
+    if value.operation == "add" and operands[0] is operands[1]:
+        return operands[0] * factor
+    return copy.add(value.operation, operands, value.attributes, value.type)
+
+
+def summed(copy: Graph, value: Value, operands: list[Value]) -> Value:
+    """Of another shape."""
+    if value.operation == "add" and operands[0] is operands[1]:
+        return copy.add("multiply", operands, {}, operands[0].type.with_dims(operands[0].type.dims[:1]))
+    return copy.add(value.operation, operands, value.attributes, value.type)
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (twins(lambda *given: doubled(*given, factor=3.0)), "pass, twins, its example: with it the loss `mse` is"),
+        (twins(summed), "pass, twins, its example: it raises"),
+        (twins(doubled, ""), "example, twins: there is none to test it with"),
+        (twins(doubled, EXAMPLE.replace("x * w + x * w", "x * w")), "pass, twins, its example: it changes nothing"),
+    ],
+)
+def test_a_wrong_pass_is_told(one: Pass, told: str) -> None:
+    check(twins(doubled))
+    with pytest.raises(AssertionError, match=re.escape(told)):
+        check(one)
 
 
 def test_a_script_registers_what_it_defines() -> None:
@@ -492,7 +592,7 @@ def test_a_script_registers_what_it_defines() -> None:
         x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
         found = netc.compile(netc.parse(text)).predict({"x": x})["y"]
         np.testing.assert_allclose(found, MISH["reference"](x) + MISH["reference"](2 * x), rtol=1e-5, atol=1e-6)
-        with pytest.raises(ValueError, match="an operation `mish` is registered already"):
+        with pytest.raises(ValueError, match="`mish` is registered already"):
             netc.register(mish)
         text = "model {\n  input x: class(3)\n  output y = mish(x)\n}\n"
         with pytest.raises(netc.Fault, match="a class is a label"):

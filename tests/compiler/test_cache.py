@@ -155,8 +155,8 @@ def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(compile, "cores", lambda: 3)
     made = dict(compile.compile_all(kernels, host()))
     assert made.keys() == set(kernels)
-    for kernel, code in made.items():
-        assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in code, "the key is in no symbol"
+    for kernel, one in made.items():
+        assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in one.code, "the key is in no symbol"
 
 
 def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:

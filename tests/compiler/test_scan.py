@@ -308,3 +308,18 @@ def test_layers_are_pytorchs(layer: str) -> None:
     ):
         if name in mine:
             np.testing.assert_allclose(columns(mine[name]).numpy(), other.grad.numpy(), atol=1e-9, err_msg=name)
+
+
+def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
+    """Not as the last statement of the scan's body; and what that assigns is no value of the model."""
+    model = netc.parse("""model {
+  input x: float[time, 2]
+  total = last(scan xt in x with h = zeros(2) {
+    h = tanh(h + xt)
+    yield h
+  }) -> dense(1)
+  output y = total
+}
+""")
+    assert [*model.parameters] == ["total.dense.W", "total.dense.b"]
+    assert [*model.values] == ["y", "total"]

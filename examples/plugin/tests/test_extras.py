@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from netc_extras.exponents import exponents
 from netc_extras.mish import mish
 
 import netc
@@ -39,6 +40,47 @@ train {
 
 def test_mish() -> None:
     check(mish)
+
+
+def test_exponents() -> None:
+    check(exponents)
+
+
+def test_winsorize_metric_and_schedule(tmp_path: Path) -> None:
+    rows = [f"{value},{2 * value}" for value in [*range(98), 10_000, -10_000]]
+    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(rows))
+    (tmp_path / "m.net").write_text(TAILS)
+    run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+    (fitted, _) = run.states["x"]
+    assert 90 < fitted["high"] < 200
+    assert run.evaluate("train")["close"] > 0.9
+    factors = [row["rate"] for row in run.metrics if "rate" in row]
+    assert not factors or min(factors) < max(factors)
+    (tmp_path / "wrong.net").write_text(TAILS.replace("0.02", "0.7"))
+    with pytest.raises(netc.Fault, match=r"0\.7 is no share of a tail"):
+        netc.train(netc.load(tmp_path / "wrong.net"), out=tmp_path / "wrong")
+
+
+TAILS = """data {
+  source = csv("d.csv")
+  x = column("a") -> winsorize(0.02) -> standardize
+  y = column("b") -> winsorize(0.02) -> standardize
+  split = (train = 1.0)
+}
+model {
+  input x: float
+  target y: float
+  z = x -> unsqueeze -> dense(1) -> squeeze
+  output z = z
+  loss mse(z, y)
+  metric close = within(z, y, by = 20)
+}
+train {
+  optimizer = adam(lr = 0.1)
+  schedule = triangular(10)
+  epochs = 30
+}
+"""
 
 
 def points(folder: Path, rows: str) -> Path:

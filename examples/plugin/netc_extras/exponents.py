@@ -1,0 +1,29 @@
+"""A pass: exp(x) * exp(y) becomes exp(x + y), one exponential for two. `netc explain M.net --diff simplify --after exponents` shows what it did."""
+
+from netc.extend import Graph, Pass, Value, apply, rebuild
+
+
+def _joined(graph: Graph) -> Graph:
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "multiply" and all(one.operation == "exp" for one in operands):
+            left, right = (one.operands[0] for one in operands)
+            return apply("exp", left + right)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return rebuild(graph, rule)
+
+
+exponents = Pass(
+    "exponents",
+    "exp(x) * exp(y) becomes exp(x + y).",
+    _joined,
+    after="simplify",
+    example="""model {
+  input x: float[4]
+  target y: float
+  h = x -> dense(3)
+  z = sum(exp(h) * exp(0.5 * h))
+  loss mse(z, y)
+}
+""",
+)
