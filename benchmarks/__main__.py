@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import editor, first_step
+from benchmarks import editor, first_step, plugin
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
@@ -160,7 +160,12 @@ def answers(rounds: int) -> None:
     table(editor.table(rounds), right=(1, 2))
 
 
-TABLES = {"steps": steps, "epoch": epoch, "growth": growth, "first": first, "editor": answers}
+def plugins(rounds: int) -> None:
+    """What it costs that an operation is of a package: nothing."""
+    table(plugin.table(rounds), right=(1, 2, 3, 4))
+
+
+TABLES = {"steps": steps, "epoch": epoch, "growth": growth, "first": first, "editor": answers, "plugin": plugins}
 
 if __name__ == "__main__":
     main()

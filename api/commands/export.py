@@ -13,14 +13,7 @@ def export(
     out: Annotated[
         Path, typer.Option("-o", "--out", metavar="FILE", help="model.onnx, or model.py, which needs NumPy alone.")
     ],
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="NAME",
-            help="This output, or another value that the model names, alone; may be given again.",
-        ),
-    ] = None,
+    outputs: options.Outputs = None,
     given: Annotated[
         list[str] | None,
         typer.Option(

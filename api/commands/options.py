@@ -25,6 +25,16 @@ Threads = Annotated[
 ]
 
 
+Outputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--output",
+        metavar="NAME",
+        help="This output, or another value that the model names, alone; may be given again.",
+    ),
+]
+
+
 def _load_plugins(names: list[str] | None) -> list[str] | None:
     from netc.runtime import plugins
 

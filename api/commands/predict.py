@@ -14,14 +14,7 @@ from netc.commands import options
 def predict(
     run: options.RunFolder,
     data: Annotated[Path, typer.Argument(metavar="DATA", help="A file like the one that the run was trained on.")],
-    outputs: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--output",
-            metavar="NAME",
-            help="This output, or another value that the model names, alone; may be given again.",
-        ),
-    ] = None,
+    outputs: options.Outputs = None,
     given: Annotated[
         list[str] | None,
         typer.Option(

@@ -7,11 +7,11 @@ import re
 import textwrap
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
 
 import numpy as np
 
 from netc.compiler.export import helpers
+from netc.compiler.export.numpy_forms import DTYPES, FORMS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
 from netc.compiler.kernels.own import definition
@@ -50,14 +50,6 @@ _CALLS = {
     "scramble": "_scramble",
     "unit": "_unit",
 }
-_DTYPES = {
-    "f32": "np.float32",
-    "f64": "np.float64",
-    "i32": "np.int32",
-    "i64": "np.int64",
-    "u8": "np.uint8",
-    "bool": "np.bool_",
-}
 
 
 def numpy_file(exported: Exported, random: Callable[[str], Array]) -> str:
@@ -67,6 +59,7 @@ def numpy_file(exported: Exported, random: Callable[[str], Array]) -> str:
 
 class _NumpyFile(Writer):
     KIND = "NumPy"
+    FORMS = FORMS
 
     def __init__(self, exported: Exported, random: Callable[[str], Array]) -> None:
         super().__init__(exported)
@@ -96,7 +89,7 @@ class _NumpyFile(Writer):
             return self.number(float(x.text.strip("()")), dtype)
         if {x.dtype, dtype} == {"i32", "i64"}:
             return Term(x.text, dtype)
-        return Term(f"np.asarray({x.text}, {_DTYPES[dtype]})", dtype)
+        return Term(f"np.asarray({x.text}, {DTYPES[dtype]})", dtype)
 
     def word(self, name: str, operands: list[Term], dtype: str) -> Term:
         if name == "neg":
@@ -163,7 +156,7 @@ class _NumpyFile(Writer):
         shape = value.type.dims[1:] if value.type.is_batched else value.type.dims
         own = ", ".join(one.text for one in operands)
         return Term(
-            f"_each({node.name}, {tuple(map(int, shape))!r}, {_DTYPES[value.type.dtype]}, {batched!r}, [{own}], {numbers!r})",
+            f"_each({node.name}, {tuple(map(int, shape))!r}, {DTYPES[value.type.dtype]}, {batched!r}, [{own}], {numbers!r})",
             value.type.dtype,
         )
 
@@ -178,7 +171,7 @@ class _NumpyFile(Writer):
     def fresh(self, prefix: str, term: Term) -> Term:
         """A term under a new name."""
         name = self.called(prefix)
-        self.put(f"{name} = {_bare(term.text)}")
+        self.put(f"{name} = {bare(term.text)}")
         return Term(name, term.dtype)
 
     def called(self, prefix: str) -> str:
@@ -211,7 +204,7 @@ class _NumpyFile(Writer):
         exported = self.exported
         leaves = {name: Term(own, exported.inputs[name].dtype) for name, own in self.arguments.items()}
         for name, type_ in exported.inputs.items():
-            own, kind = self.arguments[name], _DTYPES[type_.dtype]
+            own, kind = self.arguments[name], DTYPES[type_.dtype]
             if type_.is_varying:
                 rest = "".join(f", {dim}" for dim in type_.dims[1:])
                 leaves[name] = Term(f"{own}_rows", type_.dtype)
@@ -235,7 +228,7 @@ class _NumpyFile(Writer):
                 text = f"[one[{cuts}] for i, one in enumerate({text})]"
             elif not type_.is_batched:
                 text = f"np.asarray({text})"
-            answers.append(f"{name!r}: {_bare(text)},")
+            answers.append(f"{name!r}: {bare(text)},")
         self.put("return {")
         for line in answers:
             self.put(f"    {line}")
@@ -307,7 +300,7 @@ class _NumpyFile(Writer):
             name: self.fresh(
                 "stack",
                 Term(
-                    f"np.zeros({self.shape(f'len({step})', value.type.dims[1:])}, {_DTYPES[value.type.dtype]})",
+                    f"np.zeros({self.shape(f'len({step})', value.type.dims[1:])}, {DTYPES[value.type.dtype]})",
                     value.type.dtype,
                 ),
             )
@@ -335,110 +328,13 @@ class _NumpyFile(Writer):
         self.samples = "_samples"
         for name, value in one.body.results.items():
             if name in stacks:
-                self.put(f"{stacks[name].text}[{here}] = {_bare(made[value].text)}")
+                self.put(f"{stacks[name].text}[{here}] = {bare(made[value].text)}")
         for name, value in one.body.results.items():
             if name.startswith("next."):
-                self.put(f"{carries['c' + name[5:]].text}[{running}] = {_bare(made[value].text)}")
+                self.put(f"{carries['c' + name[5:]].text}[{running}] = {bare(made[value].text)}")
         self.indent -= 1
         self.line = (-1, "")
         return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
-
-    # ------------------------------------------------------------ whole operations
-
-    def _reshape(self, value: Value, x: Term) -> Term:
-        wanted = ["-1" if isinstance(dim, str) else str(int(dim)) for dim in value.type.dims]
-        return Term(f"np.reshape({_bare(x.text)}, ({', '.join(wanted)}{',' * (len(wanted) == 1)}))", x.dtype)
-
-    def _broadcast(self, value: Value, x: Term) -> Term:
-        dims = self.dims(value.type.dims)
-        return Term(f"np.broadcast_to({_bare(x.text)}, ({', '.join(dims)}{',' * (len(dims) == 1)}))", x.dtype)
-
-    def _slice(self, value: Value, x: Term) -> Term:
-        axis, start, stop = (value.attributes[name] for name in ("axis", "start", "stop"))
-        step = value.attributes.get("step", 1)
-        assert isinstance(axis, int)
-        where = ":, " * axis + f"{start}:{stop}" + (f":{step}" if step != 1 else "")
-        return Term(f"{x.text}[{where}]", x.dtype)
-
-    def _pad(self, value: Value, x: Term) -> Term:
-        one = value.attributes
-        told = ", ".join(f"{one[name]!r}" for name in ("axes", "before", "after", "step"))
-        return Term(f"_pad({_bare(x.text)}, {told}, {one.get('value', 0.0)!r})", x.dtype)
-
-    def _concat(self, value: Value, *parts: Term) -> Term:
-        own = ", ".join(_bare(part.text) for part in parts)
-        return Term(f"np.concatenate([{own}], axis={value.attributes['axis']})", value.type.dtype)
-
-    def _einsum(self, value: Value, x: Term, y: Term) -> Term:
-        subscripts = str(value.attributes["subscripts"])
-        if re.fullmatch(r"(\w)*(\w),\2(\w)->.*", subscripts) and _is_matmul(subscripts):
-            return Term(f"({x.text} @ {y.text})", x.dtype)
-        return Term(f'np.einsum("{subscripts}", {_bare(x.text)}, {_bare(y.text)}, optimize=True)', x.dtype)
-
-    def _argmax(self, value: Value, x: Term) -> Term:
-        over = value.attributes["over"]
-        assert isinstance(over, tuple)
-        return Term(f"np.argmax({_bare(x.text)}, {over[0]})", "i32")
-
-    def _from_steps(self, value: Value, x: Term, place: Term) -> Term:
-        return Term(f"_from_steps({_bare(x.text)}, {place.text}, {self.samples}, {value.attributes['size']})", x.dtype)
-
-    def _extent(self, value: Value) -> Term:
-        dims = value.attributes["dims"]
-        assert isinstance(dims, tuple)
-        return Term(f"{_DTYPES[value.type.dtype]}({' * '.join(self.dims(dims))})", value.type.dtype)
-
-    FORMS: ClassVar[Mapping[str, Callable[..., Term]]] = {
-        "reshape": _reshape,
-        "broadcast": _broadcast,
-        "slice": _slice,
-        "pad": _pad,
-        "concat": _concat,
-        "einsum": _einsum,
-        "argmax": _argmax,
-        "from_steps": _from_steps,
-        "extent": _extent,
-        "relu": lambda self, value, x: Term(f"np.maximum({_bare(x.text)}, 0)", x.dtype),
-        "minimum": lambda self, value, x, y: Term(f"np.minimum({_bare(x.text)}, {_bare(y.text)})", value.type.dtype),
-        "maximum": lambda self, value, x, y: Term(f"np.maximum({_bare(x.text)}, {_bare(y.text)})", value.type.dtype),
-        "transpose": lambda self, value, x: Term(
-            f"np.transpose({_bare(x.text)}, {value.attributes['order']!r})", x.dtype
-        ),
-        "reverse": lambda self, value, x: Term(f"np.flip({_bare(x.text)}, {value.attributes['over']!r})", x.dtype),
-        "gather": lambda self, value, table, index: Term(f"{table.text}[{_bare(index.text)}]", table.dtype),
-        "to_steps": lambda self, value, x, place: Term(
-            f"np.concatenate({_bare(x.text)})[{_bare(place.text)}]", x.dtype
-        ),
-        "arange": lambda self, value: Term(f"np.arange({value.attributes['n']})", "i32"),
-        "interleave": lambda self, value, *parts: Term(
-            f"_interleave([{', '.join(one.text for one in parts)}], {value.attributes['size']!r})", value.type.dtype
-        ),
-        **{
-            name: lambda self, value, x, name=name: Term(
-                f"np.{name}({_bare(x.text)}, axis={value.attributes['over']!r})", x.dtype
-            )
-            for name in ("sum", "max", "min")
-        },
-        **{
-            name: lambda self, value, x, name=name: Term(
-                f"_{name}({_bare(x.text)}, {value.attributes['over'][0]})", x.dtype
-            )
-            for name in ("softmax", "log_softmax", "logsumexp")
-        },
-        **{
-            name: lambda self, value, *operands, name=name: Term(
-                f"_{name}({', '.join([*(_bare(one.text) for one in operands), *(f'{key}={item!r}' for key, item in value.attributes.items())])})",
-                value.type.dtype,
-            )
-            for name in ("conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "window")
-        },
-        **{
-            name: lambda self, value, x, index, combine=combine: Term(
-                f"_scatter({combine}, {_bare(x.text)}, {_bare(index.text)}, {self.dim(value.type.dims[0])})", x.dtype
-            )
-            for name, combine in (("scatter_add", "np.add, 0"), ("segment_max", "np.maximum, -np.inf"))
-        },
-    }
 
 
 def _identifiers(inputs: Mapping[str, Type]) -> dict[str, str]:
@@ -453,27 +349,6 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _bare(text: str) -> str:
-    """A text without brackets around the whole of it."""
-    if not (text.startswith("(") and text.endswith(")")):
-        return text
-    depth = 0
-    for character in text[:-1]:
-        depth += {"(": 1, ")": -1}.get(character, 0)
-        if depth == 0:
-            return text
-    return text[1:-1]
-
-
-def _is_matmul(subscripts: str) -> bool:
-    """Whether a product is x[..., k] @ y[k, m], or y has the same axes before."""
-    inputs, _, out = subscripts.partition("->")
-    x, y = inputs.split(",")
-    is_plain = len(y) == 2 and y[0] == x[-1] and out == x[:-1] + y[1] and y[1] not in x
-    is_stack = len(x) == len(y) > 2 and x[:-2] == y[:-2] and y[-2] == x[-1] and out == x[:-1] + y[-1]
-    return is_plain or is_stack
 
 
 def _dtype_of(array: Array) -> str:

@@ -1,0 +1,148 @@
+"""Whole operations as a line of Python: shapes, products, reductions, gathers, images. Each takes the file, the value, and the text of its operands."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from netc.compiler.export.scalar import Term
+from netc.compiler.types import Dim
+from netc.compiler.value import Value
+
+DTYPES = {
+    "f32": "np.float32",
+    "f64": "np.float64",
+    "i32": "np.int32",
+    "i64": "np.int64",
+    "u8": "np.uint8",
+    "bool": "np.bool_",
+}
+
+
+class Text(Protocol):
+    """The file: what dimensions, and the number of samples, are called at this place in it."""
+
+    samples: str
+
+    def dim(self, dim: Dim) -> str: ...
+
+    def dims(self, dims: Sequence[Dim]) -> list[str]: ...
+
+
+def bare(text: str) -> str:
+    """A text without brackets around the whole of it."""
+    if not (text.startswith("(") and text.endswith(")")):
+        return text
+    depth = 0
+    for character in text[:-1]:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if depth == 0:
+            return text
+    return text[1:-1]
+
+
+def _is_matmul(subscripts: str) -> bool:
+    """Whether a product is x[..., k] @ y[k, m], or y has the same axes before."""
+    inputs, _, out = subscripts.partition("->")
+    x, y = inputs.split(",")
+    is_plain = len(y) == 2 and y[0] == x[-1] and out == x[:-1] + y[1] and y[1] not in x
+    is_stack = len(x) == len(y) > 2 and x[:-2] == y[:-2] and y[-2] == x[-1] and out == x[:-1] + y[-1]
+    return is_plain or is_stack
+
+
+def _reshape(file: Text, value: Value, x: Term) -> Term:
+    wanted = ["-1" if isinstance(dim, str) else str(int(dim)) for dim in value.type.dims]
+    return Term(f"np.reshape({bare(x.text)}, ({', '.join(wanted)}{',' * (len(wanted) == 1)}))", x.dtype)
+
+
+def _broadcast(file: Text, value: Value, x: Term) -> Term:
+    dims = file.dims(value.type.dims)
+    return Term(f"np.broadcast_to({bare(x.text)}, ({', '.join(dims)}{',' * (len(dims) == 1)}))", x.dtype)
+
+
+def _slice(file: Text, value: Value, x: Term) -> Term:
+    axis, start, stop = (value.attributes[name] for name in ("axis", "start", "stop"))
+    step = value.attributes.get("step", 1)
+    assert isinstance(axis, int)
+    where = ":, " * axis + f"{start}:{stop}" + (f":{step}" if step != 1 else "")
+    return Term(f"{x.text}[{where}]", x.dtype)
+
+
+def _pad(file: Text, value: Value, x: Term) -> Term:
+    one = value.attributes
+    told = ", ".join(f"{one[name]!r}" for name in ("axes", "before", "after", "step"))
+    return Term(f"_pad({bare(x.text)}, {told}, {one.get('value', 0.0)!r})", x.dtype)
+
+
+def _concat(file: Text, value: Value, *parts: Term) -> Term:
+    own = ", ".join(bare(part.text) for part in parts)
+    return Term(f"np.concatenate([{own}], axis={value.attributes['axis']})", value.type.dtype)
+
+
+def _einsum(file: Text, value: Value, x: Term, y: Term) -> Term:
+    subscripts = str(value.attributes["subscripts"])
+    if re.fullmatch(r"(\w)*(\w),\2(\w)->.*", subscripts) and _is_matmul(subscripts):
+        return Term(f"({x.text} @ {y.text})", x.dtype)
+    return Term(f'np.einsum("{subscripts}", {bare(x.text)}, {bare(y.text)}, optimize=True)', x.dtype)
+
+
+def _argmax(file: Text, value: Value, x: Term) -> Term:
+    over = value.attributes["over"]
+    assert isinstance(over, tuple)
+    return Term(f"np.argmax({bare(x.text)}, {over[0]})", "i32")
+
+
+def _from_steps(file: Text, value: Value, x: Term, place: Term) -> Term:
+    return Term(f"_from_steps({bare(x.text)}, {place.text}, {file.samples}, {value.attributes['size']})", x.dtype)
+
+
+def _extent(file: Text, value: Value) -> Term:
+    dims = value.attributes["dims"]
+    assert isinstance(dims, tuple)
+    return Term(f"{DTYPES[value.type.dtype]}({' * '.join(file.dims(dims))})", value.type.dtype)
+
+
+FORMS: Mapping[str, Callable[..., Term]] = {
+    "reshape": _reshape,
+    "broadcast": _broadcast,
+    "slice": _slice,
+    "pad": _pad,
+    "concat": _concat,
+    "einsum": _einsum,
+    "argmax": _argmax,
+    "from_steps": _from_steps,
+    "extent": _extent,
+    "relu": lambda file, value, x: Term(f"np.maximum({bare(x.text)}, 0)", x.dtype),
+    "minimum": lambda file, value, x, y: Term(f"np.minimum({bare(x.text)}, {bare(y.text)})", value.type.dtype),
+    "maximum": lambda file, value, x, y: Term(f"np.maximum({bare(x.text)}, {bare(y.text)})", value.type.dtype),
+    "transpose": lambda file, value, x: Term(f"np.transpose({bare(x.text)}, {value.attributes['order']!r})", x.dtype),
+    "reverse": lambda file, value, x: Term(f"np.flip({bare(x.text)}, {value.attributes['over']!r})", x.dtype),
+    "gather": lambda file, value, table, index: Term(f"{table.text}[{bare(index.text)}]", table.dtype),
+    "to_steps": lambda file, value, x, place: Term(f"np.concatenate({bare(x.text)})[{bare(place.text)}]", x.dtype),
+    "arange": lambda file, value: Term(f"np.arange({value.attributes['n']})", "i32"),
+    "interleave": lambda file, value, *parts: Term(
+        f"_interleave([{', '.join(one.text for one in parts)}], {value.attributes['size']!r})", value.type.dtype
+    ),
+    **{
+        name: lambda file, value, x, name=name: Term(
+            f"np.{name}({bare(x.text)}, axis={value.attributes['over']!r})", x.dtype
+        )
+        for name in ("sum", "max", "min")
+    },
+    **{
+        name: lambda file, value, x, name=name: Term(f"_{name}({bare(x.text)}, {value.attributes['over'][0]})", x.dtype)
+        for name in ("softmax", "log_softmax", "logsumexp")
+    },
+    **{
+        name: lambda file, value, *operands, name=name: Term(
+            f"_{name}({', '.join([*(bare(one.text) for one in operands), *(f'{key}={item!r}' for key, item in value.attributes.items())])})",
+            value.type.dtype,
+        )
+        for name in ("conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "window")
+    },
+    **{
+        name: lambda file, value, x, index, combine=combine: Term(
+            f"_scatter({combine}, {bare(x.text)}, {bare(index.text)}, {file.dim(value.type.dims[0])})", x.dtype
+        )
+        for name, combine in (("scatter_add", "np.add, 0"), ("segment_max", "np.maximum, -np.inf"))
+    },
+}
