@@ -180,11 +180,15 @@ def difference(run: Run, path: Path, outputs: Sequence[str] | None = None, given
     else:
         try:
             import onnxruntime
+            from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
         except ImportError:
             return "not checked: onnxruntime is not installed"
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 3
-        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        try:
+            session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        except Missing as error:
+            return f"not checked: {str(error).rpartition(': ')[2]}"
         names, fields = [one.name for one in session.get_outputs()], padded(asked, raw)
         found = from_padded(dict(zip(names, session.run(None, fields), strict=True)), asked, fields)
     apart = [_apart(own[name], found[name]) for name in asked.outputs]

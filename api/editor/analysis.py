@@ -1,7 +1,7 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -318,7 +318,7 @@ def formatted(known: Analysis) -> str | None:
 
 
 def actions(known: Analysis, diagnostic: Diagnostic) -> list[Action]:
-    """What can be done about a message: the names that its hint offers in place of a wrong one, and for a warning its silence."""
+    """What can be done about a message: the names that its hint offers in place of a wrong one, what it says to add, and for a warning its silence."""
     found: list[Action] = []
     span = diagnostic.primary.span
     if span.source is not known.source:
@@ -331,6 +331,7 @@ def actions(known: Analysis, diagnostic: Diagnostic) -> list[Action]:
     for name in offered if wrong is not None else ():
         assert wrong is not None
         found.append(Action(f"`{name}` in place of `{wrong.text}`", Edit(wrong, name), diagnostic))
+    found += _pasted(known, diagnostic, hint)
     if not diagnostic.is_error:
         line = known.source.line(span.line)
         start = span.start - span.column + 1
@@ -339,6 +340,19 @@ def actions(known: Analysis, diagnostic: Diagnostic) -> list[Action]:
         text = f", {diagnostic.code}" if before else f"  # allow: {diagnostic.code}"
         found.append(Action(f"allow {diagnostic.code} here", Edit(end, text), diagnostic))
     return found
+
+
+def _pasted(known: Analysis, diagnostic: Diagnostic, hint: str) -> Iterator[Action]:
+    """Hints that are text to be put in: `-> standardize` behind the place, `dense(units)` for `dense`, a bracket at the end."""
+    span = diagnostic.primary.span
+    if hint.startswith("-> "):
+        yield Action(f"add `{hint}`", Edit(Span(span.source, span.end, span.end), f" {hint}"), diagnostic)
+    elif span.text.isidentifier() and hint.startswith(f"{span.text}("):
+        yield Action(f"`{hint}`", Edit(span, hint), diagnostic)
+    elif (bracket := re.fullmatch(r"add `([)\]}])`", hint)) is not None:
+        text = known.source.text
+        end = Span(known.source, len(text.rstrip()), len(text))
+        yield Action(hint, Edit(end, ("\n" if bracket[1] == "}" else "") + bracket[1] + "\n"), diagnostic)
 
 
 def _wrong_name(diagnostic: Diagnostic) -> Span | None:

@@ -128,6 +128,8 @@ class OnnxNodes(Writer):
         return x if x.dtype == dtype else self.node("Cast", [x.text], dtype, to=_ELEMENTS[dtype])
 
     def word(self, name: str, operands: list[Term], dtype: str) -> Term:
+        if name == "erf" and dtype == "f64":  # onnxruntime has none for doubles
+            return self.cast(self.word(name, [self.cast(operands[0], "f32")], "f32"), dtype)
         own = [one.text for one in operands]
         if name in _WORDS:
             return self.node(_WORDS[name], own, dtype)

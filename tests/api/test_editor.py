@@ -14,7 +14,7 @@ from support import netc_command
 from test_fuzz import FILES, mutated
 
 from netc.dsl.source import Source
-from netc.editor.analysis import Analysis, Counts
+from netc.editor.analysis import Analysis, Counts, actions
 from netc.editor.completion import completions
 from netc.editor.server import offset_at, position
 
@@ -284,6 +284,31 @@ def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
         assert "h: float[8]" in hover.contents.value
 
     in_an_editor(tmp_path / "m.net", talk)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "mended"),
+    [
+        ("model {\n  input x: float[4]\n  output y = x -> dense\n}\n", "`dense(units)`", "x -> dense(units)\n}"),
+        ("model {\n  input x: float[4]\n  output y = x -> dense(2)", "add `}`", "dense(2)\n}\n"),
+        (
+            "model {\n  input x: float[4]\n  output y = x\n}\ntrain {\n  epoch = 3\n}\n",
+            "`epochs` in place of `epoch`",
+            "  epochs = 3",
+        ),
+        (
+            "model {\n  input x: float[4]\n  output y = x\n}\ntrain {\n  optimizer = zadm(lr = 1)\n}\n",
+            "`adam` in place of `zadm`",
+            "adam(lr = 1)",
+        ),
+    ],
+)
+def test_a_hint_is_put_in(text: str, title: str, mended: str) -> None:
+    known = Analysis(text, None, Counts())
+    found = [one for diagnostic in known.diagnostics for one in actions(known, diagnostic)]
+    (chosen,) = [one for one in found if one.title == title]
+    span = chosen.edit.span
+    assert mended in text[: span.start] + chosen.edit.text + text[span.end :]
 
 
 def test_places_are_in_utf16() -> None:

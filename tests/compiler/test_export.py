@@ -23,7 +23,7 @@ from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
+from netc.runtime.export import as_onnx, as_python, difference, exported, from_padded, padded, samples_of
 from netc.runtime.program import Program
 from netc.runtime.run import Run
 
@@ -252,3 +252,74 @@ def _farthest(out, x):
     out[()] = 0.0
     for i in range(len(x)):
         out[()] = max(out[()], abs(x[i] - x[0]))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "mean(x -> conv(4, kernel = 3, stride = 2))",
+        "x -> conv(4, kernel = 3, pad = same)",
+        "x -> maxpool(2)",
+        "mean(x[1:])",
+        "x[-2:]",
+        "concat(x, reverse(x), over = time)",
+        "shift(x) + x",
+        "cumsum(x, over = time)",
+        "softmax(x, over = time)",
+        "norm(x, over = time) + variance(x)",
+        "max(x, over = time)",
+        "attention(x, x, x, heads = 3, causal = true)",
+        "x -> layernorm -> bidirectional(gru(4))",
+        "x -> lstm_layernorm(4)",
+        "x[0] + last(x)",
+        "where(x > 0, x, 0) * size_of_steps(x)",
+    ],
+)
+def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
+    """Whatever goes along steps, of one sample and of several, of equal lengths and of different ones."""
+    more = (
+        "block size_of_steps(x: float[t, n]) { return sum(x * 0 + 1, over = t) }\n" if "size_of" in expression else ""
+    )
+    run = of_text(f"{more}model {{\n  input x: float[time <= 9, 3]\n  output y = {expression}\n}}\n", tmp_path)
+    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    rng = np.random.default_rng(0)
+    for lengths in ((5,), (4, 4), (3, 9, 5, 4)):
+        x = [rng.standard_normal((n, 3)).astype(np.float32) for n in lengths]
+        expected, fields = run.predict({"x": x})["y"], padded(asked, {"x": x})
+        for found in (python(x), from_padded(answers(session, fields), asked, fields)):
+            for left, right in zip(found["y"], expected, strict=True):
+                np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
+
+
+def test_two_lengths(tmp_path: Path) -> None:
+    text = "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n  output z = attention(y, x, x)\n}\n"
+    run = of_text(text, tmp_path)
+    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    rng = np.random.default_rng(0)
+    x, y = ([rng.standard_normal((n, 3)).astype(np.float32) for n in some] for some in ((3, 7, 2), (8, 1, 4)))
+    expected, fields = run.predict({"x": x, "y": y})["z"], padded(asked, {"x": x, "y": y})
+    assert [one.name for one in session.get_inputs()] == ["x", "y", "length.source", "length.target"]
+    for found in (python(x, y), from_padded(answers(session, fields), asked, fields)):
+        for left, right in zip(found["z"], expected, strict=True):
+            np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
+
+
+def test_what_lies_beyond_a_sequence_says_nothing(tmp_path: Path) -> None:
+    run = of_text("model {\n  input x: float[time, 3]\n  output y = mean(x -> lstm(4))\n}\n", tmp_path)
+    asked, session = exported(run), session_of(as_onnx(run))
+    rng = np.random.default_rng(0)
+    fields = padded(asked, {"x": [rng.standard_normal((n, 3)).astype(np.float32) for n in (2, 6)]})
+    expected = answers(session, fields)["y"]
+    fields["x"][0, 2:] = 1e9
+    np.testing.assert_array_equal(answers(session, fields)["y"], expected)
+
+
+@pytest.mark.parametrize("expression", ["x -> gelu -> dense(3) -> softmax", "last(lstm(x, 4)[0])", "gru(x, 4)"])
+def test_double_precision(expression: str, tmp_path: Path) -> None:
+    """onnxruntime lacks some operations for doubles: others stand in for them."""
+    text = f"model {{\n  input x: float[time, 3]\n  output y = {expression}\n}}\ntrain {{ precision = f64 }}\n"
+    run = of_text(text, tmp_path)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(as_onnx(run))
+    told = difference(run, path)
+    assert float(re.search(r"at most (\S+) from", told)[1]) < 1e-6, told
