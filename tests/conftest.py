@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 os.environ["NETC_CACHE"] = str(Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}")
+_WORKER = os.environ.get("PYTEST_XDIST_WORKER")
+if _WORKER is not None and hasattr(os, "sched_setaffinity"):
+    # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's
+    _CORES = sorted(os.sched_getaffinity(0))
+    os.sched_setaffinity(0, {_CORES[int(_WORKER.removeprefix("gw")) % len(_CORES)]})
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

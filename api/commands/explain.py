@@ -113,6 +113,8 @@ def _show_difference(model: "Model", after: str, diff: str, line: int | None, se
         labels = Labels()
         before, now = (as_lines(_narrowed(stages[name], line), labels) for name in (first, second))
     else:
+        if line is not None:
+            raise typer.BadParameter("two files are compared whole", param_hint="--line")
         other, _ = options.load(Path(diff), settings)
         typer.echo(f"- {diff}\n+ {model.source.name}, after {after}")
         table(_costs(other, model), right=(1, 2))

@@ -67,7 +67,7 @@ class _NumpyFile(Writer):
         self.arrays: dict[str, Array] = {}
         self.lines: list[str] = []
         self.indent, self.samples = 1, "_samples"
-        self.line = (-1, "")
+        self.line, self.comment = (-1, ""), ""  # of the last value, and what is to be told before the next line
         self.names = 0
         self.functions: dict[str, str] = {}
         self.arguments = _identifiers(exported.inputs)
@@ -166,7 +166,8 @@ class _NumpyFile(Writer):
     # ------------------------------------------------------------ lines
 
     def put(self, line: str) -> None:
-        self.lines.append("    " * self.indent + line)
+        told, self.comment = [self.comment] if self.comment else [], ""
+        self.lines += ["    " * self.indent + text for text in (*told, line)]
 
     def fresh(self, prefix: str, term: Term) -> Term:
         """A term under a new name."""
@@ -196,7 +197,7 @@ class _NumpyFile(Writer):
         source, line = value.span.source, value.span.line
         if source.text and (line, source.name) != self.line:
             self.line = (line, source.name)
-            self.put(f"# {source.name}:{line}  {source.line(line).strip()}")
+            self.comment = f"# {source.name}:{line}  {source.line(line).strip()}"
 
     # ------------------------------------------------------------ the file
 
