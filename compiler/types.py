@@ -81,8 +81,10 @@ class Type:
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
-        own = self.dims[1:] if self.dims[:1] == (BATCH,) else self.dims
-        return tuple([dim.name if isinstance(dim, Bounded) else dim for dim in own])
+        own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
+        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is asked for everywhere
+            return own
+        return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
 
     @property
     def is_held(self) -> bool:

@@ -131,7 +131,12 @@ class NetServer(LanguageServer):
     def tell_soon(self, uri: str) -> None:
         if uri in self.waiting:
             self.waiting[uri].cancel()
-        self.waiting[uri] = asyncio.get_running_loop().call_later(_PAUSE, self.tell, uri)
+        self.waiting[uri] = asyncio.get_running_loop().call_later(_PAUSE, self.pause, uri)
+
+    def pause(self, uri: str) -> None:
+        """Nobody types: time to tell what is wrong, and to let go of the texts before this one."""
+        self.tell(uri)
+        gc.collect()
 
 
 def _published(one: Diagnostic) -> types.Diagnostic:
@@ -288,6 +293,6 @@ def _code_action(uri: str, one: Action) -> types.CodeAction:
 def serve() -> None:
     """Speak with one editor over standard input and output until it ends."""
     logging.getLogger("pygls").setLevel(logging.ERROR)
-    gc.freeze()  # what is loaded stays: a text's tree is garbage soon enough, and a walk through all else would be felt while one types
-    gc.set_threshold(200_000, 20, 100)
+    gc.freeze()  # what is loaded stays
+    gc.disable()  # a walk through a text's tree would be felt while one types: it is done in a pause
     server().start_io()
