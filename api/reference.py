@@ -128,11 +128,10 @@ def _library() -> Iterator[Entry]:
     for library in sorted(LIBRARIES.values(), key=lambda one: one.name):
         told = dict[str, str]()
         for block in library.blocks():
-            before = library.text[: block.span.start].rstrip()
-            comment = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
-            doc = " ".join(line.lstrip("# ") for line in (comment[0] if comment else "").splitlines())
             name = block.name.text
-            doc = told.setdefault(name, doc)  # a block of the same name for another shape has no text of its own
+            doc = told.setdefault(
+                name, block.span.comment_before
+            )  # a block of the same name for another shape has no text of its own
             arguments = ", ".join(parameter_text(one) for one in block.parameters)
             yield Entry(name, library.kind, f"{name}({arguments})", doc, _by(library.name), block.span.text)
 

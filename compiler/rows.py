@@ -5,7 +5,7 @@ this order. No padding and no mask exist. A graph asks for a table by a leaf of 
 each batch, from the lengths of its samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -63,6 +63,19 @@ class Other:
         """Those whose rows it needs."""
         return (self.dim, self.shift[5:]) if self.shift.startswith("less ") else (self.dim,)
 
+    def place(
+        self, step: Any, sample: Any, lengths: Any, of: Callable[[str], Any], positive: Callable[[Any], Any]
+    ) -> Any:
+        """The step of the other dimension that belongs to each `step` of a `sample`, there or not. `lengths` are how long the samples are, `of` gives those of
+        another dimension, `positive` 0 for what is below: in arrays, or in whatever knows sums, products, `//` and indices."""
+        at = step * self.times // self.by + self.offset
+        if self.shift == "end":
+            return at + (of(self.dim) - lengths)[sample]
+        if self.shift.startswith("same "):
+            reach = (lengths - 1) * self.times + int(self.shift[5:]) - of(self.dim)
+            return at - (positive(reach) // 2)[sample]
+        return at - of(self.shift[5:])[sample] if self.shift.startswith("less ") else at
+
     def kind(self, what: str) -> str:
         return f"{what} {self.times} {self.by} {self.offset} {self.shift}|{self.dim}"
 
@@ -104,14 +117,13 @@ class Rows:
     def of_other(self, what: str, which: Other, rows: Mapping[str, "Rows"]) -> Array:
         """A table about another dimension of the same samples."""
         other, step, sample = rows[which.dim], self.table("step"), self.table("sample")
-        at = step.astype(np.int64) * which.times // which.by + which.offset
-        if which.shift == "end":
-            at += other.lengths[sample] - self.lengths[sample]
-        elif which.shift.startswith("same "):
-            reach = (self.lengths - 1) * which.times + int(which.shift[5:]) - other.lengths
-            at -= (np.maximum(reach, 0) // 2)[sample]
-        elif which.shift.startswith("less "):
-            at -= rows[which.shift[5:]].lengths[sample]
+        at: Array = which.place(
+            step.astype(np.int64),
+            sample,
+            self.lengths,
+            lambda dim: rows[dim].lengths,
+            lambda reach: np.maximum(reach, 0),
+        )
         is_there = (at >= 0) & (at < other.lengths[sample])
         if what == "in":
             return is_there.astype(np.int32)

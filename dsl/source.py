@@ -3,6 +3,7 @@
 Takes and gives nothing but positions; knows no grammar.
 """
 
+import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,13 @@ class Span:
     @property
     def column(self) -> int:
         return self.source.position(self.start)[1]
+
+    @property
+    def comment_before(self) -> str:
+        """The comment on the lines right before it, as one text."""
+        before = self.source.text[: self.start].rstrip()
+        found = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
+        return " ".join(line.lstrip("# ") for line in (found[0] if found else "").splitlines())
 
     def to(self, other: "Span") -> "Span":
         """From the start of this span to the end of another one of the same source."""

@@ -208,7 +208,7 @@ def _of_symbol(known: Analysis, symbol: Symbol, place: Span) -> str:
     definition = symbol.defined_at(place) if place not in symbol.definitions else place
     if isinstance(symbol.node, syntax.Block | syntax.Op):
         head = symbol.node.span.text.partition("{" if isinstance(symbol.node, syntax.Block) else "=")[0].rstrip()
-        return f"```net\n{head}\n```\n\n*{symbol.kind}* of this file. {_comment_before(symbol.node.span)}".rstrip()
+        return f"```net\n{head}\n```\n\n*{symbol.kind}* of this file. {symbol.node.span.comment_before}".rstrip()
     if (
         symbol.kind in ("let", "loss", "layer", "argument")
         and symbol.node is not None
@@ -237,13 +237,6 @@ def _costs(known: Analysis, one: Assigned) -> str:
     if work:
         parts.append(f"{work:,} FLOPs a {'step' if one.value.type.is_varying else 'sample'}")
     return "  \n".join(parts)
-
-
-def _comment_before(span: Span) -> str:
-    """The comment right before a definition."""
-    before = span.source.text[: span.start].rstrip()
-    found = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
-    return " ".join(line.lstrip("# ") for line in found[0].splitlines()) if found else ""
 
 
 # ------------------------------------------------------------------ where it is from, and where else

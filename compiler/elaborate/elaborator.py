@@ -77,9 +77,8 @@ def examine(
         context.diagnostics,
     )
     context.graph.precision, context.freeze = train.precision, train.freeze
-    lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
     if class_count is not None:
-        count, seed = class_count, train.seed
+        count, seed, lets = class_count, train.seed, _lets(context)
         context.class_count = lambda name, span: count(name, lets, seed, span)
     for model in sections[syntax.Model][:1]:
         assert isinstance(model, syntax.Model)
@@ -101,7 +100,6 @@ def examine(
 
 def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model:
     """The model of a file that was found right."""
-    lets = {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
     return Model(
         file.source,
         context.graph,
@@ -112,7 +110,7 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         context.states,
         train,
         next((item for item in file.items if isinstance(item, syntax.Data)), None),
-        dict(lets),
+        _lets(context),
         context.counted,
         context.named,
         context.bounds,
@@ -120,6 +118,11 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         tuple(context.applications),
         tuple(context.diagnostics.warnings),
     )
+
+
+def _lets(context: Context) -> dict[str, object]:
+    """The constants that the file gives names to."""
+    return {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
 
 
 def unknown_overrides(context: Context, file: syntax.File, overrides: Mapping[str, Any]) -> None:

@@ -1,10 +1,10 @@
 """Whole operations as a line of Python: shapes, products, reductions, gathers, images. Each takes the file, the value, and the text of its operands."""
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from netc.compiler.export.scalar import Term
+from netc.compiler.operations.linear import is_matmul
 from netc.compiler.types import Dim
 from netc.compiler.value import Value
 
@@ -40,15 +40,6 @@ def bare(text: str) -> str:
     return text[1:-1]
 
 
-def _is_matmul(subscripts: str) -> bool:
-    """Whether a product is x[..., k] @ y[k, m], or y has the same axes before."""
-    inputs, _, out = subscripts.partition("->")
-    x, y = inputs.split(",")
-    is_plain = len(y) == 2 and y[0] == x[-1] and out == x[:-1] + y[1] and y[1] not in x
-    is_stack = len(x) == len(y) > 2 and x[:-2] == y[:-2] and y[-2] == x[-1] and out == x[:-1] + y[-1]
-    return is_plain or is_stack
-
-
 def _reshape(file: Text, value: Value, x: Term) -> Term:
     wanted = ["-1" if isinstance(dim, str) else str(int(dim)) for dim in value.type.dims]
     return Term(f"np.reshape({bare(x.text)}, ({', '.join(wanted)}{',' * (len(wanted) == 1)}))", x.dtype)
@@ -80,7 +71,7 @@ def _concat(file: Text, value: Value, *parts: Term) -> Term:
 
 def _einsum(file: Text, value: Value, x: Term, y: Term) -> Term:
     subscripts = str(value.attributes["subscripts"])
-    if re.fullmatch(r"(\w)*(\w),\2(\w)->.*", subscripts) and _is_matmul(subscripts):
+    if is_matmul(subscripts):
         return Term(f"({x.text} @ {y.text})", x.dtype)
     return Term(f'np.einsum("{subscripts}", {bare(x.text)}, {bare(y.text)}, optimize=True)', x.dtype)
 

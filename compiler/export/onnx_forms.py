@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
+from netc.compiler.operations.linear import is_matmul
 from netc.compiler.types import BATCH
 from netc.compiler.value import Value
 
@@ -57,12 +58,9 @@ def _concat(file: OnnxNodes, value: Value, *parts: Term) -> Term:
 
 def _einsum(file: OnnxNodes, value: Value, x: Term, y: Term) -> Term:
     subscripts = str(value.attributes["subscripts"])
-    inputs, _, out = subscripts.partition("->")
-    left, right = inputs.split(",")
-    is_plain = len(right) == 2 and right[0] == left[-1] and out == left[:-1] + right[1] and right[1] not in left
-    if is_plain:
+    if is_matmul(subscripts):
         return file.node("MatMul", [x.text, y.text], x.dtype)
-    letters = dict.fromkeys(left + right)  # ONNX knows small ones alone
+    letters = dict.fromkeys(subscripts.partition("->")[0].replace(",", ""))  # ONNX knows small ones alone
     names = str.maketrans({letter: chr(ord("a") + i) for i, letter in enumerate(letters)})
     return file.node("Einsum", [x.text, y.text], x.dtype, equation=subscripts.translate(names))
 

@@ -268,7 +268,7 @@ class Writer(ABC):
             found: Index = getattr(rows, kind)
             return found
         if kind == "ranked":
-            return self.rank(rows)
+            return rows.sample[rows.first]
         if kind == "last":
             return rows.first + rows.length - 1
         if kind == "previous":
@@ -282,20 +282,12 @@ class Writer(ABC):
         first, last = (Index(self, self.column(one.term)) for one in (rows.first, rows.length - 1))
         return first + ahead.minimum(last)
 
-    def rank(self, rows: Rows) -> Index:
-        return rows.sample[rows.first]
-
     def _of_other(self, what: str, which: Other, rows: Rows) -> Index:
         """As compiler.rows.Rows.of_other has it."""
         other = self.rows(which.dim)
-        at = rows.step * which.times // which.by + which.offset
-        if which.shift == "end":
-            at = at + (other.length - rows.length)[rows.sample]
-        elif which.shift.startswith("same "):
-            reach = (rows.length - 1) * which.times + int(which.shift[5:]) - other.length
-            at = at - (reach.maximum(0) // 2)[rows.sample]
-        elif which.shift.startswith("less "):
-            at = at - self.rows(which.shift[5:]).length[rows.sample]
+        at: Index = which.place(
+            rows.step, rows.sample, rows.length, lambda dim: self.rows(dim).length, lambda reach: reach.maximum(0)
+        )
         last = other.length[rows.sample] - 1
         nearest = at.maximum(0).minimum(last)
         if what == "in":

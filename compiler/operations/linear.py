@@ -22,6 +22,15 @@ def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
     return sizes
 
 
+def is_matmul(subscripts: str) -> bool:
+    """Whether a product is x[..., k] @ y[k, m], or y has the axes before those two as x has."""
+    inputs, _, out = subscripts.partition("->")
+    x, y = inputs.split(",")
+    if not x or len(y) < 2 or y[-2] != x[-1] or out != x[:-1] + y[-1] or y[-1] in x:
+        return False
+    return len(y) == 2 or (len(x) == len(y) and x[:-2] == y[:-2])
+
+
 def einsum_type(x: Type, y: Type, subscripts: str) -> Type:
     if not (x.is_float and x.dtype == y.dtype):
         raise Mismatch("a product needs floats", code="E0402")

@@ -41,9 +41,7 @@ class Fusion:
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
         """What is in memory when a value is computed, and whether it is read point by point."""
-        if space is None:
-            lower = OPERATIONS[value.operation].lower
-            space = value.operands[0].type.dims if isinstance(lower, Fold) else value.type.dims
+        space = _space(value) if space is None else space
         for operand in value.operands:
             yield from self._source(operand, space, operand.type.dims == space and value not in self.starts)
 
@@ -101,11 +99,9 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
     """An element-wise value whose only user walks the same points."""
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
-    lower = OPERATIONS[users[0].operation].lower
     if users[0].operation in ("pad", "concat", "interleave"):  # computed into its place
         return True
-    space = users[0].operands[0].type.dims if isinstance(lower, Fold) else users[0].type.dims
-    return isinstance(lower, Scalar | Fold) and space == value.type.dims
+    return _walks(users[0], value)
 
 
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
@@ -144,9 +140,13 @@ def _large(value: Value, fusion: Fusion) -> Iterator[Value]:
 
 def _walks(user: Value, value: Value) -> bool:
     """Whether a value's user is a loop over the same points."""
-    lower = OPERATIONS[user.operation].lower
-    space = user.operands[0].type.dims if isinstance(lower, Fold) else user.type.dims
-    return isinstance(lower, Scalar | Fold) and space == value.type.dims
+    return isinstance(OPERATIONS[user.operation].lower, Scalar | Fold) and _space(user) == value.type.dims
+
+
+def _space(value: Value) -> tuple[Dim, ...]:
+    """The points that a value's loop walks: its own, or of a fold those that it takes in."""
+    is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
+    return value.operands[0].type.dims if is_fold else value.type.dims
 
 
 def _begins_tile(value: Value, users: list[Value]) -> bool:
@@ -164,7 +164,7 @@ def _alone(fusion: Fusion, value: Value) -> None:
 
 
 def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
-    space = value.operands[0].type.dims if isinstance(lower, Fold) else value.type.dims
+    space = _space(value)
     over = value.attributes["over"] if isinstance(lower, Fold) else ()
     assert isinstance(over, tuple)
     sources = list(fusion.sources(value, space))
@@ -211,7 +211,7 @@ def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
         return "it has to be whole before it is read"
     if not isinstance(lower, Scalar):
         return f"`{value.operation}` writes it to memory"
-    space = user.operands[0].type.dims if isinstance(reader, Fold) else user.type.dims
+    space = _space(user)
     if space != value.type.dims:
         return f"its reader walks {_dims(space)}, it walks {_dims(value.type.dims)}"
     over = user.attributes["over"] if isinstance(reader, Fold) else ()

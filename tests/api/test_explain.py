@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 from xml.etree import ElementTree
 
+import pytest
 from support import ROOT, command
 
 import netc
@@ -80,13 +81,14 @@ def test_which_values_share_a_loop(golden, tmp_path: Path) -> None:
     assert 0 < len(only.stdout) < len(told.stdout)
 
 
-def test_how_wide_a_kernel_is(tmp_path: Path) -> None:
+def test_how_wide_a_kernel_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.net").write_text(TEXT)
     assert command("check", "m.net", "--try", cwd=tmp_path).returncode == 0
     told = command("explain", "m.net", "--line", "4", cwd=tmp_path)
     assert told.returncode == 0, told.stderr
     assert re.search(r"tanh : f32\[batch, 5\]\n# vectors of (4|8|16) elements\ndef kernel", told.stdout)
     (tmp_path / "other.net").write_text(TEXT.replace("dense(5)", "dense(7)"))
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))  # where nobody compiled anything yet
     new = command("explain", "other.net", "--line", "4", cwd=tmp_path)
     assert "# not compiled yet" in new.stdout
 
