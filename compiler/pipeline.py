@@ -28,7 +28,7 @@ from netc.compiler.passes.update import update
 from netc.compiler.types import Bounded
 from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import NOWHERE, Span
+from netc.dsl.source import Source, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +196,8 @@ def _of_others(graph: Graph, one: Pass) -> Graph:
             assert now == value.type, f"the result `{name}` was {value.type}, and is {now}"
     except Exception as error:  # whatever the code of somebody else raises is told as a message
         told = f"{type(error).__name__}: {error}"
-        fault("E1103", f"the pass `{one.name}` spoils the graph", NOWHERE, told, hint="netc.testing.check(it)")
+        place = Span(Source(f"the pass {one.name}", ""), 0, 0)
+        fault("E1103", f"the pass `{one.name}` spoils the graph", place, told, hint="netc.testing.check(it)")
     return made
 
 

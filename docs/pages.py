@@ -1,6 +1,5 @@
 """The generated pages of the docs: `python docs/pages.py` writes them; a test says if one is not what it would write."""
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -305,4 +304,4 @@ PAGES = {"operations.md": operations, "diagnostics.md": diagnostics, "commands.m
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
-        (HERE / name).write_text(re.sub(r"[ \t]+$", "", page(), flags=re.MULTILINE), encoding="utf-8")
+        (HERE / name).write_text(page(), encoding="utf-8")

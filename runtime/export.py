@@ -18,7 +18,7 @@ from netc.compiler.passes.simplify import rebuild
 from netc.compiler.types import NUMPY, Bounded, Type
 from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import fault
-from netc.dsl.source import NOWHERE
+from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.answers import labels_of, words_of
 from netc.runtime.data.madeup import made_up
 from netc.runtime.data.spec import StepSpec
@@ -33,20 +33,17 @@ State = Mapping[str, Any]
 _IDENTITY = ("reshape", "flatten", "window", "next", "train_only")  # what changes no number
 
 
-Rule = Callable[[Value, Callable[[str], Value]], Value]
-# by the step: how it goes, and back, in operations over what the step's state holds
+Rule = Callable[[Any, Any], Any]
+# by the step: how it goes, and back, on values of a graph and what the step's state holds; plain arithmetic is the step's own
 _FORTH: dict[str, Rule] = {
-    "standardize": lambda x, of: (x - of("mean")) / of("std"),
-    "minmax": lambda x, of: (x - of("min")) / of("range"),
-    "scale": lambda x, of: x * of("by"),
-    "clip": lambda x, of: apply("clip", x, of("least"), of("most")),
-    "log": lambda x, of: apply("log", x),
+    **{name: step.formula for name, step in STEPS.items() if step.formula is not None},
+    "scale": lambda x, state: x * state["by"],
+    "clip": lambda x, state: apply("clip", x, state["least"], state["most"]),
+    "log": lambda x, state: apply("log", x),
 }
 _BACK: dict[str, Rule] = {
-    "standardize": lambda x, of: x * of("std") + of("mean"),
-    "minmax": lambda x, of: x * of("range") + of("min"),
-    "scale": lambda x, of: x / of("by"),
-    "log": lambda x, of: apply("exp", x),
+    **{name: step.undo for name, step in STEPS.items() if name in _FORTH and step.undo is not None},
+    "log": lambda x, state: apply("exp", x),
 }
 
 
@@ -120,7 +117,7 @@ def _through(
         if step.name in rules:
             own, of = result, f"{field}.{i}"
             numbers = {name: _number(own, f"{of}.{name}", number, arrays) for name, number in state.items()}
-            result = rules[step.name](own, numbers.__getitem__)
+            result = rules[step.name](own, numbers)
     return apply("cast", result, dtype=x.type.dtype)
 
 
@@ -151,28 +148,28 @@ def random_words(run: Run, name: str) -> Array:
     return words(2, run.program.seed, name, 0)
 
 
-def as_python(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> str:
-    """The run's model as one file of Python that needs NumPy alone."""
-    return numpy_file(exported(run, outputs, given), lambda name: random_words(run, name))
+def as_python(run: Run, asked: Exported) -> str:
+    """What is `exported` of a run as one file of Python that needs NumPy alone."""
+    return numpy_file(asked, lambda name: random_words(run, name))
 
 
-def as_onnx(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> bytes:
-    """The run's model as ONNX. Faults E1202 if the package `onnx` is not there."""
+def as_onnx(asked: Exported) -> bytes:
+    """What is `exported` of a run as ONNX. Faults E1202 if the package `onnx` is not there."""
     try:
         from netc.compiler.export.onnx_file import onnx_file
     except ImportError as error:
-        fault("E1202", "the package `onnx` is not installed", NOWHERE, str(error), hint='pip install "netc[onnx]"')
-    return onnx_file(exported(run, outputs, given))
+        place = Span(Source("the package onnx", ""), 0, 0)
+        fault("E1202", "the package `onnx` is not installed", place, str(error), hint='pip install "netc[onnx]"')
+    return onnx_file(asked)
 
 
 _CHECKED, _LONGEST = 17, 9  # samples that a file is asked about, and their steps at most
 
 
-def difference(run: Run, path: Path, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> str:
+def difference(run: Run, asked: Exported, path: Path) -> str:
     """How far an exported file's answers are from the run's own, on samples that are made up; or why nobody can say."""
-    asked = exported(run, outputs, given)
     raw, prepared = samples_of(run, asked.inputs, _CHECKED)
-    own = run.predict(prepared, outputs=outputs)
+    own = run.predict(prepared, outputs=[*asked.outputs])
     if path.suffix == ".py":
         room: dict[str, Any] = {}
         exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), room)

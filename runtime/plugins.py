@@ -72,12 +72,12 @@ def origin_of(name: str) -> str | None:
 
 def register(one: Addition) -> Addition:
     """Make an operation, a pass, a reader, a step of the data, an optimizer or a library of blocks part of netc. Raises ValueError if its name is taken."""
-    if _known(one) is not None:
-        raise ValueError(f"`{one.name}` is registered already")
     if type(one) in _REGISTER:
         _REGISTER[type(one)](one)
-    else:
-        _TABLES[type(one)][one.name] = one
+        return one
+    if _known(one) is not None:
+        raise ValueError(f"`{one.name}` is registered already")
+    _TABLES[type(one)][one.name] = one
     return one
 
 

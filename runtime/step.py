@@ -33,6 +33,7 @@ from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, pla
 from netc.compiler.reference import evaluate
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.dsl.diagnostics import fault
+from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
 
@@ -123,6 +124,34 @@ def step_memory(
     return footprint(kept), arenas
 
 
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """What a training step costs: FLOPs, bytes that stay between steps, bytes of its arenas."""
+
+    flops: int
+    kept: int
+    arenas: int
+
+
+def cost_of_step(model: Model, workers: int) -> StepCost:
+    """Of a batch of samples that are as long as `longest_of` says. Faults as must_be_frugal."""
+    longest, is_frugal = in_a_step(model, longest_of(model)), must_be_frugal(model, workers)
+    graph = pipeline.run_passes(pipeline.training_graph(model, is_frugal))
+    kept, arenas = step_memory(model, workers, longest, is_frugal)
+    return StepCost(flops(graph, sizes_of(graph, model.train.batch, longest)), kept, arenas)
+
+
+def longest_of(model: Model) -> dict[str, int]:
+    """How long a sample is at most, by varying dimension: LONGEST where nobody said."""
+    return {**dict.fromkeys(declared_dims(model), LONGEST), **model.bounds}
+
+
+def declared_dims(model: Model) -> list[str]:
+    """The varying dimensions that the inputs and targets declare."""
+    types = (*model.inputs.values(), *model.targets.values())
+    return list(dict.fromkeys(name for type_ in types if type_.is_varying for name in names_in(str(type_.rows))))
+
+
 def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
     """How many steps of each varying dimension are trained at once, from how many a sample has: fewer, where sequences are cut into chunks."""
     cut = model.train.truncate
@@ -136,13 +165,7 @@ def must_be_frugal(model: Model, workers: int) -> bool:
     if limit is None:
         return False
     longest = in_a_step(model, model.bounds)
-    varying = {
-        name
-        for type_ in (*model.inputs.values(), *model.targets.values())
-        if type_.is_varying
-        for name in names_in(str(type_.rows))
-    }
-    if unknown := sorted(varying - set(longest)):
+    if unknown := sorted(set(declared_dims(model)) - set(longest)):
         told = f"how long `{unknown[0]}` is at most must be known"
         fault(
             "E0602",

@@ -10,16 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from support import ROOT, command
+from support import ROOT, command, warnings_of
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import CODES
-from netc.dsl.parser import parse
-from netc.dsl.source import Source
-from netc.runtime.data.dataset import class_counter, load
-from netc.runtime.data.spec import parse_data
 
 SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
 assert SPEC is not None
@@ -113,11 +108,7 @@ def test_each_code_is_told_wrong_and_right() -> None:
     assert {*cases} | {*pages.ELSEWHERE} == {*CODES}
     assert not {*cases} & {*pages.ELSEWHERE}
     for code, folder in cases.items():
-        text = (folder / "right.net").read_text()
-        file = parse(Source("right.net", text, folder / "right.net"))
-        model = elaborate(file, {}, class_counter(file))
-        found = [*model.warnings, *(load(model, parse_data(model)).warnings if model.data is not None else ())]
-        assert not found, f"{code}: {folder.name}"
+        assert not warnings_of(folder / "right.net"), f"{code}: {folder.name}"
 
 
 def test_each_picture_is_shown() -> None:

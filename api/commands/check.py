@@ -28,9 +28,9 @@ def check(
 
     Example: netc check examples/mnist.net
     """
-    from netc.runtime.data.madeup import LONGEST
     from netc.runtime.data.spec import parse_data
     from netc.runtime.resolved import resolved_text
+    from netc.runtime.step import longest_of
 
     model, _ = options.load(file, settings, strict)
     if model.data is not None:
@@ -79,7 +79,7 @@ def check(
         f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
     )
     step = found["step"]
-    lengths = {**dict.fromkeys(_dims(model), LONGEST), **model.bounds}
+    lengths = longest_of(model)
     of_steps = f" ({', '.join(f'{dim} = {length}' for dim, length in lengths.items())})" if lengths else ""
     if step:
         typer.echo(
@@ -90,33 +90,22 @@ def check(
         typer.echo(f"two steps on made-up data: loss {losses}")
 
 
-def _dims(model: "Model") -> list[str]:
-    """The varying dimensions that the inputs and targets declare."""
-    from netc.compiler.dims import names_in
-
-    types = (*model.inputs.values(), *model.targets.values())
-    return list(dict.fromkeys(name for type_ in types if type_.is_varying for name in names_in(str(type_.rows))))
-
-
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
-    from netc.compiler import pipeline
-    from netc.compiler.cost import flops
     from netc.compiler.kernels.machine import cores
     from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
-    from netc.runtime.data.madeup import LONGEST
-    from netc.runtime.step import in_a_step, must_be_frugal, sizes_of, step_memory
+    from netc.runtime.step import cost_of_step
 
-    step: dict[str, int] = {}
+    step: dict[str, Any] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
-        workers = threads or cores()
-        is_frugal = must_be_frugal(model, workers)
-        graph = pipeline.run_passes(pipeline.training_graph(model, is_frugal))
-        longest = in_a_step(model, {**dict.fromkeys(_dims(model), LONGEST), **model.bounds})
-        kept, arenas = step_memory(model, workers, longest, is_frugal)
-        work = flops(graph, sizes_of(graph, model.train.batch, longest))
-        step = {"flops": work, "bytes": kept + arenas, "kept_bytes": kept, "arena_bytes": arenas}
+        cost = cost_of_step(model, threads or cores())
+        step = {
+            "flops": cost.flops,
+            "bytes": cost.kept + cost.arenas,
+            "kept_bytes": cost.kept,
+            "arena_bytes": cost.arenas,
+        }
     return {
         "values": [
             {

@@ -134,31 +134,17 @@ def _narrowed(graph: "Graph", line: int | None) -> "Graph":
 
 
 def _costs(one: "Model", other: "Model") -> list[tuple[str, str, str]]:
-    """Parameters, work and memory of a step, of two models."""
-    from netc.compiler import pipeline
-    from netc.compiler.cost import flops
-    from netc.runtime.data.madeup import LONGEST
-    from netc.runtime.step import in_a_step, sizes_of, step_memory
+    """Parameters, work and memory of a step on one thread, of two models."""
+    from netc.runtime.step import cost_of_step
 
-    rows = [("", "before", "now")]
     found = []
     for model in (one, other):
-        graph = pipeline.run_passes(pipeline.training_graph(model))
-        dims = {
-            str(type_.rows): LONGEST for type_ in (*model.inputs.values(), *model.targets.values()) if type_.is_varying
-        }
-        longest = in_a_step(model, {**dims, **model.bounds})
+        cost = cost_of_step(model, workers=1)
         count = sum(type_.size(1) for type_ in model.parameters.values())
-        found.append(
-            (
-                count,
-                flops(graph, sizes_of(graph, model.train.batch, longest)),
-                sum(step_memory(model, 1, longest, False)),
-            )
-        )
-    for name, before, now in zip(("parameters", "FLOPs of a step", "bytes of a step"), *found, strict=True):
-        rows.append((name, f"{before:,}", f"{now:,}"))
-    return rows
+        found.append((count, cost.flops, cost.kept + cost.arenas))
+    names = ("parameters", "FLOPs of a step", "bytes of a step")
+    rows = [(name, f"{before:,}", f"{now:,}") for name, before, now in zip(names, *found, strict=True)]
+    return [("", "before", "now"), *rows]
 
 
 def _show_fusion(graph: "Graph", line: int | None) -> None:
@@ -178,11 +164,8 @@ def _show_fusion(graph: "Graph", line: int | None) -> None:
         space = f" [{', '.join(map(str, unit.space))}]" if unit.space is not None else f" {unit.values[0].operation}"
         typer.echo(f"{unit.position}  {kind}{space}")
         for value in values:
-            note = (
-                ""
-                if value in own
-                else ("  (computed where it is read)" if value not in inlined_in else "  (never in memory)")
-            )
+            kept = "  (never in memory)" if value in inlined_in else "  (computed where it is read)"
+            note = "" if value in own else kept
             typer.echo(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
         told = dict[str, list[str]]()
         for value in unit.values:

@@ -31,16 +31,16 @@ def export(
     """
     import netc
     from netc.runtime.checkpoint import write_whole
-    from netc.runtime.export import as_onnx, as_python, difference
+    from netc.runtime.export import as_onnx, as_python, difference, exported
 
-    kinds = {".onnx": as_onnx, ".py": lambda *arguments: as_python(*arguments).encode()}
-    if out.suffix not in kinds:
-        raise typer.BadParameter(f"`{out}` ends in none of {', '.join(kinds)}", param_hint="--out")
+    if out.suffix not in (".onnx", ".py"):
+        raise typer.BadParameter(f"`{out}` ends in none of .onnx, .py", param_hint="--out")
     opened = netc.open(run)
-    for name in (*(outputs or ()), *(given or ())):
-        if name not in opened.model.values and name not in opened.model.inputs:
-            raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(opened.model.values)}")
-    content = kinds[out.suffix](opened, outputs, given or ())
+    options.known_values(opened.model, (*(outputs or ()), *(given or ())), opened.model.inputs)
+    try:
+        asked = exported(opened, outputs, given or ())
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    content = as_onnx(asked) if out.suffix == ".onnx" else as_python(opened, asked).encode()
     write_whole(out, content)
-    checked = difference(opened, out, outputs, given or ())
-    typer.echo(f"{out}: {len(content):,} bytes, {checked}")
+    typer.echo(f"{out}: {len(content):,} bytes, {difference(opened, asked, out)}")

@@ -1,7 +1,7 @@
 """Arguments that several commands share, and `--set` values read as constants."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,9 +48,16 @@ Plugins = Annotated[
         "--plugin",
         metavar="PKG",
         callback=_load_plugins,
-        help="A Python module whose operations, readers and optimizers the file may use; may be given again.",
+        help="A Python module whose operations, passes, readers, steps, optimizers and blocks the file may use; may be given again.",
     ),
 ]
+
+
+def known_values(model: Model, names: Iterable[str], others: Collection[str] = ()) -> None:
+    """Wrong usage (exit 2) where a name is no value of the model, nor one of the others."""
+    for name in names:
+        if name not in model.values and name not in others:
+            raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
 
 
 def combinations(settings: list[str] | None) -> list[list[str]]:

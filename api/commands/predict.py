@@ -47,9 +47,7 @@ def predict(
     opened = netc.open(run, threads)
     model, spec = opened.model, opened.spec
     source = SourceSpec(spec.source.reader, str(data.resolve()), place_of(data), spec.source.options)
-    for name in given or ():
-        if name not in model.values:
-            raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
+    options.known_values(model, given or ())
     alone = given if outputs is None else None  # then what the file must hold is what was given, and no more
     try:
         needed = fields_of(model, part_of(model, alone or [*model.inputs, *(given or ())], outputs))

@@ -59,6 +59,9 @@ class Step:
     changes_lengths: bool = False
     labels: Callable[[State], list[str]] | None = None
     name: str = ""
+    formula: Callable[[Any, Any], Any] | None = (
+        None  # `apply` in plain arithmetic, where it is that: for values of a graph as for arrays
+    )
 
 
 def simple_step(
@@ -180,6 +183,21 @@ def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
         high = most if high is None else np.maximum(high, most)
     assert low is not None and high is not None  # noqa: PT018
     return {"min": low.tolist(), "range": np.where(high > low, high - low, 1.0).tolist()}
+
+
+def _arithmetic(
+    formula: Callable[[Any, Any], Any],
+    fit: Callable[[Chunks, Sequence[Any]], State],
+    undo: Callable[[Array, State], Array],
+    doc: str,
+) -> Step:
+    """A step that is plain arithmetic on numbers, in f64."""
+
+    def apply(array: Any, state: State, place: Place) -> Array:
+        made: Array = formula(numbers(array, place).astype(np.float64), state)
+        return made
+
+    return Step(apply, fit, undo, doc=doc, formula=formula)
 
 
 def _log(array: Array, state: State, place: Place) -> Array:
@@ -412,17 +430,17 @@ def _reshape_check(arguments: Sequence[Any]) -> str | None:
 
 
 _OWN: dict[str, Step] = {
-    "standardize": Step(
-        lambda array, state, place: (numbers(array, place).astype(np.float64) - state["mean"]) / state["std"],
+    "standardize": _arithmetic(
+        lambda array, state: (array - state["mean"]) / state["std"],
         _standardize_fit,
         lambda array, state: array * state["std"] + state["mean"],
-        doc="Less the mean, by the standard deviation of each column.",
+        "Less the mean, by the standard deviation of each column.",
     ),
-    "minmax": Step(
-        lambda array, state, place: (numbers(array, place).astype(np.float64) - state["min"]) / state["range"],
+    "minmax": _arithmetic(
+        lambda array, state: (array - state["min"]) / state["range"],
         _minmax_fit,
         lambda array, state: array * state["range"] + state["min"],
-        doc="From 0 at the least to 1 at the largest value of each column.",
+        "From 0 at the least to 1 at the largest value of each column.",
     ),
     "scale": Step(
         _scale,

@@ -592,7 +592,7 @@ def test_a_script_registers_what_it_defines() -> None:
         x = np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
         found = netc.compile(netc.parse(text)).predict({"x": x})["y"]
         np.testing.assert_allclose(found, MISH["reference"](x) + MISH["reference"](2 * x), rtol=1e-5, atol=1e-6)
-        with pytest.raises(ValueError, match="`mish` is registered already"):
+        with pytest.raises(ValueError, match="an operation `mish` is registered already"):
             netc.register(mish)
         text = "model {\n  input x: class(3)\n  output y = mish(x)\n}\n"
         with pytest.raises(netc.Fault, match="a class is a label"):

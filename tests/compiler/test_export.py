@@ -23,6 +23,7 @@ from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.export import as_onnx, as_python, difference, exported, from_padded, padded, samples_of
 from netc.runtime.program import Program
 from netc.runtime.run import Run
@@ -107,7 +108,8 @@ def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None
     run = untrained(path, tmp_path)
     steps = [float(np.max(back(np.ones(1)) - back(np.zeros(1)))) for back in run.undone().values()]
     unit = max([1.0, *steps])  # an output in the units of its target: what 1 is to the model
-    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    asked = exported(run)
+    python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
         raw, prepared = samples_of(run, asked.inputs, count, count, longest)
         expected, fields = run.predict(prepared), padded(asked, raw)
@@ -132,7 +134,7 @@ def test_a_recurrent_layer_is_onnx_own(tmp_path: Path) -> None:
 
     def kinds(layer: str, more: str = "") -> list[str]:
         run = of_text(f"{more}\nmodel {{\n  input x: float[time, 3]\n  output y = last({layer})\n}}\n", tmp_path)
-        return [node.op_type for node in onnx.load_from_string(as_onnx(run)).graph.node]
+        return [node.op_type for node in onnx.load_from_string(as_onnx(exported(run))).graph.node]
 
     assert "LSTM" in kinds("lstm(x, 4)[0]")
     assert "Scan" not in kinds("lstm(x, 4)[0]")
@@ -164,7 +166,7 @@ def of_text(text: str, folder: Path) -> Run:
 def test_what_is_random_is_python_only(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[3]\n  output y = x + normal_like(x)\n}\n", tmp_path)
     with pytest.raises(Fault) as told:
-        as_onnx(run)
+        as_onnx(exported(run))
     assert (
         str(told.value)
         == """error[E1201]: random numbers cannot be exported as ONNX
@@ -175,13 +177,13 @@ def test_what_is_random_is_python_only(tmp_path: Path) -> None:
   = hint: netc export RUN -o model.py"""
     )
     x = np.zeros((4, 3), np.float32)
-    np.testing.assert_allclose(python_of(as_python(run))(x)["y"], run.predict({"x": x})["y"], rtol=1e-5)
+    np.testing.assert_allclose(python_of(as_python(run, exported(run)))(x)["y"], run.predict({"x": x})["y"], rtol=1e-5)
 
 
 def test_onnx_is_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "netc.compiler.export.onnx_file", None)
     with pytest.raises(Fault, match=r"E1202.*`onnx` is not installed[\s\S]*pip install"):
-        as_onnx(of_text("model {\n  input x: float[3]\n  output y = x\n}\n", tmp_path))
+        as_onnx(exported(of_text("model {\n  input x: float[3]\n  output y = x\n}\n", tmp_path)))
 
 
 def test_the_command(tmp_path: Path) -> None:
@@ -207,9 +209,9 @@ def test_a_part_of_a_model(tmp_path: Path) -> None:
         "model {\n  input x: float[3]\n  code = x -> dense(2) -> tanh\n  output y = code -> dense(3)\n}\n", tmp_path
     )
     x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
-    code = python_of(as_python(run, ["code"]))(x)["code"]
+    code = python_of(as_python(run, exported(run, ["code"])))(x)["code"]
     np.testing.assert_allclose(code, run.predict({"x": x}, outputs=["code"])["code"], rtol=1e-5)
-    found = answers(session_of(as_onnx(run, None, ["code"])), {"code": code})
+    found = answers(session_of(as_onnx(exported(run, None, ["code"]))), {"code": code})
     np.testing.assert_allclose(found["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
@@ -281,7 +283,8 @@ def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
         "block size_of_steps(x: float[t, n]) { return sum(x * 0 + 1, over = t) }\n" if "size_of" in expression else ""
     )
     run = of_text(f"{more}model {{\n  input x: float[time <= 9, 3]\n  output y = {expression}\n}}\n", tmp_path)
-    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    asked = exported(run)
+    python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     rng = np.random.default_rng(0)
     for lengths in ((5,), (4, 4), (3, 9, 5, 4)):
         x = [rng.standard_normal((n, 3)).astype(np.float32) for n in lengths]
@@ -294,7 +297,8 @@ def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
 def test_two_lengths(tmp_path: Path) -> None:
     text = "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n  output z = attention(y, x, x)\n}\n"
     run = of_text(text, tmp_path)
-    asked, python, session = exported(run), python_of(as_python(run)), session_of(as_onnx(run))
+    asked = exported(run)
+    python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     rng = np.random.default_rng(0)
     x, y = ([rng.standard_normal((n, 3)).astype(np.float32) for n in some] for some in ((3, 7, 2), (8, 1, 4)))
     expected, fields = run.predict({"x": x, "y": y})["z"], padded(asked, {"x": x, "y": y})
@@ -306,7 +310,8 @@ def test_two_lengths(tmp_path: Path) -> None:
 
 def test_what_lies_beyond_a_sequence_says_nothing(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[time, 3]\n  output y = mean(x -> lstm(4))\n}\n", tmp_path)
-    asked, session = exported(run), session_of(as_onnx(run))
+    asked = exported(run)
+    session = session_of(as_onnx(asked))
     rng = np.random.default_rng(0)
     fields = padded(asked, {"x": [rng.standard_normal((n, 3)).astype(np.float32) for n in (2, 6)]})
     expected = answers(session, fields)["y"]
@@ -320,6 +325,47 @@ def test_double_precision(expression: str, tmp_path: Path) -> None:
     text = f"model {{\n  input x: float[time, 3]\n  output y = {expression}\n}}\ntrain {{ precision = f64 }}\n"
     run = of_text(text, tmp_path)
     path = tmp_path / "model.onnx"
-    path.write_bytes(as_onnx(run))
-    told = difference(run, path)
+    asked = exported(run)
+    path.write_bytes(as_onnx(asked))
+    told = difference(run, asked, path)
     assert float(re.search(r"at most (\S+) from", told)[1]) < 1e-6, told
+
+
+@pytest.mark.parametrize(
+    "pipe", ["standardize", "minmax", "log -> standardize", "scale(0.5) -> clip(0, 4)", "log -> scale(3)"]
+)
+def test_steps_of_the_data_are_in_the_file(pipe: str, tmp_path: Path) -> None:
+    """Raw numbers in, answers in the target's units out, as the run has them by its own steps."""
+    rows = [f"{i + 1},{(i % 7) + 0.5},{3 * i + 2}" for i in range(40)]
+    (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(rows))
+    undone = pipe.replace(" -> clip(0, 4)", "")  # what is clipped does not come back
+    (tmp_path / "m.net").write_text(
+        f"""data {{
+  source = csv("d.csv")
+  x = columns("a", "b") -> {pipe}
+  y = column("c") -> {undone}
+  split = (train = 1.0)
+}}
+model {{
+  input x: float[2]
+  target y: float
+  z = x -> dense(3) -> tanh -> dense(1) -> squeeze
+  output z = z
+  loss mse(z, y)
+}}
+"""
+    )
+    run = untrained(tmp_path / "m.net", tmp_path)
+    asked = exported(run)
+    raw = np.array([[i + 1, (i % 7) + 0.5] for i in range(40)], np.float32)
+    expected = run.predict({"x": prepared_by(run, raw)})["z"]
+    for found in (python_of(as_python(run, asked))(raw), answers(session_of(as_onnx(asked)), {"x": raw})):
+        np.testing.assert_allclose(found["z"], expected, rtol=1e-5, atol=1e-5)
+
+
+def prepared_by(run: Run, raw: np.ndarray) -> np.ndarray:
+    """A table through the fitted steps of the run, as a prediction of new data takes it."""
+    values: Any = raw.astype(np.float64)
+    for step, state in zip(run.spec.fields["x"].steps, run.states["x"], strict=True):
+        values = STEPS[step.name].apply(values, state, Place("", ("a", "b"), np.arange(len(raw)), step.span))
+    return np.asarray(values, np.float32)
