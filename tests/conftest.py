@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 os.environ["NETC_CACHE"] = str(Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}")
+os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
     # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's
