@@ -142,11 +142,11 @@ def finite_differences(function: Callable[[Array], Array], at: Array) -> Array:
 
 
 def gradient_of(graph: Graph, result: str, wrt: str, numbers: Numbers) -> Array:
-    """The gradient of a scalar result with respect to a leaf."""
+    """The gradient of the sum of a result's elements with respect to a leaf."""
     still = without_stopped(graph, numbers)
 
     def function(array: Array) -> Array:
-        return evaluate(still, {**numbers.leaves, wrt: array}, numbers.sizes)[result]
+        return evaluate(still, {**numbers.leaves, wrt: array}, numbers.sizes)[result].sum()
 
     return finite_differences(function, numbers.leaves[wrt])
 
