@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from golden_case import Call, Case
+from golden_checks import Checked
+from golden_listings import LISTINGS
 from golden_numbers import Numbers, in_f64, results_of
-from golden_passes import PASSES, Checked, run
+from golden_passes import PASSES, run
 
 from netc.compiler.graph import parse_graph, print_graph, verify
 
@@ -33,13 +35,15 @@ def test_the_pass_makes_of_the_graph_what_the_case_says(path: Path, request: pyt
 
 def test_every_pass_has_a_case() -> None:
     called = {call.name for path in CASES for after in Case.read(path).sections for call in after.calls}
-    assert called == set(PASSES)
+    assert called == {*PASSES, *LISTINGS}
 
 
 def _checked_step(text: str, call: Call) -> str:
-    """The printed graph after a pass, which reads back and comes to the same numbers."""
+    """The printed graph after a pass, which reads back and comes to the same numbers; or what the graph becomes below."""
     before = parse_graph(text)
     verify(before)
+    if call.name in LISTINGS:
+        return LISTINGS[call.name](before, **call.arguments)
     after = run(before, call)
     verify(after)
     printed = print_graph(after)
