@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from golden_case import Call, Case
 from golden_checks import Checked
-from golden_listings import LISTINGS
+from golden_listings import LISTINGS, listing
 from golden_numbers import Numbers, in_f64, results_of
 from golden_passes import PASSES, run
 
@@ -43,7 +43,7 @@ def _checked_step(text: str, call: Call) -> str:
     before = parse_graph(text)
     verify(before)
     if call.name in LISTINGS:
-        return LISTINGS[call.name](before, **call.arguments)
+        return listing(call.name, before, **call.arguments)
     after = run(before, call)
     verify(after)
     printed = print_graph(after)
