@@ -352,16 +352,14 @@ class Program:
     def _whole_step(self, key: object, graph: Graph, count: int) -> Step:
         """A graph in the interpreter, on one batch of `count` samples."""
         if (key, count) not in self._steps:
-            varying = {
-                str(leaf.attributes["name"]): str(leaf.type.rows)
-                for leaf in graph.values("input")
-                if leaf.type.is_varying
-            }
-            arguments = (graph, self.state, count, self.workers, "reference")
-            is_varying = any(value.type.is_varying for value in graph.values())
-            self._steps[key, count] = (
-                SequenceStep(*arguments, varying={**self.varying, **varying}) if is_varying else Step(*arguments)
-            )
+            inputs = graph.values("input")
+            varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs if leaf.type.is_varying}
+            if any(value.type.is_varying for value in graph.values()):
+                self._steps[key, count] = SequenceStep(
+                    graph, self.state, count, self.workers, "reference", varying={**self.varying, **varying}
+                )
+            else:
+                self._steps[key, count] = Step(graph, self.state, count, self.workers, "reference")
         return self._steps[key, count]
 
     def _of_all(
