@@ -66,7 +66,8 @@ def compile(
     batch: int | None = None,
     threads: int | None = None,
 ) -> Program:
-    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch.
+    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy, `"plan"`
+    the plan of the machine code in Python, every access checked. `batch` is the largest batch.
 
     `threads` defaults to the cores that the process may use; any number gives the same bits. Raises ValueError below 1.
     """

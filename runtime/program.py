@@ -30,7 +30,7 @@ from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step, must_be_frugal, state_layout
+from netc.runtime.step import Backend, State, Step, check_backend, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -41,7 +41,8 @@ class Program:
     """A compiled model: its parameters, and prediction, gradients and training steps over them.
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
-    that the process may use; results are the same bits on any number of them. Raises ValueError for less than 1.
+    that the process may use; results are the same bits on any number of them. Raises ValueError for less than 1,
+    and for a backend that does not exist.
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Program:
         batch: int | None = None,
         threads: int | None = None,
     ) -> None:
+        check_backend(backend)
         self.model, self.backend = model, backend
         self.batch = batch or model.train.batch
         self.workers = Workers(cores() if threads is None else threads)
