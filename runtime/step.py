@@ -28,6 +28,7 @@ from netc.compiler.kernels.schedule import (
     TABLES,
     YIELD,
 )
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
@@ -96,9 +97,9 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     return types, offsets, size
 
 
-def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes) -> Plan:
-    """The plan of a graph that went through the passes."""
-    return plan(lower(graph, sizes), offsets, sizes)
+def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
+    """The plan of a graph that went through the passes, for a machine."""
+    return plan(lower(graph, sizes, machine), offsets, sizes, machine)
 
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
@@ -111,14 +112,20 @@ def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
 
 
 def step_memory(
-    model: Model, workers: int, longest: Mapping[str, int], is_frugal: bool | None = None
+    model: Model,
+    workers: int,
+    longest: Mapping[str, int],
+    is_frugal: bool | None = None,
+    machine: Machine | None = None,
 ) -> tuple[int, int]:
     """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated).
 
-    `longest` is how long each sample is, by varying dimension; `is_frugal` is as the model's limit has it, if it is not given.
+    `longest` is how long each sample is, by varying dimension; `is_frugal` is as the model's limit has it, if it is not given; `machine` is as `machine_for`
+    has it.
     """
+    machine = machine_for(machine)
     if is_frugal is None:
-        is_frugal = must_be_frugal(model, workers)
+        is_frugal = must_be_frugal(model, workers, machine)
     graph, batch = pipeline.run_passes(pipeline.training_graph(model, is_frugal)), model.train.batch
     graphs = [graph]
     if model.train.accumulate > 1:
@@ -127,7 +134,7 @@ def step_memory(
     arenas = 0
     for one in graphs:
         sizes = sizes_of(one, batch, longest)
-        made = plan_step(one, offsets, sizes)
+        made = plan_step(one, offsets, sizes, machine)
         arenas += footprint(made.shared) + members_of(one, sizes, workers) * footprint(made.private)
     return footprint(kept), arenas
 
@@ -141,11 +148,12 @@ class StepCost:
     arenas: int
 
 
-def cost_of_step(model: Model, workers: int) -> StepCost:
+def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> StepCost:
     """Of a batch of samples that are as long as `longest_of` says. Faults as must_be_frugal."""
-    longest, is_frugal = in_a_step(model, longest_of(model)), must_be_frugal(model, workers)
+    machine = machine_for(machine)
+    longest, is_frugal = in_a_step(model, longest_of(model)), must_be_frugal(model, workers, machine)
     graph = pipeline.run_passes(pipeline.training_graph(model, is_frugal))
-    kept, arenas = step_memory(model, workers, longest, is_frugal)
+    kept, arenas = step_memory(model, workers, longest, is_frugal, machine)
     return StepCost(flops(graph, sizes_of(graph, model.train.batch, longest)), kept, arenas)
 
 
@@ -166,7 +174,7 @@ def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
     return {**longest, cut.dim: min(longest.get(cut.dim, cut.steps), cut.steps)} if cut is not None else dict(longest)
 
 
-def must_be_frugal(model: Model, workers: int) -> bool:
+def must_be_frugal(model: Model, workers: int, machine: Machine | None = None) -> bool:
     """Whether a step stays under the model's limit only if little of its scans is kept, and computed again. Faults E1005 if it does not even then, and E0602
     if how long sequences are is not known."""
     limit = model.train.memory
@@ -184,7 +192,7 @@ def must_be_frugal(model: Model, workers: int) -> bool:
         )
     least = 0
     for is_frugal in (False, True):
-        least = sum(step_memory(model, workers, longest, is_frugal))
+        least = sum(step_memory(model, workers, longest, is_frugal, machine))
         if least <= limit.nbytes:
             return is_frugal
     told = f"a step of {model.train.batch} samples takes {least:,} bytes at least"
@@ -211,7 +219,7 @@ class Step:
     ) -> None:
         check_backend(backend)
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
-        self.backend, self.machine, self.profiled = backend, machine, profiled
+        self.backend, self.machine, self.profiled = backend, machine_for(machine), profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
         self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
         self.plan: Plan | None = None
@@ -222,7 +230,7 @@ class Step:
 
     def build(self, sizes: Sizes) -> Plan:
         """Plan and link for steps of at most these sizes."""
-        self.plan = plan_step(self.graph, self.state.offsets, sizes)
+        self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
         if self.backend == "plan":
             self.members = self.workers.count
             self.emulator = Emulator(self.plan, self.members)
