@@ -1,5 +1,6 @@
 """What a vectorised kernel does along its axes: count, choose, and reduce in order."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -26,13 +27,14 @@ def _in_order(operand: Any, sizes: Sequence[int], axes: Sequence[int]) -> Array:
     full = np.broadcast_to(operand, shape)
     kept = [place for place in range(rank) if place not in axes]
     moved = full.transpose([*kept, *axes])
-    return moved.reshape([*(1 if place in axes else shape[place] for place in range(rank)), -1])
+    count = math.prod(shape[place] for place in axes)
+    return moved.reshape([*(1 if place in axes else shape[place] for place in range(rank)), count])
 
 
 def added(total: Any, operand: Any, sizes: Sequence[int], axes: Sequence[int]) -> Any:
     """total + operand[0] + operand[1] + ..., one after another."""
     terms = _in_order(operand, sizes, axes)
-    if not terms.size:
+    if terms.shape[-1] == 0:
         return total
     first = np.broadcast_to(total, np.broadcast_shapes(np.shape(total), terms.shape[:-1]))
     terms = np.broadcast_to(terms, (*first.shape, terms.shape[-1]))
@@ -44,8 +46,7 @@ def folded(
 ) -> Any:
     """total = function(total, *operands) at each point, one after another."""
     rows = [_in_order(operand, sizes, axes) for operand in operands]
-    count = int(np.prod([sizes[place] for place in axes]))
-    for i in range(count):
+    for i in range(math.prod(sizes[place] for place in axes)):
         total = function(total, *(row[..., i] for row in rows))
     return total
 
