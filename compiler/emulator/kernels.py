@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.emulator.memory import Access, Reference
-from netc.compiler.emulator.vectorise import access_of, accesses, vectorised
+from netc.compiler.emulator.vectorise import vectorised
 from netc.compiler.emulator.words import WORDS
 from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.texts import access_of, function_of, touched
 
 Array = np.ndarray[Any, Any]
 
@@ -40,21 +41,13 @@ def _overlap(one: Reference | int, other: Reference | int) -> bool:
 
 @cache
 def kernel_of(source: KernelSource) -> Kernel:
+    memory = touched(source)
     if source.form == "product":
         product = _product(source.text)
-        reads = frozenset(map(PRODUCT.index, ("a", "b", "start")))
-        return Kernel(product, product, reads, frozenset({PRODUCT.index("c")}))
-    (function,) = ast.parse(source.text).body
-    assert isinstance(function, ast.FunctionDef)
-    places = {argument.arg: i for i, argument in enumerate(function.args.args)}
-    touched = list(accesses(function))
+        return Kernel(product, product, memory.reads, memory.writes)
+    function = function_of(source.text)
     in_order = _in_order(function)
-    return Kernel(
-        vectorised(function) or in_order,
-        in_order,
-        frozenset(places[pointer] for verb, _, pointer, _ in touched if verb == "load"),
-        frozenset(places[pointer] for verb, _, pointer, _ in touched if verb == "store"),
-    )
+    return Kernel(vectorised(function) or in_order, in_order, memory.reads, memory.writes)
 
 
 class _Elements(ast.NodeTransformer):
