@@ -70,9 +70,8 @@ def verify_plan(program: Tasks, plan: Plan) -> None:
         for buffer in call.reads | call.writes:
             touches.setdefault(buffer, []).append(call)
     for buffer, touching in touches.items():
-        if any(buffer in call.writes for call in touching):
-            _verify_order(buffer, touching)
-            _verify_rows(buffer, touching)
+        _verify_order(buffer, touching)
+        _verify_rows(buffer, touching)
     _verify_memory(plan, touches)
     _verify_results(program, plan, touches)
     for call in calls:
@@ -140,7 +139,7 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
             (address.memory, address.offset - pointer.offset * buffer.type.itemsize)
             for call in touching
             for pointer, address in call.pointers()
-            if pointer.buffer is buffer
+            if pointer.buffer is buffer and _moves_as(pointer, address)
         }
         assert len(places) == 1, f"{_name(buffer)} is in several places: {sorted(places)}"
         ((memory, start),) = places
@@ -163,6 +162,15 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
             for other_start, other_end, other_first, other_last, other in spans[memory][:n]:
                 overlap = start < other_end and other_start < end and first <= other_last and other_first <= last
                 assert not overlap, f"{_name(buffer)} and {_name(other)} share memory while both are alive"
+
+
+def _moves_as(pointer: Pointer, address: Address) -> bool:
+    """That an address goes from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
+    size = pointer.buffer.type.itemsize
+    is_band = address.memory == PRIVATE and address.lead == 0
+    assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
+    assert is_band or address.lead == pointer.lead * size, f"a row of {_name(pointer.buffer)} is at another place"
+    return True
 
 
 def _is_band(buffer: Buffer, touching: Sequence[_Call]) -> bool:
