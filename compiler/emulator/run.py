@@ -214,7 +214,9 @@ class _Run:
             fixed, per_sample = self.plan.schedule.tables[table.index]
             end = self.steps * (fixed + self.batch * per_sample) or len(tags)
             if not tags[:end].all():
-                raise BrokenPlan(f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written")
+                raise BrokenPlan(
+                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written"
+                )
 
     def fill_tags(self) -> None:
         """What stays, and what comes from outside, is there when a step begins."""
@@ -241,9 +243,7 @@ class _Run:
             if next(walks[turn], None) is None:
                 del walks[turn]
 
-    def walk(
-        self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]
-    ) -> Iterator[bool]:
+    def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]) -> Iterator[bool]:
         """Do the calls of a member's units, one at each turn."""
         for number, unit in units:
             _, calls = phase[unit.group]

@@ -123,7 +123,9 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         (call, *others) = calls
         is_shard = kind == "shards" and all(pointer.shard and not pointer.lead for pointer in pointers)
         is_scatter = all(call.task.pointers[i].lead == 0 for i in call.memory.scattered) and bool(call.memory.scattered)
-        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # rows of a concat, each in several places
+        is_parts = (
+            len(leads) == 1 and leads != {0} and buffer not in call.reads
+        )  # rows of a concat, each in several places
         assert (is_shard or is_scatter or is_parts) and not others, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
@@ -210,7 +212,9 @@ def _verify_bounds(plan: Plan, call: _Call) -> None:
         count.factor * (1 if count.per == "one" else rows if count.per == "rows" else size_of(count.per, plan.sizes))
         for count in call.task.counts
     ]
-    reached = _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
+    reached = (
+        _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
+    )
     for number, (low, high) in reached:
         pointer = call.task.pointers[number]
         buffer = pointer.buffer
