@@ -1,16 +1,14 @@
 """Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support import ROOT
 
 import netc
 from netc.compiler.kernels.build import Linked
 from netc.runtime.data.stored import Bytes
 from netc.runtime.workers import Workers
 
-ROOT = Path(__file__).parent.parent.parent
 NET = """model {
   input x: float[30]
   target y: class(7)
