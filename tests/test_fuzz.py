@@ -55,7 +55,7 @@ def at_most(seconds: int) -> Iterator[None]:
 def failure_of(run: Callable[[], None]) -> str | None:
     """What is wrong with how something ends: with anything but success, or a fault with places."""
     try:
-        with at_most(120):
+        with at_most(300):
             run()
     except netc.Fault as fault:
         told = fault.diagnostics and all(one.primary.span.source.name for one in fault.diagnostics) and str(fault)

@@ -83,7 +83,7 @@ class Editor:
     async def faults(self) -> list[types.Diagnostic]:
         """What the server says next."""
         self.came.clear()
-        await asyncio.wait_for(self.came.wait(), 120)
+        await asyncio.wait_for(self.came.wait(), 600)
         return self.told[self.uri]
 
 

@@ -45,7 +45,7 @@ def start(folder: Path) -> subprocess.Popen:
 
 
 def finish(running: subprocess.Popen) -> list[str]:
-    out, _ = running.communicate(timeout=120)
+    out, _ = running.communicate(timeout=600)
     assert running.returncode == 0
     return out.split()
 
@@ -178,7 +178,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
     def compile_later(kernel: KernelSource, machine: Machine) -> compile.Compiled:
         """This process waits for the first kernel that a helper compiles."""
         asked.append(kernel)
-        assert has_come.wait(120), "no helper compiled anything"
+        assert has_come.wait(600), "no helper compiled anything"
         return real(kernel, machine)
 
     monkeypatch.setattr(compile, "_exactly", read)

@@ -244,7 +244,7 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
         assert "-> run-2" in other.stdout
     finally:
         running.send_signal(signal.SIGINT)
-        running.communicate(timeout=60)
+        running.communicate(timeout=600)
     assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
 
 

@@ -84,7 +84,7 @@ def test_a_failure_in_a_worker_ends_the_run_with_its_message(monkeypatch: pytest
 def test_workers_work_at_the_same_time() -> None:
     import threading
 
-    meeting = threading.Barrier(3, timeout=20)
+    meeting = threading.Barrier(3, timeout=300)
     Workers(3).run(lambda number: meeting.wait())
 
 
@@ -98,7 +98,7 @@ def test_helpers_go_when_their_program_does() -> None:
     held = threading.active_count()
     del program
     gc.collect()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 300
     while threading.active_count() > held - 4 and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() <= held - 4
