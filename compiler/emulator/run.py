@@ -4,6 +4,7 @@ Within a phase every member takes its units of work (a band of a group, a shard,
 among each other, as `random_order` has it; what a plan computes must not depend on that. Between units the private memory is forgotten.
 """
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -152,7 +153,8 @@ class Emulator:
 
     def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
         """So many steps of `batch` samples; `dimensions` holds for each member the words of the varying dimensions. Raises BrokenPlan."""
-        _Run(self, memories, steps, batch, dimensions).run()
+        with np.errstate(all="ignore"):
+            _Run(self, memories, steps, batch, dimensions).run()
 
 
 def _passing(calls: Sequence[_Placed], phases: Sequence[Sequence[tuple[Group, list[_Placed]]]]) -> set[Buffer]:
@@ -214,7 +216,9 @@ class _Run:
             fixed, per_sample = self.plan.schedule.tables[table.index]
             end = self.steps * (fixed + self.batch * per_sample) or len(tags)
             if not tags[:end].all():
-                raise BrokenPlan(f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written")
+                raise BrokenPlan(
+                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written"
+                )
 
     def fill_tags(self) -> None:
         """What stays, and what comes from outside, is there when a step begins."""
@@ -234,16 +238,14 @@ class _Run:
             region.forget_units()
         if self.random is not None:
             for own in mine:
-                self.random.shuffle(own)  # type: ignore[arg-type]
+                self.random.shuffle(own)
         walks = [self.walk(own, phase) for own in mine if own]
         while walks:
             turn = 0 if self.random is None else int(self.random.integers(len(walks)))
             if next(walks[turn], None) is None:
                 del walks[turn]
 
-    def walk(
-        self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]
-    ) -> Iterator[bool]:
+    def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]) -> Iterator[bool]:
         """Do the calls of a member's units, one at each turn."""
         for number, unit in units:
             _, calls = phase[unit.group]
@@ -337,9 +339,7 @@ class _Run:
 
 def array_at(address: int, size: int) -> Array:
     """So many bytes of memory as an array that shares them."""
-    import ctypes
-
-    return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8) if size else np.empty(0, np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
 
 
 __all__ = ["BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]

@@ -22,7 +22,6 @@ from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
 from netc.compiler.types import BATCH, size_of
 
-
 _HAS_START = PRODUCT.index("has_start")
 
 
@@ -123,8 +122,9 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         (call, *others) = calls
         is_shard = kind == "shards" and all(pointer.shard and not pointer.lead for pointer in pointers)
         is_scatter = all(call.task.pointers[i].lead == 0 for i in call.memory.scattered) and bool(call.memory.scattered)
-        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # rows of a concat, each in several places
-        assert (is_shard or is_scatter or is_parts) and not others, f"{call} does not touch {_name(buffer)} row by row"
+        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # a row of a concat has several places
+        is_its_own = not others and (is_shard or is_scatter or is_parts)
+        assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
             fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {one.shard for one in pointers} == {room}
@@ -158,7 +158,8 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
         spans[memory].append((start, start + size, min(alive), max(alive), buffer))
     for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):
         for n, (start, end, first, last, buffer) in enumerate(spans[memory]):
-            assert 0 <= start and end + SLACK <= arena, f"{_name(buffer)} ends at {end}, its arena at {arena}"
+            is_inside = start >= 0 and end + SLACK <= arena
+            assert is_inside, f"{_name(buffer)} ends at {end}, its arena at {arena}"
             for other_start, other_end, other_first, other_last, other in spans[memory][:n]:
                 overlap = start < other_end and other_start < end and first <= other_last and other_first <= last
                 assert not overlap, f"{_name(buffer)} and {_name(other)} share memory while both are alive"
@@ -210,7 +211,9 @@ def _verify_bounds(plan: Plan, call: _Call) -> None:
         count.factor * (1 if count.per == "one" else rows if count.per == "rows" else size_of(count.per, plan.sizes))
         for count in call.task.counts
     ]
-    reached = _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
+    reached = (
+        _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
+    )
     for number, (low, high) in reached:
         pointer = call.task.pointers[number]
         buffer = pointer.buffer
