@@ -28,8 +28,7 @@ class Kernel:
     def __call__(self, access: Access, arguments: Sequence[Reference | int]) -> None:
         memory = self.memory
         is_aliased = any(_overlap(arguments[i], arguments[j]) for i in memory.writes for j in memory.reads if i != j)
-        with np.errstate(all="ignore"):
-            (self.in_order if is_aliased else self.run)(access, *arguments)
+        (self.in_order if is_aliased else self.run)(access, *arguments)
 
 
 def _overlap(one: Reference | int, other: Reference | int) -> bool:

@@ -229,7 +229,8 @@ class _Translator(ast.NodeTransformer):
             return ast.parse(self.vectoriser.access(*access), mode="eval").body
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise _NotVector
-        return _call(reductions.WORD_OF.get(node.func.id, node.func.id), *(self.visit(one) for one in node.args))
+        word = reductions.WORD_OF.get(node.func.id, node.func.id)
+        return _call(word, *(self.visit(one) for one in node.args))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
@@ -239,7 +240,8 @@ class _Translator(ast.NodeTransformer):
         result, *others = (self.visit(one) for one in node.values)
         for other in others:
             result = _call(word, result, other)
-        return result
+        combined: ast.AST = result
+        return combined
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         operand = self.visit(node.operand)
@@ -248,7 +250,8 @@ class _Translator(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         if len(node.ops) != 1:
             raise _NotVector
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        return node
 
 
 def _call(name: str, *arguments: Any) -> ast.expr:

@@ -37,21 +37,20 @@ def touched(source: KernelSource, has_start: bool = True) -> Touched:
     variables = {
         node.target.id for node in ast.walk(function) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
     }
-    reads, writes, needs, scattered = set[int](), set[int](), set[int](), set[int]()
+    loaded, stored, needs, scattered = set[int](), set[int](), set[int](), set[int]()
     for statement in _in_order(function.body):
-        for verb, _, pointer, offset in sorted(
-            accesses(statement), key=lambda access: access[0]
-        ):  # loads, then the store
+        loads_first = sorted(accesses(statement), key=lambda access: access[0])
+        for verb, _, pointer, offset in loads_first:
             number = numbers[pointer]
             if verb == "load":
-                reads.add(number)
-                needs |= {number} - writes
+                loaded.add(number)
+                needs |= {number} - stored
                 continue
-            writes.add(number)
+            stored.add(number)
             names = {node.id for node in ast.walk(offset) if isinstance(node, ast.Name)}
             if names - variables - set(numbers):
                 scattered.add(number)
-    return Touched(frozenset(reads), frozenset(writes), frozenset(needs), frozenset(scattered))
+    return Touched(frozenset(loaded), frozenset(stored), frozenset(needs), frozenset(scattered))
 
 
 def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
