@@ -59,7 +59,9 @@ class Compiled:
 
 def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
     """What decides a kernel's object code."""
-    text = f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma}\n{source.text}"
+    text = (
+        f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
+    )
     return cache.parts_of(text, machine.cpu, machine.features)
 
 
@@ -152,20 +154,20 @@ def _serve() -> None:
 
 
 def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
-    """One kernel, compiled."""
-    from numba import njit, types
+    """One kernel, compiled for a machine."""
+    from numba import types
 
     from netc.compiler.kernels import loops, tiles
+    from netc.compiler.kernels.jit import jit_for
 
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
+    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text, machine)
     function.__name__ = function.__qualname__ = symbol
     flags = REORDERED if source.form == "sum" else EXACT
     signature = types.void(*[types.int64] * source.arguments)
-    made = njit(
-        signature, error_model="numpy", fastmath=set(flags) or False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    options = {"fastmath": set(flags) or False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made = jit_for(machine)(function, signature, error_model="numpy", **options)
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
     text = made.inspect_llvm(made.signatures[0])
     module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))
