@@ -1,6 +1,7 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -18,6 +19,7 @@ from netc.compiler.kernels.schedule import (
     BATCH,
     MEMBER,
     MEMBERS,
+    NAN_BYTE,
     ORDER,
     PERSISTENT,
     PRIVATE,
@@ -26,6 +28,7 @@ from netc.compiler.kernels.schedule import (
     STEPS,
     TABLES,
     YIELD,
+    Arenas,
 )
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
@@ -49,10 +52,11 @@ def footprint(size: int) -> int:
 
 
 class Memory:
-    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them."""
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. All are zero, but where they are `unwritten`, and this is a
+    debugging mode: then they are NaN as floats."""
 
-    def __init__(self, size: int) -> None:
-        self._bytes = np.zeros(footprint(size), np.uint8)
+    def __init__(self, size: int, unwritten: bool = False) -> None:
+        self._bytes = np.full(footprint(size), NAN_BYTE if unwritten and is_debugging() else 0, np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
 
@@ -63,6 +67,11 @@ class Memory:
         size = NUMPY[dtype].itemsize * math.prod(shape)
         raw = self._bytes[self._start + offset : self._start + offset + size]
         return raw.view(NUMPY[dtype]).reshape(shape)
+
+
+def is_debugging() -> bool:
+    """Whether NETC_DEBUG=1 asks that all memory is filled with NaN bytes before it is written: a stale read then shows at once. On in all tests."""
+    return os.environ.get("NETC_DEBUG") == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +231,8 @@ class Step:
         """Plan and link for steps of at most these sizes."""
         self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
         self.members = members_of(self.graph, sizes, self.workers.count)
-        self.linked = build(self.plan.schedule, self.machine, self.profiled)
+        spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
+        self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
         self.shared = Memory(self.plan.shared)
@@ -289,7 +299,7 @@ class Step:
         """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
         shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
         size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
-        return Memory(size + SLACK).array(0, table.type.dtype, shape)
+        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
 
     def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
         """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
@@ -310,10 +320,11 @@ class Step:
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""
-        found = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
-        for name in [name for name in found if name.startswith("update.")]:
-            self.state.arrays[name.removeprefix("update.")][...] = found.pop(name)
-        return found
+        results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
+        results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
+        for name in [name for name in results if name.startswith("update.")]:
+            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+        return results
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}

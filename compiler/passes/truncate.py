@@ -31,6 +31,9 @@ class _Chunk:
         self.carried: dict[str, Value] = {}
 
     def made(self) -> Graph:
+        if not any(value.type.rows == self.how.dim for value in self.graph.live()):
+            message = f"`truncate` cuts `{self.how.dim}` into chunks, and no loss reads it"
+            fault("E0602", message, self.how.span, hint="leave `truncate` out")
         for value in self.graph.live():
             dim = str(value.type.rows)
             if value.type.is_varying and names_in(dim) and dim != self.how.dim:
