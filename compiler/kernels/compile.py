@@ -151,6 +151,12 @@ def _serve() -> None:
 
 def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
     """One kernel, compiled for a machine."""
+    module, lanes = kernel_module(source, machine)
+    return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
+
+
+def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
+    """A kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     from numba import types
 
     from netc.compiler.kernels import loops, tiles
@@ -179,7 +185,7 @@ def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
         if not variable.is_declaration:
             variable.linkage, variable.name = "internal", f"held{number}"
     lanes = max((int(found) for found in _FLOATS.findall(text)), default=1)
-    return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
+    return module, lanes
 
 
 def _entry(symbol: str, native: str, arguments: int) -> str:
