@@ -13,6 +13,7 @@ os.environ["PYTHONIOENCODING"] = "utf-8"  # of commands that tests start, whatev
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
+# NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
