@@ -31,7 +31,7 @@ from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step, must_be_frugal, state_layout
+from netc.runtime.step import Backend, State, Step, check_backend, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -43,8 +43,8 @@ class Program:
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
     that the process may use; results are the same bits on any number of them. `machine` is what the program is compiled for: a target description
-    or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, and for a target whose code
-    this machine cannot run.
+    or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, for a backend that does not
+    exist, and for a target whose code this machine cannot run.
     """
 
     def __init__(
@@ -56,6 +56,7 @@ class Program:
         threads: int | None = None,
         machine: Machine | str | None = None,
     ) -> None:
+        check_backend(backend)
         self.model, self.backend, self.machine = model, backend, machine_for(machine)
         self.batch = batch or model.train.batch
         self.workers = Workers(self.machine.cores if threads is None else threads)

@@ -1,16 +1,17 @@
-"""One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
+"""One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter, or its plan emulated."""
 
 import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.emulator.run import Emulator, Memories, array_at
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine
@@ -43,12 +44,18 @@ from netc.runtime.workers import Workers, yield_address
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
-Backend = Literal["numba", "reference"]
+Backend = Literal["numba", "reference", "plan"]  # machine code; an operation at a time; the plan of machine code, emulated
 
 
 def footprint(size: int) -> int:
     """The bytes that a Memory of a size takes: some stay before its first address."""
     return size + ALIGNMENT
+
+
+def check_backend(backend: str) -> None:
+    """Raises ValueError if there is no such backend."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"no backend is called `{backend}`: there are {', '.join(get_args(Backend))}")
 
 
 class Memory:
@@ -59,6 +66,7 @@ class Memory:
         self._bytes = np.full(footprint(size), NAN_BYTE if unwritten and is_debugging() else 0, np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
+        self.bytes = self._bytes[self._start : self._start + size]
 
     def view(self, offset: int, type_: Type, batch: int) -> Array:
         return self.array(offset, type_.dtype, type_.shape(batch))
@@ -218,21 +226,27 @@ class Step:
         machine: Machine | None = None,
         profiled: bool = False,
     ) -> None:
+        check_backend(backend)
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
         self.backend, self.machine, self.profiled = backend, machine_for(machine), profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
         self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
         self.plan: Plan | None = None
         self.linked: Linked | None = None
-        if backend == "numba" and not any(value.type.is_varying for value in self.graph.values()):
+        self.emulator: Emulator | None = None
+        if backend != "reference" and not any(value.type.is_varying for value in self.graph.values()):
             self.build(batch)
 
     def build(self, sizes: Sizes) -> Plan:
         """Plan and link for steps of at most these sizes."""
         self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
-        self.members = members_of(self.graph, sizes, self.workers.count)
-        spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
-        self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
+        if self.backend == "plan":
+            self.members = self.workers.count
+            self.emulator = Emulator(self.plan, self.members)
+        else:
+            self.members = members_of(self.graph, sizes, self.workers.count)
+            spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
+            self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
         self.shared = Memory(self.plan.shared)
@@ -286,12 +300,14 @@ class Step:
         return made
 
     def addresses(self, held: Arrays, results: Arrays) -> list[int]:
-        """Where each table of the plan is."""
+        """Where each table of the plan is; `ends` is where it ends."""
         assert self.plan is not None
         found = [0] * len(self.plan.schedule.tables)
+        self.ends = [0] * len(found)
         for tables, arrays in ((self.plan.inputs, held), (self.plan.results, results)):
             for name, table in tables.items():
                 found[table.index] = arrays[name].ctypes.data
+                self.ends[table.index] = found[table.index] + arrays[name].nbytes
         return found
 
     @staticmethod
@@ -303,9 +319,12 @@ class Step:
 
     def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
         """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
+        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
+        if self.emulator is not None:
+            self.emulator.run(self.memories(order, tables, steps * batch), steps, batch, words)
+            return
         assert self.linked is not None
         linked, workers = self.linked, self.workers
-        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
         contexts = np.zeros((self.members, TABLES + len(tables) + words.shape[1]), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
@@ -317,6 +336,16 @@ class Step:
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
             context[TABLES:] = [*tables, *words[member]]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
+
+    def memories(self, order: int, tables: list[int], samples: int) -> Memories:
+        """What `enter` is given, as bytes; tables end where `addresses` found their arrays to end."""
+        return Memories(
+            self.state.memory.bytes,
+            self.shared.bytes,
+            [memory.bytes for memory in self.private],
+            array_at(order, 4 * samples),
+            [array_at(address, end - address) for address, end in zip(tables, self.ends, strict=True)],
+        )
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""

@@ -22,8 +22,8 @@ class Machine:
     """A target description.
 
     `cpu` and `features` go to LLVM; with `vector_bytes`, `has_fma` and `registers`, which shape the register tile, they are in the key of every kernel.
-    The rest decides plans alone: sizes and how work is shared out. `many_bytes` and `few_pieces` say from which size on a sum over the batch is taken
-    in shards (so they decide bits), `few_weights` how many bytes a task may read again for every shard.
+    The rest decides plans alone: sizes and how work is shared out. `many_bytes`, `few_pieces` and `shard_ratio` (bytes read for
+    one that the shards' results take) say from which size on a sum over the batch is taken in shards (so they decide bits), `few_weights` how many bytes a task may read again for every shard.
     """
 
     cpu: str
@@ -36,6 +36,7 @@ class Machine:
     cores: int = 1  # how many threads a program has by default
     many_bytes: int = 1 << 18
     few_pieces: int = 8
+    shard_ratio: int = 4
     few_weights: int = 1 << 18
 
     def lanes(self, dtype: str) -> int:

@@ -300,7 +300,8 @@ class Lowering:
             nbytes = value.type.nbytes(1)
             rows = value.type.shape(1)[0] if value.type.dims else 1
             pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.operation == "einsum" else 1))
-            if 4 * SHARD_COUNT * nbytes > read or read < self.machine.many_bytes or pieces >= self.machine.few_pieces:
+            is_small = self.machine.shard_ratio * SHARD_COUNT * nbytes <= read
+            if not is_small or read < self.machine.many_bytes or pieces >= self.machine.few_pieces:
                 return False
         return True
 
