@@ -43,7 +43,7 @@ def _checked_step(text: str, call: Call) -> str:
     before = parse_graph(text)
     verify(before)
     if call.name in LISTINGS:
-        return listing(call.name, before, **call.arguments)
+        return listing(call.name, text, **call.arguments)
     after = run(before, call)
     verify(after)
     printed = print_graph(after)
