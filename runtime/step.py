@@ -35,6 +35,7 @@ from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
+from netc.compiler.passes.verify_plan import verify_plan
 from netc.compiler.reference import evaluate
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.dsl.diagnostics import fault
@@ -78,7 +79,8 @@ class Memory:
 
 
 def is_debugging() -> bool:
-    """Whether NETC_DEBUG=1 asks that all memory is filled with NaN bytes before it is written: a stale read then shows at once. On in all tests."""
+    """Whether NETC_DEBUG=1 asks that plans are verified, and that all memory is filled with NaN bytes before it is written: a stale read then shows at once.
+    On in all tests."""
     return os.environ.get("NETC_DEBUG") == "1"
 
 
@@ -107,8 +109,12 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
-    """The plan of a graph that went through the passes, for a machine."""
-    return plan(lower(graph, sizes, machine), offsets, sizes, machine)
+    """The plan of a graph that went through the passes, for a machine; verified in the debugging mode."""
+    tasks = lower(graph, sizes, machine)
+    planned = plan(tasks, offsets, sizes, machine)
+    if is_debugging():
+        verify_plan(tasks, planned)
+    return planned
 
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:

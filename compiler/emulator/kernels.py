@@ -12,23 +12,22 @@ from netc.compiler.emulator.memory import Access, Reference
 from netc.compiler.emulator.vectorise import vectorised
 from netc.compiler.emulator.words import WORDS
 from netc.compiler.kernels.schedule import PRODUCT, KernelSource
-from netc.compiler.kernels.texts import access_of, function_of, touched
+from netc.compiler.kernels.texts import Touched, access_of, function_of, touched
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`run(access, *arguments)` takes the pointers as References; `reads` and `writes` are the numbers of those that it loads from and stores to. `in_order`
-    is the same, element by element."""
+    """`run(access, *arguments)` takes the pointers as References; `in_order` is the same, element by element."""
 
     run: Callable[..., None]
     in_order: Callable[..., None]
-    reads: frozenset[int]
-    writes: frozenset[int]
+    memory: Touched
 
     def __call__(self, access: Access, arguments: Sequence[Reference | int]) -> None:
-        is_aliased = any(_overlap(arguments[i], arguments[j]) for i in self.writes for j in self.reads if i != j)
+        memory = self.memory
+        is_aliased = any(_overlap(arguments[i], arguments[j]) for i in memory.writes for j in memory.reads if i != j)
         with np.errstate(all="ignore"):
             (self.in_order if is_aliased else self.run)(access, *arguments)
 
@@ -44,10 +43,10 @@ def kernel_of(source: KernelSource) -> Kernel:
     memory = touched(source)
     if source.form == "product":
         product = _product(source.text)
-        return Kernel(product, product, memory.reads, memory.writes)
+        return Kernel(product, product, memory)
     function = function_of(source.text)
     in_order = _in_order(function)
-    return Kernel(vectorised(function) or in_order, in_order, memory.reads, memory.writes)
+    return Kernel(vectorised(function) or in_order, in_order, memory)
 
 
 class _Elements(ast.NodeTransformer):

@@ -168,8 +168,8 @@ def _passing(calls: Sequence[_Placed], phases: Sequence[Sequence[tuple[Group, li
     passing: set[Buffer] = set()
     seen: set[Buffer] = set()
     for placed in calls:
-        read = {placed.task.pointers[i].buffer for i in placed.kernel.reads}
-        written = {placed.task.pointers[i].buffer for i in placed.kernel.writes}
+        read = {placed.task.pointers[i].buffer for i in placed.kernel.memory.needs}
+        written = {placed.task.pointers[i].buffer for i in placed.kernel.memory.writes}
         passing |= {one for one in written - read - seen if one.kind == "temporary" and one.type.rows == BATCH}
         seen |= read | written
     return passing - outside

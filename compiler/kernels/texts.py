@@ -4,7 +4,7 @@ For whoever runs a kernel without compiling it or proves something about it. Kno
 """
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,28 +17,51 @@ Form = dict[str, int]  # an offset as a sum: how often it takes each variable, a
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The numbers of the pointers that a kernel loads from, and stores to; those that it stores to at offsets that it has loaded are `scattered`."""
+    """The numbers of the pointers that a kernel loads from, and stores to. What it `needs` it loads before it has stored anything there; those that are
+    `scattered` it stores to at offsets that it has loaded."""
 
     reads: frozenset[int]
     writes: frozenset[int]
-    scattered: frozenset[int]
+    needs: frozenset[int]
+    scattered: frozenset[int] = frozenset()
 
 
 @cache
-def touched(source: KernelSource) -> Touched:
+def touched(source: KernelSource, has_start: bool = True) -> Touched:
+    """What a kernel does to its pointers; a product may have no `start`."""
     if source.form == "product":
-        reads = frozenset(map(PRODUCT.index, ("a", "b", "start")))
-        return Touched(reads, frozenset({PRODUCT.index("c")}), frozenset())
+        reads = frozenset(map(PRODUCT.index, ("a", "b", *(("start",) if has_start else ()))))
+        return Touched(reads, frozenset({PRODUCT.index("c")}), reads)
     function = function_of(source.text)
     numbers = {argument.arg: i for i, argument in enumerate(function.args.args)}
     variables = {node.target.id for node in ast.walk(function) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)}
-    reads, writes, scattered = set[int](), set[int](), set[int]()
-    for verb, _, pointer, offset in accesses(function):
-        (reads if verb == "load" else writes).add(numbers[pointer])
-        names = {node.id for node in ast.walk(offset) if isinstance(node, ast.Name)}
-        if verb == "store" and names - variables - set(numbers):
-            scattered.add(numbers[pointer])
-    return Touched(frozenset(reads), frozenset(writes), frozenset(scattered))
+    reads, writes, needs, scattered = set[int](), set[int](), set[int](), set[int]()
+    for statement in _in_order(function.body):
+        for verb, _, pointer, offset in sorted(accesses(statement), key=lambda access: access[0]):  # loads, then the store
+            number = numbers[pointer]
+            if verb == "load":
+                reads.add(number)
+                needs |= {number} - writes
+                continue
+            writes.add(number)
+            names = {node.id for node in ast.walk(offset) if isinstance(node, ast.Name)}
+            if names - variables - set(numbers):
+                scattered.add(number)
+    return Touched(frozenset(reads), frozenset(writes), frozenset(needs), frozenset(scattered))
+
+
+def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
+    """The parts of a text as they are first done."""
+    for statement in body:
+        match statement:
+            case ast.For(iter=head, body=inside) | ast.While(test=head, body=inside):
+                yield head
+                yield from _in_order(inside)
+            case ast.If(test=head, body=inside, orelse=other):
+                yield head
+                yield from _in_order([*inside, *other])
+            case _:
+                yield statement
 
 
 @cache

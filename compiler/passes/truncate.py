@@ -43,11 +43,12 @@ class _Chunk:
         return made
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        kinds = [
-            asked(str(one.attributes["name"]))[0]
-            for one in value.operands
-            if str(one.attributes.get("name", "")).startswith(PREFIX)
+        tables = [
+            asked(str(operand.attributes["name"]))
+            for operand in value.operands
+            if str(operand.attributes.get("name", "")).startswith(PREFIX)
         ]
+        kinds = [kind for kind, dim in tables if dim == self.how.dim]
         if value.operation == "scan":
             return self.scan(copy, value, operands)
         if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):

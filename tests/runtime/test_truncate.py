@@ -159,3 +159,23 @@ def test_what_cannot_be_kept_is_told() -> None:
     text = LIMITED.replace("LAYER", "lstm(16)").replace("time <= 200", "time").replace("batch = 6", 'memory = "1 GB"')
     with pytest.raises(netc.Fault, match="how long `time` is at most must be known"):
         netc.compile(netc.parse(text))
+
+
+def test_a_scan_over_a_count_is_no_sequence_that_is_cut() -> None:
+    """Its own steps are whole in every chunk; the truncated dimension is another."""
+    text = (
+        "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n  z = h -> dense(1)\n"
+        "  e = x -> embed(2)\n  loss a = z ** 2\n  loss b = e ** 2\n}\ntrain {\n  truncate = (time = 1)\n  precision = f64\n}\n"
+    )
+    fields = {"x": [np.array([0, 1]), np.array([1])]}
+    losses = [run(text, backend).step(fields)["loss"] for backend in ("numba", "reference")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+def test_no_loss_reads_what_is_cut() -> None:
+    text = (
+        "model {\n  input x: float[time]\n  target y: float\n  param w: float = normal(1)\n  loss square(w - y)\n}\n"
+        "train {\n  truncate = (time = 1)\n}\n"
+    )
+    with pytest.raises(netc.Fault, match="no loss reads it"):
+        run(text)
