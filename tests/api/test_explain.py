@@ -51,10 +51,10 @@ def test_the_body_of_a_scan_is_indented_below_it(golden, tmp_path: Path) -> None
     shown = command("explain", "m.net", "--after", "elaborate", cwd=tmp_path)
     assert shown.returncode == 0, shown.stderr
     golden(HERE / "scan.txt", shown.stdout)
-    line = command("explain", "m.net", "--after", "elaborate", "--line", "4", cwd=tmp_path).stdout.splitlines()
-    first = next(n for n, text in enumerate(line) if " = scan[" in text)
-    assert line[first].endswith(" {  # m.net:4")
-    assert line[line.index("}") - 1] == "  yield.0 = %3"
+    inside = command("explain", "m.net", "--after", "elaborate", "--line", "5", cwd=tmp_path).stdout.splitlines()
+    assert " = scan[" in inside[0]
+    assert inside[0].endswith(" {  # m.net:4")
+    assert inside[-2:] == ["  yield.0 = %3", "}"]
 
 
 def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:

@@ -260,7 +260,9 @@ def test_an_unknown_backend_is_an_error() -> None:
 Phases = list[list[tuple[Group, list[Task]]]]
 
 
-def change_address(phases: Phases, wanted: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]) -> None:
+def change_address(
+    phases: Phases, wanted: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]
+) -> None:
     """Change the addresses of some pointers; at least one."""
     count = 0
     for phase in phases:
@@ -314,7 +316,10 @@ def drop_writer(phases: Phases) -> None:
         for g, (group, tasks) in enumerate(phase):
             for i, task in enumerate(tasks):
                 if any(buffer.kind == "temporary" for buffer in task.writes):
-                    phase[g] = (replace(group, calls=group.calls[:i] + group.calls[i + 1 :]), tasks[:i] + tasks[i + 1 :])
+                    phase[g] = (
+                        replace(group, calls=group.calls[:i] + group.calls[i + 1 :]),
+                        tasks[:i] + tasks[i + 1 :],
+                    )
                     return
 
 

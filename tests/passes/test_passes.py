@@ -29,7 +29,7 @@ def test_the_pass_makes_of_the_graph_what_the_case_says(path: Path, request: pyt
     if request.config.getoption("--update-golden"):
         case.write(path)
     assert case == Case.read(path), (
-        f"pytest {path.relative_to(Path.cwd())} --update-golden writes what the pass gives now"
+        f"pytest {path.relative_to(HERE.parent.parent)} --update-golden writes what the pass gives now"
     )
 
 
