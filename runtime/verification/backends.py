@@ -63,6 +63,7 @@ def against_reference(subject: Subject, name: str, backend: Backend, threads: in
             if wrong:
                 break
         yield from _steps(pair, name, fields, subject)
+        pair.level()
     if subject.model.outputs:
         yield from _compare(pair, name, "a prediction", lambda program: program.predict(_as_given(fields)))
     if any(one.startswith(("loss.", "metric.", "watch.")) for one in subject.model.graph.results):
