@@ -10,6 +10,7 @@ import netc
 from netc.commands.main import app
 from netc.compiler import pipeline
 from netc.compiler.differences import Labels, as_lines, difference
+from netc.compiler.kernels.targets import NAMED
 from netc.compiler.passes.lower import lower
 from netc.dsl.diagnostics import CODES
 from netc.reference import KINDS, entries, plural
@@ -266,7 +267,7 @@ def _compiler() -> Iterator[str]:
             text = "\n".join(changed)
             yield f"```{'diff' if before else ''}\n{text}\n```"
         before = now
-    tasks = lower(stages["sink"], model.train.batch).tasks
+    tasks = lower(stages["sink"], model.train.batch, NAMED["avx2"]).tasks
     loops = [task for task in tasks if task.kernel.form != "product"]
     yield f"""
 ## Fusion, layout and lowering

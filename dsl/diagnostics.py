@@ -55,6 +55,7 @@ CODES = {
     "E1003": "a run to start from whose parameters do not fit",
     "E1004": "a run that cannot go on with what was changed",
     "E1005": "a model that this machine's memory does not hold",
+    "E1006": "a target description that is wrong, or that this machine cannot run",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in whose name for something is taken",
     "E1103": "a plug-in's pass that spoils the graph",

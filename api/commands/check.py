@@ -91,7 +91,7 @@ def check(
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
-    from netc.compiler.kernels.machine import cores
+    from netc.compiler.kernels.targets import machine_for
     from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
@@ -99,7 +99,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
 
     step: dict[str, Any] = {}
     if any(name.startswith("loss.") for name in model.graph.results):
-        cost = cost_of_step(model, threads or cores())
+        cost = cost_of_step(model, threads or machine_for().cores)
         step = {
             "flops": cost.flops,
             "bytes": cost.kept + cost.arenas,

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from netc.compiler import pipeline
 from netc.compiler.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.passes.update import STEP
 from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
@@ -36,6 +38,29 @@ def situation_of(subject: Subject) -> Situation:
             for name, array in before.items():
                 program.persistent[name][...] = array
     return Situation(model, fields, program.persistent, subject.seed)
+
+
+def check_updates(subject: Subject) -> Iterator[Difference]:
+    """What a step leaves in memory is what the graph of a step says, computed from what was there before."""
+    model = subject.model
+    if not has_loss(model) or model.train.truncate is not None:
+        return
+    fields = first_batch(subject)
+    program = program_of(subject, "reference")
+    program.step(fields)
+    before = {name: array.copy() for name, array in program.persistent.items()}
+    graph = pipeline.training_graph(model)
+    situation = Situation(model, fields, before, subject.seed, epoch=int(before[STEP]) if STEP in before else 0)
+    expected = situation.results(graph)
+    program.step(fields)
+    nexts = {name.removeprefix("update."): array for name, array in expected.items() if name.startswith("update.")}
+    wanted = {name: nexts.get(name, array) for name, array in before.items()}
+    rounding = Rounding(
+        lambda noise: {name.removeprefix("update."): one for name, one in situation.results(graph, noise).items()}
+    )
+    for name, detail in differences(program.persistent, wanted, rounding):
+        span = graph.results[f"update.{name}"].span if f"update.{name}" in graph.results else NOWHERE
+        yield Difference("updates", f"after a step: {name}", span, detail)
 
 
 def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:

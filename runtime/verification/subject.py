@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type
 from netc.dsl.source import Span
@@ -103,11 +104,15 @@ def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> Non
 
 
 def program_of(
-    subject: Subject, backend: Backend, threads: int = 1, model: Model | None = None, batch: int | None = None
+    subject: Subject,
+    backend: Backend,
+    threads: int = 1,
+    model: Model | None = None,
+    machine: Machine | None = None,
 ) -> Program:
     """A program of the subject's model (or of a variant of it) with moved parameters, in which every thread takes part in every step."""
     model = model or subject.model
-    program = Program(model, subject.seed, backend, batch, threads)
+    program = Program(model, subject.seed, backend, threads=threads, machine=machine)
     program.workers.shares_small_steps = True
     move_parameters(model, program.persistent, subject.seed)
     return program
