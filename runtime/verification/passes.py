@@ -9,6 +9,7 @@ from netc.compiler.graph import Body, Graph, parse_graph, print_graph, verify
 from netc.compiler.passes.update import STEP
 from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
+from netc.runtime import schedule
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.precision import in_f64
@@ -17,6 +18,7 @@ from netc.runtime.verification.stages import Chain, Stage, chains
 from netc.runtime.verification.subject import Difference, Subject, first_batch, has_loss, program_of
 
 _NAME = "passes"
+_NEVER = 2**53  # steps an epoch: a schedule that counts epochs stands at its beginning, as it does in Program.step
 
 
 def check(subject: Subject) -> Iterator[Difference]:
@@ -50,7 +52,9 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
     program.step(fields)
     before = {name: array.copy() for name, array in program.persistent.items()}
     graph = pipeline.training_graph(model)
-    situation = Situation(model, fields, before, subject.seed, epoch=int(before[STEP]) if STEP in before else 0)
+    done = int(before[STEP]) if STEP in before else 0
+    factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER, ()).items()}
+    situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
     expected = situation.results(graph)
     program.step(fields)
     nexts = {name.removeprefix("update."): array for name, array in expected.items() if name.startswith("update.")}

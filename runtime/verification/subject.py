@@ -97,9 +97,10 @@ def first_batch(subject: Subject) -> dict[str, Field]:
 
 
 def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> None:
-    """Move every parameter a little away from its initial value, the same for each backend and precision."""
-    for name in model.trainables:
+    """Move every parameter a little away from its initial value, and every state of the file upwards, the same for each backend and precision."""
+    for name in (*model.trainables, *model.states):
         moved = np.asarray(generator(seed, "verification", name).standard_normal(arrays[name].shape)) * _JITTER
+        moved = np.abs(moved) if name in model.states else moved  # a variance stays one
         arrays[name][...] = np.asarray(arrays[name] + moved, np.float32)  # rounded alike in f32 and f64
 
 
