@@ -43,28 +43,32 @@ def situation_of(subject: Subject) -> Situation:
 
 
 def check_updates(subject: Subject) -> Iterator[Difference]:
-    """What a step leaves in memory is what the graph of a step says, computed from what was there before."""
+    """What each of two steps leaves in memory is what the graph of a step says, computed from what was there before."""
     model = subject.model
     if not has_loss(model) or model.train.truncate is not None:
         return
-    fields = first_batch(subject)
+    fields, graph = first_batch(subject), pipeline.training_graph(model)
     program = program_of(subject, "reference")
-    program.step(fields)
-    before = {name: array.copy() for name, array in program.persistent.items()}
-    graph = pipeline.training_graph(model)
-    done = int(before[STEP]) if STEP in before else 0
-    factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER, ()).items()}
-    situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
-    expected = situation.results(graph)
-    program.step(fields)
-    nexts = {name.removeprefix("update."): array for name, array in expected.items() if name.startswith("update.")}
-    wanted = {name: nexts.get(name, array) for name, array in before.items()}
-    rounding = Rounding(
-        lambda noise: {name.removeprefix("update."): one for name, one in situation.results(graph, noise).items()}
-    )
-    for name, detail in differences(program.persistent, wanted, rounding):
-        span = graph.results[f"update.{name}"].span if f"update.{name}" in graph.results else NOWHERE
-        yield Difference("updates", f"after a step: {name}", span, detail)
+    for turn in (1, 2):
+        before = {name: array.copy() for name, array in program.persistent.items()}
+        done = int(before[STEP]) if STEP in before else 0
+        factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER, ()).items()}
+        situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
+        expected = {**before, **_updates(situation.results(graph))}
+        program.step(fields)
+        rounding = Rounding(lambda noise, at=situation: _updates(at.results(graph, noise)))  # type: ignore[misc]
+        wrong = list(differences(program.persistent, expected, rounding))
+        for name, detail in wrong:
+            span = graph.results[f"update.{name}"].span if f"update.{name}" in graph.results else NOWHERE
+            yield Difference("updates", f"after step {turn}: {name}", span, detail)
+        if wrong:
+            return
+
+
+def _updates(found: Mapping[str, Array]) -> dict[str, Array]:
+    """The next values of what stays between steps, by name."""
+    prefix = "update."
+    return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
 
 
 def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:

@@ -16,6 +16,7 @@ from netc.compiler.passes.prepare import derived
 from netc.compiler.value import Value
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array
+from netc.runtime.verification.comparison import compared
 from netc.runtime.verification.passes import situation_of
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation
@@ -204,6 +205,7 @@ def _disagreement(slope: Slope, gradient: Array, direction: Array) -> str | None
     """A sentence if the gradient's slope along a direction is not that of the differences."""
     if not slope.is_known:
         return None
+    compared()
     along = gradient * direction
     value, terms = float(along.sum()), float(np.abs(along).sum())
     allowed = _TOLERANCE * max(abs(slope.value), terms * 1e-3) + 10 * slope.error
