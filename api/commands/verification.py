@@ -4,8 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from netc.commands.terminal import show_diagnostics
-
 if TYPE_CHECKING:
     from netc.compiler.model import Model
 
@@ -23,7 +21,8 @@ def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> 
         found["checks"].append(outcome.as_json())
         if not quietly:
             typer.echo(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
-            show_diagnostics(diagnostic_of(one) for one in outcome.differences)
+            for one in outcome.differences:  # on the same stream, in its place: a report is one text
+                typer.echo(f"\n{diagnostic_of(one).render()}\n")
     found["ok"] = all(one["ok"] for one in found["checks"])
     if not quietly:
         for name, text in found["environment"].items():
