@@ -4,12 +4,15 @@ A graph only grows; a pass makes a new one. An edge runs from operand to user, i
 values; knows no particular operation but the leaves.
 """
 
+import ast
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import networkx as nx
 
-from netc.compiler.types import DType, Type
+from netc.compiler.types import DType, Type, parse_type
 from netc.compiler.value import OPERATIONS, Attribute, Nested, Value
 from netc.dsl.source import NOWHERE, Span
 
@@ -132,11 +135,6 @@ def print_graph(graph: Graph) -> str:
 
 def parse_graph(text: str) -> Graph:
     """The graph that `print_graph` printed, without its places in the text."""
-    import ast
-    import re
-
-    from netc.compiler.types import parse_type
-
     graph, made = Graph(), dict[str, Value]()
     for line in text.splitlines():
         if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([%\d, ]*)\) : ([^#\"]+?)(?:  # .*)?", line):
@@ -146,7 +144,7 @@ def parse_graph(text: str) -> Graph:
             settings = {
                 str(keyword.arg): Body(parse_graph(ast.literal_eval(keyword.value.args[0])))
                 if isinstance(keyword.value, ast.Call)
-                else ast.literal_eval(keyword.value)
+                else _literal(keyword.value)
                 for keyword in call.keywords
             }
             made[number] = graph.add(
@@ -155,9 +153,21 @@ def parse_graph(text: str) -> Graph:
                 settings,
                 parse_type(type_),
             )
-        elif found := re.fullmatch(r"(\S+) = %(\d+)", line):
+        elif found := re.fullmatch(r"(.+) = %(\d+)", line):
             graph.results[found[1]] = made[found[2]]
     return graph
+
+
+def _literal(node: ast.expr) -> Any:
+    """What a printed attribute says: a literal of Python, or an infinite number, or none."""
+    if isinstance(node, ast.Tuple):
+        return tuple(_literal(part) for part in node.elts)
+    match node:
+        case ast.Name("inf" | "nan" as number):
+            return float(number)
+        case ast.UnaryOp(ast.USub(), ast.Name("inf" | "nan" as number)):
+            return -float(number)
+    return ast.literal_eval(node)
 
 
 class Body(Nested):
