@@ -20,6 +20,7 @@ from netc.commands import (
     profile,
     report,
     runs,
+    selftest,
     show,
     train,
 )
@@ -49,6 +50,7 @@ app.command("fmt")(fmt.fmt)
 app.command("ops")(ops.ops)
 app.command("lsp")(lsp.lsp)
 app.command("cache")(cache.cache)
+app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:
