@@ -57,9 +57,7 @@ class Group:
 def _operations() -> Iterator[str]:
     """Each operation's first example, compiled in f32, on two threads."""
     pending = [
-        operation
-        for operation in OPERATIONS.values()
-        if operation.examples and not isinstance(operation.lower, Whole)
+        operation for operation in OPERATIONS.values() if operation.examples and not isinstance(operation.lower, Whole)
     ]
     for i in range(0, len(pending), _TOGETHER):
         some = pending[i : i + _TOGETHER]
