@@ -91,5 +91,6 @@ def inputs(g: Growth) -> None:
         name = g.new_name("x")
         g.add(Statement("input", (name,), "", (), (type_,)))
         g.reserved.add(name)
-        g.define(name, type_, is_batched=True, scale=2.5 if type_.is_float else 1.0, is_discrete=not type_.is_float)
+        value = g.define(name, type_, is_batched=True, scale=2.5 if type_.is_float else 1.0, is_discrete=not type_.is_float)
+        g.shared.inputs.add(value.number)
         count -= 1

@@ -159,7 +159,7 @@ def _penalty(g: Growth) -> None:
 def outputs(g: Growth) -> None:
     """None to three outputs, and watched values."""
     for _ in range(g.draw.choice((0, 1, 1, 2, 3))):
-        x = g.pick(lambda one: one.is_batched and one.type.kind != "bool")
+        x = g.pick(lambda one: one.is_batched and one.type.kind != "bool" and g.reads_input(one))
         if x is None or (x.type.is_held and g.chance(0.5)):
             continue
         name = g.new_name("out")

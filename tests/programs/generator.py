@@ -7,6 +7,7 @@ import random
 from dataclasses import dataclass
 
 import netc
+from netc.compiler import pipeline
 from tests.programs import blocks, elementwise, layers, products, reductions, scans, shapes
 from tests.programs.beginnings import inputs
 from tests.programs.endings import losses, metrics, outputs
@@ -106,7 +107,7 @@ def outcome(seed: int, profile: Profile = DEFAULT) -> Outcome:
         if program is None:
             continue
         try:
-            netc.parse(program.text)
+            pipeline.training_graph(netc.parse(program.text))
         except netc.Fault as fault:
             result.rejected.append((program, fault))
         except Exception as error:

@@ -40,6 +40,7 @@ class Shared:
     bounds: dict[str, int] = field(default_factory=dict)  # and at most, where the file says so
     targets: list[Statement] = field(default_factory=list)
     loss_names: list[str] = field(default_factory=list)
+    inputs: set[int] = field(default_factory=set)  # the numbers of the values that are inputs
     count: int = 0
 
 
@@ -91,6 +92,10 @@ class Growth:
             return self.draw.choice(present)
         sizes = {size: weight for size, weight in self.profile.sizes.items() if size <= most}
         return self.draw.choices(list(sizes), list(sizes.values()))[0]
+
+    def reads_input(self, value: Value) -> bool:
+        """Whether a value depends on some input."""
+        return not self.shared.inputs.isdisjoint(value.ancestors)
 
     def fits(self, *dims: Dim) -> bool:
         """Whether a value of these dimensions is small enough."""

@@ -48,7 +48,7 @@ def _loss_scale(g: Growth) -> str | None:
 
 
 def _memory(g: Growth) -> str | None:
-    return '"2 GB"'
+    return '"2 GB"' if set(g.shared.least) <= set(g.shared.bounds) else None
 
 
 def _patterns(g: Growth) -> list[str]:
