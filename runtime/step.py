@@ -213,7 +213,8 @@ class Step:
     def build(self, sizes: Sizes) -> Plan:
         """Plan and link for steps of at most these sizes."""
         self.plan = plan_step(self.graph, self.state.offsets, sizes)
-        self.members = members_of(self.graph, sizes, self.workers.count)
+        count = self.workers.count
+        self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
         self.linked = build(self.plan.schedule, self.machine, self.profiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
