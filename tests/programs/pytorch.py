@@ -22,12 +22,15 @@ from tests.programs.program import Program
 
 PYTORCH = "pytorch"  # as the name of a check
 TOLERANCE = 1e-7
-Samples = tuple  # of tensors: a value of the batch
 UNSUPPORTED = frozenset({"random", "truncate", "loss_scale", "fitted", "class weights"})
 
 
 class Unsupported(Exception):
     """The program has what is not written in PyTorch here."""
+
+
+class Samples(tuple):  # type: ignore[type-arg]
+    """A value of the batch: a tensor (or a number) for each sample."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,8 @@ class Evaluator:
             named = {name: one[n] if isinstance(one, Samples) else one for name, one in options.items()}
             results.append(function(*own, **named))
         if isinstance(results[0], tuple):  # several results
-            return Results(tuple(column) for column in zip(*results, strict=True))
-        return tuple(results)
+            return Results(Samples(column) for column in zip(*results, strict=True))
+        return Samples(results)
 
     def parameter(self) -> Any:
         value = next(self.shared[-1] if self.shared else self.parameters)
@@ -125,7 +128,7 @@ class Evaluator:
         for dim in type_.dims[:1]:
             name = dim.left if isinstance(dim, syntax.Binary) else dim
             if isinstance(name, syntax.Name) and scope.find(name.text) is None:
-                scope[name.text] = tuple(len(value) for value in values)
+                scope[name.text] = Samples(len(value) for value in values)
 
     def mean(self, node: syntax.Expression, scope: Scope) -> Any:
         """A loss: the mean over all its elements in the batch, or over the sum of its weights."""
@@ -279,7 +282,7 @@ class Evaluator:
         if not isinstance(values, Samples):
             return values.mean()
         differ = len({one.shape for one in values}) > 1
-        return tuple(one.reshape(one.shape[0], -1).mean(1) if differ else one.mean() for one in values)
+        return Samples(one.reshape(one.shape[0], -1).mean(1) if differ else one.mean() for one in values)
 
     def over_batch(self, function: Callable[..., Any], x: Any, axes: list[Any]) -> Any:
         """Over all samples, and axes of each; where lengths differ, the steps of all samples are one axis."""
@@ -322,7 +325,7 @@ class Evaluator:
             lengths = [len(steps)] * self.count
         else:
             lengths = [len(over[0][n] if isinstance(over[0], Samples) else over[0]) for n in range(self.count)]
-        carries = [one if isinstance(one, Samples) else (torch.as_tensor(one, dtype=torch.float64) if not hasattr(one, "dtype") else one,) * self.count for one in begins]
+        carries = [one if isinstance(one, Samples) else Samples(torch.as_tensor(one, dtype=torch.float64) if not hasattr(one, "dtype") else one for _ in range(self.count)) for one in begins]
         stacks: list[list[list[Any]]] = [[[] for _ in range(self.count)] for _ in node.body[-1].values]  # type: ignore[union-attr]
         for step in range(max(lengths)):
             inner = Scope(scope)
@@ -330,7 +333,7 @@ class Evaluator:
                 if isinstance(node.over, syntax.Range):
                     inner[name.text] = torch.tensor(float(steps[step]), dtype=torch.float64)
                 else:
-                    inner[name.text] = tuple((over[i][n] if isinstance(over[i], Samples) else over[i])[min(step, lengths[n] - 1)] for n in range(self.count))
+                    inner[name.text] = Samples((over[i][n] if isinstance(over[i], Samples) else over[i])[min(step, lengths[n] - 1)] for n in range(self.count))
             for carry, value in zip(node.carries, carries, strict=True):
                 inner[carry.name.text] = value
             self.run(node.body[:-1], inner)
@@ -340,8 +343,8 @@ class Evaluator:
                     if step < lengths[n]:
                         stack[n].append(torch.as_tensor(result[n] if isinstance(result, Samples) else result, dtype=None))
             following = [inner[carry.name.text] for carry in node.carries]
-            carries = [one if isinstance(one, Samples) else (torch.as_tensor(one, dtype=torch.float64),) * self.count for one in following]
-        results = [tuple(torch.stack(one) for one in stack) for stack in stacks]
+            carries = [one if isinstance(one, Samples) else Samples((torch.as_tensor(one, dtype=torch.float64),) * self.count) for one in following]
+        results = [Samples(torch.stack(one) for one in stack) for stack in stacks]
         return results[0] if len(results) == 1 else Results(results)
 
 
@@ -354,7 +357,7 @@ class Pair(list):  # type: ignore[type-arg]
 
 
 def _is_pair(value: Any) -> bool:
-    return isinstance(value, Pair) or (isinstance(value, tuple) and not any(hasattr(one, "dtype") for one in value) and value and isinstance(value[0], str))
+    return isinstance(value, Pair) or (isinstance(value, tuple) and not isinstance(value, Samples))
 
 
 def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
@@ -383,7 +386,7 @@ def _bind_dims(type_: syntax.TypeOf, value: Any, scope: Scope) -> None:
         if isinstance(dim, syntax.Name) and dim.text not in scope:
             axis = n if leading is None or n < leading else n - len(dims)
             sizes = [shape[axis] for shape in shapes]
-            scope[dim.text] = sizes[0] if len(set(sizes)) == 1 else tuple(sizes)
+            scope[dim.text] = sizes[0] if len(set(sizes)) == 1 else Samples(sizes)
     if isinstance(type_.size, syntax.Name) and type_.size.text not in scope:
         scope[type_.size.text] = None
 
@@ -546,7 +549,7 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     model = ours.model
     parameters = {name: torch.tensor(ours.persistent[name], dtype=torch.float64, requires_grad=True) for name in model.parameters}
     states = [torch.tensor(ours.persistent[name], dtype=torch.float64) for name in model.states]
-    samples = {name: tuple(_tensor(one) for one in _samples(value)) for name, value in fields.items()}
+    samples = {name: Samples(_tensor(one) for one in _samples(value)) for name, value in fields.items()}
     blocks = {item.name.text: item for item in file.items if isinstance(item, syntax.Block | syntax.Op)}
     evaluator = Evaluator(len(next(iter(samples.values()))), iter(parameters.values()), iter(states), samples, blocks)
     scope = Scope()
