@@ -5,9 +5,8 @@ import sys
 
 import numpy as np
 
-from tests.programs.campaign import COMPILED, PLAIN, Report, Result, Task, campaign
+from tests.programs.campaign import COMPILED, PLAIN, PYTORCH, Report, Result, Task, campaign
 from tests.programs.generator import PROFILES
-from tests.programs.pytorch import PYTORCH
 
 
 def arguments() -> argparse.Namespace:
@@ -15,7 +14,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--programs", type=int, default=100, help="how many programs")
     parser.add_argument("--seed", type=int, default=0, help="the first seed; the others follow it")
     parser.add_argument("--compiled", type=int, default=0, metavar="K", help="the first K programs are compiled too")
-    parser.add_argument("--checks", default="", help=f"names with commas between, of {', '.join((*PLAIN, PYTORCH, *COMPILED))}")
+    parser.add_argument(
+        "--checks", default="", help=f"names with commas between, of {', '.join((*PLAIN, PYTORCH, *COMPILED))}"
+    )
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--profile", choices=PROFILES, default="default")
     parser.add_argument("--seconds", type=int, default=60, help="how long a check may take")

@@ -20,7 +20,9 @@ def _matrix(g: Growth) -> Type:
 
 
 def _image(g: Growth) -> Type:
-    return floats(g.draw.choice((3, 4, 5, 6, 7, 8, 9)), g.draw.choice((3, 4, 5, 6, 7, 8)), g.draw.choice((1, 1, 2, 3, 4)))
+    return floats(
+        g.draw.choice((3, 4, 5, 6, 7, 8, 9)), g.draw.choice((3, 4, 5, 6, 7, 8)), g.draw.choice((1, 1, 2, 3, 4))
+    )
 
 
 def _line(g: Growth) -> Type:
@@ -91,6 +93,8 @@ def inputs(g: Growth) -> None:
         name = g.new_name("x")
         g.add(Statement("input", (name,), "", (), (type_,)))
         g.reserved.add(name)
-        value = g.define(name, type_, is_batched=True, scale=2.5 if type_.is_float else 1.0, is_discrete=not type_.is_float)
+        value = g.define(
+            name, type_, is_batched=True, scale=2.5 if type_.is_float else 1.0, is_discrete=not type_.is_float
+        )
         g.shared.inputs.add(value.number)
         count -= 1

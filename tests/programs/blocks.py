@@ -29,11 +29,15 @@ def block(g: Growth) -> bool:
         inner.define(name, value.type, (value,), is_batched=value.is_batched, is_parameter=False)
     inner.reserved = set(names)
     grow(inner, g.draw.choice((1, 2, 3, 4)))
-    results = [value for value in inner.values.values() if value.type.is_float and value.is_batched and value.name not in names]
+    results = [
+        value for value in inner.values.values() if value.type.is_float and value.is_batched and value.name not in names
+    ]
     if not results:
         return False
     chosen = g.draw.sample(results[-3:], g.draw.choice([n for n in (1, 1, 2) if n <= len(results[-3:])]))
-    inner.add(Statement("return", (), ", ".join(f"{{{n}}}" for n in range(len(chosen))), tuple(one.name for one in chosen)))
+    inner.add(
+        Statement("return", (), ", ".join(f"{{{n}}}" for n in range(len(chosen))), tuple(one.name for one in chosen))
+    )
     name = g.new_name("block")
     parameters = ", ".join(f"{one}: {value.type.text()}" for one, value in zip(names, operands, strict=True))
     g.definition("block", name, f"({parameters})", tuple(inner.statements))
@@ -81,7 +85,6 @@ def state(g: Growth) -> bool:
     x = g.pick_float(lambda one: one.type.is_fixed and one.type.rank <= 2 and not one.is_parameter)
     if x is None:
         return False
-    dims = ", ".join(map(str, x.type.dims))
     name = g.new_name("q")
     initial = g.draw.choice(("zeros", "ones", "uniform(-0.5, 0.5)", "normal(0.3)"))
     g.add(Statement("state", (name,), f": {x.type.text()} = {initial}", (), (x.type,)))
@@ -90,7 +93,14 @@ def state(g: Growth) -> bool:
     g.feature("state")
     _update(g, held, x)
     if g.chance(0.8):
-        template = g.draw.choice(("{0} - 0.3 * {1}", "{0} + {1}", "{0} * (1 + 0.2 * {1})", "(mean({0}, over = batch) if training else {1}) + {0}"))
+        template = g.draw.choice(
+            (
+                "{0} - 0.3 * {1}",
+                "{0} + {1}",
+                "{0} * (1 + 0.2 * {1})",
+                "(mean({0}, over = batch) if training else {1}) + {0}",
+            )
+        )
         traits = {"mixed": x.ancestors} if "batch" in template else {}
         if traits:
             g.feature("mixes_samples")
@@ -100,7 +110,9 @@ def state(g: Growth) -> bool:
 
 def _update(g: Growth, held: Value, x: Value) -> None:
     """`update q = ...`: a running mean, the batch's own mean, another state, a view of itself, a parameter, a count; or none."""
-    other = g.pick(lambda one: one.type == held.type and not one.is_batched and one.number != held.number and one.scale <= 3)
+    other = g.pick(
+        lambda one: one.type == held.type and not one.is_batched and one.number != held.number and one.scale <= 3
+    )
     choices: list[tuple[str, tuple[Value, ...], str]] = [
         ("0.9 * {0} + 0.1 * mean({1}, over = batch)", (held, x), "running mean"),
         ("mean({1}, over = batch)", (held, x), "state of the batch"),
@@ -111,7 +123,10 @@ def _update(g: Growth, held: Value, x: Value) -> None:
     if held.type.rank:
         choices.append(("reverse({0})", (held,), "state that is a view of itself"))
     if other is not None:
-        choices += [("{1}", (held, other), "state that is another value"), ("0.5 * {0} + 0.5 * {1}", (held, other), "state of another value")] * 2
+        choices += [
+            ("{1}", (held, other), "state that is another value"),
+            ("0.5 * {0} + 0.5 * {1}", (held, other), "state of another value"),
+        ] * 2
     if g.chance(0.1):
         g.feature("state without an update")
         return
@@ -131,11 +146,26 @@ def swapped_states(g: Growth) -> bool:
         return False
     names = [g.new_name("q") for _ in range(2)]
     for name in names:
-        g.add(Statement("state", (name,), f": {x.type.text()} = {g.draw.choice(('normal(0.3)', 'uniform(-1, 1)', 'zeros'))}", (), (x.type,)))
+        g.add(
+            Statement(
+                "state",
+                (name,),
+                f": {x.type.text()} = {g.draw.choice(('normal(0.3)', 'uniform(-1, 1)', 'zeros'))}",
+                (),
+                (x.type,),
+            )
+        )
     first, second = (g.define(name, x.type, is_batched=False) for name in names)
     g.reserved.update(names)
     g.add(Statement("update", (), "{0} = {1}", (names[0], names[1])))
-    g.add(Statement("update", (), g.draw.choice(("{0} = {1}", "{0} = {1} + 0.1 * mean({2}, over = batch)")), (names[1], names[0], x.name)))
+    g.add(
+        Statement(
+            "update",
+            (),
+            g.draw.choice(("{0} = {1}", "{0} = {1} + 0.1 * mean({2}, over = batch)")),
+            (names[1], names[0], x.name),
+        )
+    )
     g.assign("{0} + 0.2 * {1} - 0.1 * {2}", (x, first, second), x.type, scale=x.scale + 0.3)
     g.feature("state", "update", "swapped states")
     return True
@@ -143,8 +173,21 @@ def swapped_states(g: Growth) -> bool:
 
 def derivative(g: Growth) -> bool:
     """`grad(y, x)`: y a number of each sample, x a value that it is computed from with nothing between that mixes samples."""
-    y = g.pick_float(lambda one: (one.type.rank == 0 or (one.type.steps is not None and one.type.rank == 1)) and len(one.ancestors) > 1, 6)
-    x = y and g.pick_float(lambda one: one.number in y.ancestors and one.number not in y.mixed and one.number != y.number and not one.type.is_held and one.is_batched)
+    y = g.pick_float(
+        lambda one: (
+            (one.type.rank == 0 or (one.type.steps is not None and one.type.rank == 1)) and len(one.ancestors) > 1
+        ),
+        6,
+    )
+    x = y and g.pick_float(
+        lambda one: (
+            one.number in y.ancestors
+            and one.number not in y.mixed
+            and one.number != y.number
+            and not one.type.is_held
+            and one.is_batched
+        )
+    )
     if not y or not x:
         return False
     g.assign(g.draw.choice(("grad({0}, {1})", "tanh(grad({0}, {1}))")), (y, x), x.type, scale=2.0)
@@ -155,7 +198,11 @@ def derivative(g: Growth) -> bool:
 def derivative_of_sum(g: Growth) -> bool:
     """`grad(sum(v), x)`, the sum written where it is."""
     y = g.pick_float(lambda one: one.type.is_fixed and one.type.rank > 0 and len(one.ancestors) > 1, 6)
-    x = y and g.pick_float(lambda one: one.number in y.ancestors and one.number not in y.mixed and one.number != y.number and not one.type.is_held)
+    x = y and g.pick_float(
+        lambda one: (
+            one.number in y.ancestors and one.number not in y.mixed and one.number != y.number and not one.type.is_held
+        )
+    )
     if not y or not x:
         return False
     g.assign("grad(sum(0.3 * square({0})), {1})", (y, x), x.type, scale=2.0)

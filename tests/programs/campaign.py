@@ -11,18 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import count, islice
+from itertools import islice
 
 import netc
 from netc.runtime.verification import CHECKS, Subject, verify
 from tests.programs.generator import outcome
 from tests.programs.growth import Profile
 from tests.programs.program import Program
-from tests.programs.pytorch import PYTORCH, differences_from_pytorch
 from tests.programs.reduce import as_test, reduced
 
 SUBJECT_SEED = 3
+PYTORCH = "pytorch"  # as the name of a check
 PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
 COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
 
@@ -127,6 +126,8 @@ def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterat
 def first_difference(program: Program, check: str) -> tuple[str, str] | None:
     """The kind and the text of what a check finds first."""
     if check == PYTORCH:
+        from tests.programs.pytorch import differences_from_pytorch
+
         found = next(differences_from_pytorch(program, SUBJECT_SEED), None)
         return found and ("differs", found)
     differences = verify(Subject(netc.parse(program.text), program.data, SUBJECT_SEED), [check])
@@ -194,6 +195,3 @@ def campaign(tasks: Sequence[Task], jobs: int, each: Callable[[Task, Result], bo
                 pool.shutdown(wait=False, cancel_futures=True)
                 return
             running.update({pool.submit(run, following): following for following in islice(pending, 1)})
-
-
-_ = (partial, count)

@@ -164,7 +164,9 @@ def comparison(g: Growth) -> bool:
         y, type_ = found
         g.assign(f"{{0}} {symbol} {{1}}", (x, y), Type("bool", type_.dims), is_discrete=True)
     else:
-        g.assign(f"{{0}} {symbol} {g.draw.choice(('0', '0.3', '-0.2'))}", (x,), Type("bool", x.type.dims), is_discrete=True)
+        g.assign(
+            f"{{0}} {symbol} {g.draw.choice(('0', '0.3', '-0.2'))}", (x,), Type("bool", x.type.dims), is_discrete=True
+        )
     return True
 
 
@@ -178,7 +180,9 @@ def class_comparison(g: Growth) -> bool:
     if y is not None:
         g.assign(f"{{0}} {symbol} {{1}}", (x, y), Type("bool", x.type.dims), is_discrete=True)
     else:
-        g.assign(f"{{0}} {symbol} {g.draw.randrange(x.type.classes)}", (x,), Type("bool", x.type.dims), is_discrete=True)
+        g.assign(
+            f"{{0}} {symbol} {g.draw.randrange(x.type.classes)}", (x,), Type("bool", x.type.dims), is_discrete=True
+        )
     return True
 
 
@@ -214,7 +218,12 @@ def where(g: Growth) -> bool:
     if dims is None or y is None or not g.fits(*dims) or floats(*dims).is_held:
         return False
     if g.chance(0.3):
-        g.assign(g.draw.choice(("where({0}, {1}, 0)", "where({0}, 0.5, {1})")), (condition, x), floats(*dims), is_discrete=False)
+        g.assign(
+            g.draw.choice(("where({0}, {1}, 0)", "where({0}, 0.5, {1})")),
+            (condition, x),
+            floats(*dims),
+            is_discrete=False,
+        )
     else:
         met = broadcast(floats(*dims), y.type)
         assert met is not None
@@ -264,7 +273,9 @@ def noise(g: Growth) -> bool:
     if x is None:
         return False
     name = g.draw.choice(("normal_like", "uniform_like"))
-    template = g.draw.choice(("{0} + 0.1 * N({0})", "{0} * N({0})", "N({0})", "{0} + (0.3 * N({0}) if training else 0)"))
+    template = g.draw.choice(
+        ("{0} + 0.1 * N({0})", "{0} * N({0})", "N({0})", "{0} + (0.3 * N({0}) if training else 0)")
+    )
     g.assign(template.replace("N", name), (x,), x.type, scale=3 * x.scale)
     g.feature("random", name)
     return True

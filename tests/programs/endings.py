@@ -29,7 +29,17 @@ Ending = tuple[str, tuple[str, ...]]  # a template and its operands
 def _regression(g: Growth, x: Value) -> Ending | None:
     if not x.is_batched or not _may_be_target(x) or x.scale > 30:
         return None
-    template = g.draw.choice(("mse({0}, {1})", "huber({0}, {1})", "square({0} - {1})", "abs({0} - {1})", "mae({0}, {1})", "binary_cross_entropy({0}, {1})", "log(1 + square({0} - {1}))"))
+    template = g.draw.choice(
+        (
+            "mse({0}, {1})",
+            "huber({0}, {1})",
+            "square({0} - {1})",
+            "abs({0} - {1})",
+            "mae({0}, {1})",
+            "binary_cross_entropy({0}, {1})",
+            "log(1 + square({0} - {1}))",
+        )
+    )
     return template, (x.name, _target(g, x.type))
 
 
@@ -38,13 +48,21 @@ def _classification(g: Growth, x: Value) -> Ending | None:
     if not x.is_batched or not _may_be_target(x) or not isinstance(classes, int) or not 2 <= classes <= 65:
         return None
     label = _target(g, Type("class", x.type.dims[:-1], classes))
-    template = g.draw.choice(("cross_entropy({0}, {1})", "cross_entropy({0}, {1})", "hinge({0}, {1})", "nll(log_softmax({0}), {1})"))
+    template = g.draw.choice(
+        ("cross_entropy({0}, {1})", "cross_entropy({0}, {1})", "hinge({0}, {1})", "nll(log_softmax({0}), {1})")
+    )
     g.feature("classification")
     return template, (x.name, label)
 
 
 def _cosine(g: Growth, x: Value) -> Ending | None:
-    if not x.is_batched or not _may_be_target(x) or x.type.rank < 1 or x.type.dims[-1] == 1 or not isinstance(x.type.dims[-1], int):
+    if (
+        not x.is_batched
+        or not _may_be_target(x)
+        or x.type.rank < 1
+        or x.type.dims[-1] == 1
+        or not isinstance(x.type.dims[-1], int)
+    ):
         return None
     return "cosine_distance(1.5 + sigmoid({0}), {1})", (x.name, _target(g, x.type))
 
@@ -67,7 +85,11 @@ def _per_sample(g: Growth, x: Value) -> Ending | None:
 
 def _slope(g: Growth, x: Value) -> Ending | None:
     """A penalty on a derivative."""
-    source = g.pick_float(lambda one: one.number in x.ancestors and one.number not in x.mixed and one.number != x.number and not one.type.is_held)
+    source = g.pick_float(
+        lambda one: (
+            one.number in x.ancestors and one.number not in x.mixed and one.number != x.number and not one.type.is_held
+        )
+    )
     if not x.is_batched or x.type.rank or source is None or not source.is_batched:
         return None
     g.feature("grad", "grad in a loss")
@@ -114,7 +136,7 @@ def losses(g: Growth) -> bool:
     """One to three losses, the first of which depends on a parameter; penalties now and then."""
     count = g.draw.choice((1, 1, 1, 2, 2, 3))
     done = 0
-    for attempt in range(12 * count):
+    for _ in range(12 * count):
         x = g.pick(lambda one: one.type.is_float and one.is_trained and not one.type.is_held and one.scale <= 30)
         if x is None:
             return False
@@ -147,10 +169,10 @@ def losses(g: Growth) -> bool:
 def _penalty(g: Growth) -> None:
     parameter = g.pick(lambda one: one.is_parameter)
     if parameter is not None:
-        template = g.draw.choice((" = 0.01 * sum(square({0}))", " = 0.01 * l1({0})", " = 0.01 * l2(weights(\"*\"))"))
+        template = g.draw.choice((" = 0.01 * sum(square({0}))", " = 0.01 * l1({0})", ' = 0.01 * l2(weights("*"))'))
         operands = (parameter.name,) if "{0}" in template else ()
     else:
-        template, operands = g.draw.choice((" = 0.01 * l2(weights(\"*.W\"))", " = 0.001 * l1(weights(\"*.W\"))")), ()
+        template, operands = g.draw.choice((' = 0.01 * l2(weights("*.W"))', ' = 0.001 * l1(weights("*.W"))')), ()
     g.add(Statement("loss", ("penalty",), template, operands))
     g.shared.loss_names.append("penalty")
     g.feature("penalty")
@@ -208,16 +230,29 @@ def _metric_operands(g: Growth, kind: str) -> tuple[str, ...] | None:
     fields = {one.names[0]: one.types[0] for one in g.shared.targets}
     match kind:
         case "floats":
-            pairs = [(x.name, name) for name, type_ in fields.items() for x in g.values.values() if type_.is_float and x.type == type_ and x.is_batched]
+            pairs = [
+                (x.name, name)
+                for name, type_ in fields.items()
+                for x in g.values.values()
+                if type_.is_float and x.type == type_ and x.is_batched
+            ]
         case "logits":
             pairs = [
                 (x.name, name)
                 for name, type_ in fields.items()
                 for x in g.values.values()
-                if type_.kind == "class" and x.type == floats(*type_.dims, type_.classes) and x.is_batched and not x.is_discrete and type_.rank == 0
+                if type_.kind == "class"
+                and x.type == floats(*type_.dims, type_.classes)
+                and x.is_batched
+                and not x.is_discrete
+                and type_.rank == 0
             ]
         case "tokens":
-            tokens = [x for x in g.values.values() if x.type.kind == "class" and x.type.rank == 1 and x.is_batched and not x.type.is_held]
+            tokens = [
+                x
+                for x in g.values.values()
+                if x.type.kind == "class" and x.type.rank == 1 and x.is_batched and not x.type.is_held
+            ]
             pairs = [(a.name, b.name) for a in tokens for b in tokens if a.type.classes == b.type.classes]
         case _:
             singles = [x.name for x in g.values.values() if x.type.is_float and x.is_batched and x.type.rank == 0]

@@ -41,7 +41,11 @@ def grow(g: Growth, count: int) -> None:
             g.feature(production.name)
             count -= 1
         else:
-            assert len(g.statements) == before or production.name in ("gather", "product with a parameter", "lengths"), production.name
+            assert len(g.statements) == before or production.name in (
+                "gather",
+                "product with a parameter",
+                "lengths",
+            ), production.name
 
 
 @dataclass(slots=True)
@@ -86,9 +90,7 @@ def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | N
         for dim, least in g.shared.least.items()
     )
     statements = tuple(_declared(one, g.shared.bounds) for one in g.statements)
-    return Program(
-        seed, tuple(g.shared.definitions), statements, found, lengths, number, frozenset(g.shared.features)
-    )
+    return Program(seed, tuple(g.shared.definitions), statements, found, lengths, number, frozenset(g.shared.features))
 
 
 def _declared(statement: Statement, bounds: dict[str, int]) -> Statement:

@@ -10,7 +10,24 @@ from tests.programs.values import Dim, Steps, Type, Value, floats
 Test = Callable[[Value], bool]
 
 # Sizes around the borders of vectors, tiles and shards, mostly small.
-SIZES = {1: 3, 2: 6, 3: 8, 4: 6, 5: 6, 6: 3, 7: 4, 8: 4, 9: 3, 15: 1.5, 16: 2, 17: 2, 31: 0.7, 33: 0.7, 63: 0.3, 65: 0.3}
+SIZES = {
+    1: 3,
+    2: 6,
+    3: 8,
+    4: 6,
+    5: 6,
+    6: 3,
+    7: 4,
+    8: 4,
+    9: 3,
+    15: 1.5,
+    16: 2,
+    17: 2,
+    31: 0.7,
+    33: 0.7,
+    63: 0.3,
+    65: 0.3,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,19 +18,29 @@ def dense(g: Growth) -> bool:
     if not g.fits(*dims) or x.type.dims[-1] * width > g.profile.parameters:  # type: ignore[operator]
         return False
     after = g.draw.choice(ACTIVATIONS)
-    g.assign(f"{{0}} -> dense({width}){after}", (x,), floats(*dims), scale=1.0 if "tanh" in after or "sig" in after else 1.5 * x.scale, is_trained=True)
+    g.assign(
+        f"{{0}} -> dense({width}){after}",
+        (x,),
+        floats(*dims),
+        scale=1.0 if "tanh" in after or "sig" in after else 1.5 * x.scale,
+        is_trained=True,
+    )
     return True
 
 
 def shared_layer(g: Growth) -> bool:
     """One instance of a layer, applied to two values or twice in a row; in a scan, one that stands outside."""
-    known = [name for name, (takes, _) in g.layers.items() if g.pick(lambda one, t=takes: one.type == t and one.is_batched)]
+    known = [
+        name for name, (takes, _) in g.layers.items() if g.pick(lambda one, t=takes: one.type == t and one.is_batched)
+    ]
     if known and (g.where == "scan" or g.chance(0.6)):
         name = g.draw.choice(known)
         takes, gives = g.layers[name]
         x = g.pick(lambda one: one.type == takes and one.is_batched)
         assert x is not None
-        g.assign(g.draw.choice((f"{name}({{0}})", f"{{0}} -> {name}")), (x,), gives, scale=1.5 * x.scale, is_trained=True)
+        g.assign(
+            g.draw.choice((f"{name}({{0}})", f"{{0}} -> {name}")), (x,), gives, scale=1.5 * x.scale, is_trained=True
+        )
         g.feature("shared layer")
         return True
     if g.where == "scan":
@@ -48,7 +58,7 @@ def shared_layer(g: Growth) -> bool:
     return True
 
 
-def g_layer(name: str, text: str):  # noqa: ANN201
+def g_layer(name: str, text: str):
     from tests.programs.program import Statement
 
     return Statement("layer", (name,), f" = {text}")
@@ -80,7 +90,9 @@ def conv_image(g: Growth) -> bool:
     units = groups * g.draw.choice((1, 1, 2, 3, 4, 5, 7, 8)) if groups > 1 else g.size(17)
     pad = g.draw.choice(("same", "same", "valid", 1, 2, (1, 0, 2, 1)))
     sides = (pad, pad) if not isinstance(pad, tuple) else (pad[:2], pad[2:])
-    out = [_places(n, *rest) for n, rest in zip((h, w), zip(kernels, strides, dilations, sides, strict=True), strict=True)]
+    out = [
+        _places(n, *rest) for n, rest in zip((h, w), zip(kernels, strides, dilations, sides, strict=True), strict=True)
+    ]
     if min(out) < 1 or not g.fits(*out, units):
         return False
     options = _options(kernel=(kernels, (3, 3)), stride=(strides, (1, 1)), dilation=(dilations, (1, 1)))
@@ -88,7 +100,11 @@ def conv_image(g: Growth) -> bool:
     options += f", groups = {groups}" if groups > 1 else ""
     after = g.draw.choice(ACTIVATIONS)
     g.assign(f"{{0}} -> conv({units}{options}){after}", (x,), floats(*out, units), scale=2 * x.scale, is_trained=True)
-    g.feature(*(["groups"] if groups > 1 else []), *(["dilation"] if dilations != (1, 1) else []), *(["stride"] if strides != (1, 1) else []))
+    g.feature(
+        *(["groups"] if groups > 1 else []),
+        *(["dilation"] if dilations != (1, 1) else []),
+        *(["stride"] if strides != (1, 1) else []),
+    )
     return True
 
 
@@ -136,7 +152,9 @@ def conv_line(g: Growth) -> bool:
     dilation = g.draw.choice((1, 1, 1, 2))
     groups = g.draw.choice([n for n in (1, 1, 1, 2, c) if c % n == 0])
     units = groups * g.draw.choice((1, 2, 3, 5)) if groups > 1 else g.size(17)
-    pad: str | int = g.draw.choice(("same", "same", "valid", 1)) if isinstance(t, int) else g.draw.choice(("same", "valid"))
+    pad: str | int = (
+        g.draw.choice(("same", "same", "valid", 1)) if isinstance(t, int) else g.draw.choice(("same", "valid"))
+    )
     out = _along_line(g, t, kernel, stride, dilation, pad)
     if out is None or not g.fits(out, units):
         return False
@@ -179,7 +197,13 @@ def conv_transpose(g: Growth) -> bool:
     if not g.fits(h * stride, w * stride, units):
         return False
     options = (f", kernel = {kernel}" if kernel != 3 else "") + (f", stride = {stride}" if stride != 2 else "")
-    g.assign(f"{{0}} -> conv_transpose({units}{options})", (x,), floats(h * stride, w * stride, units), scale=2 * x.scale, is_trained=True)
+    g.assign(
+        f"{{0}} -> conv_transpose({units}{options})",
+        (x,),
+        floats(h * stride, w * stride, units),
+        scale=2 * x.scale,
+        is_trained=True,
+    )
     return True
 
 
@@ -211,7 +235,11 @@ def pool(g: Growth) -> bool:
     stride = g.draw.choice((window, window, 1, 2))
     pads: tuple[str | int, ...] = ("valid", "valid", "same") if x.type.steps is None else ("same",)
     pad = g.draw.choice(pads)
-    options = f"{window}" + (f", stride = {stride}" if stride != window else "") + (f", pad = {pad}" if pad != "valid" else "")
+    options = (
+        f"{window}"
+        + (f", stride = {stride}" if stride != window else "")
+        + (f", pad = {pad}" if pad != "valid" else "")
+    )
     out = tuple(_along_line(g, size, window, stride, 1, pad) for size in sizes)
     if None in out or not g.fits(*out, x.type.dims[-1]):  # type: ignore[arg-type]
         return False
@@ -252,13 +280,24 @@ def residual(g: Growth) -> bool:
     dims = (-(-h // stride), -(-w // stride), units)
     if not g.fits(*dims):
         return False
-    g.assign(f"{{0}} -> residual({units}{', stride = 2' if stride == 2 else ''})", (x,), floats(*dims), scale=4.0, is_trained=True, mixed=x.ancestors)
+    g.assign(
+        f"{{0}} -> residual({units}{', stride = 2' if stride == 2 else ''})",
+        (x,),
+        floats(*dims),
+        scale=4.0,
+        is_trained=True,
+        mixed=x.ancestors,
+    )
     g.feature("mixes_samples", "batchnorm")
     return True
 
 
 def layernorm(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank > 0 and isinstance(one.type.dims[-1], int) and one.type.dims[-1] > 2 and not one.type.is_held)
+    x = g.pick_float(
+        lambda one: (
+            one.type.rank > 0 and isinstance(one.type.dims[-1], int) and one.type.dims[-1] > 2 and not one.type.is_held
+        )
+    )
     if x is None:
         return False
     g.assign("{0} -> layernorm", (x,), x.type, scale=3.0, is_trained=True)
@@ -309,7 +348,13 @@ def recurrent(g: Growth) -> bool:
         options += ", forget = 2"
     type_ = floats(x.type.dims[0], units)
     types = [type_] * (2 if CELLS[name][1] == 2 and g.chance(0.4) else 1)
-    g.assign(f"{{0}} -> {name}({units}{options})", tuple(operands), *types, scale=1.0 if len(types) == 1 else 2.0, is_trained=True)
+    g.assign(
+        f"{{0}} -> {name}({units}{options})",
+        tuple(operands),
+        *types,
+        scale=1.0 if len(types) == 1 else 2.0,
+        is_trained=True,
+    )
     g.feature(name, "scan")
     return True
 
@@ -320,7 +365,9 @@ def bidirectional(g: Growth) -> bool:
         return False
     name = g.draw.choice(("rnn", "gru", "lstm"))
     units = g.size(9)
-    g.assign(f"{{0}} -> bidirectional({name}({units}))", (x,), floats(x.type.dims[0], 2 * units), scale=1.0, is_trained=True)
+    g.assign(
+        f"{{0}} -> bidirectional({name}({units}))", (x,), floats(x.type.dims[0], 2 * units), scale=1.0, is_trained=True
+    )
     g.feature(name, "scan", "block as an argument")
     return True
 
@@ -337,7 +384,9 @@ def attention(g: Growth) -> bool:
     n = keys.type.dims[1]
     assert isinstance(n, int)
     values = g.pick_float(lambda one: one.type.rank == 2 and one.type.dims[0] == keys.type.dims[0], 6)
-    queries = g.pick_float(lambda one: one.type.rank in (1, 2) and one.type.dims[-1] == n and not one.type.is_held and _bounded(g, one), 4)
+    queries = g.pick_float(
+        lambda one: one.type.rank in (1, 2) and one.type.dims[-1] == n and not one.type.is_held and _bounded(g, one), 4
+    )
     if values is None or queries is None:
         return False
     m = values.type.dims[1]
@@ -348,7 +397,12 @@ def attention(g: Growth) -> bool:
     options = f", heads = {heads}" if heads > 1 else ""
     if queries.type.rank == 2 and queries.type.dims[0] == keys.type.dims[0] and g.chance(0.5):
         options += ", causal = true"
-    g.assign(f"attention({{0}}, {{1}}, {{2}}{options})", (queries, keys, values), floats(*queries.type.dims[:-1], m), scale=values.scale)
+    g.assign(
+        f"attention({{0}}, {{1}}, {{2}}{options})",
+        (queries, keys, values),
+        floats(*queries.type.dims[:-1], m),
+        scale=values.scale,
+    )
     return True
 
 
@@ -366,7 +420,14 @@ def self_attention(g: Growth) -> bool:
 
 
 def positions(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and isinstance(one.type.dims[1], int) and one.type.dims[1] % 2 == 0)
+    x = g.pick_float(
+        lambda one: (
+            one.type.rank == 2
+            and not one.type.is_held
+            and isinstance(one.type.dims[1], int)
+            and one.type.dims[1] % 2 == 0
+        )
+    )
     if x is None:
         return False
     g.assign("{0} -> positions", (x,), x.type, scale=x.scale + 1)

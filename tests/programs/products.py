@@ -56,7 +56,7 @@ def of_samples(g: Growth) -> bool:
             and (one.type.dims[0] == depth or one.type.dims[-1] == depth)
         )
     )
-    if y is None or (y.type.rank == 1 and x.type.rank == 1 and False):
+    if y is None:
         return False
     scale = 2 * x.scale * y.scale
     if y.type.dims[0] == depth:
@@ -117,7 +117,9 @@ def einsum(g: Growth) -> bool:
     dims = tuple(sizes[letter] for letter in kept)
     if not g.fits(*dims) or not g.fits(*sizes.values()):
         return False
-    g.assign(f'einsum({{0}}, {{1}}, "{first},{second}->{"".join(kept)}")', (x, y), floats(*dims), scale=3 * x.scale * y.scale)
+    g.assign(
+        f'einsum({{0}}, {{1}}, "{first},{second}->{"".join(kept)}")', (x, y), floats(*dims), scale=3 * x.scale * y.scale
+    )
     return True
 
 
@@ -139,7 +141,12 @@ def einsum_with_parameter(g: Growth) -> bool:
     w = g.parameter(*dims)  # type: ignore[arg-type]
     if w is None:
         return False
-    g.assign(f'einsum({{0}}, {{1}}, "{letters},{"".join(order)}->{"".join(kept)}")', (x, w), floats(*result), scale=2 * x.scale)
+    g.assign(
+        f'einsum({{0}}, {{1}}, "{letters},{"".join(order)}->{"".join(kept)}")',
+        (x, w),
+        floats(*result),
+        scale=2 * x.scale,
+    )
     return True
 
 

@@ -98,9 +98,7 @@ class Program:
 
 def make_data(fields: Mapping[str, Type], lengths: tuple[Lengths, ...], samples: int, seed: int) -> dict[str, Any]:
     """Random fields of these types."""
-    counts = {
-        one.dim: _generator(seed, one.dim).integers(one.least, one.most + 1, samples).tolist() for one in lengths
-    }
+    counts = {one.dim: _generator(seed, one.dim).integers(one.least, one.most + 1, samples).tolist() for one in lengths}
     data: dict[str, Any] = {}
     for name, type_ in fields.items():
         rng, first = _generator(seed, name), type_.dims[0] if type_.dims else None

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 import netc
 from netc.dsl import library, syntax
@@ -19,8 +20,8 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.verification.subject import Subject, first_batch, program_of
 from tests.programs.program import Program
+from tests.programs.torch_functions import FUNCTIONS, LAYERS, OVER_FIXED, one_hot
 
-PYTORCH = "pytorch"  # as the name of a check
 TOLERANCE = 1e-7
 UNSUPPORTED = frozenset({"random", "truncate", "loss_scale", "fitted", "class weights"})
 
@@ -63,9 +64,12 @@ class Evaluator:
     states: Iterator[Any]
     fields: Mapping[str, Any]
     blocks: dict[str, syntax.Block | syntax.Op]
+    has_sequences: bool = False
     losses: list[Any] = field(default_factory=list)
     shared: list[Iterator[Any]] = field(default_factory=list)  # of the layers that are being applied again
-    owned: list[list[Any]] = field(default_factory=list)  # what the layers that are being applied for the first time own
+    owned: list[list[Any]] = field(
+        default_factory=list
+    )  # what the layers that are being applied for the first time own
 
     # ------------------------------------------------------------------ values
 
@@ -132,13 +136,22 @@ class Evaluator:
 
     def mean(self, node: syntax.Expression, scope: Scope) -> Any:
         """A loss: the mean over all its elements in the batch, or over the sum of its weights."""
-        import torch
-
         call = node.value if isinstance(node, syntax.Group) else node
-        if isinstance(call, syntax.Call) and isinstance(call.function, syntax.Name) and call.function.text == "weighted":
+        if (
+            isinstance(call, syntax.Call)
+            and isinstance(call.function, syntax.Name)
+            and call.function.text == "weighted"
+        ):
             error, weight = (self.evaluate(one.value, scope) for one in call.arguments)
             errors = torch.cat([one.reshape(-1) for one in error])
-            weights = torch.cat([one.broadcast_to(like.shape).reshape(-1) for one, like in zip(weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True)]).detach()
+            weights = torch.cat(
+                [
+                    one.broadcast_to(like.shape).reshape(-1)
+                    for one, like in zip(
+                        weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True
+                    )
+                ]
+            ).detach()
             return (errors * weights).sum() / weights.sum()
         value = self.evaluate(node, scope)
         parts = value if isinstance(value, Samples) else (value,)
@@ -182,7 +195,15 @@ class Evaluator:
         value = scope.find(name)
         if value is not None:
             return value
-        words = {"training": True, "true": True, "false": False, "batch": "batch", "fixed": "fixed", "same": "same", "valid": "valid"}
+        words = {
+            "training": True,
+            "true": True,
+            "false": False,
+            "batch": "batch",
+            "fixed": "fixed",
+            "same": "same",
+            "valid": "valid",
+        }
         return words[name] if name in words else Function(name)
 
     def index(self, node: syntax.Expression, scope: Scope) -> Any:
@@ -208,12 +229,19 @@ class Evaluator:
         """A function applied to arguments, the first of which may stand left of `->`."""
         function = self.function(node, scope)
         values = [(one.name.text if one.name else None, self.argument(one.value, scope)) for one in arguments]
-        more = [(one.name.text if one.name else None, self.argument(one.value, function.scope or scope)) for one in function.arguments]
+        more = [
+            (one.name.text if one.name else None, self.argument(one.value, function.scope or scope))
+            for one in function.arguments
+        ]
         return self.call(function, [*values, *more] if more else values, scope)
 
     def argument(self, node: syntax.Expression, scope: Scope) -> Any:
         """An argument's value; a block that lacks its first argument stays one."""
-        if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) and _takes_blocks(node.function.text, scope, self.blocks):
+        if (
+            isinstance(node, syntax.Call)
+            and isinstance(node.function, syntax.Name)
+            and _takes_blocks(node.function.text, scope, self.blocks)
+        ):
             return self.function(node, scope)
         return self.evaluate(node, scope)
 
@@ -231,8 +259,6 @@ class Evaluator:
         return result
 
     def called(self, name: str, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
-        from tests.programs.torch_functions import FUNCTIONS, LAYERS, OVER_FIXED
-
         places = [value[0] if isinstance(value, Results) else value for key, value in arguments if key is None]
         named = {key: self.option(key, value) for key, value in arguments if key is not None}
         if name in self.blocks:
@@ -271,10 +297,20 @@ class Evaluator:
                 numbers += ["fixed"]
             else:
                 numbers.append(0 if isinstance(one, Samples) else one)
-        if numbers == ["fixed"]:  # generated for sequences alone
-            numbers = list(range(1, places[0][0].ndim))
+        if numbers == ["fixed"]:
+            numbers = list(range(int(self.varies(places[0])), places[0][0].ndim))
         chosen = tuple(numbers) if len(numbers) > 1 else numbers[0]
         return self.each(lambda *xs: function(*xs, over=chosen), *places)
+
+    def varies(self, x: Any) -> bool:
+        """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
+        if len({one.shape for one in x}) > 1:
+            return True
+        if any(len({len(one) for one in values if one.ndim}) > 1 for values in self.fields.values()):
+            return False
+        if not self.has_sequences:
+            return False
+        raise Unsupported("over = fixed, of samples that are all as long")
 
     def over_fixed(self, function: Callable[..., Any], places: list[Any]) -> Any:
         """The mean of a function over a sample, or over each step of it where lengths differ; where they do not, the mean of all comes to the same."""
@@ -286,8 +322,6 @@ class Evaluator:
 
     def over_batch(self, function: Callable[..., Any], x: Any, axes: list[Any]) -> Any:
         """Over all samples, and axes of each; where lengths differ, the steps of all samples are one axis."""
-        import torch
-
         if len({one.shape for one in x}) > 1 or any(isinstance(axis, Samples) for axis in axes):
             rest = [axis for axis in axes if not (isinstance(axis, Samples) or axis == 0)]
             return function(torch.cat(x), over=(0, *rest))
@@ -314,8 +348,6 @@ class Evaluator:
 
     def scan(self, node: syntax.Scan, scope: Scope) -> Any:
         """Step after step, in each sample as far as it goes."""
-        import torch
-
         if node.until is not None:
             raise Unsupported("until")
         over = [] if isinstance(node.over, syntax.Range) else [self.evaluate(one, scope) for one in node.over]
@@ -325,7 +357,15 @@ class Evaluator:
             lengths = [len(steps)] * self.count
         else:
             lengths = [len(over[0][n] if isinstance(over[0], Samples) else over[0]) for n in range(self.count)]
-        carries = [one if isinstance(one, Samples) else Samples(torch.as_tensor(one, dtype=torch.float64) if not hasattr(one, "dtype") else one for _ in range(self.count)) for one in begins]
+        carries = [
+            one
+            if isinstance(one, Samples)
+            else Samples(
+                torch.as_tensor(one, dtype=torch.float64) if not hasattr(one, "dtype") else one
+                for _ in range(self.count)
+            )
+            for one in begins
+        ]
         stacks: list[list[list[Any]]] = [[[] for _ in range(self.count)] for _ in node.body[-1].values]  # type: ignore[union-attr]
         for step in range(max(lengths)):
             inner = Scope(scope)
@@ -333,7 +373,10 @@ class Evaluator:
                 if isinstance(node.over, syntax.Range):
                     inner[name.text] = torch.tensor(float(steps[step]), dtype=torch.float64)
                 else:
-                    inner[name.text] = Samples((over[i][n] if isinstance(over[i], Samples) else over[i])[min(step, lengths[n] - 1)] for n in range(self.count))
+                    inner[name.text] = Samples(
+                        (over[i][n] if isinstance(over[i], Samples) else over[i])[min(step, lengths[n] - 1)]
+                        for n in range(self.count)
+                    )
             for carry, value in zip(node.carries, carries, strict=True):
                 inner[carry.name.text] = value
             self.run(node.body[:-1], inner)
@@ -341,9 +384,14 @@ class Evaluator:
                 result = self.evaluate(value, inner)
                 for n in range(self.count):
                     if step < lengths[n]:
-                        stack[n].append(torch.as_tensor(result[n] if isinstance(result, Samples) else result, dtype=None))
+                        stack[n].append(
+                            torch.as_tensor(result[n] if isinstance(result, Samples) else result, dtype=None)
+                        )
             following = [inner[carry.name.text] for carry in node.carries]
-            carries = [one if isinstance(one, Samples) else Samples((torch.as_tensor(one, dtype=torch.float64),) * self.count) for one in following]
+            carries = [
+                one if isinstance(one, Samples) else Samples((torch.as_tensor(one, dtype=torch.float64),) * self.count)
+                for one in following
+            ]
         results = [Samples(torch.stack(one) for one in stack) for stack in stacks]
         return results[0] if len(results) == 1 else Results(results)
 
@@ -362,18 +410,21 @@ def _is_pair(value: Any) -> bool:
 
 def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
     """A function that takes tensors where the text has numbers beside them."""
-    import torch
-
     plain = [tuple(one) if isinstance(one, Pair) else one for one in values]
-    if function is torch.log or function in (torch.maximum, torch.minimum, torch.multiply, torch.divide, torch.add, torch.pow):
+    if function is torch.log or function in (
+        torch.maximum,
+        torch.minimum,
+        torch.multiply,
+        torch.divide,
+        torch.add,
+        torch.pow,
+    ):
         plain = [torch.as_tensor(one, dtype=torch.float64) for one in plain]
     return function(*plain, **options)
 
 
 def _takes_blocks(name: str, scope: Scope, blocks: Mapping[str, Any]) -> bool:
     """Whether a call by this name, as an argument, is a layer that lacks its first argument."""
-    from tests.programs.torch_functions import LAYERS
-
     return scope.find(name) is None and name in (*LAYERS, "lstm_peephole", "lstm_layernorm")
 
 
@@ -410,7 +461,9 @@ def _fitting(blocks: Sequence[syntax.Block], x: Any) -> syntax.Block:
     """The block whose first argument has as many dimensions as a value."""
     rank = (x[0] if isinstance(x, Samples) else x).ndim
     types = [block.parameters[0].type for block in blocks]
-    return next((block for block, type_ in zip(blocks, types, strict=True) if type_ and len(type_.dims) == rank), blocks[0])
+    return next(
+        (block for block, type_ in zip(blocks, types, strict=True) if type_ and len(type_.dims) == rank), blocks[0]
+    )
 
 
 # -------------------------------------------------------------------- special forms
@@ -418,28 +471,21 @@ def _fitting(blocks: Sequence[syntax.Block], x: Any) -> syntax.Block:
 
 def _filled(number: float) -> Callable[..., Any]:
     def build(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-        import torch
-
         return self.each(lambda *dims: torch.full(dims, number, dtype=torch.float64), *places)
 
     return build
 
 
 def _arange(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    import torch
-
     return self.each(lambda n: torch.arange(n, dtype=torch.float64), places[0])
 
 
 def _einsum(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    import torch
-
     return self.each(lambda *xs: torch.einsum(places[-1], *xs), *places[:-1])
 
 
 def _grad(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
     """The derivative of each sample's number, or of the sum over its steps."""
-    import torch
 
     def slope(y: Any, x: Any) -> Any:
         found = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
@@ -452,16 +498,12 @@ def _grad(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scop
 
 
 def _moments(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    import torch
-
     x = places[0]
     rows = torch.cat([one.reshape(-1, one.shape[-1]) for one in (x if isinstance(x, Samples) else (x,))])
     return Results([rows.mean(0), rows.var(0, correction=0)])
 
 
 def _batchnorm(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    import torch
-
     scale, shift = self.parameter(), self.parameter()
     next(self.states), next(self.states)
     x = places[0]
@@ -476,8 +518,6 @@ def _weights(self: Evaluator, places: list[Any], named: dict[str, Any], scope: S
 
 
 def _one_hot(self: Evaluator, places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    from tests.programs.torch_functions import one_hot
-
     if len(places) == 1:
         raise Unsupported("one_hot without a size")
     return self.each(one_hot, *places)
@@ -500,8 +540,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     "-": lambda a, b: a - b,
     "*": lambda a, b: a * b,
     "/": lambda a, b: a / b,
-    "//": lambda a, b: a // b,
-    "%": lambda a, b: a % b,
+    "//": lambda a, b: FUNCTIONS["floor_divide"](a, b) if isinstance(a, torch.Tensor) else a // b,
+    "%": lambda a, b: FUNCTIONS["remainder"](a, b) if isinstance(a, torch.Tensor) else a % b,
     "**": lambda a, b: a**b,
     "@": lambda a, b: a @ b,
     "<": lambda a, b: a < b,
@@ -510,8 +550,8 @@ _OPERATORS: dict[str, Callable[[Any, Any], Any]] = {
     ">=": lambda a, b: a >= b,
     "==": lambda a, b: a == b,
     "!=": lambda a, b: a != b,
-    "and": lambda a, b: a & b if hasattr(a, "dtype") else a and b,
-    "or": lambda a, b: a | b if hasattr(a, "dtype") else a or b,
+    "and": lambda a, b: a & b if isinstance(a, torch.Tensor) else a and b,
+    "or": lambda a, b: a | b if isinstance(a, torch.Tensor) else a or b,
 }
 
 
@@ -522,7 +562,9 @@ def differences_from_pytorch(program: Program, seed: int) -> Iterator[str]:
     """Where loss and gradients in f64 are not PyTorch's."""
     if UNSUPPORTED & program.features:
         return
-    double = replace(program, settings=(*((k, v) for k, v in program.settings if k != "precision"), ("precision", "f64")))
+    double = replace(
+        program, settings=(*((k, v) for k, v in program.settings if k != "precision"), ("precision", "f64"))
+    )
     model = netc.parse(double.text)
     subject = Subject(model, double.data, seed)
     ours = program_of(subject, "reference")
@@ -543,15 +585,22 @@ def differences_from_pytorch(program: Program, seed: int) -> Iterator[str]:
 
 def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str, Any]) -> tuple[float, dict[str, Any]]:
     """The total loss of a batch and its gradient for every parameter, by PyTorch."""
-    import torch
-
     file = parse(Source("model.net", program.text))
     model = ours.model
-    parameters = {name: torch.tensor(ours.persistent[name], dtype=torch.float64, requires_grad=True) for name in model.parameters}
+    parameters = {
+        name: torch.tensor(ours.persistent[name], dtype=torch.float64, requires_grad=True) for name in model.parameters
+    }
     states = [torch.tensor(ours.persistent[name], dtype=torch.float64) for name in model.states]
     samples = {name: Samples(_tensor(one) for one in _samples(value)) for name, value in fields.items()}
     blocks = {item.name.text: item for item in file.items if isinstance(item, syntax.Block | syntax.Op)}
-    evaluator = Evaluator(len(next(iter(samples.values()))), iter(parameters.values()), iter(states), samples, blocks)
+    evaluator = Evaluator(
+        len(next(iter(samples.values()))),
+        iter(parameters.values()),
+        iter(states),
+        samples,
+        blocks,
+        bool(program.lengths),
+    )
     scope = Scope()
     for item in file.items:
         if isinstance(item, syntax.Let):
@@ -559,8 +608,13 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     body = next(item.body for item in file.items if isinstance(item, syntax.Model))
     evaluator.run(body, Scope(scope))
     total = sum(evaluator.losses)
+    if not total.requires_grad:  # a derivative that is the same everywhere
+        return total.item(), {name: np.zeros(one.shape) for name, one in parameters.items()}
     found = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
-    zeros = (torch.zeros_like(one) if gradient is None else gradient for one, gradient in zip(parameters.values(), found, strict=True))
+    zeros = (
+        torch.zeros_like(one) if gradient is None else gradient
+        for one, gradient in zip(parameters.values(), found, strict=True)
+    )
     return total.item(), {name: one.numpy() for name, one in zip(parameters, zeros, strict=True)}
 
 
@@ -569,8 +623,6 @@ def _samples(value: Any) -> Iterator[Any]:
 
 
 def _tensor(sample: Any) -> Any:
-    import torch
-
     array = np.asarray(sample)
     if array.dtype.kind == "f":
         return torch.tensor(array, dtype=torch.float64, requires_grad=True)

@@ -63,8 +63,10 @@ def contractions(statements: Statements) -> Iterator[Statements]:
             preferred = sorted(earlier, key=lambda one, s=statement: one not in s.operands)
             for other in preferred[:3]:
                 rest = renamed(statements[n + 1 :], name, other)
-                yield statements[:n] + without((statement, *rest), 0, 1) if len(statement.names) == 1 else (
-                    statements[: n + 1] + rest
+                yield (
+                    statements[:n] + without((statement, *rest), 0, 1)
+                    if len(statement.names) == 1
+                    else (statements[: n + 1] + rest)
                 )
         types.update(zip(statement.names, statement.types, strict=False))
 
@@ -91,7 +93,14 @@ def shorter_texts(statements: Statements) -> Iterator[Statements]:
 
 def _shorter(statement: Statement) -> Iterator[str]:
     text = statement.template
-    for pattern in (r" -> \w+(\([^()]*\))?$", r", \w+ = (\([^()]*\)|[\w.-]+)", r" with .*$", r", c\d+ = [^,]+$", r"[\d.]+ \* ", r" [-+*/] [\d.]+"):
+    for pattern in (
+        r" -> \w+(\([^()]*\))?$",
+        r", \w+ = (\([^()]*\)|[\w.-]+)",
+        r" with .*$",
+        r", c\d+ = [^,]+$",
+        r"[\d.]+ \* ",
+        r" [-+*/] [\d.]+",
+    ):
         for match in re.finditer(pattern, text):
             yield text[: match.start()] + text[match.end() :]
     for inner in re.findall(r"[a-z_]+\(([^()]*\{\d+\}[^()]*)\)", text):
@@ -136,7 +145,9 @@ def fewer_settings(program: Program) -> Iterator[Program]:
     for n, (name, value) in enumerate(program.settings):
         yield replace(program, settings=program.settings[:n] + program.settings[n + 1 :])
         if name == "optimizer" and value != "sgd(lr = 0.1)":
-            yield replace(program, settings=(*program.settings[:n], (name, "sgd(lr = 0.1)"), *program.settings[n + 1 :]))
+            yield replace(
+                program, settings=(*program.settings[:n], (name, "sgd(lr = 0.1)"), *program.settings[n + 1 :])
+            )
         if name == "precision" and value == "f32":
             yield replace(program, settings=(*program.settings[:n], (name, "f64"), *program.settings[n + 1 :]))
         if value.isdigit():
@@ -158,9 +169,13 @@ def less_data(program: Program) -> Iterator[Program]:
         if not used:
             yield replace(program, lengths=rest)
         for most in range(one.least, one.most):
-            yield replace(program, lengths=(*program.lengths[:n], Lengths(one.dim, one.least, most), *program.lengths[n + 1 :]))
+            yield replace(
+                program, lengths=(*program.lengths[:n], Lengths(one.dim, one.least, most), *program.lengths[n + 1 :])
+            )
         for least in range(1, one.least):
-            yield replace(program, lengths=(*program.lengths[:n], Lengths(one.dim, least, one.most), *program.lengths[n + 1 :]))
+            yield replace(
+                program, lengths=(*program.lengths[:n], Lengths(one.dim, least, one.most), *program.lengths[n + 1 :])
+            )
 
 
 def smaller_sizes(program: Program) -> Iterator[Program]:
@@ -252,7 +267,9 @@ def cost(program: Program) -> tuple[int, int]:
     text = program.text
     numbers = sum(int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text))
     data = program.samples + sum(one.least + one.most for one in program.lengths)
-    computed = sum(one.keyword not in ("input", "target") for s in (*program.definitions, *program.statements) for one in _all(s))
+    computed = sum(
+        one.keyword not in ("input", "target") for s in (*program.definitions, *program.statements) for one in _all(s)
+    )
     return 3 * computed + program.size, len(text) + 2 * numbers + data
 
 
@@ -269,5 +286,4 @@ def as_test(program: Program, checks: Sequence[str], title: str) -> str:
 
 
 def _type_call(type_: Type) -> str:
-    dims = tuple(dim if isinstance(dim, int) else dim for dim in type_.dims)
-    return f"Type({type_.kind!r}, {dims!r}, {type_.classes})"
+    return f"Type({type_.kind!r}, {type_.dims!r}, {type_.classes})"

@@ -16,7 +16,13 @@ def _walked(g: Growth) -> list[Value]:
     def walks(one: Value) -> bool:
         first = one.type.dims[0] if one.type.dims else None
         is_short = first <= most if isinstance(first, int) else first is not None and g.where != "scan"
-        return one.type.kind in ("float", "class") and is_short and not one.type.is_held and one.scale <= 6 and one.is_batched
+        return (
+            one.type.kind in ("float", "class")
+            and is_short
+            and not one.type.is_held
+            and one.scale <= 6
+            and one.is_batched
+        )
 
     x = g.pick(walks)
     if x is None:
@@ -36,7 +42,15 @@ def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple
     """What a carry begins with: a value of outside, a parameter, zeros, or a number."""
     kind = g.draw.choice(("value", "value", "zeros", "zeros", "number"))
     if kind == "value":
-        value = g.pick(lambda one: one.type.is_float and one.type.is_fixed and one.scale <= 3 and one.type.rank <= 2 and (g.where != "scan" or one.is_batched or one.is_parameter))
+        value = g.pick(
+            lambda one: (
+                one.type.is_float
+                and one.type.is_fixed
+                and one.scale <= 3
+                and one.type.rank <= 2
+                and (g.where != "scan" or one.is_batched or one.is_parameter)
+            )
+        )
         if value is not None:
             return "{}", (value,), value.type, value.scale
     if kind == "number":
@@ -58,7 +72,15 @@ def _updated(inner: Growth, name: str, carry: Value) -> bool:
         else:
             template, operands = "tanh(0.7 * {0} + {1})", (carry, number)
     else:
-        template = inner.draw.choice(("tanh({0} + {1})", "0.5 * {0} + 0.5 * tanh({1})", "sigmoid({1}) * {0} + 0.3 * tanh({1})", "tanh({1})", "{0} + 0.1 * tanh({1})"))
+        template = inner.draw.choice(
+            (
+                "tanh({0} + {1})",
+                "0.5 * {0} + 0.5 * tanh({1})",
+                "sigmoid({1}) * {0} + 0.3 * tanh({1})",
+                "tanh({1})",
+                "{0} + 0.1 * tanh({1})",
+            )
+        )
         operands = (carry, value)
         trained = trained or value.is_trained
     used = operands if "{0}" in template else operands[1:]
@@ -71,7 +93,9 @@ def _updated(inner: Growth, name: str, carry: Value) -> bool:
 
 def _delayed(inner: Growth, name: str, carry: Value) -> bool:
     """The value of another name, often a carry's: delayed or swapped, as the order of the statements has it."""
-    value = inner.pick(lambda one: one.type == carry.type and one.number != carry.number and one.is_batched and one.scale <= 3)
+    value = inner.pick(
+        lambda one: one.type == carry.type and one.number != carry.number and one.is_batched and one.scale <= 3
+    )
     if value is None:
         return _updated(inner, name, carry)
     inner.add(Statement("", (name,), " = {0}", (value.name,), (carry.type,)))
@@ -82,7 +106,9 @@ def _delayed(inner: Growth, name: str, carry: Value) -> bool:
 
 def _constant(inner: Growth, name: str, carry: Value) -> bool:
     dims = ", ".join(map(str, carry.type.dims))
-    inner.add(Statement("", (name,), f" = {'zeros' if dims else '0.25'}{f'({dims})' if dims else ''}", (), (carry.type,)))
+    inner.add(
+        Statement("", (name,), f" = {'zeros' if dims else '0.25'}{f'({dims})' if dims else ''}", (), (carry.type,))
+    )
     inner.define(name, carry.type, scale=1.0, is_batched=True)
     inner.feature("constant carry")
     return True
@@ -164,21 +190,44 @@ def scan(g: Growth) -> bool:
         inner.define(name, type_, values, scale=max(scale, 2.0), is_batched=True, is_parameter=False)
     inner.reserved = set(inner.values)
     _body(g, inner, [name for name, *_ in carries], g.draw.choice((0, 1, 1, 2, 3)))
-    own = [value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number]
+    own = [
+        value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number
+    ]
     yielded = [value for value in own if value.type.is_float and value.is_batched and g.fits(first, *value.type.dims)]
     if not yielded:
         return False
     results = g.draw.sample(yielded[-4:], g.draw.choice([n for n in (1, 1, 2) if n <= len(yielded[-4:])]))
     until = ""
     if counted and g.where == "model" and g.chance(0.3):
-        number = next((value for value in reversed(own) if value.type == floats() and value.name not in heads and not value.is_discrete), None)
+        number = next(
+            (
+                value
+                for value in reversed(own)
+                if value.type == floats() and value.name not in heads and not value.is_discrete
+            ),
+            None,
+        )
         if number is not None:
             until = f" until {number.name} > 0.4"
-    inner.add(Statement("yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(one.name for one in results)))
+    inner.add(
+        Statement("yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(one.name for one in results))
+    )
     line = f"scan {', '.join(heads)} in {head}{until}{' with ' + ', '.join(texts) if texts else ''}"
     trained = any(one.is_trained for one in (*operands, *results))
-    used = tuple(operands) + tuple(one for one in g.values.values() if any(one.number in result.ancestors for result in results))
-    return _finish(g, line, tuple(operands), used, inner, [(one.type.of(first, *one.type.dims), one.scale) for one in results], trained, bool(until), heads[0])
+    used = tuple(operands) + tuple(
+        one for one in g.values.values() if any(one.number in result.ancestors for result in results)
+    )
+    return _finish(
+        g,
+        line,
+        tuple(operands),
+        used,
+        inner,
+        [(one.type.of(first, *one.type.dims), one.scale) for one in results],
+        trained,
+        bool(until),
+        heads[0],
+    )
 
 
 def _finish(
@@ -199,7 +248,9 @@ def _finish(
     if ends:
         results = [(type_.of(Steps(counter, ""), *type_.dims[1:]), scale) for type_, scale in results]
     types = tuple(type_ for type_, _ in results)
-    g.add(Statement("", tuple(names), f" = {line}", tuple(one.name for one in operands), types, tuple(inner.statements)))
+    g.add(
+        Statement("", tuple(names), f" = {line}", tuple(one.name for one in operands), types, tuple(inner.statements))
+    )
     mixed = frozenset[int]().union(*(one.mixed for one in used))
     for name, (type_, scale) in zip(names, results, strict=True):
         g.define(name, type_, used, scale=scale, is_trained=trained, is_batched=True, is_parameter=False, mixed=mixed)

@@ -16,7 +16,14 @@ OPTIMIZERS = (
     "adagrad()",
     "adagrad(0.1, lr_decay = 0.1, decay = 0.01)",
 )
-SCHEDULES = ("cosine(warmup = 1)", "step_decay(every = 1, factor = 0.5)", "exponential(factor = 0.9)", "1 / (1 + step)", "1 - 0.9 * progress", "where(step < 2, 0.5, 1)")
+SCHEDULES = (
+    "cosine(warmup = 1)",
+    "step_decay(every = 1, factor = 0.5)",
+    "exponential(factor = 0.9)",
+    "1 / (1 + step)",
+    "1 - 0.9 * progress",
+    "where(step < 2, 0.5, 1)",
+)
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 18, 20, 24, 31, 32, 33, 40)
 
 
@@ -93,4 +100,22 @@ def settings(g: Growth) -> tuple[tuple[str, str], ...]:
 def samples(g: Growth, batch: int, accumulate: int) -> int:
     """How many samples the data has: every remainder of the batch, fewer than a batch, one."""
     most = batch * accumulate
-    return max(1, min(60, g.draw.choice((1, batch, batch - 1, batch // 2, most, most - 1, most + 1, g.draw.randint(1, most), g.draw.randint(1, 2 * batch)))))
+    return max(
+        1,
+        min(
+            60,
+            g.draw.choice(
+                (
+                    1,
+                    batch,
+                    batch - 1,
+                    batch // 2,
+                    most,
+                    most - 1,
+                    most + 1,
+                    g.draw.randint(1, most),
+                    g.draw.randint(1, 2 * batch),
+                )
+            ),
+        ),
+    )

@@ -88,7 +88,9 @@ def squeeze(g: Growth) -> bool:
     x = g.pick(lambda one: 1 in one.type.dims and not one.type.is_held)
     if x is None:
         return False
-    g.assign(g.draw.choice(("squeeze({0})", "{0} -> squeeze")), (x,), x.type.of(*(dim for dim in x.type.dims if dim != 1)))
+    g.assign(
+        g.draw.choice(("squeeze({0})", "{0} -> squeeze")), (x,), x.type.of(*(dim for dim in x.type.dims if dim != 1))
+    )
     return True
 
 
@@ -269,7 +271,9 @@ def some_steps(g: Growth) -> bool:
 def join_steps(g: Growth) -> bool:
     """One sequence behind another."""
     x = g.pick(lambda one: one.type.steps is not None and one.type.is_float)
-    y = x and g.pick(lambda one: one.type.steps is not None and one.type.is_float and one.type.dims[1:] == x.type.dims[1:])
+    y = x and g.pick(
+        lambda one: one.type.steps is not None and one.type.is_float and one.type.dims[1:] == x.type.dims[1:]
+    )
     if not x or not y:
         return False
     a, b = x.type.steps, y.type.steps
@@ -285,7 +289,9 @@ def join_steps(g: Growth) -> bool:
 
 def lengths(g: Growth) -> bool:
     """A dimension as a number, and the numbers of its steps."""
-    x = g.pick_float(lambda one: one.type.steps is not None and one.type.steps.name == one.type.steps.base and one.type.rank < 3)
+    x = g.pick_float(
+        lambda one: one.type.steps is not None and one.type.steps.name == one.type.steps.base and one.type.rank < 3
+    )
     if x is None or g.where != "model":
         return False
     steps = x.type.steps

@@ -130,29 +130,67 @@ def attention(q: Tensor, k: Tensor, v: Tensor, heads: int = 1, causal: bool = Fa
     return out[0] if is_vector else out
 
 
-def self_attention(x: Tensor, w: Tensor, b: Tensor, w_out: Tensor, b_out: Tensor, heads: int = 1, causal: bool = False) -> Tensor:
+def self_attention(
+    x: Tensor, w: Tensor, b: Tensor, w_out: Tensor, b_out: Tensor, heads: int = 1, causal: bool = False
+) -> Tensor:
     q, k, v = (x @ w + b).chunk(3, -1)
     return attention(q, k, v, heads, causal) @ w_out + b_out
 
 
-def recurrent(kind: Callable[..., torch.nn.Module], has_cell: bool) -> Callable[..., Any]:
-    """PyTorch's own layer with parameters of the language's layout."""
+def recurrent(kind: type[torch.nn.Module], is_lstm: bool = False) -> Callable[..., Any]:
+    """PyTorch's own layer with parameters of the language's layout; of an LSTM, the cells of every step too."""
 
-    def run(x: Tensor, w: Tensor, u: Tensor, b: Tensor, *more: Tensor, h0: Tensor | None = None, c0: Tensor | None = None) -> Any:
-        units = u.shape[0]
-        module = kind(x.shape[1], units).double()
-        zeros = torch.zeros(units, dtype=x.dtype)
-        named = {"weight_ih_l0": w.T, "weight_hh_l0": u.T, "bias_ih_l0": b, "bias_hh_l0": more[0] if more else torch.zeros_like(b)}
-        start = (zeros if h0 is None else h0)[None]
-        state = (start, (zeros if c0 is None else c0)[None]) if has_cell else start
-        out, _ = torch.func.functional_call(module, named, (x, state))
-        return out
+    def run(
+        x: Tensor,
+        w: Tensor,
+        u: Tensor,
+        b: Tensor,
+        c: Tensor | None = None,
+        h0: Tensor | None = None,
+        c0: Tensor | None = None,
+        forget: float = 1,
+    ) -> Any:
+        module = kind(x.shape[1], u.shape[0]).double()
+        biases = {"bias_ih_l0": b, "bias_hh_l0": torch.zeros_like(b) if c is None else c}
+        named = {"weight_ih_l0": w.T, "weight_hh_l0": u.T, **biases}
+        h, cell = (torch.zeros(1, u.shape[0], dtype=x.dtype) if start is None else start[None] for start in (h0, c0))
+        if not is_lstm:
+            return torch.func.functional_call(module, named, (x, h))[0]
+        hs, cells = [], []
+        for n in range(len(x)):
+            _, (h, cell) = torch.func.functional_call(module, named, (x[n : n + 1], (h, cell)))
+            hs.append(h[0])
+            cells.append(cell[0])
+        return torch.stack(hs), torch.stack(cells)
 
     return run
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(torch, name) for name in ("tanh", "sigmoid", "erf", "sin", "cos", "abs", "square", "exp", "expm1", "log", "log1p", "sqrt", "rsqrt", "floor", "round", "sign", "maximum", "minimum", "cumsum")},
+    **{
+        name: getattr(torch, name)
+        for name in (
+            "tanh",
+            "sigmoid",
+            "erf",
+            "sin",
+            "cos",
+            "abs",
+            "square",
+            "exp",
+            "expm1",
+            "log",
+            "log1p",
+            "sqrt",
+            "rsqrt",
+            "floor",
+            "round",
+            "sign",
+            "maximum",
+            "minimum",
+            "cumsum",
+        )
+    },
     **{name: getattr(F, name) for name in ("relu", "elu", "gelu", "silu", "softplus", "leaky_relu")},
     "clip": lambda x, low, high: torch.clamp(x, low, high),
     "where": lambda c, x, y: torch.where(c, *(torch.as_tensor(one, dtype=torch.float64) for one in (x, y))),
@@ -162,8 +200,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "multiply": torch.multiply,
     "divide": torch.divide,
     "power": torch.pow,
-    "floor_divide": torch.floor_divide,
-    "remainder": torch.remainder,
+    "floor_divide": lambda a, b: torch.floor(a / b),
+    "remainder": lambda a, b: torch.remainder(a, b).detach(),  # the language says that it has no gradient
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
     "max": reduction(torch.amax),
@@ -204,7 +242,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     # losses of one sample
     "binary_cross_entropy": lambda a, b: F.softplus(a) - b * a,
     "cosine_distance": lambda a, b: 1 - F.cosine_similarity(a, b, dim=-1),
-    "cross_entropy": lambda a, b: F.cross_entropy(a.reshape(-1, a.shape[-1]), b.reshape(-1).long(), reduction="none").reshape(b.shape),
+    "cross_entropy": lambda a, b: F.cross_entropy(
+        a.reshape(-1, a.shape[-1]), b.reshape(-1).long(), reduction="none"
+    ).reshape(b.shape),
     "nll": lambda a, b: F.nll_loss(a.reshape(-1, a.shape[-1]), b.reshape(-1).long(), reduction="none").reshape(b.shape),
 }
 
@@ -221,7 +261,7 @@ LAYERS: dict[str, tuple[Callable[..., Any], int]] = {
     "layernorm": (lambda x, scale, shift: F.layer_norm(x, x.shape[-1:], scale, shift, 1e-5), 2),
     "embed": (lambda x, table, n=0: F.embedding(x.long(), table), 1),
     "self_attention": (self_attention, 4),
-    "rnn": (recurrent(lambda n, m: torch.nn.RNN(n, m), False), 3),
-    "gru": (recurrent(lambda n, m: torch.nn.GRU(n, m), False), 4),
-    "lstm": (recurrent(lambda n, m: torch.nn.LSTM(n, m), True), 3),
+    "rnn": (recurrent(torch.nn.RNN), 3),
+    "gru": (recurrent(torch.nn.GRU), 4),
+    "lstm": (recurrent(torch.nn.LSTM, is_lstm=True), 3),
 }
