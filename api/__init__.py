@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.compiler.value import Operation
 from netc.dsl.diagnostics import Diagnostic, Fault
@@ -65,12 +66,15 @@ def compile(
     backend: Backend = "numba",
     batch: int | None = None,
     threads: int | None = None,
+    machine: Machine | str | None = None,
 ) -> Program:
-    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy. `batch` is the largest batch.
+    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy, `"plan"`
+    the plan of the machine code in Python, every access checked. `batch` is the largest batch.
 
-    `threads` defaults to the cores that the process may use; any number gives the same bits. Raises ValueError below 1.
+    `threads` defaults to the cores that the process may use; any number gives the same bits. `machine` is the target to compile for, such as "avx2" or
+    "sse2:l2=64K" (see NETC_TARGET); by default this machine. Raises ValueError below 1 thread, and for a machine whose code cannot run here.
     """
-    return Program(model, seed, backend, batch, threads)
+    return Program(model, seed, backend, batch, threads, machine)
 
 
 def train(

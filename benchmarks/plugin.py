@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 import netc
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.passes.lower import lower
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.compiler.value import OPERATIONS, register
@@ -47,7 +48,8 @@ def table(rounds: int) -> list[list[str]]:
         programs = {name: _program(name) for name in (built_in, package)}
         best = _measured(programs, rounds)
         calls = "/".join(
-            str(len(lower(run_passes(training_graph(one.model)), _BATCH).tasks)) for one in programs.values()
+            str(len(lower(run_passes(training_graph(one.model)), _BATCH, machine_for()).tasks))
+            for one in programs.values()
         )
         ratio = f"{best[built_in] / best[package]:.3f}"
         rows.append([f"{built_in}, {package}", *(f"{best[name] * 1e6:.1f}" for name in programs), ratio, calls])

@@ -10,6 +10,7 @@ import netc
 from netc.commands.main import app
 from netc.compiler import pipeline
 from netc.compiler.differences import Labels, as_lines, difference
+from netc.compiler.kernels.targets import NAMED
 from netc.compiler.passes.lower import lower
 from netc.dsl.diagnostics import CODES
 from netc.reference import KINDS, entries, plural
@@ -127,6 +128,7 @@ The message names the largest parameter. Often a shape is not what was meant: `n
     "E1103": "A pass of a plug-in fails, or what it leaves is no graph of the same results. `netc.testing.check(it)`, or `netc ops NAME --test`, says in which model.",
     "E1201": "`netc export RUN -o model.onnx`, and ONNX has no operation for something, such as random numbers or a kernel of one's own. `-o model.py` holds these too.",
     "E1202": '`netc export RUN -o model.onnx` needs the package `onnx`: `pip install "netc[onnx]"`.',
+    "E1301": "`netc check M.net --verify` computes one thing in two ways, and they disagree. The fault is in netc, not in the file: please report it with all that the command printed.",
     "W1001": """`netc diagnose`: what happened early has no weight any more. A plain recurrent layer over many steps:
 
 ```{.net .wrong}
@@ -266,7 +268,7 @@ def _compiler() -> Iterator[str]:
             text = "\n".join(changed)
             yield f"```{'diff' if before else ''}\n{text}\n```"
         before = now
-    tasks = lower(stages["sink"], model.train.batch).tasks
+    tasks = lower(stages["sink"], model.train.batch, NAMED["avx2"]).tasks
     loops = [task for task in tasks if task.kernel.form != "product"]
     yield f"""
 ## Fusion, layout and lowering

@@ -46,7 +46,7 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culpr
     if settings.accumulate > 1:
         return None
     compiled, interpreted = (
-        Program(run.model, run.program.seed, backend, threads=run.program.workers.count)
+        Program(run.model, run.program.seed, backend, threads=run.program.workers.count, machine=run.program.machine)
         for backend in ("numba", "reference")
     )
     progress = load_checkpoint(run.folder / CHECKPOINT, compiled.persistent)

@@ -49,7 +49,7 @@ class Generator:
         self.held = {
             name: first.get(name, np.zeros(one.shape(1), NUMPY[one.dtype])) for name, one in made.states.items()
         }
-        self.step = Step(made.graph, program.state, 1, program.workers, program.backend)
+        self.step = Step(made.graph, program.state, 1, program.workers, program.backend, program.machine)
         self.at = 0
 
     def next(self, token: int) -> Array:

@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.cost import flops_of
 from netc.compiler.graph import Graph, needed_by
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
 from netc.compiler.value import Value
@@ -109,20 +110,20 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
         counted.update(task.values)  # a sum in shards is two tasks
         rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
     waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
-    peak = peak_of(program.model.train.precision, program.workers, step.members)
+    peak = peak_of(program.model.train.precision, program.workers, step.members, program.machine)
     return Profile(rows, inside / steps, waiting, peak, step.members, phase_of(step.graph))
 
 
-def peak_of(dtype: str, workers: Workers, members: int) -> float:
-    """FLOP/s of so many workers at once, never more than that many times one core's."""
+def peak_of(dtype: str, workers: Workers, members: int, machine: Machine | None = None) -> float:
+    """FLOP/s of so many workers at once on a machine, never more than that many times one core's."""
     if members == 1:
-        return peak_flops(dtype)
-    loop, best = PeakLoop(dtype), float("inf")
+        return peak_flops(dtype, machine)
+    loop, best = PeakLoop(dtype, machine), float("inf")
     for _ in range(12):
         start = time.perf_counter()
         workers.run(lambda _: loop.run(), members)
         best = min(best, time.perf_counter() - start)
-    return min(members * loop.flops / best, members * peak_flops(dtype))
+    return min(members * loop.flops / best, members * peak_flops(dtype, machine))
 
 
 def _touched(task: Task, batch: int) -> int:

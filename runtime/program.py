@@ -11,7 +11,8 @@ from netc.compiler import pipeline
 from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.evaluation import Evaluation, evaluation_graphs, fitting_graphs
 from netc.compiler.graph import Graph
-from netc.compiler.kernels.machine import cores
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, Model, Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
@@ -30,7 +31,7 @@ from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step, must_be_frugal, state_layout
+from netc.runtime.step import Backend, State, Step, check_backend, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -41,7 +42,9 @@ class Program:
     """A compiled model: its parameters, and prediction, gradients and training steps over them.
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
-    that the process may use; results are the same bits on any number of them. Raises ValueError for less than 1.
+    that the process may use; results are the same bits on any number of them. `machine` is what the program is compiled for: a target description
+    or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, for a backend that does not
+    exist, and for a target whose code this machine cannot run.
     """
 
     def __init__(
@@ -51,13 +54,15 @@ class Program:
         backend: Backend = "numba",
         batch: int | None = None,
         threads: int | None = None,
+        machine: Machine | str | None = None,
     ) -> None:
-        self.model, self.backend = model, backend
+        check_backend(backend)
+        self.model, self.backend, self.machine = model, backend, machine_for(machine)
         self.batch = batch or model.train.batch
-        self.workers = Workers(cores() if threads is None else threads)
+        self.workers = Workers(self.machine.cores if threads is None else threads)
         self.seed = model.train.seed if seed is None else seed
         has_loss = any(name.startswith("loss.") for name in model.graph.results)
-        self._is_frugal = has_loss and must_be_frugal(model, self.workers.count)
+        self._is_frugal = has_loss and must_be_frugal(model, self.workers.count, self.machine)
         self._made = pipeline.training_graph(model, self._is_frugal) if has_loss else None
         _refuse_too_large(model, state_layout(model, self._made)[2])
         self.state = State.of(model, self._made)
@@ -83,7 +88,7 @@ class Program:
         return self._steps[key, kept]
 
     def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
-        arguments = (graph, self.state, self.batch, self.workers, self.backend)
+        arguments = (graph, self.state, self.batch, self.workers, self.backend, self.machine)
         if any(value.type.is_varying for value in graph.values()):
             return SequenceStep(*arguments, profiled=profiled, varying=self.varying)
         return Step(*arguments, profiled=profiled)

@@ -106,7 +106,7 @@ class SequenceStep(Step):
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""
-        if self.backend == "numba":
+        if self.backend != "reference":
             self._make_room(fields, order)
             if self.is_same and not self.gives_rows:
                 return super().run(fields, order)
@@ -115,7 +115,7 @@ class SequenceStep(Step):
         for at in range(0, len(order), self.batch):
             batch = Batch.of(order[at : at + self.batch], self.dims, self.first, fields, self.varying)
             moved = {name: np.asarray(fields[name])[at // self.batch :] for name in self.per_step}
-            run = self._run_one if self.backend == "numba" else self._interpret_one
+            run = self._interpret_one if self.backend == "reference" else self._run_one
             for name, value in run(batch, {**fields, **moved}).items():
                 type_ = self.graph.results[name].type
                 parts.setdefault(name, []).append(

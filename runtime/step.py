@@ -1,15 +1,16 @@
-"""One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter."""
+"""One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter, or its plan emulated."""
 
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.emulator.run import Emulator, Memories, array_at
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine
@@ -27,6 +28,7 @@ from netc.compiler.kernels.schedule import (
     TABLES,
     YIELD,
 )
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
@@ -39,12 +41,18 @@ from netc.runtime.workers import Workers, yield_address
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
-Backend = Literal["numba", "reference"]
+Backend = Literal["numba", "reference", "plan"]  # machine code; an operation at a time; the plan of machine code, emulated
 
 
 def footprint(size: int) -> int:
     """The bytes that a Memory of a size takes: some stay before its first address."""
     return size + ALIGNMENT
+
+
+def check_backend(backend: str) -> None:
+    """Raises ValueError if there is no such backend."""
+    if backend not in get_args(Backend):
+        raise ValueError(f"no backend is called `{backend}`: there are {', '.join(get_args(Backend))}")
 
 
 class Memory:
@@ -54,6 +62,7 @@ class Memory:
         self._bytes = np.zeros(footprint(size), np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
+        self.bytes = self._bytes[self._start : self._start + size]
 
     def view(self, offset: int, type_: Type, batch: int) -> Array:
         return self.array(offset, type_.dtype, type_.shape(batch))
@@ -88,9 +97,9 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     return types, offsets, size
 
 
-def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes) -> Plan:
-    """The plan of a graph that went through the passes."""
-    return plan(lower(graph, sizes), offsets, sizes)
+def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
+    """The plan of a graph that went through the passes, for a machine."""
+    return plan(lower(graph, sizes, machine), offsets, sizes, machine)
 
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
@@ -103,14 +112,20 @@ def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
 
 
 def step_memory(
-    model: Model, workers: int, longest: Mapping[str, int], is_frugal: bool | None = None
+    model: Model,
+    workers: int,
+    longest: Mapping[str, int],
+    is_frugal: bool | None = None,
+    machine: Machine | None = None,
 ) -> tuple[int, int]:
     """The exact bytes that training takes: what stays between steps, and the arenas of a step (of both kinds, where batches are accumulated).
 
-    `longest` is how long each sample is, by varying dimension; `is_frugal` is as the model's limit has it, if it is not given.
+    `longest` is how long each sample is, by varying dimension; `is_frugal` is as the model's limit has it, if it is not given; `machine` is as `machine_for`
+    has it.
     """
+    machine = machine_for(machine)
     if is_frugal is None:
-        is_frugal = must_be_frugal(model, workers)
+        is_frugal = must_be_frugal(model, workers, machine)
     graph, batch = pipeline.run_passes(pipeline.training_graph(model, is_frugal)), model.train.batch
     graphs = [graph]
     if model.train.accumulate > 1:
@@ -119,7 +134,7 @@ def step_memory(
     arenas = 0
     for one in graphs:
         sizes = sizes_of(one, batch, longest)
-        made = plan_step(one, offsets, sizes)
+        made = plan_step(one, offsets, sizes, machine)
         arenas += footprint(made.shared) + members_of(one, sizes, workers) * footprint(made.private)
     return footprint(kept), arenas
 
@@ -133,11 +148,12 @@ class StepCost:
     arenas: int
 
 
-def cost_of_step(model: Model, workers: int) -> StepCost:
+def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> StepCost:
     """Of a batch of samples that are as long as `longest_of` says. Faults as must_be_frugal."""
-    longest, is_frugal = in_a_step(model, longest_of(model)), must_be_frugal(model, workers)
+    machine = machine_for(machine)
+    longest, is_frugal = in_a_step(model, longest_of(model)), must_be_frugal(model, workers, machine)
     graph = pipeline.run_passes(pipeline.training_graph(model, is_frugal))
-    kept, arenas = step_memory(model, workers, longest, is_frugal)
+    kept, arenas = step_memory(model, workers, longest, is_frugal, machine)
     return StepCost(flops(graph, sizes_of(graph, model.train.batch, longest)), kept, arenas)
 
 
@@ -158,7 +174,7 @@ def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
     return {**longest, cut.dim: min(longest.get(cut.dim, cut.steps), cut.steps)} if cut is not None else dict(longest)
 
 
-def must_be_frugal(model: Model, workers: int) -> bool:
+def must_be_frugal(model: Model, workers: int, machine: Machine | None = None) -> bool:
     """Whether a step stays under the model's limit only if little of its scans is kept, and computed again. Faults E1005 if it does not even then, and E0602
     if how long sequences are is not known."""
     limit = model.train.memory
@@ -176,7 +192,7 @@ def must_be_frugal(model: Model, workers: int) -> bool:
         )
     least = 0
     for is_frugal in (False, True):
-        least = sum(step_memory(model, workers, longest, is_frugal))
+        least = sum(step_memory(model, workers, longest, is_frugal, machine))
         if least <= limit.nbytes:
             return is_frugal
     told = f"a step of {model.train.batch} samples takes {least:,} bytes at least"
@@ -201,21 +217,27 @@ class Step:
         machine: Machine | None = None,
         profiled: bool = False,
     ) -> None:
+        check_backend(backend)
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
-        self.backend, self.machine, self.profiled = backend, machine, profiled
+        self.backend, self.machine, self.profiled = backend, machine_for(machine), profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
         self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
         self.plan: Plan | None = None
         self.linked: Linked | None = None
-        if backend == "numba" and not any(value.type.is_varying for value in self.graph.values()):
+        self.emulator: Emulator | None = None
+        if backend != "reference" and not any(value.type.is_varying for value in self.graph.values()):
             self.build(batch)
 
     def build(self, sizes: Sizes) -> Plan:
         """Plan and link for steps of at most these sizes."""
-        self.plan = plan_step(self.graph, self.state.offsets, sizes)
-        count = self.workers.count
-        self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
-        self.linked = build(self.plan.schedule, self.machine, self.profiled)
+        self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
+        if self.backend == "plan":
+            self.members = self.workers.count
+            self.emulator = Emulator(self.plan, self.members)
+        else:
+            count = self.workers.count
+            self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
+            self.linked = build(self.plan.schedule, self.machine, self.profiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
         self.shared = Memory(self.plan.shared)
@@ -269,12 +291,14 @@ class Step:
         return made
 
     def addresses(self, held: Arrays, results: Arrays) -> list[int]:
-        """Where each table of the plan is."""
+        """Where each table of the plan is; `ends` is where it ends."""
         assert self.plan is not None
         found = [0] * len(self.plan.schedule.tables)
+        self.ends = [0] * len(found)
         for tables, arrays in ((self.plan.inputs, held), (self.plan.results, results)):
             for name, table in tables.items():
                 found[table.index] = arrays[name].ctypes.data
+                self.ends[table.index] = found[table.index] + arrays[name].nbytes
         return found
 
     @staticmethod
@@ -286,9 +310,12 @@ class Step:
 
     def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
         """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
+        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
+        if self.emulator is not None:
+            self.emulator.run(self.memories(order, tables, steps * batch), steps, batch, words)
+            return
         assert self.linked is not None
         linked, workers = self.linked, self.workers
-        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
         contexts = np.zeros((self.members, TABLES + len(tables) + words.shape[1]), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
@@ -300,6 +327,16 @@ class Step:
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
             context[TABLES:] = [*tables, *words[member]]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
+
+    def memories(self, order: int, tables: list[int], samples: int) -> Memories:
+        """What `enter` is given, as bytes; tables end where `addresses` found their arrays to end."""
+        return Memories(
+            self.state.memory.bytes,
+            self.shared.bytes,
+            [memory.bytes for memory in self.private],
+            array_at(order, 4 * samples),
+            [array_at(address, end - address) for address, end in zip(tables, self.ends, strict=True)],
+        )
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""

@@ -20,6 +20,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.equations import derive
+from netc.compiler.kernels.machine import host
 from netc.compiler.passes.lower import lower
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
@@ -304,7 +305,7 @@ def test_what_is_made_of_sequences(made: str) -> None:
             for graph in (pipeline.training_graph(model), pipeline.prediction_graph(model)):
                 ready = pipeline.run_passes(graph)
                 rows = {str(value.type.rows) for value in ready.values() if value.type.is_varying}
-                lower(ready, {"batch": 4, **dict.fromkeys(rows, 20)})
+                lower(ready, {"batch": 4, **dict.fromkeys(rows, 20)}, host())
 
         failure = failure_of(run)
         assert failure is None, f"{failure}\n{text}"

@@ -51,6 +51,7 @@ def explain(
     """
     from netc.compiler import pipeline
     from netc.compiler.graph import print_graph
+    from netc.compiler.kernels.targets import machine_for
     from netc.compiler.passes.lower import lower
     from netc.compiler.passes.storage import as_bytes
 
@@ -76,7 +77,7 @@ def explain(
         return
     tasks = [
         task
-        for task in lower(graph, model.train.batch).tasks
+        for task in lower(graph, model.train.batch, machine_for()).tasks
         if line is None or any(value.span.line == line for value in task.values)
     ]
     if cache:
@@ -189,9 +190,9 @@ def _vectors(task: "Task") -> str:
     """How wide the vectors of a kernel are, as it was compiled."""
     from netc.compiler.kernels import cache as kept
     from netc.compiler.kernels.compile import parts_of
-    from netc.compiler.kernels.machine import host
+    from netc.compiler.kernels.targets import machine_for
 
-    entry = kept.entry(parts_of(task.kernel, host()))
+    entry = kept.entry(parts_of(task.kernel, machine_for()))
     if entry is None:
         return "not compiled yet: training, or `netc check --try`, does it"
     if entry.lanes == 1:
@@ -227,13 +228,13 @@ def _show_cache(tasks: "list[Task]") -> None:
     """A row for each kernel: the lines it serves, whether it is in the cache, and why it was (or would be) compiled."""
     from netc.compiler.kernels import cache as kept
     from netc.compiler.kernels.compile import parts_of
-    from netc.compiler.kernels.machine import host
+    from netc.compiler.kernels.targets import machine_for
 
     known = list(kept.entries())
     rows = [("line", "kernel", "cache", "compiled because")]
     for kernel in dict.fromkeys(task.kernel for task in tasks):
         lines = sorted({value.span.line for task in tasks if task.kernel == kernel for value in task.values})
-        parts = parts_of(kernel, host())
+        parts = parts_of(kernel, machine_for())
         entry = kept.entry(parts)
         rows.append(
             (

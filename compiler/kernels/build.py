@@ -7,7 +7,7 @@ import llvmlite.binding as llvm
 
 from netc.compiler.kernels import cache
 from netc.compiler.kernels.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
-from netc.compiler.kernels.machine import Machine, host
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.schedule import Schedule, emit
 
 
@@ -24,9 +24,8 @@ class Linked:
         return bool(self._run(context) == 0)
 
 
-def build(schedule: Schedule, machine: Machine | None = None, profiled: bool = False) -> Linked:
-    """Compile what the cache does not hold, and link the kernels and the schedule of their calls."""
-    machine = machine or host()
+def build(schedule: Schedule, machine: Machine, profiled: bool = False) -> Linked:
+    """Compile for a machine what the cache does not hold, and link the kernels and the schedule of their calls."""
     start_llvm()
     parts = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
     objects = {kernel: cache.read(one) for kernel, one in parts.items()}

@@ -1,7 +1,11 @@
-"""The CPU that kernels are compiled for: how wide its vectors are, and what a key must say of it."""
+"""The target description: the CPU that a program is compiled for, as plain data.
+
+Everything that decides code (`cpu`, `features`, vectors, registers) or a plan (caches, thresholds) is a field, so a program can be compiled for another
+target than the host, and planned for other caches. `host` describes this machine. Knows no kernel and no pass.
+"""
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -15,12 +19,25 @@ SCOPES = 24  # alias scopes of a loop: buffers of which LLVM knows that they do 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """`vector_bytes` and `has_fma` shape the register tile; `cpu` and `features` go to LLVM and into every key."""
+    """A target description.
+
+    `cpu` and `features` go to LLVM; with `vector_bytes`, `has_fma` and `registers`, which shape the register tile, they are in the key of every kernel.
+    The rest decides plans alone: sizes and how work is shared out. `many_bytes`, `few_pieces` and `shard_ratio` (bytes read for
+    one that the shards' results take) say from which size on a sum over the batch is taken in shards (so they decide bits), `few_weights` how many bytes a task may read again for every shard.
+    """
 
     cpu: str
     features: str
     vector_bytes: int
     has_fma: bool
+    registers: int  # vector registers
+    first_cache: int = 32 << 10  # bytes, of one core
+    second_cache: int = 512 << 10
+    cores: int = 1  # how many threads a program has by default
+    many_bytes: int = 1 << 18
+    few_pieces: int = 8
+    shard_ratio: int = 4
+    few_weights: int = 1 << 18
 
     def lanes(self, dtype: str) -> int:
         return self.vector_bytes // {"f32": 4, "f64": 8}[dtype]
@@ -31,18 +48,13 @@ class Machine:
 
     @property
     def tile_rows(self) -> int:
-        """Rows of the register tile: two vectors a row must fit beside the operands, in 32 registers with AVX-512, 16 without."""
-        return 12 if self.vector_bytes == 64 else 6 if self.has_fma else 4
-
-    @property
-    def caches(self) -> tuple[int, int]:
-        """Bytes of a core's first and second cache: what decides sizes, never bits."""
-        return _cache_size(1, 32 << 10), _cache_size(2, 512 << 10)
+        """Rows of the register tile: two vectors of sums a row must fit beside the operands (12 of 32 registers is what was measured best)."""
+        return 12 if self.registers == 32 else 6 if self.has_fma else 4
 
 
 @cache
 def _cache_size(level: int, otherwise: int) -> int:
-    """As Linux tells it; elsewhere what most have."""
+    """Bytes of this machine's data cache of a level. Read from sysfs on Linux; `otherwise` elsewhere."""
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
             if int((index / "level").read_text()) == level and (index / "type").read_text().strip() != "Instruction":
@@ -52,11 +64,24 @@ def _cache_size(level: int, otherwise: int) -> int:
     return otherwise
 
 
-@cache
 def host() -> Machine:
+    """This machine, with the cores that the process may use now."""
+    return replace(_host(), cores=cores())
+
+
+@cache
+def _host() -> Machine:
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
-    return Machine(llvm.get_host_cpu_name(), features.flatten(), wide, bool(features.get("fma")) or wide == 64)
+    return Machine(
+        llvm.get_host_cpu_name(),
+        features.flatten(),
+        wide,
+        bool(features.get("fma")) or wide == 64,
+        32 if wide == 64 else 16,
+        _cache_size(1, 32 << 10),
+        _cache_size(2, 512 << 10),
+    )
 
 
 def cores() -> int:

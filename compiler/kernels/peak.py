@@ -8,7 +8,8 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from netc.compiler.kernels.compile import start_llvm, target_machine
-from netc.compiler.kernels.machine import Machine, host
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
 
 _SUMS = 10  # independent chains: no fewer than a core has units times their latency, and all in registers
 _TURNS = 2_000_000  # some milliseconds: shorter runs end before the clock has risen
@@ -19,7 +20,7 @@ class PeakLoop:
     """Machine code that does `flops` operations of a dtype in each call, without Python's lock."""
 
     def __init__(self, dtype: str, machine: Machine | None = None) -> None:
-        machine = machine or host()
+        machine = machine_for(machine)
         start_llvm()
         lanes = machine.lanes(dtype)
         self.flops = 2 * lanes * _SUMS * _TURNS
@@ -64,9 +65,9 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
 
 
 @cache
-def peak_flops(dtype: str) -> float:
+def peak_flops(dtype: str, machine: Machine | None = None) -> float:
     """FLOP/s of one core, the best of several short runs."""
-    loop = PeakLoop(dtype)
+    loop = PeakLoop(dtype, machine)
     best = float("inf")
     for _ in range(12):
         start = time.perf_counter()

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.loops import literal
-from netc.compiler.kernels.machine import LINE, SCOPES, host
+from netc.compiler.kernels.machine import LINE, SCOPES, Machine
 from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
@@ -39,14 +39,12 @@ from netc.compiler.types import BATCH, Dim, Sizes, Type
 from netc.compiler.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
-_FEW_PIECES = 8
 _FEW_PARTS = 8  # of a value, that one loop computes
-_MANY_BYTES = 1 << 18
 
 
-def lower(graph: Graph, sizes: Sizes) -> Tasks:
-    """The tasks of a simplified graph (expanded operations only), for steps of at most so many samples (and rows of each varying dimension)."""
-    return Lowering(in_ranks(graph), sizes).run()
+def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
+    """The tasks of a simplified graph (expanded operations only), for steps of at most so many samples (and rows of each varying dimension) on a machine."""
+    return Lowering(in_ranks(graph), sizes, machine).run()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +59,8 @@ class Room:
 class Lowering:
     """The tasks so far, and where each value is. `room` is of a scan's body."""
 
-    def __init__(self, graph: Graph, sizes: Sizes, room: Room | None = None) -> None:
-        self.graph, self.sizes, self.program = graph, sizes, Tasks()
+    def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, room: Room | None = None) -> None:
+        self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
         self.room = room or Room({}, {}, {})
         self.targets: dict[Value, list[Buffer]] = {}
         for name, buffer in self.room.yields.items():
@@ -252,8 +250,9 @@ class Lowering:
             read = sum(operand.type.nbytes(self.sizes) for operand in value.operands)
             nbytes = value.type.nbytes(1)
             rows = value.type.shape(1)[0] if value.type.dims else 1
-            pieces = min(nbytes // LINE, rows // (host().tile_rows if value.operation == "einsum" else 1))
-            if 4 * SHARD_COUNT * nbytes > read or read < _MANY_BYTES or pieces >= _FEW_PIECES:
+            pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.operation == "einsum" else 1))
+            is_small = self.machine.shard_ratio * SHARD_COUNT * nbytes <= read
+            if not is_small or read < self.machine.many_bytes or pieces >= self.machine.few_pieces:
                 return False
         return True
 
@@ -307,7 +306,7 @@ class Lowering:
             parts = self.shards_of(einsum)
             room = Place(parts, contiguous(einsum.type.dims))
             task = product_task(
-                einsum, einsum, (places[0], places[1]), None, lambda: room, room.strides, in_shards=True
+                einsum, einsum, (places[0], places[1], None), self.machine, lambda: room, room.strides, in_shards=True
             )
             if task is not None:
                 self.program.tasks.append(task)
@@ -315,12 +314,14 @@ class Lowering:
                 self.multiply_and_add(einsum, parts)
             self.fold_shards(einsum, parts)
             return
-        first = broadcast(self.read(start).strides, start.type.dims, value.type.dims) if start is not None else None
+        begin = self.read(start) if start is not None else None
+        if begin is not None and start is not None:
+            begin = replace(begin, strides=broadcast(begin.strides, start.type.dims, value.type.dims))
         task = product_task(
             value,
             einsum,
-            (places[0], places[1]),
-            None if start is None or first is None else replace(self.read(start), strides=first),
+            (places[0], places[1], begin),
+            self.machine,
             lambda: self.output(value),
             self.strides_of(value),
         )
@@ -535,7 +536,7 @@ class Lowering:
         yields = {name: Buffer(part.type) for name, part in self.parts_of(value).items() if name.startswith("yield.")}
         given = {name: self.read(operand) for name, operand in one.operand_of().items() if name not in carries}
         leaves = {**given, **{name: whole(buffer) for name, buffer in carries.items()}}
-        inner = Lowering(body, self.sizes, Room(leaves, carries, yields)).run()
+        inner = Lowering(body, self.sizes, self.machine, Room(leaves, carries, yields)).run()
         walk = Walk(one.dim, one.is_reversed)
         for task in inner.tasks:
             assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"

@@ -11,12 +11,11 @@ from typing import Literal
 
 import networkx as nx
 
-from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
 from netc.compiler.types import BATCH, Dim
 
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
-_FEW_WEIGHTS = 1 << 18  # bytes: what a task may read anew for every shard
 
 
 @dataclass(eq=False, slots=True)
@@ -62,7 +61,7 @@ class _Follower:
     in_step: bool
 
 
-def divide(tasks: list[Task], batch: int) -> list[list[TaskGroup]]:
+def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGroup]]:
     """The phases of a program, for steps of at most `batch` samples. Within one, groups depend on nothing in each other."""
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
@@ -83,7 +82,7 @@ def divide(tasks: list[Task], batch: int) -> list[list[TaskGroup]]:
         if not reads and one.following:  # a border is written when it is needed, not when it could be
             one.phase = min(other.placed.phase - _apart(one, other) for other in one.following)
     for members in reversed(_by_phase(placed)[:-1]):
-        _join_shards(members, -(-batch // SHARD_COUNT))
+        _join_shards(members, -(-batch // SHARD_COUNT), machine)
     return [_groups(members) for members in _by_phase(placed)]
 
 
@@ -110,9 +109,8 @@ def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
     return phases
 
 
-def _join_shards(members: Sequence[_Placed], rows: int) -> None:
+def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
     """Postpone tasks of a phase to the next one, where what waits for them are sums in shards of so many rows, and what passes on then stays in cache."""
-    _, room = host().caches
     moving: set[Buffer] = set()
     for one in reversed(members):
         task, following = one.task, [other for other in one.following if other.placed.phase <= one.phase + 1]
@@ -126,8 +124,8 @@ def _join_shards(members: Sequence[_Placed], rows: int) -> None:
                 other.in_step and other.placed.in_shards and other.placed.phase == one.phase + 1 for other in following
             )
             and task.grain <= rows
-            and sum(buffer.type.nbytes(1) for buffer in weights) <= _FEW_WEIGHTS
-            and rows * sum(buffer.type.nbytes(1) for buffer in more) <= room
+            and sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
+            and rows * sum(buffer.type.nbytes(1) for buffer in more) <= machine.second_cache
         ):
             one.phase, one.in_shards = one.phase + 1, True
             moving = more

@@ -7,7 +7,7 @@ group passes on row by row takes no more than a band of rows. Gives the schedule
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
 from netc.compiler.passes.products import fetch_ahead
@@ -57,9 +57,9 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
     return offsets, at + SLACK
 
 
-def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes) -> Plan:
+def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
     """Place every buffer for at most so many samples a step, and rows of each varying dimension; `persistent` are the offsets of what stays."""
-    phases = divide(program.tasks, size_of(BATCH, sizes))
+    phases = divide(program.tasks, size_of(BATCH, sizes), machine)
     for group in (group for phase in phases for group in phase):
         group.tasks = fetch_ahead(group.tasks)
     dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
@@ -67,7 +67,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes) -> Plan:
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
     places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
-    bands = {id(group): _band(group, sizes) for phase in phases for group in phase}
+    bands = {id(group): _band(group, sizes, machine.second_cache) for phase in phases for group in phase}
     shared, private = _lifetimes(phases, bands, sizes)
     arenas = []
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
@@ -123,13 +123,12 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
 
 
-def _band(group: TaskGroup, sizes: Sizes) -> int:
-    """Rows that a worker takes through a group at once: what they pass on stays in its cache, but weights are not read anew too often."""
+def _band(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Rows that a worker takes through a group at once: what they pass on stays in its second cache, but weights are not read anew too often."""
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
     if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
         return size_of(BATCH, sizes)  # at each step no more samples run
-    _, second = host().caches
     grain = max(task.grain for task in group.tasks)
     extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
     moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}

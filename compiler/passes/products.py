@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from netc.compiler.kernels.machine import STRIP, host
+from netc.compiler.kernels.machine import STRIP, Machine
 from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
@@ -24,20 +24,21 @@ _LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
 def product_task(
     value: Value,
     einsum: Value,
-    operands: tuple[Place, Place],
-    start: Place | None,
+    places: tuple[Place, Place, Place | None],
+    machine: Machine,
     target: Callable[[], Place],
     result_strides: tuple[int, ...],
     in_shards: bool = False,
 ) -> Task | None:
-    """The task that computes `value`: the product, begun with `start` (which has the strides of the result's indices).
+    """The task that computes `value`, by a machine's tile. `places` are those of the operands and of what the product is begun with, if anything
+    (it has the strides of the result's indices).
 
     `result_strides` are those of the place that `target` makes, if the tile can be used. `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
     """
     inputs, _, out = str(einsum.attributes["subscripts"]).partition("->")
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
-    a, b = operands
+    a, b, start = places
     if out and out[-1] in left and out[-1] not in right:
         left, right, a, b = right, left, b, a
     rows = [letter for letter in out if letter in left and letter not in right]
@@ -77,7 +78,7 @@ def product_task(
     counts.append(Count(0))
     for count, steps in [nothing] * (3 - len(outer)) + outer:
         counts += [count, *map(Count, steps)]
-    room, machine, dtype = target(), host(), value.type.dtype
+    room, dtype = target(), value.type.dtype
     c = room.buffer
     assert c is not None
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None

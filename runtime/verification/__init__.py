@@ -19,9 +19,16 @@ CHECKS: dict[str, Check] = {
     for check in (
         Check("format", "`netc fmt` prints the same program", False, texts.check),
         Check("passes", "each pass leaves the results of every graph as they are", False, passes.check),
+        Check("updates", "a step reads old values and writes new ones, all at once", False, passes.check_updates),
         Check("gradients", "derivatives are the slopes of the loss, by finite differences", False, slopes.check),
         Check("accumulate", "one large batch is what several small ones come to", False, invariance.accumulate),
         Check("alone", "a sample alone is predicted as in the batch", False, invariance.alone),
+        Check(
+            "plan",
+            "the plan, emulated in any order with tiny caches, computes what the interpreter does",
+            False,
+            backends.check_plan,
+        ),
         Check("compiled", "machine code computes what the interpreter does", True, backends.check),
         Check("threads", "1, 2, 3 and 5 threads give the same bits", True, invariance.threads),
         Check(

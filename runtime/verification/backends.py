@@ -1,11 +1,15 @@
 """Check `compiled`: machine code against the reference interpreter, in the model's own precision."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.emulator.run import random_order
 from netc.compiler.graph import Graph
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
@@ -37,8 +41,8 @@ class NoisyProgram(Program):
 class Pair:
     """A program under test, and the reference with the same parameters and states."""
 
-    def __init__(self, subject: Subject, backend: Backend, threads: int) -> None:
-        self.tested = program_of(subject, backend, threads)
+    def __init__(self, subject: Subject, backend: Backend, threads: int, machine: Machine | None = None) -> None:
+        self.tested = program_of(subject, backend, threads, machine=machine)
         self.reference = NoisyProgram(subject.model, subject.seed, "reference", threads=1)
         move_parameters(subject.model, self.reference.persistent, subject.seed)
 
@@ -50,12 +54,28 @@ class Pair:
 
 def check(subject: Subject) -> Iterator[Difference]:
     """Loss, gradients, predictions and evaluation, and three steps of the optimizer."""
-    yield from against_reference(subject, "compiled", "numba", 1)
+    yield from against_reference(subject, "compiled", Pair(subject, "numba", 1))
 
 
-def against_reference(subject: Subject, name: str, backend: Backend, threads: int) -> Iterator[Difference]:
+def check_plan(subject: Subject) -> Iterator[Difference]:
+    """The same by the plan, emulated for 1, 3 and 5 members in a random order of tasks: once for this machine, then for one with tiny caches, in which
+    whatever can be cut is."""
+    host = machine_for()
+    tiny = replace(
+        host, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
+    )
+    for members, machine in zip(_MEMBERS, (host, tiny, tiny), strict=True):
+        with random_order(subject.seed + members):
+            wrong = list(against_reference(subject, "plan", Pair(subject, "plan", members, machine)))
+        for one in wrong:
+            yield replace(one, where=f"{one.where}, by {members} members")
+        if wrong:
+            return
+
+
+def against_reference(subject: Subject, name: str, pair: Pair) -> Iterator[Difference]:
     """All that a program does, by a backend and by the reference."""
-    pair, fields = Pair(subject, backend, threads), ready_fields(subject.model, subject.fields)
+    fields = ready_fields(subject.model, subject.fields)
     if has_loss(subject.model):
         for samples in batches_of(subject):
             wrong = list(_gradients(pair, name, chosen(fields, samples)))
@@ -63,6 +83,7 @@ def against_reference(subject: Subject, name: str, backend: Backend, threads: in
             if wrong:
                 break
         yield from _steps(pair, name, fields, subject)
+        pair.level()
     if subject.model.outputs:
         yield from _compare(pair, name, "a prediction", lambda program: program.predict(_as_given(fields)))
     if any(one.startswith(("loss.", "metric.", "watch.")) for one in subject.model.graph.results):
@@ -113,6 +134,9 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
         if wrong:
             return
         pair.level()
+
+
+_MEMBERS = (1, 3, 5)
 
 
 def dtype_of(program: Program) -> Any:

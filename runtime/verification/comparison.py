@@ -4,6 +4,8 @@ Rounding is judged in two steps: first by the size of each array; where that is 
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +17,34 @@ from netc.runtime.verification.interpreter import Noise
 _TOLERANCE = {2: 1e-2, 4: 3e-5, 8: 1e-10}  # of an array's largest element, by the bytes of one
 _NOISE_RUNS, _TIMES_NOISE = 6, 16
 Results = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Counter:
+    """How many results were compared."""
+
+    count: int = 0
+
+
+_counter: ContextVar[Counter | None] = ContextVar("results compared", default=None)
+
+
+@contextmanager
+def counting() -> Iterator[Counter]:
+    """Counts the results that are compared meanwhile: a check that compared none does not apply to its model."""
+    counter = Counter()
+    token = _counter.set(counter)
+    try:
+        yield counter
+    finally:
+        _counter.reset(token)
+
+
+def compared(results: int = 1) -> None:
+    """Say that so many results were compared."""
+    counter = _counter.get()
+    if counter is not None:
+        counter.count += results
 
 
 @dataclass(slots=True)
@@ -42,6 +72,7 @@ class Rounding:
 
 def differences(found: Results, expected: Results, rounding: Rounding | None = None) -> Iterator[tuple[str, str]]:
     """The results that differ by more than rounding explains, by name, each with a sentence. Results that only one side has differ too."""
+    compared(len(expected))
     for name in [*expected, *(name for name in found if name not in expected)]:
         if name not in found or name not in expected:
             yield name, "only one of the two computes it"
@@ -72,6 +103,7 @@ def difference(found: Any, expected: Any, allowed: float = 0.0) -> str | None:
 
 def different_bits(found: Results, expected: Results) -> Iterator[tuple[str, str]]:
     """The results that are not the same bits, by name, each with a sentence."""
+    compared(len(expected))
     for name in expected:
         if (shapes := _shapes(found[name], expected[name])) is not None:
             yield name, shapes

@@ -4,9 +4,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from netc.compiler import pipeline
 from netc.compiler.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.passes.update import STEP
 from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
+from netc.runtime import schedule
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.precision import in_f64
@@ -15,6 +18,7 @@ from netc.runtime.verification.stages import Chain, Stage, chains
 from netc.runtime.verification.subject import Difference, Subject, first_batch, has_loss, program_of
 
 _NAME = "passes"
+_NEVER = 2**53  # steps an epoch: a schedule that counts epochs stands at its beginning, as it does in Program.step
 
 
 def check(subject: Subject) -> Iterator[Difference]:
@@ -36,6 +40,35 @@ def situation_of(subject: Subject) -> Situation:
             for name, array in before.items():
                 program.persistent[name][...] = array
     return Situation(model, fields, program.persistent, subject.seed)
+
+
+def check_updates(subject: Subject) -> Iterator[Difference]:
+    """What each of two steps leaves in memory is what the graph of a step says, computed from what was there before."""
+    model = subject.model
+    if not has_loss(model) or model.train.truncate is not None:
+        return
+    fields, graph = first_batch(subject), pipeline.training_graph(model)
+    program = program_of(subject, "reference")
+    for turn in (1, 2):
+        before = {name: array.copy() for name, array in program.persistent.items()}
+        done = int(before[STEP]) if STEP in before else 0
+        factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER, ()).items()}
+        situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
+        expected = {**before, **_updates(situation.results(graph))}
+        program.step(fields)
+        rounding = Rounding(lambda noise, at=situation: _updates(at.results(graph, noise)))  # type: ignore[misc]
+        wrong = list(differences(program.persistent, expected, rounding))
+        for name, detail in wrong:
+            span = graph.results[f"update.{name}"].span if f"update.{name}" in graph.results else NOWHERE
+            yield Difference("updates", f"after step {turn}: {name}", span, detail)
+        if wrong:
+            return
+
+
+def _updates(found: Mapping[str, Array]) -> dict[str, Array]:
+    """The next values of what stays between steps, by name."""
+    prefix = "update."
+    return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
 
 
 def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:

@@ -4,18 +4,21 @@ What `stop_gradient` holds is a constant of the differences, as it is to the gra
 Where a direction crosses a kink (one-sided slopes that do not come together as the steps shrink), nothing is said of it.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.cost import flops
 from netc.compiler.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import derived
 from netc.compiler.value import Value
-from netc.dsl.source import Span
+from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
+from netc.runtime.verification.comparison import compared
 from netc.runtime.verification.passes import situation_of
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation
@@ -23,6 +26,8 @@ from netc.runtime.verification.stages import TRAINED, for_training
 from netc.runtime.verification.subject import Difference, Subject, has_loss
 
 _NAME = "gradients"
+Direction = Mapping[Value, Array]  # how far each element of some leaves is moved, for a length of 1
+_FLOPS, _EVALUATIONS = 2e10, 9  # what all slopes may cost, and how often one evaluates the loss, more or less
 _STEPS = (1e-3, 1e-4, 1e-5)  # from the largest on, until one is good enough
 _DIRECTIONS = 2
 _TOLERANCE = 1e-5  # relative to the slope, or to what the slope is the sum of
@@ -41,27 +46,43 @@ def check(subject: Subject) -> Iterator[Difference]:
 
 
 def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[Difference]:
+    """All parameters together along one direction, then each alone along several; of a large model some alone, along one."""
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
-    gradients = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
+    results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
     leaves = {str(one.attributes["name"]): one for one in graph.values() if "name" in one.attributes}
+    names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
+    gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
     replay = Replay(graph, situation)
     spans = {name: info.span for name, info in model.trainables.items()} | dict(model.declared)
 
     def loss(moved: Mapping[Value, Array]) -> float:
         return total(graph, replay.values(moved))
 
-    for name in (*model.parameters, *inputs):
-        gradient = gradients.get(f"gradient.{name}")
-        if gradient is None or name not in leaves:
-            continue
-        random = np.random.default_rng(subject_seed(situation.seed, name))
-        for direction in _directions(gradient, random):
-            slope = Slope.of(loss, leaves[name], replay.base[leaves[name]], direction)
-            told = _disagreement(slope, gradient, direction)
-            if told is not None:
-                span = _place(graph, leaves[name], spans.get(name))
-                yield Difference(_NAME, f"the derivative of the loss: gradient.{name}", span, told)
+    random = np.random.default_rng(subject_seed(situation.seed, "all"))
+    together = {leaf: np.asarray(random.standard_normal(gradient.shape)) for leaf, gradient in gradients.items()}
+    told = _disagreement(Slope.of(loss, replay.base, together), gradients, together)
+    affordable = _affordable(graph, situation)
+    is_small = affordable >= len(names) * (_DIRECTIONS + 1)
+    step = 1 if is_small or told is not None else -(-len(names) // affordable)
+    found = False
+    for name in names[::step]:
+        leaf, random = leaves[name], np.random.default_rng(subject_seed(situation.seed, name))
+        for direction in itertools.islice(_directions(gradients[leaf], random), None if is_small else 1):
+            detail = _disagreement(Slope.of(loss, replay.base, {leaf: direction}), gradients, {leaf: direction})
+            if detail is not None:
+                found = True
+                span = _place(graph, leaf, spans.get(name))
+                yield Difference(_NAME, f"the derivative of the loss: gradient.{name}", span, detail)
                 break
+    if told is not None and not found:
+        place = next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
+        yield Difference(_NAME, "the derivative of the loss for all parameters together", place, told)
+
+
+def _affordable(graph: Graph, situation: Situation) -> int:
+    """How many slopes are worth their time, from what the forward graph costs."""
+    _, sizes = situation.leaves(graph)
+    return int(np.clip(_FLOPS / max(flops(graph, sizes) * _EVALUATIONS, 1), 8, 1000))
 
 
 def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
@@ -84,8 +105,8 @@ def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
 
         random = np.random.default_rng(subject_seed(situation.seed, f"grad {i}"))
         for direction in _directions(array, random):
-            slope = Slope.of(change, x, replay.base[x], direction)
-            told = _disagreement(slope, array, direction)
+            slope = Slope.of(change, replay.base, {x: direction})
+            told = _disagreement(slope, {x: array}, {x: direction})
             if told is not None:
                 yield Difference(_NAME, f"after `derive`: the value of `{value.span.text}`", value.span, told)
                 break
@@ -159,13 +180,17 @@ class Slope:
 
     @classmethod
     def of(
-        cls, function: Callable[[Mapping[Value, Array]], float], leaf: Value, at: Array, direction: Array
+        cls, function: Callable[[Mapping[Value, Array]], float], at: Mapping[Value, Array], direction: Direction
     ) -> "Slope":
         """The best of several step sizes; each with its half, so that error and kinks show."""
         best = cls(0.0, np.inf, False)
-        middle = function({leaf: at})
+
+        def moved(length: float) -> float:
+            return function({leaf: at[leaf] + length * along for leaf, along in direction.items()})
+
+        middle = moved(0.0)
         for step in _STEPS:
-            one = cls._by(function, leaf, at, direction, step, middle)
+            one = cls._by(moved, step, middle)
             if one.is_known and (not best.is_known or one.error < best.error):
                 best = one
             if best.is_known and best.error <= 1e-7 * (abs(best.value) + 1e-3):
@@ -173,18 +198,8 @@ class Slope:
         return best
 
     @classmethod
-    def _by(
-        cls,
-        function: Callable[[Mapping[Value, Array]], float],
-        leaf: Value,
-        at: Array,
-        direction: Array,
-        step: float,
-        middle: float,
-    ) -> "Slope":
-        ahead, behind, half_ahead, half_behind = (
-            function({leaf: at + length * direction}) for length in (step, -step, step / 2, -step / 2)
-        )
+    def _by(cls, moved: Callable[[float], float], step: float, middle: float) -> "Slope":
+        ahead, behind, half_ahead, half_behind = (moved(length) for length in (step, -step, step / 2, -step / 2))
         points = np.array([ahead, behind, half_ahead, half_behind, middle])
         if not np.isfinite(points).all():
             return cls(0.0, np.inf, False)
@@ -200,12 +215,13 @@ class Slope:
         return cls(value, error, is_smooth and is_precise)
 
 
-def _disagreement(slope: Slope, gradient: Array, direction: Array) -> str | None:
+def _disagreement(slope: Slope, gradients: Mapping[Value, Array], direction: Direction) -> str | None:
     """A sentence if the gradient's slope along a direction is not that of the differences."""
     if not slope.is_known:
         return None
-    along = gradient * direction
-    value, terms = float(along.sum()), float(np.abs(along).sum())
+    compared()
+    products = [gradients[leaf] * along for leaf, along in direction.items()]
+    value, terms = (float(sum(part.sum() for part in parts)) for parts in (products, map(np.abs, products)))
     allowed = _TOLERANCE * max(abs(slope.value), terms * 1e-3) + 10 * slope.error
     if abs(value - slope.value) <= allowed:
         return None

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type
 from netc.dsl.source import Span
@@ -96,18 +97,23 @@ def first_batch(subject: Subject) -> dict[str, Field]:
 
 
 def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> None:
-    """Move every parameter a little away from its initial value, the same for each backend and precision."""
-    for name in model.trainables:
+    """Move every parameter a little away from its initial value, and every state of the file upwards, the same for each backend and precision."""
+    for name in (*model.trainables, *model.states):
         moved = np.asarray(generator(seed, "verification", name).standard_normal(arrays[name].shape)) * _JITTER
+        moved = np.abs(moved) if name in model.states else moved  # a variance stays one
         arrays[name][...] = np.asarray(arrays[name] + moved, np.float32)  # rounded alike in f32 and f64
 
 
 def program_of(
-    subject: Subject, backend: Backend, threads: int = 1, model: Model | None = None, batch: int | None = None
+    subject: Subject,
+    backend: Backend,
+    threads: int = 1,
+    model: Model | None = None,
+    machine: Machine | None = None,
 ) -> Program:
     """A program of the subject's model (or of a variant of it) with moved parameters, in which every thread takes part in every step."""
     model = model or subject.model
-    program = Program(model, subject.seed, backend, batch, threads)
+    program = Program(model, subject.seed, backend, threads=threads, machine=machine)
     program.workers.shares_small_steps = True
     move_parameters(model, program.persistent, subject.seed)
     return program

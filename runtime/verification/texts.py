@@ -8,6 +8,7 @@ from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
+from netc.runtime.verification.comparison import compared
 from netc.runtime.verification.passes import unlike
 from netc.runtime.verification.subject import Difference, Subject
 
@@ -36,6 +37,7 @@ def check(subject: Subject) -> Iterator[Difference]:
         )
     before, after = _model(source, subject.model), _model(formatted, subject.model)
     value = unlike(before.graph, after.graph)
+    compared(len(before.graph.values()))
     if value is not None:
         yield Difference(_NAME, f"the graph: {value.operation}", value.span, "the printed text has another value here")
     for name, setting in _settings(before).items():

@@ -1,0 +1,1 @@
+"""Runs a plan without compiling it: its calls one after another in Python, in any order that the phases allow, every access checked."""

@@ -1,0 +1,195 @@
+"""Memory with a shadow: for each byte, which buffer's value it holds, and which unit of work of this phase read or wrote it.
+
+An element is read through a pointer to a buffer. It must lie in that buffer, must have been written as that buffer's since the step began, and no other
+unit of work of the same phase may write it: what the planner promises, checked at each access. Knows no kernels and no schedule.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.types import NUMPY
+
+Array = np.ndarray[Any, Any]
+_WORD: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
+_ONES = {size: sum(1 << 8 * byte for byte in range(size)) for size in _WORD}
+_SEVERAL = 255  # units that read a byte
+MOST_TAGS = 254
+
+
+class BrokenPlan(AssertionError):
+    """A task did what a plan must not make it do."""
+
+
+class Region:
+    """Bytes somewhere in memory, with the shadow of each. `tags` say whose value a byte holds (0: nobody's in this step); `writers` and `readers` are units
+    of work, kept only where `is_shared`."""
+
+    def __init__(self, name: str, data: Array, is_shared: bool = False, is_written: bool = True) -> None:
+        self.name, self.data, self.is_shared, self.is_written = name, data, is_shared, is_written
+        self.tags = np.zeros(len(data), np.uint8)
+        self.writers = np.zeros(len(data) if is_shared else 0, np.uint8)
+        self.readers = np.zeros(len(data) if is_shared else 0, np.uint8)
+
+    def forget_units(self) -> None:
+        """At a barrier: what was read and written is now done."""
+        self.writers[:] = 0
+        self.readers[:] = 0
+
+
+@dataclass(slots=True)
+class Reference:
+    """A pointer of a task that runs: where it stands in a region, and the bytes of its buffer there. `label` describes the buffer."""
+
+    region: Region
+    start: int
+    low: int
+    high: int
+    tag: int
+    label: str
+
+
+@dataclass(slots=True)
+class Access:
+    """Loads and stores for one task, which `unit` of work (0: the only one in its phase) runs; `task` describes it."""
+
+    task: str = ""
+    unit: int = 0
+    text: str = field(default="", repr=False)
+
+    def fail(self, message: str) -> BrokenPlan:
+        return BrokenPlan(f"{self.task} {message}\n{self.text}")
+
+    # -------------------------------------------------------------- elements that strides walk
+
+    def load(self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
+        """The elements from `at` on that `strides` walk, an array of `shape`."""
+        kind = NUMPY[dtype]
+        if 0 in shape:
+            return np.empty(shape, kind)
+        size = kind.itemsize
+        offset, apart = self._span(pointer, at, shape, strides, size, "reads")
+        shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)  # type: ignore[arg-type]
+        strange = shadow != pointer.tag * _ONES[size]
+        if strange.any():
+            raise self._unwritten(pointer, shadow[strange], at, strange, strides)
+        if self.unit and pointer.region.is_shared:
+            self._note_read(pointer, shape, size, offset, apart)
+        return np.ndarray(shape, kind, pointer.region.data, offset, apart).copy()  # type: ignore[arg-type]
+
+    def store(
+        self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int], value: Any
+    ) -> None:
+        if 0 in shape:
+            return
+        kind = NUMPY[dtype]
+        size = kind.itemsize
+        offset, apart = self._span(pointer, at, shape, strides, size, "writes")
+        if not pointer.region.is_written:
+            raise self.fail(f"writes to {pointer.label}, which is only read")
+        if self.unit and pointer.region.is_shared:
+            self._note_write(pointer, shape, size, offset, apart)
+        np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)[...] = pointer.tag * _ONES[size]  # type: ignore[arg-type]
+        np.ndarray(shape, kind, pointer.region.data, offset, apart)[...] = value  # type: ignore[arg-type]
+
+    def _span(
+        self, pointer: Reference, at: int, shape: Sequence[int], strides: Sequence[int], size: int, verb: str
+    ) -> tuple[int, tuple[int, ...]]:
+        """Where the first element is, and how many bytes the others are apart."""
+        offset = low = high = pointer.start + at * size
+        for count, stride in zip(shape, strides, strict=True):
+            reach = (count - 1) * stride * size
+            if reach < 0:
+                low += reach
+            else:
+                high += reach
+        if low < pointer.low or high + size > pointer.high:
+            raise self._outside(pointer, low, high, size, verb)
+        return offset, tuple([stride * size for stride in strides])
+
+    def _note_read(
+        self, pointer: Reference, shape: Sequence[int], size: int, offset: int, apart: tuple[int, ...]
+    ) -> None:
+        mine, region = self.unit * _ONES[size], pointer.region
+        writers = np.ndarray(shape, _WORD[size], region.writers, offset, apart)  # type: ignore[arg-type]
+        if ((writers != 0) & (writers != mine)).any():
+            raise self.fail(f"reads of {pointer.label} what another unit of work writes in the same phase")
+        readers = np.ndarray(shape, _WORD[size], region.readers, offset, apart)  # type: ignore[arg-type]
+        readers[...] = np.where((readers == 0) | (readers == mine), mine, _SEVERAL * _ONES[size])
+
+    def _note_write(
+        self, pointer: Reference, shape: Sequence[int], size: int, offset: int, apart: tuple[int, ...]
+    ) -> None:
+        mine, region = self.unit * _ONES[size], pointer.region
+        for units, verb in ((region.readers, "reads"), (region.writers, "writes")):
+            others = np.ndarray(shape, _WORD[size], units, offset, apart)  # type: ignore[arg-type]
+            if ((others != 0) & (others != mine)).any():
+                raise self.fail(f"writes of {pointer.label} what another unit of work {verb} in the same phase")
+        np.ndarray(shape, _WORD[size], region.writers, offset, apart)[...] = mine  # type: ignore[arg-type]
+
+    # -------------------------------------------------------------- elements that an index names
+
+    def load_at(self, pointer: Reference, dtype: str, index: Any) -> Any:
+        """The elements at an array of indices."""
+        kind, index = NUMPY[dtype], np.asarray(index)
+        where = self._elements(pointer, index, kind.itemsize, "reads")
+        size = kind.itemsize
+        shadow = _words(pointer.region.tags, size)[where]
+        strange = shadow != pointer.tag * _ONES[size]
+        if strange.any():
+            raise self._unwritten(pointer, shadow[strange], 0, strange, ())
+        if self.unit and pointer.region.is_shared:
+            mine = self.unit * _ONES[size]
+            writers = _words(pointer.region.writers, size)[where]
+            if ((writers != 0) & (writers != mine)).any():
+                raise self.fail(f"reads of {pointer.label} what another unit of work writes in the same phase")
+            readers = _words(pointer.region.readers, size)
+            found = readers[where]
+            readers[where] = np.where((found == 0) | (found == mine), mine, _SEVERAL * _ONES[size])
+        return _words(pointer.region.data, size, kind)[where]
+
+    def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
+        kind, index = NUMPY[dtype], np.asarray(index)
+        size = kind.itemsize
+        where = self._elements(pointer, index, size, "writes")
+        if not pointer.region.is_written:
+            raise self.fail(f"writes to {pointer.label}, which is only read")
+        if self.unit and pointer.region.is_shared:
+            mine = self.unit * _ONES[size]
+            for units, verb in ((pointer.region.readers, "reads"), (pointer.region.writers, "writes")):
+                others = _words(units, size)[where]
+                if ((others != 0) & (others != mine)).any():
+                    raise self.fail(f"writes of {pointer.label} what another unit of work {verb} in the same phase")
+            _words(pointer.region.writers, size)[where] = mine
+        _words(pointer.region.tags, size)[where] = pointer.tag * _ONES[size]
+        _words(pointer.region.data, size, kind)[where] = value
+
+    def _elements(self, pointer: Reference, index: Array, size: int, verb: str) -> Array:
+        """Numbers of elements in a region from those behind a pointer."""
+        if pointer.start % size:
+            raise self.fail(f"{verb} {pointer.label} at an address that is no multiple of {size}")
+        if index.size:
+            low, high = (int(one) * size + pointer.start for one in (index.min(), index.max()))
+            if low < pointer.low or high + size > pointer.high:
+                raise self._outside(pointer, low, high, size, verb)
+        where: Array = index + pointer.start // size
+        return where
+
+    def _outside(self, pointer: Reference, low: int, high: int, size: int, verb: str) -> BrokenPlan:
+        first, last = ((one - pointer.low) // size for one in (low, high))
+        held = (pointer.high - pointer.low) // size
+        return self.fail(f"{verb} elements {first} to {last} of {pointer.label}, which has {held}")
+
+    def _unwritten(
+        self, pointer: Reference, tags: Array, at: int, strange: Array, strides: Sequence[int]
+    ) -> BrokenPlan:
+        place = tuple(int(one) for one in np.argwhere(strange)[0])
+        why = "nobody has written" if int(tags.flat[0]) == 0 else "holds another buffer's value"
+        return self.fail(f"reads an element of {pointer.label} that {why} (at {place}, {int(strange.sum())} such)")
+
+
+def _words(data: Array, size: int, kind: np.dtype[Any] | None = None) -> Array:
+    """Bytes as elements of a size, or of a type."""
+    return data[: len(data) // size * size].view(kind or _WORD[size])

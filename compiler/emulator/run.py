@@ -1,0 +1,322 @@
+"""A plan, run for several members in one thread: phases, shares, bands, shards and walks as kernels/schedule.py emits them.
+
+Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order, and the members' calls come in any order
+among each other, as `random_order` has it; what a plan computes must not depend on that. Between units the private memory is forgotten.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from netc.compiler.emulator.kernels import kernel_of
+from netc.compiler.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
+from netc.compiler.kernels.schedule import (
+    DIMENSION,
+    END,
+    FIRST,
+    OFFSETS,
+    ORDER,
+    PERSISTENT,
+    PRIVATE,
+    ROWS,
+    SHARED,
+    STEPS_OF,
+    TABLES,
+    Address,
+    Count,
+    Group,
+)
+from netc.compiler.passes.plan import Plan
+from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task
+from netc.compiler.types import BATCH
+
+_random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
+
+
+@contextmanager
+def random_order(seed: int) -> Iterator[None]:
+    """Plans that run meanwhile take what is independent in an order drawn from this seed; else they take it in the order of the schedule."""
+    token = _random.set(np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        _random.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """Where a run finds its memory, as bytes: one private arena for each member; tables in the plan's order. `order` holds the numbers of the samples."""
+
+    persistent: Array
+    shared: Array
+    private: Sequence[Array]
+    order: Array
+    tables: Sequence[Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a group's calls are done for: `rows` rows from `row` on; the shard; where the rows of a scan's step begin."""
+
+    row: int
+    rows: int
+    shard: int = 0
+    begin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Frames that one member takes through a group, one after another. `number` tells it from the others of its phase."""
+
+    member: int
+    group: int
+    frames: tuple[Frame, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A task of a group, and the arguments that its call has in the schedule."""
+
+    task: Task
+    arguments: tuple[Address | Count, ...]
+    label: str
+
+
+class Emulator:
+    """A plan ready to run by `members` members."""
+
+    def __init__(self, plan: Plan, members: int) -> None:
+        self.plan, self.members = plan, members
+        tasks = iter(plan.tasks)
+        self.phases: list[list[tuple[Group, list[_Placed]]]] = []
+        for p, phase in enumerate(plan.schedule.phases):
+            placed = []
+            for g, group in enumerate(phase):
+                calls = []
+                for call, task in zip(group.calls, tasks, strict=False):
+                    values = ", ".join(f"%{value.number} {value.operation}" for value in task.values)
+                    label = f"phase {p}, group {g} ({group.kind}), {task.kernel.form} of {values}:"
+                    assert len(call.arguments) == len(task.pointers) + len(task.counts)
+                    calls.append(_Placed(task, call.arguments, label))
+                placed.append((group, calls))
+            self.phases.append(placed)
+        self.tags: dict[Buffer, int] = {}
+        for task in plan.tasks:
+            for pointer in task.pointers:
+                self.tags.setdefault(pointer.buffer, len(self.tags) % MOST_TAGS + 1)
+        self.places: dict[Buffer, tuple[Pointer, Address]] = {}  # one pointer to each buffer, and its address
+        for phase in self.phases:
+            for placed in (one for _, calls in phase for one in calls):
+                for pointer, address in zip(placed.task.pointers, placed.arguments, strict=False):
+                    assert isinstance(address, Address)
+                    self.places.setdefault(pointer.buffer, (pointer, address))
+        self.passing = {
+            id(calls): _passing(calls, self.phases)
+            for phase in self.phases
+            for group, calls in phase
+            if group.kind == "steps"
+        }
+
+    def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
+        """So many steps of `batch` samples; `dimensions` holds for each member the words of the varying dimensions. Raises BrokenPlan."""
+        _Run(self, memories, steps, batch, dimensions).run()
+
+
+def _passing(calls: Sequence[_Placed], phases: Sequence[Sequence[tuple[Group, list[_Placed]]]]) -> set[Buffer]:
+    """The buffers that a scan's step writes before it reads them, and that nothing else touches: empty again when a step begins."""
+    outside = {
+        pointer.buffer
+        for phase in phases
+        for _, others in phase
+        if others is not calls
+        for placed in others
+        for pointer in placed.task.pointers
+    }
+    passing: set[Buffer] = set()
+    seen: set[Buffer] = set()
+    for placed in calls:
+        kernel = kernel_of(placed.task.kernel)
+        read = {placed.task.pointers[i].buffer for i in kernel.reads}
+        written = {placed.task.pointers[i].buffer for i in kernel.writes}
+        passing |= {one for one in written - read - seen if one.kind == "temporary" and one.type.rows == BATCH}
+        seen |= read | written
+    return passing - outside
+
+
+class _Run:
+    """One run of an emulator: its regions and sizes."""
+
+    def __init__(self, emulator: Emulator, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
+        self.emulator, self.plan, self.steps, self.batch = emulator, emulator.plan, steps, batch
+        self.members = emulator.members
+        words = dimensions.reshape(self.members, len(self.plan.schedule.dims), len(DIMENSION))
+        self.words = {dim: words[:, n] for n, dim in enumerate(self.plan.schedule.dims)}
+        self.sizes = {BATCH: batch, **{dim: int(found[0, ROWS]) for dim, found in self.words.items()}}
+        self.private = [Region(f"member {i}", data) for i, data in enumerate(memories.private)]
+        written = {table.index for table in self.plan.results.values()}
+        self.regions = {
+            PERSISTENT: Region("what stays", memories.persistent, is_shared=True),
+            SHARED: Region("what members share", memories.shared, is_shared=True),
+            ORDER: Region("the order of the samples", memories.order, is_written=False),
+            **{
+                TABLES + i: Region(f"table {i}", data, is_shared=i in written, is_written=i in written)
+                for i, data in enumerate(memories.tables)
+            },
+        }
+        self.shared = [region for region in self.regions.values() if region.is_shared]
+        self.moved = dict.fromkeys(self.regions, 0)  # bytes that tables have moved on by
+        self.random = _random.get()
+
+    def run(self) -> None:
+        for step in range(self.steps):
+            self.moved[ORDER] = 4 * step * self.batch
+            for i, (fixed, per_sample) in enumerate(self.plan.schedule.tables):
+                self.moved[TABLES + i] = step * (fixed + self.batch * per_sample)
+            self.regions[SHARED].tags[:] = 0
+            self.fill_tags()
+            for phase in self.emulator.phases:
+                self.phase(phase)
+        for name, table in self.plan.results.items():
+            tags = self.regions[TABLES + table.index].tags
+            fixed, per_sample = self.plan.schedule.tables[table.index]
+            end = self.steps * (fixed + self.batch * per_sample) or len(tags)
+            if not tags[:end].all():
+                raise BrokenPlan(f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written")
+
+    def fill_tags(self) -> None:
+        """What stays, and what comes from outside, is there when a step begins."""
+        for buffer, tag in self.emulator.tags.items():
+            if buffer.kind in ("persistent", "table", "order"):
+                reference = self.reference(*self.emulator.places[buffer], Frame(0, 0))
+                reference.region.tags[reference.low : reference.high] = tag
+
+    # -------------------------------------------------------------- the order of work
+
+    def phase(self, phase: Sequence[tuple[Group, list[_Placed]]]) -> None:
+        units = list(self.units([group for group, _ in phase]))
+        mine: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
+        for number, unit in enumerate(units):
+            mine[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
+        for region in self.shared:
+            region.forget_units()
+        if self.random is not None:
+            for own in mine:
+                self.random.shuffle(own)  # type: ignore[arg-type]
+        walks = [self.walk(own, phase) for own in mine if own]
+        while walks:
+            turn = 0 if self.random is None else int(self.random.integers(len(walks)))
+            if next(walks[turn], None) is None:
+                del walks[turn]
+
+    def walk(
+        self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]
+    ) -> Iterator[bool]:
+        """Do the calls of a member's units, one at each turn."""
+        for number, unit in units:
+            _, calls = phase[unit.group]
+            self.private[unit.member].tags[:] = 0
+            for frame in unit.frames:
+                for buffer in self.emulator.passing.get(id(calls), ()):  # a step of a scan begins without it
+                    reference = self.reference(*self.emulator.places[buffer], frame)
+                    size = buffer.type.nbytes({**self.sizes, BATCH: 1})
+                    low = reference.low + frame.row * size
+                    reference.region.tags[low : low + frame.rows * size] = 0
+                for placed in calls:
+                    self.call(placed, frame, unit.member, number)
+                    yield True
+
+    def units(self, groups: Sequence[Group]) -> Iterator[Unit]:
+        """The units of a phase, each member's in the order of the schedule."""
+        alone = count()
+        for number, group in enumerate(groups):
+            turn = next(alone) % self.members if group.kind == "one" else 0
+            for member in range(self.members):
+                if group.kind == "one":
+                    if member == turn:
+                        yield Unit(member, number, (Frame(0, 1),))
+                elif group.kind == "steps":
+                    yield Unit(member, number, tuple(self.steps_of(group, member)))
+                else:
+                    for frame in self.frames(group, member):
+                        yield Unit(member, number, (frame,))
+
+    def frames(self, group: Group, member: int) -> Iterator[Frame]:
+        if group.kind == "shards":
+            low, high = self.share(group.extent, member)
+            for shard in range(low, high):
+                row, end = (self.batch * one // group.extent for one in (shard, shard + 1))
+                yield Frame(row, end - row, shard)
+            return
+        if group.kind == "samples" and group.dim != BATCH:
+            if self.members > 1:
+                for frame in self.steps_of(group, member):
+                    yield Frame(frame.begin + frame.row, frame.rows)
+                return
+            low, high = 0, self.sizes[group.dim]
+        elif group.kind == "samples":
+            low, high = self.share(self.batch, member)
+        else:
+            low, high = (one * group.grain for one in self.share(-(-group.extent // group.grain), member))
+            high = min(high, group.extent)
+        for row in range(low, high, group.band):
+            yield Frame(row, min(high - row, group.band))
+
+    def share(self, units: int, member: int) -> tuple[int, int]:
+        return units * member // self.members, units * (member + 1) // self.members
+
+    def steps_of(self, group: Group, member: int) -> Iterator[Frame]:
+        """The samples of a member that run at each step."""
+        words = self.words[group.dim][member]
+        steps = int(words[STEPS_OF])
+        offsets = array_at(int(words[OFFSETS]), 8 * (steps + 1)).view(np.int64)
+        for turn in range(steps):
+            step = steps - 1 - turn if group.is_reversed else turn
+            begin, after = int(offsets[step]), int(offsets[step + 1])
+            rows = min(after - begin, int(words[END])) - int(words[FIRST])
+            if rows > 0:
+                yield Frame(int(words[FIRST]), rows, begin=begin)
+
+    # -------------------------------------------------------------- calls
+
+    def call(self, placed: _Placed, frame: Frame, member: int, unit: int) -> None:
+        arguments: list[Reference | int] = []
+        for i, argument in enumerate(placed.arguments):
+            if isinstance(argument, Address):
+                arguments.append(self.reference(placed.task.pointers[i], argument, frame, member))
+            else:
+                factor = {"one": 1, "rows": frame.rows}.get(argument.per)
+                arguments.append(argument.factor * (self.sizes[argument.per] if factor is None else factor))
+        access = Access(f"{placed.label} member {member}, {frame}:", unit, placed.task.kernel.text)
+        kernel_of(placed.task.kernel)(access, arguments)
+
+    def reference(self, pointer: Pointer, address: Address, frame: Frame, member: int = 0) -> Reference:
+        """Where a pointer stands, and the bytes that its buffer has there: in private memory those of the rows at hand."""
+        memory, buffer = address.memory, pointer.buffer
+        region = self.private[member] if memory == PRIVATE else self.regions[memory]
+        base = self.moved.get(memory, 0) + address.offset
+        start = base + frame.row * address.lead + frame.shard * address.shard + frame.begin * address.step
+        low = base - pointer.offset * buffer.type.itemsize
+        if memory == PRIVATE and pointer.lead and not address.lead:
+            high = low + frame.rows * buffer.type.nbytes({**self.sizes, buffer.type.rows or BATCH: 1})
+            if isinstance(buffer.type.dims[0], int):
+                high = low + frame.rows * (buffer.type.nbytes(self.sizes) // buffer.type.dims[0])
+        elif memory >= TABLES and self.plan.schedule.tables[memory - TABLES] == (0, 0):
+            high = len(region.data)
+        else:
+            high = low + buffer.type.nbytes(self.sizes)
+        kind = f"{buffer.kind} {buffer.name}".strip()
+        return Reference(region, start, low, min(high, len(region.data)), self.emulator.tags[buffer], f"{buffer.type} ({kind})")
+
+
+def array_at(address: int, size: int) -> Array:
+    """So many bytes of memory as an array that shares them."""
+    import ctypes
+
+    return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8) if size else np.empty(0, np.uint8)
+
+
+__all__ = ["SHARD_COUNT", "BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]

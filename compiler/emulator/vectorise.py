@@ -1,0 +1,335 @@
+"""The text of a kernel as a Python function that takes whole axes at a time.
+
+A loop becomes an axis of NumPy arrays where its iterations do not depend on one another, but for sums and their like, which are then reduced in order; any
+other loop stays a loop. `vectorised` gives None for a text with anything else in it (`if`, an element that one iteration stores and another loads).
+Everything is written as source, once for each text.
+"""
+
+import ast
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netc.compiler.emulator import reductions
+from netc.compiler.emulator.words import WORDS
+
+_Form = dict[str, int]  # an offset: how often it takes each variable, and under "" the rest
+
+
+class _NotVector(Exception):
+    """The text needs its loops as they are."""
+
+
+def vectorised(function: ast.FunctionDef) -> Any:
+    """A function of an Access, pointers and counts, or None."""
+    try:
+        source = _Vectoriser(function).source()
+    except _NotVector:
+        return None
+    names: dict[str, Any] = {**WORDS, **reductions.NAMES}
+    exec(compile(source, "<kernel by axes>", "exec"), names)
+    return names["kernel"]
+
+
+def accesses(tree: ast.AST) -> Iterator[tuple[str, str, str, ast.expr]]:
+    """Each load and store: which, element type, pointer, offset."""
+    for node in ast.walk(tree):
+        if (access := access_of(node)) is not None:
+            yield access
+
+
+def access_of(node: ast.AST) -> tuple[str, str, str, ast.expr] | None:
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Name):
+        verb, _, rest = node.func.id.partition("_")
+        if verb in ("load", "store"):
+            return verb, rest.partition("_")[0], node.args[0].id, node.args[1]
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """An open loop: its variable, how deep it stands, and whether it is an axis of arrays."""
+
+    variable: str
+    depth: int
+    is_parallel: bool
+
+
+class _Vectoriser:
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self.function = function
+        self.loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+        self.loop_variables = {_variable(loop) for loop in self.loops}
+        self.depth = max((self._depth(loop) for loop in self.loops), default=0) or 1
+        self.lines: list[str] = []
+        self.open: list[_Axis] = []
+        self.assigned: dict[str, frozenset[str]] = {}  # the parallel loops in which each name was assigned
+        self.depends = self._dependencies()
+        self._check_aliases()
+
+    def _depth(self, loop: ast.For) -> int:
+        return 1 + max((self._depth(node) for node in ast.walk(loop) if isinstance(node, ast.For) and node is not loop), default=0)
+
+    def _dependencies(self) -> dict[str, set[str]]:
+        """The loop variables that each name depends on."""
+        found: dict[str, set[str]] = {}
+        for node in ast.walk(self.function):
+            if isinstance(node, ast.Assign):
+                found.setdefault(_target(node), set())
+        for _ in found:
+            for node in ast.walk(self.function):
+                if isinstance(node, ast.Assign):
+                    for name in _names(node.value):
+                        found[_target(node)] |= {name} & self.loop_variables | found.get(name, set())
+        return found
+
+    def _check_aliases(self) -> None:
+        """An element that is loaded and stored must be the same one in each iteration."""
+        forms: dict[str, list[_Form]] = {}
+        stored: set[str] = set()
+        for verb, _, pointer, offset in accesses(self.function):
+            forms.setdefault(pointer, []).append(_linear(offset))
+            stored |= {pointer} if verb == "store" else set()
+        self.loaded = {pointer for verb, _, pointer, _ in accesses(self.function) if verb == "load"}
+        if any(form != forms[pointer][0] for pointer in stored & self.loaded for form in forms[pointer]):
+            raise _NotVector
+
+    # -------------------------------------------------------------- statements
+
+    def source(self) -> str:
+        arguments = ", ".join(argument.arg for argument in self.function.args.args)
+        self.statements(self.function.body, "    ")
+        return f"def kernel(m, {arguments}):\n" + "\n".join(self.lines or ["    pass"]) + "\n"
+
+    def statements(self, body: Sequence[ast.stmt], indent: str) -> None:
+        for node in body:
+            if isinstance(node, ast.For):
+                self.loop(node, indent)
+            elif isinstance(node, ast.Assign):
+                self.assign(node, indent)
+            elif isinstance(node, ast.Expr) and (access := access_of(node.value)) is not None:
+                assert isinstance(node.value, ast.Call)
+                value = self.expression(node.value.args[2])
+                self.lines.append(f"{indent}{self.access(*access, value)}")
+            else:
+                raise _NotVector
+
+    def loop(self, loop: ast.For, indent: str) -> None:
+        variable, limits = _variable(loop), _limits(loop)
+        parallel = self.is_parallel(loop)
+        axis = _Axis(variable, len(self.open), parallel)
+        bounds = ", ".join(self.expression(limit) for limit in limits)
+        self.open.append(axis)
+        if not parallel:
+            self.lines.append(f"{indent}for {variable} in range({bounds}):")
+            self.statements(loop.body, indent + "    ")
+        else:
+            first = "0" if len(limits) == 1 else self.expression(limits[0])
+            count = f"max({self.expression(limits[-1])} - ({first}), 0)"
+            self.lines.append(f"{indent}first_{variable}, count_{variable} = {first}, {count}")
+            self.lines.append(f"{indent}{variable} = axis(first_{variable}, count_{variable}, {axis.depth}, {self.depth})")
+            self.statements(loop.body, indent)
+        self.open.pop()
+
+    def is_parallel(self, loop: ast.For) -> bool:
+        """Whether a loop's iterations do not depend on one another, but for names that are only accumulated."""
+        variable = _variable(loop)
+        if len(_limits(loop)) == 3 or any(
+            variable in _names(limit) for inner in ast.walk(loop) if isinstance(inner, ast.For) for limit in _limits(inner)
+        ):
+            return False
+        for verb, _, pointer, offset in accesses(loop):
+            if verb == "load":
+                continue
+            form = _linear(offset)
+            moved = any(variable in self.depends.get(name, ()) for name in form)
+            if moved and pointer in self.loaded:
+                return False
+            if not moved and not form.get(variable):
+                return False
+        exposed, assigned = _exposed(loop.body)
+        return all(_is_accumulated(name, loop) for name in exposed & assigned)
+
+    def parallel(self) -> frozenset[str]:
+        return frozenset(axis.variable for axis in self.open if axis.is_parallel)
+
+    def assign(self, node: ast.Assign, indent: str) -> None:
+        name = _target(node)
+        before = self.assigned.get(name)
+        if before is not None and name in _names(node.value) and (over := self.parallel() - before):
+            self.reduce(name, node.value, over, indent)
+            return
+        value = self.expression(node.value)
+        self.assigned[name] = self.parallel()
+        self.lines.append(f"{indent}{name} = {value}")
+
+    def reduce(self, name: str, value: ast.expr, over: frozenset[str], indent: str) -> None:
+        """`name = value` for each point of the axes `over`, in order."""
+        axes = [axis for axis in self.open if axis.variable in over]
+        sizes = ", ".join(
+            next((f"count_{axis.variable}" for axis in axes if axis.depth == depth), "1") for depth in range(self.depth)
+        )
+        places = ", ".join(str(axis.depth) for axis in axes)
+        is_plain = (
+            isinstance(value, ast.BinOp)
+            and isinstance(value.op, ast.Add)
+            and isinstance(value.left, ast.Name)
+            and value.left.id == name
+        )
+        if is_plain:
+            assert isinstance(value, ast.BinOp)
+            self.lines.append(f"{indent}{name} = added({name}, {self.expression(value.right)}, ({sizes},), ({places},))")
+            return
+        others = sorted(_names(value) - {name} - set(WORDS) - reductions.PLAIN)
+        if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
+            raise _NotVector
+        self.assigned[name] = self.parallel()  # while its expression is translated, it is one of the points'
+        function = f"lambda {', '.join([name, *others])}: {self.expression(value)}"
+        self.assigned[name] = self.parallel() - over
+        self.lines.append(
+            f"{indent}{name} = folded({function}, {name}, ({''.join(f'{other}, ' for other in others)}), ({sizes},), ({places},))"
+        )
+
+    # -------------------------------------------------------------- expressions
+
+    def expression(self, node: ast.expr) -> str:
+        return ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(node), mode="eval").body))
+
+    def check_name(self, name: str) -> None:
+        """A name must not hold an axis that is closed."""
+        if name in self.assigned and not self.assigned[name] <= self.parallel():
+            raise _NotVector
+
+    def access(self, verb: str, dtype: str, pointer: str, offset: ast.expr, value: str | None = None) -> str:
+        form = _linear(offset)
+        tail = "" if value is None else f", {value}"
+        parallel = {axis.variable: axis for axis in self.open if axis.is_parallel}
+        if any(name and name not in self.loop_variables and not name.startswith("n") for name in form):
+            index = ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(offset), mode="eval").body))
+            return f"m.{verb}_at({pointer}, {dtype!r}, {index}{tail})"
+        shape, strides = ["1"] * self.depth, ["0"] * self.depth
+        start = [str(form.get("", 0))]
+        for name, factor in form.items():
+            if name in parallel:
+                shape[parallel[name].depth], strides[parallel[name].depth] = f"count_{name}", str(factor)
+                start.append(f"first_{name} * {factor}")
+            elif name:
+                start.append(f"{name} * {factor}")
+        return f"m.{verb}({pointer}, {dtype!r}, {' + '.join(start)}, ({', '.join(shape)},), ({', '.join(strides)},){tail})"
+
+
+class _Translator(ast.NodeTransformer):
+    """An expression of numbers as one of arrays."""
+
+    def __init__(self, vectoriser: _Vectoriser) -> None:
+        self.vectoriser = vectoriser
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        self.vectoriser.check_name(node.id)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if (access := access_of(node)) is not None:
+            return ast.parse(self.vectoriser.access(*access), mode="eval").body
+        if not isinstance(node.func, ast.Name) or node.keywords:
+            raise _NotVector
+        return _call(reductions.WORD_OF.get(node.func.id, node.func.id), *(self.visit(one) for one in node.args))
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        word = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
+        result, *others = (self.visit(one) for one in node.values)
+        for other in others:
+            result = _call(word, result, other)
+        return result
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        operand = self.visit(node.operand)
+        return _call("logical_not", operand) if isinstance(node.op, ast.Not) else ast.UnaryOp(node.op, operand)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if len(node.ops) != 1:
+            raise _NotVector
+        return self.generic_visit(node)
+
+
+def _call(name: str, *arguments: Any) -> ast.expr:
+    return ast.Call(ast.Name(name), list(arguments), [])
+
+
+def _variable(loop: ast.For) -> str:
+    if not isinstance(loop.target, ast.Name):
+        raise _NotVector
+    return loop.target.id
+
+
+def _limits(loop: ast.For) -> list[ast.expr]:
+    """The arguments of the loop's range."""
+    if not (isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Name) and loop.iter.func.id == "range"):
+        raise _NotVector
+    return loop.iter.args
+
+
+def _target(node: ast.Assign) -> str:
+    (target,) = node.targets
+    if not isinstance(target, ast.Name):
+        raise _NotVector
+    return target.id
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+
+
+def _linear(node: ast.expr) -> _Form:
+    """An offset as a sum of variables times whole numbers."""
+    match node:
+        case ast.Constant(value=int(number)):
+            return {"": number}
+        case ast.Name(id=name):
+            return {name: 1}
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            return {name: -factor for name, factor in _linear(operand).items()}
+        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
+            form, sign = dict(_linear(left)), 1 if isinstance(op, ast.Add) else -1
+            for name, factor in _linear(right).items():
+                form[name] = form.get(name, 0) + sign * factor
+            return form
+        case ast.BinOp(left=left, op=ast.Mult(), right=right):
+            first, second = _linear(left), _linear(right)
+            if set(first) <= {""}:
+                first, second = second, first
+            if set(second) <= {""}:
+                return {name: factor * second.get("", 0) for name, factor in first.items()}
+    raise _NotVector
+
+
+def _exposed(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
+    """The names that are read before they are surely assigned, and those that are assigned."""
+    exposed: set[str] = set()
+    sure: set[str] = set()
+    assigned: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.For):
+            inner_exposed, inner_assigned = _exposed(node.body)
+            exposed |= (inner_exposed | set().union(*(_names(limit) for limit in _limits(node)))) - sure
+            assigned |= inner_assigned
+        elif isinstance(node, ast.Assign):
+            exposed |= _names(node.value) - sure
+            sure.add(_target(node))
+            assigned.add(_target(node))
+        else:
+            exposed |= _names(node) - sure
+    return exposed, assigned
+
+
+def _is_accumulated(name: str, loop: ast.For) -> bool:
+    """Whether a loop does nothing with a name but `name = expression of name`, once."""
+    assignments = [node for node in ast.walk(loop) if isinstance(node, ast.Assign) and _target(node) == name]
+    reads = sum(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(loop)
+    )
+    own = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
+    return len(assignments) == 1 and reads == own >= 1

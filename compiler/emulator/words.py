@@ -1,0 +1,131 @@
+"""The words of a kernel's text (kernels/math.py) in NumPy, for numbers and for arrays alike.
+
+They give the values of the compiled words: exactly where a result is defined bit by bit (keys, random bits, rounding), to a few units in the last place
+where the compiled word is a polynomial. Takes no Numba, so that a plan can be run where nothing is compiled.
+"""
+
+import math
+from typing import Any
+
+import numpy as np
+
+_LEAST, _MOST = np.float32(-87.33654), np.float32(88.72283)  # where the compiled exp of f32 is cut off
+_SCALAR_ERF = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def cast(dtype: type[np.generic]) -> Any:
+    """F32, F64, I32 or bool of a kernel's text."""
+
+    def convert(x: Any) -> Any:
+        return np.asarray(x).astype(dtype)[()]
+
+    return convert
+
+
+def where(condition: Any, yes: Any, no: Any) -> Any:
+    return np.where(condition, yes, no)[()]
+
+
+def largest(x: Any, y: Any) -> Any:
+    """Python's max of two numbers, as a kernel's text means it: the first one if they are not comparable."""
+    return np.where(y > x, y, x)[()]
+
+
+def smallest(x: Any, y: Any) -> Any:
+    return np.where(y < x, y, x)[()]
+
+
+def exp_f32(x: Any) -> Any:
+    y = np.exp(np.asarray(x, np.float32))
+    y = np.where(x < _LEAST, np.float32(0), y)
+    return np.where(x > _MOST, np.float32(np.inf), y)[()]
+
+
+def sigmoid_f32(x: Any) -> Any:
+    return np.float32(1) / (np.float32(1) + exp_f32(-x))
+
+
+def sigmoid_f64(x: Any) -> Any:
+    return 1.0 / (1.0 + np.exp(-np.asarray(x)))
+
+
+def _mix(x: Any) -> Any:
+    x = (x ^ (x >> np.uint32(16))) * np.uint32(0x7FEB352D)
+    x = (x ^ (x >> np.uint32(15))) * np.uint32(0x846CA68B)
+    return x ^ (x >> np.uint32(16))
+
+
+def scramble_i32(x: Any, y: Any) -> Any:
+    left, right = (np.asarray(one, np.int64).astype(np.uint32) for one in (x, y))
+    return _mix(_mix(left ^ right) + right).astype(np.int32)[()]
+
+
+def _upper24(x: Any) -> Any:
+    return np.asarray(x, np.int64).astype(np.uint32) >> np.uint32(8)
+
+
+def unit_f32(x: Any) -> Any:
+    return _upper24(x).astype(np.float32) * np.float32(2**-24)
+
+
+def unit_f64(x: Any) -> Any:
+    return _upper24(x).astype(np.float64) * 2**-24
+
+
+def _erf(dtype: type[np.floating[Any]]) -> Any:
+    def erf(x: Any) -> Any:
+        return _SCALAR_ERF(x).astype(dtype)[()]
+
+    return erf
+
+
+def _float(function: Any, dtype: type[np.floating[Any]]) -> Any:
+    def word(*operands: Any) -> Any:
+        return function(*(np.asarray(one, dtype) for one in operands))
+
+    return word
+
+
+def _keys(name: str, kind: Any, whole: Any, ones: int) -> tuple[Any, Any]:
+    """Whole numbers in the order of floats, not-a-number last (max) or first (min), and the way back."""
+    shift, rest = whole(ones.bit_length()), whole(ones)
+    not_a_number = whole(ones if name == "max" else -ones - 1)
+
+    def key(x: Any) -> Any:
+        x = np.asarray(x, kind)
+        bits = x.view(whole)
+        return np.where(np.isnan(x), not_a_number, bits ^ ((bits >> shift) & rest))[()]
+
+    def back(n: Any) -> Any:
+        n = np.asarray(n, whole)
+        return (n ^ ((n >> shift) & rest)).view(kind)[()]
+
+    return key, back
+
+
+WORDS: dict[str, Any] = {
+    "F32": cast(np.float32),
+    "F64": cast(np.float64),
+    "I32": cast(np.int32),
+    "INF": np.inf,
+    "NAN": np.nan,
+    "exp_f32": exp_f32,
+    "sigmoid_f32": sigmoid_f32,
+    "sigmoid_f64": sigmoid_f64,
+    "scramble_i32": scramble_i32,
+    "unit_f32": unit_f32,
+    "unit_f64": unit_f64,
+}
+for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
+    WORDS[f"erf_{_dtype}"] = _erf(_kind)
+    for _name, _function in {
+        **{name: getattr(np, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos")},
+        **{"floor": np.floor, "sqrt": np.sqrt, "rint": np.rint, "pow": np.power},
+    }.items():
+        WORDS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))
+for _name in ("max", "min"):
+    for _dtype, _kind, _whole, _ones in (
+        ("f32", np.float32, np.int32, 2**31 - 1),
+        ("f64", np.float64, np.int64, 2**63 - 1),
+    ):
+        WORDS[f"{_name}_key_{_dtype}"], WORDS[f"of_key_{_dtype}"] = _keys(_name, _kind, _whole, _ones)
