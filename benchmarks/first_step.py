@@ -22,6 +22,7 @@ def seconds(name: str, widths: tuple[int, ...], caches: Path) -> float | None:
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     if "ModuleNotFoundError" in done.stderr:
         return None

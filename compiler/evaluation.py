@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import prepared
-from netc.compiler.types import BATCH
+from netc.compiler.passes.simplify import expand
 from netc.compiler.value import OPERATIONS, Value, Whole, apply
 
 
@@ -17,8 +17,8 @@ from netc.compiler.value import OPERATIONS, Value, Whole, apply
 class Evaluation:
     """What is computed batch by batch (`collect.N`), and what is computed once over a whole split from that.
 
-    Input N of `whole` is the collected N; `units` names, for some N, the target whose units it is in. Results of `whole` that have a batch are
-    meant as their mean.
+    Both are expanded: what mixes samples then shows in the types, also in a softmax over the batch. Leaf N of `whole` is the collected N, and its batch
+    is the whole split; `units` names, for some N, the target whose units it is in. Results of `whole` that have a batch are meant as their mean.
     """
 
     batches: Graph
@@ -28,7 +28,7 @@ class Evaluation:
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
     """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
-    graph = prepared(model.graph.of("loss.", "metric.", "watch.", "weight.", "output."), training=False)
+    graph = expand(prepared(model.graph.of("loss.", "metric.", "watch.", "weight.", "output."), training=False))
     figures = _figures(graph)
     metrics = {name: value for name, value in figures.items() if name.startswith("metric.")}
     cut = _Cut(graph)
@@ -40,7 +40,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
 def fitting_graphs(model: Model, name: str) -> Evaluation:
     """One result `fitted.NAME`."""
-    graph = prepared(model.graph.of(name), training=False)
+    graph = expand(prepared(model.graph.of(name), training=False))
     cut = _Cut(graph)
     cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)
@@ -68,7 +68,7 @@ class _Cut:
         def collect(value: Value) -> None:
             name = str(len(self.collected))
             self.collected[f"collect.{name}"] = value
-            made[value] = self.whole.leaf("input", name, value.type)
+            made[value] = self.whole.leaf("input" if value.type.is_batched else "given", name, value.type)
             if self.of_target.get(value) in undone:
                 self.units[name] = self.of_target[value]
 
@@ -76,7 +76,9 @@ class _Cut:
             if value in late:
                 with self.whole.at(value.span):
                     for one in value.operands:
-                        if one not in made and not one.operands and "name" not in one.attributes:
+                        # what the runtime makes for each batch (tables of rows, keys of random numbers) it makes for the whole split as well
+                        is_made_anew = not one.operands and ("name" not in one.attributes or one.operation == "given")
+                        if one not in made and is_made_anew:
                             made[one] = self.whole.add(one.operation, (), one.attributes, one.type)
                         elif one not in made:
                             collect(one)
@@ -106,8 +108,8 @@ def _figures(graph: Graph) -> dict[str, Value]:
 
 
 def _spread(value: Value) -> dict[str, Value]:
-    """Mean, standard deviation and range, each sample by itself first, so that little is collected: var = mean(var) + var(mean)."""
-    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(value.type.lead, value.type.rank))
+    """Mean, standard deviation and range, each row (a sample, or a step of one) by itself first, so that little is collected: var = mean(var) + var(mean)."""
+    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(int(value.type.is_batched), value.type.rank))
     means, variances = (apply(name, value, over=own) if own else value for name in ("mean", "variance"))
     low, high = (apply(name, value, over=own) if own else value for name in ("min", "max"))
     if not own:
@@ -124,17 +126,12 @@ def _spread(value: Value) -> dict[str, Value]:
 
 
 def _is_of_all(value: Value) -> bool:
-    """Whether a value mixes samples, or is computed once for all of them."""
+    """Whether a value of an expanded graph mixes samples, or is computed once for all of them."""
     if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
         return True
-    over = value.attributes.get("over", ())
-    return (
-        bool(value.operands)
-        and isinstance(over, tuple)
-        and 0 in over
-        and value.operands[0].type.is_batched
-        and value.type.dims[:1] != (BATCH,)
-    )
+    if value.operation == "extent":  # how many samples, or steps, there are
+        return True
+    return not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)
 
 
 def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:

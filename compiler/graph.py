@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import networkx as nx
 
-from netc.compiler.types import DType, Type
+from netc.compiler.types import Bounded, DType, Type
 from netc.compiler.value import OPERATIONS, Attribute, Nested, Value
 from netc.dsl.source import NOWHERE, Span
 
@@ -118,50 +118,48 @@ def needed_by(values: Iterable[Value]) -> set[Value]:
 
 
 def print_graph(graph: Graph) -> str:
-    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it back."""
-    lines = []
-    for value in graph.values():
-        attributes = (
-            f"[{', '.join(f'{key}={item!r}' for key, item in value.attributes.items())}]" if value.attributes else ""
-        )
-        operands = ", ".join(f"%{operand.number}" for operand in value.operands)
-        place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
-        lines.append(f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}{place}")
+    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it back.
+
+    A scan's body is indented in braces below it. A graph of another precision than f32 begins with it: `precision f64`.
+    """
+    lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
+    lines += [line for value in graph.values() for line in print_value(value)]
     return "\n".join([*lines, *(f"{name} = %{value.number}" for name, value in graph.results.items())]) + "\n"
 
 
+def print_value(value: Value) -> list[str]:
+    """The lines of one value: the first is its own, those of a body follow."""
+    plain = [f"{key}={_literal(item)}" for key, item in value.attributes.items() if not isinstance(item, Body)]
+    attributes = f"[{', '.join(plain)}]" if plain else ""
+    operands = ", ".join(f"%{operand.number}" for operand in value.operands)
+    place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
+    line = f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}"
+    body = value.attributes.get("body")
+    if not isinstance(body, Body):
+        return [f"{line}{place}"]
+    return [f"{line} {{{place}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
+
+
+def _literal(item: Attribute) -> str:
+    """An attribute as text; a varying dimension at its bound as `'time' <= 40`."""
+    if isinstance(item, tuple):
+        return f"({', '.join(map(_literal, item))}{',' * (len(item) == 1)})"
+    return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
+
+
 def parse_graph(text: str) -> Graph:
-    """The graph that `print_graph` printed, without its places in the text."""
-    import ast
-    import re
+    """The graph that `print_graph` printed, without its places in the text.
 
-    from netc.compiler.types import parse_type
+    For graphs that are written by hand, values may have names (`%x`) in place of numbers; blank lines and lines that begin with `#` are left out.
+    Raises ValueError where a line is neither a value nor a result.
+    """
+    from netc.compiler.graph_parser import parse_lines
 
-    graph, made = Graph(), dict[str, Value]()
-    for line in text.splitlines():
-        if found := re.fullmatch(r"%(\d+) = (\w+)(?:\[(.*)\])?\(([%\d, ]*)\) : ([^#\"]+?)(?:  # .*)?", line):
-            number, operation, attributes, operands, type_ = found.groups()
-            call = ast.parse(f"f({attributes or ''})", mode="eval").body
-            assert isinstance(call, ast.Call)
-            settings = {
-                str(keyword.arg): Body(parse_graph(ast.literal_eval(keyword.value.args[0])))
-                if isinstance(keyword.value, ast.Call)
-                else ast.literal_eval(keyword.value)
-                for keyword in call.keywords
-            }
-            made[number] = graph.add(
-                operation,
-                [made[name.strip()[1:]] for name in operands.split(",") if name.strip()],
-                settings,
-                parse_type(type_),
-            )
-        elif found := re.fullmatch(r"(\S+) = %(\d+)", line):
-            graph.results[found[1]] = made[found[2]]
-    return graph
+    return parse_lines(text.splitlines())
 
 
 class Body(Nested):
-    """The graph that a scan runs at each step (operations/scan.py). It never changes; a pass makes another."""
+    """The graph that a scan runs at each step (operations/scan.py), its attribute `body`. It never changes; a pass makes another."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

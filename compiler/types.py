@@ -144,12 +144,24 @@ def describe_sample(type_: Type) -> str:
 def parse_type(text: str) -> Type:
     """The inverse of `str(type)`."""
     kind, _, rest = text.partition("[")
-    dims = tuple(_parse_dim(dim.strip()) for dim in rest.rstrip("]").split(",")) if rest else ()
+    dims = tuple(_parse_dim(dim.strip()) for dim in _between_commas(rest.rstrip("]"))) if rest else ()
     if kind.startswith("class("):
         return Type("i32", dims, int(kind[6:-1]))
     if kind in NUMPY:
         return Type(kind, dims)  # type: ignore[arg-type]
     raise ValueError(f"not a type: {text}")
+
+
+def _between_commas(text: str) -> list[str]:
+    """The text cut at its commas, but for those in parentheses: `min(time, 3), 4` is two dimensions."""
+    pieces, depth = [""], 0
+    for character in text:
+        depth += {"(": 1, ")": -1}.get(character, 0)
+        if character == "," and not depth:
+            pieces.append("")
+        else:
+            pieces[-1] += character
+    return pieces
 
 
 def _parse_dim(text: str) -> Dim:

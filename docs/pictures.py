@@ -281,7 +281,9 @@ def residual() -> bytes:
 def gates() -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lstm.net"
-        path.write_text("model {\n  input x: float[time, 3]\n  h, c = lstm(x, 4)\n  output y = last(h)\n}\n")
+        path.write_text(
+            "model {\n  input x: float[time, 3]\n  h, c = lstm(x, 4)\n  output y = last(h)\n}\n", encoding="utf-8"
+        )
         return _shown(path, 3)
 
 

@@ -6,6 +6,7 @@ A comment of its own line stands before the statement that follows it; one at a 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from netc.dsl import syntax
 from netc.dsl.syntax import Expression
@@ -150,7 +151,7 @@ def _wrapped(line: str, indent: str) -> str:
                 breaks.append(i + 1)
     parts: list[str] = []
     start = 0
-    for here, after in zip(breaks, [*breaks[1:], len(line)], strict=True):
+    for here, after in pairwise([*breaks, len(line)]):
         room = _WIDTH - (len(indent) + len(_INDENT) if parts else 0)
         if after - start > room and here > start:
             parts.append(line[start:here])

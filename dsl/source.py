@@ -24,6 +24,11 @@ class Source:
         object.__setattr__(self, "_line_starts", starts)
 
     @property
+    def file_name(self) -> str:
+        """The name without the folders that lead to the file: files that netc writes hold this, not the user's path."""
+        return self.name if self.is_library else Path(self.name).name
+
+    @property
     def folder(self) -> Path:
         """Where relative paths in the text start from."""
         return self.path.parent if self.path else Path()

@@ -77,7 +77,13 @@ def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str
             )
             notes[name] = f"in the units of {target}"
     return Exported(
-        Path(run.model.source.name).stem, exportable(graph), fields, types, arrays, notes, _labels(run, fields, graph)
+        Path(run.model.source.file_name).stem,
+        exportable(graph),
+        fields,
+        types,
+        arrays,
+        notes,
+        _labels(run, fields, graph),
     )
 
 

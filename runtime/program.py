@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -18,9 +19,8 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
-from netc.compiler.reference import evaluate
 from netc.compiler.rows import PREFIX
-from netc.compiler.types import BATCH, NUMPY, Bounded, Type
+from netc.compiler.types import NUMPY, Bounded, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
 from netc.runtime.beam import Decoder, decoders, search
@@ -335,15 +335,33 @@ class Program:
         if key not in self._evaluations:
             self._evaluations[key] = graphs()
         plan = self._evaluations[key]
-        found = self._of_all(self.step_of(key, lambda: plan.batches, fields), fields, count)
-        sizes, collected = {BATCH: count}, dict[str, Array]()
-        for name, value in found.items():
-            rows = plan.batches.results[name].type.rows
-            collected[name.removeprefix("collect.")] = value.rows if isinstance(value, Ragged) else value
-            if rows is not None:
-                sizes[rows] = len(collected[name.removeprefix("collect.")])
-        collected.update({name: undo[target](collected[name]) for name, target in plan.units.items() if target in undo})
-        return evaluate(plan.whole, {**self.persistent, **collected}, sizes)
+        collected = {
+            name.removeprefix("collect."): value
+            for name, value in self._of_all(self.step_of(key, lambda: plan.batches, fields), fields, count).items()
+        }
+        for name, target in plan.units.items():
+            if target in undo:
+                value = collected[name]
+                is_ragged = isinstance(value, Ragged)
+                collected[name] = replace(value, rows=undo[target](value.rows)) if is_ragged else undo[target](value)
+        step = self._whole_step(key, plan.whole, count)
+        return {
+            name: value.rows if isinstance(value, Ragged) else value
+            for name, value in self._of_all(step, {**fields, **collected}, count).items()
+        }
+
+    def _whole_step(self, key: object, graph: Graph, count: int) -> Step:
+        """A graph in the interpreter, on one batch of `count` samples."""
+        if (key, count) not in self._steps:
+            inputs = graph.values("input")
+            varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs if leaf.type.is_varying}
+            if any(value.type.is_varying for value in graph.values()):
+                self._steps[key, count] = SequenceStep(
+                    graph, self.state, count, self.workers, "reference", varying={**self.varying, **varying}
+                )
+            else:
+                self._steps[key, count] = Step(graph, self.state, count, self.workers, "reference")
+        return self._steps[key, count]
 
     def _of_all(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None

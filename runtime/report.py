@@ -33,7 +33,7 @@ td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(-
 def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part (or the last part that there is)."""
     sections = "\n".join(_sections(run))
-    name = escape(run.model.source.name)
+    name = escape(run.model.source.file_name)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{name}</title>\n<style>{_STYLE}</style>\n<body>\n{sections}\n</body></html>\n"
@@ -42,8 +42,8 @@ def page(run: Run) -> str:
 
 def _sections(run: Run) -> Iterator[str]:
     count = sum(type_.size(1) for type_ in run.model.parameters.values())
-    yield f"<h1>{escape(run.model.source.name)}</h1>"
-    yield f'<p class="sub">{escape(str(run.folder))}: {count:,} parameters, {len(run.metrics)} epochs, {sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float)):.1f} s of training</p>'
+    yield f"<h1>{escape(run.model.source.file_name)}</h1>"
+    yield f'<p class="sub">{escape(run.folder.resolve().name)}: {count:,} parameters, {len(run.metrics)} epochs, {sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float)):.1f} s of training</p>'
     part = _part(run)
     if part is not None:
         found = run.evaluate(part)

@@ -151,7 +151,7 @@ class SequenceStep(Step):
         for name, table in self.plan.results.items():
             shape = table.type.shape(batch.sizes)
             size = table.type.nbytes(batch.sizes)
-            results[name] = Memory(size + SLACK).array(0, table.type.dtype, shape)
+            results[name] = Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
         order = np.ascontiguousarray(batch.chosen, np.int32)
         self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), self._words(batch))
         return results

@@ -1,6 +1,7 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter, or its plan emulated."""
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -19,6 +20,7 @@ from netc.compiler.kernels.schedule import (
     BATCH,
     MEMBER,
     MEMBERS,
+    NAN_BYTE,
     ORDER,
     PERSISTENT,
     PRIVATE,
@@ -27,11 +29,13 @@ from netc.compiler.kernels.schedule import (
     STEPS,
     TABLES,
     YIELD,
+    Arenas,
 )
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
+from netc.compiler.passes.verify_plan import verify_plan
 from netc.compiler.reference import evaluate
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.dsl.diagnostics import fault
@@ -56,10 +60,11 @@ def check_backend(backend: str) -> None:
 
 
 class Memory:
-    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them."""
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. All are zero, but where they are `unwritten`, and this is a
+    debugging mode: then they are NaN as floats."""
 
-    def __init__(self, size: int) -> None:
-        self._bytes = np.zeros(footprint(size), np.uint8)
+    def __init__(self, size: int, unwritten: bool = False) -> None:
+        self._bytes = np.full(footprint(size), NAN_BYTE if unwritten and is_debugging() else 0, np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
         self.bytes = self._bytes[self._start : self._start + size]
@@ -71,6 +76,12 @@ class Memory:
         size = NUMPY[dtype].itemsize * math.prod(shape)
         raw = self._bytes[self._start + offset : self._start + offset + size]
         return raw.view(NUMPY[dtype]).reshape(shape)
+
+
+def is_debugging() -> bool:
+    """Whether NETC_DEBUG=1 asks that plans are verified, and that all memory is filled with NaN bytes before it is written: a stale read then shows at once.
+    On in all tests."""
+    return os.environ.get("NETC_DEBUG") == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +109,12 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
-    """The plan of a graph that went through the passes, for a machine."""
-    return plan(lower(graph, sizes, machine), offsets, sizes, machine)
+    """The plan of a graph that went through the passes, for a machine; verified in the debugging mode."""
+    tasks = lower(graph, sizes, machine)
+    planned = plan(tasks, offsets, sizes, machine)
+    if is_debugging():
+        verify_plan(tasks, planned)
+    return planned
 
 
 def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
@@ -237,7 +252,8 @@ class Step:
         else:
             count = self.workers.count
             self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
-            self.linked = build(self.plan.schedule, self.machine, self.profiled)
+            spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
+            self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
         self.shared = Memory(self.plan.shared)
@@ -306,7 +322,7 @@ class Step:
         """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
         shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
         size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
-        return Memory(size + SLACK).array(0, table.type.dtype, shape)
+        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
 
     def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
         """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
@@ -340,10 +356,11 @@ class Step:
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""
-        found = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
-        for name in [name for name in found if name.startswith("update.")]:
-            self.state.arrays[name.removeprefix("update.")][...] = found.pop(name)
-        return found
+        results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
+        results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
+        for name in [name for name in results if name.startswith("update.")]:
+            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+        return results
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}

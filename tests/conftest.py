@@ -1,4 +1,4 @@
-"""What all tests share: one kernel cache for the whole run, `--update-golden`, and how a graph is run both ways."""
+"""What all tests share: an environment that does not depend on the user, one kernel cache for the whole run, `--update-golden`."""
 
 import os
 import tempfile
@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
-os.environ["NETC_CACHE"] = str(Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}")
+_OWN = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
+os.environ["NETC_CACHE"] = str(_OWN)
+os.environ["MPLCONFIGDIR"] = f"{_OWN}-matplotlib"  # no settings of the user's, and no warning where HOME is read-only
+os.environ["PYTHONIOENCODING"] = "utf-8"  # of commands that tests start, whatever the locale is
+os.environ["COLUMNS"] = "100"
+for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
+    os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
+os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
     # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's
     _CORES = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_CORES[int(_WORKER.removeprefix("gw")) % len(_CORES)]})
-EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

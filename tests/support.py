@@ -21,7 +21,9 @@ def netc_command(*arguments: object) -> list[str]:
 
 def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
     """Run a command to its end."""
-    return subprocess.run(netc_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        netc_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
+    )
 
 
 def warnings_of(path: Path) -> list[Diagnostic]:

@@ -27,7 +27,9 @@ SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 
 def fences(path: Path) -> list[tuple[str, str]]:
     """The fenced texts of a page, each with what its first line says, and the files that it takes in."""
-    text = SNIPPET.sub(lambda found: (ROOT / found[1]).read_text().rstrip(), path.read_text())
+    text = SNIPPET.sub(
+        lambda found: (ROOT / found[1]).read_text(encoding="utf-8").rstrip(), path.read_text(encoding="utf-8")
+    )
     found = re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert text.count("\n```") == 2 * len(found), f"{path}: a fence that is not closed"
     return [(kind.strip(), body) for kind, body in found]
@@ -69,9 +71,11 @@ def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch
 
 def test_python_in_the_docs(tmp_path: Path) -> None:
     """What the page on new operations defines passes the check that it names. A kernel's text is read from its file."""
-    bodies = re.findall(r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text(), re.M | re.S)
+    bodies = re.findall(
+        r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.M | re.S
+    )
     assert len(bodies) >= 4
-    (tmp_path / "of_the_docs.py").write_text("\n".join(bodies))
+    (tmp_path / "of_the_docs.py").write_text("\n".join(bodies), encoding="utf-8")
     spec = importlib.util.spec_from_file_location("of_the_docs", tmp_path / "of_the_docs.py")
     assert spec is not None
     assert spec.loader is not None
@@ -113,9 +117,9 @@ def test_each_code_is_told_wrong_and_right() -> None:
 
 def test_each_picture_is_shown() -> None:
     """None that nobody looks at, none that is not there; what they are made by knows them all."""
-    shown = {name for path in TEXTS for name in re.findall(r"pictures/(\w+)\.svg\)", path.read_text())}
+    shown = {name for path in TEXTS for name in re.findall(r"pictures/(\w+)\.svg\)", path.read_text(encoding="utf-8"))}
     assert shown == {path.stem for path in (ROOT / "docs" / "pictures").glob("*.svg")}
-    made = (ROOT / "docs" / "pictures.py").read_text()
+    made = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
     assert all(re.search(rf"^def {name}\(", made, re.MULTILINE) for name in shown)
 
 
@@ -127,9 +131,10 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
+        encoding="utf-8",
     )
     assert done.returncode == 0, done.stderr
     assert "WARNING" not in done.stderr
-    page = (tmp_path / "site" / "course" / "01-neuron.html").read_text()
+    page = (tmp_path / "site" / "course" / "01-neuron.html").read_text(encoding="utf-8")
     assert '<span class="k">let</span>' in page, "a .net text has no colours"
     assert not re.search(r'(?:src|href)="https?://(?!squidfunk)', page), "the page fetches something"

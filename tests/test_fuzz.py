@@ -170,7 +170,7 @@ def test_damaged_data(tmp_path: Path, is_long: bool) -> None:
         if source.startswith("idx"):
             text = text.replace('columns("a", "b") -> standardize', 'field("image") -> flatten')
             text = text.replace('column("kind")', 'field("label")')
-        (tmp_path / "m.net").write_text(text)
+        (tmp_path / "m.net").write_text(text, encoding="utf-8")
         whole = path.read_bytes()
         for turn in range(40 if is_long else 8):
             damaged = bytearray(whole)

@@ -23,7 +23,7 @@ def cache(
 
     folder = home.folder()
     if folder is None:
-        typer.echo(f"no cache: {home.wanted_folder()} is not a folder of your own that nobody else can write to")
+        typer.echo(f"no cache: {home.why_unusable()}")
         return
     if clear:
         tables = len(store.entries())

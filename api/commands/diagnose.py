@@ -26,7 +26,7 @@ def diagnose(run: options.RunFolder) -> None:
     opened = netc.open(run)
     found = measure(opened)
     tables(found)
-    write_whole(opened.folder / "gradients.svg", draw(found, opened.model.source.name))
+    write_whole(opened.folder / "gradients.svg", draw(found, opened.model.source.file_name))
     typer.echo(f"{opened.folder / 'gradients.svg'}\n")
     if not found.findings:
         typer.echo("nothing found: no gradient vanishes or explodes, no layer has many dead or saturated units")

@@ -66,7 +66,7 @@ def explain(
         return
     if after is not None:
         graph = pipeline.training_stages(model)[after]
-        typer.echo("\n".join(_of_line(print_graph(graph).splitlines(), graph, line)))
+        typer.echo(print_graph(graph).rstrip("\n") if line is None else "\n".join(_of_line(graph, line)))
         return
     if gradient:
         _show_gradient(model)
@@ -91,13 +91,13 @@ def explain(
         typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
 
 
-def _of_line(told: list[str], graph: "Graph", line: int | None) -> list[str]:
-    """Of a printed graph, the values of one line of the file, and the results that they are."""
-    if line is None:
-        return told
-    numbers = {value.number for value in graph.values() if value.span.line == line}
-    found = [text for value, text in zip(graph.values(), told, strict=False) if value.number in numbers]
-    return [*found, *(f"{name} = %{one.number}" for name, one in graph.results.items() if one.number in numbers)]
+def _of_line(graph: "Graph", line: int) -> list[str]:
+    """The printed values of one line of the file, and the results that they are."""
+    from netc.compiler.graph import print_value
+
+    values = {value for value in graph.values() if value.span.line == line}
+    shown = [text for value in graph.values() if value in values for text in print_value(value)]
+    return [*shown, *(f"{name} = %{value.number}" for name, value in graph.results.items() if value in values)]
 
 
 def _show_difference(model: "Model", after: str, diff: str, line: int | None, settings: list[str] | None) -> None:

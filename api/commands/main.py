@@ -1,5 +1,6 @@
 """`netc`: the table of commands, and what they share: --set, messages, exit status."""
 
+import io
 import sys
 
 import typer
@@ -53,6 +54,9 @@ app.command("cache")(cache.cache)
 
 def main() -> None:
     """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a command
     try:
         app()
     except Fault as found:

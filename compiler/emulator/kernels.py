@@ -9,25 +9,25 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.emulator.memory import Access, Reference
-from netc.compiler.emulator.vectorise import access_of, accesses, vectorised
+from netc.compiler.emulator.vectorise import vectorised
 from netc.compiler.emulator.words import WORDS
 from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.texts import Touched, access_of, function_of, touched
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`run(access, *arguments)` takes the pointers as References; `reads` and `writes` are the numbers of those that it loads from and stores to. `in_order`
-    is the same, element by element."""
+    """`run(access, *arguments)` takes the pointers as References; `in_order` is the same, element by element."""
 
     run: Callable[..., None]
     in_order: Callable[..., None]
-    reads: frozenset[int]
-    writes: frozenset[int]
+    memory: Touched
 
     def __call__(self, access: Access, arguments: Sequence[Reference | int]) -> None:
-        is_aliased = any(_overlap(arguments[i], arguments[j]) for i in self.writes for j in self.reads if i != j)
+        memory = self.memory
+        is_aliased = any(_overlap(arguments[i], arguments[j]) for i in memory.writes for j in memory.reads if i != j)
         with np.errstate(all="ignore"):
             (self.in_order if is_aliased else self.run)(access, *arguments)
 
@@ -40,21 +40,13 @@ def _overlap(one: Reference | int, other: Reference | int) -> bool:
 
 @cache
 def kernel_of(source: KernelSource) -> Kernel:
+    memory = touched(source)
     if source.form == "product":
         product = _product(source.text)
-        reads = frozenset(map(PRODUCT.index, ("a", "b", "start")))
-        return Kernel(product, product, reads, frozenset({PRODUCT.index("c")}))
-    (function,) = ast.parse(source.text).body
-    assert isinstance(function, ast.FunctionDef)
-    places = {argument.arg: i for i, argument in enumerate(function.args.args)}
-    touched = list(accesses(function))
+        return Kernel(product, product, memory)
+    function = function_of(source.text)
     in_order = _in_order(function)
-    return Kernel(
-        vectorised(function) or in_order,
-        in_order,
-        frozenset(places[pointer] for verb, _, pointer, _ in touched if verb == "load"),
-        frozenset(places[pointer] for verb, _, pointer, _ in touched if verb == "store"),
-    )
+    return Kernel(vectorised(function) or in_order, in_order, memory)
 
 
 class _Elements(ast.NodeTransformer):

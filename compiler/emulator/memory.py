@@ -5,11 +5,12 @@ unit of work of the same phase may write it: what the planner promises, checked 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.passes.tasks import Buffer
 from netc.compiler.types import NUMPY
 
 Array = np.ndarray[Any, Any]
@@ -41,26 +42,30 @@ class Region:
 
 @dataclass(slots=True)
 class Reference:
-    """A pointer of a task that runs: where it stands in a region, and the bytes of its buffer there. `label` describes the buffer."""
+    """A pointer of a task that runs: where it stands in a region, and the bytes of its buffer there."""
 
     region: Region
     start: int
     low: int
     high: int
     tag: int
-    label: str
+    buffer: Buffer
+
+    def __str__(self) -> str:
+        return f"{self.buffer.type} ({self.buffer.kind} {self.buffer.name})".replace(" )", ")")
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Access:
-    """Loads and stores for one task, which `unit` of work (0: the only one in its phase) runs; `task` describes it."""
+    """Loads and stores for one call of a task, done for `frame` by a member, in a `unit` of work (0: the only one in its phase)."""
 
-    task: str = ""
-    unit: int = 0
-    text: str = field(default="", repr=False)
+    task: object
+    member: int
+    frame: object
+    unit: int
 
     def fail(self, message: str) -> BrokenPlan:
-        return BrokenPlan(f"{self.task} {message}\n{self.text}")
+        return BrokenPlan(f"{self.task}, member {self.member}, {self.frame}: {message}")
 
     # -------------------------------------------------------------- elements that strides walk
 
@@ -88,7 +93,7 @@ class Access:
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "writes")
         if not pointer.region.is_written:
-            raise self.fail(f"writes to {pointer.label}, which is only read")
+            raise self.fail(f"writes to {pointer}, which is only read")
         if self.unit and pointer.region.is_shared:
             self._note_write(pointer, shape, size, offset, apart)
         np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)[...] = pointer.tag * _ONES[size]  # type: ignore[arg-type]
@@ -115,7 +120,7 @@ class Access:
         mine, region = self.unit * _ONES[size], pointer.region
         writers = np.ndarray(shape, _WORD[size], region.writers, offset, apart)  # type: ignore[arg-type]
         if ((writers != 0) & (writers != mine)).any():
-            raise self.fail(f"reads of {pointer.label} what another unit of work writes in the same phase")
+            raise self.fail(f"reads of {pointer} what another unit of work writes in the same phase")
         readers = np.ndarray(shape, _WORD[size], region.readers, offset, apart)  # type: ignore[arg-type]
         readers[...] = np.where((readers == 0) | (readers == mine), mine, _SEVERAL * _ONES[size])
 
@@ -126,7 +131,7 @@ class Access:
         for units, verb in ((region.readers, "reads"), (region.writers, "writes")):
             others = np.ndarray(shape, _WORD[size], units, offset, apart)  # type: ignore[arg-type]
             if ((others != 0) & (others != mine)).any():
-                raise self.fail(f"writes of {pointer.label} what another unit of work {verb} in the same phase")
+                raise self.fail(f"writes of {pointer} what another unit of work {verb} in the same phase")
         np.ndarray(shape, _WORD[size], region.writers, offset, apart)[...] = mine  # type: ignore[arg-type]
 
     # -------------------------------------------------------------- elements that an index names
@@ -144,7 +149,7 @@ class Access:
             mine = self.unit * _ONES[size]
             writers = _words(pointer.region.writers, size)[where]
             if ((writers != 0) & (writers != mine)).any():
-                raise self.fail(f"reads of {pointer.label} what another unit of work writes in the same phase")
+                raise self.fail(f"reads of {pointer} what another unit of work writes in the same phase")
             readers = _words(pointer.region.readers, size)
             found = readers[where]
             readers[where] = np.where((found == 0) | (found == mine), mine, _SEVERAL * _ONES[size])
@@ -155,13 +160,13 @@ class Access:
         size = kind.itemsize
         where = self._elements(pointer, index, size, "writes")
         if not pointer.region.is_written:
-            raise self.fail(f"writes to {pointer.label}, which is only read")
+            raise self.fail(f"writes to {pointer}, which is only read")
         if self.unit and pointer.region.is_shared:
             mine = self.unit * _ONES[size]
             for units, verb in ((pointer.region.readers, "reads"), (pointer.region.writers, "writes")):
                 others = _words(units, size)[where]
                 if ((others != 0) & (others != mine)).any():
-                    raise self.fail(f"writes of {pointer.label} what another unit of work {verb} in the same phase")
+                    raise self.fail(f"writes of {pointer} what another unit of work {verb} in the same phase")
             _words(pointer.region.writers, size)[where] = mine
         _words(pointer.region.tags, size)[where] = pointer.tag * _ONES[size]
         _words(pointer.region.data, size, kind)[where] = value
@@ -169,7 +174,7 @@ class Access:
     def _elements(self, pointer: Reference, index: Array, size: int, verb: str) -> Array:
         """Numbers of elements in a region from those behind a pointer."""
         if pointer.start % size:
-            raise self.fail(f"{verb} {pointer.label} at an address that is no multiple of {size}")
+            raise self.fail(f"{verb} {pointer} at an address that is no multiple of {size}")
         if index.size:
             low, high = (int(one) * size + pointer.start for one in (index.min(), index.max()))
             if low < pointer.low or high + size > pointer.high:
@@ -180,14 +185,14 @@ class Access:
     def _outside(self, pointer: Reference, low: int, high: int, size: int, verb: str) -> BrokenPlan:
         first, last = ((one - pointer.low) // size for one in (low, high))
         held = (pointer.high - pointer.low) // size
-        return self.fail(f"{verb} elements {first} to {last} of {pointer.label}, which has {held}")
+        return self.fail(f"{verb} elements {first} to {last} of {pointer}, which has {held}")
 
     def _unwritten(
         self, pointer: Reference, tags: Array, at: int, strange: Array, strides: Sequence[int]
     ) -> BrokenPlan:
         place = tuple(int(one) for one in np.argwhere(strange)[0])
         why = "nobody has written" if int(tags.flat[0]) == 0 else "holds another buffer's value"
-        return self.fail(f"reads an element of {pointer.label} that {why} (at {place}, {int(strange.sum())} such)")
+        return self.fail(f"reads an element of {pointer} that {why} (at {place}, {int(strange.sum())} such)")
 
 
 def _words(data: Array, size: int, kind: np.dtype[Any] | None = None) -> Array:

@@ -12,7 +12,7 @@ from itertools import count
 
 import numpy as np
 
-from netc.compiler.emulator.kernels import kernel_of
+from netc.compiler.emulator.kernels import Kernel, kernel_of
 from netc.compiler.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
 from netc.compiler.kernels.schedule import (
     DIMENSION,
@@ -29,9 +29,10 @@ from netc.compiler.kernels.schedule import (
     Address,
     Count,
     Group,
+    Schedule,
 )
 from netc.compiler.passes.plan import Plan
-from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task
+from netc.compiler.passes.tasks import Buffer, Pointer, Task, contiguous
 from netc.compiler.types import BATCH
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
@@ -78,12 +79,42 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
+class _Spot:
+    """A pointer in a call: its address, where its buffer begins, and how far it points into it. A buffer in private memory that `is_band` holds the rows at
+    hand, a table that `is_open` as much as it is given."""
+
+    address: Address
+    buffer: Buffer
+    tag: int
+    low: int
+    offset: int
+    row_bytes: int
+    is_band: bool
+    is_open: bool
+
+    @classmethod
+    def of(cls, pointer: Pointer, address: Address, tag: int, schedule: Schedule) -> "_Spot":
+        type_ = pointer.buffer.type
+        offset = pointer.offset * type_.itemsize
+        row_bytes = type_.itemsize * contiguous(type_.dims)[0] if type_.dims else type_.itemsize
+        is_band = address.memory == PRIVATE and bool(pointer.lead) and not address.lead
+        is_open = address.memory >= TABLES and schedule.tables[address.memory - TABLES] == (0, 0)
+        return cls(address, pointer.buffer, tag, address.offset - offset, offset, row_bytes, is_band, is_open)
+
+
+@dataclass(frozen=True, slots=True)
 class _Placed:
-    """A task of a group, and the arguments that its call has in the schedule."""
+    """A task at its place in the schedule, ready to be called."""
 
     task: Task
-    arguments: tuple[Address | Count, ...]
-    label: str
+    kernel: Kernel
+    spots: tuple[_Spot | Count, ...]
+    phase: int
+    group: str
+
+    def __str__(self) -> str:
+        values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
+        return f"phase {self.phase}, {self.group}, {self.task.kernel.form} of {values}"
 
 
 class Emulator:
@@ -91,29 +122,27 @@ class Emulator:
 
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
-        tasks = iter(plan.tasks)
+        self.spots: dict[Buffer, _Spot] = {}  # one pointer to each buffer
         self.phases: list[list[tuple[Group, list[_Placed]]]] = []
-        for p, phase in enumerate(plan.schedule.phases):
-            placed = []
-            for g, group in enumerate(phase):
+        tags: dict[Buffer, int] = {}
+        tasks = iter(plan.tasks)
+        for number, phase in enumerate(plan.schedule.phases):
+            self.phases.append([])
+            for group in phase:
                 calls = []
                 for call, task in zip(group.calls, tasks, strict=False):
-                    values = ", ".join(f"%{value.number} {value.operation}" for value in task.values)
-                    label = f"phase {p}, group {g} ({group.kind}), {task.kernel.form} of {values}:"
-                    assert len(call.arguments) == len(task.pointers) + len(task.counts)
-                    calls.append(_Placed(task, call.arguments, label))
-                placed.append((group, calls))
-            self.phases.append(placed)
-        self.tags: dict[Buffer, int] = {}
-        for task in plan.tasks:
-            for pointer in task.pointers:
-                self.tags.setdefault(pointer.buffer, len(self.tags) % MOST_TAGS + 1)
-        self.places: dict[Buffer, tuple[Pointer, Address]] = {}  # one pointer to each buffer, and its address
-        for phase in self.phases:
-            for placed in (one for _, calls in phase for one in calls):
-                for pointer, address in zip(placed.task.pointers, placed.arguments, strict=False):
-                    assert isinstance(address, Address)
-                    self.places.setdefault(pointer.buffer, (pointer, address))
+                    spots: list[_Spot | Count] = []
+                    for i, argument in enumerate(call.arguments):
+                        if isinstance(argument, Address):
+                            buffer = task.pointers[i].buffer
+                            tag = tags.setdefault(buffer, len(tags) % MOST_TAGS + 1)
+                            spot = _Spot.of(task.pointers[i], argument, tag, plan.schedule)
+                            spots.append(self.spots.setdefault(buffer, spot) if buffer not in self.spots else spot)
+                        else:
+                            spots.append(argument)
+                    calls.append(_Placed(task, kernel_of(call.kernel), (*spots,), number, group.kind))
+                self.phases[-1].append((group, calls))
+        assert next(tasks, None) is None, "a task that no call of the schedule is for"
         self.passing = {
             id(calls): _passing(calls, self.phases)
             for phase in self.phases
@@ -139,9 +168,8 @@ def _passing(calls: Sequence[_Placed], phases: Sequence[Sequence[tuple[Group, li
     passing: set[Buffer] = set()
     seen: set[Buffer] = set()
     for placed in calls:
-        kernel = kernel_of(placed.task.kernel)
-        read = {placed.task.pointers[i].buffer for i in kernel.reads}
-        written = {placed.task.pointers[i].buffer for i in kernel.writes}
+        read = {placed.task.pointers[i].buffer for i in placed.kernel.memory.needs}
+        written = {placed.task.pointers[i].buffer for i in placed.kernel.memory.writes}
         passing |= {one for one in written - read - seen if one.kind == "temporary" and one.type.rows == BATCH}
         seen |= read | written
     return passing - outside
@@ -156,6 +184,7 @@ class _Run:
         words = dimensions.reshape(self.members, len(self.plan.schedule.dims), len(DIMENSION))
         self.words = {dim: words[:, n] for n, dim in enumerate(self.plan.schedule.dims)}
         self.sizes = {BATCH: batch, **{dim: int(found[0, ROWS]) for dim, found in self.words.items()}}
+        self.lengths = {buffer: buffer.type.nbytes(self.sizes) for buffer in emulator.spots}
         self.private = [Region(f"member {i}", data) for i, data in enumerate(memories.private)]
         written = {table.index for table in self.plan.results.values()}
         self.regions = {
@@ -189,10 +218,10 @@ class _Run:
 
     def fill_tags(self) -> None:
         """What stays, and what comes from outside, is there when a step begins."""
-        for buffer, tag in self.emulator.tags.items():
+        for buffer, spot in self.emulator.spots.items():
             if buffer.kind in ("persistent", "table", "order"):
-                reference = self.reference(*self.emulator.places[buffer], Frame(0, 0))
-                reference.region.tags[reference.low : reference.high] = tag
+                there = self.reference(spot, Frame(0, 0))
+                there.region.tags[there.low : there.high] = there.tag
 
     # -------------------------------------------------------------- the order of work
 
@@ -221,10 +250,10 @@ class _Run:
             self.private[unit.member].tags[:] = 0
             for frame in unit.frames:
                 for buffer in self.emulator.passing.get(id(calls), ()):  # a step of a scan begins without it
-                    reference = self.reference(*self.emulator.places[buffer], frame)
-                    size = buffer.type.nbytes({**self.sizes, BATCH: 1})
-                    low = reference.low + frame.row * size
-                    reference.region.tags[low : low + frame.rows * size] = 0
+                    spot = self.emulator.spots[buffer]
+                    there = self.reference(spot, frame)
+                    low = there.low + frame.row * spot.row_bytes
+                    there.region.tags[low : low + frame.rows * spot.row_bytes] = 0
                 for placed in calls:
                     self.call(placed, frame, unit.member, number)
                     yield True
@@ -283,33 +312,27 @@ class _Run:
     # -------------------------------------------------------------- calls
 
     def call(self, placed: _Placed, frame: Frame, member: int, unit: int) -> None:
-        arguments: list[Reference | int] = []
-        for i, argument in enumerate(placed.arguments):
-            if isinstance(argument, Address):
-                arguments.append(self.reference(placed.task.pointers[i], argument, frame, member))
-            else:
-                factor = {"one": 1, "rows": frame.rows}.get(argument.per)
-                arguments.append(argument.factor * (self.sizes[argument.per] if factor is None else factor))
-        access = Access(f"{placed.label} member {member}, {frame}:", unit, placed.task.kernel.text)
-        kernel_of(placed.task.kernel)(access, arguments)
+        arguments: list[Reference | int] = [
+            self.reference(spot, frame, member)
+            if isinstance(spot, _Spot)
+            else spot.factor * (frame.rows if spot.per == "rows" else self.sizes[spot.per] if spot.per != "one" else 1)
+            for spot in placed.spots
+        ]
+        placed.kernel(Access(placed, member, frame, unit), arguments)
 
-    def reference(self, pointer: Pointer, address: Address, frame: Frame, member: int = 0) -> Reference:
+    def reference(self, spot: _Spot, frame: Frame, member: int = 0) -> Reference:
         """Where a pointer stands, and the bytes that its buffer has there: in private memory those of the rows at hand."""
-        memory, buffer = address.memory, pointer.buffer
+        address, memory = spot.address, spot.address.memory
         region = self.private[member] if memory == PRIVATE else self.regions[memory]
-        base = self.moved.get(memory, 0) + address.offset
-        start = base + frame.row * address.lead + frame.shard * address.shard + frame.begin * address.step
-        low = base - pointer.offset * buffer.type.itemsize
-        if memory == PRIVATE and pointer.lead and not address.lead:
-            high = low + frame.rows * buffer.type.nbytes({**self.sizes, buffer.type.rows or BATCH: 1})
-            if isinstance(buffer.type.dims[0], int):
-                high = low + frame.rows * (buffer.type.nbytes(self.sizes) // buffer.type.dims[0])
-        elif memory >= TABLES and self.plan.schedule.tables[memory - TABLES] == (0, 0):
+        low = spot.low + self.moved.get(memory, 0)
+        start = low + spot.offset + frame.row * address.lead + frame.shard * address.shard + frame.begin * address.step
+        if spot.is_band:
+            high = low + frame.rows * spot.row_bytes
+        elif spot.is_open:
             high = len(region.data)
         else:
-            high = low + buffer.type.nbytes(self.sizes)
-        kind = f"{buffer.kind} {buffer.name}".strip()
-        return Reference(region, start, low, min(high, len(region.data)), self.emulator.tags[buffer], f"{buffer.type} ({kind})")
+            high = min(low + self.lengths[spot.buffer], len(region.data))
+        return Reference(region, start, low, high, spot.tag, spot.buffer)
 
 
 def array_at(address: int, size: int) -> Array:
@@ -319,4 +342,4 @@ def array_at(address: int, size: int) -> Array:
     return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8) if size else np.empty(0, np.uint8)
 
 
-__all__ = ["SHARD_COUNT", "BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]
+__all__ = ["BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]

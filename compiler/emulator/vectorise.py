@@ -6,14 +6,13 @@ Everything is written as source, once for each text.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from netc.compiler.emulator import reductions
 from netc.compiler.emulator.words import WORDS
-
-_Form = dict[str, int]  # an offset: how often it takes each variable, and under "" the rest
+from netc.compiler.kernels.texts import Form, access_of, accesses, linear
 
 
 class _NotVector(Exception):
@@ -31,21 +30,6 @@ def vectorised(function: ast.FunctionDef) -> Any:
     return names["kernel"]
 
 
-def accesses(tree: ast.AST) -> Iterator[tuple[str, str, str, ast.expr]]:
-    """Each load and store: which, element type, pointer, offset."""
-    for node in ast.walk(tree):
-        if (access := access_of(node)) is not None:
-            yield access
-
-
-def access_of(node: ast.AST) -> tuple[str, str, str, ast.expr] | None:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and isinstance(node.args[0], ast.Name):
-        verb, _, rest = node.func.id.partition("_")
-        if verb in ("load", "store"):
-            return verb, rest.partition("_")[0], node.args[0].id, node.args[1]
-    return None
-
-
 @dataclass(frozen=True, slots=True)
 class _Axis:
     """An open loop: its variable, how deep it stands, and whether it is an axis of arrays."""
@@ -60,6 +44,7 @@ class _Vectoriser:
         self.function = function
         self.loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
         self.loop_variables = {_variable(loop) for loop in self.loops}
+        self.arguments = {argument.arg for argument in function.args.args}
         self.depth = max((self._depth(loop) for loop in self.loops), default=0) or 1
         self.lines: list[str] = []
         self.open: list[_Axis] = []
@@ -85,7 +70,7 @@ class _Vectoriser:
 
     def _check_aliases(self) -> None:
         """An element that is loaded and stored must be the same one in each iteration."""
-        forms: dict[str, list[_Form]] = {}
+        forms: dict[str, list[Form]] = {}
         stored: set[str] = set()
         for verb, _, pointer, offset in accesses(self.function):
             forms.setdefault(pointer, []).append(_linear(offset))
@@ -204,7 +189,7 @@ class _Vectoriser:
         form = _linear(offset)
         tail = "" if value is None else f", {value}"
         parallel = {axis.variable: axis for axis in self.open if axis.is_parallel}
-        if any(name and name not in self.loop_variables and not name.startswith("n") for name in form):
+        if set(form) - self.loop_variables - self.arguments - {""}:
             index = ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(offset), mode="eval").body))
             return f"m.{verb}_at({pointer}, {dtype!r}, {index}{tail})"
         shape, strides = ["1"] * self.depth, ["0"] * self.depth
@@ -283,27 +268,10 @@ def _names(node: ast.AST) -> set[str]:
     return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
 
 
-def _linear(node: ast.expr) -> _Form:
-    """An offset as a sum of variables times whole numbers."""
-    match node:
-        case ast.Constant(value=int(number)):
-            return {"": number}
-        case ast.Name(id=name):
-            return {name: 1}
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return {name: -factor for name, factor in _linear(operand).items()}
-        case ast.BinOp(left=left, op=ast.Add() | ast.Sub() as op, right=right):
-            form, sign = dict(_linear(left)), 1 if isinstance(op, ast.Add) else -1
-            for name, factor in _linear(right).items():
-                form[name] = form.get(name, 0) + sign * factor
-            return form
-        case ast.BinOp(left=left, op=ast.Mult(), right=right):
-            first, second = _linear(left), _linear(right)
-            if set(first) <= {""}:
-                first, second = second, first
-            if set(second) <= {""}:
-                return {name: factor * second.get("", 0) for name, factor in first.items()}
-    raise _NotVector
+def _linear(node: ast.expr) -> Form:
+    if (form := linear(node)) is None:
+        raise _NotVector
+    return form
 
 
 def _exposed(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:

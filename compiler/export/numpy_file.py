@@ -197,7 +197,7 @@ class _NumpyFile(Writer):
         source, line = value.span.source, value.span.line
         if source.text and (line, source.name) != self.line:
             self.line = (line, source.name)
-            self.comment = f"# {source.name}:{line}  {source.line(line).strip()}"
+            self.comment = f"# {source.file_name}:{line}  {source.line(line).strip()}"
 
     # ------------------------------------------------------------ the file
 

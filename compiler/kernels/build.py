@@ -8,7 +8,7 @@ import llvmlite.binding as llvm
 from netc.compiler.kernels import cache
 from netc.compiler.kernels.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.schedule import Schedule, emit
+from netc.compiler.kernels.schedule import Arenas, Schedule, emit
 
 
 class Linked:
@@ -24,8 +24,8 @@ class Linked:
         return bool(self._run(context) == 0)
 
 
-def build(schedule: Schedule, machine: Machine, profiled: bool = False) -> Linked:
-    """Compile for a machine what the cache does not hold, and link the kernels and the schedule of their calls."""
+def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled: Arenas | None = None) -> Linked:
+    """Compile for a machine what the cache does not hold, and link the kernels and the schedule of their calls. `profiled` and `spoiled` are as in `emit`."""
     start_llvm()
     parts = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
     objects = {kernel: cache.read(one) for kernel, one in parts.items()}
@@ -35,7 +35,8 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False) -> Linke
         cache.write(parts[kernel], cache.why_missing(parts[kernel], known), made.code, made.lanes)
         objects[kernel] = made.code
     target = target_machine(machine)
-    step = llvm.parse_assembly(emit(schedule, {kernel: symbol_of(one) for kernel, one in parts.items()}, profiled))
+    symbols = {kernel: symbol_of(one) for kernel, one in parts.items()}
+    step = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
     engine = llvm.create_mcjit_compiler(step, target)
     for found in objects.values():
         assert found is not None

@@ -130,7 +130,7 @@ def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
     """In words, why there is no code for these parts: what differs from the known entry of the same kernel that was made last."""
     path = home.folder()
     if path is None:
-        return f"there is no cache: {home.wanted_folder()} is not a folder of your own that nobody else can write to"
+        return f"there is no cache: {home.why_unusable()}"
     if (path / f"{parts.name}.o").exists():
         return "its entry is damaged"
     same = [one for one in known if one.parts is not None and one.parts.kernel == parts.kernel]

@@ -21,10 +21,6 @@ from netc.compiler.kernels import cache
 from netc.compiler.kernels.machine import Machine, cores
 from netc.compiler.kernels.schedule import KernelSource
 
-# Flags of floating-point arithmetic. None where an element could fall into a vector or be left over, as rows are shared out: LLVM forms other
-# instructions in the one than in the other. Never nnan or ninf: a NaN must stay one.
-EXACT: frozenset[str] = frozenset()
-REORDERED = frozenset({"contract", "reassoc", "nsz"})
 _LIBM = {
     name + suffix
     for name in (
@@ -161,11 +157,10 @@ def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
     symbol = symbol_of(parts_of(source, machine))
     function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
     function.__name__ = function.__qualname__ = symbol
-    flags = REORDERED if source.form == "sum" else EXACT
     signature = types.void(*[types.int64] * source.arguments)
-    made = njit(
-        signature, error_model="numpy", fastmath=set(flags) or False, no_cpython_wrapper=True, no_cfunc_wrapper=True
-    )(function)
+    # No fast-math flag: an element may fall into a vector or be left over, as rows are shared out, and LLVM would form other instructions in the one
+    # than in the other. Kernels say themselves where a sum may be vectorised (sums.py) and where a product and a sum are one instruction.
+    made = njit(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
     text = made.inspect_llvm(made.signatures[0])
     module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))

@@ -10,7 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-_IN_ORDER = 16  # elements of a sum that is taken in order
+from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.sums import BLOCK
+
+_IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
 _SHORT_ROW = 64  # elements of a row of sums
 _BLOCK = 384  # lines: LLVM unrolls a loop over less whole, and then finds no vectors in it
 _MOST_ROWS = 16  # of a block
@@ -127,36 +130,40 @@ def _longer(nest: Nest) -> list[tuple[int, int | None]]:
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
-    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, a lone one, and that of a long sum.
+    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, and a lone one.
 
-    LLVM unrolls a short loop of known length, and then computes several rows at once: a sum that it may reorder would come to other bits in the
-    rows that are left over. So a short sum stays in order, and a long one's length is not told.
+    The order in which a sum is taken is fixed by its own axes alone: it does not depend on what else the loop computes, on how many rows a call
+    has, or on the vector width. LLVM gets no freedom to reorder.
     """
+    in_blocks = is_summed_in_blocks(nest)
     nest, extents = collapse(nest)
     ranges, given = [], []
     for axis, extent in enumerate(extents):
-        if extent.axis is not None or len(extents) == 1 or (axis == len(extents) - 1 and is_reordered(nest)):
+        if extent.axis is not None or len(extents) == 1:
             ranges.append(f"n{axis}")
             given.append(extent)
         else:
             ranges.append(str(extent.factor))
     arguments = [f"p{i}" for i in range(len(nest.scopes))] + [name for name in ranges if name.startswith("n")]
-    body = _Writer(nest, ranges).write()
+    body = _Writer(nest, ranges, in_blocks).write()
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n", tuple(given)
 
 
-def is_reordered(nest: Nest) -> bool:
-    """Whether the nest holds a sum along rows that is worth taking in another order."""
-    extent = nest.extents[-1] if nest.extents else 1
-    has_fold = any(output.fold is not None for output in nest.outputs)
-    return has_fold and nest.folded[-1:] == (True,) and (extent is None or extent > _IN_ORDER)
+def is_summed_in_blocks(nest: Nest) -> bool:
+    """Whether the nest's sums run along rows and are long enough to be taken block by block (sums.py). Asked before axes are collapsed, because
+    which axes collapse depends on everything in the nest."""
+    axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
+    folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
+    if not folded or not nest.folded[axes[-1]]:
+        return False
+    return None in folded or math.prod(extent for extent in folded if extent is not None) > _IN_ORDER
 
 
 class _Writer:
-    """Writes one nest; `ranges` are its extents as they stand in the text."""
+    """Writes one nest; `ranges` are its extents as they stand in the text. With `in_blocks`, sums of floats are taken block by block."""
 
-    def __init__(self, nest: Nest, ranges: Sequence[str]) -> None:
-        self.nest, self.ranges = nest, ranges
+    def __init__(self, nest: Nest, ranges: Sequence[str], in_blocks: bool) -> None:
+        self.nest, self.ranges, self.in_blocks = nest, ranges, in_blocks
         self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
         self.stored = [output for output in nest.outputs if output.fold is None]
@@ -172,13 +179,51 @@ class _Writer:
             return self.fold_in_memory()
         totals = [f"total{i}" for i in range(len(self.folds))]
         pairs = list(zip(totals, self.folds, strict=True))
-        combine = [f"{total} = {self.in_register(fold, total)}" for total, fold in pairs]
+        blocked = [pair for pair in pairs if self.is_blocked(pair[1])]
+        combine = [f"{total} = {self.in_register(fold, total)}" for total, fold in pairs if not self.is_blocked(fold)]
         start = [f"{total} = {self.key(fold, self.initial(fold))}" for total, fold in pairs]
         end = [
             self.store(fold, f"of_key_{fold.target.dtype}({total})" if fold.keyed else total) for total, fold in pairs
         ]
-        inner = self.loops(self.folded, [*self.lines(), *stores, *combine])
-        return self.loops(self.kept, [*start, *inner, *end])
+        inside = [*self.lines(), *stores, *combine]
+        if not blocked:
+            return self.loops(self.kept, [*start, *self.loops(self.folded, inside), *end])
+        rooms = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in blocked]
+        return [*rooms, *self.loops(self.kept, [*start, *self.fold_in_blocks(inside, blocked), *end])]
+
+    def is_blocked(self, output: Output) -> bool:
+        """Whether a fold is a sum of floats that is taken block by block."""
+        is_sum = output.fold is not None and output.fold[1] == "a + b"
+        return self.in_blocks and is_sum and output.target.dtype in ("f32", "f64")
+
+    def fold_in_blocks(self, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
+        """Fill a block with the elements of each sum, in row-major order over all folded axes, and add the block's sum to the total when it is full."""
+
+        def keep(at: str) -> list[str]:
+            return [
+                f"store_{fold.target.dtype}_{SCOPES - 1}(block_of_{total}, {at}, {fold.line})" for total, fold in sums
+            ]
+
+        def add(count: str) -> list[str]:
+            return [f"{total} = {total} + sum_{fold.target.dtype}(block_of_{total}, {count})" for total, fold in sums]
+
+        axis = self.folded[-1]
+        extent = self.nest.extents[axis]
+        if len(self.folded) == 1 and extent is not None and extent <= BLOCK and not self.ranges[axis].startswith("n"):
+            return [*self.loops([axis], [*inside, *keep(f"i{axis}")]), *add(str(extent))]
+        fill = [
+            "done = 0",
+            f"while done < {self.ranges[axis]}:",
+            f"    count = min({self.ranges[axis]} - done, {BLOCK} - filled)",
+            "    for k in range(count):",
+            f"        i{axis} = done + k",
+            *_indented(_indented([*inside, *keep("filled + k")])),
+            "    done += count",
+            "    filled += count",
+            f"    if filled == {BLOCK}:",
+            *_indented(_indented([*add(str(BLOCK)), "filled = 0"])),
+        ]
+        return ["filled = 0", *self.loops(self.folded[:-1], fill), *add("filled")]
 
     def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
         lines, indent = [], ""
@@ -357,7 +402,7 @@ def define(text: str) -> Any:
     import numpy as np
 
     from netc.compiler.kernels import math as words
-    from netc.compiler.kernels import memory
+    from netc.compiler.kernels import memory, sums
 
     names: dict[str, Any] = {
         "F32": np.float32,
@@ -366,6 +411,7 @@ def define(text: str) -> Any:
         "INF": np.inf,
         "NAN": np.nan,
         **words.WORDS,
+        **sums.words(),
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
         names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))

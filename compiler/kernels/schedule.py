@@ -26,6 +26,7 @@ TABLES = 11
 # of a varying dimension: its rows; its steps, and the address of where each begins (one more at the end); the samples that are this worker's
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
+NAN_BYTE = 0xFF  # repeated, a float or double that is not a number
 _SPINS = 4000
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -46,10 +47,10 @@ PRODUCT = (
 class KernelSource:
     """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py and math.py.
 
-    `form` is "loop", "sum" (a loop whose sums LLVM may take in another order), or "product" for the generic product of a dtype (then `text` is the dtype).
+    `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
     """
 
-    form: Literal["loop", "sum", "product"]
+    form: Literal["loop", "product"]
     text: str
     arguments: int
 
@@ -111,17 +112,33 @@ class Schedule:
                 yield from group.calls
 
 
-def emit(schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool = False) -> str:
+@dataclass(frozen=True, slots=True)
+class Arenas:
+    """Bytes of the arena that workers share, and of each worker's own."""
+
+    shared: int
+    private: int
+
+
+def emit(
+    schedule: Schedule,
+    symbols: dict[KernelSource, str],
+    profiled: bool = False,
+    spoiled: Arenas | None = None,
+) -> str:
     """LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 when another worker failed.
 
-    With `profiled`, the ticks of each call are added up in the words at PROFILE; the word behind the last call holds those of the whole run.
+    With `profiled`, the ticks of each call are added up in the words at PROFILE; the word behind the last call holds those of the whole run. With `spoiled`,
+    each step begins by filling both arenas with NaN bytes, so that a value that is read before it is written shows.
     """
-    return str(_Emitter(schedule, symbols, profiled).module)
+    return str(_Emitter(schedule, symbols, profiled, spoiled).module)
 
 
 class _Emitter:
-    def __init__(self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool) -> None:
-        self.schedule, self.profiled = schedule, profiled
+    def __init__(
+        self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool, spoiled: Arenas | None
+    ) -> None:
+        self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
         self.module = ir.Module("step")
         self.module.triple = llvm.get_default_triple()
         self.is_x86 = self.module.triple.startswith("x86_64")
@@ -193,20 +210,39 @@ class _Emitter:
                 builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
                 for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
             ]
+
+            def meet() -> None:
+                failed = builder.call(self.barrier, [state, self.members, give_way])
+                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
+                    restore()
+                    builder.ret(self.number(1))
+
+            if self.spoiled is not None:
+                self.spoil(self.spoiled)
+                meet()
             for phase in self.schedule.phases:
                 alone = 0
                 for group in phase:
                     self.emit_group(group, call, alone)
                     call += len(group.calls)
                     alone += group.kind == "one"
-                failed = builder.call(self.barrier, [state, self.members, give_way])
-                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
-                    restore()
-                    builder.ret(self.number(1))
+                meet()
         if entered is not None:
             self.add_ticks(entered, call)
         restore()
         builder.ret(self.number(0))
+
+    def spoil(self, arenas: Arenas) -> None:
+        """Fill this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
+        low, high = self.share(self.number(arenas.shared))
+        builder, pointer = self.builder, _BYTE.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _BYTE, _I64, ir.IntType(1)])
+        fill, byte, plain = self.intrinsic("llvm.memset.p0.i64", kind), ir.Constant(_BYTE, NAN_BYTE), ir.IntType(1)(0)
+        for start, size in (
+            (builder.add(self.memories[SHARED], low), builder.sub(high, low)),
+            (self.memories[PRIVATE], self.number(arenas.private)),
+        ):
+            builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
 
     def share(self, units: Any) -> tuple[Any, Any]:
         """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) / members)."""

@@ -12,6 +12,8 @@ last whole tile are read (the planner leaves room behind every buffer) but never
 While a panel of b is multiplied, the next one is fetched. What will be written next in the same places (up to three buffers with c's strides, `touches` of them) is fetched while a tile is summed: another core may
 hold it, and the tile leaves the memory idle.
 
+Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller may so add up shards some of which hold no samples.
+
 An element's sum runs over k in order, whatever tile it falls in: the bits do not depend on how rows are shared out.
 """
 
@@ -314,6 +316,8 @@ def product(dtype: str, machine: Machine) -> Any:
         c_inner,
         start_inner,
     ):
+        if turns == 0 or runs == 0 or depth == 0:  # nothing to add up, a shard of no samples: c is written all the same
+            turns, runs, depth = 1, 1, 0
         together = min(
             runs, max(1, STRIP // max(depth, 1))
         )  # runs that one tile takes, with its panel in the second cache

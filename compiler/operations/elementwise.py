@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.types import Type, broadcast_dims
-from netc.compiler.value import Mismatch, Operation, Scalar, Value, apply, register
+from netc.compiler.value import Expansion, Mismatch, Operation, Scalar, Value, apply, register
 
 Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | None"]
 
@@ -337,7 +337,7 @@ minimum = elementwise(
     scalar="x if x <= y or x != x else y",
     operands=2,
     reference=np.minimum,
-    gradient=lambda g, r, x, y: (_choose(x <= y, g, 0.0), _choose(x <= y, 0.0 * g, g)),
+    gradient=lambda g, r, x, y: (_choose(x <= y, g, 0.0), _choose(x <= y, 0.0, g)),
 )
 maximum = elementwise(
     "maximum",
@@ -345,18 +345,17 @@ maximum = elementwise(
     scalar="x if x >= y or x != x else y",
     operands=2,
     reference=np.maximum,
-    gradient=lambda g, r, x, y: (_choose(x >= y, g, 0.0), _choose(x >= y, 0.0 * g, g)),
+    gradient=lambda g, r, x, y: (_choose(x >= y, g, 0.0), _choose(x >= y, 0.0, g)),
 )
 
 
 def _clip_gradient(g: Value, r: Value, x: Value, low: Value, high: Value) -> tuple[Value, ...]:
     """To whichever of the three the result is."""
     is_low, is_high = x < low, apply("maximum", x, low) > high
-    none = 0.0 * g
     return (
-        _choose(is_high, none, _choose(is_low, none, g)),
-        _choose(is_high, none, _choose(is_low, g, none)),
-        _choose(is_high, g, none),
+        _choose(is_high, 0.0, _choose(is_low, 0.0, g)),
+        _choose(is_high, 0.0, _choose(is_low, g, 0.0)),
+        _choose(is_high, g, 0.0),
     )
 
 
@@ -377,10 +376,19 @@ where = elementwise(
     operands=3,
     reference=np.where,
     type=lambda c, x, y: result_type(x, y).with_dims(broadcast_dims(c.dims, x.dims, y.dims)),
-    gradient=lambda g, r, c, x, y: (None, _choose(c, g, 0.0), _choose(c, 0.0 * g, g)),
+    gradient=lambda g, r, c, x, y: (None, _choose(c, g, 0.0), _choose(c, 0.0, g)),
 )
-stop_gradient = elementwise(
-    "stop_gradient", "x, through which no gradient flows.", scalar="x", reference=lambda x: x, type=result_type
+stop_gradient = register(
+    Operation(
+        "stop_gradient",
+        "x, through which no gradient flows.",
+        type=result_type,
+        reference=lambda x: x,
+        lower=Expansion(lambda x: x),  # it stays until `expand`, which runs when all gradients have been taken
+        arguments={"x": "value"},
+        gradient=lambda g, r, x: (None,),
+        examples=((("f64[3, 4]",), {}), (("f64[batch, 3]",), {})),
+    )
 )
 
 for _name, _sign, _function in (

@@ -172,11 +172,19 @@ pad = register(
         ),
     )
 )
+
+
+def _reverse_type(x: Type, over: tuple[int, ...]) -> Type:
+    if not all(isinstance(x.dims[axis], int) for axis in over):
+        raise Mismatch("`reverse` goes along an axis of the sample", code="E0403")
+    return x
+
+
 reverse = register(
     Operation(
         "reverse",
         "The elements along an axis from last to first.",
-        type=lambda x, over: x,
+        type=_reverse_type,
         lower=View(),
         arguments={"x": "value", "over": "axis = 0"},
         reference=lambda x, over: np.flip(x, over),

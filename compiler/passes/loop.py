@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from netc.compiler.kernels.loops import Access, Line, Nest, Output, is_reordered, literal, scalar, write
+from netc.compiler.kernels.loops import Access, Line, Nest, Output, literal, scalar, write
 from netc.compiler.kernels.machine import SCOPES
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.passes.fuse import Fusion
@@ -167,7 +167,7 @@ class Loop:
         )
         self.lowering.program.tasks.append(
             Task(
-                KernelSource("sum" if is_reordered(nest) else "loop", text, len(self.pointers) + len(counts)),
+                KernelSource("loop", text, len(self.pointers) + len(counts)),
                 tuple(self.pointers),
                 counts,
                 frozenset(place.buffer for _, _, place in outputs if place.buffer is not None),

@@ -72,9 +72,12 @@ class Lowering:
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}
+        self.read_at_end: set[str] = set()  # leaves that a result is, as they stand or in another shape
         for name, value in graph.results.items():
             if name.startswith("update.") and value.operands:
                 self.updates.setdefault(value, name.removeprefix("update."))
+            if (leaf := _viewed(value).attributes.get("name")) is not None and name not in self.room.yields:
+                self.read_at_end.add(str(leaf))
 
     def run(self) -> Tasks:
         for value in self.graph.values():
@@ -90,15 +93,66 @@ class Lowering:
         for value in self.targets:
             self.yield_(value)
         for name, value in self.graph.results.items():
-            if name not in self.room.yields:
+            if name not in self.room.yields and not name.startswith("update."):
                 self.program.results[name] = self.own_buffer(value, name)
+        self.write_updates()
         return self.program
 
     def is_carry(self, value: Value) -> bool:
         """Whether a value of a body is a carry as it stands at the step's beginning, in this shape or another."""
-        while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
-            value = value.operands[0]
-        return str(value.attributes.get("name", "")) in self.room.carries
+        return str(_viewed(value).attributes.get("name", "")) in self.room.carries
+
+    def write_updates(self) -> None:
+        """Copy each next value that was not computed in place into the memory that stays. All updates read old values: a copy waits for those that read
+        what it replaces, and where they wait for each other in a circle (a swap), one value is copied aside first."""
+        pending: dict[Buffer, Value] = {}
+        for name, value in self.graph.results.items():
+            if not name.startswith("update."):
+                continue
+            target = self.memory_of(name.removeprefix("update."), value)
+            self.program.results[name] = target
+            if not self.is_whole_in(value, target):
+                pending[target] = value
+        sources = {target: self.places[value].buffer for target, value in pending.items() if self.is_placed(value)}
+        while pending:
+            free = [
+                target
+                for target in pending
+                if all(sources.get(other) is not target for other in pending if other is not target)
+                and sources.get(target) is not target
+            ]
+            for target in free:
+                self.copy(pending.pop(target), target)
+            if not free:
+                target, value = next(iter(pending.items()))
+                aside = Buffer(value.type)
+                self.copy(value, aside)
+                self.places[value] = whole(aside)
+                sources.update({other: aside for other, same in pending.items() if same is value})
+
+    def is_placed(self, value: Value) -> bool:
+        """Whether a value is read from memory, which it then has a place in; a number that is not written anywhere is not."""
+        if _viewed(value).operation in ("constant", "arange"):
+            return False
+        self.read(value)
+        return True
+
+    def memory_of(self, name: str, value: Value) -> Buffer:
+        """The memory of a parameter, a state or a carry, whether or not anything reads its old value."""
+        if name in self.room.carries:
+            return self.program.leaves.setdefault(name, self.room.carries[name])
+        return self.program.leaves.setdefault(name, Buffer(value.type, "persistent", name))
+
+    def is_whole_in(self, value: Value, buffer: Buffer) -> bool:
+        """Whether a value is all of a buffer, in order."""
+        place = self.places.get(value)
+        return (
+            place is not None
+            and place.buffer is buffer
+            and buffer.type.dims == value.type.dims
+            and place.strides == contiguous(value.type.dims)
+            and place.offset == 0
+        )
 
     def yield_(self, value: Value) -> None:
         """Copy a value to where its rows are stacked, if nobody wrote it there."""
@@ -148,8 +202,8 @@ class Lowering:
         if value in self.borders:
             return self.inside(value, self.borders[value])
         name = self.updates.get(value)
-        if name is not None and name in self.leaf_of and self.may_replace(value, self.leaf_of[name]):
-            buffer = self.program.leaves[name]
+        if name is not None and self.may_replace(value, name):
+            buffer = self.memory_of(name, value)
         elif self.targets.get(value):
             buffer = self.targets[value].pop(0)
         else:
@@ -169,37 +223,32 @@ class Lowering:
         self.border(padded, buffer)
         return self.places[value]
 
-    def may_replace(self, value: Value, old: Value) -> bool:
-        """Whether every reader of the old value is done when this one is written, or reads each element just before."""
+    def may_replace(self, value: Value, name: str) -> bool:
+        """Whether every reader of what the value replaces is done when it is written, or reads each element just before."""
+        if name in self.read_at_end:
+            return False
+        if name not in self.leaf_of:  # nobody reads it
+            return True
         unit = self.fusion.unit_of[value]
-        if not isinstance(OPERATIONS[value.operation].lower, Scalar) or unit.space != old.type.dims:
+        if not isinstance(OPERATIONS[value.operation].lower, Scalar) or unit.space != self.leaf_of[name].type.dims:
             return False
         for reader in self.fusion.units:
             for one in reader.values:
                 for source, pointwise in self.fusion.sources(one):
                     is_before = reader.position < unit.position or (reader is unit and pointwise)
-                    if source is old and not is_before:
+                    if source.attributes.get("name") == name and not is_before:
                         return False
         return True
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
         """The buffer that holds a result whole and in order: a copy is made of what is only a view or a leaf."""
         place = self.places.get(value)
-        name = result.removeprefix("update.") if result.startswith("update.") else None
-        wanted = self.program.leaves.get(name or "")
-        if (
-            place is not None
-            and place.buffer is not None
-            and place.buffer.type.dims == value.type.dims
-            and place.strides == contiguous(value.type.dims)
-            and place.offset == 0
-        ):
-            if wanted is None and place.buffer.kind == "temporary" and value not in self.leaf_of.values():
-                place.buffer.kind, place.buffer.name = "result", result
-                return place.buffer
-            if wanted is place.buffer:
-                return wanted
-        target = wanted or Buffer(value.type, "result", result)
+        buffer = place.buffer if place is not None else None
+        is_own = buffer is not None and buffer.kind == "temporary" and value not in self.leaf_of.values()
+        if buffer is not None and is_own and self.is_whole_in(value, buffer):
+            buffer.kind, buffer.name = "result", result
+            return buffer
+        target = Buffer(value.type, "result", result)
         self.copy(value, target)
         return target
 
@@ -574,3 +623,10 @@ class Lowering:
             self.copy(operand, buffer)
             return Place(buffer, contiguous(value.type.dims))
         return place
+
+
+def _viewed(value: Value) -> Value:
+    """What a value shows in another shape; itself if it is no view."""
+    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+        value = value.operands[0]
+    return value

@@ -138,7 +138,7 @@ def _band(group: TaskGroup, sizes: Sizes, second: int) -> int:
         choices = [extent, *(rows for rows in range(4 * grain, extent, 2 * grain) if rows * row <= second)]
         return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
     passes_on = any(buffer.kind == "temporary" for task in group.tasks for buffer in task.writes & moving)
-    return max(grain, second // 2 // row // grain * grain) if passes_on else extent
+    return max(grain, min(extent, second // 2 // row // grain * grain)) if passes_on else extent
 
 
 def _lifetimes(

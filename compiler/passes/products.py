@@ -118,12 +118,14 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
     for i, task in enumerate(tasks):
         if task.kernel.form == "product":
             c = task.pointers[PRODUCT.index("c")]
-            following = {
-                buffer
+            following = dict.fromkeys(  # in an order that does not depend on addresses, so that two processes make one plan
+                pointer.buffer
                 for later in tasks[i + 1 :]
-                for buffer in later.writes
-                if buffer.kind == "persistent" and buffer.type == c.buffer.type
-            }
+                for pointer in later.pointers
+                if pointer.buffer in later.writes
+                and pointer.buffer.kind == "persistent"
+                and pointer.buffer.type == c.buffer.type
+            )
             touched = [Pointer(buffer, c.offset, c.lead) for buffer in following][:_TOUCHED]
             at, number = PRODUCT.index("touch_1"), PRODUCT.index("touches") - len(task.pointers)
             pointers, counts = list(task.pointers), list(task.counts)

@@ -36,7 +36,8 @@ def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
 
 
 def simplify(graph: Graph) -> Graph:
-    """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero."""
+    """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero, and keeps what gradients flow through: `settle`
+    runs it before `differentiate`."""
     seen: dict[tuple[Any, ...], Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -141,8 +142,6 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
         return copy.add("broadcast", (value,), {"dims": type_.dims}, type_)
 
     match operation, operands:
-        case "stop_gradient", [x]:
-            return x
         case "add", [x, y] if is_constant(x, 0.0):
             return fits(y)
         case "add" | "subtract", [x, y] if is_constant(y, 0.0):

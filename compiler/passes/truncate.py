@@ -31,6 +31,9 @@ class _Chunk:
         self.carried: dict[str, Value] = {}
 
     def made(self) -> Graph:
+        if not any(value.type.rows == self.how.dim for value in self.graph.live()):
+            message = f"`truncate` cuts `{self.how.dim}` into chunks, and no loss reads it"
+            fault("E0602", message, self.how.span, hint="leave `truncate` out")
         for value in self.graph.live():
             dim = str(value.type.rows)
             if value.type.is_varying and names_in(dim) and dim != self.how.dim:
@@ -40,11 +43,12 @@ class _Chunk:
         return made
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        kinds = [
-            asked(str(one.attributes["name"]))[0]
-            for one in value.operands
-            if str(one.attributes.get("name", "")).startswith(PREFIX)
+        tables = [
+            asked(str(operand.attributes["name"]))
+            for operand in value.operands
+            if str(operand.attributes.get("name", "")).startswith(PREFIX)
         ]
+        kinds = [kind for kind, dim in tables if dim == self.how.dim]
         if value.operation == "scan":
             return self.scan(copy, value, operands)
         if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):

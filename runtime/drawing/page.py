@@ -14,7 +14,7 @@ from netc.runtime.drawing.words import details_of, lines_of
 
 def page(folds: Folds, model: Model, unfold: int = 0) -> str:
     """The page, what is inside of blocks open so many levels deep at first."""
-    grids, name = grids_of(folds), escape(model.source.name)
+    grids, name = grids_of(folds), escape(model.source.file_name)
     links = {grid: [(link.begin, link.end, link.source) for link in found.links] for grid, found in grids.items()}
     details = {box_item(box.key): details_of(box, model).as_dict() for box in folds.all()}
     facts = json.dumps({"links": links, "details": details}).replace("<", "\\u003c")

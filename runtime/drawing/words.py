@@ -47,7 +47,7 @@ def details_of(box: Box, model: Model) -> Details:
         title_of(box),
         box.kind,
         box.type,
-        f"{span.source.name}:{span.line}" if is_placed else "",
+        f"{span.source.file_name}:{span.line}" if is_placed else "",
         span.source.text.splitlines()[span.line - 1].strip() if is_placed else "",
         tuple(reads),
         work,

@@ -33,7 +33,7 @@ def test_new_writes_a_file_that_learns(table: str, target: str, metric: str, bas
     data = ROOT / "examples" / "data" / table / f"{table}.csv"
     made = command("new", table, "--data", data, "--target", target, cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    text = (tmp_path / f"{table}.net").read_text()
+    text = (tmp_path / f"{table}.net").read_text(encoding="utf-8")
     assert print_file(parse(Source("x.net", text))) == text
     done = command("train", f"{table}.net", "--strict", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -46,11 +46,12 @@ def test_new_explains_what_it_guessed(golden, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(
         "day,size (cm),class,note,same,price\n"
         + "".join(f"2020-01-{i % 28 + 1:02d},{i % 7},{'ab'[i % 2]},word {i},1,{i / 3:.2f}\n" for i in range(40))
-        + "2020-02-01,,a,,1,\n"
+        + "2020-02-01,,a,,1,\n",
+        encoding="utf-8",
     )
     made = command("new", "t", "--data", "t.csv", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    golden(Path(__file__).parent / "new.net", (tmp_path / "t.net").read_text())
+    golden(Path(__file__).parent / "new.net", (tmp_path / "t.net").read_text(encoding="utf-8"))
     assert command("train", "t.net", "--epochs", "1", cwd=tmp_path).returncode == 0
     for wrong, told in (
         ("note", "it is a text"),
@@ -78,18 +79,18 @@ def test_examples_are_formatted_and_resolve(path: Path) -> None:
 
 def test_fmt(tmp_path: Path) -> None:
     messy = "# top\nmodel{\n  input   x:float[3]   # three\n\n\n  output y=x->dense( 2 )\n}\n"
-    (tmp_path / "m.net").write_text(messy)
+    (tmp_path / "m.net").write_text(messy, encoding="utf-8")
     assert command("fmt", "--check", "m.net", cwd=tmp_path).returncode == 1
     shown = command("fmt", "--diff", "m.net", cwd=tmp_path)
     assert shown.returncode == 1
     assert "+  output y = x -> dense(2)\n" in shown.stdout
-    assert (tmp_path / "m.net").read_text() == messy
+    assert (tmp_path / "m.net").read_text(encoding="utf-8") == messy
     assert command("fmt", "m.net", cwd=tmp_path).stdout == "m.net formatted\n"
-    assert (tmp_path / "m.net").read_text() == (
+    assert (tmp_path / "m.net").read_text(encoding="utf-8") == (
         "# top\nmodel {\n  input x: float[3]  # three\n\n  output y = x -> dense(2)\n}\n"
     )
     assert command("fmt", "--check", "m.net", cwd=tmp_path).returncode == 0
-    (tmp_path / "m.net").write_text("model {")
+    (tmp_path / "m.net").write_text("model {", encoding="utf-8")
     assert "E0102" in command("fmt", "m.net", cwd=tmp_path).stderr
 
 
@@ -98,7 +99,7 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
         run = netc.train(netc.load(ROOT / "examples" / f"{example}.net"), out=tmp_path / example, epochs=2)
         done = command("report", run.folder, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        page = (run.folder / "report.html").read_text()
+        page = (run.folder / "report.html").read_text(encoding="utf-8")
         assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs other files"
         assert page.count("<svg") >= 1
         assert all(part in page for part in parts)
@@ -118,7 +119,8 @@ def test_images_are_shown(tmp_path: Path) -> None:
 
 def test_check_tries_and_tells(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
-        "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n"
+        "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n",
+        encoding="utf-8",
     )
     found = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
     assert found["parameters"][0] == {"name": "z.dense.W", "type": "f32[3, 1]", "count": 3}
@@ -158,7 +160,8 @@ def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
 
 
 def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
-    (tmp_path / "m.net").write_text("""model {
+    (tmp_path / "m.net").write_text(
+        """model {
   input x: float[time <= 8, 3]
   input z: float[s <= 8, 3]
   target y: float[ceil(time / 2)]
@@ -167,7 +170,9 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
   p = x -> maxpool(2, pad = same) -> dense(1) -> squeeze
   loss mse(p + 0 * u, y)
 }
-""")
+""",
+        encoding="utf-8",
+    )
     done = command("check", "m.net", "--try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
@@ -175,10 +180,11 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 
 
 def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)))
+    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)), encoding="utf-8")
     (tmp_path / "m.net").write_text(
         'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n  y = column("b") -> standardize\n}\n'
-        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n"
+        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
+        encoding="utf-8",
     )
     told = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)
     assert told.returncode == 0, told.stderr

@@ -111,7 +111,7 @@ def labels(found: Any) -> set[str]:
 
 
 def test_a_session(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
 
     async def talk(editor: Editor) -> None:
         editor.open(TEXT)
@@ -143,7 +143,7 @@ def test_a_session(tmp_path: Path) -> None:
         assert await definition("units = width") == (editor.uri, 4)
         assert await definition("z, y)") == (editor.uri, 20)
         uri, line = await definition("dense(1)")
-        library = Path(uri.removeprefix("file://")).read_text().splitlines()
+        library = Path(uri.removeprefix("file://")).read_text(encoding="utf-8").splitlines()
         assert library[line].startswith("block dense(")
 
         found = await client.text_document_references_async(
@@ -173,7 +173,7 @@ def test_a_session(tmp_path: Path) -> None:
 
 
 def test_faults_as_one_types(tmp_path: Path) -> None:
-    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n")
+    (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
 
     async def talk(editor: Editor) -> None:
         editor.open(TEXT)

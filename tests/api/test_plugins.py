@@ -452,16 +452,24 @@ train { epochs = 2 }
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    (tmp_path / "mine.py").write_text(MODULE.replace("NAME", "softly"))
-    (tmp_path / "m.net").write_text(NET.replace("NAME", "softly"))
-    (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(f"{i % 5},{i % 3},{(i % 5) - (i % 3)}" for i in range(40)))
+    (tmp_path / "mine.py").write_text(MODULE.replace("NAME", "softly"), encoding="utf-8")
+    (tmp_path / "m.net").write_text(NET.replace("NAME", "softly"), encoding="utf-8")
+    (tmp_path / "d.csv").write_text(
+        "a,b,c\n" + "\n".join(f"{i % 5},{i % 3},{(i % 5) - (i % 3)}" for i in range(40)), encoding="utf-8"
+    )
     return tmp_path
 
 
 def run(project: Path, *arguments: object) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
     return subprocess.run(
-        netc_command(*arguments), cwd=project, capture_output=True, text=True, check=False, env=environment
+        netc_command(*arguments),
+        cwd=project,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+        encoding="utf-8",
     )
 
 
@@ -486,12 +494,12 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
 def test_an_installed_plugin_needs_no_option(project: Path) -> None:
     made = project / "mine-1.0.dist-info"
     made.mkdir()
-    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n")
-    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:soft\n")
+    (made / "METADATA").write_text("Metadata-Version: 2.1\nName: mine\nVersion: 1.0\n", encoding="utf-8")
+    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:soft\n", encoding="utf-8")
     done = run(project, "train", "m.net")
     assert done.returncode == 0, done.stderr
     assert "softly(x, scale = 1.0)" in run(project, "ops").stdout
-    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:hard\n")
+    (made / "entry_points.txt").write_text("[netc.operations]\nsoftly = mine:hard\n", encoding="utf-8")
     broken = run(project, "check", "m.net")
     assert broken.returncode == 1
     assert broken.stderr.startswith(
@@ -522,8 +530,8 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
     ],
 )
 def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, project: Path) -> None:
-    (project / "mine.py").write_text(text)
-    (project / "plain.net").write_text(NET.replace("NAME(x -> dense(4), scale = 2)", "x -> dense(4)"))
+    (project / "mine.py").write_text(text, encoding="utf-8")
+    (project / "plain.net").write_text(NET.replace("NAME(x -> dense(4), scale = 2)", "x -> dense(4)"), encoding="utf-8")
     told = run(project, "check", "plain.net", "--plugin", "mine")
     assert told.returncode == 1
     assert told.stderr.startswith(message + "\n"), told.stderr
@@ -534,8 +542,10 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     text = NET.replace("NAME(x -> dense(4), scale = 2)", "softly(x + x) -> dense(4)").replace(
         'column("c")', 'column("c") -> halved'
     )
-    (project / "m.net").write_text(text)
-    (project / "mine.py").write_text(PASS + STEP.replace("NAME", "halved") + LIBRARY.replace("NAME", "softly"))
+    (project / "m.net").write_text(text, encoding="utf-8")
+    (project / "mine.py").write_text(
+        PASS + STEP.replace("NAME", "halved") + LIBRARY.replace("NAME", "softly"), encoding="utf-8"
+    )
     done = run(project, "train", "m.net", "--plugin", "mine")
     assert done.returncode == 0, done.stderr
     told = run(project, "explain", "m.net", "--diff", "simplify", "--after", "twins", "--plugin", "mine")

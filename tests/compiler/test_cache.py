@@ -37,7 +37,9 @@ print(repr(program.step(dict(x=x, y=x[:, 0]))["loss"]), program.training(dict())
 
 def start(folder: Path) -> subprocess.Popen:
     environment = {**os.environ, "NETC_CACHE": str(folder)}
-    return subprocess.Popen([sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", TRAIN], env=environment, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+    )
 
 
 def finish(running: subprocess.Popen) -> list[str]:
@@ -136,7 +138,7 @@ def test_another_numba_compiles_anew_and_says_why(
     program = netc.compile(netc.parse(NET))
     assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
     assert program.training({}).linked.compiled == len(list(filled[0].glob("*.o")))
-    (copy.parent / "m.net").write_text(NET)
+    (copy.parent / "m.net").write_text(NET, encoding="utf-8")
     app(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]
     assert rows

@@ -256,3 +256,24 @@ def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
     assert program.step(fields)["loss"] == pytest.approx(expected, rel=1e-12)
     for name, array in program.persistent.items():
         assert np.array_equal(array, before[name]) == name.startswith("features."), name
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
+    """With fewer samples than shards some shards hold none; they add zero to a sum over the batch."""
+    model = netc.parse(
+        "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"
+        "  z = h -> global_avgpool -> dense(2)\n  loss mse(z, y)\n}\n"
+        f"train {{\n  precision = {precision}\n  batch = 40\n}}\n"
+    )
+    programs = [netc.compile(model, seed=3, backend=backend) for backend in ("numba", "reference")]
+    rng = np.random.default_rng(0)
+    for count in (1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 40):
+        fields = {"x": rng.standard_normal((count, 10, 10, 3)), "y": rng.standard_normal((count, 2))}
+        (_, found), (_, expected) = (program.gradients(fields) for program in programs)
+        largest = max(np.abs(gradient).max() for gradient in expected.values())
+        for name, gradient in expected.items():
+            tolerance = {"f32": 1e-4, "f64": 1e-10}[precision] * largest
+            np.testing.assert_allclose(
+                found[name], gradient, atol=tolerance, rtol=0, err_msg=f"{name}, {count} samples"
+            )

@@ -17,13 +17,17 @@ from netc import extend
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
+from netc.compiler.folds import folds_of
 from netc.compiler.graph import Graph
 from netc.compiler.types import parse_type
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
+from netc.runtime import report
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.drawing import page as drawing
+from netc.runtime.drawing.figure import picture
 from netc.runtime.export import as_onnx, as_python, difference, exported, from_padded, padded, samples_of
 from netc.runtime.program import Program
 from netc.runtime.run import Run
@@ -194,14 +198,62 @@ def test_the_command(tmp_path: Path) -> None:
         done = command("export", "runs/cars", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
         assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 made-up samples: at most \S+ from .*\n", done.stdout)
-    text = (tmp_path / "cars.py").read_text()
-    assert "netc" not in text.partition("import base64")[2].replace("/cars.net", "")
+    text = (tmp_path / "cars.py").read_text(encoding="utf-8")
+    assert "netc" not in text.partition("import base64")[2]
     wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
     assert wrong.returncode == 2
     assert "ends in none of .onnx, .py" in wrong.stderr
     unknown = command("export", "runs/cars", "-o", "cars.py", "--output", "nobody", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "no value `nobody`" in " ".join(unknown.stderr.split())
+
+
+IMPORTING = """import "unit.net"
+data {
+  source = csv("d.csv")
+  x = columns("a", "b") -> standardize
+  y = column("c") -> standardize
+  split = (train = 0.5, test = 0.5)
+}
+model {
+  input x: float[2]
+  target y: float
+  z = x -> unit -> dense(1) -> squeeze
+  output z = z
+  loss mse(z, y)
+}
+"""
+
+
+def test_files_name_no_folder_of_the_user(tmp_path: Path) -> None:
+    """The same model in a folder called `netc` and in one with a blank and an umlaut: the same bytes, without either path."""
+    files: list[list[bytes]] = []
+    for name in ("netc", "größe und form"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "m.net").write_text(IMPORTING, encoding="utf-8")
+        (folder / "unit.net").write_text(
+            "block unit(x: float[n]) {\n  return x -> dense(3) -> tanh\n}\n", encoding="utf-8"
+        )
+        (folder / "d.csv").write_text(
+            "a,b,c\n" + "".join(f"{i},{i % 3},{i % 5}\n" for i in range(20)), encoding="utf-8"
+        )
+        run = untrained(folder / "m.net", folder / "run")
+        folds = folds_of(run.model)
+        python = as_python(run, exported(run))
+        assert "# m.net:11  z = x -> unit -> dense(1) -> squeeze\n" in python
+        files.append(
+            [
+                python.encode(),
+                as_onnx(exported(run)),
+                drawing.page(folds, run.model, 3).encode(),
+                picture(folds, run.model, "svg", 3),
+            ]
+        )
+        for written in (*files[-1], report.page(run).encode()):  # a report also holds its date
+            assert str(tmp_path).encode() not in written
+            assert b"netc/" not in written
+    assert files[0] == files[1]
 
 
 def test_a_part_of_a_model(tmp_path: Path) -> None:
@@ -337,7 +389,7 @@ def test_double_precision(expression: str, tmp_path: Path) -> None:
 def test_steps_of_the_data_are_in_the_file(pipe: str, tmp_path: Path) -> None:
     """Raw numbers in, answers in the target's units out, as the run has them by its own steps."""
     rows = [f"{i + 1},{(i % 7) + 0.5},{3 * i + 2}" for i in range(40)]
-    (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(rows))
+    (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(rows), encoding="utf-8")
     undone = pipe.replace(" -> clip(0, 4)", "")  # what is clipped does not come back
     (tmp_path / "m.net").write_text(
         f"""data {{
@@ -353,7 +405,8 @@ model {{
   output z = z
   loss mse(z, y)
 }}
-"""
+""",
+        encoding="utf-8",
     )
     run = untrained(tmp_path / "m.net", tmp_path)
     asked = exported(run)

@@ -61,8 +61,8 @@ def test_boxes_are_as_the_file_writes_them(request: pytest.FixtureRequest) -> No
     golden = Path(__file__).parent / "folds.txt"
     found = told(folds_of(netc.parse(TEXT)))
     if request.config.getoption("--update-golden"):
-        golden.write_text(found)
-    assert found == golden.read_text()
+        golden.write_text(found, encoding="utf-8")
+    assert found == golden.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet", "variational", "names", "cmudict", "moby_dick", "oscillator"])
@@ -96,7 +96,7 @@ def test_links_lead_from_box_to_box(name: str) -> None:
 
 
 def test_pictures_of_every_kind(tmp_path: Path) -> None:
-    (tmp_path / "m.net").write_text(TEXT)
+    (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     told = command("show", "m.net", cwd=tmp_path)
     assert told.stdout == "43 values, 12 blocks -> m.svg\n", told
     svg = ElementTree.parse(tmp_path / "m.svg").getroot()
@@ -104,7 +104,7 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     assert {"input x", "a = unit", "float[6]", "loss weighted", "30 parameters"} <= texts
     assert "swish" not in texts, "a block is not folded"
     assert command("show", "m.net", "--unfold", 3, "-o", "open.svg", cwd=tmp_path).returncode == 0
-    assert "swish" in (tmp_path / "open.svg").read_text()
+    assert "swish" in (tmp_path / "open.svg").read_text(encoding="utf-8")
     assert (tmp_path / "m.svg").read_bytes() == picture(
         folds_of(netc.load(tmp_path / "m.net")), netc.load(tmp_path / "m.net"), "svg"
     ), "not the same twice"
@@ -112,7 +112,7 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     with Image.open(tmp_path / "m.png") as image:
         assert min(image.size) > 300
     assert command("show", "m.net", "-o", "m.html", cwd=tmp_path).returncode == 0
-    page = (tmp_path / "m.html").read_text()
+    page = (tmp_path / "m.html").read_text(encoding="utf-8")
     facts = json.loads(page.partition('id="facts">')[2].partition("</script>")[0])
     (unit,) = (one for one in facts["details"].values() if one["title"] == "a = unit")
     assert unit == {

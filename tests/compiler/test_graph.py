@@ -1,5 +1,6 @@
 """The printed graph reads back, and the passes' graphs are what the golden files say."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.reference import evaluate
+from netc.runtime.resume import _meaning
 
 HERE = Path(__file__).parent
 NEURON = """model {
@@ -33,6 +35,90 @@ def test_the_printed_graph_reads_back() -> None:
     again = parse_graph(print_graph(graph))
     verify(again)
     assert without_places(print_graph(again)) == without_places(print_graph(graph))
+
+
+def test_whatever_a_graph_holds_reads_back() -> None:
+    """Numbers that no literal is, text of every kind, varying dimensions and their bounds, bodies in bodies."""
+    text = """precision f64
+%0 = input[name='x']() : f64[time, 3]
+%1 = input[name='it\\'s "]#" \\\\ (%0) : f32']() : class(4)[batch, time <= 40]
+%2 = input[name="a 'b'"]() : f64[min(ceil(time / 2), 3), 2]
+%3 = constant[value=inf]() : f64
+%4 = constant[value=-inf]() : f64
+%5 = constant[value=nan]() : f64
+%6 = constant[value=-0.0]() : f64
+%7 = constant[value=-1e-300]() : f64
+%8 = constant[value=True]() : bool
+%9 = broadcast[dims=('batch', 'time - 1' <= 39, 2)](%6) : f64[batch, time - 1 <= 39, 2]
+%10 = broadcast[dims=('batch',)](%6) : f64[batch]
+%11 = scan[dim='time', reverse=True, counts=(1, 1)](%0, %10) : f32 {
+  precision f64
+  %0 = given[name='x0']() : f64[batch, 3]
+  %1 = given[name='c0']() : f64[batch]
+  %2 = scan[dim='steps of 3', reverse=False, counts=(0, 1)](%1) : f32 {
+    precision f64
+    %0 = given[name='c0']() : f64[batch]
+    %1 = neg(%0) : f64[batch]
+    next.0 = %1
+  }
+  %3 = part[of='last.0', type='f64[batch]'](%2) : f64[batch]
+  next.0 = %3
+}
+%12 = part[of='last.0', type='f64[batch]'](%11) : f64[batch]
+total.weights of the 3 rows = %12
+"""
+    graph = parse_graph(text)
+    assert print_graph(graph) == text
+    name, bound = graph.values()[1].attributes["name"], graph.values()[9].attributes["dims"][1]
+    assert name == 'it\'s "]#" \\ (%0) : f32'
+    assert (bound, bound.name) == (39, "time - 1")
+    assert graph.values()[2].type.dims == ("min(ceil(time / 2), 3)", 2)
+
+
+def test_a_graph_can_be_written_by_hand() -> None:
+    written = """# values have names, and places in a text are left out
+%x = input[name='x']() : f32[batch, 3]
+
+%double = add(%x, %x) : f32[batch, 3]  # twice
+output.y = %double
+"""
+    assert print_graph(parse_graph(written)) == (
+        "%0 = input[name='x']() : f32[batch, 3]\n%1 = add(%0, %0) : f32[batch, 3]\noutput.y = %1\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("%0 = add(%1, %1) : f32", "there is no %1 before: %0 = add(%1, %1) : f32"),
+        ("%0 = input[name='x']() : f32\n%0 = neg(%0) : f32", "a second %0: %0 = neg(%0) : f32"),
+        ("%0 = neg() f32", "neither a value nor a result: %0 = neg() f32"),
+        ("%0 = scan() : f32 {\n  next.0 = %1", "a body without an end: %0 = scan() : f32 {"),
+    ],
+)
+def test_what_is_no_graph_is_an_error(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        parse_graph(text)
+
+
+def test_the_meaning_of_a_scan_is_its_body() -> None:
+    """Whether a run can be resumed is asked of the printed graphs without their places."""
+    text = """model {
+  input x: float[time, 3]
+  target y: float
+  h = scan xt in x[:2, :] with a = zeros(3) {
+    a = tanh(a + xt)
+    yield a
+  }
+  z = last(h) -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train { optimizer = sgd(lr = 0.1) }
+"""
+    one, other = netc.parse(text), netc.parse(text.replace("tanh", "relu"))
+    assert _meaning(one.graph, "loss.") == _meaning(one.graph, "loss.")
+    assert _meaning(one.graph, "loss.") != _meaning(other.graph, "loss.")
+    verify(parse_graph(print_graph(pipeline.training_graph(one))))
 
 
 def test_stages_of_one_neuron(golden) -> None:

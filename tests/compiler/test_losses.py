@@ -91,15 +91,33 @@ def test_losses_are_what_they_say(backend: str) -> None:
     np.testing.assert_allclose(watched, [hidden.mean(), hidden.std(), hidden.min(), hidden.max()], atol=1e-12)
 
 
-def test_weights_take_no_gradient() -> None:
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("beside", ["o", "dropout(o, 0.5)", "batchnorm(o)", "(o if training else 2 * o)"])
+@pytest.mark.parametrize("loss", ["weighted(square(a - y), exp(b))", "square(a * exp(stop_gradient(b)) - y)"])
+def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, backend: str) -> None:
+    """Whatever else the model holds: `training` makes the passes simplify it before it is differentiated."""
     model = netc.parse(
-        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n"
-        "  output z = a\n  loss weighted(square(a - y), exp(b))\n}\ntrain { precision = f64 }"
+        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
+        f"  loss main = {loss}\n  loss other = {beside} ** 3\n}}\ntrain {{ precision = f64 }}"
     )
     rng = np.random.default_rng(0)
-    _, gradients = netc.compile(model).gradients({"x": rng.standard_normal((9, 4)), "y": rng.standard_normal(9)})
+    program = netc.compile(model, backend=backend)
+    _, gradients = program.gradients({"x": rng.standard_normal((9, 4)), "y": rng.standard_normal(9)})
     assert not gradients["b.dense.W"].any()
     assert gradients["a.dense.W"].any()
+    assert gradients["o.dense.W"].any()
+
+
+@pytest.mark.parametrize("choice", ["where(x > -1, x * s, y)", "maximum(x * s, y - 5)", "clip(x * s, y - 5, 9)"])
+def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
+    """Nor does it where the gradient of what is chosen is infinite."""
+    model = netc.parse(
+        f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n  loss sum(z)\n}}\n"
+    )
+    fields = {"x": np.array([[0.0, 1.0]], np.float32), "y": np.array([[1.0, 1.0]], np.float32)}
+    _, gradients = netc.compile(model, backend="reference").gradients(fields, wrt=("x", "y"))
+    assert gradients["x"].tolist() == [[np.inf, 0.5]]
+    assert gradients["y"].tolist() == [[0.0, 0.0]]
 
 
 @pytest.mark.parametrize(

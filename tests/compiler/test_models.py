@@ -297,10 +297,12 @@ model {
 
 def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
     (tmp_path / "blocks.net").write_text(
-        "op swish(x) = x * sigmoid(x)\nblock twice(x: float[n]) {\n  return x -> dense(n) -> swish -> dense(n)\n}\n"
+        "op swish(x) = x * sigmoid(x)\nblock twice(x: float[n]) {\n  return x -> dense(n) -> swish -> dense(n)\n}\n",
+        encoding="utf-8",
     )
     (tmp_path / "m.net").write_text(
-        'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n'
+        'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n',
+        encoding="utf-8",
     )
     assert netc.load(tmp_path / "m.net").outputs["y"].dims == ("batch", 2)
     model = netc.load(tmp_path / "m.net", wide=5, deep=True)

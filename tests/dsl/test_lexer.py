@@ -23,8 +23,8 @@ model {
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_files_fall_into_tokens(path: Path) -> None:
-    found = list(get_lexer_by_name("net").get_tokens(path.read_text()))
-    assert "".join(text for _, text in found) == path.read_text()
+    found = list(get_lexer_by_name("net").get_tokens(path.read_text(encoding="utf-8")))
+    assert "".join(text for _, text in found) == path.read_text(encoding="utf-8")
     assert not [text for kind, text in found if kind is Text and text.strip()], "characters of no kind"
 
 
@@ -44,13 +44,13 @@ def test_words_are_what_they_mean() -> None:
 def test_vscode_knows_the_words_of_the_grammar() -> None:
     """Each word that the grammar has is coloured in VS Code and by Pygments."""
     folder = ROOT / "editors" / "vscode"
-    grammar = (ROOT / "dsl" / "grammar.lark").read_text()
+    grammar = (ROOT / "dsl" / "grammar.lark").read_text(encoding="utf-8")
     words = set(re.findall(r'"([a-z]+)"', re.sub(r"(?m)^!name:.*$|//.*", "", grammar)))
     assert len(words) > 25
-    rules = json.loads((folder / "syntaxes" / "net.tmLanguage.json").read_text())["patterns"]
+    rules = json.loads((folder / "syntaxes" / "net.tmLanguage.json").read_text(encoding="utf-8"))["patterns"]
     for word in sorted(words):
         assert any(re.search(rf"\b{word}\b", rule.get("match", "")) for rule in rules), word
-    described = json.loads((folder / "package.json").read_text())
+    described = json.loads((folder / "package.json").read_text(encoding="utf-8"))
     assert described["contributes"]["grammars"][0]["path"] == "./syntaxes/net.tmLanguage.json"
     assert described["contributes"]["configuration"]["properties"]["netc.command"]["default"] == ["netc", "lsp"]
     for name in (described["main"], "language-configuration.json", "syntaxes/net.tmLanguage.json"):

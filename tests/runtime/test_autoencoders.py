@@ -88,7 +88,7 @@ model {
 }
 train { epochs = 1 }
 """.replace("DATA", str(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv"))
-    (tmp_path / "m.net").write_text(text)
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
     told = page(netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run"))
     assert "image, and beside it again, test" in told
     assert told.count("width: 168px") == 16
@@ -118,7 +118,7 @@ train { epochs = 1 }
 
 @pytest.mark.parametrize("size", [2, 5])
 def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
-    (tmp_path / "m.net").write_text(CODED.replace("SIZE", str(size)))
+    (tmp_path / "m.net").write_text(CODED.replace("SIZE", str(size)), encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     assert codes_of(run) == [Code("code", "again", "image"), Code("seen", "again", "image")]
     classes = classes_of(run, "test", 20)
@@ -169,7 +169,7 @@ train {
 
 def test_what_is_fitted_is_of_the_training_split(tmp_path: Path) -> None:
     """One figure that reads another, after each epoch, without dropout; kept with the run, the same after an interruption."""
-    (tmp_path / "m.net").write_text(FITTED_TEXT)
+    (tmp_path / "m.net").write_text(FITTED_TEXT, encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     parts = run.load_data().parts
     error = run.predict(parts["train"])["error"]

@@ -25,7 +25,7 @@ model {
 
 
 def dataset(folder: Path, data: str, model: str = MODEL) -> tuple[Dataset, DataSpec]:
-    (folder / "m.net").write_text(f"data {{\n{data}\n}}\n{model}")
+    (folder / "m.net").write_text(f"data {{\n{data}\n}}\n{model}", encoding="utf-8")
     loaded = netc.load(folder / "m.net")
     spec = parse_data(loaded)
     return load(loaded, spec), spec
@@ -50,11 +50,11 @@ def as_csv(columns: dict[str, list]) -> str:
 
 def written(folder: Path) -> dict[str, list]:
     columns = table()
-    (folder / "t.csv").write_text(as_csv(columns))
+    (folder / "t.csv").write_text(as_csv(columns), encoding="utf-8")
     (folder / "t.csv.gz").write_bytes(gzip.compress(as_csv(columns).encode()))
     polars.DataFrame(columns).write_parquet(folder / "t.parquet")
     rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     np.savez(folder / "t.npz", **{name: np.array(values) for name, values in columns.items()})
     return columns
 
@@ -102,7 +102,7 @@ def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: p
 def test_cells_that_are_no_numbers_are_told_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "LARGE", 1)
-    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,red\n3,many,green\n5,6,blue\n")
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,red\n3,many,green\n5,6,blue\n", encoding="utf-8")
     with pytest.raises(netc.Fault, match=r'"many" is not a number(.|\n)*row 3, column `b`'):
         dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}split = ordered(train = 1.0)')
 
@@ -121,7 +121,7 @@ def test_cells_that_are_no_numbers_are_told_on_disk_too(tmp_path: Path, monkeypa
 def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
     columns = table()
     columns["b"] = [value + 1 for value in columns["b"]]
-    (tmp_path / "t.csv").write_text(as_csv(columns))
+    (tmp_path / "t.csv").write_text(as_csv(columns), encoding="utf-8")
     made, spec = dataset(
         tmp_path,
         f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\nsplit = ordered(train = 1.0)',
@@ -134,7 +134,7 @@ def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
 
 
 def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n")
+    (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n", encoding="utf-8")
     made, _ = dataset(
         tmp_path,
         'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\ny = column("kind") -> impute(mode) -> lowercase -> classes\n'
@@ -186,14 +186,14 @@ def test_other_splits(tmp_path: Path) -> None:
     groups = [{columns["group"][i] for i in rows} for rows in grouped.values()]
     assert not groups[0] & groups[1]
     assert 28 <= len(grouped["train"]) <= 44
-    (tmp_path / "u.csv").write_text(as_csv({name: values[:20] for name, values in columns.items()}))
+    (tmp_path / "u.csv").write_text(as_csv({name: values[:20] for name, values in columns.items()}), encoding="utf-8")
     apart = rows_of(dataset(tmp_path, f'{FIELDS}split = (train = csv("t.csv"), valid = 0.2, test = csv("u.csv"))')[0])
     assert {name: len(rows) for name, rows in apart.items()} == {"train": 48, "valid": 12, "test": 20}
 
 
 def test_nested_lists_are_arrays(tmp_path: Path) -> None:
     rows = [{"x": [[i, i + 1], [2, 3]], "y": i % 2} for i in range(20)]
-    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     model = "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
     made, _ = dataset(
         tmp_path,
@@ -206,7 +206,7 @@ def test_nested_lists_are_arrays(tmp_path: Path) -> None:
 
 def test_sequences_of_any_length(tmp_path: Path) -> None:
     rows = [{"x": [[1, 2], [3, 4], [5, 6]], "y": "a"}, {"x": [[7, 8]], "y": "b"}, {"x": [[9, 10], [11, 12]], "y": "a"}]
-    with gzip.open(tmp_path / "t.jsonl.gz", "wt") as file:
+    with gzip.open(tmp_path / "t.jsonl.gz", "wt", encoding="utf-8") as file:
         file.write("\n".join(map(json.dumps, rows)))
     model = (
         MODEL.replace("float[2]", "float[time, 2]")
@@ -223,7 +223,7 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
 
 
 def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n")
+    (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n", encoding="utf-8")
     text = '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
     model = (
         MODEL.replace("float[2]", "class(auto)[letters]")
@@ -238,7 +238,7 @@ def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
 
 
 def test_ends_are_tokens(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("word,y,part\nab,p,train\nbbb,q,train\nc,p,test\n")
+    (tmp_path / "t.csv").write_text("word,y,part\nab,p,train\nbbb,q,train\nc,p,test\n", encoding="utf-8")
     text = '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
     model = "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
     loaded, _ = dataset(tmp_path, text, model)
@@ -250,7 +250,7 @@ def test_ends_are_tokens(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", ["characters", "words"])
 def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
     content = "to be or not to be, that is the question: " * 8
-    (tmp_path / "t.txt").write_text(content)
+    (tmp_path / "t.txt").write_text(content, encoding="utf-8")
     text = (
         f'  source = text("t.txt")\n  x = field("text") -> {unit} -> vocabulary -> window(6, 3)\n'
         f'  y = field("text") -> {unit} -> vocabulary -> next(1) -> window(6, 3)\n  split = (train = 0.75, test = 0.25)'
@@ -272,7 +272,7 @@ def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
 
 
 def test_windows_of_a_series(tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("v\n" + "\n".join(map(str, range(50))))
+    (tmp_path / "t.csv").write_text("v\n" + "\n".join(map(str, range(50))), encoding="utf-8")
     text = '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n  split = (train = 0.6, test = 0.4)'
     model = (
         MODEL.replace("float[2]", "float[4]")

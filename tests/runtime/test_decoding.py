@@ -68,7 +68,7 @@ def test_it_learns_to_spell(tmp_path: Path) -> None:
     for name, heads, chosen in (("words", ["word", "said"], rows), ("new", ["word"], [row[:1] for row in rows[::40]])):
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([heads, *chosen])
-    (tmp_path / "m.net").write_text(MODEL)
+    (tmp_path / "m.net").write_text(MODEL, encoding="utf-8")
     trained = command("train", "m.net", cwd=tmp_path)
     assert trained.returncode == 0, trained.stderr
     errors = float(trained.stdout.rpartition("errors ")[2])

@@ -28,9 +28,10 @@ def trained(folder: Path, model: str, x: list, y: list, blocks: str = "", settin
         json.dumps({"x": np.asarray(one).tolist(), "y": np.asarray(other).tolist()})
         for one, other in zip(x, y, strict=True)
     )
-    (folder / "t.jsonl").write_text("\n".join(rows) + "\n")
+    (folder / "t.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "m.net").write_text(
-        f"{blocks}{HEAD}model {{\n{model}}}\ntrain {{\n  optimizer = sgd(lr = 1e-9)\n  batch = 16\n  epochs = 1\n{settings}}}\n"
+        f"{blocks}{HEAD}model {{\n{model}}}\ntrain {{\n  optimizer = sgd(lr = 1e-9)\n  batch = 16\n  epochs = 1\n{settings}}}\n",
+        encoding="utf-8",
     )
     return netc.train(netc.load(folder / "m.net"), out=folder / "run")
 

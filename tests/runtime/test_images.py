@@ -66,8 +66,8 @@ train {
 def test_training_alone_is_augmented_and_threads_do_not_matter(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "t.npz", image=rng.integers(0, 255, (80, 8, 6, 1), np.uint8), label=rng.integers(0, 2, 80))
-    (tmp_path / "m.net").write_text(NET)
-    (tmp_path / "n.net").write_text(NET.replace("train_only(flip(horizontal) -> shift(1)) -> ", ""))
+    (tmp_path / "m.net").write_text(NET, encoding="utf-8")
+    (tmp_path / "n.net").write_text(NET.replace("train_only(flip(horizontal) -> shift(1)) -> ", ""), encoding="utf-8")
     runs = [netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", threads=threads) for threads in (1, 2, 3)]
     for other in runs[1:]:
         assert all(
@@ -84,7 +84,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     text = NET.replace("float[8, 6, 1]", "float[6]").replace(
         "conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> ", ""
     )
-    (tmp_path / "m.net").write_text(text)
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
     with pytest.raises(netc.Fault, match="`train_only` takes images"):
         netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
 
@@ -106,7 +106,7 @@ def pictures(folder: Path, count: int = 12) -> None:
 def test_a_folder_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     pictures(tmp_path)
-    (tmp_path / "m.net").write_text(FOLDER.replace("epochs = 3", "epochs = 100"))
+    (tmp_path / "m.net").write_text(FOLDER.replace("epochs = 3", "epochs = 100"), encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     assert run.evaluate("valid")["loss"] < 0.4
     assert run.states["label"][0]["classes"] == ["dark", "light"]
@@ -122,8 +122,10 @@ def test_a_table_of_paths(tmp_path: Path) -> None:
         f"pictures/{place.parent.name}/{place.name},{place.parent.name}"
         for place in sorted(tmp_path.glob("pictures/*/*"))
     ]
-    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(rows) + "\n")
-    (tmp_path / "m.net").write_text(FOLDER.replace('images("pictures")', 'images("t.csv", channels = 1)'))
+    (tmp_path / "t.csv").write_text("path,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "m.net").write_text(
+        FOLDER.replace('images("pictures")', 'images("t.csv", channels = 1)'), encoding="utf-8"
+    )
     assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
 
 
@@ -132,23 +134,25 @@ def test_a_broken_picture_is_told_or_skipped(tmp_path: Path) -> None:
 
     pictures(tmp_path)
     (tmp_path / "pictures" / "dark" / "x.png").write_bytes(b"no picture")
-    (tmp_path / "m.net").write_text(FOLDER)
+    (tmp_path / "m.net").write_text(FOLDER, encoding="utf-8")
     with pytest.raises(netc.Fault, match=r"cannot decode `.*x.png`(.|\n)*broken = skip"):
         netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
-    (tmp_path / "m.net").write_text(FOLDER.replace('"pictures"', '"pictures", broken = skip'))
+    (tmp_path / "m.net").write_text(FOLDER.replace('"pictures"', '"pictures", broken = skip'), encoding="utf-8")
     assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").load_data().notes == (
         "pictures: 1 broken picture skipped",
     )
     Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "pictures" / "light" / "z.png")
     with pytest.raises(netc.Fault, match=r"z.png` has 9 x 9 pixels(.|\n)*size = \(8, 6\)"):
         netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
-    (tmp_path / "m.net").write_text(FOLDER.replace('"pictures"', '"pictures", broken = skip, size = (8, 6)'))
+    (tmp_path / "m.net").write_text(
+        FOLDER.replace('"pictures"', '"pictures", broken = skip, size = (8, 6)'), encoding="utf-8"
+    )
     assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
 
 
 def test_the_report_shows_kernels_and_maps(tmp_path: Path) -> None:
     pictures(tmp_path)
-    (tmp_path / "m.net").write_text(FOLDER.replace("conv(4)", "conv(5)"))
+    (tmp_path / "m.net").write_text(FOLDER.replace("conv(4)", "conv(5)"), encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     from netc.runtime.report import page
 

@@ -92,12 +92,12 @@ def test_parts_of_sequences(backend: str) -> None:
 
 def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
     rows = "\n".join(",".join(f"{v:.4f}" for v in row) for row in RNG.random((30, 8)))
-    (tmp_path / "data.csv").write_text(f"{','.join('abcdefgh')}\n{rows}\n")
-    (tmp_path / "m.net").write_text(IMAGES.replace("DATA", "data.csv"))
+    (tmp_path / "data.csv").write_text(f"{','.join('abcdefgh')}\n{rows}\n", encoding="utf-8")
+    (tmp_path / "m.net").write_text(IMAGES.replace("DATA", "data.csv"), encoding="utf-8")
     assert command("train", "m.net", cwd=tmp_path).returncode == 0
     told = command("predict", "runs/m", "data.csv", "--output", "code", "-o", "codes.csv", cwd=tmp_path)
     assert told.stdout == "30 rows -> codes.csv\n"
-    assert (tmp_path / "codes.csv").read_text().splitlines()[0] == "code[0],code[1],code[2]"
+    assert (tmp_path / "codes.csv").read_text(encoding="utf-8").splitlines()[0] == "code[0],code[1],code[2]"
     decoded = command("predict", "runs/m", "codes.csv", "--given", "code", cwd=tmp_path).stdout
     assert decoded == command("predict", "runs/m", "data.csv", "--output", "again", cwd=tmp_path).stdout
     assert len(decoded.splitlines()) == 31

@@ -34,7 +34,7 @@ def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split() == ["line", "kernel", "gives", "us", "of", "step", "GFLOP/s", "of", "peak", "GB/s"]
     lines = {row.split()[0] for row in rows[1:-3]}
-    text = (EXAMPLES / "iris.net").read_text().splitlines()
+    text = (EXAMPLES / "iris.net").read_text(encoding="utf-8").splitlines()
     logits = next(i for i, line in enumerate(text, 1) if "dense(16)" in line)
     assert str(logits) in lines
     assert "barriers" in rows[-3]

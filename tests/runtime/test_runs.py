@@ -39,14 +39,14 @@ train {
 def project(tmp_path: Path) -> Path:
     rng = np.random.default_rng(0)
     rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
-    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
-    (tmp_path / "m.net").write_text(TEXT)
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     return tmp_path
 
 
 def left(folder: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
     """The parameters, and the metrics without what a clock says."""
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return load_file(folder / "checkpoint.safetensors"), [
         {name: value for name, value in row.items() if "second" not in name} for row in rows
     ]
@@ -82,6 +82,7 @@ def test_killed_at_any_moment_nothing_is_lost(project: Path, is_long: bool) -> N
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                encoding="utf-8",
             )
             try:
                 _, message = running.communicate(timeout=draw.uniform(0.5, 2.0) if resumed < 3 else 120)
@@ -105,7 +106,7 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     longer = TEXT.replace("epochs = 40", "epochs = 5\n  optimizer = adam(lr = 0.002)").replace(
         "loss mse(z, y)", "loss mse(z, y)  # as before\n  metric mae(z, y)"
     )
-    (project / "m.net").write_text(longer)
+    (project / "m.net").write_text(longer, encoding="utf-8")
     told = command("train", "--resume", "run", cwd=project)
     assert "m.net was changed meanwhile; `netc train" in told.stdout
     done = command("train", "m.net", "--resume", "run", cwd=project)
@@ -119,7 +120,7 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     assert netc.open(project / "run").evaluate("valid").keys() == {"loss", "mae"}
     before = left(project / "run")
     (project / "m.net").write_text(
-        longer.replace("tanh", "relu").replace("batch = 8", "batch = 16").replace("0.8", "0.7")
+        longer.replace("tanh", "relu").replace("batch = 8", "batch = 16").replace("0.8", "0.7"), encoding="utf-8"
     )
     refused = command("train", "m.net", "--resume", "run", cwd=project)
     assert refused.returncode == 1
@@ -134,7 +135,7 @@ def test_start_from(project: Path) -> None:
         "epochs = 40", 'epochs = 1\n  optimizer = sgd(lr = 1e-30)\n  start_from = ("first", only = "h.*")'
     )
     text = text.replace("output z = h ->", "output z = h -> dense(4) -> relu ->")
-    (project / "n.net").write_text(text)
+    (project / "n.net").write_text(text, encoding="utf-8")
     done = command("train", "n.net", "--out", "second", cwd=project)
     assert done.returncode == 0, done.stderr
     assert (
@@ -143,7 +144,7 @@ def test_start_from(project: Path) -> None:
     )
     found = netc.open(project / "second").program.parameters
     np.testing.assert_array_equal(found["h.dense.W"], first.program.parameters["h.dense.W"])
-    (project / "n.net").write_text(text.replace('"h.*"', '"g.*"'))
+    (project / "n.net").write_text(text.replace('"h.*"', '"g.*"'), encoding="utf-8")
     refused = command("train", "n.net", cwd=project)
     assert refused.returncode == 1
     assert (
@@ -157,7 +158,7 @@ def test_start_from(project: Path) -> None:
 """
     ), refused.stderr
     for only, hint in (("", "says which are wanted"), (', only = "z.*"', "takes in less")):
-        (project / "n.net").write_text(text.replace(', only = "h.*"', only))
+        (project / "n.net").write_text(text.replace(', only = "h.*"', only), encoding="utf-8")
         refused = command("train", "n.net", cwd=project)
         assert refused.returncode == 1
         assert "error[E1003]: `first` does not fit this model" in refused.stderr
@@ -189,7 +190,7 @@ def test_damaged_files_are_messages(project: Path) -> None:
 
 
 def test_folders_that_cannot_be_used(project: Path) -> None:
-    (project / "file").write_text("")
+    (project / "file").write_text("", encoding="utf-8")
     refused = command("train", "m.net", "--out", "file/run", cwd=project)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error[E1001]: cannot make the folder `file/run`")
@@ -217,9 +218,9 @@ def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkey
 
 
 def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
-    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"))
+    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"), encoding="utf-8")
     running = subprocess.Popen(
-        netc_command("train", "m.net", "--out", "run"), cwd=project, stdout=subprocess.PIPE, text=True
+        netc_command("train", "m.net", "--out", "run"), cwd=project, stdout=subprocess.PIPE, text=True, encoding="utf-8"
     )
     try:
         assert running.stdout is not None
@@ -237,7 +238,7 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
 
 
 def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
-    (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"))
+    (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"), encoding="utf-8")
     refused = command("train", "m.net", cwd=project)
     assert refused.returncode == 1
     assert "error[E1005]: training would take" in refused.stderr

@@ -84,7 +84,7 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
     rows = [
         [
             {key: value for key, value in json.loads(line).items() if "second" not in key}
-            for line in (folder / "metrics.jsonl").read_text().splitlines()
+            for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
         ]
         for folder in (whole.folder, tmp_path / "broken")
     ]
@@ -102,7 +102,9 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
         "--epochs",
         "2",
     ]
-    running = subprocess.Popen(start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        start, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding="utf-8"
+    )
     assert running.stdout is not None
     while not running.stdout.readline().startswith("epoch 1"):
         assert running.poll() is None
@@ -147,7 +149,7 @@ def test_predictions_are_in_the_units_of_the_data(tmp_path: Path) -> None:
         "predict", run.folder, ROOT / "examples/data/cars/cars.csv", "-o", tmp_path / "out.csv", cwd=tmp_path
     )
     assert done.returncode == 0, done.stderr
-    values = [float(line) for line in (tmp_path / "out.csv").read_text().splitlines()[1:]]
+    values = [float(line) for line in (tmp_path / "out.csv").read_text(encoding="utf-8").splitlines()[1:]]
     assert len(values) == 406
     assert 10 < np.median(values) < 40
 
@@ -185,9 +187,10 @@ def test_usage_and_explain(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["explain", "profile", "train"])
 def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
-    (tmp_path / "x.csv").write_text("a\n1\n2\n3\n")
+    (tmp_path / "x.csv").write_text("a\n1\n2\n3\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(
-        'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n  input a: float\n  output b = a * 2\n}\n'
+        'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n  input a: float\n  output b = a * 2\n}\n',
+        encoding="utf-8",
     )
     done = command(name, "m.net", cwd=tmp_path)
     assert done.returncode == 1
@@ -197,17 +200,17 @@ def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
 
 def test_early_stop_and_keep(tmp_path: Path) -> None:
     """On the digits of a few samples: the run ends when validation has not become better, and what is used is the best epoch, however it is opened."""
-    text = (ROOT / "examples" / "iris.net").read_text()
+    text = (ROOT / "examples" / "iris.net").read_text(encoding="utf-8")
     text = text.replace("data/iris", str(ROOT / "examples" / "data" / "iris")).replace("epochs = 60", "epochs = 300")
     text = text.replace("adam(lr = 0.01)", "adam(lr = 0.3)")
     text = text.replace(
         "train {",
         "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n  schedule = plateau(patience = 2, factor = 0.5)",
     )
-    (tmp_path / "m.net").write_text(text)
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
     done = command("train", "m.net", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in (tmp_path / "runs/m/metrics.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (tmp_path / "runs/m/metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     losses = [row["valid.loss"] for row in rows]
     assert 5 <= len(rows) < 300
     assert len(rows) - 1 - int(np.argmin(losses)) == 4
@@ -217,7 +220,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     assert command("eval", "runs/m", cwd=tmp_path).stdout == done.stdout.splitlines()[-1] + "\n"
     again = command("train", "--resume", "runs/m", cwd=tmp_path)
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
-    (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"))
+    (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"), encoding="utf-8")
     wrong = command("train", "n.net", cwd=tmp_path)
     assert wrong.returncode == 1
     assert "no epoch has a figure `valid.mae`" in wrong.stderr

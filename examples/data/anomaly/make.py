@@ -6,9 +6,9 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 chance = random.Random(0)
-with open(FOLDER.parent / "digits8x8" / "digits8x8.csv", newline="") as source:
+with open(FOLDER.parent / "digits8x8" / "digits8x8.csv", newline="", encoding="utf-8") as source:
     head, *rows = csv.reader(source)
-with open(FOLDER / "digits.csv", "w", newline="") as made:
+with open(FOLDER / "digits.csv", "w", newline="", encoding="utf-8") as made:
     writer = csv.writer(made, lineterminator="\n")
     writer.writerow([*head[:-1], "odd", "part"])
     for row in rows:

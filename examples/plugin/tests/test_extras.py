@@ -48,15 +48,15 @@ def test_exponents() -> None:
 
 def test_winsorize_metric_and_schedule(tmp_path: Path) -> None:
     rows = [f"{value},{2 * value}" for value in [*range(98), 10_000, -10_000]]
-    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(rows))
-    (tmp_path / "m.net").write_text(TAILS)
+    (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(rows), encoding="utf-8")
+    (tmp_path / "m.net").write_text(TAILS, encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     (fitted, _) = run.states["x"]
     assert 90 < fitted["high"] < 200
     assert run.evaluate("train")["close"] > 0.9
     factors = [row["rate"] for row in run.metrics if "rate" in row]
     assert not factors or min(factors) < max(factors)
-    (tmp_path / "wrong.net").write_text(TAILS.replace("0.02", "0.7"))
+    (tmp_path / "wrong.net").write_text(TAILS.replace("0.02", "0.7"), encoding="utf-8")
     with pytest.raises(netc.Fault, match=r"0\.7 is no share of a tail"):
         netc.train(netc.load(tmp_path / "wrong.net"), out=tmp_path / "wrong")
 
@@ -84,8 +84,8 @@ train {
 
 
 def points(folder: Path, rows: str) -> Path:
-    (folder / "points.arff").write_text(ARFF + rows)
-    (folder / "m.net").write_text(NET)
+    (folder / "points.arff").write_text(ARFF + rows, encoding="utf-8")
+    (folder / "m.net").write_text(NET, encoding="utf-8")
     return folder / "m.net"
 
 

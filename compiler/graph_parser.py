@@ -1,0 +1,84 @@
+"""The text of a graph -> the graph: the inverse of `graph.print_graph`.
+
+A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are Python literals, with `inf`, `nan` and
+`'time' <= 40` (a varying dimension at its bound) beside them. What follows `#` on the line of a value, its place in the source, is left out.
+"""
+
+import ast
+import re
+from collections.abc import Sequence
+
+from netc.compiler.graph import Body, Graph
+from netc.compiler.types import NUMPY, Bounded, parse_type
+from netc.compiler.value import Attribute, Value
+
+_STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
+_VALUE = re.compile(
+    r"%(?P<name>\w+) = (?P<operation>\w+)"
+    rf"(?:\[(?P<attributes>(?:{_STRING}|[^'\"\]])*)\])?"
+    r"\((?P<operands>[%\w, ]*)\)"
+    r" : (?P<type>\w+(?:\(\d+\))?(?:\[[^\]]*\])?)"
+    r"(?P<opens> \{)?\s*(?:#.*)?"
+)
+_RESULT = re.compile(r"(?P<result>[^%].*) = %(?P<name>\w+)")
+_PRECISION = re.compile(r"precision (?P<dtype>\w+)")
+_NUMBERS = {"inf": float("inf"), "nan": float("nan")}
+
+
+def parse_lines(lines: Sequence[str]) -> Graph:
+    """The graph of these lines; those of a body are indented by two spaces, and end with a `}`. Raises ValueError where one cannot be read."""
+    graph, values = Graph(), dict[str, Value]()
+    at = 0
+    while at < len(lines):
+        line, at = lines[at], at + 1
+        if not line.strip() or line.startswith("#"):
+            continue
+        if match := _VALUE.fullmatch(line):
+            attributes = _attributes(match["attributes"] or "")
+            if match["opens"]:
+                end = next((n for n in range(at, len(lines)) if lines[n].rstrip() == "}"), None)
+                if end is None:
+                    raise ValueError(f"a body without an end: {line}")
+                attributes = {
+                    "body": Body(parse_lines([inner.removeprefix("  ") for inner in lines[at:end]])),
+                    **attributes,
+                }
+                at = end + 1
+            operands = [_known(values, name.strip()[1:], line) for name in match["operands"].split(",") if name.strip()]
+            if match["name"] in values:
+                raise ValueError(f"a second %{match['name']}: {line}")
+            values[match["name"]] = graph.add(match["operation"], operands, attributes, parse_type(match["type"]))
+        elif match := _RESULT.fullmatch(line.rstrip()):
+            graph.results[match["result"]] = _known(values, match["name"], line)
+        elif (match := _PRECISION.fullmatch(line.rstrip())) and match["dtype"] in NUMPY:
+            graph.precision = match["dtype"]  # type: ignore[assignment]
+        else:
+            raise ValueError(f"neither a value nor a result: {line}")
+    return graph
+
+
+def _known(values: dict[str, Value], name: str, line: str) -> Value:
+    if name not in values:
+        raise ValueError(f"there is no %{name} before: {line}")
+    return values[name]
+
+
+def _attributes(text: str) -> dict[str, Attribute]:
+    call = ast.parse(f"f({text})", mode="eval").body
+    assert isinstance(call, ast.Call)
+    return {str(keyword.arg): _value_of(keyword.value) for keyword in call.keywords}
+
+
+def _value_of(node: ast.expr) -> Attribute:
+    match node:
+        case ast.Tuple(elements):
+            return tuple(_value_of(element) for element in elements)
+        case ast.Compare(ast.Constant(str(name)), [ast.LtE()], [ast.Constant(int(most))]):
+            return Bounded(most, name)
+        case ast.Name(name) if name in _NUMBERS:
+            return _NUMBERS[name]
+        case ast.UnaryOp(ast.USub(), ast.Name(name)) if name in _NUMBERS:
+            return -_NUMBERS[name]
+    value = ast.literal_eval(node)
+    assert isinstance(value, bool | int | float | str)
+    return value

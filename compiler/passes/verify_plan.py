@@ -1,0 +1,309 @@
+"""What must hold of every plan, checked without running it: for each element of memory somebody writes it before it is read, and nobody else is at it.
+
+    order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
+    rows       what a group passes on, and what its members write, each row touches only at that row; a scatter or a shard has its place for itself
+    phases     no group of a phase touches what another one writes
+    memory     buffers that are alive at the same time do not overlap; each lies in its arena, with room behind it for what a tile reads too far
+    results    every result is written, and `update.X` is the memory of X itself
+    bounds     no kernel goes beyond the buffers that its pointers name, for the most rows that there are
+
+Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (compiler/emulator).
+"""
+
+import ast
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, PRODUCT, SHARED, TABLES, Address, Count, Group
+from netc.compiler.kernels.texts import Touched, access_of, function_of, linear, touched
+from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan
+from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
+from netc.compiler.types import BATCH, size_of
+
+
+_HAS_START = PRODUCT.index("has_start")
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A task at its place in a plan: its phase, its group's number among all, its own number among all."""
+
+    phase: int
+    group: int
+    number: int
+    kind: Group
+    task: Task
+    arguments: Sequence[Address | Count]
+    memory: Touched
+
+    def __str__(self) -> str:
+        values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
+        return f"{self.task.kernel.form} of {values} (phase {self.phase}, {self.kind.kind})"
+
+    def pointers(self, numbers: frozenset[int] | None = None) -> Iterator[tuple[Pointer, Address]]:
+        """The pointers that the kernel uses, or those of some numbers, with their addresses."""
+        for i in self.memory.reads | self.memory.writes if numbers is None else numbers:
+            address = self.arguments[i]
+            assert isinstance(address, Address)
+            yield self.task.pointers[i], address
+
+    @property
+    def needs(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.needs)}
+
+    @property
+    def reads(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.reads)}
+
+    @property
+    def writes(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.writes)}
+
+
+def verify_plan(program: Tasks, plan: Plan) -> None:
+    """Raises AssertionError where a plan breaks what this file says."""
+    calls = list(_calls(plan))
+    touches: dict[Buffer, list[_Call]] = {}
+    for call in calls:
+        for buffer in call.reads | call.writes:
+            touches.setdefault(buffer, []).append(call)
+    for buffer, touching in touches.items():
+        _verify_order(buffer, touching)
+        _verify_rows(buffer, touching)
+    _verify_memory(plan, touches)
+    _verify_results(program, plan, touches)
+    for call in calls:
+        _verify_bounds(plan, call)
+
+
+def _calls(plan: Plan) -> Iterator[_Call]:
+    tasks, number, place = iter(plan.tasks), 0, 0
+    for p, phase in enumerate(plan.schedule.phases):
+        for group in phase:
+            for call, task in zip(group.calls, tasks, strict=False):
+                assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
+                is_product = task.kernel.form == "product"
+                has_start = is_product and task.counts[_HAS_START - len(task.pointers)] == Count(1)
+                memory = touched(task.kernel, has_start) if is_product else touched(task.kernel)
+                yield _Call(p, place, number, group, task, call.arguments, memory)
+                number += 1
+            place += 1
+    assert number == len(plan.tasks), "a task without a call"
+
+
+def _verify_order(buffer: Buffer, touching: Sequence[_Call]) -> None:
+    """Each read has its writer before it, and within a phase nobody touches what another group writes."""
+    written: list[_Call] = []
+    for call in touching:
+        if buffer in call.needs and buffer.kind in ("temporary", "scratch", "result"):
+            assert written, f"{call} reads {_name(buffer)} before anybody has written it"
+        if buffer in call.writes:
+            written.append(call)
+    for writer in written:
+        for call in touching:
+            is_apart = call.phase != writer.phase or call.group == writer.group
+            assert is_apart, f"{call} touches {_name(buffer)}, which {writer} writes in the same phase"
+
+
+def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
+    """In a group that is shared out, what is written is touched row by row; or by one call, at places that are its own."""
+    groups: dict[int, list[_Call]] = {}
+    for call in touching:
+        groups.setdefault(call.group, []).append(call)
+    for calls in groups.values():
+        kind = calls[0].kind.kind
+        if kind == "one" or not any(buffer in call.writes for call in calls):
+            continue
+        pointers = [pointer for call in calls for pointer, _ in call.pointers() if pointer.buffer is buffer]
+        leads = {pointer.lead for pointer in pointers}
+        if len(leads) == 1 and all(0 <= pointer.offset < pointer.lead for pointer in pointers):
+            continue
+        (call, *others) = calls
+        is_shard = kind == "shards" and all(pointer.shard and not pointer.lead for pointer in pointers)
+        is_scatter = all(call.task.pointers[i].lead == 0 for i in call.memory.scattered) and bool(call.memory.scattered)
+        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # rows of a concat, each in several places
+        assert (is_shard or is_scatter or is_parts) and not others, f"{call} does not touch {_name(buffer)} row by row"
+        if is_shard:
+            room = math.prod(buffer.type.shape(1)[1:])
+            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {one.shard for one in pointers} == {room}
+            assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
+
+
+def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
+    """Buffers have one place each, in their arena; those that share bytes are not alive at the same time."""
+    spans: dict[int, list[tuple[int, int, int, int, Buffer]]] = {SHARED: [], PRIVATE: []}
+    for buffer, touching in touches.items():
+        places = {
+            (address.memory, address.offset - pointer.offset * buffer.type.itemsize)
+            for call in touching
+            for pointer, address in call.pointers()
+            if pointer.buffer is buffer and _moves_as(pointer, address)
+        }
+        assert len(places) == 1, f"{_name(buffer)} is in several places: {sorted(places)}"
+        ((memory, start),) = places
+        assert (memory == PERSISTENT) == (buffer.kind == "persistent"), f"{_name(buffer)} is in another memory"
+        assert (memory == ORDER) == (buffer.kind == "order"), f"{_name(buffer)} is in another memory"
+        assert (memory >= TABLES) == (buffer.kind in ("table", "result")), f"{_name(buffer)} is in another memory"
+        if memory not in spans:
+            continue
+        assert start % ALIGNMENT == 0, f"{_name(buffer)} begins in the middle of a line"
+        size = buffer.type.nbytes(plan.sizes)
+        if memory == PRIVATE:
+            assert len({call.group for call in touching}) == 1, f"{_name(buffer)} is private, and several groups use it"
+            if _is_band(buffer, touching):
+                size = touching[0].kind.band * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
+        alive = [call.number if memory == PRIVATE else call.phase for call in touching]
+        spans[memory].append((start, start + size, min(alive), max(alive), buffer))
+    for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):
+        for n, (start, end, first, last, buffer) in enumerate(spans[memory]):
+            assert 0 <= start and end + SLACK <= arena, f"{_name(buffer)} ends at {end}, its arena at {arena}"
+            for other_start, other_end, other_first, other_last, other in spans[memory][:n]:
+                overlap = start < other_end and other_start < end and first <= other_last and other_first <= last
+                assert not overlap, f"{_name(buffer)} and {_name(other)} share memory while both are alive"
+
+
+def _moves_as(pointer: Pointer, address: Address) -> bool:
+    """That an address goes from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
+    size = pointer.buffer.type.itemsize
+    is_band = address.memory == PRIVATE and address.lead == 0
+    assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
+    assert is_band or address.lead == pointer.lead * size, f"a row of {_name(pointer.buffer)} is at another place"
+    return True
+
+
+def _is_band(buffer: Buffer, touching: Sequence[_Call]) -> bool:
+    """Whether memory holds only the rows of a band."""
+    return any(
+        pointer.lead and not address.lead
+        for call in touching
+        for pointer, address in call.pointers()
+        if pointer.buffer is buffer
+    )
+
+
+def _verify_results(program: Tasks, plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
+    for name, buffer in program.results.items():
+        if name.startswith("update."):
+            is_leaf = buffer.kind == "persistent" and buffer.name == name.removeprefix("update.")
+            assert is_leaf, f"{name} is not written to the memory of what it updates"
+        else:
+            assert name in plan.results, f"the result {name} has no table"
+            is_written = any(buffer in call.writes for call in touches.get(buffer, ()))
+            assert is_written, f"nobody writes the result {name}"
+
+
+def _name(buffer: Buffer) -> str:
+    return f"{buffer.type} ({buffer.kind}{' ' if buffer.name else ''}{buffer.name})"
+
+
+# ------------------------------------------------------------------ bounds
+
+_Interval = tuple[int, int]
+
+
+def _verify_bounds(plan: Plan, call: _Call) -> None:
+    """For all rows of the call's group at once, no element lies outside of its buffer."""
+    rows = _rows_of(plan, call)
+    counts = [
+        count.factor * (1 if count.per == "one" else rows if count.per == "rows" else size_of(count.per, plan.sizes))
+        for count in call.task.counts
+    ]
+    reached = _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
+    for number, (low, high) in reached:
+        pointer = call.task.pointers[number]
+        buffer = pointer.buffer
+        if buffer.kind == "table" and not buffer.type.is_batched and buffer.is_per_step:
+            continue
+        size = buffer.type.size(plan.sizes)
+        at = pointer.offset + pointer.shard * (call.kind.extent - 1)
+        if buffer.type.rows is not None and buffer.type.rows != BATCH and call.kind.kind == "steps":
+            size += pointer.lead * rows  # the rows of a step begin where the runtime says
+        assert pointer.offset + low >= 0, f"{call} goes {-pointer.offset - low} elements below {_name(buffer)}"
+        assert at + high < size, f"{call} reaches element {at + high} of {_name(buffer)}, which has {size}"
+
+
+def _rows_of(plan: Plan, call: _Call) -> int:
+    """The most rows that a group has."""
+    if call.kind.kind == "pieces":
+        return call.kind.extent
+    if call.kind.kind == "one":
+        return 1
+    return size_of(BATCH if call.kind.kind in ("shards", "steps") else call.kind.dim, plan.sizes)
+
+
+def _reached_by_product(call: _Call, counts: Sequence[int]) -> Iterator[tuple[int, _Interval]]:
+    """From where to where each operand of a product is read or written, in elements from its pointer."""
+    n = dict(zip(PRODUCT[len(PRODUCT) - len(counts) :], counts, strict=True))
+    around = ("outer", "middle", "inner")
+    walks = {
+        "a": [("rows", n["a_row"]), ("turns", n["a_turn"]), ("runs", n["a_run"]), ("depth", n["a_step"])],
+        "b": [("columns", n["b_column"]), ("turns", n["b_turn"]), ("runs", n["b_run"]), ("depth", n["b_row"])],
+        "c": [("rows", n["c_row"]), ("columns", 1)],
+        "start": [("rows", n["start_row"]), ("columns", 1)],
+    }
+    for name, walk in walks.items():
+        steps = [*walk, *((axis, n[f"{name}_{axis}"]) for axis in around)]
+        if all(n[axis] for axis, _ in steps) and (name != "start" or n["has_start"]):
+            reach = [(n[axis] - 1) * step for axis, step in steps]
+            low, high = sum(one for one in reach if one < 0), sum(one for one in reach if one > 0)
+            yield PRODUCT.index(name), (low, high)
+
+
+def _reached_by_loops(call: _Call, counts: Sequence[int]) -> Iterator[tuple[int, _Interval]]:
+    """The same of a kernel's text, for its offsets that are sums of loop variables."""
+    function = function_of(call.task.kernel.text)
+    names = [argument.arg for argument in function.args.args]
+    numbers = {name: i for i, name in enumerate(names)}
+    given = dict(zip(names[len(names) - len(counts) :], counts, strict=True)) if counts else {}
+    yield from _walk(function.body, {name: (count, count) for name, count in given.items()}, numbers)
+
+
+def _walk(
+    body: Sequence[ast.AST], limits: Mapping[str, _Interval], numbers: Mapping[str, int]
+) -> Iterator[tuple[int, _Interval]]:
+    for node in body:
+        if isinstance(node, ast.For):
+            inner = _inside(node, limits)
+            if inner is not None:
+                yield from _walk(node.body, inner, numbers)
+        elif isinstance(node, ast.stmt):
+            for part in ast.walk(node):
+                access = access_of(part)
+                interval = None if access is None else _interval(access[3], limits)
+                if access is not None and interval is not None:
+                    yield numbers[access[2]], interval
+
+
+def _inside(loop: ast.For, limits: Mapping[str, _Interval]) -> dict[str, _Interval] | None:
+    """The intervals of all variables in a loop; None if it runs not once, or its bounds are not plain."""
+    if not (isinstance(loop.target, ast.Name) and isinstance(loop.iter, ast.Call)):
+        return None
+    bounds = [_interval(bound, limits) for bound in loop.iter.args]
+    if any(bound is None for bound in bounds):
+        return None
+    known: list[Any] = bounds
+    low = 0 if len(known) == 1 else known[0][0]
+    high = known[0 if len(known) == 1 else 1][1] - (known[2][1] if len(known) == 3 else 1)
+    return {**limits, loop.target.id: (low, high)} if high >= low else None
+
+
+def _interval(node: ast.expr, limits: Mapping[str, _Interval]) -> _Interval | None:
+    """Where an expression's value lies; None where that depends on memory."""
+    form = linear(node)
+    if form is None:
+        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        if any(name not in limits or limits[name][0] != limits[name][1] for name in names):
+            return None
+        code = compile(ast.Expression(node), "<bound>", "eval")
+        number = eval(code, {}, {name: limits[name][0] for name in names})  # of counts alone: n0 // 4 * 4
+        return number, number
+    if any(name and name not in limits for name in form):
+        return None
+    low = high = form.get("", 0)
+    for name, factor in form.items():
+        if name:
+            ends = [factor * end for end in limits[name]]
+            low, high = low + min(ends), high + max(ends)
+    return low, high

@@ -1,0 +1,378 @@
+"""Plans run without machine code (compiler/emulator): against the reference interpreter, in many orders, for tiny caches; and broken plans, which must be caught."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler.emulator.run import BrokenPlan, Emulator, random_order
+from netc.compiler.kernels.schedule import SHARED, Address, Group
+from netc.compiler.kernels.targets import NAMED
+from netc.compiler.passes.lower import lower
+from netc.compiler.passes.plan import plan
+from netc.compiler.passes.tasks import Pointer, Task
+from netc.compiler.passes.verify_plan import verify_plan
+
+# Caches so small, and shards taken so early, that a program of a few samples has several bands, and its sums have shards.
+TINY = replace(
+    NAMED["sse2"],
+    first_cache=128,
+    second_cache=512,
+    many_bytes=1,
+    few_pieces=1 << 30,
+    few_weights=1 << 30,
+    shard_ratio=0,
+)
+HEAD = "train {\n  precision = f64\n  batch = "
+MODELS = {
+    "dense": """model {
+  input x: float[5]
+  target y: class(3)
+  h = x -> dense(7) -> relu -> layernorm
+  z = h -> dense(3)
+  loss cross_entropy(z, y)
+}
+train {
+  precision = f64
+  batch = 8
+  optimizer = adam(lr = 0.01)
+}
+""",
+    "shared and concatenated": """model {
+  input x: float[6]
+  target y: float[3]
+  a = x -> dense(17) -> gelu
+  b = a -> dense(17) -> tanh
+  output z = concat(a + b, x) -> dense(3)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 19
+  optimizer = sgd(lr = 0.05, momentum = 0.9)
+}
+""",
+    "convolution": """model {
+  input x: float[6, 6, 2]
+  target y: float[2]
+  h = x -> conv(5, kernel = 3) -> relu -> maxpool(2)
+  k = h -> conv(3, kernel = 3, pad = valid)
+  output z = k -> flatten -> dense(2)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 6
+  optimizer = sgd(lr = 0.05)
+}
+""",
+    "batch normalisation and dropout": """model {
+  input x: float[4]
+  target y: float[2]
+  h = x -> dense(9) -> batchnorm -> relu -> dropout(0.3)
+  output z = h -> dense(2)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 7
+  optimizer = adamw(lr = 0.01)
+  clip_norm = 1.0
+}
+""",
+    "accumulate": """model {
+  input x: float[4]
+  target y: class(3)
+  output z = x -> dense(6) -> tanh -> dense(3)
+  loss cross_entropy(z, y)
+}
+train {
+  precision = f64
+  batch = 4
+  accumulate = 2
+  optimizer = adam(lr = 0.01)
+}
+""",
+    "embedding": """model {
+  input x: class(11)
+  input k: float[3]
+  target y: float
+  h = x -> embed(5)
+  output z = concat(h, k) -> dense(1) -> squeeze
+  loss mse(z, y)
+  loss size = 0.01 * mean(square(h))
+}
+train {
+  precision = f64
+  batch = 8
+  optimizer = sgd(lr = 0.05)
+}
+""",
+    "states that swap": """block remember(x: float[n]) {
+  state a: float[n] = zeros
+  state b: float[n] = ones
+  update a = b
+  update b = 0.5 * a + mean(x, over = batch)
+  return x + 0.1 * (a - b)
+}
+model {
+  input x: float[3]
+  target y: float[3]
+  output z = x -> remember -> dense(3)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 5
+  optimizer = rmsprop(lr = 0.01)
+}
+""",
+    "lstm": """model {
+  input x: float[t, 3]
+  target y: float[2]
+  output z = last(x -> lstm(5)) -> dense(2)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 5
+  optimizer = adam(lr = 0.01)
+}
+""",
+    "both ways": """model {
+  input x: class(7)[t]
+  target y: class(4)[t]
+  h = x -> embed(3) -> bidirectional(gru(2))
+  output z = h -> dense(4)
+  loss cross_entropy(z, y)
+}
+train {
+  precision = f64
+  batch = 4
+  optimizer = sgd(lr = 0.05)
+}
+""",
+    "scan with carries that swap": """model {
+  input x: float[t, 3]
+  target y: float[t, 3]
+  param w: float[3] = normal(1)
+  h = scan s in x with p = w, q = zeros(3) {
+    k = p + q
+    q = tanh(p * s)
+    p = tanh(k + s)
+    yield p + q
+  }
+  loss mse(h, y)
+}
+train {
+  precision = f64
+  batch = 5
+  optimizer = sgd(lr = 0.05)
+}
+""",
+    "attention": """model {
+  input x: float[t <= 6, 4]
+  target y: class(3)
+  h = x -> self_attention(heads = 2)
+  output z = mean(h, over = t) -> dense(3)
+  loss cross_entropy(z, y)
+}
+train {
+  precision = f64
+  batch = 5
+  optimizer = sgd(lr = 0.05)
+}
+""",
+    "line": """model {
+  input x: float[t, 2]
+  target y: float[t, 3]
+  h = x -> conv(4, kernel = 3) -> relu
+  output z = h -> dense(3)
+  loss mse(z, y)
+}
+train {
+  precision = f64
+  batch = 3
+  optimizer = adagrad(lr = 0.05)
+}
+""",
+}
+
+
+def synthetic(model: netc.Model, count: int) -> dict[str, Any]:
+    """Random data for a model: sequences of one to four steps."""
+    rng = np.random.default_rng(count)
+    lengths = rng.integers(1, 5, count)
+
+    def elements(shape: tuple[int, ...], classes: int | None) -> Any:
+        return rng.integers(0, classes, shape).astype(np.int32) if classes else rng.standard_normal(shape)
+
+    return {
+        name: [elements((length, *type_.dims[1:]), type_.classes) for length in lengths]
+        if type_.is_varying
+        else elements(type_.shape(count), type_.classes)
+        for name, type_ in {**model.inputs, **model.targets}.items()
+    }
+
+
+def trained(model: netc.Model, count: int, **options: Any) -> dict[str, np.ndarray]:
+    """What three steps leave, and for a whole batch its gradients."""
+    program = netc.compile(model, seed=3, **options)
+    _, gradients = program.gradients(synthetic(model, count)) if count == model.train.batch else (0, {})
+    losses = [program.step(synthetic(model, count * model.train.accumulate))["loss"] for _ in range(3)]
+    kept = {f"{name} afterwards": array.copy() for name, array in program.persistent.items()}
+    return {**gradients, **kept, "losses": np.array(losses)}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_plan_comes_to_what_its_graph_means(name: str) -> None:
+    model = netc.parse(MODELS[name])
+    for count, runs in ((model.train.batch, [(3, TINY)]), (3, [(2, None), (5, TINY)])):
+        expected = trained(model, count, backend="reference")
+        for threads, machine in runs:
+            with random_order(threads):
+                results = trained(model, count, backend="plan", threads=threads, machine=machine)
+            for key, value in expected.items():
+                message = f"{key} of {count} samples by {threads} members"
+                np.testing.assert_allclose(results[key], value, rtol=1e-9, atol=1e-9, err_msg=message)
+
+
+def test_the_order_decides_no_bit() -> None:
+    model = netc.parse(MODELS["convolution"])
+    results = []
+    for seed in range(3):
+        with random_order(seed):
+            results.append(trained(model, 2, backend="plan", threads=seed + 1, machine=TINY))
+    for other in results[1:]:
+        assert all(np.array_equal(results[0][name], other[name]) for name in results[0])
+
+
+def test_an_unknown_backend_is_an_error() -> None:
+    with pytest.raises(ValueError, match="`compiled`: there are numba, reference, plan"):
+        netc.compile(netc.parse(MODELS["dense"]), backend="compiled")  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------- broken plans
+
+Phases = list[list[tuple[Group, list[Task]]]]
+
+
+def change_address(phases: Phases, wanted: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]) -> None:
+    """Change the addresses of some pointers; at least one."""
+    count = 0
+    for phase in phases:
+        for g, (group, tasks) in enumerate(phase):
+            calls = []
+            for call, task in zip(group.calls, tasks, strict=True):
+                arguments = list(call.arguments)
+                for i, pointer in enumerate(task.pointers):
+                    address = arguments[i]
+                    assert isinstance(address, Address)
+                    if wanted(pointer, address):
+                        arguments[i] = change(address)
+                        count += 1
+                calls.append(replace(call, arguments=tuple(arguments)))
+            phase[g] = (replace(group, calls=tuple(calls)), tasks)
+    assert count
+
+
+def swap_phases(phases: Phases) -> None:
+    phases[1], phases[2] = phases[2], phases[1]
+
+
+def join_phases(phases: Phases) -> None:
+    """No barrier where the next phase needs one."""
+    phases[0] += phases.pop(1)
+
+
+def overlap(phases: Phases) -> None:
+    """Everything that members share begins at one address."""
+    change_address(phases, lambda _, address: address.memory == SHARED, lambda address: replace(address, offset=0))
+
+
+def drop_shard(phases: Phases) -> None:
+    """The last shard is nobody's."""
+    for phase in phases:
+        phase[:] = [(replace(g, extent=15) if g.kind == "shards" else g, tasks) for g, tasks in phase]
+
+
+def share_row(phases: Phases) -> None:
+    """Each row of what is shared lies on the first."""
+    change_address(
+        phases,
+        lambda _, address: address.memory == SHARED and address.lead > 0,
+        lambda address: replace(address, lead=0),
+    )
+
+
+def drop_writer(phases: Phases) -> None:
+    """A task is left out that writes what others read."""
+    for phase in phases:
+        for g, (group, tasks) in enumerate(phase):
+            for i, task in enumerate(tasks):
+                if any(buffer.kind == "temporary" for buffer in task.writes):
+                    phase[g] = (replace(group, calls=group.calls[:i] + group.calls[i + 1 :]), tasks[:i] + tasks[i + 1 :])
+                    return
+
+
+def drop_result(phases: Phases) -> None:
+    for phase in phases:
+        for g, (group, tasks) in enumerate(phase):
+            kept = [i for i, task in enumerate(tasks) if not any(one.kind == "result" for one in task.writes)]
+            phase[g] = (replace(group, calls=tuple(group.calls[i] for i in kept)), [tasks[i] for i in kept])
+
+
+def reach_beyond(phases: Phases) -> None:
+    """Whatever points to a parameter points one element too far."""
+    for phase in phases:
+        for g, (group, tasks) in enumerate(phase):
+            phase[g] = (group, [replace(task, pointers=tuple(map(one_further, task.pointers))) for task in tasks])
+    change_address(
+        phases,
+        lambda pointer, _: pointer.buffer.kind == "persistent",
+        lambda address: replace(address, offset=address.offset + 8),
+    )
+
+
+def one_further(pointer: Pointer) -> Pointer:
+    return replace(pointer, offset=pointer.offset + 1) if pointer.buffer.kind == "persistent" else pointer
+
+
+BROKEN = {
+    "swap_phases": swap_phases,
+    "join_phases": join_phases,
+    "overlap": overlap,
+    "drop_shard": drop_shard,
+    "share_row": share_row,
+    "drop_writer": drop_writer,
+    "drop_result": drop_result,
+    "reach_beyond": reach_beyond,
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plan_is_caught(name: str) -> None:
+    model = netc.parse(MODELS["dense"])
+    program = netc.compile(model, backend="plan", threads=2, machine=TINY)
+    data = synthetic(model, 8)
+    step = program.training({})
+    tasks = lower(step.graph, 8, TINY)
+    whole = plan(tasks, program.state.offsets, 8, TINY)
+    remaining = iter(whole.tasks)
+    phases = [[(group, [next(remaining) for _ in group.calls]) for group in phase] for phase in whole.schedule.phases]
+    verify_plan(tasks, whole)
+    BROKEN[name](phases)
+    broken = replace(
+        whole,
+        schedule=replace(whole.schedule, phases=tuple(tuple(group for group, _ in phase) for phase in phases)),
+        tasks=tuple(task for phase in phases for _, members in phase for task in members),
+    )
+    assert broken != whole
+    with pytest.raises(AssertionError):
+        verify_plan(tasks, broken)
+    step.plan, step.emulator = broken, Emulator(broken, 2)
+    with pytest.raises(BrokenPlan):
+        program.step(data)

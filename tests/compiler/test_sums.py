@@ -1,0 +1,82 @@
+"""A long sum has one order, which its own axes fix: the same bits beside whatever else its loop computes, and in every row."""
+
+import numpy as np
+import pytest
+from both import compiled
+
+from netc.compiler.graph import Graph
+from netc.compiler.types import Type
+from netc.compiler.value import Value, apply
+
+RNG = np.random.default_rng(7)
+SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 255, 256, 257, 300, 511, 513, 1030)
+
+
+def input_of(dtype: str, dims: tuple[int, ...]) -> tuple[Graph, Value]:
+    """A graph with one input `x`, a sample of which has these dimensions."""
+    graph = Graph()
+    graph.precision = dtype
+    return graph, graph.leaf("input", "x", Type(dtype, ("batch", *dims)))
+
+
+def in_blocks(row: np.ndarray) -> np.ndarray:
+    """The sum of a row as sums.py defines it, in NumPy."""
+    lanes, total = 64 // row.itemsize, row.dtype.type(0)
+    for start in range(0, len(row), 256):
+        block = row[start : start + 256]
+        chunks = np.zeros((-(-len(block) // lanes), lanes), row.dtype)
+        chunks.reshape(-1)[: len(block)] = block
+        together = len(chunks) // 4 * 4
+        sums = np.zeros((4, lanes), row.dtype)
+        for i in range(0, together, 4):
+            sums = sums + chunks[i : i + 4]
+        lane = (sums[0] + sums[1]) + (sums[2] + sums[3])
+        for chunk in chunks[together:]:
+            lane = lane + chunk
+        while len(lane) > 1:
+            lane = lane[: len(lane) // 2] + lane[len(lane) // 2 :]
+        total = total + lane[0]
+    return total
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("size", SIZES)
+def test_the_order_of_a_sum(size: int, dtype: str) -> None:
+    """To the bit what the definition says; at most 16 elements are taken one after the other."""
+    x = RNG.standard_normal((5, size)).astype({"f32": np.float32, "f64": np.float64}[dtype])
+    graph, leaf = input_of(dtype, (size,))
+    graph.results["s"] = apply("sum", leaf, over=(1,))
+    expected = [in_blocks(row) if size > 16 else np.add.accumulate(row)[-1] for row in x]
+    np.testing.assert_array_equal(compiled(graph, {"x": x}, 5)["s"], expected)
+
+
+@pytest.mark.parametrize("dims", [(40,), (5, 8), (3, 7, 5), (2, 300), (16, 1)])
+def test_a_sum_is_the_same_beside_others(dims: tuple[int, ...]) -> None:
+    """Alone, beside a value that is stored, beside other folds, and where strides keep the axes from becoming one."""
+    x = RNG.standard_normal((4, *dims)).astype(np.float32)
+    over = tuple(range(1, 1 + len(dims)))
+    graph, leaf = input_of("f32", dims)
+    graph.results["s"] = apply("sum", leaf * leaf, over=over)
+    alone = compiled(graph, {"x": x}, 4)["s"]
+    graph, leaf = input_of("f32", dims)
+    square = leaf * leaf
+    turned = apply("transpose", apply("exp", leaf), order=(0, *reversed(over)))
+    graph.results["turned"] = apply("copied", turned)
+    graph.results["stored"] = square + apply("transpose", turned, order=(0, *reversed(over)))
+    graph.results["s"] = apply("sum", square, over=over)
+    graph.results["largest"] = apply("max", square, over=over)
+    graph.results["total"] = apply("sum", graph.results["stored"], over=over)
+    np.testing.assert_array_equal(compiled(graph, {"x": x}, 4)["s"], alone)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_the_largest_is_an_element(dtype: str) -> None:
+    """A value that two loops compute is the same in both, so its largest element equals one of them."""
+    x = RNG.standard_normal((9, 40)).astype({"f32": np.float32, "f64": np.float64}[dtype])
+    graph, leaf = input_of(dtype, (40,))
+    p = leaf * leaf
+    v = p - leaf
+    largest = apply("reshape", apply("max", v, over=(1,)), dims=("batch", 1))
+    graph.results["count"] = apply("sum", apply("cast", apply("equal", v, largest), dtype=dtype), over=(1,))
+    graph.results["s"] = apply("sum", p, over=(1,))
+    assert (compiled(graph, {"x": x}, 9)["count"] >= 1).all()

@@ -1,0 +1,116 @@
+"""States: an update reads old values, all updates happen at once, and every next value arrives, whoever reads the old one."""
+
+import numpy as np
+import pytest
+
+import netc
+
+OLD = {"a": [1.0, 2.0, 3.0], "b": [10.0, 20.0, 30.0], "c": [100.0, 200.0, 300.0]}
+STEP = [1.0, 1.0, 1.0]  # mean(x, over = batch)
+
+
+def state_after(updates: str, backend: str, reads: str = "a + b + c") -> dict[str, list[float]]:
+    """The states a, b and c after one step on samples of ones."""
+    text = f"""block remember(x: float[n]) {{
+  state a: float[n] = zeros
+  state b: float[n] = zeros
+  state c: float[n] = zeros
+  param W: float[n] = normal(1)
+{updates}
+  return x + W * ({reads})
+}}
+model {{
+  input x: float[3]
+  target y: float[3]
+  h = x -> remember
+  z = h -> dense(3)
+  loss mse(z, y)
+}}
+train {{
+  precision = f64
+  batch = 5
+  optimizer = sgd(lr = 0.1)
+}}
+"""
+    program = netc.compile(netc.parse(text), seed=3, backend=backend, threads=1)
+    for name, values in OLD.items():
+        program.persistent[f"h.remember.{name}"][...] = values
+    weights = program.parameters["h.remember.W"].tolist()
+    program.step({"x": np.ones((5, 3)), "y": np.zeros((5, 3))})
+    assert program.parameters["h.remember.W"].tolist() != weights
+    return {**{name: program.persistent[f"h.remember.{name}"].tolist() for name in OLD}, "old W": weights}
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+@pytest.mark.parametrize("reads", ["a + b + c", "x"])
+@pytest.mark.parametrize(
+    ("updates", "after"),
+    [
+        (["a = b", "b = a"], {"a": "b", "b": "a"}),
+        (["a = b", "b = c", "c = a"], {"a": "b", "b": "c", "c": "a"}),
+        (["a = b", "b = b + mean(x, over = batch)"], {"a": "b", "b": [11.0, 21.0, 31.0]}),
+        (["b = b + mean(x, over = batch)", "a = b"], {"a": "b", "b": [11.0, 21.0, 31.0]}),
+        (["b = reverse(b)"], {"b": [30.0, 20.0, 10.0]}),
+        (["a = reverse(b)", "b = reverse(a)"], {"a": [30.0, 20.0, 10.0], "b": [3.0, 2.0, 1.0]}),
+        (["a = mean(x, over = batch)"], {"a": STEP}),
+        (["a = zeros(3)", "b = a"], {"a": [0.0, 0.0, 0.0], "b": "a"}),
+        (["a = W", "b = a"], {"a": "old W", "b": "a"}),
+        (["a = mean(x, over = batch)", "b = mean(x, over = batch)"], {"a": STEP, "b": STEP}),
+        (["a = b", "c = b", "b = a + c"], {"a": "b", "c": "b", "b": [101.0, 202.0, 303.0]}),
+    ],
+    ids=lambda value: ", ".join(value) if isinstance(value, list) else "",
+)
+def test_updates_are_simultaneous(updates: list[str], after: dict[str, object], reads: str, backend: str) -> None:
+    found = state_after("".join(f"  update {one}\n" for one in updates), backend, reads)
+    old = {**OLD, "old W": found["old W"]}
+    for name in OLD:
+        expected = after.get(name, name)
+        assert found[name] == (old[expected] if isinstance(expected, str) else expected), name
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_what_is_accumulated_begins_again_if_everything_is_frozen(backend: str) -> None:
+    text = (
+        "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n  loss mse(h, y)\n}\n"
+        'train {\n  batch = 5\n  accumulate = 2\n  optimizer = sgd(lr = 0.1)\n  freeze = "P"\n}\n'
+    )
+    program = netc.compile(netc.parse(text), seed=3, backend=backend)
+    program.step({"x": np.ones((10, 4)), "y": np.ones((10, 4))})
+    counts = [float(value) for name, value in program.persistent.items() if name.startswith("accumulated")]
+    assert counts == [0.0]
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_carries_change_places_and_take_constants(backend: str) -> None:
+    """A scan's carries: swapped, delayed, and one whose next value is a number; the old value of the last is read by nobody."""
+    text = """model {
+  input x: float[t, 3]
+  target y: float[t, 3]
+  param w: float[3] = normal(1)
+  h = scan s in x with p = w, q = w, r = zeros(3), u = ones(3) {
+    k = p + 2 * q + 3 * r
+    r = q
+    q = p
+    p = zeros(3)
+    u = tanh(k + s)
+    yield k
+  }
+  output o = h
+  loss mse(h, y)
+}
+train {
+  precision = f64
+}
+"""
+    rng = np.random.default_rng(0)
+    data = {name: [rng.standard_normal((n, 3)) for n in (3, 1, 4)] for name in "xy"}
+    program = netc.compile(netc.parse(text), seed=3, backend=backend)
+    w = program.parameters["w"]
+    expected = [3 * w, 5 * w, 3 * w, 0 * w]  # p, q, r: (w, w, 0), (0, w, w), (0, 0, w), (0, 0, 0)
+    for found, sequence in zip(program.predict({"x": data["x"]})["o"], data["x"], strict=True):
+        np.testing.assert_allclose(found, expected[: len(sequence)], rtol=1e-12)
+    _, gradients = program.gradients(data)
+    factors = np.array([3.0, 5.0, 3.0, 0.0])
+    errors = [factors[: len(y), None] * w - y for y in data["y"]]
+    slope = sum((2 * factors[: len(error), None] * error).sum(axis=0) for error in errors)
+    np.testing.assert_allclose(gradients["w"], slope / (8 * 3), rtol=1e-10)

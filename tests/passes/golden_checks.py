@@ -1,0 +1,241 @@
+"""What must hold of the numbers of a graph after a pass, told without the pass: by the graph before, by finite differences, or by a formula in NumPy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
+
+from netc.compiler.graph import Graph
+from netc.compiler.operations.scan import scans
+from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
+from netc.compiler.passes.scans import first_dim
+from netc.compiler.passes.storage import SCALE
+from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.update import FACTOR, STEP
+from netc.compiler.reference import evaluate
+from netc.compiler.rows import PREFIX
+
+Array = np.ndarray[Any, Any]
+_OF_DERIVATIVES = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a check is given: the graphs before and after a pass, the arguments of the pass, and how near numbers must be."""
+
+    before: Graph
+    after: Graph
+    arguments: dict[str, Any]
+    tolerance: float
+
+    def near(self, name: str, found: Array, expected: Array, tolerance: float | None = None) -> None:
+        limit = self.tolerance if tolerance is None else tolerance
+        np.testing.assert_allclose(found, expected, rtol=limit, atol=limit, equal_nan=True, err_msg=name)
+
+    def same_results(self, numbers: Numbers) -> dict[str, Array]:
+        """Every result of the graph before must be one of the graph after, and the same. Returns those of the graph after."""
+        training = self.arguments.get("training")
+        expected = results_of(self.before, numbers, training)
+        found = results_of(self.after, numbers, training)
+        for name, array in expected.items():
+            old, new = self.before.results[name].type, self.after.results[name].type
+            assert (new.dtype, new.dims) == (old.dtype, old.dims), name
+            self.near(name, found[name], array)
+        return found
+
+    @property
+    def is_f64(self) -> bool:
+        """Finite differences need it."""
+        return self.before.precision == "f64"
+
+
+def same(checked: Checked) -> None:
+    checked.same_results(Numbers(checked.before))
+
+
+def by_rank(checked: Checked) -> None:
+    """The interpreter takes samples in the batch's order: after the pass it is told that the sample of a row is its rank."""
+    numbers, order = Numbers(checked.before), first_dim(checked.before)
+    expected = results_of(checked.before, numbers)
+    numbers.add(checked.after)
+    for scan in scans(checked.after):
+        if scan.dim != order:
+            rows = numbers.rows[scan.dim]
+            numbers.leaves[f"{PREFIX}sample.{scan.dim}"] = rows.table("first")[rows.table("sample")]
+    for name, array in evaluate(checked.after, numbers.leaves, numbers.sizes).items():
+        checked.near(name, array, expected[name])
+
+
+def gradients(checked: Checked) -> None:
+    """Each `gradient.NAME` is the derivative of the result that the heading names."""
+    numbers = Numbers(checked.before)
+    found = checked.same_results(numbers)
+    if checked.is_f64:
+        for name in checked.arguments["wrt"]:
+            expected = gradient_of(checked.before, checked.arguments["of"], name, numbers)
+            checked.near(name, found[f"gradient.{name}"], expected, _OF_DERIVATIVES)
+
+
+def derivatives(checked: Checked) -> None:
+    if checked.is_f64:
+        numbers = Numbers(checked.before)
+        found = results_of(checked.after, numbers)
+        for name, expected in evaluate_with_derivatives(checked.before, numbers.leaves, numbers.sizes).items():
+            checked.near(name, found[name], expected, _OF_DERIVATIVES)
+
+
+# ------------------------------------------------------------------ the objective
+
+
+def total(checked: Checked) -> None:
+    numbers = Numbers(checked.before)
+    found = checked.same_results(numbers)
+    means, factors = list[Array](), list[Array]()
+    for name in _losses(checked.before):
+        loss, weight = found[f"loss.{name}"], found.get(f"weight.loss.{name}")
+        means.append(loss.sum() / (loss.size if weight is None else weight.sum()))
+        factors.append(numbers.leaves.get(f"{LOSS_FACTOR}{name}", np.ones(())))
+        checked.near(name, found[f"total.{name}"], means[-1])
+    checked.near("total", found["total"], np.sum(means))
+    checked.near("small", found["small"], np.dot(means, factors))
+
+
+def _losses(graph: Graph) -> list[str]:
+    return [name.removeprefix("loss.") for name in graph.results if name.startswith("loss.")]
+
+
+def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[str, Array]]]:
+    """By group of losses: how many elements they have, and the gradients of their sum, by finite differences."""
+    results, found = results_of(checked.before, numbers), dict[str, tuple[float, dict[str, Array]]]()
+    for name in _losses(checked.before):
+        loss, weight, type_ = (
+            results[f"loss.{name}"],
+            results.get(f"weight.loss.{name}"),
+            checked.before.results[f"loss.{name}"].type,
+        )
+        group = f"{type_.size(1)} a row of {type_.rows}" if type_.is_batched else "step"
+        count, group = (loss.size, group) if weight is None else (weight.sum(), f"weights of {name}")
+        held = found.setdefault(group, (count, {wrt: np.zeros(()) for wrt in checked.arguments["wrt"]}))[1]
+        for wrt in held:
+            held[wrt] = held[wrt] + gradient_of(checked.before, f"loss.{name}", wrt, numbers)
+    return found
+
+
+def accumulated(checked: Checked) -> None:
+    """Sums and counts are added to the states; a loss that no data is in is left for the last batch."""
+    if checked.is_f64:
+        numbers = Numbers(checked.before)
+        found = checked.same_results(numbers)
+        groups = _groups(checked, numbers)
+        assert {name for name in found if name.startswith("update.")} == {
+            f"update.{ACCUMULATED}{group}{end}"
+            for group in set(groups) - {"step"}
+            for end in ("", *(f".{name}" for name in checked.arguments["wrt"]))
+        }
+        for group in set(groups) - {"step"}:
+            count, sums = groups[group]
+            for name, number in (
+                (f"{ACCUMULATED}{group}", np.asarray(count)),
+                *((f"{ACCUMULATED}{group}.{wrt}", sums[wrt]) for wrt in sums),
+            ):
+                checked.near(name, found[f"update.{name}"], numbers.leaves[name] + number, _OF_DERIVATIVES)
+
+
+def accumulated_gradients(checked: Checked) -> None:
+    """The sums of all batches over the counts of all batches; the states are 0 again."""
+    if checked.is_f64:
+        numbers = Numbers(checked.before)
+        found = checked.same_results(numbers)
+        for wrt in checked.arguments["wrt"]:
+            whole = np.zeros(())
+            for group, (count, sums) in _groups(checked, numbers).items():
+                before, number = (numbers.leaves.get(f"{ACCUMULATED}{group}{end}", 0.0) for end in (f".{wrt}", ""))
+                whole = whole + (before + sums[wrt]) / (number + count)
+            checked.near(wrt, found[f"gradient.{wrt}"], whole, _OF_DERIVATIVES)
+        for name in found:
+            if name.startswith("update."):
+                checked.near(name, found[name], np.zeros(found[name].shape))
+
+
+# ------------------------------------------------------------------ the optimizer, and what the runtime gives
+
+
+def updated(checked: Checked) -> None:
+    """The parameters' next values, by the formulas of PyTorch's documentation."""
+    numbers = Numbers(checked.before)
+    results_of(checked.before, numbers)
+    numbers.add(checked.after)
+    for value in checked.after.values("state"):  # second moments are sums of squares
+        name = str(value.attributes["name"])
+        numbers.leaves[name] = np.abs(numbers.leaves[name])
+    numbers.leaves[STEP] = np.asarray(2.0)
+    found, how = checked.same_results(numbers), checked.arguments
+    gradients = {name.removeprefix("gradient."): found[name] for name in checked.before.results}
+    if "clip_norm" in how:
+        norm = np.sqrt(sum((array**2).sum() for array in gradients.values()))
+        gradients = {name: array * min(1.0, how["clip_norm"] / (norm + 1e-6)) for name, array in gradients.items()}
+    for name, gradient in gradients.items():
+        rate = how["lr"] * numbers.leaves.get(FACTOR, 1.0) * dict(how.get("lr_scale", ())).get(name, 1.0)
+        rule = _sgd if how["optimizer"] == "sgd" else _adam
+        for result, expected in rule(name, numbers.leaves, gradient, rate, how).items():
+            checked.near(result, found[result], expected)
+    checked.near(STEP, found[f"update.{STEP}"], np.asarray(3.0))
+
+
+def _sgd(name: str, leaves: dict[str, Array], gradient: Array, rate: Array, how: dict[str, Any]) -> dict[str, Array]:
+    gradient = gradient + how.get("decay", 0.0) * leaves[name]
+    if not how.get("momentum"):
+        return {f"update.{name}": leaves[name] - rate * gradient}
+    velocity = how["momentum"] * leaves[f"velocity.{name}"] + gradient
+    move = gradient + how["momentum"] * velocity if how.get("nesterov") else velocity
+    return {f"update.{name}": leaves[name] - rate * move, f"update.velocity.{name}": velocity}
+
+
+def _adam(name: str, leaves: dict[str, Array], gradient: Array, rate: Array, how: dict[str, Any]) -> dict[str, Array]:
+    first = 0.9 * leaves[f"first_moment.{name}"] + 0.1 * gradient
+    second = 0.999 * leaves[f"second_moment.{name}"] + 0.001 * gradient**2
+    step = leaves[STEP] + 1
+    move = first / (1 - 0.9**step) / (np.sqrt(second / (1 - 0.999**step)) + 1e-8)
+    return {
+        f"update.{name}": leaves[name] - rate * move,
+        f"update.first_moment.{name}": first,
+        f"update.second_moment.{name}": second,
+    }
+
+
+def from_bytes(checked: Checked) -> None:
+    """An input is its bytes times the factor that the runtime gives."""
+    numbers = Numbers(checked.after)
+    found = results_of(checked.after, numbers)
+    for name in checked.arguments["names"]:
+        numbers.leaves[name] = numbers.leaves[name] * numbers.leaves[f"{SCALE}{name}"]
+    for name, array in results_of(checked.before, numbers).items():
+        checked.near(name, found[name], array)
+
+
+def chunk_by_chunk(checked: Checked) -> None:
+    """Sequences of two chunks: what two runs of the chunk's graph give, the second from what the first ended with, is what the whole sequences give."""
+    steps, dim = checked.arguments["steps"], checked.arguments["dim"]
+    numbers, chunk = Numbers(checked.before, steps=2 * steps), Numbers(checked.after, steps=steps)
+    expected = results_of(checked.before, numbers)
+    row_leaves = [
+        str(value.attributes["name"])
+        for value in checked.before.values()
+        if value.type.rows == dim and "name" in value.attributes
+    ]
+    for name in set(numbers.leaves) & set(chunk.leaves):
+        if not name.startswith(PREFIX):
+            chunk.leaves[name] = numbers.leaves[name]
+    found = list[dict[str, Array]]()
+    for number in range(2):
+        rows = slice(number * steps * SAMPLES, (number + 1) * steps * SAMPLES)
+        for name in row_leaves:
+            if not name.startswith(PREFIX):
+                chunk.leaves[name] = numbers.leaves[name][rows]
+        chunk.leaves[FIRST] = np.array([1.0 - number])
+        found.append(evaluate(checked.after, chunk.leaves, chunk.sizes))
+        chunk.leaves.update({name: array for name, array in found[-1].items() if name.startswith(CARRIED)})
+    for name, value in checked.before.results.items():
+        whole = np.concatenate([one[name] for one in found]) if value.type.rows == dim else found[1][name]
+        checked.near(name, whole, expected[name])

@@ -1,0 +1,92 @@
+"""What is below the graph, as text, for the headings of golden cases: `fuse`, `lower`, `products`, `phases` and `plan`.
+
+The machine is one of the descriptions here, whatever the tests run on: `lower(target='sse2')`. Others of a heading's arguments are `batch`, the numbers
+of a description that a case makes smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by their names.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+
+from golden_products import check_products
+
+from netc.compiler.graph import Graph
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.passes.fuse import fuse
+from netc.compiler.passes.listing import fusion_lines, phase_lines, plan_lines, task_lines
+from netc.compiler.passes.lower import Lowering, lower
+from netc.compiler.passes.phases import divide
+from netc.compiler.passes.plan import layout, plan
+from netc.compiler.passes.scans import in_ranks
+from netc.compiler.passes.tasks import Buffer, Tasks, whole
+from netc.compiler.types import BATCH, Sizes
+
+_MACHINES = {
+    "sse2": Machine("x86-64", "", 16, False, 16),
+    "avx2": Machine("x86-64-v3", "", 32, True, 16),
+    "avx512": Machine("x86-64-v4", "", 64, True, 32),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """The sizes and the machine that a program is lowered for."""
+
+    batch: int
+    sizes: Sizes
+    machine: Machine
+
+
+def _where(
+    batch: int = 32, target: str = "avx2", second_cache: int = 512 << 10, many_bytes: int = 1 << 18, **rows: int
+) -> _Where:
+    machine = replace(_MACHINES[target], second_cache=second_cache, many_bytes=many_bytes)
+    return _Where(batch, {BATCH: batch, **rows} if rows else batch, machine)
+
+
+def _fuse(graph: Graph, where: _Where) -> Iterable[str]:
+    return fusion_lines(fuse(graph))
+
+
+def _lower(graph: Graph, where: _Where) -> Iterable[str]:
+    return task_lines(lower(graph, where.sizes, where.machine))
+
+
+def _products(graph: Graph, where: _Where) -> Iterable[str]:
+    """As `lower`, but the rows of inputs are in memory already, in order. Whatever the counts and strides name must be the product."""
+    lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
+    for value in lowering.graph.values("input"):
+        lowering.places[value] = whole(Buffer(value.type, "temporary", str(value.attributes["name"])))
+    program = lowering.run()
+    check_products(graph, program)
+    return task_lines(program)
+
+
+def _phases(graph: Graph, where: _Where) -> Iterable[str]:
+    program = lower(graph, where.sizes, where.machine)
+    return phase_lines(divide(program.tasks, where.batch, where.machine))
+
+
+def _plan(graph: Graph, where: _Where) -> Iterable[str]:
+    program = lower(graph, where.sizes, where.machine)
+    return plan_lines(plan(program, _persistent(program), where.sizes, where.machine))
+
+
+def _persistent(program: Tasks) -> dict[str, int]:
+    """Where parameters and states stay: one behind another, in the order of the graph."""
+    stays = [buffer for buffer in program.leaves.values() if buffer.kind == "persistent"]
+    return layout((buffer.name, buffer.type.nbytes(1)) for buffer in stays)[0]
+
+
+_FORMS: dict[str, Callable[[Graph, _Where], Iterable[str]]] = {
+    "fuse": _fuse,
+    "lower": _lower,
+    "products": _products,
+    "phases": _phases,
+    "plan": _plan,
+}
+LISTINGS = frozenset(_FORMS)
+
+
+def listing(form: str, graph: Graph, **arguments: int | str) -> str:
+    """What a heading asks for, as text."""
+    return "\n".join(_FORMS[form](graph, _where(**arguments))) + "\n"  # type: ignore[arg-type]

@@ -1,0 +1,170 @@
+"""Numbers for the graphs of golden cases: random leaves, what a graph comes to by the reference interpreter, and finite differences."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.graph import Graph
+from netc.compiler.operations.random import RANDOM
+from netc.compiler.operations.scan import scans
+from netc.compiler.passes.scans import first_dim
+from netc.compiler.passes.simplify import expand, rebuild
+from netc.compiler.reference import evaluate
+from netc.compiler.rows import PREFIX, Other, Rows, asked
+from netc.compiler.types import BATCH, NUMPY, Type
+from netc.compiler.value import OPERATIONS, Value
+
+Array = np.ndarray[Any, Any]
+SAMPLES = 4
+_LENGTHS = (
+    (4, 3, 2, 1),
+    (2, 3, 1, 4),
+    (1, 4, 3, 2),
+)  # of the samples, along each declared dimension: the first one's order is the batch's
+_SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
+_STEP = 1e-4  # of a finite difference
+
+
+class Numbers:
+    """Random numbers for the leaves of a graph, by name, and the sizes of its named dimensions.
+
+    `special` is the share of elements that are infinite, NaN, a zero of either sign, or one; with `steps`, all sequences are that long.
+    """
+
+    def __init__(self, graph: Graph, special: float = 0.0, steps: int | None = None) -> None:
+        self.rng = np.random.default_rng(7)
+        self.special = special
+        self.rows = _rows_of(graph, steps)
+        self.sizes = {BATCH: SAMPLES, **{dim: rows.count for dim, rows in self.rows.items()}}
+        self.leaves: dict[str, Array] = {}
+        for dim in self.rows:
+            for kind in ("sample", "step"):
+                self.leaves[f"{PREFIX}{kind}.{dim}"] = self.rows[dim].table(kind)
+        self.add(graph)
+
+    def add(self, graph: Graph) -> None:
+        """Numbers for the leaves of another graph that have none yet."""
+        for value in graph.values():
+            name = str(value.attributes.get("name", ""))
+            if name and name not in self.leaves:
+                self.leaves[name] = self.table(name) if name.startswith(PREFIX) else self.random(value.type, name)
+
+    def table(self, name: str) -> Array:
+        kind, dim = asked(name)
+        other = Other.of(kind)
+        return self.rows[dim].table(kind) if other is None else self.rows[dim].of_other(*other, self.rows)
+
+    def random(self, type_: Type, name: str) -> Array:
+        shape = type_.shape(self.sizes)
+        if type_.is_float:
+            array = self.rng.standard_normal(shape)
+            chosen = self.rng.random(shape) < self.special
+            return np.where(chosen, self.rng.choice(_SPECIAL, shape), array).astype(NUMPY[type_.dtype])
+        high = 2 if type_.dtype == "bool" else 256 if type_.dtype == "u8" else type_.classes or 2
+        words = 2**31 if name.startswith("random.") else high
+        return self.rng.integers(0, words, shape).astype(NUMPY[type_.dtype])
+
+
+def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
+    """The rows of every varying dimension that a graph, or a body in it, names."""
+    dims = [str(value.type.rows) for value in graph.values() if value.type.is_varying]
+    dims += [scan.dim for scan in scans(graph)]
+    for value in graph.values():
+        name = str(value.attributes.get("name", ""))
+        if name.startswith(PREFIX):
+            kind, dim = asked(name)
+            other = Other.of(kind)
+            dims += [dim, *(other.dims if other is not None else ())]
+    first = first_dim(graph)
+    names = [name for dim in dims for name in names_in(dim)]
+    declared = list(dict.fromkeys([*(name for name in names if name == first), *names]))
+    lengths = {name: np.array(_LENGTHS[n] if steps is None else [steps] * SAMPLES) for n, name in enumerate(declared)}
+    inner = [dim for scan in scans(graph) for dim in _rows_of(scan.body, steps)]
+    return {dim: Rows.of(lengths_of(dim, lengths, SAMPLES)) for dim in dict.fromkeys([*declared, *dims, *inner])}
+
+
+def in_f64(text: str) -> str:
+    """A printed graph with every f32 as f64: what is equal there is equal."""
+    return "precision f64\n" + text.replace("f32", "f64")
+
+
+def evaluable(graph: Graph, training: bool | None) -> Graph:
+    """The graph as the interpreter takes it: whether this is training is a constant, random values are what computes them."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "training":
+            assert training is not None, "the heading says neither training nor use"
+            return copy.add("constant", (), {"value": training}, value.type)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return expand(rebuild(graph, rule), whole=set(OPERATIONS) - set(RANDOM))
+
+
+def results_of(graph: Graph, numbers: Numbers, training: bool | None = None) -> dict[str, Array]:
+    ready = evaluable(graph, training)
+    numbers.add(ready)
+    return evaluate(ready, numbers.leaves, numbers.sizes)
+
+
+# ------------------------------------------------------------------ derivatives, without the compiler's own
+
+
+def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
+    """The graph in which some values are leaves of these names."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value in replaced:
+            return copy.leaf("input", replaced[value], value.type)
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    return rebuild(graph, rule)
+
+
+def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
+    """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
+    stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
+    found = evaluate(graph.subgraph({name: value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes)
+    numbers.leaves.update(found)
+    return with_leaf(graph, stopped)
+
+
+def finite_differences(function: Callable[[Array], Array], at: Array) -> Array:
+    """The gradient of a scalar function."""
+    gradient = np.zeros(at.shape)
+    for place in np.ndindex(at.shape):
+        after, before = at.copy(), at.copy()
+        after[place] += _STEP
+        before[place] -= _STEP
+        gradient[place] = (function(after) - function(before)) / (2 * _STEP)
+    return gradient
+
+
+def gradient_of(graph: Graph, result: str, wrt: str, numbers: Numbers) -> Array:
+    """The gradient of the sum of a result's elements with respect to a leaf."""
+    still = without_stopped(graph, numbers)
+
+    def function(array: Array) -> Array:
+        return evaluate(still, {**numbers.leaves, wrt: array}, numbers.sizes)[result].sum()
+
+    return finite_differences(function, numbers.leaves[wrt])
+
+
+def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
+    """What a graph with `grad(y, x)` in it comes to, by finite differences, of whatever order. Samples do not mix, so a sample's own derivative is that of the
+    sum over all of them."""
+    derivatives, names = dict[str, Array](), dict[Value, str]()
+    for value in graph.values("grad"):
+        y, x = value.operands
+        whole, copies = graph.subgraph({"y": y, "x": x})
+        point = evaluate_with_derivatives(graph.subgraph({"x": x})[0], leaves, sizes)["x"]
+        leaf = f"cut.{len(leaves)}"
+        cut = with_leaf(whole, {copies[x]: leaf})
+
+        def function(array: Array, cut: Graph = cut, leaf: str = leaf) -> Array:
+            return evaluate_with_derivatives(cut, {**leaves, leaf: array}, sizes)["y"].sum()
+
+        names[value] = f"derivative.{value.number}"
+        derivatives[names[value]] = finite_differences(function, point)
+    return evaluate(with_leaf(graph, names), {**leaves, **derivatives}, sizes)
