@@ -258,12 +258,12 @@ def fitted(g: Growth) -> bool:
 
 
 def productions() -> Iterator[Production]:
-    yield Production("block", 1.5, block, ONLY_MODEL)
+    yield Production("block", 2, block, ONLY_MODEL)
     yield Production("block of blocks", 0.6, block_of_blocks, MODEL)
-    yield Production("state", 1.2, state, MODEL)
-    yield Production("swapped states", 0.4, swapped_states, MODEL)
-    yield Production("grad", 1.5, derivative, MODEL)
-    yield Production("grad of a sum", 0.7, derivative_of_sum, MODEL)
+    yield Production("state", 2, state, MODEL)
+    yield Production("swapped states", 0.7, swapped_states, MODEL)
+    yield Production("grad", 3, derivative, MODEL)
+    yield Production("grad of a sum", 1.2, derivative_of_sum, MODEL)
     yield Production("for", 0.5, loop, MODEL)
     yield Production("let", 0.5, constant, ONLY_MODEL)
     yield Production("fitted", 0.3, fitted, ONLY_MODEL)

@@ -35,6 +35,7 @@ UNARY = (
     Function("cos", 1, "cos({0})", scale=lambda s: 1),
     Function("abs", 1, "abs({0})"),
     Function("neg", 1, "-{0}"),
+    Function("neg in other words", 0.5, "neg({0})"),
     Function("square", 1.5, "square({0})", 4, lambda s: s * s),
     Function("power", 1, "{0} ** 2", 4, lambda s: s * s),
     Function("cube", 0.5, "{0} ** 3", 2.5, lambda s: s**3),
@@ -54,6 +55,8 @@ UNARY = (
     Function("round", 0.4, "round(3 * {0}) / 3", is_discrete=True),
     Function("sign", 0.4, "sign({0})", scale=lambda s: 1, is_discrete=True),
     Function("floor_divide", 0.4, "{0} // 0.7", is_discrete=True),
+    Function("floor_divide in other words", 0.3, "floor_divide({0}, 0.6)", is_discrete=True),
+    Function("remainder in other words", 0.3, "remainder({0}, 1.1)", scale=lambda s: 1.1, is_discrete=True),
     Function("remainder", 0.4, "{0} % 1.3", scale=lambda s: 1.3, is_discrete=True),
     Function("stop_gradient", 1, "stop_gradient({0})"),
 )
@@ -337,14 +340,14 @@ def productions() -> Iterator[Production]:
         yield Production(function.name, 0.5 * function.weight, partial(unary, function))
     for operator in BINARY:
         yield Production(operator.name, operator.weight, partial(binary, operator))
-    yield Production("comparison", 1, comparison)
-    yield Production("comparison of classes", 0.5, class_comparison)
-    yield Production("logical", 0.5, logical)
-    yield Production("where", 1.5, where)
-    yield Production("bool as a number", 0.5, as_number)
+    yield Production("comparison", 1.5, comparison)
+    yield Production("comparison of classes", 1.5, class_comparison)
+    yield Production("logical", 3, logical)
+    yield Production("where", 4, where)
+    yield Production("bool as a number", 2, as_number)
     yield Production("training", 0.6, training)
     yield Production("dropout", 0.7, dropout)
-    yield Production("noise", 0.5, noise)
+    yield Production("noise", 0.8, noise)
     yield Production("noise of no sample", 0.3, shared_noise, MODEL)
     yield Production("constants", 0.8, constants)
     yield Production("op", 0.6, own_operation)

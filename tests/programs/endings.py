@@ -1,4 +1,4 @@
-"""What a program ends with: losses with their targets, penalties, outputs, metrics and watched values."""
+"""What a program ends with: losses with their targets, penalties, outputs and watched values."""
 
 from collections.abc import Callable
 
@@ -18,9 +18,8 @@ def _target(g: Growth, type_: Type) -> str:
 
 
 def _may_be_target(value: Value) -> bool:
-    """Whether a field may have the dimensions of a value: no dimension of its own but declared ones."""
-    dims = [dim for dim in value.type.dims if not isinstance(dim, int)]
-    return not value.type.is_held and all(dim.name == dim.base for dim in dims)
+    """Whether a field may have the dimensions of a value: what a file can write down, and one varying one at most."""
+    return not value.type.is_held and all(isinstance(dim, int) or dim.is_expression for dim in value.type.dims)
 
 
 Ending = tuple[str, tuple[str, ...]]  # a template and its operands
@@ -144,7 +143,7 @@ def losses(g: Growth) -> bool:
         ending = rule(g, x)
         if ending is None:
             continue
-        if x.is_batched and "kl(" not in ending[0] and g.chance(0.2):
+        if x.is_batched and "kl(" not in ending[0] and g.chance(0.35):
             weighted = _weighted(g, x, ending)
             if weighted != ending:
                 g.feature("weighted")
@@ -193,68 +192,3 @@ def outputs(g: Growth) -> None:
         if x is not None:
             g.add(Statement("watch", (g.new_name("watch"),), " = {0}", (x.name,)))
             g.feature("watch")
-
-
-METRICS = (  # what a metric takes: two floats of a type, or logits and a label; how it is written
-    ("floats", "mae({0}, {1})"),
-    ("floats", "rmse({0}, {1})"),
-    ("floats", "r2({0}, {1})"),
-    ("floats", "m = max(abs({0} - {1}), over = batch)"),
-    ("logits", "accuracy({0}, {1})"),
-    ("logits", "confusion({0}, {1})"),
-    ("logits", "perplexity({0}, {1})"),
-    ("logits", "top_k({0}, {1}, 2)"),
-    ("logits", "auc({0}, {1})"),
-    ("one", "q = quantile({0}, 0.4)"),
-    ("one", "s = mean({0}, over = batch)"),
-    ("tokens", "edit_distance({0}, {1})"),
-)
-
-
-def metrics(g: Growth) -> None:
-    for _ in range(g.draw.choice((0, 0, 1, 1, 2))):
-        kind, template = g.draw.choice(METRICS)
-        operands = _metric_operands(g, kind)
-        name = template.split("(")[0].split(" = ")[0]
-        if operands is None or any(one.keyword == "metric" and name in one.template for one in g.statements):
-            continue
-        if " = " in template.split("(")[0]:
-            label, _, template = template.partition(" = ")
-            g.add(Statement("metric", (g.new_name(label),), f" = {template}", operands))
-        else:
-            g.add(Statement("metric", (), template, operands))
-        g.feature("metric", name)
-
-
-def _metric_operands(g: Growth, kind: str) -> tuple[str, ...] | None:
-    fields = {one.names[0]: one.types[0] for one in g.shared.targets}
-    match kind:
-        case "floats":
-            pairs = [
-                (x.name, name)
-                for name, type_ in fields.items()
-                for x in g.values.values()
-                if type_.is_float and x.type == type_ and x.is_batched
-            ]
-        case "logits":
-            pairs = [
-                (x.name, name)
-                for name, type_ in fields.items()
-                for x in g.values.values()
-                if type_.kind == "class"
-                and x.type == floats(*type_.dims, type_.classes)
-                and x.is_batched
-                and not x.is_discrete
-                and type_.rank == 0
-            ]
-        case "tokens":
-            tokens = [
-                x
-                for x in g.values.values()
-                if x.type.kind == "class" and x.type.rank == 1 and x.is_batched and not x.type.is_held
-            ]
-            pairs = [(a.name, b.name) for a in tokens for b in tokens if a.type.classes == b.type.classes]
-        case _:
-            singles = [x.name for x in g.values.values() if x.type.is_float and x.is_batched and x.type.rank == 0]
-            return (g.draw.choice(singles),) if singles else None
-    return g.draw.choice(pairs) if pairs else None

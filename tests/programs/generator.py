@@ -10,8 +10,9 @@ import netc
 from netc.compiler import pipeline
 from tests.programs import blocks, elementwise, layers, products, reductions, scans, shapes
 from tests.programs.beginnings import inputs
-from tests.programs.endings import losses, metrics, outputs
+from tests.programs.endings import losses, outputs
 from tests.programs.growth import Growth, Production, Profile, Shared, productions_of
+from tests.programs.metrics import metrics
 from tests.programs.program import Lengths, Program, Statement
 from tests.programs.settings import samples, settings
 
@@ -85,12 +86,23 @@ def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | N
     found = settings(g)
     by_name = dict(found)
     number = samples(g, int(by_name["batch"]), int(by_name.get("accumulate", "1")))
-    lengths = tuple(
-        Lengths(dim, least, max(least, g.shared.bounds.get(dim, draw.choice((least + 2, 5, 7)))))
-        for dim, least in g.shared.least.items()
-    )
+    lengths = lengths_of(g)
     statements = tuple(_declared(one, g.shared.bounds) for one in g.statements)
     return Program(seed, tuple(g.shared.definitions), statements, found, lengths, number, frozenset(g.shared.features))
+
+
+def lengths_of(g: Growth) -> tuple[Lengths, ...]:
+    """How long sequences are: as long as the program needs them, and no longer than it says."""
+    ranges = {
+        dim: Lengths(dim, least, max(least, g.shared.bounds.get(dim, g.draw.choice((least + 2, 5, 7)))))
+        for dim, least in g.shared.least.items()
+    }
+    for dim, other in g.shared.equal.items():
+        least = max(ranges[dim].least, ranges[other].least)
+        most = max(least, min(ranges[dim].most, ranges[other].most))
+        ranges[other] = Lengths(other, least, most)
+        ranges[dim] = Lengths(dim, least, most, like=other)
+    return tuple(ranges.values())
 
 
 def _declared(statement: Statement, bounds: dict[str, int]) -> Statement:

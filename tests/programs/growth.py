@@ -55,6 +55,7 @@ class Shared:
     features: set[str] = field(default_factory=set)
     least: dict[str, int] = field(default_factory=dict)  # how many steps a declared dimension has at least
     bounds: dict[str, int] = field(default_factory=dict)  # and at most, where the file says so
+    equal: dict[str, str] = field(default_factory=dict)  # a declared dimension that is as long as another
     targets: list[Statement] = field(default_factory=list)
     loss_names: list[str] = field(default_factory=list)
     inputs: set[int] = field(default_factory=set)  # the numbers of the values that are inputs
@@ -117,6 +118,10 @@ class Growth:
     def fits(self, *dims: Dim) -> bool:
         """Whether a value of these dimensions is small enough."""
         return floats(*dims).count <= self.profile.elements
+
+    def is_bounded(self, type_: Type) -> bool:
+        """Whether all varying dimensions of a type have a bound, so that they may be stored at it."""
+        return all(isinstance(dim, int) or dim.name in self.shared.bounds for dim in type_.dims)
 
     def require(self, steps: Steps, least: int) -> bool:
         """Make sure that data has so many steps of a dimension; False where that would take long sequences."""

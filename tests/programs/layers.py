@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from tests.programs.growth import Growth, Production
-from tests.programs.values import Dim, Steps, Type, Value, floats
+from tests.programs.values import OPAQUE, Dim, Steps, Value, floats
 
 MODEL = frozenset({"model", "block"})
 ACTIVATIONS = ("", "", " -> relu", " -> tanh", " -> gelu", " -> sigmoid")
@@ -113,7 +113,8 @@ def _options(**options: tuple[tuple[int, int], tuple[int, int]]) -> str:
     text = ""
     for name, (pair, default) in options.items():
         if pair != default:
-            text += f", {name} = {pair[0] if pair[0] == pair[1] else pair}"
+            equal = f"pair({pair[0]})" if name == "kernel" and pair[0] == 4 else f"{pair[0]}"
+            text += f", {name} = {equal if pair[0] == pair[1] else pair}"
     return text
 
 
@@ -138,7 +139,31 @@ def _along_line(g: Growth, size: Dim, kernel: int, stride: int, dilation: int, p
         return None
     g.feature("another dimension")
     shorter = size.shortened(spread) if spread else size
-    return shorter if stride == 1 else Steps(f"opaque {g.new_name('d')}", size.base, 1, size.needs(spread + 3))
+    return shorter if stride == 1 else Steps(f"{OPAQUE} {g.new_name('d')}", size.base, 1, size.needs(spread + 3))
+
+
+def own_kernel(g: Growth) -> bool:
+    """A convolution by a parameter of the file's own."""
+    x = _image(g) or _line(g)
+    if x is None or x.type.is_varying:
+        return False
+    *sizes, c = x.type.numbers
+    kernel = min(_kernel(g, size) for size in sizes)
+    name = g.draw.choice(("conv2d", "depthwise_conv2d", "conv_transpose2d") if len(sizes) == 2 else ("conv1d",))
+    stride = g.draw.choice((1, 2)) if name != "conv_transpose2d" else min(2, kernel)
+    units = g.draw.choice((1, 2, 3)) if name == "depthwise_conv2d" else g.size(9)
+    pad = "same" if name == "conv_transpose2d" else g.draw.choice(("same", "valid"))
+    if name == "conv_transpose2d":
+        out = [size * stride for size in sizes]
+    else:
+        out = [_places(size, kernel, stride, 1, pad) for size in sizes]
+    channels = c * units if name == "depthwise_conv2d" else units
+    w = g.parameter(*[kernel] * len(sizes), c, units) if g.fits(*out, channels) else None
+    if w is None:
+        return False
+    g.assign(f"{name}({{0}}, {{1}}, stride = {stride}, pad = {pad})", (x, w), floats(*out, channels), scale=2 * x.scale)
+    g.feature(name)
+    return True
 
 
 def conv_line(g: Growth) -> bool:
@@ -372,20 +397,18 @@ def bidirectional(g: Growth) -> bool:
     return True
 
 
-def _bounded(g: Growth, x: Value) -> bool:
-    """Whether all steps of a sequence may meet all of another."""
-    return all(isinstance(dim, int) or dim.name in g.shared.bounds for dim in x.type.dims)
-
-
 def attention(g: Growth) -> bool:
-    keys = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and _bounded(g, one), 4)
+    keys = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and g.is_bounded(one.type), 4)
     if keys is None:
         return False
     n = keys.type.dims[1]
     assert isinstance(n, int)
     values = g.pick_float(lambda one: one.type.rank == 2 and one.type.dims[0] == keys.type.dims[0], 6)
     queries = g.pick_float(
-        lambda one: one.type.rank in (1, 2) and one.type.dims[-1] == n and not one.type.is_held and _bounded(g, one), 4
+        lambda one: (
+            one.type.rank in (1, 2) and one.type.dims[-1] == n and not one.type.is_held and g.is_bounded(one.type)
+        ),
+        4,
     )
     if values is None or queries is None:
         return False
@@ -407,7 +430,7 @@ def attention(g: Growth) -> bool:
 
 
 def self_attention(g: Growth) -> bool:
-    x = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and _bounded(g, one), 4)
+    x = g.pick_float(lambda one: one.type.rank == 2 and not one.type.is_held and g.is_bounded(one.type), 4)
     if x is None:
         return False
     n = x.type.dims[1]
@@ -436,24 +459,22 @@ def positions(g: Growth) -> bool:
 
 def productions() -> Iterator[Production]:
     yield Production("dense", 4, dense, MODEL)
-    yield Production("layer", 1.5, shared_layer)
-    yield Production("conv", 3, conv_image, MODEL)
-    yield Production("conv of a line", 1.2, conv_line, MODEL)
-    yield Production("depthwise", 1, depthwise, MODEL)
-    yield Production("conv_transpose", 1, conv_transpose, MODEL)
-    yield Production("upsample", 0.8, upsample, MODEL)
-    yield Production("pool", 1.5, pool, MODEL)
-    yield Production("pad", 0.8, pad, MODEL)
-    yield Production("global_avgpool", 0.8, global_avgpool, MODEL)
-    yield Production("residual", 0.4, residual, MODEL)
-    yield Production("layernorm", 1, layernorm, MODEL)
-    yield Production("batchnorm", 1.2, batchnorm, MODEL)
-    yield Production("embed", 2, embed, MODEL)
-    yield Production("recurrent", 2, recurrent, MODEL)
-    yield Production("bidirectional", 0.7, bidirectional, MODEL)
-    yield Production("attention", 1.2, attention, MODEL)
-    yield Production("self_attention", 0.8, self_attention, MODEL)
-    yield Production("positions", 0.6, positions, MODEL)
-
-
-_ = Type
+    yield Production("layer", 4, shared_layer)
+    yield Production("conv", 9, conv_image, MODEL)
+    yield Production("convolution with a parameter", 4, own_kernel, MODEL)
+    yield Production("conv of a line", 4, conv_line, MODEL)
+    yield Production("depthwise", 3, depthwise, MODEL)
+    yield Production("conv_transpose", 3, conv_transpose, MODEL)
+    yield Production("upsample", 3, upsample, MODEL)
+    yield Production("pool", 4, pool, MODEL)
+    yield Production("pad", 2.5, pad, MODEL)
+    yield Production("global_avgpool", 1.5, global_avgpool, MODEL)
+    yield Production("residual", 1.5, residual, MODEL)
+    yield Production("layernorm", 1.2, layernorm, MODEL)
+    yield Production("batchnorm", 1.5, batchnorm, MODEL)
+    yield Production("embed", 4, embed, MODEL)
+    yield Production("recurrent", 4, recurrent, MODEL)
+    yield Production("bidirectional", 1.5, bidirectional, MODEL)
+    yield Production("attention", 4, attention, MODEL)
+    yield Production("self_attention", 3, self_attention, MODEL)
+    yield Production("positions", 2, positions, MODEL)

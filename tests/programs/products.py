@@ -184,9 +184,9 @@ MODEL = frozenset({"model", "block"})
 
 def productions() -> Iterator[Production]:
     yield Production("product with a parameter", 3, by_parameter)
-    yield Production("product of samples", 1.5, of_samples)
+    yield Production("product of samples", 2, of_samples)
     yield Production("outer", 0.7, outer)
     yield Production("einsum of one", 0.7, einsum_of_one)
-    yield Production("einsum", 1, einsum)
+    yield Production("einsum", 1.5, einsum)
     yield Production("einsum with a parameter", 1.2, einsum_with_parameter)
-    yield Production("product of two sequences", 1, two_sequences, MODEL)
+    yield Production("product of two sequences", 6, two_sequences, MODEL)

@@ -48,6 +48,7 @@ class Lengths:
     dim: str
     least: int
     most: int
+    like: str = ""  # a dimension that is as long in every sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,16 @@ class Program:
 
 def make_data(fields: Mapping[str, Type], lengths: tuple[Lengths, ...], samples: int, seed: int) -> dict[str, Any]:
     """Random fields of these types."""
-    counts = {one.dim: _generator(seed, one.dim).integers(one.least, one.most + 1, samples).tolist() for one in lengths}
+    counts = {
+        one.dim: _generator(seed, one.like or one.dim).integers(one.least, one.most + 1, samples).tolist()
+        for one in lengths
+    }
+    each = [{dim: values[n] for dim, values in counts.items()} for n in range(samples)]
     data: dict[str, Any] = {}
     for name, type_ in fields.items():
         rng, first = _generator(seed, name), type_.dims[0] if type_.dims else None
         if isinstance(first, Steps):
-            data[name] = [_array(rng, type_, (count, *type_.numbers)) for count in counts[first.name]]
+            data[name] = [_array(rng, type_, (first.count(own), *type_.numbers)) for own in each]
         else:
             data[name] = _array(rng, type_, (samples, *type_.numbers))
     return data

@@ -160,7 +160,7 @@ def scan(g: Growth) -> bool:
     if g.depth >= (3 if g.where == "scan" else 2) or (g.where == "scan" and g.depth > 2):
         return False
     walked = _walked(g)
-    counted = not walked or g.chance(0.2)
+    counted = not walked or g.chance(0.25)
     inner = g.child("scan")
     _captures(g, inner)
     if counted:
@@ -198,7 +198,7 @@ def scan(g: Growth) -> bool:
         return False
     results = g.draw.sample(yielded[-4:], g.draw.choice([n for n in (1, 1, 2) if n <= len(yielded[-4:])]))
     until = ""
-    if counted and g.where == "model" and g.chance(0.3):
+    if counted and g.where == "model" and g.chance(0.5):
         number = next(
             (
                 value
@@ -266,4 +266,4 @@ def _finish(
 
 
 def productions() -> Iterator[Production]:
-    yield Production("scan", 3, scan)
+    yield Production("scan", 5, scan)

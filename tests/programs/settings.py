@@ -23,6 +23,7 @@ SCHEDULES = (
     "1 / (1 + step)",
     "1 - 0.9 * progress",
     "where(step < 2, 0.5, 1)",
+    "plateau(patience = 1, factor = 0.5)",
 )
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 11, 15, 16, 17, 18, 20, 24, 31, 32, 33, 40)
 

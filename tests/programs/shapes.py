@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from math import prod
 
 from tests.programs.growth import Growth, Production
-from tests.programs.values import Dim, Type, Value, floats
+from tests.programs.values import Dim, Steps, Value, floats
 
 MODEL = frozenset({"model", "block"})
 
@@ -157,6 +157,7 @@ def concat(g: Growth) -> bool:
         return (
             y.type.is_float
             and y.type.rank == x.type.rank
+            and isinstance(dims[axis], int)
             and dims[:axis] + dims[axis + 1 :] == x.type.dims[:axis] + x.type.dims[axis + 1 :]
         )
 
@@ -222,7 +223,7 @@ def one_hot(g: Growth) -> bool:
     label = g.pick(lambda one: one.type.kind == "class" and one.is_batched and not one.type.is_held)
     if label is None or not g.fits(*label.type.dims, label.type.classes):
         return False
-    size = "" if g.chance(0.7) else f", {label.type.classes}"
+    size = g.draw.choice(("", "", f", {label.type.classes}", ", size({0})"))
     g.assign(f"one_hot({{0}}{size})", (label,), floats(*label.type.dims, label.type.classes), scale=1.0)
     return True
 
@@ -279,11 +280,26 @@ def join_steps(g: Growth) -> bool:
     a, b = x.type.steps, y.type.steps
     assert a is not None
     assert b is not None
-    from tests.programs.values import Steps
-
     joined = Steps(f"{a.name} + {b.name}", a.base, a.times, a.plus)
     g.assign("concat({0}, {1}, over = 0)", (x, y), floats(joined, *x.type.dims[1:]))
     g.feature("another dimension", "sequence behind another")
+    return True
+
+
+def same_length(g: Growth) -> bool:
+    """`same_length(x, y)`: y, whose dimension is that of x from here on."""
+    sequences = [
+        (one, one.type.steps)
+        for one in g.values.values()
+        if one.type.steps is not None and one.type.steps.name == one.type.steps.base
+    ]
+    pairs = [(x, y, steps, other) for x, steps in sequences for y, other in sequences if steps != other]
+    if not pairs or g.shared.equal:
+        return False
+    x, y, steps, other = g.draw.choice(pairs)
+    g.shared.equal[other.name] = steps.name
+    g.assign("same_length({0}, {1})", (x, y), y.type.of(steps, *y.type.dims[1:]))
+    g.feature("same_length")
     return True
 
 
@@ -309,7 +325,7 @@ def lengths(g: Growth) -> bool:
 
 def productions() -> Iterator[Production]:
     yield Production("reshape", 1.5, reshape)
-    yield Production("reshape to an image", 0.6, as_image, MODEL)
+    yield Production("reshape to an image", 1.5, as_image, MODEL)
     yield Production("flatten", 1, flatten)
     yield Production("transpose", 1.2, transpose)
     yield Production("unsqueeze", 0.8, unsqueeze)
@@ -318,14 +334,12 @@ def productions() -> Iterator[Production]:
     yield Production("split", 1.2, split)
     yield Production("concat", 1.5, concat)
     yield Production("stack", 0.8, stack)
-    yield Production("broadcast", 0.6, expand)
-    yield Production("gather", 1.5, gather)
-    yield Production("one_hot", 1, one_hot)
+    yield Production("broadcast", 2, expand)
+    yield Production("gather", 4, gather)
+    yield Production("one_hot", 2, one_hot)
     yield Production("shift", 0.7, shift, MODEL)
-    yield Production("last", 0.8, last, MODEL)
-    yield Production("steps", 1.5, some_steps, MODEL)
-    yield Production("join of sequences", 0.5, join_steps, MODEL)
-    yield Production("lengths", 0.8, lengths, MODEL)
-
-
-_ = Type
+    yield Production("last", 1.2, last, MODEL)
+    yield Production("steps", 3, some_steps, MODEL)
+    yield Production("join of sequences", 2, join_steps, MODEL)
+    yield Production("same length", 3, same_length, frozenset({"model"}))
+    yield Production("lengths", 1.5, lengths, MODEL)

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 
+OPAQUE = "opaque"  # begins the name of a dimension for which a file has no expression
 USUAL_STEPS = 5  # for estimates of how large a sequence is
 
 
@@ -22,8 +23,21 @@ class Steps:
         """How long `base` has to be for this dimension to have so many steps."""
         return self.times * (steps - 1) + 1 + self.plus
 
+    def count(self, counts: dict[str, int]) -> int:
+        """How many steps there are where the declared dimensions have so many."""
+        return int(eval(self.name, {"ceil": math.ceil}, counts))
+
+    @property
+    def is_expression(self) -> bool:
+        """Whether a file can say how long this dimension is."""
+        return not self.name.startswith(OPAQUE)
+
+    @property
+    def _inner(self) -> str:
+        return f"({self.name})" if " - " in self.name and not self.name.startswith("ceil") else self.name
+
     def divided(self, by: int) -> "Steps":
-        return Steps(f"ceil({self.name} / {by})", self.base, self.times * by, self.plus)
+        return Steps(f"ceil({self._inner} / {by})", self.base, self.times * by, self.plus)
 
     def shortened(self, by: int) -> "Steps":
         return Steps(f"{self.name} - {by}", self.base, self.times, self.plus + self.times * by)
