@@ -239,3 +239,19 @@ def test_memory_is_what_check_says(threads: int) -> None:
     assert program.training({}).plan is step.plan, "shorter samples fit into it"
     with pytest.raises(ValueError, match="time <= 9"):
         program.step({**long, "x": [rng.standard_normal((10, 3))] * 7, "k": [np.zeros(10, np.int32)] * 7})
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
+def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
+    """The passes leave nothing that varies in its step, though the model has a sequence."""
+    model = netc.parse(
+        "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n  k = s -> batchnorm\n"
+        "  loss mse(sum(h), y)\n  output o = k\n}\n"
+    )
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((3, 3)), "s": [rng.standard_normal((n, 2)) for n in (3, 1, 2)], "y": np.ones(3)}
+    program = netc.compile(model, backend=backend)
+    loss, gradients = program.gradients(fields)
+    sums = (fields["x"] @ program.parameters["h.dense.W"] + program.parameters["h.dense.b"]).sum(axis=1)
+    assert loss == pytest.approx(np.mean((sums - 1) ** 2), rel=1e-5)
+    assert gradients["h.dense.W"].any()
