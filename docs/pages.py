@@ -130,6 +130,7 @@ has what may be written. Without the variable the code is for the machine that i
     "E1103": "A pass of a plug-in fails, or what it leaves is no graph of the same results. `netc.testing.check(it)`, or `netc ops NAME --test`, says in which model.",
     "E1201": "`netc export RUN -o model.onnx`, and ONNX has no operation for something, such as random numbers or a kernel of one's own. `-o model.py` holds these too.",
     "E1202": '`netc export RUN -o model.onnx` needs the package `onnx`: `pip install "netc[onnx]"`.',
+    "E1301": "`netc check M.net --verify` computes one thing in two ways, and they disagree. The fault is in netc, not in the file: please report it with all that the command printed.",
     "W1001": """`netc diagnose`: what happened early has no weight any more. A plain recurrent layer over many steps:
 
 ```{.net .wrong}

@@ -45,7 +45,9 @@ from netc.runtime.workers import Workers, yield_address
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
-Backend = Literal["numba", "reference", "plan"]  # machine code; an operation at a time; the plan of machine code, emulated
+Backend = Literal[
+    "numba", "reference", "plan"
+]  # machine code; an operation at a time; the plan of machine code, emulated
 
 
 def footprint(size: int) -> int:
@@ -250,7 +252,8 @@ class Step:
             self.members = self.workers.count
             self.emulator = Emulator(self.plan, self.members)
         else:
-            self.members = members_of(self.graph, sizes, self.workers.count)
+            count = self.workers.count
+            self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
             spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
             self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`

@@ -29,6 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.fixture(autouse=True)
+def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is divided among all workers. By itself netc runs a step as small as most in the tests on one, whatever `threads` says."""
+    monkeypatch.setattr("netc.runtime.step._WORTH_SHARING", 0)
+
+
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether there is time."""
@@ -40,6 +46,7 @@ def golden(request: pytest.FixtureRequest):
     """golden(path, text): the text must be what the file holds; `--update-golden` writes it."""
 
     def check(path: Path, text: str) -> None:
+        assert text.strip(), f"there is nothing to compare with {path}"
         if request.config.getoption("--update-golden"):
             path.write_text(text, encoding="utf-8")
         assert path.is_file(), f"{path} is missing: pytest --update-golden writes it"
