@@ -98,7 +98,7 @@ def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, bac
     """Whatever else the model holds: `training` makes the passes simplify it before it is differentiated."""
     model = netc.parse(
         "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
-        f"  loss main = {loss}\n  loss other = {beside} ** 3\n}}\ntrain {{ precision = f64 }}"
+        f"  p = {beside}\n  loss main = {loss}\n  loss other = p ** 3\n}}\ntrain {{ precision = f64 }}"
     )
     rng = np.random.default_rng(0)
     program = netc.compile(model, backend=backend)
