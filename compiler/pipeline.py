@@ -79,7 +79,7 @@ def stages() -> tuple[str, ...]:
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """What a step makes small, as `total`, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
     graph, leaves = _forward(model)
-    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not _is_frozen(model, name)]
+    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
     total = graph.results["total"] = total_loss(graph, _moved(model))
     for value, gradient in differentiate(graph, total, wanted).items():
         graph.results[f"gradient.{value.attributes['name']}"] = gradient
@@ -94,7 +94,7 @@ def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = F
         )
     forward = model.graph.of("loss.", "weight.loss.", "update.")
     for name in [name for name in forward.results if name.startswith("update.")]:
-        if _is_frozen(model, name.removeprefix("update.")):
+        if is_frozen(model, name.removeprefix("update.")):
             del forward.results[name]
     graph = prepared(forward, training=True)
     graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
@@ -111,7 +111,8 @@ def _moved(model: Model) -> tuple[str, ...]:
     return tuple(name for name, _ in model.train.loss_scale)
 
 
-def _is_frozen(model: Model, name: str) -> bool:
+def is_frozen(model: Model, name: str) -> bool:
+    """Whether a parameter or a state stays as it is (`freeze`)."""
     return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
 
 
@@ -119,7 +120,7 @@ def training_graph(model: Model, is_frugal: bool = False) -> Graph:
     """One step: the loss and the next value of every parameter and state that it moves. With `accumulate`, the last of several batches. What `is_frugal`
     keeps little of a scan and computes it again."""
     graph, leaves = _forward(model, model.train.truncate, is_frugal)
-    wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
+    wanted = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total = total_loss(graph, _moved(model))
     several = model.train.accumulate > 1
     gradients = accumulated_gradients(graph, wanted, _moved(model)) if several else differentiate(graph, total, wanted)
@@ -130,7 +131,7 @@ def training_graph(model: Model, is_frugal: bool = False) -> Graph:
 def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
     """One batch before the last of a step, with `accumulate`: its gradients are added up, no parameter moves."""
     graph, leaves = _forward(model, is_frugal=is_frugal)
-    wanted = [leaves[name] for name in model.parameters if name in leaves and not _is_frozen(model, name)]
+    wanted = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total_loss(graph, _moved(model))
     accumulate(graph, wanted, _moved(model))
     return _without(graph, "loss.", "weight.")

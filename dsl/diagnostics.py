@@ -61,6 +61,7 @@ CODES = {
     "E1103": "a plug-in's pass that spoils the graph",
     "E1201": "a model that the file to be exported has no words for",
     "E1202": "a package that an export needs and that is not installed",
+    "E1301": "two ways to compute a program disagree: a fault of netc",
     "W0501": "an input, target or parameter that nobody reads",
     "W0502": "a softmax or a logarithm before `cross_entropy`, which takes logits",
     "W0503": "a sigmoid before `binary_cross_entropy`, which takes a logit",

@@ -252,7 +252,8 @@ class Step:
             self.members = self.workers.count
             self.emulator = Emulator(self.plan, self.members)
         else:
-            self.members = members_of(self.graph, sizes, self.workers.count)
+            count = self.workers.count
+            self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
             spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
             self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
         # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`

@@ -31,6 +31,7 @@ class Workers:
         if count < 1:
             raise ValueError(f"{count} threads: at least 1 is needed")
         self.count = count
+        self.shares_small_steps = False  # whether all take part in steps that are too small to gain by it: for tests
         self.barrier: Array = np.zeros(BARRIER_WORDS, np.int64)
         self._jobs: list[_Jobs] = [queue.SimpleQueue() for _ in range(count - 1)]
         self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()

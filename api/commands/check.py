@@ -7,6 +7,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.terminal import number, table
+from netc.commands.verification import verify_model
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -21,6 +22,16 @@ def check(
         bool, typer.Option("--resolved", help="Print the file with every default filled in, and nothing else.")
     ] = False,
     try_it: Annotated[bool, typer.Option("--try", help="Run two steps on made-up data of the declared types.")] = False,
+    verify: Annotated[
+        bool,
+        typer.Option(
+            "--verify",
+            help="Compute everything in several ways that must agree, on synthetic samples: before and after each pass, interpreted and compiled, derivatives by finite differences. What a bug report should contain. Exit status 1 if something differs.",
+        ),
+    ] = False,
+    data: Annotated[
+        bool, typer.Option("--data", help="With `--verify`: on the first training samples of the file's data.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
@@ -38,6 +49,13 @@ def check(
     if resolved:
         typer.echo(resolved_text(model), nl=False)
         return
+    if data and not verify:
+        raise typer.BadParameter("it says on which samples --verify works", param_hint="--data")
+    if verify:
+        verified = verify_model(model, data, quietly=as_json)
+        if as_json:
+            typer.echo(json.dumps(verified, indent=2))
+        raise typer.Exit(0 if verified["ok"] else 1)
     found = _facts(model, threads)
     if try_it:
         found["tried"] = _two_steps(model, threads)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.machine import SCOPES, Machine
 from netc.compiler.kernels.sums import BLOCK
 
 _IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
@@ -396,8 +396,8 @@ def literal(number: object, dtype: str) -> str:
     return f"{TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
 
 
-def define(text: str) -> Any:
-    """The function of a kernel's source, with the words that it uses."""
+def define(text: str, machine: Machine) -> Any:
+    """The function of a kernel's source for a machine, with the words that it uses."""
     import re
 
     import numpy as np
@@ -411,7 +411,7 @@ def define(text: str) -> Any:
         "I32": np.int32,
         "INF": np.inf,
         "NAN": np.nan,
-        **words.WORDS,
+        **words.words_for(machine),
         **sums.words(),
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):

@@ -1,0 +1,182 @@
+"""Check `compiled`: machine code against the reference interpreter, in the model's own precision."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.emulator.run import random_order
+from netc.compiler.graph import Graph
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
+from netc.dsl.source import NOWHERE, Span
+from netc.runtime.data.stored import Array, Field
+from netc.runtime.program import Program
+from netc.runtime.step import Backend, Step
+from netc.runtime.verification.comparison import Rounding, differences
+from netc.runtime.verification.interpreter import Noise, results
+from netc.runtime.verification.subject import (
+    Difference,
+    Subject,
+    chosen,
+    has_loss,
+    move_parameters,
+    program_of,
+    ready_fields,
+)
+
+
+class NoisyProgram(Program):
+    """The reference interpreter with rounding noise in every operation."""
+
+    noise: Noise | None = None
+
+    def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
+        step = super()._made_ready(graph, profiled)
+        step.trace = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
+        return step
+
+
+class Pair:
+    """A program under test, and the reference with the same parameters and states."""
+
+    def __init__(self, subject: Subject, backend: Backend, threads: int, machine: Machine | None = None) -> None:
+        self.tested = program_of(subject, backend, threads, machine=machine)
+        self.reference = NoisyProgram(subject.model, subject.seed, "reference", threads=1)
+        move_parameters(subject.model, self.reference.persistent, subject.seed)
+
+    def level(self) -> None:
+        """The reference goes on from the states of the program under test: so that a step is judged alone."""
+        for name, array in self.tested.persistent.items():
+            self.reference.persistent[name][...] = array
+
+
+def check(subject: Subject) -> Iterator[Difference]:
+    """Loss, gradients, predictions and evaluation, and three steps of the optimizer."""
+    yield from against_reference(subject, "compiled", Pair(subject, "numba", 1))
+
+
+def check_plan(subject: Subject) -> Iterator[Difference]:
+    """The same by the plan, emulated for 1, 3 and 5 members in a random order of tasks: once for this machine, then for one with tiny caches, in which
+    whatever can be cut is."""
+    host = machine_for()
+    tiny = replace(
+        host, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
+    )
+    for members, machine in zip(_MEMBERS, (host, tiny, tiny), strict=True):
+        with random_order(subject.seed + members):
+            wrong = list(against_reference(subject, "plan", Pair(subject, "plan", members, machine)))
+        for one in wrong:
+            yield replace(one, where=f"{one.where}, by {members} members")
+        if wrong:
+            return
+
+
+def against_reference(subject: Subject, name: str, pair: Pair) -> Iterator[Difference]:
+    """All that a program does, by a backend and by the reference."""
+    fields = ready_fields(subject.model, subject.fields)
+    if has_loss(subject.model):
+        for samples in batches_of(subject):
+            wrong = list(_gradients(pair, name, chosen(fields, samples)))
+            yield from wrong
+            if wrong:
+                break
+        yield from _steps(pair, name, fields, subject)
+        pair.level()
+    if subject.model.outputs:
+        yield from _compare(pair, name, "a prediction", lambda program: program.predict(_as_given(fields)))
+    if any(one.startswith(("loss.", "metric.", "watch.")) for one in subject.model.graph.results):
+        yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(_as_given(fields)))
+
+
+def batches_of(subject: Subject) -> list[Array]:
+    """The samples of a batch as large as there is, of the rest that the data leaves, and the first sample alone."""
+    count, batch = subject.count, subject.model.train.batch
+    rest = count % batch if count > batch else 0
+    sizes = [np.arange(min(count, batch)), np.arange(count - rest, count), np.arange(1)]
+    return [one for i, one in enumerate(sizes) if len(one) and all(len(one) != len(before) for before in sizes[:i])]
+
+
+def _as_given(fields: Mapping[str, Field]) -> dict[str, Any]:
+    return dict(fields)
+
+
+def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iterator[Difference]:
+    def run(program: Program) -> dict[str, Any]:
+        loss, gradients = program.gradients(fields)
+        return {
+            "loss": np.asarray(loss, dtype_of(program)),
+            **{f"gradient.{key}": one for key, one in gradients.items()},
+        }
+
+    count = len(next(iter(fields.values())))
+    yield from _compare(pair, check_name, f"the gradients of {count} samples", run)
+
+
+def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Subject) -> Iterator[Difference]:
+    """Three steps, one after the other, each judged alone: of all samples that a step takes, of fewer, and of all once more."""
+    most = min(subject.count, subject.model.train.samples_per_step)
+    for number, count in enumerate((most, max(most // 2, 1), most), 1):
+        samples = (np.arange(count) + number) % subject.count
+        part = chosen(fields, samples)
+        before = {name: array.copy() for name, array in pair.tested.persistent.items()}
+
+        def run(program: Program, part: Mapping[str, Field] = part, before: Any = before) -> dict[str, Any]:
+            for name, array in before.items():
+                program.persistent[name][...] = array
+            losses = program.step(part)
+            kept = {name: array.copy() for name, array in program.persistent.items()}
+            return {**{f"loss.{name}": np.asarray(one, dtype_of(program)) for name, one in losses.items()}, **kept}
+
+        wrong = list(_compare(pair, check_name, f"step {number}, of {count} samples", run))
+        yield from wrong
+        if wrong:
+            return
+        pair.level()
+
+
+_MEMBERS = (1, 3, 5)
+
+
+def dtype_of(program: Program) -> Any:
+    return np.float64 if program.model.train.precision == "f64" else np.float32
+
+
+def _compare(pair: Pair, check_name: str, what: str, run: Any) -> Iterator[Difference]:
+    found, expected = run(pair.tested), run(pair.reference)
+    kept = {name: array.copy() for name, array in pair.tested.persistent.items()}
+
+    def disturbed(noise: Noise) -> Mapping[str, Any]:
+        pair.reference.noise = noise
+        try:
+            return dict(run(pair.reference))
+        finally:
+            pair.reference.noise = None
+
+    for name, detail in differences(_in_precision(found, pair), _in_precision(expected, pair), Rounding(disturbed)):
+        span = span_of(pair.tested, name)
+        yield Difference(check_name, f"{what}: {name}", span, detail)
+    for name, array in kept.items():
+        pair.tested.persistent[name][...] = array
+
+
+def _in_precision(found: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
+    """Plain floats (figures) as arrays of the model's precision: they are sums in it."""
+    kind = dtype_of(pair.tested)
+    return {name: np.asarray(one, kind) if isinstance(one, float) else one for name, one in found.items()}
+
+
+def span_of(program: Program, result: str) -> Span:
+    """The source of a parameter, a state, an output, a loss or a metric, whichever a result is called by."""
+    model = program.model
+    name = result.removeprefix("gradient.").removeprefix("update.")
+    own = {**model.trainables, **model.states}
+    for owner, info in own.items():
+        if name == owner or name.endswith(f".{owner}"):
+            return info.span
+    for key in (result, f"output.{result}", f"loss.{result}", f"metric.{result}", f"loss.{name.removeprefix('loss.')}"):
+        if key in model.graph.results:
+            return model.graph.results[key].span
+    losses = [value.span for key, value in model.graph.results.items() if key.startswith("loss.")]
+    return losses[0] if losses else NOWHERE

@@ -1,0 +1,87 @@
+"""Check `export`: the model as a NumPy file and as ONNX predicts what the reference interpreter does."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.export.numpy_file import numpy_file
+from netc.compiler.export.writer import Exported, exportable
+from netc.dsl.diagnostics import Fault
+from netc.runtime.data.stored import Ragged
+from netc.runtime.export import as_onnx, from_padded, padded
+from netc.runtime.parts import fields_of
+from netc.runtime.random import words
+from netc.runtime.verification.backends import NoisyProgram
+from netc.runtime.verification.comparison import Rounding, differences
+from netc.runtime.verification.interpreter import Noise
+from netc.runtime.verification.mixing import is_random, mixes_samples
+from netc.runtime.verification.subject import Difference, Subject, move_parameters, ready_fields
+
+_NAME = "export"
+
+
+def check(subject: Subject) -> Iterator[Difference]:
+    """Predictions of both kinds of file. What a kind has no words for (E1201), or a package that is not installed, is passed over."""
+    model = subject.model
+    if not model.outputs:
+        return
+    graph = pipeline.prediction_graph(model)
+    if is_random(graph, graph.results) or mixes_samples(graph, graph.results):
+        return
+    program = NoisyProgram(model, subject.seed, "reference", threads=1)
+    move_parameters(model, program.persistent, subject.seed)
+    fields = {
+        name: list(field) if isinstance(field, Ragged) else field
+        for name, field in ready_fields(model, subject.fields).items()
+        if name in fields_of(model, graph)
+    }
+    expected = program.predict(fields)
+    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    inputs = fields_of(model, graph)
+    asked = Exported("model", exportable(graph), inputs, types, dict(program.persistent), {}, {})
+
+    def disturbed(noise: Noise) -> Mapping[str, Any]:
+        program.noise = noise
+        return program.predict(fields)
+
+    for kind, run in (("the NumPy file", _numpy), ("the ONNX file", _onnx)):
+        try:
+            found = run(asked, {name: fields[name] for name in inputs}, subject.seed)
+        except Fault as fault:
+            if {one.code for one in fault.diagnostics} <= {"E1201", "E1202"}:
+                continue
+            raise
+        if found is None:
+            continue
+        for name, detail in differences({one: found[one] for one in expected}, expected, Rounding(disturbed)):
+            yield Difference(_NAME, f"{kind}: output.{name}", graph.results[f"output.{name}"].span, detail)
+
+
+def _numpy(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    space: dict[str, Any] = {}
+    text = numpy_file(asked, lambda name: words(2, seed, name, 0))
+    exec(compile(text, "<exported>", "exec"), space)
+    found: dict[str, Any] = space["predict"](*fields.values())
+    return found
+
+
+def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
+    """None where onnxruntime is not installed, or does not do an operation."""
+    try:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
+    except ImportError:
+        return None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    try:
+        session = onnxruntime.InferenceSession(as_onnx(asked), options, providers=["CPUExecutionProvider"])
+    except Missing:
+        return None
+    names = [one.name for one in session.get_outputs()]
+    given = padded(asked, fields)
+    needed = {one.name for one in session.get_inputs()}
+    answers = session.run(None, {name: np.asarray(one) for name, one in given.items() if name in needed})
+    return from_padded(dict(zip(names, answers, strict=True)), asked, given)

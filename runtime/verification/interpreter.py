@@ -1,0 +1,116 @@
+"""An interpreter of a graph at any stage, before the first pass as well as after the last, in which every value can be watched, replaced or disturbed.
+
+Written on its own beside compiler/reference.py (whose operations it shares): it draws random values itself, so that it needs no pass.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.graph import Graph
+from netc.compiler.operations import scan
+from netc.compiler.operations.random import RANDOM
+from netc.compiler.reference import attributes_of
+from netc.compiler.types import NUMPY, Sizes
+from netc.compiler.value import OPERATIONS, Expansion, Scalar, Value, View
+from netc.runtime.data.stored import Array
+
+Hook = Callable[
+    [Value, list[Array], Array], Array
+]  # a value, its operands' arrays, its own: gives what is to stand for it
+_ULPS = 4  # of noise
+
+
+def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[Value, Array]:
+    """Every value of the graph but scans. The hook sees the values in the bodies of scans too, once a step."""
+    memory: dict[Value, Array] = {}
+    parts: dict[Value, dict[str, Array]] = {}
+
+    def body(inner: Graph, given: Mapping[str, Array], count: Sizes) -> dict[str, Array]:
+        found = interpret(inner, given, count, hook)
+        return {name: found[value] for name, value in inner.results.items()}
+
+    with np.errstate(all="ignore"):
+        for value in graph.values():
+            if value.operation == "scan":
+                parts[value] = scan.compute([memory[operand] for operand in value.operands], value, leaves, body)
+                continue
+            operands = [memory[operand] for operand in value.operands if operand in memory]
+            if value.operation == "part":
+                array = parts[value.operands[0]][str(value.attributes["of"])]
+            else:
+                array = _compute(value, operands, leaves, sizes)
+            memory[value] = array if hook is None else hook(value, operands, array)
+    return memory
+
+
+def results(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[str, Array]:
+    """The results of the graph by name."""
+    memory = interpret(graph, leaves, sizes, hook)
+    return {name: memory[value] for name, value in graph.results.items()}
+
+
+def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+    dtype = NUMPY[value.type.dtype]
+    if value.operation == "constant":
+        return np.asarray(value.attributes["value"], dtype)
+    if "name" in value.attributes:
+        return np.asarray(leaves[str(value.attributes["name"])], dtype)
+    if value.operation in RANDOM:
+        return _drawn(value, leaves, sizes).astype(dtype, copy=False)
+    result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes_of(value, sizes)))
+    assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"
+    return result.astype(dtype, copy=False)
+
+
+def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+    """A random value, by the operations that it stands for."""
+    small = Graph()
+    small.precision = value.graph.precision
+    lower = OPERATIONS[value.operation].lower
+    assert isinstance(lower, Expansion)
+    like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
+    small.results["drawn"] = lower.build(like, **value.attributes)
+    shape = np.zeros(value.type.shape(sizes), NUMPY[value.type.dtype])
+    names = {str(leaf.attributes["name"]) for leaf in small.values() if "name" in leaf.attributes}
+    return results(small, {name: shape if name == "like" else leaves[name] for name in names}, sizes)["drawn"]
+
+
+class Noise:
+    """A hook that disturbs every result which was rounded by a few units in the last place, of its terms where it is a sum (Monte Carlo arithmetic: Parker,
+    1997). How far the results of a graph move is how far rounding may bring two right programs apart: near a tie or a sign, far."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = np.random.default_rng(seed)
+
+    def __call__(self, value: Value, operands: list[Array], array: Array) -> Array:
+        if not operands or array.dtype.kind != "f" or not array.size or _is_exact(value, operands, array):
+            return array
+        size = np.abs(array)
+        if not isinstance(OPERATIONS[value.operation].lower, Scalar):
+            size = np.maximum(size, _size_of_terms(value, operands, array))
+        noise = self.random.uniform(-1, 1, array.shape) * _ULPS * np.finfo(array.dtype).eps
+        return np.asarray(array + noise * size, array.dtype)
+
+
+def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
+    """Whether the value only moves or chooses elements of its operands: what is one of them stays equal to it."""
+    if value.operation == "part" or isinstance(OPERATIONS[value.operation].lower, View):
+        return True
+    floats = [operand.ravel() for operand in operands if operand.dtype.kind == "f"]
+    if not floats:
+        return False
+    elements = np.concatenate([*floats, *(-one for one in floats), np.array([0, 1], array.dtype)])
+    return bool(np.isin(array.ravel(), elements).all())
+
+
+def _size_of_terms(value: Value, operands: list[Array], array: Array) -> Any:
+    """What a sum, a product of matrices or the like comes to if no term has a sign."""
+    sizes = {name: size for name, size in zip(value.type.dims, array.shape, strict=True) if isinstance(name, str)}
+    unsigned = [np.abs(operand) if operand.dtype.kind == "f" else operand for operand in operands]
+    try:
+        terms = np.asarray(OPERATIONS[value.operation].reference(*unsigned, **attributes_of(value, sizes)))
+    except (KeyError, ValueError, AssertionError, IndexError):  # an operation that takes no such operands
+        return 0.0
+    return np.abs(terms) if terms.shape == array.shape else 0.0

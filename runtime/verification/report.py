@@ -1,0 +1,77 @@
+"""The outcome of a check as messages: a diagnostic with its place for each difference, and what a bug report should say of the installation."""
+
+import platform
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+from netc.compiler.kernels.targets import machine_for
+from netc.dsl import home
+from netc.dsl.diagnostics import Diagnostic, Label
+from netc.runtime.verification import CHECKS, Check, Difference, Subject, differences_of
+from netc.runtime.verification.comparison import counting
+
+CODE = "E1301"
+PLEASE = (
+    "A difference is a fault of netc, not of the file. Please report it, with the file and all that is printed here."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a check came to: how many results it compared (none: it does not apply to the model), and the differences."""
+
+    check: Check
+    compared: int
+    differences: tuple[Difference, ...]
+
+    @property
+    def told(self) -> str:
+        """`ok`, or what else there is to say, in a few words."""
+        if self.differences:
+            return f"{len(self.differences)} differ"
+        return f"ok, {self.compared:,} compared" if self.compared else "does not apply"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "check": self.check.name,
+            "compares": self.check.doc,
+            "compared": self.compared,
+            "ok": not self.differences,
+            "differences": [
+                {"where": one.where, "file": one.span.source.name, "line": one.span.line, "detail": one.detail}
+                for one in self.differences
+            ],
+        }
+
+
+def outcomes(subject: Subject, names: Collection[str] | None = None) -> Iterator[Outcome]:
+    """Runs the checks one after another."""
+    for name, check in CHECKS.items():
+        if names is None or name in names:
+            with counting() as counter:
+                found = tuple(differences_of(check, subject))
+            yield Outcome(check, counter.count, found)
+
+
+def diagnostic_of(difference: Difference) -> Diagnostic:
+    """A difference as a message with its place."""
+    title = f"`{difference.check}` differs {difference.where}"
+    if not difference.where.startswith(("after ", "in ", "on ", "by ")):
+        title = f"`{difference.check}` differs in {difference.where}"
+    return Diagnostic(CODE, title, Label(difference.span, difference.detail))
+
+
+def environment() -> dict[str, str]:
+    """The versions, the target and the machine that results depend on."""
+    machine = machine_for()
+    packages = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
+    folder = home.folder()
+    return {
+        "netc": f"{version('netc')} ({packages}, Python {platform.python_version()})",
+        "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, {'FMA' if machine.has_fma else 'no FMA'}, "
+        f"{machine.registers} registers, caches of {machine.first_cache >> 10} KiB and {machine.second_cache >> 10} KiB",
+        "system": f"{platform.platform()}, {machine.cores} cores",
+        "kernel cache": str(folder) if folder is not None else f"none: {home.wanted_folder()} cannot be used",
+    }

@@ -1,0 +1,50 @@
+"""A subject of reasonable cost for a user's model: samples that are made up or the first of its own data, and a batch that the interpreter can bear."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from netc.compiler.cost import flops
+from netc.compiler.model import Model
+from netc.runtime.data.dataset import load
+from netc.runtime.data.madeup import made_up
+from netc.runtime.data.spec import parse_data
+from netc.runtime.step import longest_of, sizes_of
+from netc.runtime.verification.subject import Subject, chosen, ready_fields
+
+_MOST_FLOPS = 50_000_000  # of the forward graph for a batch, at most, if that is possible with two samples
+_LONGEST = 9  # steps of a sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A subject, and a sentence on what was taken for it."""
+
+    subject: Subject
+    told: str
+
+
+def sampled(model: Model, with_own_data: bool = False) -> Sampled:
+    """A subject for a model: with the first training samples of its data block, or synthetic ones. The batch is made smaller where the model is large.
+    Faults as reading the data does."""
+    longest = {dim: min(length, _LONGEST) for dim, length in longest_of(model).items()}
+    batch = model.train.batch
+    while batch > 2 and flops(model.graph, sizes_of(model.graph, batch, longest)) > _MOST_FLOPS:
+        batch = max(batch // 2, 2)
+    accumulate = min(model.train.accumulate, 2)
+    small = replace(model, train=replace(model.train, batch=batch, accumulate=accumulate))
+    count = batch * accumulate + max(batch // 2, 1)
+    if with_own_data:
+        parts = load(model, parse_data(model)).training(model.train.seed, 0)
+        ready = ready_fields(small, parts)
+        count = min(count, len(next(iter(ready.values()))))
+        fields = chosen(ready, np.arange(count))
+        source = f"the first {count} training samples of the file's data"
+    else:
+        fields = made_up(small, count, model.train.seed, longest=_LONGEST)
+        source = f"{count} synthetic samples"
+    told = f"{source}, in batches of {batch}"
+    if (batch, accumulate) != (model.train.batch, model.train.accumulate):
+        whole = f"{model.train.batch}" + (f" x {model.train.accumulate}" if model.train.accumulate > 1 else "")
+        told += f" (the file has {whole}: cut so that this takes minutes at most)"
+    return Sampled(Subject(small, fields, model.train.seed), told)

@@ -1,0 +1,101 @@
+"""One batch as any graph of a model reads it: samples, parameters and states, random words, the tables of varying dimensions.
+
+The same leaves for every stage of the pipeline. Takes a model, fields and what stays between steps; knows no pass and no program.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler.graph import Graph
+from netc.compiler.model import Model
+from netc.compiler.operations.random import SAMPLE
+from netc.compiler.passes.objective import LOSS_FACTOR
+from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.update import FACTOR
+from netc.compiler.rows import PREFIX, Other, asked
+from netc.compiler.types import BATCH, NUMPY, Sizes
+from netc.compiler.value import Value
+from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.random import generator, words
+from netc.runtime.sequences import Batch
+from netc.runtime.verification.interpreter import Hook, interpret, results
+from netc.runtime.verification.subject import types_of_fields
+
+
+class Leaves(dict[str, Array]):
+    """Arrays by name; tables of rows and random words are made when they are asked for."""
+
+    def __init__(self, arrays: Mapping[str, Array], batch: Batch, seed: int, epoch: int) -> None:
+        super().__init__(arrays)
+        self.batch, self.seed, self.epoch = batch, seed, epoch
+
+    def __missing__(self, name: str) -> Array:
+        if name.startswith(PREFIX):
+            array = self.batch.table(name)
+        elif name == SAMPLE:
+            array = self.batch.chosen.astype(np.int32)
+        elif name == FACTOR or name.startswith(LOSS_FACTOR):
+            array = np.array(1.0)
+        else:
+            assert name.startswith("random."), name
+            array = words(2, self.seed, name, self.epoch)
+        self[name] = array
+        return array
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """A batch (all samples of `fields`) and what stays between steps, `arrays`."""
+
+    model: Model
+    fields: Mapping[str, Field]
+    arrays: Mapping[str, Array]
+    seed: int
+    epoch: int = 1
+
+    def leaves(self, graph: Graph) -> tuple[Leaves, Sizes]:
+        """What a graph reads, and the sizes of its named dimensions."""
+        types = types_of_fields(self.model)
+        varying = {name: str(type_.rows) for name, type_ in types.items() if type_.is_varying}
+        fields = {name: one if isinstance(one, Ragged) else np.asarray(one) for name, one in self.fields.items()}
+        count = len(next(iter(self.fields.values()))) if self.fields else 1
+        batch = Batch.of(np.arange(count), dims_of(graph), None, fields, varying)
+        arrays = dict(self.arrays)
+        for leaf in graph.values():
+            name = str(leaf.attributes.get("name", ""))
+            field = fields.get(name)
+            if leaf.operation in ("input", "target") and field is not None:
+                is_sequence = isinstance(field, Ragged)
+                source = batch.table(f"{PREFIX}source.{leaf.type.rows}") if is_sequence else None
+                arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
+            elif name == FIRST:  # of the chunks of a sequence: not the first one, so that what is handed on counts
+                arrays[name] = np.zeros(1)
+            elif name.startswith(CARRIED):
+                drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
+                arrays[name] = drawn.astype(NUMPY[leaf.type.dtype])
+        return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes
+
+    def values(self, graph: Graph, hook: Hook | None = None) -> dict[Value, Array]:
+        leaves, sizes = self.leaves(graph)
+        return interpret(graph, leaves, sizes, hook)
+
+    def results(self, graph: Graph, hook: Hook | None = None) -> dict[str, Array]:
+        leaves, sizes = self.leaves(graph)
+        return results(graph, leaves, sizes, hook)
+
+
+def dims_of(graph: Graph) -> list[str]:
+    """The varying dimensions whose rows a graph needs."""
+    dims = {str(value.type.rows): None for value in graph.values() if value.type.is_varying}
+    for scan in graph.values("scan"):
+        dims[str(scan.attributes["dim"])] = None
+    for leaf in graph.values():
+        name = str(leaf.attributes.get("name", ""))
+        if leaf.operation == "given" and name.startswith(PREFIX):
+            kind, dim = asked(name)
+            dims[dim] = None
+            other = Other.of(kind)
+            dims.update(dict.fromkeys(other[1].dims if other is not None else ()))
+    return [dim for dim in dims if dim != BATCH]

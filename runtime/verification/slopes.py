@@ -1,0 +1,228 @@
+"""Check `gradients`: what netc differentiates against central differences of the loss, in f64, on the graph as the file says it, before any pass.
+
+What `stop_gradient` holds is a constant of the differences, as it is to the gradient: it is recorded where nothing is moved and put back elsewhere.
+Where a direction crosses a kink (one-sided slopes that do not come together as the steps shrink), nothing is said of it.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.cost import flops
+from netc.compiler.graph import Graph
+from netc.compiler.model import Model
+from netc.compiler.passes.prepare import derived
+from netc.compiler.value import Value
+from netc.dsl.source import NOWHERE, Span
+from netc.runtime.data.stored import Array
+from netc.runtime.verification.comparison import compared
+from netc.runtime.verification.passes import situation_of
+from netc.runtime.verification.precision import in_f64
+from netc.runtime.verification.situation import Situation
+from netc.runtime.verification.stages import TRAINED, for_training
+from netc.runtime.verification.subject import Difference, Subject, has_loss
+
+_NAME = "gradients"
+Direction = Mapping[Value, Array]  # how far each element of some leaves is moved, for a length of 1
+_FLOPS, _EVALUATIONS = 2e10, 9  # what all slopes may cost, and how often one evaluates the loss, more or less
+_STEPS = (1e-3, 1e-4, 1e-5)  # from the largest on, until one is good enough
+_DIRECTIONS = 2
+_TOLERANCE = 1e-5  # relative to the slope, or to what the slope is the sum of
+_ROUNDING = 1e-14  # of a loss, relative to its terms
+
+
+def check(subject: Subject) -> Iterator[Difference]:
+    """The gradient of the total loss for every parameter and float input, and each `grad` that the file asks for."""
+    if not has_loss(subject.model):
+        return
+    model = in_f64(subject.model)
+    situation = situation_of(Subject(model, subject.fields, subject.seed))
+    graph = for_training(model.graph.of(*TRAINED), is_training=True)
+    yield from _of_the_loss(model, situation, derived(graph))
+    yield from _of_the_file(situation, graph)
+
+
+def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[Difference]:
+    """All parameters together along one direction, then each alone along several; of a large model some alone, along one."""
+    inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
+    results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
+    leaves = {str(one.attributes["name"]): one for one in graph.values() if "name" in one.attributes}
+    names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
+    gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
+    replay = Replay(graph, situation)
+    spans = {name: info.span for name, info in model.trainables.items()} | dict(model.declared)
+
+    def loss(moved: Mapping[Value, Array]) -> float:
+        return total(graph, replay.values(moved))
+
+    random = np.random.default_rng(subject_seed(situation.seed, "all"))
+    together = {leaf: np.asarray(random.standard_normal(gradient.shape)) for leaf, gradient in gradients.items()}
+    told = _disagreement(Slope.of(loss, replay.base, together), gradients, together)
+    affordable = _affordable(graph, situation)
+    is_small = affordable >= len(names) * (_DIRECTIONS + 1)
+    step = 1 if is_small or told is not None else -(-len(names) // affordable)
+    found = False
+    for name in names[::step]:
+        leaf, random = leaves[name], np.random.default_rng(subject_seed(situation.seed, name))
+        for direction in itertools.islice(_directions(gradients[leaf], random), None if is_small else 1):
+            detail = _disagreement(Slope.of(loss, replay.base, {leaf: direction}), gradients, {leaf: direction})
+            if detail is not None:
+                found = True
+                span = _place(graph, leaf, spans.get(name))
+                yield Difference(_NAME, f"the derivative of the loss: gradient.{name}", span, detail)
+                break
+    if told is not None and not found:
+        place = next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
+        yield Difference(_NAME, "the derivative of the loss for all parameters together", place, told)
+
+
+def _affordable(graph: Graph, situation: Situation) -> int:
+    """How many slopes are worth their time, from what the forward graph costs."""
+    _, sizes = situation.leaves(graph)
+    return int(np.clip(_FLOPS / max(flops(graph, sizes) * _EVALUATIONS, 1), 8, 1000))
+
+
+def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
+    """Each `grad(y, x)`: the change of y when the value x is moved."""
+    graph = graph.subgraph(graph.results)[0]
+    asked = graph.values("grad")
+    for i, value in enumerate(asked):
+        y, x = value.operands
+        graph.results |= {f"grad.{i}": value, f"y.{i}": y, f"x.{i}": x}
+    if not asked:
+        return
+    written = derived(graph)
+    replay = Replay(written, situation)
+    for i, value in enumerate(asked):
+        gradient, y, x = (written.results[f"{kind}.{i}"] for kind in ("grad", "y", "x"))
+        array = replay.base[gradient]
+
+        def change(moved: Mapping[Value, Array], y: Value = y) -> float:
+            return float(replay.values(moved)[y].sum())
+
+        random = np.random.default_rng(subject_seed(situation.seed, f"grad {i}"))
+        for direction in _directions(array, random):
+            slope = Slope.of(change, replay.base, {x: direction})
+            told = _disagreement(slope, {x: array}, {x: direction})
+            if told is not None:
+                yield Difference(_NAME, f"after `derive`: the value of `{value.span.text}`", value.span, told)
+                break
+
+
+def subject_seed(seed: int, name: str) -> list[int]:
+    return [seed, *name.encode()]
+
+
+def _place(graph: Graph, leaf: Value, declared: Span | None) -> Span:
+    """Where a parameter is declared in the user's file, or else first used there."""
+    if declared is not None and not declared.source.is_library:
+        return declared
+    users = [user.span for user in graph.users(leaf) if not user.span.source.is_library]
+    return users[0] if users else declared or leaf.span
+
+
+def _directions(gradient: Array, random: np.random.Generator) -> Iterator[Array]:
+    """Random directions, and the element with the largest gradient alone."""
+    for _ in range(_DIRECTIONS):
+        yield np.asarray(random.standard_normal(gradient.shape))
+    if gradient.size > 1:
+        alone = np.zeros(gradient.shape)
+        alone.flat[int(np.abs(np.nan_to_num(gradient)).argmax())] = 1.0
+        yield alone
+
+
+def total(graph: Graph, memory: Mapping[Value, Array]) -> float:
+    """What training makes small: each loss as its mean, or as its sum over its weights'."""
+    losses = 0.0
+    for name, value in graph.results.items():
+        if name.startswith("loss."):
+            weight = graph.results.get(f"weight.{name}")
+            array = memory[value]
+            losses += float(array.mean() if weight is None else array.sum() / memory[weight].sum())
+    return losses
+
+
+class Replay:
+    """A graph evaluated again and again with some values moved; what `stop_gradient` gave at first it gives always."""
+
+    def __init__(self, graph: Graph, situation: Situation) -> None:
+        self.graph, self.situation = graph, situation
+        self.stopped: dict[Value, list[Array]] = {}
+        self.base = situation.values(graph, self._record)
+
+    def _record(self, value: Value, operands: list[Array], array: Array) -> Array:
+        if value.operation == "stop_gradient":
+            self.stopped.setdefault(value, []).append(array)
+        return array
+
+    def values(self, moved: Mapping[Value, Array]) -> Mapping[Value, Array]:
+        """All values, with those of `moved` in place of what they would be."""
+        pending = {value: iter(arrays) for value, arrays in self.stopped.items()}
+
+        def hook(value: Value, operands: list[Array], array: Array) -> Array:
+            if value in moved:
+                return moved[value]
+            return next(pending[value]) if value in pending else array
+
+        return self.situation.values(self.graph, hook)
+
+
+@dataclass(frozen=True, slots=True)
+class Slope:
+    """A directional derivative by differences: its value, how far it may be off, and whether the function is smooth enough there to say so."""
+
+    value: float
+    error: float
+    is_known: bool
+
+    @classmethod
+    def of(
+        cls, function: Callable[[Mapping[Value, Array]], float], at: Mapping[Value, Array], direction: Direction
+    ) -> "Slope":
+        """The best of several step sizes; each with its half, so that error and kinks show."""
+        best = cls(0.0, np.inf, False)
+
+        def moved(length: float) -> float:
+            return function({leaf: at[leaf] + length * along for leaf, along in direction.items()})
+
+        middle = moved(0.0)
+        for step in _STEPS:
+            one = cls._by(moved, step, middle)
+            if one.is_known and (not best.is_known or one.error < best.error):
+                best = one
+            if best.is_known and best.error <= 1e-7 * (abs(best.value) + 1e-3):
+                break
+        return best
+
+    @classmethod
+    def _by(cls, moved: Callable[[float], float], step: float, middle: float) -> "Slope":
+        ahead, behind, half_ahead, half_behind = (moved(length) for length in (step, -step, step / 2, -step / 2))
+        points = np.array([ahead, behind, half_ahead, half_behind, middle])
+        if not np.isfinite(points).all():
+            return cls(0.0, np.inf, False)
+        rounding = _ROUNDING * max(float(np.abs(points).max()), 1e-3) / step
+        central, half = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
+        value = (4 * half - central) / 3
+        error = abs(central - half) + 4 * rounding
+        # at a kink the slopes of the two sides stay apart; on a smooth function half the step brings them half as near
+        gap = abs((ahead - middle) / step - (middle - behind) / step)
+        half_gap = abs(half_ahead - middle - (middle - half_behind)) / (step / 2)
+        is_smooth = half_gap <= 0.6 * gap + 8 * rounding
+        is_precise = error <= 1e-3 * max(abs(central), abs(half)) + 16 * rounding
+        return cls(value, error, is_smooth and is_precise)
+
+
+def _disagreement(slope: Slope, gradients: Mapping[Value, Array], direction: Direction) -> str | None:
+    """A sentence if the gradient's slope along a direction is not that of the differences."""
+    if not slope.is_known:
+        return None
+    compared()
+    products = [gradients[leaf] * along for leaf, along in direction.items()]
+    value, terms = (float(sum(part.sum() for part in parts)) for parts in (products, map(np.abs, products)))
+    allowed = _TOLERANCE * max(abs(slope.value), terms * 1e-3) + 10 * slope.error
+    if abs(value - slope.value) <= allowed:
+        return None
+    return f"along a random direction the gradient is {value:.9g}, and differences of the loss give {slope.value:.9g}"

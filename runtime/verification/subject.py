@@ -1,0 +1,119 @@
+"""What is verified (a `Subject`: a model and samples for it), what a check is, and what it reports (a `Difference`).
+
+Data only, and the few ways in which all checks prepare it: fields as arrays or sequences, samples chosen from them, programs over them. Knows no check.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.model import Model
+from netc.compiler.types import NUMPY, Type
+from netc.dsl.source import Span
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.program import Program
+from netc.runtime.random import generator
+from netc.runtime.step import Backend
+
+_JITTER = 0.05  # how far parameters are moved from their initial values: a bias of 0 hides what is done to it
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model and the data to verify it on. `fields` are what `Program.step` takes, one sample or more: fewer than a batch of the model, or more."""
+
+    model: Model
+    fields: Mapping[str, Any]
+    seed: int = 0
+
+    @property
+    def count(self) -> int:
+        """The number of samples."""
+        return len(next(iter(self.fields.values())))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two ways to compute one thing disagree. `where` names the step that is to blame and the result, "after `lift`: gradient.h.conv.W"; `span` is the
+    source of the first value that differs, as far as that is known; `detail` gives the figures in a sentence."""
+
+    check: str
+    where: str
+    span: Span
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.check}: {self.where} ({self.span}): {self.detail}"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One oracle. `run` yields the differences it finds, and nothing for a model that it does not apply to."""
+
+    name: str
+    doc: str
+    needs_kernels: bool
+    run: Callable[[Subject], Iterator[Difference]]
+
+
+def types_of_fields(model: Model) -> dict[str, Type]:
+    """The types of all inputs and targets."""
+    return {**model.inputs, **model.targets}
+
+
+def has_loss(model: Model) -> bool:
+    return any(name.startswith("loss.") for name in model.graph.results)
+
+
+def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:
+    """The fields as plain arrays, those with a varying dimension as `Ragged`."""
+    types, ready = types_of_fields(model), dict[str, Field]()
+    for name, field in fields.items():
+        if name not in types:
+            continue
+        if isinstance(field, Ragged):
+            ready[name] = field
+        elif types[name].is_varying:
+            ready[name] = Ragged.of(field, NUMPY[types[name].dtype])
+        else:
+            ready[name] = np.asarray(field, NUMPY[types[name].dtype]) if isinstance(field, Bytes) else np.asarray(field)
+    return ready
+
+
+def chosen(fields: Mapping[str, Field], samples: Array) -> dict[str, Field]:
+    """These samples of every field."""
+    return {
+        name: field.take(samples) if isinstance(field, Ragged) else np.asarray(field)[samples]
+        for name, field in fields.items()
+    }
+
+
+def first_batch(subject: Subject) -> dict[str, Field]:
+    """The fields of the samples that one batch takes."""
+    return chosen(ready_fields(subject.model, subject.fields), np.arange(min(subject.count, subject.model.train.batch)))
+
+
+def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> None:
+    """Move every parameter a little away from its initial value, and every state of the file upwards, the same for each backend and precision."""
+    for name in (*model.trainables, *model.states):
+        moved = np.asarray(generator(seed, "verification", name).standard_normal(arrays[name].shape)) * _JITTER
+        moved = np.abs(moved) if name in model.states else moved  # a variance stays one
+        arrays[name][...] = np.asarray(arrays[name] + moved, np.float32)  # rounded alike in f32 and f64
+
+
+def program_of(
+    subject: Subject,
+    backend: Backend,
+    threads: int = 1,
+    model: Model | None = None,
+    machine: Machine | None = None,
+) -> Program:
+    """A program of the subject's model (or of a variant of it) with moved parameters, in which every thread takes part in every step."""
+    model = model or subject.model
+    program = Program(model, subject.seed, backend, threads=threads, machine=machine)
+    program.workers.shares_small_steps = True
+    move_parameters(model, program.persistent, subject.seed)
+    return program

@@ -1,0 +1,197 @@
+"""A campaign: the oracles on each generated program, in processes of their own, with a time limit; what fails is reduced and printed.
+
+Takes seeds and the names of checks, gives a Report. Knows nothing of how programs are generated or what a check compares.
+"""
+
+import collections
+import re
+import signal
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+
+import netc
+from netc.runtime.verification import CHECKS, Subject, verify
+from tests.programs.generator import outcome
+from tests.programs.growth import Profile
+from tests.programs.program import Program
+from tests.programs.reduce import as_test, reduced
+
+SUBJECT_SEED = 3
+PYTORCH = "pytorch"  # as the name of a check
+PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
+COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a check found in a program. `kind` is what stays the same while the program is reduced."""
+
+    seed: int
+    check: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A seed and what is done with its program."""
+
+    seed: int
+    profile: Profile
+    checks: tuple[str, ...]
+    seconds: int
+    attempts: int  # how many candidates reduction may run; 0 leaves the program as it is
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a seed."""
+
+    seed: int
+    rejected: int
+    features: frozenset[str]
+    failures: tuple[Failure, ...]
+    reduced: tuple[str, ...] = ()  # for each failure a minimal file, and the test to paste
+
+
+@dataclass(slots=True)
+class Report:
+    """The sum of all results."""
+
+    programs: int = 0
+    rejected: int = 0
+    compiled: int = 0
+    features: collections.Counter[str] = field(default_factory=collections.Counter)
+    failures: list[Failure] = field(default_factory=list)
+
+    def add(self, task: Task, result: Result) -> None:
+        self.programs += 1
+        self.rejected += result.rejected
+        self.compiled += any(name in COMPILED for name in task.checks)
+        self.features.update(result.features)
+        self.failures += result.failures
+
+    def lines(self) -> Iterator[str]:
+        """The end of the campaign as text."""
+        yield f"{self.programs} programs, {self.compiled} of them compiled; {self.rejected} more were refused by the compiler"
+        columns = [f"{name} {number}" for name, number in sorted(self.features.items())]
+        yield f"features: {', '.join(columns)}"
+        by_kind: dict[str, list[int]] = {}
+        for failure in self.failures:
+            by_kind.setdefault(f"{failure.check}: {failure.kind}", []).append(failure.seed)
+        yield f"{len(self.failures)} failures" if self.failures else "no failure"
+        for kind, seeds in sorted(by_kind.items(), key=lambda item: -len(item[1])):
+            yield f"  {kind}: seeds {', '.join(map(str, sorted(set(seeds))))}"
+
+
+class OutOfTime(BaseException):
+    """A check did not end in time. Not an Exception, so that nothing takes it for one of its own."""
+
+
+@contextmanager
+def at_most(seconds: int) -> Iterator[None]:
+    """Raises OutOfTime inside after so many seconds."""
+
+    def late(*_: object) -> None:
+        signal.alarm(5)  # again, if somebody swallowed the first
+        raise OutOfTime(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterator[Failure]:
+    """What is wrong with a program: one failure a check at most."""
+    for name in checks:
+        try:
+            with at_most(seconds):
+                found = first_difference(program, name)
+        except OutOfTime as late:
+            found = ("it takes too long", str(late))
+        except Exception as error:
+            found = (_kind_of(error), "".join(traceback.format_exception(error, limit=-6)))
+        if found is not None:
+            yield Failure(program.seed, name, *found)
+
+
+def first_difference(program: Program, check: str) -> tuple[str, str] | None:
+    """The kind and the text of what a check finds first."""
+    if check == PYTORCH:
+        from tests.programs.pytorch import differences_from_pytorch
+
+        found = next(differences_from_pytorch(program, SUBJECT_SEED), None)
+        return found and ("differs", found)
+    differences = verify(Subject(netc.parse(program.text), program.data, SUBJECT_SEED), [check])
+    if not differences:
+        return None
+    texts = [str(one) for one in differences]
+    return _kind_of_text(differences[0].where, differences[0].detail), "\n".join(texts[:5])
+
+
+def _kind_of(error: Exception) -> str:
+    """An exception and the function that raised it."""
+    if isinstance(error, netc.Fault):
+        return f"Fault {error.diagnostics[0].code} after the model was accepted"
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.name}"
+
+
+def _kind_of_text(where: str, detail: str) -> str:
+    """A difference without the names and numbers of this program."""
+    if where == "an exception":
+        function = re.search(r"in (\w+)\)$", detail)
+        return f"{detail.partition(':')[0]} in {function[1] if function else '?'}"
+    return re.sub(r"\b[a-z_]+\d+\b|\d+", "#", where.partition(": ")[0])
+
+
+def run(task: Task) -> Result:
+    """Generate the program of a seed, run the checks, reduce what fails."""
+    found = outcome(task.seed, task.profile)
+    failures, texts = [], []
+    for program, error in found.findings:
+        failures.append(Failure(task.seed, "front end", _kind_of(error), "".join(traceback.format_exception(error))))
+        texts.append(program.text)
+    if found.program is None:
+        return Result(task.seed, len(found.rejected), frozenset(), tuple(failures), tuple(texts))
+    for failure in failures_of(found.program, task.checks, task.seconds):
+        failures.append(failure)
+        texts.append(described(found.program, failure, task))
+    return Result(task.seed, len(found.rejected), found.program.features, tuple(failures), tuple(texts))
+
+
+def described(program: Program, failure: Failure, task: Task) -> str:
+    """A failing program as small as it gets, and the test to paste."""
+
+    def fails(candidate: Program) -> bool:
+        return any(one.kind == failure.kind for one in failures_of(candidate, [failure.check], task.seconds))
+
+    smallest = reduced(program, fails, task.attempts) if task.attempts else program
+    return f"{smallest.text}\n{as_test(smallest, [failure.check], f'seed {failure.seed} {failure.check}')}"
+
+
+def campaign(tasks: Sequence[Task], jobs: int, each: Callable[[Task, Result], bool]) -> None:
+    """Run tasks, in so many processes; `each` is told of every result and says whether to go on."""
+    if jobs == 1:
+        for task in tasks:
+            if not each(task, run(task)):
+                return
+        return
+    with ProcessPoolExecutor(jobs, max_tasks_per_child=50) as pool:
+        pending = iter(tasks)
+        running = {pool.submit(run, task): task for task in islice(pending, jobs)}
+        while running:
+            done = next(as_completed(running))
+            task = running.pop(done)
+            if not each(task, done.result()):
+                pool.shutdown(wait=False, cancel_futures=True)
+                return
+            running.update({pool.submit(run, following): following for following in islice(pending, 1)})

@@ -1,0 +1,142 @@
+"""Well-typed programs from seeds, in the manner of Csmith and NNSmith: a directed acyclic graph of typed values grown by a table of productions.
+
+Each program draws its own weights (swarm testing: features that are left out let the others meet more often).
+"""
+
+import random
+from dataclasses import dataclass
+
+import netc
+from netc.compiler import pipeline
+from tests.programs import blocks, elementwise, layers, products, reductions, scans, shapes
+from tests.programs.beginnings import inputs
+from tests.programs.endings import losses, outputs
+from tests.programs.growth import Growth, Production, Profile, Shared, productions_of
+from tests.programs.metrics import metrics
+from tests.programs.program import Lengths, Program, Statement
+from tests.programs.settings import samples, settings
+
+PRODUCTIONS: dict[str, Production] = productions_of(
+    *(module.productions() for module in (elementwise, reductions, shapes, products, layers, scans, blocks))
+)
+DEFAULT = Profile()
+PROFILES = {
+    "default": DEFAULT,
+    "small": Profile("small", statements=(1, 6), elements=120),
+    "large": Profile("large", statements=(6, 30), elements=6000, parameters=20000),
+}
+SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # what the weight of a production is multiplied by, in one program
+ATTEMPTS = 40
+
+
+def grow(g: Growth, count: int) -> None:
+    """Add so many productions to a body (fewer if nothing fits)."""
+    candidates = [one for one in PRODUCTIONS.values() if g.where in one.where and g.shared.weights[one.name] > 0]
+    weights = [g.shared.weights[one.name] for one in candidates]
+    for _ in range(ATTEMPTS * count):
+        if count <= 0 or not candidates:
+            return
+        production = g.draw.choices(candidates, weights)[0]
+        before = len(g.statements)
+        if production.rule(g):
+            g.feature(production.name)
+            count -= 1
+        else:
+            assert len(g.statements) == before or production.name in (
+                "gather",
+                "product with a parameter",
+                "lengths",
+            ), production.name
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a seed: a program, after so many rejected ones; `findings` are tracebacks of the compiler's front end."""
+
+    program: Program | None
+    rejected: list[tuple[Program, netc.Fault]]
+    findings: list[tuple[Program, Exception]]
+
+
+def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | None:
+    """One program, which the compiler may refuse; None if nothing came of it."""
+    draw = random.Random(seed * 1000 + sub_seed)
+    allowed = {name for name in PRODUCTIONS if profile.only is None or name in profile.only}
+    weights = {
+        name: production.weight * draw.choice(SWARM) if name in allowed else 0.0
+        for name, production in PRODUCTIONS.items()
+    }
+    g = Growth(Shared(draw, profile, weights))
+    inputs(g)
+    count = len(g.statements)
+    grow(g, draw.randint(*profile.statements))
+    if not any(value.is_trained and value.type.is_float for value in g.values.values()):
+        trained = [name for name in ("dense", "embed", "product with a parameter") if name in allowed]
+        if not any(PRODUCTIONS[name].rule(g) for name in trained):
+            return None
+    if not losses(g):
+        return None
+    outputs(g)
+    metrics(g)
+    g.statements[count:count] = g.shared.targets
+    if len(g.shared.targets) > 1:
+        g.feature("several targets")
+    if count > 1:
+        g.feature("several inputs")
+    found = settings(g)
+    by_name = dict(found)
+    number = samples(g, int(by_name["batch"]), int(by_name.get("accumulate", "1")))
+    lengths = lengths_of(g)
+    statements = tuple(_declared(one, g.shared.bounds) for one in g.statements)
+    return Program(seed, tuple(g.shared.definitions), statements, found, lengths, number, frozenset(g.shared.features))
+
+
+def lengths_of(g: Growth) -> tuple[Lengths, ...]:
+    """How long sequences are: as long as the program needs them, and no longer than it says."""
+    ranges = {
+        dim: Lengths(dim, least, max(least, g.shared.bounds.get(dim, g.draw.choice((least + 2, 5, 7)))))
+        for dim, least in g.shared.least.items()
+    }
+    for dim, other in g.shared.equal.items():
+        least = max(ranges[dim].least, ranges[other].least)
+        most = max(least, min(ranges[dim].most, ranges[other].most))
+        ranges[other] = Lengths(other, least, most)
+        ranges[dim] = Lengths(dim, least, most, like=other)
+    return tuple(ranges.values())
+
+
+def _declared(statement: Statement, bounds: dict[str, int]) -> Statement:
+    """Inputs and targets with their types written out."""
+    if statement.keyword not in ("input", "target"):
+        return statement
+    text = f": {statement.types[0].text(bounds)}"
+    return Statement(statement.keyword, statement.names, text, types=statement.types)
+
+
+def outcome(seed: int, profile: Profile = DEFAULT) -> Outcome:
+    """The first program of a seed that the compiler accepts."""
+    result = Outcome(None, [], [])
+    for sub_seed in range(20):
+        program = attempt(seed, sub_seed, profile)
+        if program is None:
+            continue
+        try:
+            pipeline.training_graph(netc.parse(program.text))
+        except netc.Fault as fault:
+            result.rejected.append((program, fault))
+        except Exception as error:
+            result.findings.append((program, error))
+            return result
+        else:
+            result.program = program
+            return result
+    return result
+
+
+def generate(seed: int, profile: Profile = DEFAULT) -> Program:
+    """The program of a seed. Raises whatever other than a Fault the compiler's front end raises."""
+    found = outcome(seed, profile)
+    if found.findings:
+        raise found.findings[0][1]
+    assert found.program is not None, f"no program of seed {seed} is accepted"
+    return found.program

@@ -1,0 +1,236 @@
+"""What grows a program: the values in scope, the statements so far, and how operands, names and sizes are drawn."""
+
+import random
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from tests.programs.program import Statement
+from tests.programs.values import Dim, Steps, Type, Value, floats
+
+Test = Callable[[Value], bool]
+
+# Sizes around the borders of vectors, tiles and shards, mostly small.
+SIZES = {
+    1: 3,
+    2: 6,
+    3: 8,
+    4: 6,
+    5: 6,
+    6: 3,
+    7: 4,
+    8: 4,
+    9: 3,
+    15: 1.5,
+    16: 2,
+    17: 2,
+    31: 0.7,
+    33: 0.7,
+    63: 0.3,
+    65: 0.3,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Bounds on what is generated, and which productions take part (all, or those named)."""
+
+    name: str = "default"
+    statements: tuple[int, int] = (2, 14)
+    sizes: Mapping[int, float] = field(default_factory=lambda: SIZES)
+    elements: int = 640  # of one value of one sample
+    parameters: int = 4000  # of one parameter
+    batch: int = 40
+    only: frozenset[str] | None = None
+    precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1})
+
+
+@dataclass(slots=True)
+class Shared:
+    """What the parts of one program have in common: the model, its blocks and the bodies of its scans."""
+
+    draw: random.Random
+    profile: Profile
+    weights: dict[str, float]
+    definitions: list[Statement] = field(default_factory=list)
+    features: set[str] = field(default_factory=set)
+    least: dict[str, int] = field(default_factory=dict)  # how many steps a declared dimension has at least
+    bounds: dict[str, int] = field(default_factory=dict)  # and at most, where the file says so
+    equal: dict[str, str] = field(default_factory=dict)  # a declared dimension that is as long as another
+    targets: list[Statement] = field(default_factory=list)
+    loss_names: list[str] = field(default_factory=list)
+    inputs: set[int] = field(default_factory=set)  # the numbers of the values that are inputs
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Growth:
+    """A body that statements are added to. `where` is `model`, `block` or `scan`."""
+
+    shared: Shared
+    where: str = "model"
+    values: dict[str, Value] = field(default_factory=dict)
+    layers: dict[str, tuple[Type, Type]] = field(default_factory=dict)  # by name: what it takes and gives
+    statements: list[Statement] = field(default_factory=list)
+    used: set[int] = field(default_factory=set)
+    reserved: set[str] = field(default_factory=set)  # names that are not shadowed
+    depth: int = 0
+
+    @property
+    def draw(self) -> random.Random:
+        return self.shared.draw
+
+    @property
+    def profile(self) -> Profile:
+        return self.shared.profile
+
+    def chance(self, probability: float) -> bool:
+        return self.draw.random() < probability
+
+    def feature(self, *names: str) -> None:
+        self.shared.features.update(names)
+
+    # ------------------------------------------------------------------ operands
+
+    def pick(self, test: Test = lambda value: True) -> Value | None:
+        """A value in scope that passes a test; later and unused ones more often."""
+        candidates = [value for value in self.values.values() if test(value)]
+        if not candidates:
+            return None
+        weights = [(1 + n) * (1 if one.number in self.used else 2.5) for n, one in enumerate(candidates)]
+        return self.draw.choices(candidates, weights)[0]
+
+    def pick_float(self, test: Test = lambda value: True, most: float = 20.0) -> Value | None:
+        """A batched float whose numbers are not too large."""
+        return self.pick(lambda one: one.type.is_float and one.is_batched and one.scale <= most and test(one))
+
+    def size(self, most: int = 70) -> int:
+        """A dimension: one that some value has already, or a new one."""
+        present = [dim for value in self.values.values() for dim in value.type.numbers if dim <= most]
+        if present and self.chance(0.5):
+            return self.draw.choice(present)
+        sizes = {size: weight for size, weight in self.profile.sizes.items() if size <= most}
+        return self.draw.choices(list(sizes), list(sizes.values()))[0]
+
+    def reads_input(self, value: Value) -> bool:
+        """Whether a value depends on some input."""
+        return not self.shared.inputs.isdisjoint(value.ancestors)
+
+    def fits(self, *dims: Dim) -> bool:
+        """Whether a value of these dimensions is small enough."""
+        return floats(*dims).count <= self.profile.elements
+
+    def is_bounded(self, type_: Type) -> bool:
+        """Whether all varying dimensions of a type have a bound, so that they may be stored at it."""
+        return all(isinstance(dim, int) or dim.name in self.shared.bounds for dim in type_.dims)
+
+    def require(self, steps: Steps, least: int) -> bool:
+        """Make sure that data has so many steps of a dimension; False where that would take long sequences."""
+        needed = steps.needs(least)
+        if needed > min(9, self.shared.bounds.get(steps.base, 9)):
+            return False
+        self.shared.least[steps.base] = max(self.shared.least.get(steps.base, 1), needed)
+        return True
+
+    # ------------------------------------------------------------------ statements
+
+    def fresh(self, stem: str = "h") -> str:
+        """A name for a new value, now and then one that is taken already."""
+        shadowed = [name for name in self.values if name not in self.reserved]
+        if shadowed and self.chance(0.08):
+            self.feature("shadowing")
+            return self.draw.choice(shadowed)
+        return self.new_name(stem)
+
+    def new_name(self, stem: str) -> str:
+        self.shared.count += 1
+        return f"{stem}{self.shared.count}"
+
+    def assign(self, template: str, operands: tuple[Value, ...], *types: Type, **traits: object) -> list[Value]:
+        """`a, b = template` for so many types; traits of the results that do not follow from the operands are given."""
+        names: list[str] = []
+        while len(names) < len(types):
+            name = self.fresh()
+            names += [name] if name not in names else []
+        plain = len(types) == 1 and all(isinstance(dim, int) for dim in types[0].dims)
+        annotation = f": {types[0].text()}" if plain and self.chance(0.1) else ""
+        self.add(Statement("", tuple(names), f"{annotation} = {template}", _names(operands), types))
+        return [self.define(name, type_, operands, **traits) for name, type_ in zip(names, types, strict=True)]
+
+    def add(self, statement: Statement) -> None:
+        self.statements.append(statement)
+
+    def define(self, name: str, type_: Type, operands: tuple[Value, ...] = (), **traits: object) -> Value:
+        """A value of this name in scope; what it inherits from operands follows from them."""
+        self.shared.count += 1
+        self.used.update(one.number for one in operands)
+        ancestors = frozenset[int]().union(*(one.ancestors for one in operands))
+        mixes = traits.pop("mixes", False)
+        value = Value(
+            name,
+            type_,
+            self.shared.count,
+            is_batched=any(one.is_batched for one in operands) and not mixes,
+            scale=max((one.scale for one in operands), default=1.0),
+            is_trained=any(one.is_trained for one in operands),
+            is_discrete=any(one.is_discrete for one in operands),
+            ancestors=ancestors | {self.shared.count},
+            mixed=ancestors if mixes else frozenset[int]().union(*(one.mixed for one in operands)),
+        )
+        value = replace(value, **traits)
+        self.values.pop(name, None)
+        self.values[name] = value
+        return value
+
+    def parameter(self, *dims: int, initial: str = "") -> Value | None:
+        """A parameter of these dimensions: one in scope, or a new one where a body may own some."""
+        known = self.pick(lambda one: one.is_parameter and one.type == floats(*dims))
+        if known is not None and (self.where == "scan" or self.chance(0.4)):
+            self.feature("tied parameter")
+            return known
+        if self.where == "scan" or floats(*dims).count > self.profile.parameters:
+            return None
+        name = self.new_name("w")
+        initial = initial or self.draw.choice(
+            ("normal(0.4)", "uniform(-0.5, 0.5)", "normal(0.2)", *(("glorot_uniform",) if len(dims) > 1 else ()))
+        )
+        decay = ", decay = no" if self.chance(0.2) else ""
+        type_ = floats(*dims)
+        self.add(Statement("param", (name,), f": {type_.text()} = {initial}{decay}", (), (type_,)))
+        self.reserved.add(name)
+        self.feature("param")
+        return self.define(name, type_, is_batched=False, is_trained=True, is_parameter=True)
+
+    def definition(self, keyword: str, name: str, template: str, body: tuple[Statement, ...] = ()) -> None:
+        """A block or an operation before the model."""
+        self.shared.definitions.append(Statement(keyword, (name,), template, body=body))
+
+    def child(self, where: str) -> "Growth":
+        """An empty body inside this one."""
+        return Growth(self.shared, where, layers=dict(self.layers) if where == "scan" else {}, depth=self.depth + 1)
+
+
+def _names(operands: tuple[Value, ...]) -> tuple[str, ...]:
+    return tuple(one.name for one in operands)
+
+
+Rule = Callable[[Growth], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Production:
+    """One way to go on: a rule that adds statements if operands of fitting types are in scope, and says whether it did."""
+
+    name: str
+    weight: float
+    rule: Rule
+    where: frozenset[str] = frozenset({"model", "block", "scan"})
+
+
+def productions_of(*tables: Iterator[Production] | list[Production]) -> dict[str, Production]:
+    """All productions of some tables by name."""
+    found: dict[str, Production] = {}
+    for table in tables:
+        for production in table:
+            assert production.name not in found, production.name
+            found[production.name] = production
+    return found

@@ -1,0 +1,92 @@
+"""Metrics at the end of a program: a table of templates with what each takes."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.programs.growth import Growth
+from tests.programs.program import Statement
+from tests.programs.values import floats
+
+Operands = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """How a metric is written, and all operands in scope that it may take."""
+
+    name: str
+    template: str
+    operands: Callable[[Growth], list[Operands]]
+    is_named: bool = False
+
+
+def _floats(g: Growth) -> list[Operands]:
+    """A value and a target of its type."""
+    return [
+        (value.name, target.names[0])
+        for target in g.shared.targets
+        for value in g.values.values()
+        if target.types[0].is_float and value.type == target.types[0] and value.is_batched
+    ]
+
+
+def _logits(g: Growth) -> list[Operands]:
+    """A score for each class, and the label."""
+    return [
+        (value.name, target.names[0])
+        for target in g.shared.targets
+        for value in g.values.values()
+        if target.types[0].kind == "class"
+        and target.types[0].rank == 0
+        and value.type == floats(target.types[0].classes)
+        and value.is_batched
+        and not value.is_discrete
+    ]
+
+
+def _tokens(g: Growth) -> list[Operands]:
+    """Two sequences of labels."""
+    tokens = [
+        one
+        for one in g.values.values()
+        if one.type.kind == "class" and one.type.rank == 1 and one.is_batched and g.is_bounded(one.type)
+    ]
+    return [(a.name, b.name) for a in tokens for b in tokens if a.type.classes == b.type.classes]
+
+
+def _number(g: Growth) -> list[Operands]:
+    """A number of each sample."""
+    return [(one.name,) for one in g.values.values() if one.type == floats() and one.is_batched]
+
+
+METRICS = (
+    Metric("mae", "mae({0}, {1})", _floats),
+    Metric("rmse", "rmse({0}, {1})", _floats),
+    Metric("r2", "r2({0}, {1})", _floats),
+    Metric("largest error", "max(abs({0} - {1}), over = batch)", _floats, is_named=True),
+    Metric("weighted metric", "weighted(square({0} - {1}), 0.5)", _floats, is_named=True),
+    Metric("accuracy", "accuracy({0}, {1})", _logits),
+    Metric("confusion", "confusion({0}, {1})", _logits),
+    Metric("perplexity", "perplexity({0}, {1})", _logits),
+    Metric("top_k", "top_k({0}, {1}, 2)", _logits),
+    Metric("auc", "auc({0}, {1})", _logits),
+    Metric("quantile", "quantile({0}, 0.4)", _number, is_named=True),
+    Metric("mean over batch as a metric", "mean({0}, over = batch)", _number, is_named=True),
+    Metric("edit_distance", "edit_distance({0}, {1})", _tokens),
+)
+
+
+def metrics(g: Growth) -> None:
+    """None to three metrics of those that have operands."""
+    pending = list(METRICS)
+    g.draw.shuffle(pending)
+    count = g.draw.choice((0, 1, 1, 2, 3))
+    for metric in pending:
+        choices = metric.operands(g)
+        if not choices or count <= 0:
+            continue
+        names = (g.new_name("metric"),) if metric.is_named else ()
+        equals = " = " if metric.is_named else ""
+        g.add(Statement("metric", names, f"{equals}{metric.template}", g.draw.choice(choices)))
+        g.feature("metric", metric.name)
+        count -= 1

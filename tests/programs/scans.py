@@ -1,0 +1,269 @@
+"""Hand-written scans: carries that are updated, swapped, delayed, constant or never read; values of outside; scans in scans; `until`."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+from tests.programs.growth import Growth, Production
+from tests.programs.program import Statement
+from tests.programs.values import Dim, Steps, Type, Value, floats
+
+MOST_STEPS = 9
+
+
+def _walked(g: Growth) -> list[Value]:
+    """One or two values whose steps a scan walks together."""
+    most = 4 if g.where == "scan" else MOST_STEPS
+
+    def walks(one: Value) -> bool:
+        first = one.type.dims[0] if one.type.dims else None
+        is_short = first <= most if isinstance(first, int) else first is not None and g.where != "scan"
+        return (
+            one.type.kind in ("float", "class")
+            and is_short
+            and not one.type.is_held
+            and one.scale <= 6
+            and one.is_batched
+        )
+
+    x = g.pick(walks)
+    if x is None:
+        return []
+    y = g.pick(lambda one: walks(one) and one.type.dims[0] == x.type.dims[0] and one.number != x.number)
+    return [x, y] if y is not None and g.chance(0.35) else [x]
+
+
+def _captures(g: Growth, inner: Growth) -> None:
+    """What the body may read of outside: values of a sample, parameters."""
+    for name, value in g.values.items():
+        if value.type.is_fixed and (value.is_batched or value.is_parameter):
+            inner.values[name] = value
+
+
+def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple[Value, ...], Type, float]:
+    """What a carry begins with: a value of outside, a parameter, zeros, or a number."""
+    kind = g.draw.choice(("value", "value", "zeros", "zeros", "number"))
+    if kind == "value":
+        value = g.pick(
+            lambda one: (
+                one.type.is_float
+                and one.type.is_fixed
+                and one.scale <= 3
+                and one.type.rank <= 2
+                and (g.where != "scan" or one.is_batched or one.is_parameter)
+            )
+        )
+        if value is not None:
+            return "{}", (value,), value.type, value.scale
+    if kind == "number":
+        return g.draw.choice(("0.5", "0", "1")), (), floats(), 1.0
+    shapes = [one.type.dims for one in steps if one.type.is_float and one.type.is_fixed and one.type.dims]
+    dims: tuple[Dim, ...] = g.draw.choice(shapes) if shapes and g.chance(0.8) else (g.size(17),)
+    name = g.draw.choice(("zeros", "zeros", "ones"))
+    return f"{name}({', '.join(map(str, dims))})", (), floats(*dims), 1.0
+
+
+def _updated(inner: Growth, name: str, carry: Value) -> bool:
+    """The usual next value: of the carry, and of something that the step computed."""
+    value = inner.pick(lambda one: one.type.is_float and one.type == carry.type and one.number != carry.number)
+    trained = carry.is_trained
+    if value is None:
+        number = inner.pick(lambda one: one.type == floats() and one.number != carry.number)
+        if number is None:
+            template, operands = inner.draw.choice(("tanh(0.7 * {0} + 0.2)", "0.9 * {0} + 0.1")), (carry,)
+        else:
+            template, operands = "tanh(0.7 * {0} + {1})", (carry, number)
+    else:
+        template = inner.draw.choice(
+            (
+                "tanh({0} + {1})",
+                "0.5 * {0} + 0.5 * tanh({1})",
+                "sigmoid({1}) * {0} + 0.3 * tanh({1})",
+                "tanh({1})",
+                "{0} + 0.1 * tanh({1})",
+            )
+        )
+        operands = (carry, value)
+        trained = trained or value.is_trained
+    used = operands if "{0}" in template else operands[1:]
+    if "{0}" not in template:
+        template = template.replace("{1}", "{0}")
+    inner.add(Statement("", (name,), f" = {template}", tuple(one.name for one in used), (carry.type,)))
+    inner.define(name, carry.type, used, scale=2.0, is_trained=trained)
+    return True
+
+
+def _delayed(inner: Growth, name: str, carry: Value) -> bool:
+    """The value of another name, often a carry's: delayed or swapped, as the order of the statements has it."""
+    value = inner.pick(
+        lambda one: one.type == carry.type and one.number != carry.number and one.is_batched and one.scale <= 3
+    )
+    if value is None:
+        return _updated(inner, name, carry)
+    inner.add(Statement("", (name,), " = {0}", (value.name,), (carry.type,)))
+    inner.define(name, carry.type, (value,))
+    inner.feature("delayed carry")
+    return True
+
+
+def _constant(inner: Growth, name: str, carry: Value) -> bool:
+    dims = ", ".join(map(str, carry.type.dims))
+    inner.add(
+        Statement("", (name,), f" = {'zeros' if dims else '0.25'}{f'({dims})' if dims else ''}", (), (carry.type,))
+    )
+    inner.define(name, carry.type, scale=1.0, is_batched=True)
+    inner.feature("constant carry")
+    return True
+
+
+def _kept(inner: Growth, name: str, carry: Value) -> bool:
+    """The same at every step."""
+    inner.add(Statement("", (name,), " = {0}", (name,), (carry.type,)))
+    inner.define(name, carry.type, (carry,))
+    inner.feature("kept carry")
+    return True
+
+
+NEXT: dict[Callable[[Growth, str, Value], bool], float] = {_updated: 6, _delayed: 2.5, _constant: 0.5, _kept: 0.3}
+
+
+def _swap(inner: Growth, a: str, b: str) -> None:
+    """Two carries change places, through a name in between."""
+    first, second = inner.values[a], inner.values[b]
+    name = inner.new_name("t")
+    for target, source in ((name, first), (a, second), (b, inner.values.get(name) or first)):
+        operand = name if target == b else source.name
+        inner.add(Statement("", (target,), " = {0}", (operand,), (source.type,)))
+    inner.define(a, first.type, (first, second), scale=max(first.scale, second.scale))
+    inner.define(b, first.type, (first, second), scale=max(first.scale, second.scale))
+    inner.feature("swapped carries")
+
+
+def _body(g: Growth, inner: Growth, carries: list[str], count: int) -> None:
+    from tests.programs.generator import grow
+
+    grow(inner, count)
+    pending = list(carries)
+    g.draw.shuffle(pending)
+    same = [(a, b) for a in pending for b in pending if a < b and inner.values[a].type == inner.values[b].type]
+    if same and g.chance(0.25):
+        a, b = g.draw.choice(same)
+        _swap(inner, a, b)
+        pending = [name for name in pending if name not in (a, b)]
+    for name in pending:
+        rule = g.draw.choices(list(NEXT), list(NEXT.values()))[0]
+        rule(inner, name, inner.values[name])
+        if g.chance(0.2):
+            grow(inner, 1)
+
+
+def scan(g: Growth) -> bool:
+    """`a, b = scan xt in x with c = ... { ...; yield ... }`."""
+    if g.depth >= (3 if g.where == "scan" else 2) or (g.where == "scan" and g.depth > 2):
+        return False
+    walked = _walked(g)
+    counted = not walked or g.chance(0.25)
+    inner = g.child("scan")
+    _captures(g, inner)
+    if counted:
+        stop = g.draw.choice((1, 2, 3, 4))
+        start = g.draw.choice((0, 0, 1))
+        name = inner.new_name("i")
+        walked = []
+        first: Dim = stop
+        head, operands, heads = f"{start}..{start + stop}", [], [name]
+        inner.define(name, floats(), scale=4.0, is_batched=True)
+    else:
+        first = walked[0].type.dims[0]
+        heads = [inner.new_name("s") for _ in walked]
+        head = ", ".join(f"{{{n}}}" for n in range(len(walked)))
+        operands = list(walked)
+        for name, value in zip(heads, walked, strict=True):
+            inner.define(name, value.type.of(*value.type.dims[1:]), (value,), is_batched=True, is_parameter=False)
+    steps = [inner.values[name] for name in heads]
+    carries, texts = [], []
+    for _ in range(g.draw.choice((1, 1, 2, 2, 3)) if g.chance(0.93) else 0):
+        text, values, type_, scale = _begin(g, inner, steps)
+        name = inner.new_name("c")
+        texts.append(f"{name} = {text.format(f'{{{len(operands)}}}') if values else text}")
+        operands += values
+        carries.append((name, type_, scale, values))
+    for name, type_, scale, values in carries:
+        inner.define(name, type_, values, scale=max(scale, 2.0), is_batched=True, is_parameter=False)
+    inner.reserved = set(inner.values)
+    _body(g, inner, [name for name, *_ in carries], g.draw.choice((0, 1, 1, 2, 3)))
+    own = [
+        value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number
+    ]
+    yielded = [value for value in own if value.type.is_float and value.is_batched and g.fits(first, *value.type.dims)]
+    if not yielded:
+        return False
+    results = g.draw.sample(yielded[-4:], g.draw.choice([n for n in (1, 1, 2) if n <= len(yielded[-4:])]))
+    until = ""
+    if counted and g.where == "model" and g.chance(0.5):
+        number = next(
+            (
+                value
+                for value in reversed(own)
+                if value.type == floats() and value.name not in heads and not value.is_discrete
+            ),
+            None,
+        )
+        if number is not None:
+            until = f" until {number.name} > 0.4"
+    inner.add(
+        Statement("yield", (), ", ".join(f"{{{n}}}" for n in range(len(results))), tuple(one.name for one in results))
+    )
+    line = f"scan {', '.join(heads)} in {head}{until}{' with ' + ', '.join(texts) if texts else ''}"
+    trained = any(one.is_trained for one in (*operands, *results))
+    used = tuple(operands) + tuple(
+        one for one in g.values.values() if any(one.number in result.ancestors for result in results)
+    )
+    return _finish(
+        g,
+        line,
+        tuple(operands),
+        used,
+        inner,
+        [(one.type.of(first, *one.type.dims), one.scale) for one in results],
+        trained,
+        bool(until),
+        heads[0],
+    )
+
+
+def _finish(
+    g: Growth,
+    line: str,
+    operands: tuple[Value, ...],
+    used: tuple[Value, ...],
+    inner: Growth,
+    results: list[tuple[Type, float]],
+    trained: bool,
+    ends: bool,
+    counter: str,
+) -> bool:
+    names: list[str] = []
+    while len(names) < len(results):
+        name = g.fresh()
+        names += [name] if name not in names else []
+    if ends:
+        results = [(type_.of(Steps(counter, ""), *type_.dims[1:]), scale) for type_, scale in results]
+    types = tuple(type_ for type_, _ in results)
+    g.add(
+        Statement("", tuple(names), f" = {line}", tuple(one.name for one in operands), types, tuple(inner.statements))
+    )
+    mixed = frozenset[int]().union(*(one.mixed for one in used))
+    for name, (type_, scale) in zip(names, results, strict=True):
+        g.define(name, type_, used, scale=scale, is_trained=trained, is_batched=True, is_parameter=False, mixed=mixed)
+    g.feature("scan", *(["scan in a scan"] if g.where == "scan" else []))
+    if ends:
+        g.feature("until")
+        for name, (type_, scale) in zip(list(names), results, strict=True):
+            value = g.values.pop(name)
+            other = g.new_name("m")
+            g.add(Statement("", (other,), " = mean({0}, over = 0)", (name,), (floats(*type_.dims[1:]),)))
+            g.define(other, floats(*type_.dims[1:]), (value,), scale=scale)
+    return True
+
+
+def productions() -> Iterator[Production]:
+    yield Production("scan", 5, scan)
