@@ -123,6 +123,8 @@ z = x -> dense(1000000000)
 ```
 
 The message names the largest parameter. Often a shape is not what was meant: `netc check` prints them all.""",
+    "E1006": """`NETC_TARGET=avx512 netc check M.net` on a machine without AVX-512, or a name or setting that there is not. The message says what is missing; [commands](commands.md)
+has what may be written. Without the variable the code is for the machine that it runs on.""",
     "E1101": "`netc train M.net --plugin mine`, and `mine` is not on Python's path, or fails when it is imported: the message has the exception. `PYTHONPATH=. netc ...` finds a module here.",
     "E1102": "A plug-in defines a name that netc, or another plug-in, has already. Give it another one; the language has one meaning for a name.",
     "E1103": "A pass of a plug-in fails, or what it leaves is no graph of the same results. `netc.testing.check(it)`, or `netc ops NAME --test`, says in which model.",
