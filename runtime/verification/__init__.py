@@ -25,7 +25,7 @@ CHECKS: dict[str, Check] = {
         Check("alone", "a sample alone is predicted as in the batch", False, invariance.alone),
         Check(
             "plan",
-            "the plan, emulated in any order with tiny caches, computes what the interpreter does",
+            "the plan of a small model, emulated in any order with tiny caches, computes what the interpreter does",
             False,
             backends.check_plan,
         ),
