@@ -123,6 +123,8 @@ z = x -> dense(1000000000)
 ```
 
 The message names the largest parameter. Often a shape is not what was meant: `netc check` prints them all.""",
+    "E1006": """`NETC_TARGET=avx512 netc check M.net` on a machine without AVX-512, or a name or setting that there is not. The message says what is missing; [commands](commands.md)
+has what may be written. Without the variable the code is for the machine that it runs on.""",
     "E1101": "`netc train M.net --plugin mine`, and `mine` is not on Python's path, or fails when it is imported: the message has the exception. `PYTHONPATH=. netc ...` finds a module here.",
     "E1102": "A plug-in defines a name that netc, or another plug-in, has already. Give it another one; the language has one meaning for a name.",
     "E1103": "A pass of a plug-in fails, or what it leaves is no graph of the same results. `netc.testing.check(it)`, or `netc ops NAME --test`, says in which model.",
@@ -197,6 +199,33 @@ def _commands() -> Iterator[str]:
             yield "| option | what it does |\n| --- | --- |"
             for one in options:
                 yield f"| {_option(one)} | {' '.join((getattr(one, 'help', '') or '').split()).replace('|', chr(92) + '|')} |"
+    yield ENVIRONMENT
+
+
+ENVIRONMENT = """
+## Environment variables
+
+| variable | what it does |
+| --- | --- |
+| `NETC_CACHE=DIR` | The folder of compiled kernels and large tables (default: `~/.cache/netc`). |
+| `NETC_TARGET=TARGET` | The CPU to compile for, in place of this machine's; for tests and bug reports. |
+| `NETC_DEBUG=1` | Fill temporary memory with NaN bytes before each step: a value that is read before it is written shows at once. Slow. |
+
+A target is an instruction set, and after a colon settings that differ from those of a common CPU which has it:
+
+    NETC_TARGET=sse2 netc check examples/iris.net --try
+    NETC_TARGET=avx2:l1=16K,l2=64K,cores=3 netc explain examples/mnist.net
+
+| target | vectors | fused multiply-add | caches of a core |
+| --- | --- | --- | --- |
+| `sse2` | 16 bytes | no | 32K, 256K |
+| `avx2` | 32 bytes | yes | 32K, 512K |
+| `avx512` | 64 bytes | yes | 32K, 1M |
+| `host` | as this machine has them | | |
+
+`l1` and `l2` are bytes of a core's first and second cache, `cores` is how many threads a program has by default. A target that this machine cannot run is a
+message. In Python it is `netc.compile(model, machine="avx2:l2=64K")`. On one target the bits do not depend on threads or caches; on another they may differ in the last
+places, since a fused multiply-add rounds once where two instructions round twice."""
 
 
 def _option(one: Any) -> str:

@@ -125,7 +125,9 @@ class SequenceStep(Step):
         return {name: self._joined(name, values, order, np.concatenate(placed)) for name, values in parts.items()}
 
     def _make_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> None:
-        """See that the longest samples of these fit into one batch."""
+        """See that the longest samples of these fields fit into one batch."""
+        if not self.dims:  # the passes left nothing that varies
+            return
         sequences = {dim: one for name, dim in self.varying.items() if isinstance(one := fields.get(name), Ragged)}
         if (
             self.plan is not None

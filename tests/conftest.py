@@ -13,6 +13,7 @@ os.environ["PYTHONIOENCODING"] = "utf-8"  # of commands that tests start, whatev
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
+# NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
@@ -30,6 +31,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, default=0, help="The seed of the first of them; the others follow it.")
 
 
+@pytest.fixture(autouse=True)
+def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every step is divided among all workers. By itself netc runs a step as small as most in the tests on one, whatever `threads` says."""
+    monkeypatch.setattr("netc.runtime.step._WORTH_SHARING", 0)
+
+
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether there is time."""
@@ -41,6 +48,7 @@ def golden(request: pytest.FixtureRequest):
     """golden(path, text): the text must be what the file holds; `--update-golden` writes it."""
 
     def check(path: Path, text: str) -> None:
+        assert text.strip(), f"there is nothing to compare with {path}"
         if request.config.getoption("--update-golden"):
             path.write_text(text, encoding="utf-8")
         assert path.is_file(), f"{path} is missing: pytest --update-golden writes it"

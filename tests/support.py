@@ -1,17 +1,36 @@
-"""What end-to-end tests share: the command line as a process of its own."""
+"""What tests share: a program from a text, slopes by finite differences, the command line as a process of its own."""
 
 import subprocess
 import sys
 from pathlib import Path
 
+import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.spec import parse_data
+from netc.runtime.program import Fields
+from netc.runtime.step import Backend
 
 ROOT = Path(__file__).parent.parent
+
+
+def run(text: str, backend: Backend = "numba", threads: int = 1) -> netc.Program:
+    """A program of a model's text, with fresh parameters."""
+    return netc.compile(netc.parse(text), backend=backend, threads=threads)
+
+
+def slope(program: netc.Program, fields: Fields, name: str, index: tuple[int, ...], step: float) -> float:
+    """The derivative of the loss with respect to one element of a parameter, as a central difference."""
+    parameter, losses = program.parameters[name], []
+    before = parameter[index]
+    for side in (step, -step):
+        parameter[index] = before + side
+        losses.append(program.gradients(fields)[0])
+    parameter[index] = before
+    return (losses[0] - losses[1]) / (2 * step)
 
 
 def netc_command(*arguments: object) -> list[str]:

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars
 import pytest
+from support import ROOT
 
 import netc
 from netc.compiler import pipeline
@@ -29,7 +30,6 @@ from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.resolved import resolved_text
 
-ROOT = Path(__file__).parent.parent
 FILES = [
     *sorted((ROOT / "examples").glob("*.net")),
     *sorted((ROOT / "tests" / "gallery").glob("*/case.net")),
@@ -56,7 +56,7 @@ def at_most(seconds: int) -> Iterator[None]:
 def failure_of(run: Callable[[], None]) -> str | None:
     """What is wrong with how something ends: with anything but success, or a fault with places."""
     try:
-        with at_most(20):
+        with at_most(300):
             run()
     except netc.Fault as fault:
         told = fault.diagnostics and all(one.primary.span.source.name for one in fault.diagnostics) and str(fault)

@@ -4,10 +4,15 @@ import ast
 from pathlib import Path
 
 import pytest
+from support import ROOT
 
-ROOT = Path(__file__).parent.parent
 FLOORS = ("dsl", "compiler", "runtime", "api")
 FILES = [path for floor in FLOORS for path in (ROOT / floor).rglob("*.py")]
+
+
+def test_there_are_files_on_each_floor() -> None:
+    assert all(any(floor in path.parts for path in FILES) for floor in FLOORS)
+    assert len(FILES) > 150
 
 
 def floor_of(module: str) -> int | None:

@@ -92,10 +92,14 @@ def explain(
 
 
 def _of_line(graph: "Graph", line: int) -> list[str]:
-    """The printed values of one line of the file, and the results that they are."""
-    from netc.compiler.graph import print_value
+    """The printed values of one line of the file, and the results that they are; a scan with all of its body, where that has a value of the line."""
+    from netc.compiler.graph import Body, print_value
 
-    values = {value for value in graph.values() if value.span.line == line}
+    def is_of_line(value: "Value") -> bool:
+        body = value.attributes.get("body")
+        return value.span.line == line or (isinstance(body, Body) and any(map(is_of_line, body.graph.values())))
+
+    values = {value for value in graph.values() if is_of_line(value)}
     shown = [text for value in graph.values() if value in values for text in print_value(value)]
     return [*shown, *(f"{name} = %{value.number}" for name, value in graph.results.items() if value in values)]
 

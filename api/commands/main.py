@@ -21,6 +21,7 @@ from netc.commands import (
     profile,
     report,
     runs,
+    selftest,
     show,
     train,
 )
@@ -50,6 +51,7 @@ app.command("fmt")(fmt.fmt)
 app.command("ops")(ops.ops)
 app.command("lsp")(lsp.lsp)
 app.command("cache")(cache.cache)
+app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:

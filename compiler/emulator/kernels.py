@@ -28,8 +28,7 @@ class Kernel:
     def __call__(self, access: Access, arguments: Sequence[Reference | int]) -> None:
         memory = self.memory
         is_aliased = any(_overlap(arguments[i], arguments[j]) for i in memory.writes for j in memory.reads if i != j)
-        with np.errstate(all="ignore"):
-            (self.in_order if is_aliased else self.run)(access, *arguments)
+        (self.in_order if is_aliased else self.run)(access, *arguments)
 
 
 def _overlap(one: Reference | int, other: Reference | int) -> bool:
@@ -90,7 +89,9 @@ def _product(dtype: str) -> Callable[..., None]:
         def walk(axes: Sequence[str], strides: dict[str, int]) -> tuple[list[int], list[int]]:
             """Counts and strides of the axes: an axis that does not move is one element, repeated."""
             apart = [strides[axis] for axis in axes]
-            return [counts[axis] if step or not counts[axis] else 1 for axis, step in zip(axes, apart, strict=True)], apart
+            return [
+                counts[axis] if step or not counts[axis] else 1 for axis, step in zip(axes, apart, strict=True)
+            ], apart
 
         def steps_of(of: str, **more: int) -> dict[str, int]:
             return {**{axis: n[f"{of}_{axis}"] for axis in around}, **more}

@@ -76,13 +76,13 @@ class Access:
             return np.empty(shape, kind)
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "reads")
-        shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)  # type: ignore[arg-type]
+        shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)
         strange = shadow != pointer.tag * _ONES[size]
         if strange.any():
             raise self._unwritten(pointer, shadow[strange], at, strange, strides)
         if self.unit and pointer.region.is_shared:
             self._note_read(pointer, shape, size, offset, apart)
-        return np.ndarray(shape, kind, pointer.region.data, offset, apart).copy()  # type: ignore[arg-type]
+        return np.ndarray(shape, kind, pointer.region.data, offset, apart).copy()
 
     def store(
         self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int], value: Any
@@ -96,8 +96,8 @@ class Access:
             raise self.fail(f"writes to {pointer}, which is only read")
         if self.unit and pointer.region.is_shared:
             self._note_write(pointer, shape, size, offset, apart)
-        np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)[...] = pointer.tag * _ONES[size]  # type: ignore[arg-type]
-        np.ndarray(shape, kind, pointer.region.data, offset, apart)[...] = value  # type: ignore[arg-type]
+        np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)[...] = pointer.tag * _ONES[size]
+        np.ndarray(shape, kind, pointer.region.data, offset, apart)[...] = value
 
     def _span(
         self, pointer: Reference, at: int, shape: Sequence[int], strides: Sequence[int], size: int, verb: str
@@ -117,22 +117,30 @@ class Access:
     def _note_read(
         self, pointer: Reference, shape: Sequence[int], size: int, offset: int, apart: tuple[int, ...]
     ) -> None:
-        mine, region = self.unit * _ONES[size], pointer.region
-        writers = np.ndarray(shape, _WORD[size], region.writers, offset, apart)  # type: ignore[arg-type]
-        if ((writers != 0) & (writers != mine)).any():
-            raise self.fail(f"reads of {pointer} what another unit of work writes in the same phase")
-        readers = np.ndarray(shape, _WORD[size], region.readers, offset, apart)  # type: ignore[arg-type]
-        readers[...] = np.where((readers == 0) | (readers == mine), mine, _SEVERAL * _ONES[size])
+        region = pointer.region
+        self._refuse(pointer, np.ndarray(shape, _WORD[size], region.writers, offset, apart), size, "reads", "writes")
+        readers = np.ndarray(shape, _WORD[size], region.readers, offset, apart)
+        readers[...] = self._readers_with_this(readers, size)
 
     def _note_write(
         self, pointer: Reference, shape: Sequence[int], size: int, offset: int, apart: tuple[int, ...]
     ) -> None:
-        mine, region = self.unit * _ONES[size], pointer.region
-        for units, verb in ((region.readers, "reads"), (region.writers, "writes")):
-            others = np.ndarray(shape, _WORD[size], units, offset, apart)  # type: ignore[arg-type]
-            if ((others != 0) & (others != mine)).any():
-                raise self.fail(f"writes of {pointer} what another unit of work {verb} in the same phase")
-        np.ndarray(shape, _WORD[size], region.writers, offset, apart)[...] = mine  # type: ignore[arg-type]
+        region = pointer.region
+        self._refuse(pointer, np.ndarray(shape, _WORD[size], region.readers, offset, apart), size, "writes", "reads")
+        writers = np.ndarray(shape, _WORD[size], region.writers, offset, apart)
+        self._refuse(pointer, writers, size, "writes", "writes")
+        writers[...] = self.unit * _ONES[size]
+
+    def _refuse(self, pointer: Reference, units: Array, size: int, verb: str, other: str) -> None:
+        """Fail if another unit of work was at these elements."""
+        if units.any() and ((units != 0) & (units != self.unit * _ONES[size])).any():
+            raise self.fail(f"{verb} of {pointer} what another unit of work {other} in the same phase")
+
+    def _readers_with_this(self, readers: Array, size: int) -> Any:
+        mine = self.unit * _ONES[size]
+        if not readers.any():
+            return mine
+        return np.where((readers == 0) | (readers == mine), mine, _SEVERAL * _ONES[size])
 
     # -------------------------------------------------------------- elements that an index names
 
@@ -146,13 +154,9 @@ class Access:
         if strange.any():
             raise self._unwritten(pointer, shadow[strange], 0, strange, ())
         if self.unit and pointer.region.is_shared:
-            mine = self.unit * _ONES[size]
-            writers = _words(pointer.region.writers, size)[where]
-            if ((writers != 0) & (writers != mine)).any():
-                raise self.fail(f"reads of {pointer} what another unit of work writes in the same phase")
+            self._refuse(pointer, _words(pointer.region.writers, size)[where], size, "reads", "writes")
             readers = _words(pointer.region.readers, size)
-            found = readers[where]
-            readers[where] = np.where((found == 0) | (found == mine), mine, _SEVERAL * _ONES[size])
+            readers[where] = self._readers_with_this(readers[where], size)
         return _words(pointer.region.data, size, kind)[where]
 
     def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
@@ -162,12 +166,10 @@ class Access:
         if not pointer.region.is_written:
             raise self.fail(f"writes to {pointer}, which is only read")
         if self.unit and pointer.region.is_shared:
-            mine = self.unit * _ONES[size]
-            for units, verb in ((pointer.region.readers, "reads"), (pointer.region.writers, "writes")):
-                others = _words(units, size)[where]
-                if ((others != 0) & (others != mine)).any():
-                    raise self.fail(f"writes of {pointer} what another unit of work {verb} in the same phase")
-            _words(pointer.region.writers, size)[where] = mine
+            self._refuse(pointer, _words(pointer.region.readers, size)[where], size, "writes", "reads")
+            writers = _words(pointer.region.writers, size)
+            self._refuse(pointer, writers[where], size, "writes", "writes")
+            writers[where] = self.unit * _ONES[size]
         _words(pointer.region.tags, size)[where] = pointer.tag * _ONES[size]
         _words(pointer.region.data, size, kind)[where] = value
 

@@ -4,6 +4,7 @@ Within a phase every member takes its units of work (a band of a group, a shard,
 among each other, as `random_order` has it; what a plan computes must not depend on that. Between units the private memory is forgotten.
 """
 
+import ctypes
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -12,7 +13,8 @@ from itertools import count
 
 import numpy as np
 
-from netc.compiler.emulator.kernels import Kernel, kernel_of
+from netc.compiler.emulator.calls import Placed, Spot, passing_on
+from netc.compiler.emulator.kernels import kernel_of
 from netc.compiler.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
 from netc.compiler.kernels.schedule import (
     DIMENSION,
@@ -29,10 +31,9 @@ from netc.compiler.kernels.schedule import (
     Address,
     Count,
     Group,
-    Schedule,
 )
 from netc.compiler.passes.plan import Plan
-from netc.compiler.passes.tasks import Buffer, Pointer, Task, contiguous
+from netc.compiler.passes.tasks import Buffer
 from netc.compiler.types import BATCH
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
@@ -78,52 +79,13 @@ class Unit:
     frames: tuple[Frame, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Spot:
-    """A pointer in a call: its address, where its buffer begins, and how far it points into it. A buffer in private memory that `is_band` holds the rows at
-    hand, a table that `is_open` as much as it is given."""
-
-    address: Address
-    buffer: Buffer
-    tag: int
-    low: int
-    offset: int
-    row_bytes: int
-    is_band: bool
-    is_open: bool
-
-    @classmethod
-    def of(cls, pointer: Pointer, address: Address, tag: int, schedule: Schedule) -> "_Spot":
-        type_ = pointer.buffer.type
-        offset = pointer.offset * type_.itemsize
-        row_bytes = type_.itemsize * contiguous(type_.dims)[0] if type_.dims else type_.itemsize
-        is_band = address.memory == PRIVATE and bool(pointer.lead) and not address.lead
-        is_open = address.memory >= TABLES and schedule.tables[address.memory - TABLES] == (0, 0)
-        return cls(address, pointer.buffer, tag, address.offset - offset, offset, row_bytes, is_band, is_open)
-
-
-@dataclass(frozen=True, slots=True)
-class _Placed:
-    """A task at its place in the schedule, ready to be called."""
-
-    task: Task
-    kernel: Kernel
-    spots: tuple[_Spot | Count, ...]
-    phase: int
-    group: str
-
-    def __str__(self) -> str:
-        values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
-        return f"phase {self.phase}, {self.group}, {self.task.kernel.form} of {values}"
-
-
 class Emulator:
     """A plan ready to run by `members` members."""
 
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
-        self.spots: dict[Buffer, _Spot] = {}  # one pointer to each buffer
-        self.phases: list[list[tuple[Group, list[_Placed]]]] = []
+        self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
+        self.phases: list[list[tuple[Group, list[Placed]]]] = []
         tags: dict[Buffer, int] = {}
         tasks = iter(plan.tasks)
         for number, phase in enumerate(plan.schedule.phases):
@@ -131,48 +93,29 @@ class Emulator:
             for group in phase:
                 calls = []
                 for call, task in zip(group.calls, tasks, strict=False):
-                    spots: list[_Spot | Count] = []
+                    spots: list[Spot | Count] = []
                     for i, argument in enumerate(call.arguments):
                         if isinstance(argument, Address):
                             buffer = task.pointers[i].buffer
                             tag = tags.setdefault(buffer, len(tags) % MOST_TAGS + 1)
-                            spot = _Spot.of(task.pointers[i], argument, tag, plan.schedule)
+                            spot = Spot.of(task.pointers[i], argument, tag, plan.schedule)
                             spots.append(self.spots.setdefault(buffer, spot) if buffer not in self.spots else spot)
                         else:
                             spots.append(argument)
-                    calls.append(_Placed(task, kernel_of(call.kernel), (*spots,), number, group.kind))
+                    calls.append(Placed(task, kernel_of(call.kernel), (*spots,), number, group.kind))
                 self.phases[-1].append((group, calls))
         assert next(tasks, None) is None, "a task that no call of the schedule is for"
+        groups = [(group, calls) for phase in self.phases for group, calls in phase]
         self.passing = {
-            id(calls): _passing(calls, self.phases)
-            for phase in self.phases
-            for group, calls in phase
+            id(calls): passing_on(calls, [placed for _, others in groups if others is not calls for placed in others])
+            for group, calls in groups
             if group.kind == "steps"
         }
 
     def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
         """So many steps of `batch` samples; `dimensions` holds for each member the words of the varying dimensions. Raises BrokenPlan."""
-        _Run(self, memories, steps, batch, dimensions).run()
-
-
-def _passing(calls: Sequence[_Placed], phases: Sequence[Sequence[tuple[Group, list[_Placed]]]]) -> set[Buffer]:
-    """The buffers that a scan's step writes before it reads them, and that nothing else touches: empty again when a step begins."""
-    outside = {
-        pointer.buffer
-        for phase in phases
-        for _, others in phase
-        if others is not calls
-        for placed in others
-        for pointer in placed.task.pointers
-    }
-    passing: set[Buffer] = set()
-    seen: set[Buffer] = set()
-    for placed in calls:
-        read = {placed.task.pointers[i].buffer for i in placed.kernel.memory.needs}
-        written = {placed.task.pointers[i].buffer for i in placed.kernel.memory.writes}
-        passing |= {one for one in written - read - seen if one.kind == "temporary" and one.type.rows == BATCH}
-        seen |= read | written
-    return passing - outside
+        with np.errstate(all="ignore"):
+            _Run(self, memories, steps, batch, dimensions).run()
 
 
 class _Run:
@@ -214,7 +157,9 @@ class _Run:
             fixed, per_sample = self.plan.schedule.tables[table.index]
             end = self.steps * (fixed + self.batch * per_sample) or len(tags)
             if not tags[:end].all():
-                raise BrokenPlan(f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written")
+                raise BrokenPlan(
+                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written"
+                )
 
     def fill_tags(self) -> None:
         """What stays, and what comes from outside, is there when a step begins."""
@@ -225,7 +170,7 @@ class _Run:
 
     # -------------------------------------------------------------- the order of work
 
-    def phase(self, phase: Sequence[tuple[Group, list[_Placed]]]) -> None:
+    def phase(self, phase: Sequence[tuple[Group, list[Placed]]]) -> None:
         units = list(self.units([group for group, _ in phase]))
         mine: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
         for number, unit in enumerate(units):
@@ -234,16 +179,14 @@ class _Run:
             region.forget_units()
         if self.random is not None:
             for own in mine:
-                self.random.shuffle(own)  # type: ignore[arg-type]
+                self.random.shuffle(own)
         walks = [self.walk(own, phase) for own in mine if own]
         while walks:
             turn = 0 if self.random is None else int(self.random.integers(len(walks)))
             if next(walks[turn], None) is None:
                 del walks[turn]
 
-    def walk(
-        self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[_Placed]]]
-    ) -> Iterator[bool]:
+    def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[Placed]]]) -> Iterator[bool]:
         """Do the calls of a member's units, one at each turn."""
         for number, unit in units:
             _, calls = phase[unit.group]
@@ -311,16 +254,16 @@ class _Run:
 
     # -------------------------------------------------------------- calls
 
-    def call(self, placed: _Placed, frame: Frame, member: int, unit: int) -> None:
+    def call(self, placed: Placed, frame: Frame, member: int, unit: int) -> None:
         arguments: list[Reference | int] = [
             self.reference(spot, frame, member)
-            if isinstance(spot, _Spot)
+            if isinstance(spot, Spot)
             else spot.factor * (frame.rows if spot.per == "rows" else self.sizes[spot.per] if spot.per != "one" else 1)
             for spot in placed.spots
         ]
         placed.kernel(Access(placed, member, frame, unit), arguments)
 
-    def reference(self, spot: _Spot, frame: Frame, member: int = 0) -> Reference:
+    def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
         """Where a pointer stands, and the bytes that its buffer has there: in private memory those of the rows at hand."""
         address, memory = spot.address, spot.address.memory
         region = self.private[member] if memory == PRIVATE else self.regions[memory]
@@ -337,9 +280,7 @@ class _Run:
 
 def array_at(address: int, size: int) -> Array:
     """So many bytes of memory as an array that shares them."""
-    import ctypes
-
-    return np.frombuffer((ctypes.c_char * size).from_address(address), np.uint8) if size else np.empty(0, np.uint8)
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
 
 
 __all__ = ["BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]

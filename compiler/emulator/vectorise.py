@@ -53,7 +53,9 @@ class _Vectoriser:
         self._check_aliases()
 
     def _depth(self, loop: ast.For) -> int:
-        return 1 + max((self._depth(node) for node in ast.walk(loop) if isinstance(node, ast.For) and node is not loop), default=0)
+        return 1 + max(
+            (self._depth(node) for node in ast.walk(loop) if isinstance(node, ast.For) and node is not loop), default=0
+        )
 
     def _dependencies(self) -> dict[str, set[str]]:
         """The loop variables that each name depends on."""
@@ -112,7 +114,9 @@ class _Vectoriser:
             first = "0" if len(limits) == 1 else self.expression(limits[0])
             count = f"max({self.expression(limits[-1])} - ({first}), 0)"
             self.lines.append(f"{indent}first_{variable}, count_{variable} = {first}, {count}")
-            self.lines.append(f"{indent}{variable} = axis(first_{variable}, count_{variable}, {axis.depth}, {self.depth})")
+            self.lines.append(
+                f"{indent}{variable} = axis(first_{variable}, count_{variable}, {axis.depth}, {self.depth})"
+            )
             self.statements(loop.body, indent)
         self.open.pop()
 
@@ -120,7 +124,10 @@ class _Vectoriser:
         """Whether a loop's iterations do not depend on one another, but for names that are only accumulated."""
         variable = _variable(loop)
         if len(_limits(loop)) == 3 or any(
-            variable in _names(limit) for inner in ast.walk(loop) if isinstance(inner, ast.For) for limit in _limits(inner)
+            variable in _names(limit)
+            for inner in ast.walk(loop)
+            if isinstance(inner, ast.For)
+            for limit in _limits(inner)
         ):
             return False
         for verb, _, pointer, offset in accesses(loop):
@@ -163,7 +170,9 @@ class _Vectoriser:
         )
         if is_plain:
             assert isinstance(value, ast.BinOp)
-            self.lines.append(f"{indent}{name} = added({name}, {self.expression(value.right)}, ({sizes},), ({places},))")
+            self.lines.append(
+                f"{indent}{name} = added({name}, {self.expression(value.right)}, ({sizes},), ({places},))"
+            )
             return
         others = sorted(_names(value) - {name} - set(WORDS) - reductions.PLAIN)
         if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
@@ -200,7 +209,9 @@ class _Vectoriser:
                 start.append(f"first_{name} * {factor}")
             elif name:
                 start.append(f"{name} * {factor}")
-        return f"m.{verb}({pointer}, {dtype!r}, {' + '.join(start)}, ({', '.join(shape)},), ({', '.join(strides)},){tail})"
+        return (
+            f"m.{verb}({pointer}, {dtype!r}, {' + '.join(start)}, ({', '.join(shape)},), ({', '.join(strides)},){tail})"
+        )
 
 
 class _Translator(ast.NodeTransformer):
@@ -218,7 +229,8 @@ class _Translator(ast.NodeTransformer):
             return ast.parse(self.vectoriser.access(*access), mode="eval").body
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise _NotVector
-        return _call(reductions.WORD_OF.get(node.func.id, node.func.id), *(self.visit(one) for one in node.args))
+        word = reductions.WORD_OF.get(node.func.id, node.func.id)
+        return _call(word, *(self.visit(one) for one in node.args))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
@@ -228,7 +240,8 @@ class _Translator(ast.NodeTransformer):
         result, *others = (self.visit(one) for one in node.values)
         for other in others:
             result = _call(word, result, other)
-        return result
+        combined: ast.AST = result
+        return combined
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         operand = self.visit(node.operand)
@@ -237,7 +250,8 @@ class _Translator(ast.NodeTransformer):
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         if len(node.ops) != 1:
             raise _NotVector
-        return self.generic_visit(node)
+        self.generic_visit(node)
+        return node
 
 
 def _call(name: str, *arguments: Any) -> ast.expr:

@@ -55,7 +55,9 @@ class Compiled:
 
 def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
     """What decides a kernel's object code."""
-    text = f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma}\n{source.text}"
+    text = (
+        f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
+    )
     return cache.parts_of(text, machine.cpu, machine.features)
 
 
@@ -148,19 +150,27 @@ def _serve() -> None:
 
 
 def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
-    """One kernel, compiled."""
-    from numba import njit, types
+    """One kernel, compiled for a machine."""
+    module, lanes = kernel_module(source, machine)
+    return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
+
+
+def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
+    """A kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
+    from numba import types
 
     from netc.compiler.kernels import loops, tiles
+    from netc.compiler.kernels.jit import jit_for
 
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text)
+    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text, machine)
     function.__name__ = function.__qualname__ = symbol
     signature = types.void(*[types.int64] * source.arguments)
     # No fast-math flag: an element may fall into a vector or be left over, as rows are shared out, and LLVM would form other instructions in the one
     # than in the other. Kernels say themselves where a sum may be vectorised (sums.py) and where a product and a sum are one instruction.
-    made = njit(signature, error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True)(function)
+    options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    made = jit_for(machine)(function, signature, **options)
     native = made.overloads[made.signatures[0]].fndesc.mangled_name
     text = made.inspect_llvm(made.signatures[0])
     module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))
@@ -175,7 +185,7 @@ def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
         if not variable.is_declaration:
             variable.linkage, variable.name = "internal", f"held{number}"
     lanes = max((int(found) for found in _FLOATS.findall(text)), default=1)
-    return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
+    return module, lanes
 
 
 def _entry(symbol: str, native: str, arguments: int) -> str:

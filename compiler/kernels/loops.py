@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.machine import SCOPES, Machine
 from netc.compiler.kernels.sums import BLOCK
 
 _IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
@@ -130,7 +130,8 @@ def _longer(nest: Nest) -> list[tuple[int, int | None]]:
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
-    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, and a lone one.
+    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, a lone one, and that of a long sum (LLVM
+    unrolls a short loop of known length whole, and then finds no vectors in it).
 
     The order in which a sum is taken is fixed by its own axes alone: it does not depend on what else the loop computes, on how many rows a call
     has, or on the vector width. LLVM gets no freedom to reorder.
@@ -139,7 +140,7 @@ def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
     nest, extents = collapse(nest)
     ranges, given = [], []
     for axis, extent in enumerate(extents):
-        if extent.axis is not None or len(extents) == 1:
+        if extent.axis is not None or len(extents) == 1 or (axis == len(extents) - 1 and in_blocks):
             ranges.append(f"n{axis}")
             given.append(extent)
         else:
@@ -209,8 +210,8 @@ class _Writer:
 
         axis = self.folded[-1]
         extent = self.nest.extents[axis]
-        if len(self.folded) == 1 and extent is not None and extent <= BLOCK and not self.ranges[axis].startswith("n"):
-            return [*self.loops([axis], [*inside, *keep(f"i{axis}")]), *add(str(extent))]
+        if len(self.folded) == 1 and extent is not None and extent <= BLOCK:
+            return [*self.loops([axis], [*inside, *keep(f"i{axis}")]), *add(self.ranges[axis])]
         fill = [
             "done = 0",
             f"while done < {self.ranges[axis]}:",
@@ -395,8 +396,8 @@ def literal(number: object, dtype: str) -> str:
     return f"{TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
 
 
-def define(text: str) -> Any:
-    """The function of a kernel's source, with the words that it uses."""
+def define(text: str, machine: Machine) -> Any:
+    """The function of a kernel's source for a machine, with the words that it uses."""
     import re
 
     import numpy as np
@@ -410,7 +411,7 @@ def define(text: str) -> Any:
         "I32": np.int32,
         "INF": np.inf,
         "NAN": np.nan,
-        **words.WORDS,
+        **words.words_for(machine),
         **sums.words(),
     }
     for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):

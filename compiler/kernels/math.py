@@ -2,39 +2,63 @@
 
 f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled without any fast-math
 flag, and say themselves where a product and a sum are one instruction: an element must come to the same bits in a vector and alone.
-f64 versions are libm's.
+f64 versions are libm's. The functions here are plain Python; `words_for` compiles them for a target.
 """
 
 import math
+from functools import cache
+from types import FunctionType
 from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
-from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.jit import Jit, jit_for
+from netc.compiler.kernels.machine import Machine
 
 F = np.float32
 _EXACT = {"fastmath": False, "error_model": "numpy", "nogil": True}
-WORDS: dict[str, Any] = {}
+WORDS: dict[str, Any] = {}  # functions by name; they call each other
 
 
-@intrinsic
-def fma(typing, x, y, z):
-    """x * y + z of float32, rounded once where the CPU can."""
+def words_for(machine: Machine) -> dict[str, Any]:
+    """The words, ready to be called from kernels for a machine."""
+    return _words_for(jit_for(machine), machine.has_fma)
 
-    def codegen(context, builder, signature, arguments):
-        if not host().has_fma:
-            return builder.fadd(builder.fmul(arguments[0], arguments[1]), arguments[2])
-        return builder.fma(*arguments)
 
-    return types.float32(types.float32, types.float32, types.float32), codegen
+@cache
+def _words_for(jit: Jit, has_fma: bool) -> dict[str, Any]:
+    names = {**globals(), "fma": _fma(has_fma)}  # where the words look for what they call
+    for name, word in WORDS.items():
+        names[name] = jit(FunctionType(word.__code__, names, word.__name__, None, word.__closure__), **_EXACT)
+    return {name: names[name] for name in WORDS}
+
+
+def _fma(is_one_instruction: bool) -> Any:
+    """Intrinsic: x * y + z of float32, rounded once where the CPU can."""
+
+    @intrinsic
+    def fma(typing, x, y, z):
+        def codegen(context, builder, signature, arguments):
+            if not is_one_instruction:
+                return builder.fadd(builder.fmul(arguments[0], arguments[1]), arguments[2])
+            return builder.fma(*arguments)
+
+        return types.float32(types.float32, types.float32, types.float32), codegen
+
+    return fma
+
+
+def fma(x: Any, y: Any, z: Any) -> Any:
+    """Compiled, this is rounded once on a CPU with fused multiply-add: `words_for` puts the intrinsic in its place."""
+    return x * y + z
 
 
 def _word(function: Any) -> Any:
-    WORDS[function.__name__] = njit(**_EXACT)(function)
-    return WORDS[function.__name__]
+    WORDS[function.__name__] = function
+    return function
 
 
 @_word
@@ -207,7 +231,7 @@ def _library(name: str) -> None:
 
     for dtype, body in (("f64", wide), ("f32", narrow)):
         if f"{name}_{dtype}" not in WORDS:
-            WORDS[f"{name}_{dtype}"] = njit(**_EXACT)(body)
+            WORDS[f"{name}_{dtype}"] = body
 
 
 for _name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "erf"):
@@ -248,8 +272,8 @@ def _ordered(name: str, kind: Any, whole: Any, ones: int) -> None:
         return whole(n ^ whole(whole(n >> shift) & rest)).view(kind)
 
     dtype = "f32" if kind is np.float32 else "f64"
-    WORDS[f"{name}_key_{dtype}"] = njit(**_EXACT)(key)
-    WORDS[f"of_key_{dtype}"] = njit(**_EXACT)(back)
+    WORDS[f"{name}_key_{dtype}"] = key
+    WORDS[f"of_key_{dtype}"] = back
 
 
 for _name in ("max", "min"):

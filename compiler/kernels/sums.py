@@ -1,20 +1,25 @@
 """The sum of a block of floats in memory, in one fixed order, as Numba intrinsics.
 
-Element i goes to lane i % LANES of chunk i // LANES; four chunks are summed side by side, then these, then the lanes pairwise. The order is a
-function of the count alone, so a sum has the same bits in every kernel that computes it and for every vector width. A kernel writes up to BLOCK elements to
-memory of its own (`block_f32()`) and asks for their sum (`sum_f32(address, count)`).
+Element i goes to lane i % LANES of chunk i // LANES. Four chunks are summed side by side, then these, then the chunks that are left, then the lanes
+pairwise, and last the elements that fill no chunk, one after the other. The order is a function of the count alone, so a sum has the same bits in every
+kernel that computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and asks for their sum
+(`sum_f32(address, count)`).
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 BLOCK = 256  # elements: a kilobyte of f32, so that a block stays in the first cache
-_CHUNK_BYTES = 64
+_CHUNK_BYTES = (
+    32  # no more than LLVM stores at once on any CPU: a wider load would have to wait until several stores are done
+)
+_ALIGNMENT = 64
 _SIDE_BY_SIDE = 4  # chunks: as many additions are under way at once as one addition takes cycles
 
 
 def lanes_of(dtype: str) -> int:
-    """The elements of a chunk: 16 of f32, 8 of f64."""
+    """The elements of a chunk: 8 of f32, 4 of f64."""
     return _CHUNK_BYTES // {"f32": 4, "f64": 8}[dtype]
 
 
@@ -27,20 +32,19 @@ def words() -> dict[str, Any]:
 
 
 def _block(dtype: str) -> Any:
-    """block(): the address of BLOCK elements on the stack, with a chunk behind them that `sum` fills with zeros."""
+    """block(): the address of BLOCK elements on the stack."""
     from llvmlite import ir
     from numba import types
-    from numba.core import cgutils
     from numba.extending import intrinsic
 
     element = ir.FloatType() if dtype == "f32" else ir.DoubleType()
-    size = BLOCK + lanes_of(dtype)
 
     @intrinsic
     def block(typing):
         def codegen(context, builder, signature, arguments):
-            room = cgutils.alloca_once(builder, ir.ArrayType(element, size))
-            room.align = _CHUNK_BYTES
+            with builder.goto_entry_block():  # not cgutils.alloca_once, which also writes zeros
+                room = builder.alloca(ir.ArrayType(element, BLOCK))
+            room.align = _ALIGNMENT
             return builder.ptrtoint(room, ir.IntType(64))
 
         return types.int64(), codegen
@@ -61,27 +65,27 @@ def _sum(dtype: str) -> Any:
     def number(value: int) -> Any:
         return ir.Constant(word, value)
 
-    def loop(builder: Any, low: Any, high: Any, step: int, sums: list[Any], load: Any) -> tuple[Any, list[Any]]:
-        """While low + step <= high: add the next `step` chunks, one to each of the sums; returns where it ended and the sums."""
+    def loop(builder: Any, start: Any, end: Any, totals: Sequence[Any], load: Any) -> tuple[Any, list[Any]]:
+        """While as many items are left as there are totals, add one to each. Returns the index of the first item that is left, and the totals."""
         before = builder.block
-        head, body, end = (builder.function.append_basic_block(f"sum.{name}") for name in ("head", "body", "end"))
+        head, body, after = (builder.function.append_basic_block(f"sum.{name}") for name in ("head", "body", "after"))
         builder.branch(head)
         builder.position_at_end(head)
         at = builder.phi(word)
-        at.add_incoming(low, before)
-        totals = []
-        for start in sums:
-            totals.append(builder.phi(chunk))
-            totals[-1].add_incoming(start, before)
-        following = builder.add(at, number(step))
-        builder.cbranch(builder.icmp_signed("<=", following, high), body, end)
+        at.add_incoming(start, before)
+        sums = []
+        for total in totals:
+            sums.append(builder.phi(total.type))
+            sums[-1].add_incoming(total, before)
+        following = builder.add(at, number(len(sums)))
+        builder.cbranch(builder.icmp_signed("<=", following, end), body, after)
         builder.position_at_end(body)
-        for i, total in enumerate(totals):
-            total.add_incoming(builder.fadd(total, load(builder.add(at, number(i)))), body)
+        for i, sum_so_far in enumerate(sums):
+            sum_so_far.add_incoming(builder.fadd(sum_so_far, load(builder.add(at, number(i)))), body)
         at.add_incoming(following, body)
         builder.branch(head)
-        builder.position_at_end(end)
-        return at, totals
+        builder.position_at_end(after)
+        return at, sums
 
     @intrinsic
     def sum_(typing, address, count):
@@ -90,20 +94,17 @@ def _sum(dtype: str) -> Any:
             base = builder.inttoptr(address, element.as_pointer())
 
             def chunk_at(index: Any) -> Any:
-                return builder.bitcast(builder.gep(base, [index]), chunk.as_pointer())
-
-            def load(index: Any) -> Any:
-                loaded = builder.load(chunk_at(builder.mul(index, number(lanes))))
-                loaded.align = align
-                return loaded
+                place = builder.gep(base, [builder.mul(index, number(lanes))])
+                chunk_there = builder.load(builder.bitcast(place, chunk.as_pointer()))
+                chunk_there.align = align
+                return chunk_there
 
             zero = ir.Constant(chunk, [0.0] * lanes)
-            builder.store(zero, chunk_at(count)).align = align  # so that the last chunk is whole
-            chunks = builder.sdiv(builder.add(count, number(lanes - 1)), number(lanes))
-            at, sums = loop(builder, number(0), chunks, _SIDE_BY_SIDE, [zero] * _SIDE_BY_SIDE, load)
+            chunks = builder.sdiv(count, number(lanes))
+            at, sums = loop(builder, number(0), chunks, [zero] * _SIDE_BY_SIDE, chunk_at)
             while len(sums) > 1:
                 sums = [builder.fadd(x, y) for x, y in zip(sums[::2], sums[1::2], strict=True)]
-            _, (total,) = loop(builder, at, chunks, 1, sums, load)
+            _, (total,) = loop(builder, at, chunks, sums, chunk_at)
             width = lanes
             while width > 1:
                 width //= 2
@@ -116,7 +117,10 @@ def _sum(dtype: str) -> Any:
                     for first in (0, width)
                 ]
                 total = builder.fadd(*halves)
-            return builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+            first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
+            rest = builder.mul(chunks, number(lanes))
+            _, (whole,) = loop(builder, rest, count, [first], lambda index: builder.load(builder.gep(base, [index])))
+            return whole
 
         return (types.float32 if dtype == "f32" else types.float64)(types.int64, types.int64), codegen
 

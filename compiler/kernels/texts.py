@@ -34,20 +34,23 @@ def touched(source: KernelSource, has_start: bool = True) -> Touched:
         return Touched(reads, frozenset({PRODUCT.index("c")}), reads)
     function = function_of(source.text)
     numbers = {argument.arg: i for i, argument in enumerate(function.args.args)}
-    variables = {node.target.id for node in ast.walk(function) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)}
-    reads, writes, needs, scattered = set[int](), set[int](), set[int](), set[int]()
+    variables = {
+        node.target.id for node in ast.walk(function) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
+    }
+    loaded, stored, needs, scattered = set[int](), set[int](), set[int](), set[int]()
     for statement in _in_order(function.body):
-        for verb, _, pointer, offset in sorted(accesses(statement), key=lambda access: access[0]):  # loads, then the store
+        loads_first = sorted(accesses(statement), key=lambda access: access[0])
+        for verb, _, pointer, offset in loads_first:
             number = numbers[pointer]
             if verb == "load":
-                reads.add(number)
-                needs |= {number} - writes
+                loaded.add(number)
+                needs |= {number} - stored
                 continue
-            writes.add(number)
+            stored.add(number)
             names = {node.id for node in ast.walk(offset) if isinstance(node, ast.Name)}
             if names - variables - set(numbers):
                 scattered.add(number)
-    return Touched(frozenset(reads), frozenset(writes), frozenset(needs), frozenset(scattered))
+    return Touched(frozenset(loaded), frozenset(stored), frozenset(needs), frozenset(scattered))
 
 
 def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
@@ -82,7 +85,12 @@ def accesses(tree: ast.AST) -> Iterator[tuple[str, str, str, ast.expr]]:
 
 
 def access_of(node: ast.AST) -> tuple[str, str, str, ast.expr] | None:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.args and isinstance(node.args[0], ast.Name):
+    if (
+        isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.args
+        and isinstance(node.args[0], ast.Name)
+    ):
         verb, _, rest = node.func.id.partition("_")
         if verb in ("load", "store"):
             return verb, rest.partition("_")[0], node.args[0].id, node.args[1]
@@ -118,7 +126,9 @@ class _PlainSums(ast.NodeTransformer):
     """Undoes loops._Writer.fold_in_blocks: an element is added to its total where it was stored to a block."""
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        called = {one.func.id for one in ast.walk(node.value) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)}
+        called = {
+            one.func.id for one in ast.walk(node.value) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)
+        }
         is_of_block = any(name.startswith(("block_f", "sum_f")) for name in called)
         is_counter = isinstance(node.targets[0], ast.Name) and node.targets[0].id in ("filled", "done")
         return None if is_of_block or is_counter else node

@@ -17,12 +17,14 @@ Every element of c is written, whatever the counts: with no depth it is `start`,
 An element's sum runs over k in order, whatever tile it falls in: the bits do not depend on how rows are shared out.
 """
 
+from functools import partial
 from typing import Any
 
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 
+from netc.compiler.kernels.jit import jit_for
 from netc.compiler.kernels.machine import LINE, STRIP, VECTORS, Machine
 from netc.compiler.kernels.memory import load, store
 
@@ -262,9 +264,10 @@ def product(dtype: str, machine: Machine) -> Any:
             f"        i += {rows}",
         ]
     exec("\n".join(lines), names)
-    tiles = njit(nogil=True, error_model="numpy")(names["tiles"])
+    jit = partial(jit_for(machine), nogil=True, error_model="numpy")
+    tiles = jit(names["tiles"])
 
-    @njit(nogil=True, error_model="numpy")
+    @jit
     def pack_panel(to, b, b_row, b_column, depth, columns):
         whole = columns // lanes * lanes if b_row == 1 else 0
         for j in range(0, whole, lanes):  # the last square reads past the depth, and leaves rows that no tile takes

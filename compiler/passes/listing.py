@@ -4,7 +4,8 @@ For golden tests and for whoever looks for what a line of a model became. Buffer
 in the order in which tasks touch them. Prints only what the passes decided; decides nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, PRODUCT, SHARED, TABLES, Address, Count, Group
 from netc.compiler.passes.fuse import Fusion, Unit
@@ -83,17 +84,10 @@ class Names:
     """The names of buffers: their own, or t0, t1, ... for temporaries and s0, s1, ... for what belongs to one task."""
 
     def __init__(self, tasks: Iterable[Task]) -> None:
-        self.names: dict[Buffer, str] = {}
-        counts = {"t": 0, "s": 0}
-        for task in tasks:
-            for pointer in task.pointers:
-                buffer = pointer.buffer
-                if buffer not in self.names and buffer.name:
-                    self.names[buffer] = buffer.name
-                elif buffer not in self.names:
-                    kind = "s" if buffer.kind == "scratch" else "t"
-                    self.names[buffer] = f"{kind}{counts[kind]}"
-                    counts[kind] += 1
+        buffers = list(dict.fromkeys(pointer.buffer for task in tasks for pointer in task.pointers))
+        taken = {buffer.name for buffer in buffers}
+        free = {letter: _numbered(letter, taken) for letter in "ts"}
+        self.names = {buffer: buffer.name or next(free["s" if buffer.kind == "scratch" else "t"]) for buffer in buffers}
 
     def lines(self) -> Iterator[str]:
         """A line a buffer."""
@@ -107,6 +101,11 @@ class Names:
         lead = f", {pointer.lead} a row" if pointer.lead else ""
         shard = f", {pointer.shard} a shard" if pointer.shard else ""
         return f"{self.names[pointer.buffer]}{offset}{lead}{shard}"
+
+
+def _numbered(letter: str, taken: Collection[str]) -> Iterator[str]:
+    """t0, t1, ... without those that are taken."""
+    return (name for number in itertools.count() if (name := f"{letter}{number}") not in taken)
 
 
 def task_lines(program: Tasks) -> Iterator[str]:

@@ -10,18 +10,16 @@
 Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (compiler/emulator).
 """
 
-import ast
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, PRODUCT, SHARED, TABLES, Address, Count, Group
-from netc.compiler.kernels.texts import Touched, access_of, function_of, linear, touched
+from netc.compiler.kernels.texts import Touched, touched
+from netc.compiler.passes.bounds import reached
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
 from netc.compiler.types import BATCH, size_of
-
 
 _HAS_START = PRODUCT.index("has_start")
 
@@ -123,8 +121,9 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         (call, *others) = calls
         is_shard = kind == "shards" and all(pointer.shard and not pointer.lead for pointer in pointers)
         is_scatter = all(call.task.pointers[i].lead == 0 for i in call.memory.scattered) and bool(call.memory.scattered)
-        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # rows of a concat, each in several places
-        assert (is_shard or is_scatter or is_parts) and not others, f"{call} does not touch {_name(buffer)} row by row"
+        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # a row of a concat has several places
+        is_its_own = not others and (is_shard or is_scatter or is_parts)
+        assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
             fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {one.shard for one in pointers} == {room}
@@ -158,7 +157,8 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
         spans[memory].append((start, start + size, min(alive), max(alive), buffer))
     for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):
         for n, (start, end, first, last, buffer) in enumerate(spans[memory]):
-            assert 0 <= start and end + SLACK <= arena, f"{_name(buffer)} ends at {end}, its arena at {arena}"
+            is_inside = start >= 0 and end + SLACK <= arena
+            assert is_inside, f"{_name(buffer)} ends at {end}, its arena at {arena}"
             for other_start, other_end, other_first, other_last, other in spans[memory][:n]:
                 overlap = start < other_end and other_start < end and first <= other_last and other_first <= last
                 assert not overlap, f"{_name(buffer)} and {_name(other)} share memory while both are alive"
@@ -198,11 +198,6 @@ def _name(buffer: Buffer) -> str:
     return f"{buffer.type} ({buffer.kind}{' ' if buffer.name else ''}{buffer.name})"
 
 
-# ------------------------------------------------------------------ bounds
-
-_Interval = tuple[int, int]
-
-
 def _verify_bounds(plan: Plan, call: _Call) -> None:
     """For all rows of the call's group at once, no element lies outside of its buffer."""
     rows = _rows_of(plan, call)
@@ -210,16 +205,11 @@ def _verify_bounds(plan: Plan, call: _Call) -> None:
         count.factor * (1 if count.per == "one" else rows if count.per == "rows" else size_of(count.per, plan.sizes))
         for count in call.task.counts
     ]
-    reached = _reached_by_product(call, counts) if call.task.kernel.form == "product" else _reached_by_loops(call, counts)
-    for number, (low, high) in reached:
+    for number, (low, high) in reached(call.task.kernel, counts):
         pointer = call.task.pointers[number]
         buffer = pointer.buffer
-        if buffer.kind == "table" and not buffer.type.is_batched and buffer.is_per_step:
-            continue
         size = buffer.type.size(plan.sizes)
         at = pointer.offset + pointer.shard * (call.kind.extent - 1)
-        if buffer.type.rows is not None and buffer.type.rows != BATCH and call.kind.kind == "steps":
-            size += pointer.lead * rows  # the rows of a step begin where the runtime says
         assert pointer.offset + low >= 0, f"{call} goes {-pointer.offset - low} elements below {_name(buffer)}"
         assert at + high < size, f"{call} reaches element {at + high} of {_name(buffer)}, which has {size}"
 
@@ -231,79 +221,3 @@ def _rows_of(plan: Plan, call: _Call) -> int:
     if call.kind.kind == "one":
         return 1
     return size_of(BATCH if call.kind.kind in ("shards", "steps") else call.kind.dim, plan.sizes)
-
-
-def _reached_by_product(call: _Call, counts: Sequence[int]) -> Iterator[tuple[int, _Interval]]:
-    """From where to where each operand of a product is read or written, in elements from its pointer."""
-    n = dict(zip(PRODUCT[len(PRODUCT) - len(counts) :], counts, strict=True))
-    around = ("outer", "middle", "inner")
-    walks = {
-        "a": [("rows", n["a_row"]), ("turns", n["a_turn"]), ("runs", n["a_run"]), ("depth", n["a_step"])],
-        "b": [("columns", n["b_column"]), ("turns", n["b_turn"]), ("runs", n["b_run"]), ("depth", n["b_row"])],
-        "c": [("rows", n["c_row"]), ("columns", 1)],
-        "start": [("rows", n["start_row"]), ("columns", 1)],
-    }
-    for name, walk in walks.items():
-        steps = [*walk, *((axis, n[f"{name}_{axis}"]) for axis in around)]
-        if all(n[axis] for axis, _ in steps) and (name != "start" or n["has_start"]):
-            reach = [(n[axis] - 1) * step for axis, step in steps]
-            low, high = sum(one for one in reach if one < 0), sum(one for one in reach if one > 0)
-            yield PRODUCT.index(name), (low, high)
-
-
-def _reached_by_loops(call: _Call, counts: Sequence[int]) -> Iterator[tuple[int, _Interval]]:
-    """The same of a kernel's text, for its offsets that are sums of loop variables."""
-    function = function_of(call.task.kernel.text)
-    names = [argument.arg for argument in function.args.args]
-    numbers = {name: i for i, name in enumerate(names)}
-    given = dict(zip(names[len(names) - len(counts) :], counts, strict=True)) if counts else {}
-    yield from _walk(function.body, {name: (count, count) for name, count in given.items()}, numbers)
-
-
-def _walk(
-    body: Sequence[ast.AST], limits: Mapping[str, _Interval], numbers: Mapping[str, int]
-) -> Iterator[tuple[int, _Interval]]:
-    for node in body:
-        if isinstance(node, ast.For):
-            inner = _inside(node, limits)
-            if inner is not None:
-                yield from _walk(node.body, inner, numbers)
-        elif isinstance(node, ast.stmt):
-            for part in ast.walk(node):
-                access = access_of(part)
-                interval = None if access is None else _interval(access[3], limits)
-                if access is not None and interval is not None:
-                    yield numbers[access[2]], interval
-
-
-def _inside(loop: ast.For, limits: Mapping[str, _Interval]) -> dict[str, _Interval] | None:
-    """The intervals of all variables in a loop; None if it runs not once, or its bounds are not plain."""
-    if not (isinstance(loop.target, ast.Name) and isinstance(loop.iter, ast.Call)):
-        return None
-    bounds = [_interval(bound, limits) for bound in loop.iter.args]
-    if any(bound is None for bound in bounds):
-        return None
-    known: list[Any] = bounds
-    low = 0 if len(known) == 1 else known[0][0]
-    high = known[0 if len(known) == 1 else 1][1] - (known[2][1] if len(known) == 3 else 1)
-    return {**limits, loop.target.id: (low, high)} if high >= low else None
-
-
-def _interval(node: ast.expr, limits: Mapping[str, _Interval]) -> _Interval | None:
-    """Where an expression's value lies; None where that depends on memory."""
-    form = linear(node)
-    if form is None:
-        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
-        if any(name not in limits or limits[name][0] != limits[name][1] for name in names):
-            return None
-        code = compile(ast.Expression(node), "<bound>", "eval")
-        number = eval(code, {}, {name: limits[name][0] for name in names})  # of counts alone: n0 // 4 * 4
-        return number, number
-    if any(name and name not in limits for name in form):
-        return None
-    low = high = form.get("", 0)
-    for name, factor in form.items():
-        if name:
-            ends = [factor * end for end in limits[name]]
-            low, high = low + min(ends), high + max(ends)
-    return low, high

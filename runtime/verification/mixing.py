@@ -27,7 +27,8 @@ def _mixes(value: Value) -> bool:
         assert isinstance(body, Body)
         return any(_mixes(one) for one in body.graph.values())
     if value.operation == "extent":
-        return True
+        dims = value.attributes["dims"]
+        return isinstance(dims, tuple) and any(isinstance(dim, str) for dim in dims)
     if not value.operands or value.operation == "part":
         return False
     over = value.attributes.get("over", ())

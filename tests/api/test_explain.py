@@ -32,6 +32,31 @@ def test_what_a_pass_did(golden, tmp_path: Path) -> None:
     assert command("explain", "m.net", "--diff", "sink", cwd=tmp_path).returncode == 2  # the last pass, and itself
 
 
+def test_the_body_of_a_scan_is_indented_below_it(golden, tmp_path: Path) -> None:
+    """The whole graph, and the values of one line alone."""
+    (tmp_path / "m.net").write_text(
+        """model {
+  input x: float[time, 3]
+  target y: float
+  s = scan xt in x with a = zeros(3) {
+    a = tanh(a + xt)
+    yield a
+  }
+  z = last(s) -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+""",
+        encoding="utf-8",
+    )
+    shown = command("explain", "m.net", "--after", "elaborate", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    golden(HERE / "scan.txt", shown.stdout)
+    inside = command("explain", "m.net", "--after", "elaborate", "--line", "5", cwd=tmp_path).stdout.splitlines()
+    assert " = scan[" in inside[0]
+    assert inside[0].endswith(" {  # m.net:4")
+    assert inside[-2:] == ["  yield.0 = %3", "}"]
+
+
 def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:
     """A line more above moves all others: they are still the same lines."""
     (tmp_path / "before.net").write_text(TEXT, encoding="utf-8")

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from test_derivative import LOSSES, given, run, text_of
+from support import run
+from test_derivative import LOSSES, given, text_of
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional

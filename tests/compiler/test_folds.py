@@ -57,12 +57,8 @@ def told(folds: Folds) -> str:
     return "\n".join(line for box in folds.boxes for line in lines(box, 0)) + "\n"
 
 
-def test_boxes_are_as_the_file_writes_them(request: pytest.FixtureRequest) -> None:
-    golden = Path(__file__).parent / "folds.txt"
-    found = told(folds_of(netc.parse(TEXT)))
-    if request.config.getoption("--update-golden"):
-        golden.write_text(found, encoding="utf-8")
-    assert found == golden.read_text(encoding="utf-8")
+def test_boxes_are_as_the_file_writes_them(golden) -> None:
+    golden(Path(__file__).parent / "folds.txt", told(folds_of(netc.parse(TEXT))))
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet", "variational", "names", "cmudict", "moby_dick", "oscillator"])

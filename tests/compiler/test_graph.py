@@ -9,7 +9,6 @@ import pytest
 import netc
 from netc.compiler import pipeline
 from netc.compiler.graph import Graph, parse_graph, print_graph, verify
-from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.reference import evaluate
@@ -153,7 +152,7 @@ def test_a_probability_of_zero_has_a_logarithm() -> None:
         "  p = softmax(scale * x)\n  output q = log(p)\n  loss cross_entropy(log(p), y)\n}"
     )
     fields = {"x": np.array([[1000, 0, -1000]], np.float32), "y": np.array([2], np.int32)}
-    for backend in ("compiled", "reference"):
+    for backend in ("numba", "reference"):
         program = netc.compile(model, backend=backend)
         assert program.evaluate(fields)["loss"] == 2000
         np.testing.assert_allclose(program.gradients(fields, wrt=("x",))[1]["x"], [[1, 0, -1]])
@@ -171,7 +170,6 @@ model {
 }""")
     assert model.outputs["y"].dims == ("batch", 3)
     assert model.outputs["z"].dims == ("batch", 5, 3)
-    assert reshape.name == "reshape"
 
 
 def test_what_is_cheaper_the_other_way_round() -> None:

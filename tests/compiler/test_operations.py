@@ -18,6 +18,19 @@ def test_an_operation_keeps_its_word(name: str) -> None:
     check(OPERATIONS[name])
 
 
+# tested by name: random ones in test_random.py, windows in test_convolution.py, split metrics in test_losses.py, the others in
+# test_models.py, test_scan.py, test_sequences.py and test_derivative.py
+WITHOUT_EXAMPLES = {
+    *("dropout", "normal_like", "uniform_like", "scan", "part", "to_steps", "from_steps", "extent", "arange", "grad"),
+    *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose2d", "depthwise_conv2d", "upsample"),
+    *("auc", "ranked_above", "quantile", "edits", "edit_distance", "flatten", "squeeze", "unsqueeze", "stop_gradient"),
+}
+
+
+def test_every_other_operation_has_an_example() -> None:
+    assert {name for name, operation in OPERATIONS.items() if not operation.examples} == WITHOUT_EXAMPLES
+
+
 def test_softmax_does_not_change_when_a_constant_is_added() -> None:
     graph, leaves, result = graph_of(OPERATIONS["softmax"], ("f64[3, 4]",), {"over": (1,)}, "f32")
     graph.results["y"] = result

@@ -1,21 +1,16 @@
 """The register tile with all its edges: rows, columns and depths around its size, every instruction set that this machine has."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from both import compiled
 
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import host
+from netc.compiler.kernels.targets import machine_for, runnable
 from netc.compiler.types import Type
 from netc.compiler.value import apply
 
-MACHINES = {
-    "host": host(),
-    "narrow": replace(host(), vector_bytes=32),
-    "plain": replace(host(), vector_bytes=16, has_fma=False),
-}
+MACHINES = {"host": host(), **{name: machine_for(name) for name in runnable()}}
 ROWS, COLUMNS, DEPTHS = (1, 3, 12, 13, 23), (3, 16, 31, 33, 65), (1, 7, 1030)
 
 

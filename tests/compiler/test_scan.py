@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support import run
 
 import netc
 
@@ -156,10 +157,6 @@ def text_of(made: str) -> str:
         f"  w = v * 2\n  z = {made}\n  output p = z\n  loss mse(z, y)\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n  optimizer = sgd(lr = 0.1)\n}\n"
     )
-
-
-def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
-    return netc.compile(netc.parse(text), backend=backend, threads=threads)
 
 
 DRAWN = """

@@ -7,9 +7,10 @@ of a description that a case makes smaller (`second_cache`, `many_bytes`), and t
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from golden_products import check_products
+from golden_emulation import check_emulated
+from golden_numbers import in_f64
 
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, parse_graph
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.fuse import fuse
 from netc.compiler.passes.listing import fusion_lines, phase_lines, plan_lines, task_lines
@@ -52,13 +53,11 @@ def _lower(graph: Graph, where: _Where) -> Iterable[str]:
 
 
 def _products(graph: Graph, where: _Where) -> Iterable[str]:
-    """As `lower`, but the rows of inputs are in memory already, in order. Whatever the counts and strides name must be the product."""
+    """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values("input"):
         lowering.places[value] = whole(Buffer(value.type, "temporary", str(value.attributes["name"])))
-    program = lowering.run()
-    check_products(graph, program)
-    return task_lines(program)
+    return task_lines(lowering.run())
 
 
 def _phases(graph: Graph, where: _Where) -> Iterable[str]:
@@ -87,6 +86,9 @@ _FORMS: dict[str, Callable[[Graph, _Where], Iterable[str]]] = {
 LISTINGS = frozenset(_FORMS)
 
 
-def listing(form: str, graph: Graph, **arguments: int | str) -> str:
-    """What a heading asks for, as text."""
-    return "\n".join(_FORMS[form](graph, _where(**arguments))) + "\n"  # type: ignore[arg-type]
+def listing(form: str, text: str, **arguments: int | str) -> str:
+    """What a heading asks for, as text. Whatever the passes decided, a plan of the graph must come to its numbers."""
+    where = _where(**arguments)  # type: ignore[arg-type]
+    for source, tolerance in ((text, 2e-4), (in_f64(text), 1e-9)):
+        check_emulated(parse_graph(source), where.batch, where.machine, tolerance)
+    return "\n".join(_FORMS[form](parse_graph(text), where)) + "\n"

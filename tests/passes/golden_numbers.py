@@ -23,17 +23,18 @@ _LENGTHS = (
     (2, 3, 1, 4),
     (1, 4, 3, 2),
 )  # of the samples, along each declared dimension: the first one's order is the batch's
-_SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
+SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
 _STEP = 1e-4  # of a finite difference
 
 
 class Numbers:
     """Random numbers for the leaves of a graph, by name, and the sizes of its named dimensions.
 
-    `special` is the share of elements that are infinite, NaN, a zero of either sign, or one; with `steps`, all sequences are that long.
+    With a number `special`, every second element is infinite, NaN, a zero of either sign, or one: which of them stands where moves on with the number.
+    With `steps`, all sequences are that long.
     """
 
-    def __init__(self, graph: Graph, special: float = 0.0, steps: int | None = None) -> None:
+    def __init__(self, graph: Graph, special: int | None = None, steps: int | None = None) -> None:
         self.rng = np.random.default_rng(7)
         self.special = special
         self.rows = _rows_of(graph, steps)
@@ -60,8 +61,11 @@ class Numbers:
         shape = type_.shape(self.sizes)
         if type_.is_float:
             array = self.rng.standard_normal(shape)
-            chosen = self.rng.random(shape) < self.special
-            return np.where(chosen, self.rng.choice(_SPECIAL, shape), array).astype(NUMPY[type_.dtype])
+            if self.special is not None:
+                flat = array.reshape(-1)
+                first = self.special + len(self.leaves)
+                flat[first % 2 :: 2] = np.resize(np.roll(SPECIAL, first), len(flat[first % 2 :: 2]))
+            return array.astype(NUMPY[type_.dtype])
         high = 2 if type_.dtype == "bool" else 256 if type_.dtype == "u8" else type_.classes or 2
         words = 2**31 if name.startswith("random.") else high
         return self.rng.integers(0, words, shape).astype(NUMPY[type_.dtype])

@@ -66,7 +66,7 @@ def test_it_learns_to_spell(tmp_path: Path) -> None:
     said = [" ".join(sound for letter in reversed(word) for sound in SOUNDS[letter]) for word in words]
     rows = [(word, one) for word, one in zip(words, said, strict=True) if len(one.split()) <= 7]
     for name, heads, chosen in (("words", ["word", "said"], rows), ("new", ["word"], [row[:1] for row in rows[::40]])):
-        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+        with (tmp_path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([heads, *chosen])
     (tmp_path / "m.net").write_text(MODEL, encoding="utf-8")
     trained = command("train", "m.net", cwd=tmp_path)
@@ -119,7 +119,27 @@ def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
     expected = [likeliest(np.concatenate([one, one]), ())[1] for one in x]
     assert [tuple(one) for one in wide] == expected
     assert any(tuple(one) != other for one, other in zip(greedy, expected, strict=True)), "greed misses some"
-    assert [one.tolist() for one in program.predict({"x": x}, beam=2)["said"]] != []
+
+    def searched(h: np.ndarray, width: int) -> tuple[int, ...]:
+        """A beam search by its definition."""
+        beam = [(0.0, (), h)]
+        for step in range(5):
+            found = []
+            for chance, said, state in beam:
+                if said[-1:] == (2,):
+                    found.append((chance, said, state))
+                    continue
+                told = np.concatenate([held["table"][said[-1] if said else 1], state])
+                state = np.tanh(told @ held["f.W"] + held["f.b"] + step / 10)
+                scores = 2 * (state @ held["g.W"] + held["g.b"])
+                logs = scores - np.log(np.exp(scores).sum())
+                found += [(chance + logs[token], (*said, token), state) for token in range(4)]
+            beam = sorted(found, key=lambda one: -one[0])[:width]
+        return beam[0][1]
+
+    for width in (1, 2):
+        narrow = program.predict({"x": x}, beam=width)["said"]
+        assert [tuple(one) for one in narrow] == [searched(np.concatenate([one, one]), width) for one in x]
 
 
 def test_what_is_not_decoded_is_told() -> None:

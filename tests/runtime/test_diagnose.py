@@ -11,7 +11,6 @@ import netc
 from netc.runtime.diagnose import Diagnosed, diagnose
 from netc.runtime.run import Run
 
-RNG = np.random.default_rng(3)
 HEAD = """data {
   source = jsonl("t.jsonl")
   x = field("x")
@@ -45,9 +44,10 @@ SEQUENCE = "  input x: float[time, 2]\n  target y: float\n"
 
 @pytest.mark.parametrize("each_step", [False, True])
 def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_step: bool) -> None:
-    lengths = RNG.integers(5, 9, 20)
-    x = [RNG.standard_normal((n, 2)) for n in lengths]
-    y = [RNG.standard_normal(n if each_step else ()) for n in lengths]
+    rng = np.random.default_rng(3)
+    lengths = rng.integers(5, 9, 20)
+    x = [rng.standard_normal((n, 2)) for n in lengths]
+    y = [rng.standard_normal(n if each_step else ()) for n in lengths]
     text = SEQUENCE.replace("target y: float", "target y: float[time]") if each_step else SEQUENCE
     last = "squeeze(h -> dense(1))" if each_step else "squeeze(last(h) -> dense(1))"
     model = f"{text}  h = x -> rnn(4)\n  z = {last}\n  output z = z\n  loss (z - y) ** 2\n"
@@ -75,7 +75,8 @@ def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_s
 
 
 def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
-    x, y = [RNG.standard_normal((40, 2)) for _ in range(40)], RNG.standard_normal(40)
+    rng = np.random.default_rng(3)
+    x, y = [rng.standard_normal((40, 2)) for _ in range(40)], rng.standard_normal(40)
     block = """block fading(x: float[t, n]) {
   hs = scan xt in x with h = zeros(n) {
     h = 0.3 * h + xt
@@ -108,7 +109,8 @@ PLAIN = "  input x: float[8]\n  target y: float\n"
     ],
 )
 def test_units_at_their_ends_are_found(tmp_path: Path, made: str, code: str | None) -> None:
-    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    rng = np.random.default_rng(3)
+    x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     block = "block gone(x: float[n], by) {\n  param W: float[n, 6] = glorot_uniform\n  return x @ W + by\n}\n"
     model = (
         f"{PLAIN}  {made}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
@@ -119,7 +121,8 @@ def test_units_at_their_ends_are_found(tmp_path: Path, made: str, code: str | No
 
 
 def test_many_sigmoids_are_found_and_told_by_the_command(tmp_path: Path) -> None:
-    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    rng = np.random.default_rng(3)
+    x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     deep = "  h = x\n  for i in 0..9 {\n    h = h -> dense(6) -> sigmoid\n  }\n"
     trained(tmp_path, f"{PLAIN}{deep}  z = squeeze(h -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y)
     told = command("diagnose", "run", cwd=tmp_path)
@@ -132,7 +135,8 @@ def test_many_sigmoids_are_found_and_told_by_the_command(tmp_path: Path) -> None
 
 
 def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
-    x, y = list(RNG.standard_normal((60, 8))), list(RNG.standard_normal(60))
+    rng = np.random.default_rng(3)
+    x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     trained(
         tmp_path, f"{PLAIN}  z = squeeze(x -> dense(9) -> tanh -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.runtime.data.augment import augmented
+from netc.runtime.data.augment import AUGMENTATIONS, augmented
 from netc.runtime.data.stored import Bytes
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
@@ -16,6 +16,10 @@ def each(*specs: tuple) -> np.ndarray:
     found = augmented(Bytes(IMAGES, 1 / 255), specs, "image", 0, 0)
     assert isinstance(found, Bytes)
     return found.array
+
+
+def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
+    return AUGMENTATIONS["rotate"].apply(image[None], np.array([degrees]), [degrees])[0]
 
 
 def test_each_augmentation_is_what_it_says() -> None:
@@ -30,7 +34,15 @@ def test_each_augmentation_is_what_it_says() -> None:
         windows = [padded[i : i + 8, j : j + 6] for i in range(5) for j in range(5)]
         assert any(np.array_equal(one, window) for window in windows)
     np.testing.assert_array_equal(each(("rotate", (1e-9,))), IMAGES)
-    assert each(("crop", (2,))).shape == IMAGES.shape
+    turned = each(("rotate", (20,)))
+    assert all(not np.array_equal(one, image) for one, image in zip(turned, IMAGES, strict=True))
+    middle = np.zeros((9, 9, 1), np.uint8)
+    middle[4] = 200  # a row: turned by a quarter, a column
+    np.testing.assert_array_equal(rotated(middle, 90), middle.transpose(1, 0, 2))
+    rows, columns = np.arange(8) * 6 // 8, np.arange(6) * 4 // 6
+    for one, image in zip(each(("crop", (2,))), IMAGES, strict=True):
+        windows = [image[i + rows][:, j + columns] for i in range(3) for j in range(3)]
+        assert any(np.array_equal(one, window) for window in windows)
     noisy = augmented(Bytes(IMAGES, 1 / 255), (("noise", (0.1,)),), "image", 0, 0)
     assert isinstance(noisy, np.ndarray)
     assert 0.05 < (noisy - np.asarray(Bytes(IMAGES, 1 / 255))).std() < 0.15

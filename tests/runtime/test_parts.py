@@ -8,8 +8,6 @@ from support import command
 
 import netc
 
-RNG = np.random.default_rng(3)
-
 IMAGES = """data {
   source = csv("DATA")
   x = columns(all)
@@ -49,9 +47,10 @@ SEQUENCES = """model {
 
 
 def test_parts_are_the_whole() -> None:
+    rng = np.random.default_rng(3)
     model = netc.parse(IMAGES.replace("DATA", "unread.csv"))
     program = netc.compile(model)
-    x = RNG.random((7, 8), np.float32)
+    x = rng.random((7, 8), np.float32)
     whole = program.predict({"x": x})
     code = program.predict({"x": x}, outputs=["code"])
     assert code.keys() == {"code"}
@@ -80,8 +79,9 @@ def test_what_is_given_must_be_of_use() -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_parts_of_sequences(backend: str) -> None:
+    rng = np.random.default_rng(3)
     program = netc.compile(netc.parse(SEQUENCES), backend=backend, batch=3)
-    x = [RNG.standard_normal((n, 4)).astype(np.float32) for n in (3, 6, 2, 5, 4)]
+    x = [rng.standard_normal((n, 4)).astype(np.float32) for n in (3, 6, 2, 5, 4)]
     whole = program.predict({"x": x})
     decoded = program.predict({"code": whole["code"]})
     assert decoded.keys() == {"again", "end"}
@@ -91,7 +91,8 @@ def test_parts_of_sequences(backend: str) -> None:
 
 
 def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
-    rows = "\n".join(",".join(f"{v:.4f}" for v in row) for row in RNG.random((30, 8)))
+    rng = np.random.default_rng(3)
+    rows = "\n".join(",".join(f"{v:.4f}" for v in row) for row in rng.random((30, 8)))
     (tmp_path / "data.csv").write_text(f"{','.join('abcdefgh')}\n{rows}\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(IMAGES.replace("DATA", "data.csv"), encoding="utf-8")
     assert command("train", "m.net", cwd=tmp_path).returncode == 0

@@ -13,7 +13,6 @@ from safetensors.numpy import load_file
 from support import ROOT, command
 
 import netc
-from netc.runtime import trainer
 
 
 def figures(line: str) -> dict[str, float]:
@@ -89,7 +88,6 @@ def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypat
         for folder in (whole.folder, tmp_path / "broken")
     ]
     assert rows[0] == rows[1]
-    assert trainer.train
 
 
 def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
@@ -109,7 +107,7 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
     while not running.stdout.readline().startswith("epoch 1"):
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, message = running.communicate(timeout=60)
+    _, message = running.communicate(timeout=600)
     assert running.returncode == 130, message
     assert "--resume" in message
     whole = command(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from support import run
 
 import netc
 from netc.compiler import pipeline
@@ -24,10 +25,6 @@ def text_of(made: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)") ->
         f"model {{\n  input x: float[time <= 40, 3]\n  target y: float[time, 2]\n  {made}\n  z = h -> dense(2)\n  output z = z\n  loss mse(z, y)\n}}\n"
         f"train {{\n  precision = f64\n  batch = 6\n  optimizer = {optimizer}\n{more}}}\n"
     )
-
-
-def run(text: str, backend: str = "numba", threads: int = 1) -> netc.Program:
-    return netc.compile(netc.parse(text), backend=backend, threads=threads)
 
 
 @pytest.mark.parametrize("name", MADE)

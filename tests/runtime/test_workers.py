@@ -1,16 +1,14 @@
 """Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
+from support import ROOT
 
 import netc
 from netc.compiler.kernels.build import Linked
 from netc.runtime.data.stored import Bytes
 from netc.runtime.workers import Workers
 
-ROOT = Path(__file__).parent.parent.parent
 NET = """model {
   input x: float[30]
   target y: class(7)
@@ -86,7 +84,7 @@ def test_a_failure_in_a_worker_ends_the_run_with_its_message(monkeypatch: pytest
 def test_workers_work_at_the_same_time() -> None:
     import threading
 
-    meeting = threading.Barrier(3, timeout=20)
+    meeting = threading.Barrier(3, timeout=300)
     Workers(3).run(lambda number: meeting.wait())
 
 
@@ -100,7 +98,7 @@ def test_helpers_go_when_their_program_does() -> None:
     held = threading.active_count()
     del program
     gc.collect()
-    until = time.monotonic() + 20
+    until = time.monotonic() + 300
     while threading.active_count() > held - 4 and time.monotonic() < until:
         time.sleep(0.01)
     assert threading.active_count() <= held - 4

@@ -1,0 +1,87 @@
+"""Numba for a target description: `jit_for(machine)` compiles as `numba.njit` does, but for any CPU.
+
+Numba optimises a function for the CPU of its code generator, and chooses the width of vectors there. So each CPU has a code generator and contexts of
+its own, as a target of Numba's (`numba.core.target_extension`): its own implementations (`min`, `range`) are compiled for that CPU as well. The host has
+Numba's own. Imports Numba: only for a process that compiles.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import llvmlite.binding as llvm
+from numba import njit
+from numba.core import codegen, cpu, registry, target_extension, typeinfer
+from numba.core.utils import threadsafe_cached_property
+
+from netc.compiler.kernels.machine import Machine
+
+Jit = Callable[..., Any]  # jit(function, signature=None, **options of numba.njit): a dispatcher
+
+
+def jit_for(machine: Machine) -> Jit:
+    """The compiler of a machine's CPU."""
+    return _jit_for(machine.cpu, machine.features)
+
+
+@cache
+def _jit_for(cpu_name: str, features: str) -> Jit:
+    if (cpu_name, features) == (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()):
+        return lambda function, signature=None, **options: njit(signature, **options)(function)
+
+    class Target(target_extension.CPU):  # type: ignore[misc]
+        """The CPU's key in Numba's registries."""
+
+    name = f"netc {cpu_name} {features}"
+
+    class Dispatcher(registry.CPUDispatcher):  # type: ignore[misc]
+        targetdescr = _Contexts(name, cpu_name, features)
+
+    def jit(function: Any, signature: Any = None, **options: Any) -> Any:
+        dispatcher = Dispatcher(function, {}, {"nopython": True, "boundscheck": None, **options})
+        if signature is not None:
+            with typeinfer.register_dispatcher(dispatcher):
+                dispatcher.compile(signature)
+            dispatcher.disable_compile()
+        return dispatcher
+
+    target_extension.target_registry[name] = Target
+    target_extension.dispatcher_registry[Target] = Dispatcher
+    target_extension.jit_registry[Target] = lambda **options: lambda function: jit(function, **options)
+    return jit
+
+
+class _Contexts(registry.CPUTarget):  # type: ignore[misc]
+    """Numba's contexts for a CPU."""
+
+    def __init__(self, name: str, cpu_name: str, features: str) -> None:
+        super().__init__(name)
+        self.cpu_name, self.features = cpu_name, features
+
+    @threadsafe_cached_property  # type: ignore[untyped-decorator]
+    def _toplevel_target_context(self) -> "_Context":
+        return _Context(self.typing_context, self._target_name, self.cpu_name, self.features)
+
+
+class _Context(cpu.CPUContext):  # type: ignore[misc]
+    def __init__(self, typing_context: Any, name: str, cpu_name: str, features: str) -> None:
+        self.cpu_name, self.features = cpu_name, features
+        super().__init__(typing_context, name)
+
+    def init(self) -> None:
+        super().init()
+        self._internal_codegen = _Codegen(self.cpu_name, self.features)
+
+
+class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
+    """A code generator that takes its CPU from its arguments where Numba's own asks the host."""
+
+    def __init__(self, cpu_name: str, features: str) -> None:
+        self.cpu_name, self.features = cpu_name, features
+        super().__init__("netc")
+
+    def _get_host_cpu_name(self) -> str:
+        return self.cpu_name
+
+    def _get_host_cpu_features(self) -> str:
+        return self.features

@@ -1,0 +1,94 @@
+"""Which elements a call of a kernel reaches behind its pointers, from the kernel's text and the counts that it is given.
+
+An interval for each access, with loops run from end to end; offsets that are loaded from memory are left out. For verify_plan.
+"""
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.texts import access_of, function_of, linear
+
+Interval = tuple[int, int]
+
+
+def reached(kernel: KernelSource, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """The number of a pointer, and from where to where it is read or written, in elements: one for each access."""
+    yield from _reached_by_product(counts) if kernel.form == "product" else _reached_by_loops(kernel.text, counts)
+
+
+def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """From where to where each operand of a product is read or written, in elements from its pointer."""
+    n = dict(zip(PRODUCT[len(PRODUCT) - len(counts) :], counts, strict=True))
+    around = ("outer", "middle", "inner")
+    walks = {
+        "a": [("rows", n["a_row"]), ("turns", n["a_turn"]), ("runs", n["a_run"]), ("depth", n["a_step"])],
+        "b": [("columns", n["b_column"]), ("turns", n["b_turn"]), ("runs", n["b_run"]), ("depth", n["b_row"])],
+        "c": [("rows", n["c_row"]), ("columns", 1)],
+        "start": [("rows", n["start_row"]), ("columns", 1)],
+    }
+    for name, walk in walks.items():
+        steps = [*walk, *((axis, n[f"{name}_{axis}"]) for axis in around)]
+        if all(n[axis] for axis, _ in steps) and (name != "start" or n["has_start"]):
+            reach = [(n[axis] - 1) * step for axis, step in steps]
+            low, high = sum(one for one in reach if one < 0), sum(one for one in reach if one > 0)
+            yield PRODUCT.index(name), (low, high)
+
+
+def _reached_by_loops(text: str, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """The same of a kernel's text, for its offsets that are sums of loop variables."""
+    function = function_of(text)
+    names = [argument.arg for argument in function.args.args]
+    numbers = {name: i for i, name in enumerate(names)}
+    given = dict(zip(names[len(names) - len(counts) :], counts, strict=True)) if counts else {}
+    yield from _walk(function.body, {name: (count, count) for name, count in given.items()}, numbers)
+
+
+def _walk(
+    body: Sequence[ast.AST], limits: Mapping[str, Interval], numbers: Mapping[str, int]
+) -> Iterator[tuple[int, Interval]]:
+    for node in body:
+        if isinstance(node, ast.For):
+            inner = _inside(node, limits)
+            if inner is not None:
+                yield from _walk(node.body, inner, numbers)
+        elif isinstance(node, ast.stmt):
+            for part in ast.walk(node):
+                access = access_of(part)
+                interval = None if access is None else _interval(access[3], limits)
+                if access is not None and interval is not None:
+                    yield numbers[access[2]], interval
+
+
+def _inside(loop: ast.For, limits: Mapping[str, Interval]) -> dict[str, Interval] | None:
+    """The intervals of all variables in a loop; None if it runs not once, or its bounds are not plain."""
+    if not (isinstance(loop.target, ast.Name) and isinstance(loop.iter, ast.Call)):
+        return None
+    bounds = [_interval(bound, limits) for bound in loop.iter.args]
+    if any(bound is None for bound in bounds):
+        return None
+    known: list[Any] = bounds
+    low = 0 if len(known) == 1 else known[0][0]
+    high = known[0 if len(known) == 1 else 1][1] - (known[2][1] if len(known) == 3 else 1)
+    return {**limits, loop.target.id: (low, high)} if high >= low else None
+
+
+def _interval(node: ast.expr, limits: Mapping[str, Interval]) -> Interval | None:
+    """Where an expression's value lies; None where that depends on memory."""
+    form = linear(node)
+    if form is None:
+        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        if any(name not in limits or limits[name][0] != limits[name][1] for name in names):
+            return None
+        code = compile(ast.Expression(node), "<bound>", "eval")
+        number = eval(code, {}, {name: limits[name][0] for name in names})  # of counts alone: n0 // 4 * 4
+        return number, number
+    if any(name and name not in limits for name in form):
+        return None
+    low = high = form.get("", 0)
+    for name, factor in form.items():
+        if name:
+            ends = [factor * end for end in limits[name]]
+            low, high = low + min(ends), high + max(ends)
+    return low, high

@@ -1,0 +1,39 @@
+"""A kernel in machine code for any target that this machine can run, called with integers; and what its assembly may hold."""
+
+import ctypes
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+
+from netc.compiler.kernels import cache
+from netc.compiler.kernels.compile import kernel_module, parts_of, symbol_of, target_machine
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.schedule import KernelSource
+from netc.compiler.kernels.targets import runnable
+
+TARGETS = runnable()
+FLOATS = {"f32": np.float32, "f64": np.float64}
+
+
+class Kernel:
+    """A kernel for a machine, to be called with integers, and its assembly."""
+
+    def __init__(self, source: KernelSource, machine: Machine) -> None:
+        module, lanes = kernel_module(source, machine)
+        target, parts = target_machine(machine), parts_of(source, machine)
+        self.assembly, code = target.emit_assembly(module), target.emit_object(module)
+        cache.write(parts, "it is new", code, lanes)  # for the models below
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
+        self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        self._engine.finalize_object()
+        address = self._engine.get_function_address(symbol_of(parts))
+        self.call = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * source.arguments)(address)
+
+
+def check_instructions(target: str, assembly: str) -> None:
+    """The assembly has nothing that the target lacks. The names of all AVX instructions begin with a v."""
+    if target == "sse2":
+        assert not re.search(r"^\s+v[a-z]|%[yz]mm|fmadd|%k[0-7]", assembly, re.MULTILINE)
+    elif target == "avx2":
+        assert not re.search(r"%zmm|%[xy]mm(1[6-9]|[23][0-9])|%k[0-7]", assembly)

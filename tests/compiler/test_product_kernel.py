@@ -1,0 +1,206 @@
+"""The product kernel called directly, for every instruction set that this machine can run: random counts, zeros among them, and random strides."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from native import FLOATS, TARGETS, Kernel, check_instructions
+
+from netc.compiler.kernels.machine import STRIP, Machine
+from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.targets import machine_for
+
+Array = np.ndarray[Any, Any]
+MARGIN = 1024  # elements around everything that a kernel reads or writes
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Counts of a product and the strides of its operands along them, by the names of PRODUCT's arguments."""
+
+    counts: dict[str, int]
+    strides: dict[str, int]
+    has_start: bool
+
+    def memory(self, operand: str, dtype: str) -> "Memory":
+        """Memory for an operand."""
+        axes = _AXES[operand]
+        strides = {f"{operand}_column": 1, **self.strides}
+        return Memory.of(list(self.extents(*axes.values())), [strides[f"{operand}_{name}"] for name in axes], dtype)
+
+    def extents(self, *names: str) -> tuple[int, ...]:
+        return tuple(self.counts[name] for name in names)
+
+
+_AROUND = ("outer", "middle", "inner")
+# the axes of each operand: the name of its stride, and of the count
+_AXES = {
+    "a": {**{name: name for name in _AROUND}, "row": "rows", "turn": "turns", "run": "runs", "step": "depth"},
+    "b": {**{name: name for name in _AROUND}, "turn": "turns", "run": "runs", "row": "depth", "column": "columns"},
+    "c": {**{name: name for name in _AROUND}, "row": "rows", "column": "columns"},
+    "start": {**{name: name for name in _AROUND}, "row": "rows", "column": "columns"},
+}
+
+
+@dataclass(slots=True)
+class Memory:
+    """A view in memory of its own, full of NaN where the view has no element: `indices` of its elements, `address` of the first."""
+
+    indices: Array
+    data: Array
+    address: int = field(init=False)
+
+    @classmethod
+    def of(cls, extents: list[int], strides: list[int], dtype: str) -> "Memory":
+        indices = np.zeros((1,) * len(extents), np.int64)
+        for axis, (extent, stride) in enumerate(zip(extents, strides, strict=True)):
+            shape = [1] * len(extents)
+            shape[axis] = extent
+            indices = indices + (np.arange(extent) * stride).reshape(shape)
+        first = MARGIN - int(indices.min(initial=0))
+        size = int(indices.max(initial=0)) + first + 1 + MARGIN
+        memory = cls(indices + first, np.full(size, np.nan, FLOATS[dtype]))
+        memory.address = memory.data.ctypes.data + first * memory.data.itemsize
+        return memory
+
+    @property
+    def values(self) -> Array:
+        return self.data[self.indices]
+
+    def fill(self, draw: Callable[[int], Array]) -> "Memory":
+        used = np.unique(self.indices)
+        self.data[used] = draw(len(used))
+        return self
+
+
+def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator) -> None:
+    """c is start (or zero) plus the product, and nothing outside of c is written. Small whole numbers: sums are exact in any order."""
+
+    def whole(count: int) -> Array:
+        return rng.integers(-3, 4, count)
+
+    memories = {name: case.memory(name, dtype).fill(whole) for name in ("a", "b", "start")}
+    memories["c"] = c = case.memory("c", dtype)
+    around, depth = case.extents(*_AROUND), math.prod(case.extents("turns", "runs", "depth"))
+    left = memories["a"].values.reshape(*around, case.counts["rows"], depth).astype(np.float64)
+    right = memories["b"].values.reshape(*around, depth, case.counts["columns"]).astype(np.float64)
+    expected = c.data.copy()
+    expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
+    pack = np.full(STRIP * machine.panel(dtype) + MARGIN, np.nan, FLOATS[dtype])
+    call(kernel, case, memories, pack)
+    assert c.data.tobytes() == expected.tobytes(), case
+
+
+def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array) -> None:
+    addresses = {name: memory.address for name, memory in memories.items()}
+    touched = {f"touch_{i}": addresses["c"] for i in (1, 2, 3)}
+    numbers = {**case.counts, **case.strides, "has_start": int(case.has_start)}
+    values = {**addresses, **touched, **numbers, "pack": pack.ctypes.data}
+    kernel.call(*(values[name] for name in PRODUCT))
+
+
+def apart(rng: np.random.Generator, counts: Mapping[str, int]) -> dict[str, int]:
+    """Strides of a c whose rows lie in any order, forwards or backwards, with gaps between them."""
+    strides, step = {}, counts["columns"] + int(rng.integers(0, 3))
+    for name in rng.permutation([*_AROUND, "row"]):
+        strides[f"c_{name}"] = step * int(rng.choice([1, 1, -1]))
+        step = step * max(counts[_AXES["c"][str(name)]], 1) + int(rng.integers(0, 3))
+    return strides
+
+
+def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
+    """Counts around the borders of the tile, some of them zero; strides of transposed, overlapping, repeated and reversed views."""
+    tall, lanes = machine.tile_rows, machine.lanes(dtype)
+    counts = {
+        "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1]),
+        "columns": rng.choice([1, lanes - 1, lanes, lanes + 1, 2 * lanes - 1, 2 * lanes, 2 * lanes + 1, 4 * lanes + 3]),
+        "depth": rng.choice([1, 2, 3, 7, 8, 9]) if rng.random() < 0.95 else rng.choice([STRIP - 1, STRIP + 1]),
+        "runs": rng.choice([1, 2, 3]),
+        "turns": rng.choice([1, 2, 3]),
+        **{name: rng.choice([1, 1, 2, 3]) for name in _AROUND},
+        "touches": rng.integers(0, 4),
+    }
+    if rng.random() < 0.3:
+        for name in rng.choice([name for name in counts if name != "touches"], 2):
+            counts[name] = 0
+    counts = {name: int(number) for name, number in counts.items()}
+    names = [f"{operand}_{name}" for operand, axes in _AXES.items() if operand != "c" for name in axes]
+    strides = {name: int(rng.choice([0, 1, int(rng.integers(-9, 10)), counts["columns"]])) for name in names}
+    strides |= {"start_column": 1, "b_column": int(rng.choice([1, 1, int(rng.integers(-9, 10))]))}
+    if strides["b_column"] != 1:  # the panel is packed: one run of depth
+        counts["runs"] = min(counts["runs"], 1)
+    return Case(counts, {**strides, **apart(rng, counts)}, bool(rng.integers(0, 2)))
+
+
+def plain_case(
+    rows: int, columns: int, depth: int, runs: int = 1, b_is_transposed: bool = False, has_start: bool = False
+) -> Case:
+    """Matrices in order: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs * depth]."""
+    counts = {"rows": rows, "columns": columns, "depth": depth, "runs": runs, "turns": 1, "touches": 0}
+    deep = runs * depth
+    b = (1, deep, depth) if b_is_transposed else (columns, 1, depth * columns)
+    strides = {"a_row": deep, "a_step": 1, "a_run": depth, "a_turn": 0, "c_row": columns, "start_row": 0}
+    strides |= {"b_row": b[0], "b_column": b[1], "b_run": b[2], "b_turn": 0}
+    strides |= {f"{operand}_{name}": 0 for operand in ("a", "b", "c", "start") for name in _AROUND}
+    return Case(counts | dict.fromkeys(_AROUND, 1), strides, has_start)
+
+
+def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
+    """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a strip."""
+    lanes = machine.lanes(dtype)
+    for rows in range(2 * machine.tile_rows + 3):
+        for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
+            yield plain_case(rows, columns, (rows + columns) % 4, 1, bool(columns % 2), bool(rows % 2))
+    for depth in (STRIP - 1, STRIP, STRIP + 1, 2 * STRIP + 1):
+        for transposed in (False, True):
+            yield plain_case(machine.tile_rows + 1, machine.panel(dtype) + 1, depth, 1, transposed)
+    for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
+        yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
+        yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
+
+
+def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
+    """An element has the same bits wherever rows and columns are cut."""
+    rows, columns, depth = 2 * machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
+    rng = np.random.default_rng(5)
+    a = Memory.of([rows, depth], [depth, 1], dtype).fill(rng.standard_normal)
+    b = Memory.of([depth, columns], [columns, 1], dtype).fill(rng.standard_normal)
+    size, pack = a.data.itemsize, np.empty(STRIP * machine.panel(dtype) + MARGIN, FLOATS[dtype])
+
+    def result(row_cuts: list[int], column_cuts: list[int]) -> bytes:
+        c = Memory.of([rows, columns], [columns, 1], dtype)
+        for top, bottom in zip([0, *row_cuts], [*row_cuts, rows], strict=True):
+            for left, right in zip([0, *column_cuts], [*column_cuts, columns], strict=True):
+                case = plain_case(bottom - top, right - left, depth)
+                case = replace(case, strides=case.strides | {"c_row": columns, "b_row": columns})
+                parts = {"a": replace(a), "b": replace(b), "c": replace(c), "start": replace(c)}
+                parts["a"].address = a.address + top * depth * size
+                parts["b"].address = b.address + left * size
+                parts["c"].address = parts["start"].address = c.address + (top * columns + left) * size
+                call(kernel, case, parts, pack)
+        expected = a.values.astype(np.float64) @ b.values.astype(np.float64)
+        np.testing.assert_allclose(c.values, expected, atol=1e-3 if dtype == "f32" else 1e-11)
+        return c.data.tobytes()
+
+    for row_cuts, column_cuts in (([1], []), ([machine.tile_rows], [1]), ([2, 5], [machine.lanes(dtype) + 1])):
+        assert result(row_cuts, column_cuts) == result([], [])
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_product_kernel(target: str, dtype: str) -> None:
+    """One test: the kernel takes seconds to compile."""
+    machine = machine_for(target)
+    kernel = Kernel(KernelSource("product", dtype, len(PRODUCT)), machine)
+    check_instructions(target, kernel.assembly)
+    assert ("fmadd" in kernel.assembly) == machine.has_fma
+    assert ("%zmm" in kernel.assembly) == (target == "avx512")
+    rng = np.random.default_rng(3)
+    for case in border_cases(dtype, machine):
+        check_product(kernel, dtype, machine, case, rng)
+    for _ in range(400):
+        check_product(kernel, dtype, machine, random_case(rng, dtype, machine), rng)
+    check_bits_of_shares(kernel, dtype, machine)

@@ -1,0 +1,94 @@
+"""A graph of a golden case as a plan, run by the emulator in several orders for several workers, against the interpreter: no kernel is compiled."""
+
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.emulator.run import random_order
+from netc.compiler.graph import Graph
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.passes.plan import layout
+from netc.compiler.rows import PREFIX
+from netc.compiler.types import NUMPY, Type
+from netc.runtime.data.stored import Ragged
+from netc.runtime.sequences import SequenceStep
+from netc.runtime.step import Backend, Memory, State, Step
+from netc.runtime.workers import Workers
+
+_WORKERS, _ORDERS, _LONGEST = 3, 2, 3
+
+
+def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float) -> None:
+    """Two steps, the second one smaller, come to the same results and leave the same states."""
+    count = batch + max(1, batch // 3)
+    rng = np.random.default_rng(3)
+    fields = {
+        str(value.attributes["name"]): _field(value.type, count, rng)
+        for kind in ("input", "target", "given")
+        for value in graph.values(kind)
+        if not str(value.attributes["name"]).startswith(PREFIX)
+    }
+    expected = _run(graph, fields, batch, count, machine, "reference")
+    for seed in range(_ORDERS):
+        with random_order(seed):
+            found = _run(graph, fields, batch, count, machine, "plan")
+        assert found.keys() == expected.keys()
+        for name, array in expected.items():
+            np.testing.assert_allclose(
+                found[name], array, rtol=tolerance, atol=tolerance, err_msg=f"{name}, in the order {seed}"
+            )
+
+
+def _run(
+    graph: Graph, fields: dict[str, Any], batch: int, count: int, machine: Machine, backend: Backend
+) -> dict[str, np.ndarray[Any, Any]]:
+    """The results of all samples, and what stays after them."""
+    state = _state(graph)
+    rng = np.random.default_rng(4)
+    for array in state.arrays.values():
+        array[...] = rng.standard_normal(array.shape)
+    arguments = (graph, state, batch, Workers(_WORKERS), backend, machine)
+    varying = {name: str(graph_type.rows) for name, graph_type in _varying(graph).items()}
+    step = SequenceStep(*arguments, varying=varying) if varying else Step(*arguments)
+    results = step.run(fields, np.arange(count))
+    return {
+        **{name: _rows(value) for name, value in results.items()},
+        **{f"update.{name}": array for name, array in state.arrays.items()},
+    }
+
+
+def _state(graph: Graph) -> State:
+    """Memory for all that stays, also where nothing reads the old value."""
+    leaves = {
+        str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)
+    }
+    updates = {
+        name.removeprefix("update."): value.type for name, value in graph.results.items() if name.startswith("update.")
+    }
+    types = {**updates, **leaves}
+    offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
+    memory = Memory(size)
+    return State(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
+
+
+def _varying(graph: Graph) -> dict[str, Type]:
+    return {str(value.attributes["name"]): value.type for value in graph.values("input") if value.type.is_varying}
+
+
+def _rows(value: Any) -> np.ndarray[Any, Any]:
+    return value.rows if isinstance(value, Ragged) else np.asarray(value)
+
+
+def _field(type_: Type, count: int, rng: np.random.Generator) -> Any:
+    """A number of samples of a type."""
+
+    def numbers(shape: tuple[int, ...]) -> Any:
+        if type_.is_float:
+            return rng.standard_normal(shape).astype(NUMPY[type_.dtype])
+        return rng.integers(0, type_.classes or 2, shape).astype(NUMPY[type_.dtype])
+
+    own = type_.shape(1)[1:] if type_.is_batched else type_.shape(1)
+    if type_.is_varying:
+        lengths = rng.integers(1, _LONGEST + 1, count)
+        return Ragged.of([numbers((length, *own)) for length in lengths], NUMPY[type_.dtype])
+    return numbers((count, *own) if type_.is_batched else own)

@@ -1,0 +1,396 @@
+"""Each check of netc.runtime.verification finds a fault that is planted for it, at the right place, and nothing in a dozen good models."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+import netc
+from netc.commands.main import app
+from netc.compiler import pipeline
+from netc.compiler.graph import Graph
+from netc.compiler.passes.plan import Plan
+from netc.compiler.passes.simplify import rebuild
+from netc.compiler.pipeline import Pass
+from netc.compiler.types import Sizes
+from netc.compiler.value import OPERATIONS, Scalar, Value, apply
+from netc.runtime import step as steps
+from netc.runtime.data.madeup import made_up
+from netc.runtime.program import Program
+from netc.runtime.verification import CHECKS, Difference, Subject, exports, texts, verify
+from netc.runtime.verification.comparison import difference, different_bits
+from netc.runtime.verification.installation import GROUPS, subject_of
+from netc.runtime.verification.models import MODELS
+from netc.runtime.verification.precision import in_f64
+
+NET = """model {
+  input x: float[4]
+  target y: float[3]
+  h = x -> dense(6)
+  a = tanh(h)
+  output z = a -> dense(3)
+  loss mse(z, y)
+}
+train {
+  batch = 4
+  schedule = 1 / (1 + step)
+}
+"""
+
+
+def subject(text: str = NET, count: int = 7) -> Subject:
+    model = netc.parse(text)
+    return Subject(model, made_up(model, count, longest=5))
+
+
+def one(check: str, about: Subject | None = None) -> Difference:
+    """The first difference that a check finds; the same subject is right without the fault (`test_good_models`)."""
+    differences = verify(about or subject(), [check])
+    assert differences, f"`{check}` does not see the fault"
+    assert differences[0].check == check
+    return differences[0]
+
+
+def line_of(found: Difference) -> int:
+    return found.span.line
+
+
+@pytest.fixture
+def operation(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Changes a field of an operation while the test runs."""
+
+    def change(name: str, **fields: Any) -> None:
+        monkeypatch.setitem(OPERATIONS, name, replace(OPERATIONS[name], **fields))
+
+    return change
+
+
+@pytest.fixture
+def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pass], None]:
+    """Adds a pass to the pipeline while the test runs."""
+
+    def add(planted: Pass) -> None:
+        monkeypatch.setattr(pipeline, "PASSES", dict(pipeline.PASSES))
+        pipeline.register_pass(planted)
+
+    return add
+
+
+# ------------------------------------------------------------------ nothing is wrong
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_good_models(name: str) -> None:
+    """Models of every kind pass the checks that need no kernels."""
+    assert (
+        verify(subject_of(MODELS[name], name), ["format", "passes", "updates", "gradients", "accumulate", "alone"])
+        == []
+    )
+
+
+def test_a_good_model_passes_every_check() -> None:
+    assert [str(found) for found in verify(subject())] == []
+
+
+def test_ties_and_cancelled_gradients_are_no_difference() -> None:
+    """A bias before a normalisation has a gradient of rounding alone, which Adam makes a whole step of; equal elements have more than one maximum."""
+    text = """model {
+  input x: float[4]
+  target y: float[2]
+  h = x -> dense(5) -> batchnorm
+  t = max(concat(h, h), over = 0)
+  z = (h -> dense(2)) + unsqueeze(t)
+  output kind = argmax(concat(z, z), over = 0)
+  loss mse(z, y)
+}
+train {
+  batch = 4
+}
+"""
+    assert verify(subject(text, 6), ["passes", "gradients", "compiled", "plan"]) == []
+
+
+def test_an_unknown_check_is_refused() -> None:
+    with pytest.raises(ValueError, match="there is no check `speed`"):
+        verify(subject(), ["speed"])
+
+
+# ------------------------------------------------------------------ a fault for each check
+
+
+def test_a_pass_that_drops_a_term(passes) -> None:
+    """The bias of the second layer: the pass and the line are named."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "add" and value.type.dims == ("batch", 3) and value.span.line == 6:
+            return operands[0]
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    passes(Pass("dropping", "Drops a bias.", lambda graph: rebuild(graph, rule), after="hoist"))
+    found = one("passes")
+    assert found.where.startswith("after `dropping`: ")
+    assert line_of(found) in (6, 7)
+    assert "should be" in found.detail
+
+
+def test_a_pass_that_lets_gradients_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`stop_gradient` is gone before the derivative is taken: no pass after it changes a result, and both backends agree."""
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value.operation == "stop_gradient":
+            return operands[0]
+        return copy.add(value.operation, operands, value.attributes, value.type)
+
+    def forgetful(graph: Graph) -> Graph:
+        return rebuild(graph, rule)
+
+    from netc.compiler.passes import prepare
+    from netc.runtime.verification import stages
+
+    for module in (prepare, stages):
+        monkeypatch.setattr(module, "stabilise", forgetful)
+    about = subject(NET.replace("tanh(h)", "tanh(h) * stop_gradient(h)"))
+    found = one("passes", about)
+    assert found.where == "after `stabilise`: gradient.h.dense.W"
+    assert line_of(found) == 5
+    found = one("gradients", about)
+    assert found.where == "the derivative of the loss: gradient.h.dense.W"
+    assert line_of(found) == 4
+    assert verify(about, ["plan"]) == []
+
+
+def test_a_wrong_gradient_rule(operation) -> None:
+    operation("tanh", gradient=lambda g, r, x: g * (1 - r))
+    found = one("gradients")
+    assert found.where == "the derivative of the loss: gradient.h.dense.W"
+    assert "differences of the loss give" in found.detail
+
+
+def test_a_wrong_derivative_that_the_file_asks_for(operation) -> None:
+    operation("tanh", gradient=lambda g, r, x: g * (1 - r))
+    text = NET.replace(
+        "loss mse(z, y)", "loss mse(z, y)\n  output slope = grad(sum(a), x)\n  loss size = mean(square(slope))"
+    )
+    assert "after `derive`: the value of `grad(sum(a), x)`" in [
+        found.where for found in verify(subject(text), ["gradients"])
+    ]
+
+
+def test_a_wrong_kernel(operation) -> None:
+    operation("tanh", lower=Scalar("tanh(x) * T(1.01)"))
+    for check in ("compiled", "plan"):
+        assert "gradients of" in one(check).where
+
+
+def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = steps.plan_step
+
+    def swapped(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Any) -> Plan:
+        plan = real(graph, offsets, sizes, machine)
+        phases, tasks = list(plan.schedule.phases), list(plan.tasks)
+        if len(phases) < 2:
+            return plan
+        counts = [sum(len(group.calls) for group in phase) for phase in phases]
+        first, second = tasks[: counts[0]], tasks[counts[0] : counts[0] + counts[1]]
+        phases[:2] = phases[1::-1]
+        schedule = replace(plan.schedule, phases=type(plan.schedule.phases)(phases))
+        return replace(
+            plan, schedule=schedule, tasks=type(plan.tasks)([*second, *first, *tasks[counts[0] + counts[1] :]])
+        )
+
+    monkeypatch.setattr(steps, "plan_step", swapped)
+    assert one("plan").check == "plan"
+
+
+def test_states_that_are_written_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A swap of two states reads what was just written."""
+
+    def one_by_one(self: steps.Step, fields: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
+        results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
+        for name in [name for name in results if name.startswith("update.")]:
+            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+        return results
+
+    monkeypatch.setattr(steps.Step, "interpret", one_by_one)
+    text = """block remember(x: float[n]) {
+  state a: float[n] = zeros
+  state b: float[n] = zeros
+  update a = b
+  update b = a
+  return x + a - b
+}
+model {
+  input x: float[3]
+  target y: float[3]
+  h = x -> remember
+  z = h -> dense(3)
+  loss mse(z, y)
+}
+"""
+    found = one("updates", subject(text))
+    assert found.where == "after step 1: h.remember.b"
+
+
+def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = steps.Step.enter
+
+    def enter(self: steps.Step, *arguments: Any) -> None:
+        real(self, *arguments)
+        if self.members == 3:
+            bias = self.state.arrays["h.dense.b"]
+            bias[0] = np.nextafter(bias[0], np.float32(1))
+
+    monkeypatch.setattr(steps.Step, "enter", enter)
+    assert one("threads").where.startswith("on 3 threads: ")
+
+
+@pytest.mark.parametrize("check", ["alone", "alone_compiled"])
+def test_samples_that_meet(passes, check: str) -> None:
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        value = copy.add(value.operation, operands, value.attributes, value.type)
+        return value + 0.01 * apply("mean", value, over=(0,)) if value.operation == "tanh" else value
+
+    passes(Pass("meeting", "Mixes samples.", lambda graph: rebuild(graph, rule)))
+    found = one(check)
+    assert found.where == "sample 0 alone: output.z"
+    assert line_of(found) == 6
+
+
+def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = pipeline.accumulate
+
+    def twice(graph: Graph, *arguments: Any) -> None:
+        real(graph, *arguments)
+        for name, value in list(graph.results.items()):
+            if name.startswith("update.accumulated.") and value.type.dims:
+                graph.results[name] = value * 2.0
+
+    monkeypatch.setattr(pipeline, "accumulate", twice)
+    assert ": h.dense" in one("accumulate").where
+
+
+def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many steps in one call get the rate of the first."""
+    real = Program.run_step
+
+    def run_step(self: Program, step: Any, fields: Any, order: Any, epoch: int, factors: Any = None) -> Any:
+        return real(self, step, fields, order, epoch, {name: values[:1] for name, values in factors.items()})
+
+    monkeypatch.setattr(Program, "run_step", run_step)
+    assert one("many_steps").where.startswith("2 steps in one call: ")
+
+
+def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = pipeline.training_graph
+
+    def training_graph(model: netc.Model, is_frugal: bool = False) -> Graph:
+        graph = real(model, is_frugal)
+        if is_frugal:
+            graph.results["total"] = graph.results["total"] * (1 + 1e-12)
+        return graph
+
+    monkeypatch.setattr(pipeline, "training_graph", training_graph)
+    assert "loss of step 1" in one("memory", subject_of(MODELS["scan"], "scan")).where
+
+
+def test_a_file_that_predicts_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = exports.numpy_file
+    monkeypatch.setattr(exports, "numpy_file", lambda *arguments: real(*arguments).replace("np.tanh", "np.sin"))
+    found = one("export")
+    assert found.where == "the NumPy file: output.z"
+    assert line_of(found) == 6
+
+
+def test_a_printer_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = texts.print_file
+    monkeypatch.setattr(texts, "print_file", lambda file: real(file).replace("tanh(h)", "h"))
+    found = one("format")
+    assert found.where.startswith("the graph: ")
+    assert line_of(found) == 5
+    monkeypatch.setattr(texts, "print_file", lambda file: real(file).replace("batch = 4", "batch = 5"))
+    assert one("format").where == "the settings: batch"
+
+
+def test_what_a_check_raises_is_a_difference(operation) -> None:
+    operation("tanh", lower=Scalar("no_such_word(x)"))
+    found = one("compiled")
+    assert found.where == "an exception"
+    assert "no_such_word" in found.detail or "Error" in found.detail
+
+
+# ------------------------------------------------------------------ the parts
+
+
+def test_comparing() -> None:
+    """NaN in both is equal; rounding of an array's size is; a sentence has the figures."""
+    array = np.array([1.0, np.nan, np.inf, 1e-20])
+    assert difference(array.copy(), array) is None
+    assert difference(array + np.array([1e-12, 0, 0, 1e-12]), array) is None
+    assert (
+        difference(np.array([1.0, 0.0]), np.array([1.0, np.nan]))
+        == "it is 0 at [1] and should be nan; 1 of 2 elements differ"
+    )
+    assert difference(np.zeros((2, 3)), np.zeros((3, 2))) == "it has the shape [2, 3], and should have [3, 2]"
+    assert list(different_bits({"x": -np.zeros(1)}, {"x": np.zeros(1)}))
+    assert not list(different_bits({"x": array}, {"x": array.copy()}))
+
+
+def test_a_model_in_double_precision() -> None:
+    for name, text in MODELS.items():
+        model = in_f64(netc.parse(text))
+        kinds = {value.type.dtype for value in model.graph.values() if value.operation != "scan"}
+        assert "f32" not in kinds, name
+        assert {info.type.dtype for info in model.trainables.values()} == {"f64"}
+
+
+# ------------------------------------------------------------------ the commands
+
+
+def test_check_verify(tmp_path: Path, operation) -> None:
+    (tmp_path / "m.net").write_text(NET)
+    runner = CliRunner()
+    good = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    assert good.exit_code == 0, good.output
+    assert "verified on 48 synthetic samples" not in good.output
+    assert all(f"  {name} " in good.output for name in CHECKS)
+    assert "target: " in good.output
+    assert "Please report" not in good.output
+    operation("tanh", gradient=lambda g, r, x: g * (1 - r))
+    bad = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    assert bad.exit_code == 1
+    assert "error[E1301]: `gradients` differs in the derivative of the loss: gradient.h.dense.W" in bad.output
+    assert "4 |   h = x -> dense(6)" in bad.output
+    assert "Please report" in bad.output
+    told = json.loads(runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
+    assert not told["ok"]
+    assert [found["check"] for found in told["checks"] if not found["ok"]] == ["gradients"]
+
+
+def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
+    rows = "\n".join(f"{i / 10},{(i * i) % 7}" for i in range(20))
+    (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
+    (tmp_path / "m.net").write_text(
+        'data {\n  a = column("a")\n  b = column("b") -> standardize\n  split = (train = 1.0)\n  source = csv("t.csv")\n}\n'
+        "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n  loss mse(z, b)\n}\n"
+        "train {\n  batch = 8\n}\n"
+    )
+    result = CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--data"])
+    assert result.exit_code == 0, result.output
+    assert "verified on the first 12 training samples of the file's data, in batches of 8" in result.output
+    assert CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--data"]).exit_code == 2
+
+
+def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, operation) -> None:
+    """The cache that is not read, and an operation whose kernel is wrong."""
+    groups = {group.name: group for group in GROUPS}
+    assert list(groups["kernel cache"].run()) == []
+    from netc.compiler.kernels import build, cache
+
+    monkeypatch.setattr(cache, "read", lambda parts: None)
+    monkeypatch.setattr(build.cache, "read", lambda parts: None)
+    assert any("not read" in told for told in groups["kernel cache"].run())
