@@ -27,6 +27,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="Fuzz and kill as often as the issues ask, not as CI has time for."
     )
+    parser.addoption("--programs", type=int, default=0, help="How many programs tests/programs generates.")
+    parser.addoption("--seed", type=int, default=0, help="The seed of the first of them; the others follow it.")
 
 
 @pytest.fixture(autouse=True)

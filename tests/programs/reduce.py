@@ -21,15 +21,22 @@ def uses(statement: Statement) -> frozenset[str]:
     return frozenset(statement.operands).union(*(uses(inner) for inner in statement.body))
 
 
+def assigned(statement: Statement) -> frozenset[str]:
+    """The names that a statement defines; what a loop assigns stays after it."""
+    if statement.keyword != "for":
+        return frozenset(statement.names)
+    return frozenset().union(*(assigned(inner) for inner in statement.body))
+
+
 def without(statements: Statements, start: int, stop: int) -> Statements:
     """The statements without some of them, and without those that read what these define."""
-    gone = {name for one in statements[start:stop] for name in one.names}
+    gone = {name for one in statements[start:stop] for name in assigned(one)}
     kept = list(statements[:start])
     for statement in statements[stop:]:
         if uses(statement) & gone:
-            gone |= set(statement.names)
+            gone |= assigned(statement)
         else:
-            gone -= set(statement.names)
+            gone -= assigned(statement)
             kept.append(statement)
     return tuple(kept)
 
@@ -40,7 +47,7 @@ def renamed(statements: Statements, old: str, new: str) -> Statements:
     for n, statement in enumerate(statements):
         operands = tuple(new if name == old else name for name in statement.operands)
         result.append(replace(statement, operands=operands, body=renamed(statement.body, old, new)))
-        if old in statement.names:
+        if old in assigned(statement):
             return (*result, *statements[n + 1 :])
     return tuple(result)
 
@@ -52,6 +59,14 @@ def removals(statements: Statements) -> Iterator[Statements]:
         for start in range(len(statements) - size, -1, -max(1, size // 2)):
             yield without(statements, start, start + size)
         size //= 2
+
+
+def single_removals(statements: Statements) -> Iterator[Statements]:
+    """Without one statement alone: what reads its name may find an earlier value of that name. A loop leaves its body."""
+    for n, statement in enumerate(statements):
+        yield (*statements[:n], *statements[n + 1 :])
+        if statement.keyword == "for":
+            yield (*statements[:n], *statement.body, *statements[n + 1 :])
 
 
 def contractions(statements: Statements) -> Iterator[Statements]:
@@ -121,7 +136,7 @@ def everywhere(edit: Edit, statements: Statements) -> Iterator[Statements]:
                     yield (*statements[:n], replace(statement, body=body), *statements[n + 1 :])
 
 
-EDITS: tuple[Edit, ...] = (removals, contractions, shorter_texts)
+EDITS: tuple[Edit, ...] = (removals, single_removals, contractions, shorter_texts)
 
 
 def edited(program: Program) -> Iterator[Program]:

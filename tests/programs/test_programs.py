@@ -1,19 +1,44 @@
-"""Generated programs under the oracles: a fixed number in CI, `pytest --long tests/programs --programs N --seed S` for more; and the generator itself."""
+"""Generated programs under the oracles: a fixed number in CI; `pytest --long tests/programs --programs N --seed S` runs more of them."""
 
-from tests.programs.campaign import Task, described, failures_of
-from tests.programs.generator import DEFAULT
-from tests.programs.program import Program
+import pytest
 
-PLAIN = 60  # programs in CI on checks without kernels
-KERNELS = 6  # and with them
+from tests.programs.campaign import PYTORCH, Task, run
+from tests.programs.generator import PROFILES
+
+CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
+IN_TURN = ("passes", "plan", PYTORCH)  # one of these for each program: they take longer
+PLAIN = 48  # programs on checks without kernels
+COMPILED = 4  # programs on machine code
 PARTS = 6
-CHECKS = ("format", "passes", "updates", "gradients", "accumulate", "alone", "plan")
 
 
-def failing(program: Program, checks: tuple[str, ...]) -> list[str]:
-    """What is wrong with a program, each with a minimal file and the test to paste."""
-    return [
-        f"seed {program.seed}, {failure.check}: {failure.kind}\n{failure.detail}\n"
-        + described(program, failure, Task(program.seed, DEFAULT, checks, 60, attempts=150))
-        for failure in failures_of(program, checks, seconds=60)
-    ]
+def seeds(config: pytest.Config, count: int) -> range:
+    """The seeds of this run: so many, or as many as the command line says."""
+    first = int(config.getoption("--seed"))
+    return range(first, first + int(config.getoption("--programs") or count))
+
+
+def failures(seed: int, profile: str, checks: tuple[str, ...]) -> list[str]:
+    """What is wrong with the program of a seed, with a minimal file and a test to paste."""
+    result = run(Task(seed, PROFILES[profile], checks, seconds=120, attempts=150))
+    found = zip(result.failures, result.reduced, strict=True)
+    return [f"seed {seed}, {one.check}: {one.kind}\n{one.detail}\n\n{text}" for one, text in found]
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_programs_without_kernels(part: int, request: pytest.FixtureRequest, is_long: bool) -> None:
+    pytest.importorskip("torch")
+    wrong: list[str] = []
+    for seed in seeds(request.config, PLAIN)[part::PARTS]:
+        checks = (*CHEAP, *IN_TURN) if is_long else (*CHEAP, IN_TURN[seed // PARTS % len(IN_TURN)])
+        wrong += failures(seed, "default" if is_long else "small", checks)
+    assert not wrong, "\n\n".join(wrong)
+
+
+@pytest.mark.parametrize("part", range(COMPILED))
+def test_programs_in_machine_code(part: int, request: pytest.FixtureRequest, is_long: bool) -> None:
+    checks = ("compiled", "threads", "alone_compiled", "many_steps", "memory") if is_long else ("compiled",)
+    wrong: list[str] = []
+    for seed in seeds(request.config, COMPILED)[part::COMPILED]:
+        wrong += failures(seed, "default" if is_long else "small", checks)
+    assert not wrong, "\n\n".join(wrong)
