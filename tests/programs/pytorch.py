@@ -63,7 +63,7 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     blocks = {item.name.text: item for item in file.items if isinstance(item, syntax.Block | syntax.Op)}
     evaluator = Evaluator(
         len(next(iter(samples.values()))),
-        iter(parameters.values()),
+        parameters,
         iter(states),
         samples,
         blocks,

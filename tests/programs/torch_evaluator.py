@@ -26,11 +26,12 @@ class Evaluator:
     """Runs statements. `parameters` are taken in the order in which the model declares them, `states` likewise."""
 
     count: int
-    parameters: Iterator[Any]
+    parameters: Mapping[str, Any]
     states: Iterator[Any]
     fields: Mapping[str, Any]
     blocks: dict[str, syntax.Block | syntax.Op]
     has_sequences: bool = False
+    taken: int = 0  # how many of the parameters were declared so far
     losses: list[Any] = field(default_factory=list)
     shared: list[Iterator[Any]] = field(default_factory=list)  # of the layers that are being applied again
     owned: list[list[Any]] = field(
@@ -54,7 +55,11 @@ class Evaluator:
         return Samples(results)
 
     def parameter(self) -> Any:
-        value = next(self.shared[-1] if self.shared else self.parameters)
+        if self.shared:
+            value = next(self.shared[-1])
+        else:
+            value = list(self.parameters.values())[self.taken]
+            self.taken += 1
         for owner in self.owned:
             owner.append(value)
         return value

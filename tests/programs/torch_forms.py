@@ -1,6 +1,7 @@
 """Special forms and operators in the evaluation by PyTorch: what needs the evaluator itself, or all samples at once."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -57,7 +58,9 @@ def _batchnorm(self: "Evaluator", places: list[Any], named: dict[str, Any], scop
 
 
 def _weights(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    raise Unsupported("weights by a pattern")
+    """All elements of the parameters so far whose names match."""
+    names = [name for name in list(self.parameters)[: self.taken] if fnmatchcase(name, places[0])]
+    return torch.cat([self.parameters[name].reshape(-1) for name in names])
 
 
 def _one_hot(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
