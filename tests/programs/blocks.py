@@ -2,12 +2,9 @@
 
 from collections.abc import Iterator
 
-from tests.programs.growth import Growth, Production
+from tests.programs.growth import IN_BLOCKS, IN_MODEL, Growth, Production
 from tests.programs.program import Statement
 from tests.programs.values import Value, floats
-
-MODEL = frozenset({"model", "block"})
-ONLY_MODEL = frozenset({"model"})
 
 
 def block(g: Growth) -> bool:
@@ -258,12 +255,12 @@ def fitted(g: Growth) -> bool:
 
 
 def productions() -> Iterator[Production]:
-    yield Production("block", 2, block, ONLY_MODEL)
-    yield Production("block of blocks", 0.6, block_of_blocks, MODEL)
-    yield Production("state", 2, state, MODEL)
-    yield Production("swapped states", 0.7, swapped_states, MODEL)
-    yield Production("grad", 3, derivative, MODEL)
-    yield Production("grad of a sum", 1.2, derivative_of_sum, MODEL)
-    yield Production("for", 0.5, loop, MODEL)
-    yield Production("let", 0.5, constant, ONLY_MODEL)
-    yield Production("fitted", 0.3, fitted, ONLY_MODEL)
+    yield Production("block", 2, block, IN_MODEL)
+    yield Production("block of blocks", 0.6, block_of_blocks, IN_BLOCKS)
+    yield Production("state", 2, state, IN_BLOCKS)
+    yield Production("swapped states", 0.7, swapped_states, IN_BLOCKS)
+    yield Production("grad", 3, derivative, IN_BLOCKS)
+    yield Production("grad of a sum", 1.2, derivative_of_sum, IN_BLOCKS)
+    yield Production("for", 0.5, loop, IN_BLOCKS)
+    yield Production("let", 0.5, constant, IN_MODEL)
+    yield Production("fitted", 0.3, fitted, IN_MODEL)

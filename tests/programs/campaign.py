@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 import netc
+from netc.compiler import pipeline
 from netc.runtime.verification import CHECKS, Subject, verify
 from tests.programs.generator import outcome
 from tests.programs.growth import Profile
@@ -22,6 +23,7 @@ from tests.programs.reduce import as_test, reduced
 
 SUBJECT_SEED = 3
 PYTORCH = "pytorch"  # as the name of a check
+FRONT_END = "front end"  # that a program becomes a graph, or is refused with a message
 PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
 COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
 
@@ -125,6 +127,9 @@ def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterat
 
 def first_difference(program: Program, check: str) -> tuple[str, str] | None:
     """The kind and the text of what a check finds first."""
+    if check == FRONT_END:
+        pipeline.training_graph(netc.parse(program.text))
+        return None
     if check == PYTORCH:
         from tests.programs.pytorch import differences_from_pytorch
 
@@ -158,8 +163,8 @@ def run(task: Task) -> Result:
     found = outcome(task.seed, task.profile)
     failures, texts = [], []
     for program, error in found.findings:
-        failures.append(Failure(task.seed, "front end", _kind_of(error), "".join(traceback.format_exception(error))))
-        texts.append(program.text)
+        failures.append(Failure(task.seed, FRONT_END, _kind_of(error), "".join(traceback.format_exception(error))))
+        texts.append(described(program, failures[-1], task))
     if found.program is None:
         return Result(task.seed, len(found.rejected), frozenset(), tuple(failures), tuple(texts))
     for failure in failures_of(found.program, task.checks, task.seconds):

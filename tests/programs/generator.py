@@ -8,7 +8,19 @@ from dataclasses import dataclass
 
 import netc
 from netc.compiler import pipeline
-from tests.programs import blocks, elementwise, layers, products, reductions, scans, shapes
+from tests.programs import (
+    blocks,
+    elementwise,
+    images,
+    layers,
+    products,
+    randoms,
+    recurrent,
+    reductions,
+    scans,
+    shapes,
+    steps,
+)
 from tests.programs.beginnings import inputs
 from tests.programs.endings import losses, outputs
 from tests.programs.growth import Growth, Production, Profile, Shared, productions_of
@@ -17,7 +29,22 @@ from tests.programs.program import Lengths, Program, Statement
 from tests.programs.settings import samples, settings
 
 PRODUCTIONS: dict[str, Production] = productions_of(
-    *(module.productions() for module in (elementwise, reductions, shapes, products, layers, scans, blocks))
+    *(
+        module.productions()
+        for module in (
+            elementwise,
+            randoms,
+            reductions,
+            shapes,
+            steps,
+            products,
+            layers,
+            images,
+            recurrent,
+            scans,
+            blocks,
+        )
+    )
 )
 DEFAULT = Profile()
 PROFILES = {

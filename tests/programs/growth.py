@@ -214,6 +214,9 @@ def _names(operands: tuple[Value, ...]) -> tuple[str, ...]:
 
 
 Rule = Callable[[Growth], bool]
+ANYWHERE = frozenset({"model", "block", "scan"})
+IN_BLOCKS = frozenset({"model", "block"})  # not in the body of a scan
+IN_MODEL = frozenset({"model"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,7 +226,7 @@ class Production:
     name: str
     weight: float
     rule: Rule
-    where: frozenset[str] = frozenset({"model", "block", "scan"})
+    where: frozenset[str] = ANYWHERE
 
 
 def productions_of(*tables: Iterator[Production] | list[Production]) -> dict[str, Production]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from tests.programs.growth import Growth, Production
+from tests.programs.growth import IN_BLOCKS, Growth, Production
 from tests.programs.values import Dim, Value, floats
 
 
@@ -179,9 +179,6 @@ def two_sequences(g: Growth) -> bool:
     return True
 
 
-MODEL = frozenset({"model", "block"})
-
-
 def productions() -> Iterator[Production]:
     yield Production("product with a parameter", 3, by_parameter)
     yield Production("product of samples", 2, of_samples)
@@ -189,4 +186,4 @@ def productions() -> Iterator[Production]:
     yield Production("einsum of one", 0.7, einsum_of_one)
     yield Production("einsum", 1.5, einsum)
     yield Production("einsum with a parameter", 1.2, einsum_with_parameter)
-    yield Production("product of two sequences", 6, two_sequences, MODEL)
+    yield Production("product of two sequences", 6, two_sequences, IN_BLOCKS)

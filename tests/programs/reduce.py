@@ -69,6 +69,31 @@ def single_removals(statements: Statements) -> Iterator[Statements]:
             yield (*statements[:n], *statement.body, *statements[n + 1 :])
 
 
+def fewer_carries(statements: Statements) -> Iterator[Statements]:
+    """With a scan that lacks one of its carries, and what its body does with it."""
+    for n, statement in enumerate(statements):
+        for match in re.finditer(
+            r"(?:, |with )(c\d+) = (?:\{(\d+)\}|[^,]+?(?:\([^)]*\))?)(?=, c\d+ = |$)", statement.template
+        ):
+            head, tail = statement.template[: match.start()], statement.template[match.end() :]
+            if match[0].startswith("with"):
+                tail = f"with {tail.removeprefix(', ')}" if tail else ""
+            name = match[1]
+            body = without((Statement("", (name,), ""), *statement.body), 0, 1)
+            if body:
+                changed = _with_template(replace(statement, body=body), (head + tail).rstrip())
+                yield (*statements[:n], changed, *statements[n + 1 :])
+
+
+def _with_template(statement: Statement, template: str) -> Statement:
+    """The statement with another template, whose slots are numbered anew."""
+    slots = sorted({int(slot) for slot in re.findall(r"\{(\d+)\}", template)})
+    operands = tuple(statement.operands[slot] for slot in slots)
+    for new, old in enumerate(slots):
+        template = template.replace(f"{{{old}}}", f"{{{new}}}")
+    return replace(statement, template=template, operands=operands)
+
+
 def contractions(statements: Statements) -> Iterator[Statements]:
     """Without one statement, whose value an earlier one of the same type takes the place of."""
     types: dict[str, Type] = {}
@@ -99,11 +124,7 @@ def shorter_texts(statements: Statements) -> Iterator[Statements]:
     """With one expression shorter: its last step gone, one of its options, its constant factor, or all but an operand."""
     for n, statement in enumerate(statements):
         for template in _shorter(statement):
-            slots = sorted({int(slot) for slot in re.findall(r"\{(\d+)\}", template)})
-            operands = tuple(statement.operands[slot] for slot in slots)
-            for new, old in enumerate(slots):
-                template = template.replace(f"{{{old}}}", f"{{{new}}}")
-            yield (*statements[:n], replace(statement, template=template, operands=operands), *statements[n + 1 :])
+            yield (*statements[:n], _with_template(statement, template), *statements[n + 1 :])
 
 
 def _shorter(statement: Statement) -> Iterator[str]:
@@ -136,7 +157,7 @@ def everywhere(edit: Edit, statements: Statements) -> Iterator[Statements]:
                     yield (*statements[:n], replace(statement, body=body), *statements[n + 1 :])
 
 
-EDITS: tuple[Edit, ...] = (removals, single_removals, contractions, shorter_texts)
+EDITS: tuple[Edit, ...] = (removals, single_removals, fewer_carries, contractions, shorter_texts)
 
 
 def edited(program: Program) -> Iterator[Program]:

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from functools import partial
 from math import sqrt
 
-from tests.programs.growth import Growth, Production
+from tests.programs.growth import IN_BLOCKS, Growth, Production
 from tests.programs.values import USUAL_STEPS, Dim, Type, Value, floats
-
-MODEL = frozenset({"model", "block"})
 
 
 def axes_of(g: Growth, x: Value) -> tuple[str, tuple[Dim, ...], tuple[Dim, ...]] | None:
@@ -152,10 +150,10 @@ def standardised(g: Growth) -> bool:
 def productions() -> Iterator[Production]:
     for name, (weight, _) in REDUCTIONS.items():
         yield Production(name, weight, partial(reduction, name))
-        yield Production(f"{name} over batch", 0.25 * weight, partial(batch_reduction, name), MODEL)
+        yield Production(f"{name} over batch", 0.25 * weight, partial(batch_reduction, name), IN_BLOCKS)
     for name, (weight, _) in NORMALISED.items():
         yield Production(name, weight, partial(along, name))
     yield Production("logsumexp", 1, logsumexp)
     yield Production("argmax", 0.8, argmax)
-    yield Production("moments", 0.6, moments, MODEL)
+    yield Production("moments", 0.6, moments, IN_BLOCKS)
     yield Production("standardised", 0.6, standardised)

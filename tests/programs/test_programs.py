@@ -7,7 +7,7 @@ from tests.programs.generator import PROFILES
 
 CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
 IN_TURN = ("passes", "plan", PYTORCH)  # one of these for each program: they take longer
-PLAIN = 48  # programs on checks without kernels
+PLAIN = 36  # programs on checks without kernels
 COMPILED = 4  # programs on machine code
 PARTS = 6
 

@@ -195,6 +195,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "clip": lambda x, low, high: torch.clamp(x, low, high),
     "where": lambda c, x, y: torch.where(c, *(torch.as_tensor(one, dtype=torch.float64) for one in (x, y))),
     "stop_gradient": lambda x: x.detach(),
+    "neg": torch.neg,
     "add": torch.add,
     "subtract": torch.subtract,
     "multiply": torch.multiply,

@@ -1,0 +1,374 @@
+"""Evaluates the syntax tree of a `.net` file on one sample after the other, with PyTorch's tensors.
+
+A model describes one sample, so that is what is computed: no batch, no padding, no masks. A value of the batch is a tensor for each sample; what does not
+depend on data is one tensor. Knows the syntax and nothing of the compiler.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from netc.dsl import library, syntax
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from tests.programs.torch_forms import OPERATORS, SPECIAL
+from tests.programs.torch_functions import FUNCTIONS, LAYERS, OVER_FIXED
+from tests.programs.torch_scans import scan
+from tests.programs.torch_values import Function, Pair, Results, Samples, Scope, Unsupported, is_pair
+
+
+@dataclass(slots=True)
+class Evaluator:
+    """Runs statements. `parameters` are taken in the order in which the model declares them, `states` likewise."""
+
+    count: int
+    parameters: Mapping[str, Any]
+    states: Iterator[Any]
+    fields: Mapping[str, Any]
+    blocks: dict[str, syntax.Block | syntax.Op]
+    has_sequences: bool = False
+    taken: int = 0  # how many of the parameters were declared so far
+    losses: list[Any] = field(default_factory=list)
+    shared: list[Iterator[Any]] = field(default_factory=list)  # of the layers that are being applied again
+    owned: list[list[Any]] = field(
+        default_factory=list
+    )  # what the layers that are being applied for the first time own
+
+    # ------------------------------------------------------------------ values
+
+    def each(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """A function of each sample; of what does not depend on data, once."""
+        values = (*arguments, *options.values())
+        if not any(isinstance(one, Samples) for one in values):
+            return function(*arguments, **options)
+        results = []
+        for n in range(self.count):
+            own = [one[n] if isinstance(one, Samples) else one for one in arguments]
+            named = {name: one[n] if isinstance(one, Samples) else one for name, one in options.items()}
+            results.append(function(*own, **named))
+        if isinstance(results[0], tuple):  # several results
+            return Results(Samples(column) for column in zip(*results, strict=True))
+        return Samples(results)
+
+    def parameter(self) -> Any:
+        if self.shared:
+            value = next(self.shared[-1])
+        else:
+            value = list(self.parameters.values())[self.taken]
+            self.taken += 1
+        for owner in self.owned:
+            owner.append(value)
+        return value
+
+    # ------------------------------------------------------------------ statements
+
+    def run(self, statements: Sequence[syntax.Statement], scope: Scope) -> Any:
+        """Statements in order; gives what they return."""
+        for statement in statements:
+            match statement:
+                case syntax.Input(name=name) | syntax.Target(name=name):
+                    scope[name.text] = self.fields[name.text]
+                    self.note_lengths(statement.type, scope[name.text], scope)
+                case syntax.Param(name=name):
+                    scope[name.text] = self.parameter()
+                case syntax.State(name=name):
+                    scope[name.text] = next(self.states)
+                case syntax.Assign(names=names, value=value):
+                    results = self.evaluate(value, scope)
+                    results = results if isinstance(results, Results) else [results]
+                    scope.update(zip((name.text for name in names), results, strict=False))
+                case syntax.Output(name=name, value=value):
+                    scope[name.text] = self.evaluate(value, scope)
+                case syntax.Layer(name=name, value=value):
+                    scope[name.text] = replace(self.function(value, scope), parameters=[])
+                case syntax.Loss(value=value):
+                    self.losses.append(self.mean(value, scope))
+                case syntax.For(name=name, start=start, stop=stop, body=body):
+                    for number in range(self.evaluate(start, scope), self.evaluate(stop, scope)):
+                        scope[name.text] = number
+                        self.run(body, scope)
+                case syntax.Return(values=values):
+                    results = [self.evaluate(value, scope) for value in values]
+                    return results[0] if len(results) == 1 else Results(results)
+                case syntax.Watch(value=value) if _owns(value):
+                    raise Unsupported("a watched value with parameters")
+        return None
+
+    def note_lengths(self, type_: syntax.TypeOf, values: Any, scope: Scope) -> None:
+        """The names of varying dimensions are numbers of each sample."""
+        for dim in type_.dims[:1]:
+            name = dim.left if isinstance(dim, syntax.Binary) else dim
+            if isinstance(name, syntax.Name) and scope.find(name.text) is None:
+                scope[name.text] = Samples(len(value) for value in values)
+
+    def mean(self, node: syntax.Expression, scope: Scope) -> Any:
+        """A loss: the mean over all its elements in the batch, or over the sum of its weights."""
+        call = node.value if isinstance(node, syntax.Group) else node
+        if (
+            isinstance(call, syntax.Call)
+            and isinstance(call.function, syntax.Name)
+            and call.function.text == "weighted"
+        ):
+            error, weight = (self.evaluate(one.value, scope) for one in call.arguments)
+            errors = torch.cat([one.reshape(-1) for one in error])
+            weights = torch.cat(
+                [
+                    one.broadcast_to(like.shape).reshape(-1)
+                    for one, like in zip(
+                        weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True
+                    )
+                ]
+            ).detach()
+            return (errors * weights).sum() / weights.sum()
+        value = self.evaluate(node, scope)
+        parts = value if isinstance(value, Samples) else (value,)
+        return torch.cat([one.reshape(-1) for one in parts]).mean()
+
+    # ------------------------------------------------------------------ expressions
+
+    def evaluate(self, node: syntax.Expression, scope: Scope) -> Any:
+        match node:
+            case syntax.Number():
+                return node.value
+            case syntax.Text(value=text):
+                return text
+            case syntax.Group(value=inner):
+                return self.evaluate(inner, scope)
+            case syntax.Name(text=name):
+                return self.name(name, scope)
+            case syntax.ListOf(items=items):
+                return [self.evaluate(item, scope) for item in items]
+            case syntax.Tuple(entries=entries):
+                return Pair(self.evaluate(entry.value, scope) for entry in entries)
+            case syntax.Unary(operator=operator, operand=operand):
+                value = self.evaluate(operand, scope)
+                return self.each(lambda x: ~x if operator == "not" else -x, value)
+            case syntax.Binary(operator=operator, left=left, right=right):
+                return self.each(OPERATORS[operator], self.evaluate(left, scope), self.evaluate(right, scope))
+            case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
+                return self.evaluate(then if self.evaluate(condition, scope) else otherwise, scope)
+            case syntax.Pipe(value=value, into=into):
+                return self.apply(into, [syntax.Argument(value.span, None, value)], scope)
+            case syntax.Call(function=function, arguments=arguments):
+                return self.apply(function, list(arguments), scope)
+            case syntax.Index(value=value, indices=indices):
+                parts = [self.index(one, scope) for one in indices]
+                return self.each(lambda x, *at: x[at if len(at) > 1 else at[0]], self.evaluate(value, scope), *parts)
+            case syntax.Scan():
+                return scan(self, node, scope)
+        raise Unsupported(type(node).__name__)
+
+    def name(self, name: str, scope: Scope) -> Any:
+        value = scope.find(name)
+        if value is not None:
+            return value
+        words = {
+            "training": True,
+            "true": True,
+            "false": False,
+            "batch": "batch",
+            "fixed": "fixed",
+            "same": "same",
+            "valid": "valid",
+        }
+        return words[name] if name in words else Function(name)
+
+    def index(self, node: syntax.Expression, scope: Scope) -> Any:
+        if not isinstance(node, syntax.Slice):
+            at = self.evaluate(node, scope)
+            return self.each(lambda one: one.long() if hasattr(one, "long") else one, at)
+        start, stop = (None if one is None else self.evaluate(one, scope) for one in (node.start, node.stop))
+        return slice(start, stop)
+
+    # ------------------------------------------------------------------ applications
+
+    def function(self, node: syntax.Expression, scope: Scope) -> Function:
+        """What an expression applies: a name, or a call that lacks its first argument."""
+        if isinstance(node, syntax.Call):
+            inner = self.function(node.function, scope)
+            return replace(inner, arguments=(*inner.arguments, *node.arguments), scope=scope)
+        found = self.evaluate(node, scope)
+        if not isinstance(found, Function):
+            raise Unsupported("an application of a value")
+        return found
+
+    def apply(self, node: syntax.Expression, arguments: list[syntax.Argument], scope: Scope) -> Any:
+        """A function applied to arguments, the first of which may stand left of `->`."""
+        function = self.function(node, scope)
+        values = [(one.name.text if one.name else None, self.argument(one.value, scope)) for one in arguments]
+        more = [
+            (one.name.text if one.name else None, self.argument(one.value, function.scope or scope))
+            for one in function.arguments
+        ]
+        return self.call(function, [*values, *more] if more else values, scope)
+
+    def argument(self, node: syntax.Expression, scope: Scope) -> Any:
+        """An argument's value; a block that lacks its first argument stays one."""
+        if (
+            isinstance(node, syntax.Call)
+            and isinstance(node.function, syntax.Name)
+            and _takes_blocks(node.function.text, scope, self.blocks)
+        ):
+            return self.function(node, scope)
+        return self.evaluate(node, scope)
+
+    def call(self, function: Function, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
+        if function.parameters is None:
+            return self.called(function.name, arguments, scope)
+        if function.parameters:  # a layer once more
+            self.shared.append(iter(function.parameters))
+            result = self.called(function.name, arguments, scope)
+            self.shared.pop()
+            return result
+        self.owned.append(function.parameters)
+        result = self.called(function.name, arguments, scope)
+        self.owned.pop()
+        return result
+
+    def called(self, name: str, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
+        places = [value[0] if isinstance(value, Results) else value for key, value in arguments if key is None]
+        named = {key: self.option(key, value) for key, value in arguments if key is not None}
+        if name in self.blocks:
+            return self.block(self.blocks[name], places, named)
+        if name in SPECIAL:
+            return SPECIAL[name](self, places, named, scope)
+        if name in LAYERS:
+            function, count = LAYERS[name]
+            parameters = [self.parameter() for _ in range(count)]
+            if name in ("embed", "dense", "rnn", "gru", "lstm"):
+                places = places[:1]
+            return self.each(function, places[0], *parameters, *places[1:], **named)
+        if name in OVER_FIXED:
+            return self.over_fixed(OVER_FIXED[name], places)
+        if name in FUNCTIONS:
+            if "over" in named:
+                return self.over(name, FUNCTIONS[name], places, named)
+            return self.each(partial(_with_tensors, FUNCTIONS[name]), *places, **named)
+        if name in _library():
+            return self.block(_fitting(_library()[name], places[0]), places, named)
+        raise Unsupported(name)
+
+    def option(self, key: str, value: Any) -> Any:
+        return tuple(value) if isinstance(value, Pair) else value
+
+    def over(self, name: str, function: Callable[..., Any], places: list[Any], named: dict[str, Any]) -> Any:
+        """Along axes: by number, `fixed`, the name of a varying dimension (the first axis), or over the batch."""
+        over = named.pop("over")
+        entries = over if isinstance(over, list) else [over]
+        axes = [*(over if is_pair(over) else entries)]
+        if "batch" in axes:
+            return self.over_batch(function, places[0], [one for one in axes if one != "batch"])
+        numbers = []
+        for one in axes:
+            if isinstance(one, str) and one == "fixed":
+                numbers += ["fixed"]
+            else:
+                numbers.append(0 if isinstance(one, Samples) else one)
+        if numbers == ["fixed"]:
+            numbers = list(range(int(self.varies(places[0])), places[0][0].ndim))
+        chosen = tuple(numbers) if len(numbers) > 1 else numbers[0]
+        return self.each(lambda *xs: function(*xs, over=chosen), *places)
+
+    def varies(self, x: Any) -> bool:
+        """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
+        if len({one.shape for one in x}) > 1:
+            return True
+        if any(len({len(one) for one in values if one.ndim}) > 1 for values in self.fields.values()):
+            return False
+        if not self.has_sequences:
+            return False
+        raise Unsupported("over = fixed, of samples that are all as long")
+
+    def over_fixed(self, function: Callable[..., Any], places: list[Any]) -> Any:
+        """The mean of a function over a sample, or over each step of it where lengths differ; where they do not, the mean of all comes to the same."""
+        values = self.each(function, *places)
+        if not isinstance(values, Samples):
+            return values.mean()
+        differ = len({one.shape for one in values}) > 1
+        return Samples(one.reshape(one.shape[0], -1).mean(1) if differ else one.mean() for one in values)
+
+    def over_batch(self, function: Callable[..., Any], x: Any, axes: list[Any]) -> Any:
+        """Over all samples, and axes of each; where lengths differ, the steps of all samples are one axis."""
+        if len({one.shape for one in x}) > 1 or any(isinstance(axis, Samples) for axis in axes):
+            rest = [axis for axis in axes if not (isinstance(axis, Samples) or axis == 0)]
+            return function(torch.cat(x), over=(0, *rest))
+        return function(torch.stack(x), over=(0, *(axis + 1 if axis >= 0 else axis for axis in axes)))
+
+    def block(self, block: syntax.Block | syntax.Op, places: list[Any], named: dict[str, Any]) -> Any:
+        """A block of the file or the library, or an `op`."""
+        inner = Scope()
+        if isinstance(block, syntax.Op):
+            inner.update(zip((one.text for one in block.parameters), places, strict=True))
+            return self.evaluate(block.value, inner)
+        inner.update(zip((one.name.text for one in block.parameters), places, strict=False))
+        inner.update(named)
+        for parameter in block.parameters:
+            if parameter.type is not None and parameter.name.text in inner:
+                _bind_dims(parameter.type, inner[parameter.name.text], inner)
+        for parameter in block.parameters:
+            if parameter.name.text not in inner:
+                assert parameter.default is not None
+                inner[parameter.name.text] = self.evaluate(parameter.default, inner)
+        return self.run(block.body, inner)
+
+
+def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
+    """A function that takes tensors where the text has numbers beside them."""
+    plain = [tuple(one) if isinstance(one, Pair) else one for one in values]
+    if function is torch.log or function in (
+        torch.maximum,
+        torch.minimum,
+        torch.multiply,
+        torch.divide,
+        torch.add,
+        torch.pow,
+    ):
+        plain = [torch.as_tensor(one, dtype=torch.float64) for one in plain]
+    return function(*plain, **options)
+
+
+def _takes_blocks(name: str, scope: Scope, blocks: Mapping[str, Any]) -> bool:
+    """Whether a call by this name, as an argument, is a layer that lacks its first argument."""
+    return scope.find(name) is None and name in (*LAYERS, "lstm_peephole", "lstm_layernorm")
+
+
+def _bind_dims(type_: syntax.TypeOf, value: Any, scope: Scope) -> None:
+    """The names of dimensions in a block's signature: numbers of the value, or of each sample."""
+    dims = list(type_.dims)
+    shapes = [tuple(one.shape) for one in value] if isinstance(value, Samples) else [tuple(value.shape)]
+    leading = next((n for n, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
+    for n, dim in enumerate(dims):
+        if isinstance(dim, syntax.Name) and dim.text not in scope:
+            axis = n if leading is None or n < leading else n - len(dims)
+            sizes = [shape[axis] for shape in shapes]
+            scope[dim.text] = sizes[0] if len(set(sizes)) == 1 else Samples(sizes)
+    if isinstance(type_.size, syntax.Name) and type_.size.text not in scope:
+        scope[type_.size.text] = None
+
+
+def _owns(node: syntax.Expression) -> bool:
+    return isinstance(node, syntax.Pipe)
+
+
+@cache
+def _library() -> dict[str, list[syntax.Block]]:
+    """The library's blocks, interpreted as they are written; of some names there is one for images and one for lines."""
+    blocks: dict[str, list[syntax.Block]] = {}
+    for path in sorted(Path(library.__file__).parent.glob("*.net")):
+        for item in parse(Source(path.name, path.read_text(encoding="utf-8"))).items:
+            if isinstance(item, syntax.Block):
+                blocks.setdefault(item.name.text, []).append(item)
+    return blocks
+
+
+def _fitting(blocks: Sequence[syntax.Block], x: Any) -> syntax.Block:
+    """The block whose first argument has as many dimensions as a value."""
+    rank = (x[0] if isinstance(x, Samples) else x).ndim
+    types = [block.parameters[0].type for block in blocks]
+    return next(
+        (block for block, type_ in zip(blocks, types, strict=True) if type_ and len(type_.dims) == rank), blocks[0]
+    )

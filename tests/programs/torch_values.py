@@ -1,0 +1,47 @@
+"""What names stand for in the evaluation by PyTorch: values of the batch, several results, functions, scopes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from netc.dsl import syntax
+
+
+class Unsupported(Exception):
+    """The program has what is not written in PyTorch here."""
+
+
+class Samples(tuple):  # type: ignore[type-arg]
+    """A value of the batch: a tensor (or a number) for each sample."""
+
+
+class Results(list):  # type: ignore[type-arg]
+    """Several results of one application."""
+
+
+class Pair(list):  # type: ignore[type-arg]
+    """A tuple in the text: two numbers of a kernel, several axes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A block, an `op` or an operation with some of its arguments: what stands right of `->`, or is an argument itself."""
+
+    name: str
+    arguments: tuple[syntax.Argument, ...] = ()
+    scope: "Scope | None" = None
+    parameters: list[Any] | None = None  # of a `layer`, once it was applied
+
+
+class Scope(dict[str, Any]):
+    """Names, and those around them."""
+
+    def __init__(self, outer: "Scope | None" = None) -> None:
+        super().__init__()
+        self.outer = outer
+
+    def find(self, name: str) -> Any:
+        return self[name] if name in self else self.outer.find(name) if self.outer is not None else None
+
+
+def is_pair(value: Any) -> bool:
+    return isinstance(value, Pair) or (isinstance(value, tuple) and not isinstance(value, Samples))
