@@ -3,12 +3,14 @@
 import pytest
 
 from tests.programs.campaign import PYTORCH, Task, run
+from tests.programs.faults import FAULTS, MENDS, ROOT, edited
 from tests.programs.generator import PROFILES
 
 CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
-IN_TURN = ("passes", "plan", PYTORCH)  # one of these for each program: they take longer
+IN_TURN = ("passes", "plan")  # one of these for each program: they take longer
 PLAIN = 36  # programs on checks without kernels
 COMPILED = 4  # programs on machine code
+WITH_PYTORCH = 24
 PARTS = 6
 
 
@@ -27,7 +29,6 @@ def failures(seed: int, profile: str, checks: tuple[str, ...]) -> list[str]:
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_programs_without_kernels(part: int, request: pytest.FixtureRequest, is_long: bool) -> None:
-    pytest.importorskip("torch")
     wrong: list[str] = []
     for seed in seeds(request.config, PLAIN)[part::PARTS]:
         checks = (*CHEAP, *IN_TURN) if is_long else (*CHEAP, IN_TURN[seed // PARTS % len(IN_TURN)])
@@ -42,3 +43,22 @@ def test_programs_in_machine_code(part: int, request: pytest.FixtureRequest, is_
     for seed in seeds(request.config, COMPILED)[part::COMPILED]:
         wrong += failures(seed, "default" if is_long else "small", checks)
     assert not wrong, "\n\n".join(wrong)
+
+
+def test_programs_against_pytorch(request: pytest.FixtureRequest) -> None:
+    """Losses and gradients of those programs that PyTorch has the operations for."""
+    pytest.importorskip("torch")
+    wrong: list[str] = []
+    for seed in seeds(request.config, WITH_PYTORCH):
+        wrong += failures(seed, "default", (PYTORCH,))
+    assert not wrong, "\n\n".join(wrong)
+
+
+def test_planted_faults_fit_the_sources() -> None:
+    """Every text that a deliberate fault replaces (faults.py) is there, once."""
+    for fault in (*FAULTS, *MENDS):
+        texts: dict[str, str] = {}
+        for edit in fault.edits:
+            text = texts.get(edit.path) or (ROOT / edit.path).read_text(encoding="utf-8")
+            texts[edit.path] = edited(text, edit)
+            assert texts[edit.path] != text
