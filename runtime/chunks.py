@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.graph import Graph
+from netc.compiler.model import Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.truncate import CARRIED, FIRST
 from netc.compiler.types import NUMPY
@@ -28,25 +29,29 @@ class Chunk:
         return epoch + self.number * _APART
 
 
-def chunks(fields: Mapping[str, Field], varying: Mapping[str, str], chosen: Array, steps: int) -> Iterator[Chunk]:
-    """The samples of a batch, so many steps at a time."""
+def chunks(fields: Mapping[str, Field], varying: Mapping[str, str], chosen: Array, how: Truncate) -> Iterator[Chunk]:
+    """The samples of a batch, so many steps of the truncated dimension at a time; sequences along other dimensions stay whole. `varying` names the
+    dimension of each field that has one."""
     taken: dict[str, Any] = {}
     for name, field in fields.items():
         if isinstance(field, Bytes):
             taken[name] = Bytes(field.array[chosen], field.scale)
         else:
             taken[name] = field.take(chosen) if isinstance(field, Ragged) else np.asarray(field)[chosen]
-    lengths = next(taken[name].lengths for name in varying if name in taken)
-    for number in range(-(-int(lengths.max()) // steps)):
-        running = np.flatnonzero(lengths > number * steps)
-        part = {
-            name: _steps(field, running, number * steps, steps)
-            if isinstance(field, Ragged)
-            else Bytes(field.array[running], field.scale)
-            if isinstance(field, Bytes)
-            else field[running]
-            for name, field in taken.items()
-        }
+    lengths = next(taken[name].lengths for name, dim in varying.items() if dim == how.dim and name in taken)
+    for number in range(-(-int(lengths.max()) // how.steps)):
+        first = number * how.steps
+        running = np.flatnonzero(lengths > first)
+        part: dict[str, Any] = {}
+        for name, field in taken.items():
+            if isinstance(field, Bytes):
+                part[name] = Bytes(field.array[running], field.scale)
+            elif not isinstance(field, Ragged):
+                part[name] = field[running]
+            elif varying[name] == how.dim:
+                part[name] = _steps(field, running, first, how.steps)
+            else:
+                part[name] = field.take(running)
         yield Chunk(number, running, {**part, SAMPLE: chosen[running].astype(np.int32)})
 
 

@@ -239,7 +239,7 @@ class Program:
         for i in range(0, len(order), self.batch):
             chosen, moved, parts = order[i : i + self.batch], _at(factors, i // self.batch), []
             carried = Carried(step.graph, len(chosen))
-            for chunk in chunks(fields, self.varying, chosen, how.steps):
+            for chunk in chunks(fields, self.varying, chosen, how):
                 given = {**chunk.fields, **carried.given(chunk)}
                 rows = np.arange(len(chunk.running))
                 found = self.run_step(step, given, rows, chunk.epoch(epoch), moved)

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.source import Span
-from netc.runtime.verification import backends, exports, invariance, passes, slopes, texts
+from netc.runtime.verification import backends, evaluations, exports, invariance, passes, slopes, texts
 from netc.runtime.verification.subject import Check, Difference, Subject
 
 CHECKS: dict[str, Check] = {
@@ -21,11 +21,12 @@ CHECKS: dict[str, Check] = {
         Check("passes", "each pass leaves the results of every graph as they are", False, passes.check),
         Check("updates", "a step reads old values and writes new ones, all at once", False, passes.check_updates),
         Check("gradients", "derivatives are the slopes of the loss, by finite differences", False, slopes.check),
+        Check("evaluation", "figures of a split in batches are those of all samples at once", False, evaluations.check),
         Check("accumulate", "one large batch is what several small ones come to", False, invariance.accumulate),
         Check("alone", "a sample alone is predicted as in the batch", False, invariance.alone),
         Check(
             "plan",
-            "the plan, emulated in any order with tiny caches, computes what the interpreter does",
+            "the plan of a small model, emulated in any order with tiny caches, computes what the interpreter does",
             False,
             backends.check_plan,
         ),

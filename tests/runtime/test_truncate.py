@@ -176,3 +176,20 @@ def test_no_loss_reads_what_is_cut() -> None:
     )
     with pytest.raises(netc.Fault, match="no loss reads it"):
         run(text)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_other_dimensions_stay_whole(backend: str) -> None:
+    """A sequence that no loss reads, along a dimension of its own, may be shorter or longer than a chunk."""
+    text = (
+        "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n  h = x -> dense(2)\n  output k = z -> dense(2)\n"
+        "  loss mse(h, y)\n}\ntrain {\n  precision = f64\n  truncate = (time = 3)\n}\n"
+    )
+    rng = np.random.default_rng(0)
+    lengths = {"x": (4, 6), "z": (2, 5), "y": (4, 6)}
+    fields = {name: [rng.standard_normal((n, 2)) for n in own] for name, own in lengths.items()}
+    program = run(text, backend)
+    first = program.step(fields)["loss"]
+    for _ in range(5):
+        last = program.step(fields)["loss"]
+    assert last < first

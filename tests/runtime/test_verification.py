@@ -88,7 +88,10 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Pass], None]:
 def test_good_models(name: str) -> None:
     """Models of every kind pass the checks that need no kernels."""
     assert (
-        verify(subject_of(MODELS[name], name), ["format", "passes", "updates", "gradients", "accumulate", "alone"])
+        verify(
+            subject_of(MODELS[name], name),
+            ["format", "passes", "updates", "gradients", "evaluation", "accumulate", "alone"],
+        )
         == []
     )
 
@@ -184,7 +187,9 @@ def test_a_wrong_derivative_that_the_file_asks_for(operation) -> None:
 def test_a_wrong_kernel(operation) -> None:
     operation("tanh", lower=Scalar("tanh(x) * T(1.01)"))
     for check in ("compiled", "plan"):
-        assert "gradients of" in one(check).where
+        found = one(check)
+        assert "gradients of" in found.where
+        assert line_of(found) == 5, "the first value that differs"
 
 
 def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,6 +252,24 @@ def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(steps.Step, "enter", enter)
     assert one("threads").where.startswith("on 3 threads: ")
+
+
+def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean of the means of batches of different sizes is not the mean."""
+    real = Program._of_all
+
+    def of_all(self: Program, step: Any, fields: Any, count: int, *more: Any) -> dict[str, Any]:
+        results = real(self, step, fields, count, *more)
+        half = {name: real(self, step, fields, count // 2, *more)[name] for name in results}
+        return {
+            name: np.concatenate([half[name], array]) if name.startswith("collect.") else array
+            for name, array in results.items()
+        }
+
+    monkeypatch.setattr(Program, "_of_all", of_all)
+    found = one("evaluation")
+    assert found.where == "in the figure `loss`"
+    assert line_of(found) == 7
 
 
 @pytest.mark.parametrize("check", ["alone", "alone_compiled"])

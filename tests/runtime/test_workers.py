@@ -112,11 +112,11 @@ def test_no_threads_are_refused() -> None:
 def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     import tracemalloc
 
-    from netc.compiler.kernels.machine import cores
+    from netc.compiler.kernels.targets import machine_for
     from netc.runtime.step import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
-    told = step_memory(model, cores(), {})
+    told = step_memory(model, machine_for().cores, {})
     netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
     tracemalloc.start()
     try:

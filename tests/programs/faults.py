@@ -1,0 +1,320 @@
+"""Deliberate faults in passes and kernels: how many generated programs it takes until each is seen.
+
+`python -m tests.programs.faults --programs 500` plants one fault at a time in a copy of the sources, and runs the campaign on the copy until a program fails. `--mends`
+takes out the mends of known bugs instead, `--suite` runs the rest of the suite on each copy. A planted text must occur exactly once, which a test checks.
+"""
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # packages inside `netc`, beside those of api/
+PLAIN = "passes,updates,gradients,accumulate,alone,plan"
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`old` becomes `new` in a file of the sources."""
+
+    path: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Edits that make the compiler wrong. With `needs_kernels`, only compiled programs can show it: the emulator has no register tile."""
+
+    name: str
+    edits: tuple[Edit, ...]
+    needs_kernels: bool = False
+
+
+def _fault(name: str, path: str, old: str, new: str, needs_kernels: bool = False) -> Fault:
+    return Fault(name, (Edit(path, old, new),), needs_kernels)
+
+
+FAULTS = (
+    _fault(
+        "the gradient of max is not divided among equals",
+        "compiler/operations/reduce.py",
+        'restore(g, x, over) * chosen / restore(apply("sum", chosen, over=over), x, over)',
+        "restore(g, x, over) * chosen * 2.0",
+    ),
+    _fault(
+        "the gradient of a quotient has a wrong sign",
+        "compiler/operations/elementwise.py",
+        "gradient=lambda g, r, x, y: (g / y, -g * r / y),",
+        "gradient=lambda g, r, x, y: (g / y, g * r / y),",
+    ),
+    _fault(
+        "0 - x becomes x",
+        "compiler/passes/simplify.py",
+        '        case "add" | "subtract", [x, y] if is_constant(y, 0.0):',
+        '        case "subtract", [x, y] if is_constant(x, 0.0):\n            return fits(y)\n'
+        '        case "add" | "subtract", [x, y] if is_constant(y, 0.0):',
+    ),
+    _fault(
+        "a sum of negated values loses its sign",
+        "compiler/passes/reorder.py",
+        "return -summed(copy, x.operands[0], over)",
+        "return summed(copy, x.operands[0], over)",
+    ),
+    _fault(
+        "a slice that sinks loses its start",
+        "compiler/passes/sink.py",
+        "parts.append(sliced(copy, operand, own, attributes, operand.type.with_dims(dims)))",
+        'parts.append(sliced(copy, operand, own, {**attributes, "start": 0, "stop": '
+        'attributes["stop"] - attributes["start"]}, operand.type.with_dims(dims)))',
+    ),
+    _fault(
+        "a sum over an interleaved image forgets a part",
+        "compiler/passes/lift.py",
+        "for part in parts[image][1:]:",
+        "for part in parts[image][2:]:",
+    ),
+    _fault(
+        "what leaves a scan is summed without its second term",
+        "compiler/passes/scans.py",
+        "for term in (*free[1:], *(term for term in terms if term in depends)):",
+        "for term in (*free[2:], *(term for term in terms if term in depends)):",
+    ),
+    _fault(
+        "log sigmoid has the sign of its operand wrong",
+        "compiler/passes/stabilise.py",
+        'return -apply("softplus", -logit)',
+        'return -apply("softplus", logit)',
+    ),
+    _fault(
+        "the optimizer counts its steps from 0",
+        "compiler/passes/update.py",
+        "    step = before + 1.0\n",
+        "    step = before + 0.0 + 1e-3\n",
+    ),
+    _fault(
+        "parts of a concat overlap",
+        "compiler/passes/lower.py",
+        "            assert isinstance(size, int)\n            at += size\n        if len({operand",
+        "            assert isinstance(size, int)\n            at += max(size - 1, 1)\n        if len({operand",
+    ),
+    _fault(
+        "the border after a padded value is one too far to the front",
+        "compiler/passes/lower.py",
+        "for start, count in ((0, first), (size - last, last)):",
+        "for start, count in ((0, first), (max(size - last - 1, 0), last)):",
+    ),
+    _fault(
+        "a window walks its stride and its dilation the wrong way round",
+        "compiler/passes/views.py",
+        "walk = (strides[axis] * step, strides[axis] * dilation)",
+        "walk = (strides[axis] * dilation, strides[axis] * step)",
+    ),
+    _fault(
+        "a loop around a product moves b as it moves a",
+        "compiler/passes/products.py",
+        "counts += [count, Count(a_along), Count(b_along)]",
+        "counts += [count, Count(a_along), Count(a_along)]",
+    ),
+    _fault(
+        "a task that needs other rows waits at no barrier",
+        "compiler/passes/phases.py",
+        "    return all(_is_row(pointer) and pointer.lead == pointers[0].lead for pointer in pointers)",
+        "    return True",
+    ),
+    _fault(
+        "a shared buffer is free a phase too early",
+        "compiler/passes/plan.py",
+        "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)",
+        "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches) - 1",
+    ),
+    _fault(
+        "the last sample of a shard is left out",
+        "compiler/kernels/schedule.py",
+        "self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)",
+        "self.emit_calls(group.calls, call, row, builder.sub(builder.sub(end, row), self.number(1)), shard)",
+        needs_kernels=True,
+    ),
+    _fault(
+        "a partial tile stores a column too many",
+        "compiler/kernels/tiles.py",
+        'mask = builder.icmp_signed("<", ir.Constant(wide',
+        'mask = builder.icmp_signed("<=", ir.Constant(wide',
+        needs_kernels=True,
+    ),
+    _fault(
+        "rows that fill no block are summed from the second on",
+        "compiler/kernels/loops.py",
+        'f"for i{along} in range({whole if rows > 1 else 0}, {count}):"',
+        "f\"for i{along} in range({whole + ' + 1' if rows > 1 else 0}, {count}):\"",
+    ),
+    _fault(
+        "a sum in blocks leaves out what fills no chunk",
+        "compiler/kernels/sums.py",
+        "loop(builder, rest, count, [first],",
+        "loop(builder, count, count, [first],",
+        needs_kernels=True,
+    ),
+    _fault(
+        "a weighted loss is divided by its number of elements",
+        "compiler/passes/objective.py",
+        "if weight is None else _sum(weight)",
+        "if weight is None else extent(loss, tuple(range(loss.type.rank)))",
+    ),
+)
+
+MENDS = (
+    _fault(
+        "00: a product over no rows writes nothing",
+        "compiler/kernels/tiles.py",
+        "if turns == 0 or runs == 0 or depth == 0:",
+        "if False:",
+        needs_kernels=True,
+    ),
+    _fault(
+        "01: stop_gradient goes before the gradients are taken",
+        "compiler/passes/simplify.py",
+        '        case "add", [x, y] if is_constant(x, 0.0):\n',
+        '        case "stop_gradient", [x]:\n            return x\n        case "add", [x, y] if is_constant(x, 0.0):\n',
+    ),
+    _fault(
+        "02 and 05: a state or carry whose old value nobody reads is not written",
+        "compiler/passes/lower.py",
+        "            if not self.is_whole_in(value, target):\n",
+        '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
+    ),
+    Fault(
+        "03: states are copied one after the other",
+        (
+            Edit(
+                "compiler/passes/lower.py",
+                "if all(sources.get(other) is not target for other in pending if other is not target)\n"
+                "                and sources.get(target) is not target\n",
+                "if True\n",
+            ),
+            Edit(
+                "compiler/passes/lower.py",
+                "        if name in self.read_at_end:\n            return False\n",
+                "",
+            ),
+            Edit(
+                "runtime/step.py",
+                "results = {name: np.array(value) for name, value in results.items()}",
+                "results = dict(results)",
+            ),
+        ),
+    ),
+    _fault(
+        "04: a loop with a sum contracts products and sums",
+        "compiler/kernels/compile.py",
+        'options = {"error_model": "numpy", ',
+        'options = {"error_model": "numpy", "fastmath": {"contract"} if "sum_f" in source.text else False, ',
+        needs_kernels=True,
+    ),
+)
+
+
+def planted(fault: Fault, folder: Path) -> dict[str, str]:
+    """A copy of the sources with a fault in a folder, and the environment in which `netc` is that copy."""
+    for name in ("api", "dsl", "compiler", "runtime", "tests", "examples", "docs", "benchmarks"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "ARCHITECTURE.md"):
+        shutil.copy(ROOT / name, folder / name)
+    for edit in fault.edits:
+        path = folder / edit.path
+        path.write_text(edited(path.read_text(encoding="utf-8"), edit), encoding="utf-8")
+    package = folder / "packages" / "netc"
+    package.mkdir(parents=True)
+    for entry in (folder / "api").iterdir():
+        (package / entry.name).symlink_to(entry)
+    for name, source in FLOORS.items():
+        (package / name).symlink_to(folder / source)
+    return {
+        **os.environ,
+        "PYTHONPATH": f"{folder / 'packages'}{os.pathsep}{folder}",
+        "NETC_CACHE": str(folder / "cache"),
+        "NETC_DEBUG": "1",
+    }
+
+
+def edited(text: str, edit: Edit) -> str:
+    """The text with the edit. Raises ValueError unless what is replaced occurs exactly once."""
+    if text.count(edit.old) != 1:
+        raise ValueError(f"{edit.path} has {text.count(edit.old)} times, not once: {edit.old}")
+    return text.replace(edit.old, edit.new)
+
+
+def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
+    """What the campaign on a copy with the fault says of its first failure."""
+    checks = f"{PLAIN},compiled" if fault.needs_kernels else PLAIN
+    compiled = options.programs if fault.needs_kernels else 0
+    with tempfile.TemporaryDirectory(prefix="netc-fault-") as name:
+        environment = planted(fault, Path(name))
+        command = [
+            sys.executable,
+            "-m",
+            "tests.programs",
+            "--programs",
+            str(options.programs),
+            "--seed",
+            str(options.seed),
+        ]
+        command += ["--checks", checks, "--compiled", str(compiled), "--jobs", str(options.jobs), "--attempts", "0"]
+        result = subprocess.run(
+            [*command, "--until-failure"], cwd=name, env=environment, capture_output=True, text=True, check=False
+        )
+    if found := re.search(r"the first failure is that of program (\d+)", result.stdout):
+        kind = re.search(r"^seed \d+, (.*)$", result.stdout, re.MULTILINE)
+        return f"program {found[1]} ({kind[1] if kind else '?'})"
+    return f"not seen in {options.programs} programs" if result.returncode == 0 else f"broke: {result.stderr[-300:]}"
+
+
+def suite_sees(fault: Fault) -> str:
+    """The first failing test of the suite without generated programs, on a copy with the fault."""
+    with tempfile.TemporaryDirectory(prefix="netc-fault-") as name:
+        environment = planted(fault, Path(name))
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "--ignore=tests/programs",
+            "tests/compiler",
+            "tests/runtime",
+            "tests/passes",
+        ]
+        result = subprocess.run(command, cwd=name, env=environment, capture_output=True, text=True, check=False)
+    failed = re.search(r"^FAILED (\S+)", result.stdout, re.MULTILINE)
+    return failed[1] if failed else "not seen"
+
+
+def lines(options: argparse.Namespace) -> Iterator[str]:
+    for fault in MENDS if options.mends else FAULTS:
+        if options.only and options.only not in fault.name:
+            continue
+        seen = suite_sees(fault) if options.suite else programs_until_seen(fault, options)
+        yield f"{fault.name}: {seen}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.programs.faults", description=__doc__)
+    parser.add_argument("--programs", type=int, default=500, help="how many programs at most, for each fault")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--mends", action="store_true", help="take out the mends of known bugs instead")
+    parser.add_argument("--suite", action="store_true", help="run the other tests of the suite in place of programs")
+    parser.add_argument("--only", default="", help="faults whose name holds this text")
+    for line in lines(parser.parse_args()):
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
