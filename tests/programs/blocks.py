@@ -187,9 +187,14 @@ def derivative(g: Growth) -> bool:
     )
     if not y or not x:
         return False
-    g.assign(g.draw.choice(("grad({0}, {1})", "tanh(grad({0}, {1}))")), (y, x), x.type, scale=2.0)
+    g.assign(g.draw.choice(("grad({0}, {1})", "tanh(grad({0}, {1}))")), (y, x), x.type, scale=2.0, mixed=between(y, x))
     g.feature("grad")
     return True
+
+
+def between(y: Value, x: Value) -> frozenset[int]:
+    """With respect to what a derivative of y by x has none itself: what mixes samples, and the values on the way from x to y."""
+    return y.mixed | x.mixed | (y.ancestors - x.ancestors)
 
 
 def derivative_of_sum(g: Growth) -> bool:
@@ -202,7 +207,7 @@ def derivative_of_sum(g: Growth) -> bool:
     )
     if not y or not x:
         return False
-    g.assign("grad(sum(0.3 * square({0})), {1})", (y, x), x.type, scale=2.0)
+    g.assign("grad(sum(0.3 * square({0})), {1})", (y, x), x.type, scale=2.0, mixed=between(y, x))
     g.feature("grad")
     return True
 

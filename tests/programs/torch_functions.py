@@ -208,7 +208,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "max": reduction(torch.amax),
     "min": reduction(torch.amin),
     "variance": reduction(lambda x, dim: torch.var(x, dim=dim, correction=0)),
-    "norm": reduction(lambda x, dim: torch.sqrt(torch.sum(x * x, dim=dim))),
+    "norm": reduction(torch.linalg.vector_norm),
     "logsumexp": lambda x, over=-1: torch.logsumexp(x, over),
     "softmax": lambda x, over=-1: torch.softmax(x, over),
     "log_softmax": lambda x, over=-1: torch.log_softmax(x, over),

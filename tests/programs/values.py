@@ -126,7 +126,9 @@ class Value:
     is_trained: bool = False  # depends on a parameter
     is_discrete: bool = False  # takes few values: rounding, comparing or ranking it again is a matter of the last bit
     ancestors: frozenset[int] = frozenset()  # the numbers of the values that it is computed from, and its own
-    mixed: frozenset[int] = frozenset()  # those of them that it depends on through a reduction over the batch
+    mixed: frozenset[int] = (
+        frozenset()
+    )  # those with respect to which it has no derivative: through a sum over the batch
     is_parameter: bool = False
 
 
