@@ -220,4 +220,7 @@ def _rows_of(plan: Plan, call: _Call) -> int:
         return call.kind.extent
     if call.kind.kind == "one":
         return 1
-    return size_of(BATCH if call.kind.kind in ("shards", "steps") else call.kind.dim, plan.sizes)
+    rows = size_of(BATCH if call.kind.kind in ("shards", "steps") else call.kind.dim, plan.sizes)
+    if call.task.walk is None:
+        return rows
+    return min(rows, size_of(call.task.walk.dim, plan.sizes))  # at a step no more samples run than there are rows
