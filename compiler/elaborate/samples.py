@@ -192,7 +192,7 @@ def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
         raise Mismatch("an axis of the result is named twice")
     _check_letters(values, parts)
     rows = {letters[0] for value, letters in zip(values, parts, strict=True) if value.type.is_varying}
-    is_by_row = rows == set(out[:1]) and not any(value.type.lead for value in values)
+    is_by_row = bool(rows) and rows == set(out[:1]) and not any(value.type.lead for value in values)
     if rows and not is_by_row:
         values = [bounded.hold(value) for value in values]
     values = _without_beyond(values, parts, out)

@@ -305,6 +305,11 @@ def _grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     path = _between(context, x, y)
     if not path:
         fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])
+    for inner in path:
+        if inner.operation == "grad" and x is not (base := inner.operands[1]) and _between(context, base, x):
+            message = "a derivative cannot be differentiated with respect to a value in between"
+            others = [Label(second.span, "this lies between the two values of that derivative")]
+            fault("E0508", message, first.span, "this is a derivative, or made of one", others=others)
     if y.type.is_batched != x.type.is_batched:
         told = "one number for all samples" if x.type.is_batched else "a number of each sample"
         fault("E0508", f"this is {told}", first.span, others=[Label(second.span, describe_sample(x.type))])

@@ -97,7 +97,7 @@ register(
     Operation(
         "edits",
         "How many edits make one sequence of another, each with its lengths.",
-        type=lambda a, a_ends, b, b_ends: Type("f32", a_ends.dims),
+        type=lambda a, a_ends, b, b_ends: Type("i32", a_ends.dims),  # a count, in any precision
         reference=_edits,
         lower=Whole(),
         is_callable=False,

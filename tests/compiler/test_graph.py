@@ -193,3 +193,20 @@ def test_what_is_cheaper_the_other_way_round() -> None:
     assert len(after.values("sum")) < len(before.values("sum"))
     (image,) = after.values("interleave")
     assert image is after.results["gradient.x"], "no other image is whole"
+
+
+def test_a_block_s_names_of_axes_end_with_it() -> None:
+    """What a block calls the axes of its argument is its own affair: outside, the axis has the name that the input declares."""
+    model = netc.parse(
+        "model {\n  input x: float[time <= 6, 4]\n  k = attention(x, x, x)\n  output before = mean(x, over = time)\n  output after = mean(k, over = 0)\n}\n"
+    )
+    assert model.outputs["before"].sample == (4,)
+
+
+def test_an_einsum_of_parameters_may_be_a_number() -> None:
+    model = netc.parse(
+        'model {\n  input x: float[8]\n  param w: float[8] = normal(1)\n  output y = x * einsum(w, w, "i,i->")\n}\n'
+    )
+    program = netc.compile(model, backend="reference")
+    w, x = program.parameters["w"], np.ones((2, 8), np.float32)
+    np.testing.assert_allclose(program.predict({"x": x})["y"], np.full((2, 8), w @ w), rtol=1e-6)
