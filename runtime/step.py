@@ -45,7 +45,9 @@ from netc.runtime.workers import Workers, yield_address
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
-Backend = Literal["numba", "reference", "plan"]  # machine code; an operation at a time; the plan of machine code, emulated
+Backend = Literal[
+    "numba", "reference", "plan"
+]  # machine code; an operation at a time; the plan of machine code, emulated
 
 
 def footprint(size: int) -> int:
