@@ -42,7 +42,7 @@ train {
 }
 """
 _TOGETHER = 8  # operations in one program
-_CHECKS = ("format", "passes", "updates", "gradients", "alone", "compiled", "threads", "many_steps")
+_CHECKS = ("updates", "compiled", "threads", "alone_compiled", "many_steps")  # what depends on the machine
 
 
 @dataclass(frozen=True, slots=True)

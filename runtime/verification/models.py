@@ -30,7 +30,7 @@ train {
 }
 """,
     "convolutional network": """model {
-  input x: float[8, 8, 2]
+  input x: float[6, 6, 2]
   target y: class(3)
   h = x -> conv(5) -> batchnorm -> relu -> maxpool(2)
   logits = h -> flatten -> dropout(0.3) -> dense(3)
@@ -38,7 +38,7 @@ train {
   loss cross_entropy(logits, y)
 }
 train {
-  batch = 18
+  batch = 17
 }
 """,
     "residual network": """block unit(x: float[h, w, c]) {
