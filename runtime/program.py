@@ -355,7 +355,8 @@ class Program:
         if (key, count) not in self._steps:
             inputs = graph.values("input")
             varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs if leaf.type.is_varying}
-            if any(value.type.is_varying for value in graph.values()):
+            tables = any(str(leaf.attributes["name"]).startswith(PREFIX) for leaf in graph.values("given"))
+            if tables or any(value.type.is_varying for value in graph.values()):
                 self._steps[key, count] = SequenceStep(
                     graph, self.state, count, self.workers, "reference", varying={**self.varying, **varying}
                 )
