@@ -384,6 +384,8 @@ class Program:
             if shape[1:] != type_.shape(1)[1:] or not shape:
                 raise ValueError(f"the field `{name}` has the shape {list(shape)}, the model takes {type_}")
             counts.add(shape[0])
+        if not types:  # what is asked for reads no field, and is the same for every sample that is given
+            counts = {len(field) for field in fields.values()}
         if len(counts) != 1:
             raise ValueError("the fields hold different numbers of samples" if counts else "there is no field to read")
         count = counts.pop()

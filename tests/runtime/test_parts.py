@@ -108,3 +108,13 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
     wrong = command("predict", "runs/m", "data.csv", "--given", "code", cwd=tmp_path)
     assert wrong.returncode == 1
     assert "has no column `code`" in wrong.stderr
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
+def test_an_output_that_reads_no_field(backend: str) -> None:
+    """It is the same for every sample that is given."""
+    model = netc.parse(
+        "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n  output z = (x + w if training else w + 0 * ones(2))\n}\n"
+    )
+    found = netc.compile(model, backend=backend).predict({"x": np.zeros((3, 2), np.float32)})["z"]
+    np.testing.assert_array_equal(np.broadcast_to(found, (3, 2)), np.ones((3, 2)))
