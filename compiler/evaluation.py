@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netc.compiler.graph import Graph, needed_by
+from netc.compiler.mixing import mixes_samples
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
-from netc.compiler.value import OPERATIONS, Value, Whole, apply
+from netc.compiler.value import Value, apply
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class _Cut:
         live, late, made = needed_by(figures.values()), set[Value](), dict[Value, Value]()
         for value in self.graph.values():
             reads_undone = any(one.operation == "target" and one.attributes["name"] in undone for one in value.operands)
-            if value in live and (reads_undone or _is_of_all(value) or any(one in late for one in value.operands)):
+            if value in live and (reads_undone or mixes_samples(value) or any(one in late for one in value.operands)):
                 late.add(value)
 
         def collect(value: Value) -> None:
@@ -123,15 +124,6 @@ def _spread(value: Value) -> dict[str, Value]:
         "min": apply("min", low, over=batch),
         "max": apply("max", high, over=batch),
     }
-
-
-def _is_of_all(value: Value) -> bool:
-    """Whether a value of an expanded graph mixes samples, or is computed once for all of them."""
-    if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
-        return True
-    if value.operation == "extent":  # how many samples, or steps, there are
-        return True
-    return not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)
 
 
 def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from netc.compiler.graph import Body, Graph
-from netc.compiler.types import NUMPY, Bounded, parse_type
+from netc.compiler.types import Bounded, parse_type
 from netc.compiler.value import Attribute, Value
 
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -44,27 +44,32 @@ def parse_lines(lines: Sequence[str]) -> Graph:
                     **attributes,
                 }
                 at = end + 1
-            operands = [_known(values, name.strip()[1:], line) for name in match["operands"].split(",") if name.strip()]
+            operands = [
+                _operand(values, name.strip()[1:], line) for name in match["operands"].split(",") if name.strip()
+            ]
             if match["name"] in values:
                 raise ValueError(f"a second %{match['name']}: {line}")
             values[match["name"]] = graph.add(match["operation"], operands, attributes, parse_type(match["type"]))
         elif match := _RESULT.fullmatch(line.rstrip()):
-            graph.results[match["result"]] = _known(values, match["name"], line)
-        elif (match := _PRECISION.fullmatch(line.rstrip())) and match["dtype"] in NUMPY:
+            graph.results[match["result"]] = _operand(values, match["name"], line)
+        elif (match := _PRECISION.fullmatch(line.rstrip())) and match["dtype"] in ("f32", "f64"):
             graph.precision = match["dtype"]  # type: ignore[assignment]
         else:
             raise ValueError(f"neither a value nor a result: {line}")
     return graph
 
 
-def _known(values: dict[str, Value], name: str, line: str) -> Value:
+def _operand(values: dict[str, Value], name: str, line: str) -> Value:
     if name not in values:
         raise ValueError(f"there is no %{name} before: {line}")
     return values[name]
 
 
 def _attributes(text: str) -> dict[str, Attribute]:
-    call = ast.parse(f"f({text})", mode="eval").body
+    try:
+        call = ast.parse(f"f({text})", mode="eval").body
+    except SyntaxError as error:
+        raise ValueError(f"attributes that cannot be read: {text}") from error
     assert isinstance(call, ast.Call)
     return {str(keyword.arg): _value_of(keyword.value) for keyword in call.keywords}
 
@@ -80,5 +85,6 @@ def _value_of(node: ast.expr) -> Attribute:
         case ast.UnaryOp(ast.USub(), ast.Name(name)) if name in _NUMBERS:
             return -_NUMBERS[name]
     value = ast.literal_eval(node)
-    assert isinstance(value, bool | int | float | str)
+    if not isinstance(value, bool | int | float | str):
+        raise ValueError(f"an attribute is a number, a truth value, a text or a tuple of these, not {value!r}")
     return value

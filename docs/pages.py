@@ -223,7 +223,7 @@ A target is an instruction set, and after a colon settings that differ from thos
 | `avx512` | 64 bytes | yes | 32K, 1M |
 | `host` | as this machine has them | | |
 
-`l1` and `l2` are bytes of a core's first and second cache, `cores` is how many threads a program has by default. A target that this machine cannot run is a
+`l1` and `l2` are bytes of a core's first and second cache (plans depend on the second one), `cores` is how many threads a program has by default. A target that this machine cannot run is a
 message. In Python it is `netc.compile(model, machine="avx2:l2=64K")`. On one target the bits do not depend on threads or caches; on another they may differ in the last
 places, since a fused multiply-add rounds once where two instructions round twice."""
 

@@ -48,7 +48,7 @@ def chunks(fields: Mapping[str, Field], varying: Mapping[str, str], chosen: Arra
                 part[name] = Bytes(field.array[running], field.scale)
             elif not isinstance(field, Ragged):
                 part[name] = field[running]
-            elif varying[name] == how.dim:
+            elif varying.get(name) == how.dim:
                 part[name] = _steps(field, running, first, how.steps)
             else:
                 part[name] = field.take(running)

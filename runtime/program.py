@@ -31,7 +31,7 @@ from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step, check_backend, must_be_frugal, state_layout
+from netc.runtime.step import Backend, State, Step, check_backend, has_rows, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
@@ -89,7 +89,7 @@ class Program:
 
     def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
         arguments = (graph, self.state, self.batch, self.workers, self.backend, self.machine)
-        if any(value.type.is_varying for value in graph.values()):
+        if has_rows(graph):
             return SequenceStep(*arguments, profiled=profiled, varying=self.varying)
         return Step(*arguments, profiled=profiled)
 
@@ -351,18 +351,18 @@ class Program:
         }
 
     def _whole_step(self, key: object, graph: Graph, count: int) -> Step:
-        """A graph in the interpreter, on one batch of `count` samples."""
-        if (key, count) not in self._steps:
-            inputs = graph.values("input")
-            varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs if leaf.type.is_varying}
-            tables = any(str(leaf.attributes["name"]).startswith(PREFIX) for leaf in graph.values("given"))
-            if tables or any(value.type.is_varying for value in graph.values()):
-                self._steps[key, count] = SequenceStep(
-                    graph, self.state, count, self.workers, "reference", varying={**self.varying, **varying}
-                )
+        """The whole part of an evaluation in the interpreter, all samples as one batch."""
+        if (key, "whole") not in self._steps:
+            arguments = (graph, self.state, count, self.workers, "reference", self.machine)
+            if has_rows(graph):
+                inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
+                varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
+                self._steps[key, "whole"] = SequenceStep(*arguments, varying={**self.varying, **varying})
             else:
-                self._steps[key, count] = Step(graph, self.state, count, self.workers, "reference")
-        return self._steps[key, count]
+                self._steps[key, "whole"] = Step(graph, self.state, count, self.workers, "reference", self.machine)
+        step = self._steps[key, "whole"]
+        step.batch = count
+        return step
 
     def _of_all(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None

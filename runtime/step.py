@@ -37,6 +37,7 @@ from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
 from netc.compiler.passes.verify_plan import verify_plan
 from netc.compiler.reference import evaluate
+from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Sizes, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.madeup import LONGEST
@@ -62,11 +63,13 @@ def check_backend(backend: str) -> None:
 
 
 class Memory:
-    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. All are zero, but where they are `unwritten`, and this is a
-    debugging mode: then they are NaN as floats."""
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. They begin as zeros; with `unwritten`, in the debugging
+    mode, as NaN."""
 
     def __init__(self, size: int, unwritten: bool = False) -> None:
-        self._bytes = np.full(footprint(size), NAN_BYTE if unwritten and is_debugging() else 0, np.uint8)
+        is_spoiled = unwritten and is_debugging()
+        size_in_all = footprint(size)
+        self._bytes = np.full(size_in_all, NAN_BYTE, np.uint8) if is_spoiled else np.zeros(size_in_all, np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
         self.bytes = self._bytes[self._start : self._start + size]
@@ -80,9 +83,16 @@ class Memory:
         return raw.view(NUMPY[dtype]).reshape(shape)
 
 
+def has_rows(graph: Graph) -> bool:
+    """Whether a graph needs the lengths of sequences: some value has a row for each step, or it reads a table of rows."""
+    return any(
+        value.type.is_varying or str(value.attributes.get("name", "")).startswith(PREFIX) for value in graph.values()
+    )
+
+
 def is_debugging() -> bool:
-    """Whether NETC_DEBUG=1 asks that plans are verified, and that all memory is filled with NaN bytes before it is written: a stale read then shows at once.
-    On in all tests."""
+    """Whether NETC_DEBUG=1 is set. Then every plan is verified, and arenas (before each step) and results are filled with NaN bytes, so that a stale read
+    shows at once. On in all tests."""
     return os.environ.get("NETC_DEBUG") == "1"
 
 
@@ -242,7 +252,8 @@ class Step:
         self.plan: Plan | None = None
         self.linked: Linked | None = None
         self.emulator: Emulator | None = None
-        if backend != "reference" and not any(value.type.is_varying for value in self.graph.values()):
+        self.ends: list[int] = []  # where each table of the plan ends, for the emulator
+        if backend != "reference" and not has_rows(self.graph):
             self.build(batch)
 
     def build(self, sizes: Sizes) -> Plan:
@@ -309,14 +320,14 @@ class Step:
         return made
 
     def addresses(self, held: Arrays, results: Arrays) -> list[int]:
-        """Where each table of the plan is; `ends` is where it ends."""
+        """Where each table of the plan is."""
         assert self.plan is not None
-        found = [0] * len(self.plan.schedule.tables)
-        self.ends = [0] * len(found)
+        found, sizes = ([0] * len(self.plan.schedule.tables) for _ in range(2))
         for tables, arrays in ((self.plan.inputs, held), (self.plan.results, results)):
             for name, table in tables.items():
-                found[table.index] = arrays[name].ctypes.data
-                self.ends[table.index] = found[table.index] + arrays[name].nbytes
+                found[table.index], sizes[table.index] = arrays[name].ctypes.data, arrays[name].nbytes
+        if self.emulator is not None:
+            self.ends = [address + size for address, size in zip(found, sizes, strict=True)]
         return found
 
     @staticmethod
@@ -347,7 +358,7 @@ class Step:
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
 
     def memories(self, order: int, tables: list[int], samples: int) -> Memories:
-        """What `enter` is given, as bytes; tables end where `addresses` found their arrays to end."""
+        """The memories that the emulator works on, as bytes; a table ends where its array ends."""
         return Memories(
             self.state.memory.bytes,
             self.shared.bytes,
@@ -368,11 +379,13 @@ class Step:
         parts: dict[str, list[Array]] = {}
         whole = {value.attributes["name"] for value in self.graph.values("given") if not value.type.is_batched}
         per_step = {value.attributes["name"] for value in self.graph.values("given") if "per" in value.attributes}
+        read = {value.attributes["name"] for value in self.graph.values() if "name" in value.attributes}
         for at in range(0, len(order), self.batch):
             chosen = order[at : at + self.batch]
             taken = {
                 name: array[at // self.batch] if name in per_step else array if name in whole else array[chosen]
                 for name, array in fields.items()
+                if name in read
             }
             for name, value in self.interpret(taken, len(chosen)).items():
                 parts.setdefault(name, []).append(value)

@@ -180,7 +180,8 @@ def apply_block(
                 hint=f"{block.name.text}({', '.join(names[1:])})",
             )
     inner = Scope(target.scope)
-    outer_path, outer_layer, outer_axes = context.path, context.layer, dict(context.axis_names)
+    outer_path, outer_layer = context.path, context.layer
+    outer_axes = {value: context.axis_names.get(value) for value in items.values() if isinstance(value, Value)}
     prefix = (layer.name,) if layer else context.path.apply(block.name.text)
     with context.inside(block.name.text, span, block.span.source.is_library):
         try:
@@ -201,9 +202,11 @@ def apply_block(
             raise _seen_from(_at_arguments(found, block, places), span) from None
         finally:
             context.path, context.layer = outer_path, outer_layer
-            for value in [item for item in items.values() if isinstance(item, Value)]:
-                context.axis_names.pop(value, None)  # a block's names for the axes of its arguments end with it
-            context.axis_names.update(outer_axes)
+            for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
+                if axes is None:
+                    context.axis_names.pop(value, None)
+                else:
+                    context.axis_names[value] = axes
     if result is None:
         fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
     first = result.items[0]

@@ -15,8 +15,8 @@ from netc.compiler.kernels.sums import BLOCK
 
 _IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
 _SHORT_ROW = 64  # elements of a row of sums
-_BLOCK = 384  # lines: LLVM unrolls a loop over less whole, and then finds no vectors in it
-_MOST_ROWS = 16  # of a block
+_UNROLLED_LINES = 384  # LLVM unrolls a shorter loop whole, and then finds no vectors in it
+_MOST_ROWS = 16  # that fold_in_memory takes at once
 TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
@@ -130,8 +130,10 @@ def _longer(nest: Nest) -> list[tuple[int, int | None]]:
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
-    """The source of a nest and the counts that it takes as arguments after its addresses: those that are given, a lone one, and that of a long sum (LLVM
-    unrolls a short loop of known length whole, and then finds no vectors in it).
+    """The source of a nest, and the counts that it takes after its addresses.
+
+    A count is an argument if it is known only at the call, if it is the only one, or if it is that of a long sum: LLVM unrolls a short loop of known length
+    whole, and then finds no vectors in it.
 
     The order in which a sum is taken is fixed by its own axes alone: it does not depend on what else the loop computes, on how many rows a call
     has, or on the vector width. LLVM gets no freedom to reorder.
@@ -315,7 +317,7 @@ class _Writer:
         if extent is None or extent >= _SHORT_ROW:
             return 1
         lines = extent * (len(self.nest.lines) + 2 * len(self.folds))
-        wanted = min(-(-_BLOCK // lines), _MOST_ROWS)
+        wanted = min(-(-_UNROLLED_LINES // lines), _MOST_ROWS)
         if number is not None:
             return next((rows for rows in range(wanted, _MOST_ROWS + 1) if number % rows == 0), min(wanted, number))
         return wanted

@@ -45,7 +45,7 @@ PRODUCT = (
 
 @dataclass(frozen=True, slots=True)
 class KernelSource:
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py and math.py.
+    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math.py and sums.py.
 
     `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
     """

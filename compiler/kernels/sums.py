@@ -1,8 +1,8 @@
 """The sum of a block of floats in memory, in one fixed order, as Numba intrinsics.
 
-Element i goes to lane i % LANES of chunk i // LANES. Four chunks are summed side by side, then these, then the chunks that are left, then the lanes
-pairwise, and last the elements that fill no chunk, one after the other. The order is a function of the count alone, so a sum has the same bits in every
-kernel that computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and asks for their sum
+Element i goes to lane i % LANES of chunk i // LANES. Every fourth chunk is added to the same one of four running sums; these four are added pairwise. The
+chunks that are left are added to that, then its lanes are added pairwise, and last the elements that fill no chunk, in order. The order is a function of
+the count alone, so a sum has the same bits in every kernel that computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and asks for their sum
 (`sum_f32(address, count)`).
 """
 

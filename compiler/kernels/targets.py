@@ -46,8 +46,8 @@ def machine_for(asked: Machine | str | None = None) -> Machine:
     """
     if isinstance(asked, Machine):
         return asked
-    text = os.environ.get(VARIABLE, "") if asked is None else asked
-    return _described(text) if text else host()
+    source = Source(VARIABLE, os.environ.get(VARIABLE, "")) if asked is None else Source("machine", asked)
+    return _described(source) if source.text else host()
 
 
 def runnable() -> tuple[str, ...]:
@@ -65,46 +65,47 @@ def _host_features() -> dict[str, bool]:
     return dict(llvm.get_host_cpu_features())
 
 
-def _described(text: str) -> Machine:
-    """A target description from a text."""
-    name, _, settings = text.partition(":")
-    machine = host() if name == "host" else replace(_named(name, text), cores=cores())
+def _described(source: Source) -> Machine:
+    """A target description from its text, which is the variable's or an argument's."""
+    name, _, settings = source.text.partition(":")
+    machine = host() if name == "host" else replace(_named(name, source), cores=cores())
     numbers: dict[str, Any] = {}
     at = len(name) + 1
     for setting in settings.split(",") if settings else ():
         key, _, number = setting.partition("=")
-        numbers[_field(key, text, at)] = _number(number, key, text, at + len(key) + 1)
+        numbers[_field(key, source, at)] = _number(number, key, source, at + len(key) + 1)
         at += len(setting) + 1
     return replace(machine, **numbers)
 
 
-def _named(name: str, text: str) -> Machine:
+def _named(name: str, source: Source) -> Machine:
     names = ("host", *runnable())
     if name not in NAMED:
-        close = get_close_matches(name, names, 1)
-        _fault("unknown target", text, 0, len(name), f"`{name}` is none of {', '.join(('host', *NAMED))}", *close)
+        close = get_close_matches(name, ("host", *NAMED), 1)
+        _fault("unknown target", source, 0, len(name), f"`{name}` is none of {', '.join(('host', *NAMED))}", *close)
     if missing := _missing(name):
         title = f"this machine cannot run code for {name}"
-        _fault(title, text, 0, len(name), f"it does not have {', '.join(missing)}", names[-1])
+        _fault(title, source, 0, len(name), f"it does not have {', '.join(missing)}", names[-1])
     return NAMED[name]
 
 
-def _field(key: str, text: str, at: int) -> str:
+def _field(key: str, source: Source, at: int) -> str:
     if key not in _SETTINGS:
-        close = [f"{one}=..." for one in get_close_matches(key, _SETTINGS, 1)]
-        _fault("unknown setting of a target", text, at, len(key), f"there are {', '.join(_SETTINGS)}", *close)
+        close = [f"{setting}=..." for setting in get_close_matches(key, _SETTINGS, 1)]
+        _fault("unknown setting of a target", source, at, len(key), f"there are {', '.join(_SETTINGS)}", *close)
     return _SETTINGS[key]
 
 
-def _number(number: str, key: str, text: str, at: int) -> int:
-    match = re.fullmatch(r"([1-9][0-9]*)([KM]?)", number)
+def _number(number: str, key: str, source: Source, at: int) -> int:
+    match = re.fullmatch(r"([1-9][0-9]*)([KMkm]?)", number)
     if match is None or (key == "cores" and match[2]):
         expected = "a whole number of cores" if key == "cores" else "bytes, such as 32K or 1M"
-        _fault("a setting of a target is wrong", text, at, len(number), f"`{key}` is {expected}")
-    return int(match[1]) * _UNITS[match[2]]
+        _fault("a setting of a target is wrong", source, at, len(number), f"`{key}` is {expected}")
+    return int(match[1]) * _UNITS[match[2].upper()]
 
 
-def _fault(title: str, text: str, at: int, length: int, label: str, hint: str | None = None) -> NoReturn:
+def _fault(title: str, source: Source, at: int, length: int, label: str, hint: str | None = None) -> NoReturn:
     """A fault with its place in the text."""
-    span = Span(Source(VARIABLE, text), at, at + max(length, 1))
-    raise TargetFault([Diagnostic("E1006", title, Label(span, label), (), hint and f"{VARIABLE}={hint}")])
+    span = Span(source, at, at + max(length, 1))
+    example = f"{VARIABLE}={hint}" if source.name == VARIABLE else f'machine = "{hint}"'
+    raise TargetFault([Diagnostic("E1006", title, Label(span, label), (), hint and example)])

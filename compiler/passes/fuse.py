@@ -175,7 +175,7 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
             earliest = max(earliest, unit.position + (0 if pointwise and unit.space == space else 1))
     views = set(fusion.views(value, space))
     reads = {source for source, pointwise in sources if pointwise} | views
-    near = reads | {_root(view) for view in views}
+    near = reads | {viewed(view) for view in views}
     for unit in reversed(fusion.units[earliest:]):
         if unit.space == space and _fits(unit, over, reads | {value}, near):
             break
@@ -231,11 +231,11 @@ def _dims(space: tuple[Dim, ...]) -> str:
     return f"[{', '.join(map(str, space))}]"
 
 
-def _root(view: Value) -> Value:
-    """What a value is a view of."""
-    while view.operands and isinstance(OPERATIONS[view.operation].lower, View):
-        view = view.operands[0]
-    return view
+def viewed(value: Value) -> Value:
+    """The value that a view shows in another shape; any other value is returned as it is."""
+    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+        value = value.operands[0]
+    return value
 
 
 def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:

@@ -16,7 +16,7 @@ from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.operations.scan import Scan
-from netc.compiler.passes.fuse import Fusion, Unit, fuse
+from netc.compiler.passes.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.passes.layout import borders
 from netc.compiler.passes.loop import Loop
 from netc.compiler.passes.products import product_task
@@ -76,7 +76,7 @@ class Lowering:
         for name, value in graph.results.items():
             if name.startswith("update.") and value.operands:
                 self.updates.setdefault(value, name.removeprefix("update."))
-            if (leaf := _viewed(value).attributes.get("name")) is not None and name not in self.room.yields:
+            if (leaf := viewed(value).attributes.get("name")) is not None and name not in self.room.yields:
                 self.read_at_end.add(str(leaf))
 
     def run(self) -> Tasks:
@@ -100,7 +100,7 @@ class Lowering:
 
     def is_carry(self, value: Value) -> bool:
         """Whether a value of a body is a carry as it stands at the step's beginning, in this shape or another."""
-        return str(_viewed(value).attributes.get("name", "")) in self.room.carries
+        return str(viewed(value).attributes.get("name", "")) in self.room.carries
 
     def write_updates(self) -> None:
         """Copy each next value that was not computed in place into the memory that stays. All updates read old values: a copy waits for those that read
@@ -113,14 +113,9 @@ class Lowering:
             self.program.results[name] = target
             if not self.is_whole_in(value, target):
                 pending[target] = value
-        sources = {target: self.places[value].buffer for target, value in pending.items() if self.is_placed(value)}
+        sources = {target: self.source_of(value) for target, value in pending.items()}
         while pending:
-            free = [
-                target
-                for target in pending
-                if all(sources.get(other) is not target for other in pending if other is not target)
-                and sources.get(target) is not target
-            ]
+            free = [target for target in pending if all(sources[reader] is not target for reader in pending)]
             for target in free:
                 self.copy(pending.pop(target), target)
             if not free:
@@ -130,12 +125,11 @@ class Lowering:
                 self.places[value] = whole(aside)
                 sources.update({other: aside for other, same in pending.items() if same is value})
 
-    def is_placed(self, value: Value) -> bool:
-        """Whether a value is read from memory, which it then has a place in; a number that is not written anywhere is not."""
-        if _viewed(value).operation in ("constant", "arange"):
-            return False
-        self.read(value)
-        return True
+    def source_of(self, value: Value) -> Buffer | None:
+        """The buffer that a value is copied from; None for a constant or a range, which the copy writes itself."""
+        if viewed(value).operation in ("constant", "arange"):
+            return None
+        return self.read(value).buffer
 
     def memory_of(self, name: str, value: Value) -> Buffer:
         """The memory of a parameter, a state or a carry, whether or not anything reads its old value."""
@@ -623,10 +617,3 @@ class Lowering:
             self.copy(operand, buffer)
             return Place(buffer, contiguous(value.type.dims))
         return place
-
-
-def _viewed(value: Value) -> Value:
-    """What a value shows in another shape; itself if it is no view."""
-    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
-        value = value.operands[0]
-    return value

@@ -73,5 +73,5 @@ def environment() -> dict[str, str]:
         "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, {'FMA' if machine.has_fma else 'no FMA'}, "
         f"{machine.registers} registers, caches of {machine.first_cache >> 10} KiB and {machine.second_cache >> 10} KiB",
         "system": f"{platform.platform()}, {machine.cores} cores",
-        "kernel cache": str(folder) if folder is not None else f"none: {home.wanted_folder()} cannot be used",
+        "kernel cache": str(folder) if folder is not None else f"none: {home.why_unusable()}",
     }

@@ -68,7 +68,9 @@ def test_random_values_without_rows() -> None:
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_a_metric_that_needs_lengths_alone(backend: str) -> None:
     """Nothing in the whole part varies, but it asks for how long each sample is."""
-    text = "model {\n  input x: class(3)[time <= 4]\n  target y: class(3)[words <= 4]\n  metric edit_distance(x, y)\n}\n"
+    text = (
+        "model {\n  input x: class(3)[time <= 4]\n  target y: class(3)[words <= 4]\n  metric edit_distance(x, y)\n}\n"
+    )
     fields = {"x": [np.array([0, 1, 2]), np.array([1])], "y": [np.array([0, 2]), np.array([1, 1, 1, 0])]}
     program = netc.compile(netc.parse(text), backend=backend, batch=1)
     assert program.evaluate(fields) == {"edit_distance": pytest.approx((1 + 3) / 2)}
