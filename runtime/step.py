@@ -14,18 +14,20 @@ from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.emulator.run import Emulator, Memories, array_at
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
-from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.machine import Machine, cores
 from netc.compiler.kernels.schedule import (
     BARRIER,
     BATCH,
     MEMBER,
     MEMBERS,
+    MOST_SPINS,
     NAN_BYTE,
     ORDER,
     PERSISTENT,
     PRIVATE,
     PROFILE,
     SHARED,
+    SPINS,
     STEPS,
     TABLES,
     YIELD,
@@ -354,6 +356,7 @@ class Step:
             context[BATCH], context[STEPS] = batch, steps
             context[PROFILE] = self.ticks[member].ctypes.data
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
+            context[SPINS] = MOST_SPINS if self.members <= cores() else 0
             context[TABLES:] = [*tables, *words[member]]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
 

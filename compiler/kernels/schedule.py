@@ -21,13 +21,13 @@ from llvmlite import ir
 
 # The words of a context: the memories' addresses, what the run is, and from TABLES on the addresses of inputs and results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
-MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, PROFILE = range(4, 11)
-TABLES = 11
+MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(4, 12)
+TABLES = 12
 # of a varying dimension: its rows; its steps, and the address of where each begins (one more at the end); the samples that are this worker's
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
 NAN_BYTE = 0xFF  # repeated, a float or double that is not a number
-_SPINS = 4000
+MOST_SPINS = 4000  # turns that a worker waits at a barrier before it gives its processor away, if there is one for each worker
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
@@ -191,7 +191,7 @@ class _Emitter:
         builder = self.builder
         self.memories = [self.word(index) for index in range(ORDER + 1)]
         self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
-        steps, state, give_way = (self.word(index) for index in (STEPS, BARRIER, YIELD))
+        steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
         first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
@@ -212,7 +212,7 @@ class _Emitter:
             ]
 
             def meet() -> None:
-                failed = builder.call(self.barrier, [state, self.members, give_way])
+                failed = builder.call(self.barrier, [state, self.members, give_way, spins])
                 with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
                     restore()
                     builder.ret(self.number(1))
@@ -372,13 +372,13 @@ class _Emitter:
     # -------------------------------------------------------------- the barrier
 
     def emit_barrier(self) -> Any:
-        """`i64 barrier(state, members, yield)`: waits until all members are here; 1 if ABORT was set meanwhile.
+        """`i64 barrier(state, members, yield, most)`: waits until all members are here; 1 if ABORT was set meanwhile.
 
-        The last to arrive moves the phase on, the others spin on it, and give the processor away when it takes long (more workers than cores).
+        The last to arrive moves the phase on, the others spin on it, and after `most` turns give the processor away (at once, with more workers than cores).
         """
-        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 3), "netc_barrier")
+        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 4), "netc_barrier")
         function.linkage = "internal"
-        state_address, members, give_way = function.args
+        state_address, members, give_way, most = function.args
         entry = function.append_basic_block("entry")
         builder = ir.IRBuilder(entry)
         meet, last, wait, spin, polite, out = (
@@ -408,13 +408,13 @@ class _Emitter:
             builder.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
         more = builder.add(spins, self.number(1))
         spins.add_incoming(more, spin)
-        builder.cbranch(builder.icmp_signed("<", more, self.number(_SPINS)), wait, polite)
+        builder.cbranch(builder.icmp_signed("<", more, most), wait, polite)
         builder.position_at_end(polite)
         yielding = builder.inttoptr(give_way, ir.FunctionType(_I32, []).as_pointer())
         with builder.if_then(builder.icmp_signed("!=", give_way, self.number(0))):
             builder.call(yielding, [])
         stop = builder.load_atomic(abort, "acquire", 8)
-        spins.add_incoming(self.number(_SPINS), builder.block)
+        spins.add_incoming(most, builder.block)
         builder.cbranch(builder.icmp_signed("==", stop, self.number(0)), wait, out)
 
         builder.position_at_end(out)
