@@ -298,7 +298,7 @@ def suite_sees(fault: Fault) -> str:
 
 def lines(options: argparse.Namespace) -> Iterator[str]:
     for fault in MENDS if options.mends else FAULTS:
-        if options.only and options.only not in fault.name:
+        if options.only not in fault.name or fault.needs_kernels != options.kernels:
             continue
         seen = suite_sees(fault) if options.suite else programs_until_seen(fault, options)
         yield f"{fault.name}: {seen}"
@@ -311,6 +311,9 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--mends", action="store_true", help="take out the mends of known bugs instead")
     parser.add_argument("--suite", action="store_true", help="run the other tests of the suite in place of programs")
+    parser.add_argument(
+        "--kernels", action="store_true", help="those faults alone that only compiled programs can show"
+    )
     parser.add_argument("--only", default="", help="faults whose name holds this text")
     for line in lines(parser.parse_args()):
         print(line, flush=True)
