@@ -27,7 +27,9 @@ TABLES = 12
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
 NAN_BYTE = 0xFF  # repeated, a float or double that is not a number
-MOST_SPINS = 4000  # turns that a worker waits at a barrier before it gives its processor away, if there is one for each worker
+MOST_SPINS = (
+    4000  # turns that a worker waits at a barrier before it gives its processor away, if there is one for each worker
+)
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 

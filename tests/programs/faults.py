@@ -195,9 +195,8 @@ MENDS = (
         (
             Edit(
                 "compiler/passes/lower.py",
-                "if all(sources.get(other) is not target for other in pending if other is not target)\n"
-                "                and sources.get(target) is not target\n",
-                "if True\n",
+                "free = [target for target in pending if all(sources[reader] is not target for reader in pending)]",
+                "free = list(pending)",
             ),
             Edit(
                 "compiler/passes/lower.py",
