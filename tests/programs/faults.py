@@ -184,11 +184,20 @@ MENDS = (
         '        case "add", [x, y] if is_constant(x, 0.0):\n',
         '        case "stop_gradient", [x]:\n            return x\n        case "add", [x, y] if is_constant(x, 0.0):\n',
     ),
-    _fault(
+    Fault(
         "02 and 05: a state or carry whose old value nobody reads is not written",
-        "compiler/passes/lower.py",
-        "            if not self.is_whole_in(value, target):\n",
-        '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
+        (
+            Edit(
+                "compiler/passes/lower.py",
+                "            if not self.is_whole_in(value, target):\n",
+                '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
+            ),
+            Edit(
+                "compiler/passes/lower.py",
+                "        if name not in self.leaf_of:  # nobody reads it\n            return True\n",
+                "        if name not in self.leaf_of:\n            return False\n",
+            ),
+        ),
     ),
     Fault(
         "03: states are copied one after the other",
