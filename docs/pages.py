@@ -209,7 +209,7 @@ ENVIRONMENT = """
 | --- | --- |
 | `NETC_CACHE=DIR` | The folder of compiled kernels and large tables (default: `~/.cache/netc`). |
 | `NETC_TARGET=TARGET` | The CPU to compile for, in place of this machine's; for tests and bug reports. |
-| `NETC_DEBUG=1` | Fill temporary memory with NaN bytes before each step: a value that is read before it is written shows at once. Slow. |
+| `NETC_DEBUG=1` | Verify every plan, and fill temporary memory and results with NaN bytes: a value that is read before it is written shows at once. Slow. |
 
 A target is an instruction set, and after a colon settings that differ from those of a common CPU which has it:
 

@@ -16,24 +16,24 @@ def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     from netc.runtime.verification.installation import GROUPS
     from netc.runtime.verification.report import environment
 
-    found: dict[str, Any] = {"environment": environment(), "groups": []}
+    report: dict[str, Any] = {"environment": environment(), "groups": []}
     if not as_json:
-        for name, text in found["environment"].items():
+        for name, text in report["environment"].items():
             typer.echo(f"{name}: {text}")
     for group in GROUPS:
         with counting() as counter:
             wrong = list(group.run())
-        found["groups"].append({"group": group.name, "compared": counter.count, "wrong": wrong})
+        report["groups"].append({"group": group.name, "compared": counter.count, "wrong": wrong})
         if not as_json:
-            told = f"{len(wrong)} wrong" if wrong else f"ok, {counter.count:,} compared"
-            typer.echo(f"  {group.name:<14}  {told:<20}  {group.doc}")
+            outcome = f"{len(wrong)} wrong" if wrong else f"ok, {counter.count:,} compared"
+            typer.echo(f"  {group.name:<14}  {outcome:<20}  {group.doc}")
             for line in wrong:
                 typer.echo(f"    {line}")
-    found["ok"] = not any(group["wrong"] for group in found["groups"])
+    report["ok"] = not any(group["wrong"] for group in report["groups"])
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
-    elif not found["ok"]:
+        typer.echo(json.dumps(report, indent=2))
+    elif not report["ok"]:
         typer.echo(
             "This is a fault of netc or of what it is installed with. Please report it with all that is printed here."
         )
-    raise typer.Exit(0 if found["ok"] else 1)
+    raise typer.Exit(0 if report["ok"] else 1)

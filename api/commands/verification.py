@@ -1,4 +1,4 @@
-"""What `netc check M.net --verify` runs and prints: the oracles of netc on the user's own model."""
+"""Runs and prints `netc check M.net --verify`: the oracles of netc on the user's own model."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,20 +13,20 @@ def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> 
     from netc.runtime.verification.report import PLEASE, diagnostic_of, environment, outcomes
     from netc.runtime.verification.sampling import sampled
 
-    taken = sampled(model, with_own_data)
-    found: dict[str, Any] = {"data": taken.told, "environment": environment(), "checks": []}
+    sample = sampled(model, with_own_data)
+    report: dict[str, Any] = {"data": sample.told, "environment": environment(), "checks": []}
     if not quietly:
-        typer.echo(f"verified on {taken.told}")
-    for outcome in outcomes(taken.subject):
-        found["checks"].append(outcome.as_json())
+        typer.echo(f"verified on {sample.told}")
+    for outcome in outcomes(sample.subject):
+        report["checks"].append(outcome.as_json())
         if not quietly:
             typer.echo(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
-            for one in outcome.differences:  # on the same stream, in its place: a report is one text
-                typer.echo(f"\n{diagnostic_of(one).render()}\n")
-    found["ok"] = all(one["ok"] for one in found["checks"])
+            for difference in outcome.differences:  # on the same stream, in its place: a report is one text
+                typer.echo(f"\n{diagnostic_of(difference).render()}\n")
+    report["ok"] = all(check["ok"] for check in report["checks"])
     if not quietly:
-        for name, text in found["environment"].items():
+        for name, text in report["environment"].items():
             typer.echo(f"{name}: {text}")
-        if not found["ok"]:
+        if not report["ok"]:
             typer.echo(PLEASE)
-    return found
+    return report

@@ -22,8 +22,9 @@ class Machine:
     """A target description.
 
     `cpu` and `features` go to LLVM; with `vector_bytes`, `has_fma` and `registers`, which shape the register tile, they are in the key of every kernel.
-    The rest decides plans alone: sizes and how work is shared out. `many_bytes`, `few_pieces` and `shard_ratio` (bytes read for
-    one that the shards' results take) say from which size on a sum over the batch is taken in shards (so they decide bits), `few_weights` how many bytes a task may read again for every shard.
+    The others do not enter kernels: cache sizes and thresholds decide plans, `cores` is how many threads a program has by default. A sum over the batch is
+    taken in shards from `many_bytes` on, if its result has fewer than `few_pieces` pieces to share out and its shards' results take at most one byte for
+    `shard_ratio` bytes that are read: these three decide bits. `few_weights` is how many bytes a task may read again for every shard.
     """
 
     cpu: str

@@ -17,8 +17,8 @@ Form = dict[str, int]  # an offset as a sum: how often it takes each variable, a
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """The numbers of the pointers that a kernel loads from, and stores to. What it `needs` it loads before it has stored anything there; those that are
-    `scattered` it stores to at offsets that it has loaded."""
+    """Which pointers a kernel uses, by number: those that it loads from (`reads`) and stores to (`writes`), those that it loads from before it has stored
+    anything there (`needs`), and those that it stores to at offsets loaded from memory (`scattered`)."""
 
     reads: frozenset[int]
     writes: frozenset[int]
@@ -28,7 +28,7 @@ class Touched:
 
 @cache
 def touched(source: KernelSource, has_start: bool = True) -> Touched:
-    """What a kernel does to its pointers; a product may have no `start`."""
+    """How a kernel uses its pointers. `has_start` matters for products alone."""
     if source.form == "product":
         reads = frozenset(map(PRODUCT.index, ("a", "b", *(("start",) if has_start else ()))))
         return Touched(reads, frozenset({PRODUCT.index("c")}), reads)
@@ -54,7 +54,7 @@ def touched(source: KernelSource, has_start: bool = True) -> Touched:
 
 
 def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    """The parts of a text as they are first done."""
+    """The statements and loop heads of a text, in the order in which they first run."""
     for statement in body:
         match statement:
             case ast.For(iter=head, body=inside) | ast.While(test=head, body=inside):

@@ -62,7 +62,7 @@ def _walk(
 
 
 def _inside(loop: ast.For, limits: Mapping[str, Interval]) -> dict[str, Interval] | None:
-    """The intervals of all variables in a loop; None if it runs not once, or its bounds are not plain."""
+    """The intervals of all variables in a loop; None if it never runs, or if its bounds depend on memory."""
     if not (isinstance(loop.target, ast.Name) and isinstance(loop.iter, ast.Call)):
         return None
     bounds = [_interval(bound, limits) for bound in loop.iter.args]

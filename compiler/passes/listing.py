@@ -1,4 +1,4 @@
-"""What lies below the graph, as text: which values share a loop, tasks, phases and addresses.
+"""Text of everything below the graph: which values share a loop, tasks, phases and addresses.
 
 For golden tests and for whoever looks for what a line of a model became. Buffers of leaves and results have their names, temporaries are t0, t1, ...
 in the order in which tasks touch them. Prints only what the passes decided; decides nothing.

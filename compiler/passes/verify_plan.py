@@ -1,4 +1,4 @@
-"""What must hold of every plan, checked without running it: for each element of memory somebody writes it before it is read, and nobody else is at it.
+"""Checks every plan without running it: each element is written before it is read, and nobody else touches it meanwhile.
 
     order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
     rows       what a group passes on, and what its members write, each row touches only at that row; a scatter or a shard has its place for itself
@@ -165,7 +165,7 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
 
 
 def _moves_as(pointer: Pointer, address: Address) -> bool:
-    """That an address goes from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
+    """Whether an address moves from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
     size = pointer.buffer.type.itemsize
     is_band = address.memory == PRIVATE and address.lead == 0
     assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
