@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.programs.campaign import PYTORCH, Task, run
+from tests.programs.campaign import Task, run
 from tests.programs.faults import FAULTS, MENDS, ROOT, edited
 from tests.programs.generator import PROFILES
 
@@ -10,7 +10,6 @@ CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
 IN_TURN = ("passes", "plan")  # one of these for each program: they take longer
 PLAIN = 24  # programs on checks without kernels
 COMPILED = 4  # programs on machine code
-WITH_PYTORCH = 24
 PARTS = 6
 
 
@@ -42,15 +41,6 @@ def test_programs_in_machine_code(part: int, request: pytest.FixtureRequest, is_
     wrong: list[str] = []
     for seed in seeds(request.config, COMPILED)[part::COMPILED]:
         wrong += failures(seed, "default" if is_long else "small", checks)
-    assert not wrong, "\n\n".join(wrong)
-
-
-def test_programs_against_pytorch(request: pytest.FixtureRequest) -> None:
-    """Losses and gradients of those programs that PyTorch has the operations for."""
-    pytest.importorskip("torch")
-    wrong: list[str] = []
-    for seed in seeds(request.config, WITH_PYTORCH):
-        wrong += failures(seed, "default", (PYTORCH,))
     assert not wrong, "\n\n".join(wrong)
 
 
