@@ -35,7 +35,9 @@ def figures(line: str) -> dict[str, float]:
         ("anomaly", "area", 0.985),
     ],
 )
-def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path) -> None:
+def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path, is_long: bool) -> None:
+    if example == "lenet" and not is_long:
+        pytest.skip("it trains for a minute")
     done = command("train", ROOT / "examples" / f"{example}.net", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     told = done.stdout.splitlines()
