@@ -4,14 +4,13 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.emulator.run import Emulator, Memories, array_at
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine, cores
@@ -37,7 +36,6 @@ from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
-from netc.compiler.passes.verify_plan import verify_plan
 from netc.compiler.reference import evaluate
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Sizes, Type
@@ -45,6 +43,9 @@ from netc.dsl.diagnostics import fault
 from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.workers import Workers, yield_address
+
+if TYPE_CHECKING:  # imported where they are used: by no command of a user's
+    from netc.compiler.emulator.run import Emulator, Memories
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
@@ -127,6 +128,8 @@ def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Mach
     tasks = lower(graph, sizes, machine)
     planned = plan(tasks, offsets, sizes, machine)
     if is_debugging():
+        from netc.compiler.passes.verify_plan import verify_plan
+
         verify_plan(tasks, planned)
     return planned
 
@@ -262,6 +265,8 @@ class Step:
         """Plan and link for steps of at most these sizes."""
         self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
         if self.backend == "plan":
+            from netc.compiler.emulator.run import Emulator
+
             self.members = self.workers.count
             self.emulator = Emulator(self.plan, self.members)
         else:
@@ -347,6 +352,7 @@ class Step:
             return
         assert self.linked is not None
         linked, workers = self.linked, self.workers
+        spins = MOST_SPINS if self.members <= cores() else 0
         contexts = np.zeros((self.members, TABLES + len(tables) + words.shape[1]), np.int64)
         for member, context in enumerate(contexts):
             context[:TABLES] = 0
@@ -356,12 +362,14 @@ class Step:
             context[BATCH], context[STEPS] = batch, steps
             context[PROFILE] = self.ticks[member].ctypes.data
             context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
-            context[SPINS] = MOST_SPINS if self.members <= cores() else 0
+            context[SPINS] = spins
             context[TABLES:] = [*tables, *words[member]]
         workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
 
-    def memories(self, order: int, tables: list[int], samples: int) -> Memories:
+    def memories(self, order: int, tables: list[int], samples: int) -> "Memories":
         """The memories that the emulator works on, as bytes; a table ends where its array ends."""
+        from netc.compiler.emulator.run import Memories, array_at
+
         return Memories(
             self.state.memory.bytes,
             self.shared.bytes,

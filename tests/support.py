@@ -1,7 +1,10 @@
 """What tests share: a program from a text, slopes by finite differences, the command line as a process of its own."""
 
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import netc
@@ -50,3 +53,20 @@ def warnings_of(path: Path) -> list[Diagnostic]:
     file = parse(Source(path.name, path.read_text(encoding="utf-8"), path))
     model = elaborate(file, {}, class_counter(file))
     return [*model.warnings, *(load(model, parse_data(model)).warnings if model.data is not None else ())]
+
+
+@contextmanager
+def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator[None]:
+    """Raises the error inside after so many seconds: what hangs is a failure."""
+
+    def late(*_: object) -> None:
+        signal.alarm(5)  # again, if somebody swallowed the first
+        raise error(f"more than {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

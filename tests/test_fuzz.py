@@ -6,16 +6,14 @@
 import gzip
 import random
 import re
-import signal
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
-from support import ROOT
+from support import ROOT, at_most
 
 import netc
 from netc.compiler import pipeline
@@ -35,22 +33,6 @@ FILES = [
     *sorted((ROOT / "tests" / "gallery").glob("*/case.net")),
 ]
 SEED = 20261125
-
-
-@contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """A test that hangs fails."""
-
-    def late(*_: object) -> None:
-        raise TimeoutError(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def failure_of(run: Callable[[], None]) -> str | None:

@@ -5,11 +5,9 @@ Takes seeds and the names of checks, gives a Report. Knows nothing of how progra
 
 import collections
 import re
-import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -20,6 +18,7 @@ from tests.programs.generator import outcome
 from tests.programs.growth import Profile
 from tests.programs.program import Program
 from tests.programs.reduce import as_test, reduced
+from tests.support import at_most
 
 SUBJECT_SEED = 3
 PYTORCH = "pytorch"  # as the name of a check
@@ -94,28 +93,11 @@ class OutOfTime(BaseException):
     """A check did not end in time. Not an Exception, so that nothing takes it for one of its own."""
 
 
-@contextmanager
-def at_most(seconds: int) -> Iterator[None]:
-    """Raises OutOfTime inside after so many seconds."""
-
-    def late(*_: object) -> None:
-        signal.alarm(5)  # again, if somebody swallowed the first
-        raise OutOfTime(f"more than {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterator[Failure]:
     """What is wrong with a program: one failure a check at most."""
     for name in checks:
         try:
-            with at_most(seconds):
+            with at_most(seconds, OutOfTime):
                 found = first_difference(program, name)
         except OutOfTime as late:
             found = ("it takes too long", str(late))

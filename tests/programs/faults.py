@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -259,25 +259,28 @@ def edited(text: str, edit: Edit) -> str:
     return text.replace(edit.old, edit.new)
 
 
-def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
-    """What the campaign on a copy with the fault says of its first failure."""
-    checks = f"{PLAIN},compiled" if fault.needs_kernels else PLAIN
-    compiled = options.programs if fault.needs_kernels else 0
+def run_on_copy(fault: Fault, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    """Run Python with these arguments in a copy of the sources that has the fault."""
     with tempfile.TemporaryDirectory(prefix="netc-fault-") as name:
         environment = planted(fault, Path(name))
-        command = [
-            sys.executable,
-            "-m",
-            "tests.programs",
-            "--programs",
-            str(options.programs),
-            "--seed",
-            str(options.seed),
-        ]
-        command += ["--checks", checks, "--compiled", str(compiled), "--jobs", str(options.jobs), "--attempts", "0"]
-        result = subprocess.run(
-            [*command, "--until-failure"], cwd=name, env=environment, capture_output=True, text=True, check=False
+        return subprocess.run(
+            [sys.executable, *arguments], cwd=name, env=environment, capture_output=True, text=True, check=False
         )
+
+
+def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
+    """The first failure of the campaign on a copy with the fault."""
+    checks = f"{PLAIN},compiled" if fault.needs_kernels else PLAIN
+    compiled = options.programs if fault.needs_kernels else 0
+    numbers = {
+        "programs": options.programs,
+        "seed": options.seed,
+        "compiled": compiled,
+        "jobs": options.jobs,
+        "attempts": 0,
+    }
+    arguments = [word for name, number in numbers.items() for word in (f"--{name}", str(number))]
+    result = run_on_copy(fault, ["-m", "tests.programs", *arguments, "--checks", checks, "--until-failure"])
     if found := re.search(r"the first failure is that of program (\d+)", result.stdout):
         kind = re.search(r"^seed \d+, (.*)$", result.stdout, re.MULTILINE)
         return f"program {found[1]} ({kind[1] if kind else '?'})"
@@ -286,20 +289,8 @@ def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
 
 def suite_sees(fault: Fault) -> str:
     """The first failing test of the suite without generated programs, on a copy with the fault."""
-    with tempfile.TemporaryDirectory(prefix="netc-fault-") as name:
-        environment = planted(fault, Path(name))
-        command = [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-x",
-            "-q",
-            "--ignore=tests/programs",
-            "tests/compiler",
-            "tests/runtime",
-            "tests/passes",
-        ]
-        result = subprocess.run(command, cwd=name, env=environment, capture_output=True, text=True, check=False)
+    folders = [f"tests/{name}" for name in ("compiler", "runtime", "passes")]
+    result = run_on_copy(fault, ["-m", "pytest", "-x", "-q", "--ignore=tests/programs", *folders])
     failed = re.search(r"^FAILED (\S+)", result.stdout, re.MULTILINE)
     return failed[1] if failed else "not seen"
 
