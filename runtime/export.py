@@ -252,7 +252,7 @@ def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for name, type_ in asked.inputs.items():
         if not type_.is_varying:
-            found[name] = fields[name]
+            found[name] = np.asarray(fields[name], NUMPY[type_.dtype])
             continue
         lengths = np.array([len(one) for one in fields[name]], np.int64)
         whole = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), NUMPY[type_.dtype])

@@ -57,42 +57,57 @@ class Pair:
 
 def check(subject: Subject) -> Iterator[Difference]:
     """Loss, gradients, predictions and evaluation, and three steps of the optimizer."""
-    yield from against_reference(subject, "compiled", Pair(subject, "numba", 1))
+    pair = Pair(subject, "numba", 1)
+    for part in _PARTS:
+        yield from part(pair, "compiled", subject)
 
 
 def check_plan(subject: Subject) -> Iterator[Difference]:
-    """The same by the plan, emulated for 1, 3 and 5 members in a random order of tasks: once for this machine, then for one with tiny caches, in which
-    whatever can be cut is."""
+    """The same by the plan, emulated in a random order of tasks: by one member for this machine, by three and by five for one with tiny caches, in which
+    whatever can be cut is. Each part of the comparison has one of these settings; another seed turns them round."""
     if _is_too_large(subject):
         return
     host = machine_for()
     tiny = replace(
         host, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
     )
-    for members, machine in zip(_MEMBERS, (host, tiny, tiny), strict=True):
+    settings = ((1, host), (3, tiny), (5, tiny))
+    for number, part in enumerate(_PARTS):
+        members, machine = settings[(number + subject.seed) % len(settings)]
         with random_order(subject.seed + members):
-            wrong = list(against_reference(subject, "plan", Pair(subject, "plan", members, machine)))
-        for one in wrong:
-            yield replace(one, where=f"{one.where}, by {members} members")
+            for wrong in part(Pair(subject, "plan", members, machine), "plan", subject):
+                yield replace(wrong, where=f"{wrong.where}, by {members} members")
+
+
+def _compare_gradients(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
+    """Loss and gradients of a full batch, of the rest that the data leaves, and of a sample alone; up to the first of them that differ."""
+    if not has_loss(subject.model):
+        return
+    fields = ready_fields(subject.model, subject.fields)
+    for samples in batches_of(subject):
+        wrong = list(_gradients(pair, name, chosen(fields, samples)))
+        yield from wrong
         if wrong:
             return
 
 
-def against_reference(subject: Subject, name: str, pair: Pair) -> Iterator[Difference]:
-    """All that a program does, by a backend and by the reference."""
-    fields = ready_fields(subject.model, subject.fields)
+def _compare_steps(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
+    """Three steps of the optimizer, after which the reference goes on from the states of the program under test."""
     if has_loss(subject.model):
-        for samples in batches_of(subject):
-            wrong = list(_gradients(pair, name, chosen(fields, samples)))
-            yield from wrong
-            if wrong:
-                break
-        yield from _steps(pair, name, fields, subject)
+        yield from _steps(pair, name, ready_fields(subject.model, subject.fields), subject)
         pair.level()
+
+
+def _compare_uses(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
+    """Predictions, and the evaluation of all samples."""
+    given: dict[str, Any] = dict(ready_fields(subject.model, subject.fields))
     if subject.model.outputs:
-        yield from _compare(pair, name, "a prediction", lambda program: program.predict(_as_given(fields)))
-    if any(one.startswith(("loss.", "metric.", "watch.")) for one in subject.model.graph.results):
-        yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(_as_given(fields)))
+        yield from _compare(pair, name, "a prediction", lambda program: program.predict(given))
+    if any(result.startswith(("loss.", "metric.", "watch.")) for result in subject.model.graph.results):
+        yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(given))
+
+
+_PARTS = (_compare_gradients, _compare_steps, _compare_uses)
 
 
 def batches_of(subject: Subject) -> list[Array]:
@@ -101,10 +116,6 @@ def batches_of(subject: Subject) -> list[Array]:
     rest = count % batch if count > batch else 0
     sizes = [np.arange(min(count, batch)), np.arange(count - rest, count), np.arange(1)]
     return [one for i, one in enumerate(sizes) if len(one) and all(len(one) != len(before) for before in sizes[:i])]
-
-
-def _as_given(fields: Mapping[str, Field]) -> dict[str, Any]:
-    return dict(fields)
 
 
 def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iterator[Difference]:
@@ -179,7 +190,6 @@ def _is_too_large(subject: Subject) -> bool:
     return flops(subject.model.graph, sizes_of(subject.model.graph, count, longest)) > _MOST_EMULATED
 
 
-_MEMBERS = (1, 3, 5)
 _CLEAR = 1e-6  # what a value differs by at least, where its difference is to say something
 _MOST_EMULATED = 20_000_000  # FLOPs of the graph of the file
 

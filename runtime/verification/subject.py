@@ -13,7 +13,7 @@ from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type
 from netc.dsl.source import Span
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
 from netc.runtime.random import generator
 from netc.runtime.step import Backend
@@ -69,7 +69,7 @@ def has_loss(model: Model) -> bool:
 
 
 def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:
-    """The fields as plain arrays, those with a varying dimension as `Ragged`."""
+    """The fields as plain arrays of their declared types, those with a varying dimension as `Ragged`."""
     types, ready = types_of_fields(model), dict[str, Field]()
     for name, field in fields.items():
         if name not in types:
@@ -79,7 +79,7 @@ def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:
         elif types[name].is_varying:
             ready[name] = Ragged.of(field, NUMPY[types[name].dtype])
         else:
-            ready[name] = np.asarray(field, NUMPY[types[name].dtype]) if isinstance(field, Bytes) else np.asarray(field)
+            ready[name] = np.asarray(field, NUMPY[types[name].dtype])
     return ready
 
 

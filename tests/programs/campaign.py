@@ -20,7 +20,6 @@ from tests.programs.program import Program
 from tests.programs.reduce import as_test, reduced
 from tests.support import at_most
 
-SUBJECT_SEED = 3
 PYTORCH = "pytorch"  # as the name of a check
 FRONT_END = "front end"  # that a program becomes a graph, or is refused with a message
 PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
@@ -115,9 +114,9 @@ def first_difference(program: Program, check: str) -> tuple[str, str] | None:
     if check == PYTORCH:
         from tests.programs.pytorch import differences_from_pytorch
 
-        found = next(differences_from_pytorch(program, SUBJECT_SEED), None)
+        found = next(differences_from_pytorch(program), None)
         return found and ("differs", found)
-    differences = verify(Subject(netc.parse(program.text), program.data, SUBJECT_SEED), [check])
+    differences = verify(Subject(netc.parse(program.text), program.data, program.seed), [check])
     if not differences:
         return None
     texts = [str(one) for one in differences]

@@ -26,7 +26,7 @@ TOLERANCE = 1e-7
 UNSUPPORTED = frozenset({"random", "truncate", "loss_scale", "fitted", "class weights"})
 
 
-def differences_from_pytorch(program: Program, seed: int) -> Iterator[str]:
+def differences_from_pytorch(program: Program) -> Iterator[str]:
     """Where loss and gradients in f64 are not PyTorch's."""
     if UNSUPPORTED & program.features:
         return
@@ -34,7 +34,7 @@ def differences_from_pytorch(program: Program, seed: int) -> Iterator[str]:
         program, settings=(*((k, v) for k, v in program.settings if k != "precision"), ("precision", "f64"))
     )
     model = netc.parse(double.text)
-    subject = Subject(model, double.data, seed)
+    subject = Subject(model, double.data, program.seed)
     ours = program_of(subject, "reference")
     fields = first_batch(subject)
     try:

@@ -317,7 +317,7 @@ def as_test(program: Program, checks: Sequence[str], title: str) -> str:
     return (
         f'def test_{name}() -> None:\n    text = """{program.text}"""\n'
         f"    data = make_data({{{fields}}}, ({lengths}{',' if lengths else ''}), samples={program.samples}, seed={program.seed})\n"
-        f"    assert verify(Subject(netc.parse(text), data, seed=3), {list(checks)!r}) == []\n"
+        f"    assert verify(Subject(netc.parse(text), data, seed={program.seed}), {list(checks)!r}) == []\n"
     )
 
 
