@@ -567,8 +567,9 @@ class Lowering:
 
     def scan(self, value: Value) -> None:
         """The carries' beginnings, then the tasks of a step, over the samples that run at it."""
-        one = Scan.of(value)
-        body, _ = one.body.subgraph(one.body.results)
+        one, parts = Scan.of(value), self.parts_of(value)
+        read = {name: result for name, result in one.body.results.items() if name.startswith("next.") or name in parts}
+        body, _ = one.body.subgraph(read)  # a later pass may have dropped the only reader of what is yielded
         for i in range(len(one.begins)):
             following = body.results.pop(f"next.{i}")
             moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
@@ -576,7 +577,7 @@ class Lowering:
         carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(one.begins)}
         for begin, buffer in zip(one.begins, carries.values(), strict=True):
             self.copy(begin, buffer)
-        yields = {name: Buffer(part.type) for name, part in self.parts_of(value).items() if name.startswith("yield.")}
+        yields = {name: Buffer(part.type) for name, part in parts.items() if name.startswith("yield.")}
         given = {name: self.read(operand) for name, operand in one.operand_of().items() if name not in carries}
         leaves = {**given, **{name: whole(buffer) for name, buffer in carries.items()}}
         inner = Lowering(body, self.sizes, self.machine, Room(leaves, carries, yields)).run()

@@ -1,5 +1,7 @@
 """Recurrence: compiled against interpreted, a batch against each sequence alone, gradients against finite differences, the library's layers against PyTorch."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 from support import run
@@ -320,3 +322,35 @@ def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
 """)
     assert [*model.parameters] == ["total.dense.W", "total.dense.b"]
     assert [*model.values] == ["y", "total"]
+
+
+@pytest.mark.parametrize("backend", ["plan", "numba"])
+def test_a_yielded_value_whose_reader_the_passes_drop(backend: Literal["plan", "numba"]) -> None:
+    """The derivative by `h` of a constant carry is 0, and what the scan of derivatives yields is then read by nothing (generated program 200006)."""
+    model = netc.parse("""
+block attend(h: float[time, 3]) {
+  s = scan xt in h with a = 0.5 {
+    a = tanh(a ** 3)
+    b = tanh(xt)
+    yield b
+  }
+  return s -> self_attention
+}
+model {
+  input x: float[time <= 9, 3]
+  h = attend(x)
+  s, n = scan xt in h with a = zeros(5), k = 0, b = zeros(3) {
+    a = tanh(a + k)
+    k = k
+    b = tanh(b + xt)
+    yield b, k
+  }
+  loss tanh(grad(n, h))
+}
+""")
+    fields = {"x": X[:3]}
+    loss, gradients = netc.compile(model, backend=backend, seed=0).gradients(fields)
+    expected_loss, expected = netc.compile(model, backend="reference", seed=0).gradients(fields)
+    assert loss == expected_loss
+    for name, gradient in expected.items():
+        np.testing.assert_array_equal(gradients[name], gradient)
