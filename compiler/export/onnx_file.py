@@ -47,6 +47,8 @@ class _OnnxFile(OnnxNodes):
         outputs = list[onnx.ValueInfoProto]()
         for name, value in exported.graph.results.items():
             own, term = name.removeprefix("output."), made[value]
+            if own in [one.name for one in (*inputs, *outputs)]:
+                continue  # a length that is given, or told already
             dims = [BATCH, *value.type.dims] if value.type.is_varying else list(value.type.dims)
             if value.type.is_varying:
                 rows = self.rows(str(value.type.rows))

@@ -1,16 +1,15 @@
 """Numba for a target description: `jit_for(machine)` compiles as `numba.njit` does, but for any CPU.
 
 Numba optimises a function for the CPU of its code generator, and chooses the width of vectors there. So each CPU has a code generator and contexts of
-its own, as a target of Numba's (`numba.core.target_extension`): its own implementations (`min`, `range`) are compiled for that CPU as well. The host has
-Numba's own. Imports Numba: only for a process that compiles.
+its own, as a target of Numba's (`numba.core.target_extension`): its own implementations (`min`, `range`) are compiled for that CPU as well. What is
+compiled is LLVM's text, from which compile.py emits object code: Numba itself turns nothing into machine code, which would take as long again.
+Imports Numba: only for a process that compiles.
 """
 
 from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import llvmlite.binding as llvm
-from numba import njit
 from numba.core import codegen, cpu, registry, target_extension, typeinfer
 from numba.core.utils import threadsafe_cached_property
 
@@ -26,9 +25,6 @@ def jit_for(machine: Machine) -> Jit:
 
 @cache
 def _jit_for(cpu_name: str, features: str) -> Jit:
-    if (cpu_name, features) == (llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()):
-        return lambda function, signature=None, **options: njit(signature, **options)(function)
-
     class Target(target_extension.CPU):  # type: ignore[misc]
         """The CPU's key in Numba's registries."""
 
@@ -73,12 +69,34 @@ class _Context(cpu.CPUContext):  # type: ignore[misc]
         self._internal_codegen = _Codegen(self.cpu_name, self.features)
 
 
+class _Library(codegen.AOTCodeLibrary):  # type: ignore[misc]
+    """The functions that are compiled together, as LLVM's text alone."""
+
+    def get_pointer_to_function(self, name: str) -> int:
+        """No address: nothing here is called from Python."""
+        self._ensure_finalized()
+        return 0
+
+    def _optimize_final_module(self) -> None:
+        """Numba's full passes. Those it runs before are for counted references, of which kernels have none."""
+        passes, builder = self._codegen._module_pass_manager()
+        passes.run(self._final_module, builder)
+
+
 class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
-    """A code generator that takes its CPU from its arguments where Numba's own asks the host."""
+    """A code generator that takes its CPU from its arguments where Numba's own asks the host, and makes no machine code."""
+
+    _library_class = _Library
 
     def __init__(self, cpu_name: str, features: str) -> None:
         self.cpu_name, self.features = cpu_name, features
         super().__init__("netc")
+
+    def _add_module(self, module: Any) -> None:
+        """Nothing is given to the engine that would make machine code."""
+
+    def set_env(self, env_name: str, env: Any) -> None:
+        """Kernels have no globals to look up."""
 
     def _get_host_cpu_name(self) -> str:
         return self.cpu_name

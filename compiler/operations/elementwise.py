@@ -157,6 +157,7 @@ remainder = elementwise(
     scalar="x - floor(x / y) * y",
     operands=2,
     reference=np.mod,
+    gradient=lambda g, r, x, y: (g, -g * apply("floor", x / y)),
     domain=(0.5, 2.0),
 )
 

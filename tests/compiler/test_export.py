@@ -327,6 +327,7 @@ def _farthest(out, x):
         "x -> lstm_layernorm(4)",
         "x[0] + last(x)",
         "where(x > 0, x, 0) * size_of_steps(x)",
+        "x @ transpose(x)",
     ],
 )
 def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
