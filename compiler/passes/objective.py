@@ -1,14 +1,14 @@
 """What training makes small: each loss as a sum over a count, all of them added up, and their gradients, at once or batch after batch.
 
-A loss is its sum over all elements of the batch over their number, or over the sum of its weights; one that depends on no data (a penalty) counts
-once a step. Sums and counts can be added up over several batches before they are divided (`accumulate`). A loss of `loss_scale` is multiplied by what a
-schedule gives for each step.
+A loss is its sum over all elements of the batch over their number, or over the sum of its weights. Sums and counts can be added up over several batches
+before they are divided (`accumulate`). Then a figure of the whole batch (a variance over it) counts as often as the batch has samples, and a loss that
+depends on no data (a penalty) once a step. A loss of `loss_scale` is multiplied by what a schedule gives for each step.
 """
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.graph import Graph
+from netc.compiler.graph import Graph, needed_by
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.types import BATCH, Type
@@ -17,25 +17,35 @@ from netc.compiler.value import Value, apply
 ACCUMULATED = "accumulated."
 LOSS_FACTOR = "train.loss_factor."  # and a loss: what a schedule makes of it, a number a step, given by the runtime
 _WEIGHTS = "weights of "
+_A_STEP, _A_BATCH = " a step", " a batch"  # how a group's name ends, of losses that have no row for each sample
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One loss: `total / count`, times `factor`, is what training makes small. Terms of one `group` share their count."""
+    """One loss: `total / count`, times `factor`, is what training makes small. Terms of one `group` share their count. `samples` is how many the batch
+    has, where the loss is a figure of the whole batch."""
 
     name: str
     group: str
     total: Value
     count: Value
     factor: Value | None
+    samples: Value | None
 
     def scaled(self, value: Value) -> Value:
         return value if self.factor is None else value * self.factor
 
 
-def _once_a_sample(group: str) -> str:
-    """The group, if its losses have as many elements in every sample: then the batch's size counts them."""
-    return group if group.endswith(f" a row of {BATCH}") else ""
+def _is_counted_by_samples(group: str) -> bool:
+    """Whether the batch's size says how much a batch's loss counts among those of others: its losses have as many elements in every sample, or one for all."""
+    return group.endswith((f" a row of {BATCH}", _A_BATCH, _A_STEP))
+
+
+def _samples(loss: Value) -> Value | None:
+    """How many samples there are, if a loss without a row for each depends on data."""
+    if any(value.operation in ("input", "target") for value in needed_by([loss])):
+        return loss.graph.add("extent", (), {"dims": (BATCH,)}, Type(loss.type.dtype))
+    return None
 
 
 def _sum(value: Value) -> Value:
@@ -43,8 +53,8 @@ def _sum(value: Value) -> Value:
 
 
 def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
-    """The losses among the graph's results, those of `moved` with a factor. Elements of as many a sample have a group in common, penalties the group
-    `step`, weighted losses one each."""
+    """The losses among the graph's results, those of `moved` with a factor. A group has losses of as many elements a sample, a batch or a step; weighted
+    losses have one each."""
     found = []
     for result, loss in list(graph.results.items()):
         if not result.startswith("loss."):
@@ -53,9 +63,11 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
         with graph.at(loss.span):
             total = _sum(loss)
             count = extent(loss, tuple(range(loss.type.rank))) if weight is None else _sum(weight)
-            group = f"{loss.type.size(1)} a row of {loss.type.rows}" if loss.type.is_batched else "step"
-            group = group if weight is None else f"{_WEIGHTS}{name}"
-            found.append(Term(name, group, total, count, _factor(graph, loss, name) if name in moved else None))
+            samples = None if loss.type.is_batched or weight is not None else _samples(loss)
+            per = f" a row of {loss.type.rows}" if loss.type.is_batched else _A_STEP if samples is None else _A_BATCH
+            group = f"{loss.type.size(1)}{per}" if weight is None else f"{_WEIGHTS}{name}"
+            factor = _factor(graph, loss, name) if name in moved else None
+            found.append(Term(name, group, total, count, factor, samples))
     return found
 
 
@@ -73,7 +85,7 @@ def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
         with graph.at(term.total.span):
             mean = term.total / term.count
             graph.results[f"total.{term.name}"] = mean
-            if term.group not in ("step", _once_a_sample(term.group)):
+            if not _is_counted_by_samples(term.group):
                 graph.results[f"count.{term.name}"] = term.count
             total = mean if total is None else total + mean
             scaled = term.scaled(mean) if scaled is None else scaled + term.scaled(mean)
@@ -94,7 +106,10 @@ def gradients_of_sums(
         total = members[0].scaled(members[0].total)
         for term in members[1:]:
             total = total + term.scaled(term.total)
-        found[group] = (members[0].count, differentiate(graph, total, wanted))
+        count, samples = members[0].count, members[0].samples
+        if samples is not None:
+            total, count = total * samples, count * samples
+        found[group] = (count, differentiate(graph, total, wanted))
     return found
 
 
@@ -105,8 +120,8 @@ def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
 def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> None:
     """Add the sums and counts of this batch to those of the batches before, as states."""
     for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
-        if group == "step":
-            continue
+        if group.endswith(_A_STEP):
+            continue  # the last batch has it all: no parameter moves before
         for like, value in ((None, count), *gradients.items()):
             held = _leaf(graph, group, like, value.type)
             graph.results[f"update.{held.attributes['name']}"] = held + value
@@ -116,12 +131,12 @@ def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collecti
     """The gradients of the total loss over this batch and all that were accumulated; the states begin again at 0."""
     whole: dict[Value, Value] = {}
     for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
-        if group != "step":
+        if not group.endswith(_A_STEP):
             held = _leaf(graph, group, None, count.type)
             graph.results[f"update.{held.attributes['name']}"] = graph.constant(0.0, count.type)
             count = count + held
         for parameter, gradient in gradients.items():
-            if group != "step":
+            if not group.endswith(_A_STEP):
                 held = _leaf(graph, group, parameter, gradient.type)
                 zero = graph.constant(0.0, gradient.type)
                 is_scalar = not gradient.type.dims

@@ -29,18 +29,18 @@ def check(subject: Subject) -> Iterator[Difference]:
     if not model.outputs:
         return
     graph = pipeline.prediction_graph(model)
-    if is_random(graph, graph.results) or mixes_samples(graph, graph.results):
+    inputs = fields_of(model, graph)
+    if is_random(graph, graph.results) or mixes_samples(graph, graph.results) or not inputs:
         return
     program = NoisyProgram(model, subject.seed, "reference", threads=1)
     move_parameters(model, program.persistent, subject.seed)
     fields = {
         name: list(field) if isinstance(field, Ragged) else field
         for name, field in ready_fields(model, subject.fields).items()
-        if name in fields_of(model, graph)
+        if name in inputs
     }
     expected = program.predict(fields)
     types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
-    inputs = fields_of(model, graph)
     asked = Exported("model", exportable(graph), inputs, types, dict(program.persistent), {}, {})
 
     def disturbed(noise: Noise) -> Mapping[str, Any]:
@@ -91,5 +91,5 @@ def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, An
 
 
 def _needs_erf(value: Value) -> bool:
-    lower = OPERATIONS[value.operation].lower
-    return isinstance(lower, Scalar) and "erf(" in lower.expression
+    operation = OPERATIONS.get(value.operation)
+    return operation is not None and isinstance(operation.lower, Scalar) and "erf(" in operation.lower.expression

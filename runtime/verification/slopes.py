@@ -206,11 +206,12 @@ class Slope:
         rounding = _ROUNDING * max(float(np.abs(points).max()), 1e-3) / step
         central, half = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
         value = (4 * half - central) / 3
-        error = abs(central - half) + 4 * rounding
         # at a kink the slopes of the two sides stay apart; on a smooth function half the step brings them half as near
-        gap = abs((ahead - middle) / step - (middle - behind) / step)
-        half_gap = abs(half_ahead - middle - (middle - half_behind)) / (step / 2)
-        is_smooth = half_gap <= 0.6 * gap + 8 * rounding
+        gap = (ahead - middle) / step - (middle - behind) / step
+        half_gap = (half_ahead - middle - (middle - half_behind)) / (step / 2)
+        kink = abs(2 * half_gap - gap)  # what stays of it where the function is curved as well
+        error = abs(central - half) + kink + 4 * rounding
+        is_smooth = abs(half_gap) <= 0.6 * abs(gap) + 8 * rounding
         is_precise = error <= 1e-3 * max(abs(central), abs(half)) + 16 * rounding
         return cls(value, error, is_smooth and is_precise)
 

@@ -1,5 +1,7 @@
 """Losses, weights, metrics of a whole split, watched values: against what the textbook says, in f64, both ways to run."""
 
+from typing import Literal
+
 import numpy as np
 import pytest
 
@@ -64,6 +66,38 @@ def test_accumulate_equals_the_big_batch(backend: str) -> None:
             np.testing.assert_allclose(ours.counts[name], theirs.counts[name], atol=1e-12, err_msg=name)
     for name in big.parameters:
         np.testing.assert_allclose(small.parameters[name], big.parameters[name], atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", ["numba", "reference"])
+def test_accumulate_with_figures_of_whole_batches_and_penalties_of_any_size(
+    backend: Literal["numba", "reference"],
+) -> None:
+    """A variance over the batch counts by the batch's samples; a penalty of four elements and one of a single one are each divided by their own number
+    (generated program 200226)."""
+    program = netc.compile(
+        netc.parse("""
+model {
+  input x: float[2]
+  param w: float[2, 2] = uniform(-0.5, 0.5)
+  h = x @ w
+  loss variance(h, over = batch)
+  loss square(w)
+  loss sum(w)
+}
+train {
+  optimizer = sgd(1.0)
+  batch = 4
+  accumulate = 2
+  precision = f64
+}
+"""),
+        backend=backend,
+    )
+    x, before = np.random.default_rng(0).standard_normal((6, 2)), program.parameters["w"].copy()
+    (loss, large), (other_loss, small) = (program.gradients({"x": part}) for part in (x[:4], x[4:]))
+    losses = program.step({"x": x})
+    assert losses["loss"] == pytest.approx((loss * 4 + other_loss * 2) / 6, abs=1e-12)
+    np.testing.assert_allclose(before - program.parameters["w"], (large["w"] * 4 + small["w"] * 2) / 6, atol=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
