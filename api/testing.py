@@ -29,7 +29,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.madeup import made_up
 from netc.runtime.program import Program
-from netc.runtime.step import State, Step
+from netc.runtime.step import Backend, State, Step
 from netc.runtime.workers import Workers
 
 BATCH = 5  # samples
@@ -59,14 +59,15 @@ class _Found(Exception):
         self.point, self.told = point, told
 
 
-def check(one: Operation | Pass) -> None:
-    """For a test: raises an AssertionError that says at which point the definition of an operation or a pass is wrong, in which case, with the numbers that differ."""
-    found = list(findings(one) if isinstance(one, Operation) else findings_of_pass(one))
+def check(one: Operation | Pass, backend: Backend = "numba") -> None:
+    """For a test: raises an AssertionError that says at which point the definition of an operation or a pass is wrong, in which case, with the numbers that
+    differ. Kernels are compiled; the backend "plan" emulates them, which is quicker than to compile them."""
+    found = list(findings(one, backend) if isinstance(one, Operation) else findings_of_pass(one))
     if found:
         raise AssertionError("\n".join(map(str, found)))
 
 
-def findings(operation: Operation) -> Iterator[Finding]:
+def findings(operation: Operation, backend: Backend = "numba") -> Iterator[Finding]:
     """What is wrong with a definition, one finding a case at most; none if it keeps its word."""
     if not operation.name.isidentifier():
         yield Finding("name", repr(operation.name), "this is no name")
@@ -79,7 +80,7 @@ def findings(operation: Operation) -> Iterator[Finding]:
         for types, attributes, precisions in cases(operation):
             told = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
             try:
-                _test(operation, types, attributes, precisions)
+                _test(operation, types, attributes, precisions, backend)
             except _Found as found:
                 yield Finding(found.point, f"{operation.name}({told})", found.told)
 
@@ -209,7 +210,11 @@ def _known(operation: Operation) -> Iterator[None]:
 
 
 def _test(
-    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precisions: tuple[DType, ...]
+    operation: Operation,
+    types: tuple[str, ...],
+    attributes: Mapping[str, Any],
+    precisions: tuple[DType, ...],
+    backend: Backend,
 ) -> None:
     """Raises _Found at the first point that is wrong; gradients are looked at where f64 is."""
     for dtype in precisions:
@@ -224,7 +229,7 @@ def _test(
         if isinstance(operation.lower, Own):
             _test_bounds(operation.lower, graph, result, leaves, arrays)
         with _at("kernel"):
-            found, again = compiled(graph, arrays), compiled(graph, arrays, threads=2)
+            found, again = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
         tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
         for name in graph.results:
             kernel = f"result {name[1:]} of the kernel" if len(results) > 1 else "the kernel"
@@ -233,7 +238,7 @@ def _test(
     if "f64" not in precisions:
         return
     if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
-        _test_gradients(operation, types, attributes)
+        _test_gradients(operation, types, attributes, backend)
 
 
 def _test_reference(operation: Operation, leaves: list[Value], result: Value, arrays: Arrays) -> None:
@@ -313,7 +318,9 @@ def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], a
         raise _Found("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(made))[0]]} unwritten")
 
 
-def _test_gradients(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> None:
+def _test_gradients(
+    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], backend: Backend
+) -> None:
     """In f64: the gradient of a random direction, and that of a random direction of this, each against differences of what it is the gradient of."""
     graph, leaves, *results = graph_of(operation, types, attributes)
     results = [one if one.type.dtype == "f64" else apply("cast", one, dtype="f64") for one in results]
@@ -349,7 +356,7 @@ def _test_gradients(operation: Operation, types: tuple[str, ...], attributes: Ma
         for leaf, gradient in differentiate(graph, total, wrt).items():
             graph.results[f"second.{leaf.attributes['name']}"] = gradient
     with _at("gradient"):  # the second by the interpreter: it is made of operations whose kernels are tested themselves
-        found = compiled(graph.of("first."), arrays) | evaluate(graph.of("second."), arrays, BATCH)
+        found = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
     for order, of in (("first", "loss"), ("second", "slope")):
         for i, leaf in enumerate(wrt, 1):
             name = str(leaf.attributes["name"])
@@ -461,12 +468,17 @@ def _arrays(leaves: list[Value], operation: Operation, rng: np.random.Generator)
 
 
 def compiled(
-    graph: Graph, arrays: Arrays, batch: int = BATCH, machine: Any = None, threads: int = 1
+    graph: Graph,
+    arrays: Arrays,
+    batch: int = BATCH,
+    machine: Any = None,
+    threads: int = 1,
+    backend: Backend = "numba",
 ) -> dict[str, Array]:
     """Every result of a graph, by its kernels. The graph goes through the passes first, verified after each."""
     verify(graph)
     pipeline.run_passes(graph, lambda name, one: verify(one))
-    step = Step(graph, State.of(None, graph), batch, Workers(threads), machine=machine)
+    step = Step(graph, State.of(None, graph), batch, Workers(threads), backend, machine)
     return {
         name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(batch)).items()

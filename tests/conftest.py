@@ -1,5 +1,6 @@
 """What all tests share: an environment that does not depend on the user, one kernel cache for the whole run, `--update-golden`."""
 
+import collections
 import os
 import tempfile
 from pathlib import Path
@@ -41,6 +42,32 @@ def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 def is_long(request: pytest.FixtureRequest) -> bool:
     """Whether there is time."""
     return bool(request.config.getoption("--long"))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "every(n): without --long, run each n-th case of this test alone")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Without `--long`, leave out cases of tests that are marked `every`."""
+    if config.getoption("--long"):
+        return
+    seen: collections.Counter[str] = collections.Counter()
+    chosen, left_out = list[pytest.Item](), list[pytest.Item]()
+    for item in items:
+        marker = item.get_closest_marker("every")
+        name = item.nodeid.partition("[")[0]
+        (chosen if marker is None or seen[name] % marker.args[0] == 0 else left_out).append(item)
+        seen[name] += 1
+    items[:] = chosen
+    config.hook.pytest_deselected(items=left_out)
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, is_long: bool) -> str:
+    """Machine code for every fourth case of a test, and for all with `--long`; for the others the plan, emulated: it compiles nothing, which is most of the time."""
+    number = sum(request.node.callspec.indices.values())
+    return "numba" if is_long or number % 4 == 0 else "plan"
 
 
 @pytest.fixture

@@ -1,10 +1,15 @@
 """What tests share: a program from a text, slopes by finite differences, the command line as a process of its own."""
 
+import atexit
+import json
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import netc
@@ -41,11 +46,39 @@ def netc_command(*arguments: object) -> list[str]:
     return [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)]
 
 
-def command(*arguments: object, cwd: Path) -> subprocess.CompletedProcess:
-    """Run a command to its end."""
-    return subprocess.run(
-        netc_command(*arguments), cwd=cwd, capture_output=True, text=True, check=False, encoding="utf-8"
+@cache
+def _command_server() -> subprocess.Popen:
+    """One for this process: to import netc takes a second, which hundreds of commands would each spend."""
+    server = subprocess.Popen(
+        [sys.executable, Path(__file__).parent / "command_server.py"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
+    atexit.register(server.kill)
+    return server
+
+
+def command(*arguments: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:
+    """Run a command to its end, in a process of its own and this one's environment; `path` is a folder of modules that it may import."""
+    words, server = [str(one) for one in arguments], _command_server()
+    with tempfile.TemporaryDirectory() as folder:
+        files = {name: Path(folder) / name for name in ("stdout", "stderr")}
+        for file in files.values():
+            file.touch()
+        paths = {name: str(file) for name, file in files.items()}
+        environment = dict(os.environ)
+        if path is not None:
+            environment["PYTHONPATH"] = os.pathsep.join([str(path), environment.get("PYTHONPATH", "")])
+        request = {"arguments": words, "cwd": str(cwd), "environment": environment, **paths}
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        out, err = (file.read_text(encoding="utf-8") for file in files.values())
+    return subprocess.CompletedProcess(["netc", *words], status, out, err)
 
 
 def warnings_of(path: Path) -> list[Diagnostic]:

@@ -1,7 +1,6 @@
 """What somebody else adds: a wrong definition is told at its point, a plug-in is part of the language, or a message."""
 
 import math
-import os
 import re
 import subprocess
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support import netc_command
+from support import command
 
 import netc
 from netc.compiler.value import OPERATIONS
@@ -460,16 +459,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def run(project: Path, *arguments: object) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])}
-    return subprocess.run(
-        netc_command(*arguments),
-        cwd=project,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=environment,
-        encoding="utf-8",
-    )
+    return command(*arguments, cwd=project, path=project)
 
 
 def test_a_plugin_is_part_of_the_language(project: Path) -> None:

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from support import run, slope
 
+from netc.runtime.step import Backend
+
 LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
 RNG = np.random.default_rng(2)
 X = [RNG.standard_normal((n, 6)) for n in LENGTHS]
@@ -65,11 +67,12 @@ def text_of(made: str) -> str:
     )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", MADE)
-def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
+def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)
     text = text_of(MADE[name])
-    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2), run(text, threads=8)
+    reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 8))
     inputs = {key: FIELDS[key] for key in ("x", "y")}
     expected, (loss, gradients) = reference.predict(inputs)["p"], reference.gradients(FIELDS)
     alone = [{key: field[i : i + 1] for key, field in FIELDS.items()} for i in range(len(LENGTHS))]

@@ -22,10 +22,12 @@ from netc.compiler.kernels.machine import Machine, host
 from netc.compiler.kernels.schedule import KernelSource
 from netc.compiler.value import OPERATIONS
 
+# without a product, whose kernel takes seconds to compile
 NET = """model {
   input x: float[6]
   target y: float
-  output p = x -> dense(9) -> tanh -> dense(1) -> squeeze
+  param w: float[6] = normal(1)
+  output p = sum(tanh(x * w) + w)
   loss mse(p, y)
 }
 """

@@ -36,6 +36,7 @@ def test_there_are_enough_combinations() -> None:
     assert len(CHOSEN) >= 40
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("combination", CHOSEN, ids=str)
 def test_convolution_is_pytorchs(combination: tuple) -> None:
     """Outputs and both gradients, and those of the gradients, 1e-9: of each sixth all by their kernels, of the others the second ones by the interpreter, which
@@ -165,6 +166,7 @@ def test_a_network_of_all_layers_runs_both_ways() -> None:
     )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     """With normalisation over the batch and dropout, the last batch a short one; large enough that workers share the work."""

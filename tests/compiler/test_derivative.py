@@ -5,6 +5,7 @@ import pytest
 from support import run, slope
 
 import netc
+from netc.runtime.step import Backend
 
 RNG = np.random.default_rng(4)
 FIELDS = {
@@ -54,12 +55,12 @@ def given(program: netc.Program) -> dict:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradients_of_gradients_are_finite_differences(name: str) -> None:
+def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)
     reference, *compiled = (
         run(text_of(LOSSES[name]), "reference"),
-        run(text_of(LOSSES[name])),
-        run(text_of(LOSSES[name]), threads=2),
+        run(text_of(LOSSES[name]), backend),
+        run(text_of(LOSSES[name]), backend, threads=2),
     )
     fields = given(reference)
     loss, gradients = reference.gradients(fields)

@@ -106,6 +106,7 @@ def test_an_operation_as_onnx(name: str, types: tuple[str, ...], attributes: dic
         np.testing.assert_allclose(found[key], value, rtol=2e-5, atol=2e-5)
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.net")), ids=lambda path: path.stem)
 def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None:
     """One sample and seventeen, of at most 9 steps and of at most 23: by the run, by Python and by onnxruntime."""

@@ -13,9 +13,28 @@ from netc.testing import check
 
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
-def test_an_operation_keeps_its_word(name: str) -> None:
+def test_an_operation_keeps_its_word(name: str, is_long: bool) -> None:
     """Type rule, reference, kernel and gradients of first and second order, as of any operation that somebody adds."""
-    check(OPERATIONS[name])
+    check(OPERATIONS[name], "numba" if is_long else "plan")
+
+
+@pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
+def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
+    """One graph of an operation's first example in f32: what the interpreter says of it."""
+    operation = OPERATIONS[name]
+    types, attributes = operation.examples[0]
+    graph, leaves, *results = graph_of(operation, types, attributes, "f32")
+    graph.results = {f"y{i}": result for i, result in enumerate(results)}
+    wrt = [leaf for leaf in leaves if leaf.type.is_float]
+    if operation.gradient is not None and results[0].type.is_float and wrt:
+        total = apply("sum", results[0], over=tuple(range(results[0].type.rank)))
+        gradients = differentiate(graph, total, wrt)
+        graph.results |= {f"gradient of {leaf.attributes['name']}": gradients[leaf] for leaf in wrt}
+    rng = np.random.default_rng(0)
+    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, operation.domain) for leaf in leaves}
+    found = compiled(graph, arrays)
+    for result, expected in evaluate(graph, arrays, BATCH).items():
+        np.testing.assert_allclose(found[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)
 
 
 # tested by name: random ones in test_random.py, windows in test_convolution.py, split metrics in test_losses.py, the others in

@@ -7,6 +7,7 @@ import pytest
 from support import run
 
 import netc
+from netc.runtime.step import Backend
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(1)
@@ -202,10 +203,11 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
     assert long != still
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", MADE)
-def test_a_recurrence_both_ways_and_alone(name: str) -> None:
+def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
     text = text_of(MADE[name])
-    reference, *compiled = [run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)]
+    reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
     wanted = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
     expected, (loss, gradients) = reference.predict(wanted)["p"], reference.gradients(wanted, wrt=("v", "f"))
     alone = [{key: field[i : i + 1] for key, field in wanted.items()} for i in range(len(LENGTHS))]

@@ -6,7 +6,7 @@ from support import run, slope
 
 import netc
 from netc.compiler import pipeline
-from netc.runtime.step import footprint, state_layout, step_memory
+from netc.runtime.step import Backend, footprint, state_layout, step_memory
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(0)
@@ -54,8 +54,9 @@ def text_of(made: str, loss: str) -> str:
     )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", [*FOR_A_SAMPLE, *(f"{name}, each step" for name in FOR_A_STEP)])
-def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
+def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
     each_step = name.removesuffix(", each step")
     text = (
         text_of(FOR_A_SAMPLE[name], "cross_entropy(z, y)")
@@ -68,7 +69,7 @@ def test_a_batch_gives_what_each_gives_alone(name: str) -> None:
         text = text.replace("  target y: class(4)", "  target one: class(4)[time]")
     fields = {**FIELDS, "one": [tokens % 4 for tokens in TOKENS]}
     wanted = {key: fields[key] for key in ("x", "k", "y" if name in FOR_A_SAMPLE else "one")}
-    programs = [run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)]
+    programs = [run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))]
     expected, (loss, gradients) = programs[0].predict(wanted)["p"], programs[0].gradients(wanted)
     for i in range(len(LENGTHS)):
         one = {key: field[i : i + 1] for key, field in wanted.items()}
@@ -152,8 +153,9 @@ WINDOWS = (
 )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("made", WINDOWS)
-def test_windows_and_slices_are_those_of_a_line(made: str) -> None:
+def test_windows_and_slices_are_those_of_a_line(made: str, backend: Backend) -> None:
     """Each sequence as one of known length: values, loss and gradients; and compiled as interpreted, on any number of threads."""
     rng = np.random.default_rng(3)
     lengths = (7, 11, 5, 9, 6, 7)
@@ -162,7 +164,7 @@ def test_windows_and_slices_are_those_of_a_line(made: str) -> None:
         f"  z = {made}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n  batch = 6\n}}\n"
     )
     x, y = [rng.standard_normal((n, 3)) for n in lengths], rng.standard_normal(6)
-    reference, *compiled = run(text, "reference"), run(text), run(text, threads=2), run(text, threads=3)
+    reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
     found, (loss, gradients) = reference.predict({"x": x})["p"], reference.gradients({"x": x, "y": y})
     total, sums = 0.0, {name: np.zeros_like(array) for name, array in gradients.items()}
     for i, n in enumerate(lengths):

@@ -1,0 +1,46 @@
+"""Runs `netc` commands for the tests, each in a process of its own: a fork of this one, which has imported netc already and done nothing else.
+
+A command a line comes in, as JSON: arguments, folder, environment, and the files that its output goes to. Its exit status goes out.
+"""
+
+import json
+import os
+import sys
+
+from netc.commands.main import main
+
+
+def become(request: dict) -> None:
+    """Turn this process into that of a command."""
+    os.chdir(request["cwd"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    for descriptor, path, flags in (
+        (0, os.devnull, os.O_RDONLY),
+        (1, request["stdout"], os.O_WRONLY),
+        (2, request["stderr"], os.O_WRONLY),
+    ):
+        opened = os.open(path, flags)
+        os.dup2(opened, descriptor)
+        os.close(opened)
+    sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in sys.path]
+    sys.argv = ["netc", *request["arguments"]]
+
+
+def serve() -> None:
+    """Until the input ends. A forked child leaves through `main`, which ends in SystemExit."""
+    sys.path.pop(0)  # the tests' folder, which no command has
+    requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
+    for line in requests:
+        child = os.fork()
+        if child == 0:
+            become(json.loads(line))
+            main()
+            sys.exit()
+        _, status = os.waitpid(child, 0)
+        answers.write(f"{os.waitstatus_to_exitcode(status)}\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    serve()
