@@ -8,7 +8,9 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
-from netc.compiler.value import OPERATIONS, Scalar, Value
+from netc.compiler.graph import Graph
+from netc.compiler.operations.scan import Scan
+from netc.compiler.value import OPERATIONS, Scalar
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged
 from netc.runtime.export import as_onnx, from_padded, padded
@@ -70,7 +72,7 @@ def _numpy(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, A
 
 def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
     """None where onnxruntime is not installed, does not do an operation, or does it in less than the model's precision: its Erf of doubles is wrong by 1e-8."""
-    if any(value.type.dtype == "f64" and _needs_erf(value) for value in asked.graph.values()):
+    if _has_erf_of_doubles(asked.graph):
         return None
     try:
         import onnxruntime
@@ -90,6 +92,13 @@ def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, An
     return from_padded(dict(zip(names, answers, strict=True)), asked, given)
 
 
-def _needs_erf(value: Value) -> bool:
-    operation = OPERATIONS.get(value.operation)
-    return operation is not None and isinstance(operation.lower, Scalar) and "erf(" in operation.lower.expression
+def _has_erf_of_doubles(graph: Graph) -> bool:
+    for value in graph.values():
+        if value.operation == "scan":
+            if _has_erf_of_doubles(Scan.of(value).body):
+                return True
+        elif value.operands and value.type.dtype == "f64":
+            lower = OPERATIONS[value.operation].lower
+            if isinstance(lower, Scalar) and "erf(" in lower.expression:
+                return True
+    return False
