@@ -15,6 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.programs.generator import PROFILES
+
 ROOT = Path(__file__).parent.parent.parent
 FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # packages inside `netc`, beside those of api/
 PLAIN = "passes,updates,gradients,accumulate,alone,plan"
@@ -247,7 +249,6 @@ def planted(fault: Fault, folder: Path) -> dict[str, str]:
     return {
         **os.environ,
         "PYTHONPATH": f"{folder / 'packages'}{os.pathsep}{folder}",
-        "NETC_CACHE": str(folder / "cache"),
         "NETC_DEBUG": "1",
     }
 
@@ -273,6 +274,7 @@ def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
     checks = f"{PLAIN},compiled" if fault.needs_kernels else PLAIN
     compiled = options.programs if fault.needs_kernels else 0
     numbers = {
+        "profile": options.profile,
         "programs": options.programs,
         "seed": options.seed,
         "compiled": compiled,
@@ -308,6 +310,7 @@ def main() -> None:
     parser.add_argument("--programs", type=int, default=500, help="how many programs at most, for each fault")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--jobs", type=int, default=1, help="processes")
+    parser.add_argument("--profile", choices=PROFILES, default="small")
     parser.add_argument("--mends", action="store_true", help="take out the mends of known bugs instead")
     parser.add_argument("--suite", action="store_true", help="run the other tests of the suite in place of programs")
     parser.add_argument(
