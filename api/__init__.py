@@ -6,7 +6,7 @@ run = netc.train(model, out="runs/iris")
 run.evaluate("test")
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from netc.dsl.syntax import File
 from netc.runtime.data.dataset import class_counter, from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.plugins import load as load_plugins
 from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program
 from netc.runtime.run import Run, new_folder, open_run, start
@@ -103,6 +104,7 @@ def train(
     return run
 
 
-def open(folder: str | Path, threads: int | None = None) -> Run:
-    """A run as training left it. Raises Fault."""
+def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] = ()) -> Run:
+    """A run as training left it. `plugins` names the modules that it was trained with (`--plugin`): a run imports nothing by itself. Raises Fault."""
+    load_plugins(plugins)
     return open_run(Path(folder), threads)

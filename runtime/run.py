@@ -5,14 +5,13 @@ model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.sv
 run.json holds the hashes of the first and the third, and its own: what is opened is what was written, or a message.
 """
 
-import hashlib
 import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -28,6 +27,7 @@ from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, array_spec, parse_data
 from netc.runtime.figures import Figures, Row
 from netc.runtime.program import Fields, Program
+from netc.runtime.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
 from netc.runtime.start_from import BEST, CHECKPOINT, Loaded, start_from
 
 Array = np.ndarray[Any, Any]
@@ -41,7 +41,7 @@ class Run:
     folder: Path
     model: Model
     spec: DataSpec
-    states: dict[str, list[dict[str, Any]]]
+    states: States
     program: Program
     metrics: list[Row] = field(default_factory=list)
     progress: Progress = field(default_factory=Progress)
@@ -128,66 +128,53 @@ def start(
     text, states = model.source.text.encode(), json.dumps(dataset.states, indent=2).encode()
     write_whole(folder / _MODEL, text)
     write_whole(folder / _STATES, states)
-    info = {
-        "name": model.source.name,
-        "path": str(model.source.path.resolve()) if model.source.path else None,
-        "set": dict(overrides),
-        "seed": program.seed,
-        "epochs": model.train.epochs,
-        "classes": model.counted,
-        "plugins": plugins.loaded(),
-        "versions": {name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
-        "hashes": {_MODEL: [_hash(text)], _STATES: [_hash(states)]},
-    }
-    _write_info(folder, info)
+    info = RunInfo(
+        name=model.source.name,
+        path=str(model.source.path.resolve()) if model.source.path else None,
+        set=dict(overrides),
+        seed=program.seed,
+        epochs=model.train.epochs,
+        classes=dict(model.counted),
+        plugins=list(plugins.loaded()),
+        versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
+        hashes={_MODEL: [digest(text)], _STATES: [digest(states)]},
+    )
+    write_whole(folder / _INFO, encoded(info))
     run.save()
     return run
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
-def _own_hash(info: Mapping[str, Any]) -> str:
-    return _hash(json.dumps({key: info[key] for key in sorted(info) if key != "hash"}, sort_keys=True).encode())
-
-
-def _write_info(folder: Path, info: Mapping[str, Any]) -> None:
-    write_whole(folder / _INFO, json.dumps({**info, "hash": _own_hash(info)}, indent=2).encode())
 
 
 def rewrite_model(run: Run, model: Model) -> None:
     """Opened again, the run goes on by another text of its model. At any moment the folder's files belong together: both texts are known while one replaces the other."""
     info, _, _ = _read_info(run.folder)
     text = model.source.text.encode()
-    known = info["hashes"][_MODEL]
-    info["epochs"] = model.train.epochs
-    info["hashes"][_MODEL] = [*known, _hash(text)]
-    _write_info(run.folder, info)
+    info.epochs = model.train.epochs
+    info.hashes[_MODEL].append(digest(text))
+    write_whole(run.folder / _INFO, encoded(info))
     write_whole(run.folder / _MODEL, text)
-    info["hashes"][_MODEL] = [_hash(text)]
-    _write_info(run.folder, info)
+    info.hashes[_MODEL] = [digest(text)]
+    write_whole(run.folder / _INFO, encoded(info))
 
 
-def _read_info(folder: Path) -> tuple[dict[str, Any], str, dict[str, list[dict[str, Any]]]]:
+def _read_info(folder: Path) -> tuple[RunInfo, str, States]:
     """What a run depends on, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or not as it was written."""
     try:
-        info = json.loads((folder / _INFO).read_text(encoding="utf-8"))
-        if info["hash"] != _own_hash(info):
-            raise ValueError(f"{_INFO} is not as training left it")
+        try:
+            info = decoded((folder / _INFO).read_bytes())
+        except ValueError as error:
+            raise ValueError(f"{_INFO}: {error}") from error
         contents = {name: (folder / name).read_bytes() for name in (_MODEL, _STATES)}
         for name, content in contents.items():
-            if _hash(content) not in info["hashes"][name]:
+            if digest(content) not in info.hashes.get(name, ()):
                 raise ValueError(f"{name} is not as training left it")
-        return info, contents[_MODEL].decode(), json.loads(contents[_STATES])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        fault(
-            "E1001",
-            f"`{folder}` is no run",
-            place_of(folder),
-            str(error),
-            hint="a run's folder is what `netc train` printed, such as runs/iris",
-        )
+        return info, contents[_MODEL].decode(), decoded_states(contents[_STATES])
+    except (OSError, ValueError) as error:
+        _no_run(folder, error)
+
+
+def _no_run(folder: Path, error: Exception) -> NoReturn:
+    hint = "a run's folder is what `netc train` printed, such as runs/iris"
+    fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint=hint)
 
 
 def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
@@ -201,17 +188,36 @@ def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
         fault("E1001", f"cannot read `{folder / _METRICS}`", place_of(folder / _METRICS), str(error))
 
 
+def _require_plugins(folder: Path, info: RunInfo) -> None:
+    """Fault E1001 where the run was trained with a plug-in that nobody has named. A run never chooses itself what is imported."""
+    missing = [name for name in info.plugins if name not in plugins.loaded()]
+    if missing:
+        told = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
+        hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
+        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), told, hint=hint)
+
+
 def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
     """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
     info, text, states = _read_info(folder)
     plugins.load_installed()
-    plugins.load(info.get("plugins", ()))
-    source = Source(info["name"], text, Path(info["path"]) if info["path"] else None)
-    model = elaborate(parse(source), info["set"], lambda name, lets, seed, asked: int(info["classes"][name]))
-    model = replace(model, train=replace(model.train, epochs=info["epochs"]))
-    program = Program(model, seed=info["seed"], threads=threads)
+    _require_plugins(folder, info)
+
+    def class_count(name: str, *_: object) -> int:
+        if name not in info.classes:
+            _no_run(folder, ValueError(f"{_INFO}: how many classes `{name}` has is missing"))
+        return info.classes[name]
+
+    source = Source(info.name, text, Path(info.path) if info.path else None)
+    model = elaborate(parse(source), info.set, class_count)
+    model = replace(model, train=replace(model.train, epochs=info.epochs))
+    program = Program(model, seed=info.seed, threads=threads)
     progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
     spec = parse_data(model) if model.data else array_spec(model)
+    try:
+        check_states(spec.fields, states)
+    except ValueError as error:
+        _no_run(folder, ValueError(f"{_STATES}: {error}"))
     run = Run(folder, model, spec, states, program, _read_metrics(folder, progress), progress)
     if not to_train:
         run.load_best()

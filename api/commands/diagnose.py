@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _BACK = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
-def diagnose(run: options.RunFolder) -> None:
+def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     """Say where gradients vanish or explode, by time step and by layer, and which units are dead or saturated; writes RUN/gradients.svg.
 
     Example: netc diagnose runs/japanese_vowels

@@ -14,6 +14,7 @@ def evaluate(
     part: Annotated[str, typer.Option(help="Which part of the split.")] = "test",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, watched values too.")] = False,
     threads: options.Threads = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Evaluate a run on a part of its data.
 

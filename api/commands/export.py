@@ -22,6 +22,7 @@ def export(
             help="The file takes this value in place of what computes it; may be given again.",
         ),
     ] = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Write a run's model as ONNX or as Python, and check that it answers as the run does.
 

@@ -19,6 +19,7 @@ def generate(
     stop: Annotated[str, typer.Option(help="End after this text.")] = "",
     seed: Annotated[int, typer.Option(help="Of what is drawn; the same seed gives the same text.")] = 0,
     threads: options.Threads = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Go on with a text, a token at a time: each costs the same, however long the text is.
 

@@ -32,6 +32,7 @@ def predict(
         typer.Option(min=1, metavar="N", help="Of what a decoder may say, follow the N likeliest beginnings at once."),
     ] = 1,
     threads: options.Threads = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Predict for new data, a row of outputs for each row of it; a sequence is a cell, as JSON.
 

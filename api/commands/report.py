@@ -14,6 +14,7 @@ def report(
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="The page (default: report.html in the run).")
     ] = None,
     threads: options.Threads = None,
+    plugins: options.Plugins = None,
 ) -> None:
     """Write a page with the curves, what the network gets wrong, its parameters and the file: one file, no network needed to read it.
 

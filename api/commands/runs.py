@@ -34,17 +34,19 @@ def runs(
 
 def _row(folder: Path) -> dict[str, Any] | None:
     """What the table says of a run; None if its files are not to be read."""
+    from netc.runtime.run_info import decoded
+
     try:
-        info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        info = decoded((folder / "run.json").read_bytes())
         rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         last = rows[-1] if rows else {}
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
         seconds = sum(float(row["seconds"]) for row in rows)
         return {
             "run": str(folder),
-            "file": info["name"],
+            "file": info.name,
             "epochs": len(rows),
-            "of": info["epochs"],
+            "of": info.epochs,
             "figures": figures,
             "seconds": seconds,
         }

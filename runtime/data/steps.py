@@ -6,8 +6,8 @@ fit into memory.
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -44,7 +44,8 @@ class Step:
 
     `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
     a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged, and one
-    that `changes_lengths` takes one too. `labels` are what a state calls the numbers that the step gives.
+    that `changes_lengths` takes one too. `labels` are what a state calls the numbers that the step gives. `keeps` says of each value of a state whether it
+    is right: a state may come from a run's folder that somebody else wrote.
     """
 
     apply: Callable[[Any, State, Place], Array | Ragged]
@@ -59,6 +60,7 @@ class Step:
     changes_lengths: bool = False
     labels: Callable[[State], list[str]] | None = None
     name: str = ""
+    keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
     formula: Callable[[Any, Any], Any] | None = (
         None  # `apply` in plain arithmetic, where it is that: for values of a graph as for arrays
     )
@@ -159,6 +161,38 @@ def _nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
     return {}
 
 
+# ------------------------------------------------------------------ what states keep
+
+
+def _are_numbers(value: Any) -> bool:
+    """A finite number, or a nested list of them that is an array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return False
+    return array.dtype.kind in "if" and bool(np.isfinite(array).all())
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_is_count, value))
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _are_cells(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(cell, str | int | float) for cell in value)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
 # ------------------------------------------------------------------ numbers
 
 
@@ -190,6 +224,7 @@ def _arithmetic(
     fit: Callable[[Chunks, Sequence[Any]], State],
     undo: Callable[[Array, State], Array],
     doc: str,
+    keeps: Mapping[str, Callable[[Any], bool]],
 ) -> Step:
     """A step that is plain arithmetic on numbers, in f64."""
 
@@ -197,7 +232,7 @@ def _arithmetic(
         made: Array = formula(numbers(array, place).astype(np.float64), state)
         return made
 
-    return Step(apply, fit, undo, doc=doc, formula=formula)
+    return Step(apply, fit, undo, doc=doc, formula=formula, keeps=keeps)
 
 
 def _log(array: Array, state: State, place: Place) -> Array:
@@ -435,12 +470,14 @@ _OWN: dict[str, Step] = {
         _standardize_fit,
         lambda array, state: array * state["std"] + state["mean"],
         "Less the mean, by the standard deviation of each column.",
+        {"mean": _are_numbers, "std": _are_numbers},
     ),
     "minmax": _arithmetic(
         lambda array, state: (array - state["min"]) / state["range"],
         _minmax_fit,
         lambda array, state: array * state["range"] + state["min"],
         "From 0 at the least to 1 at the largest value of each column.",
+        {"min": _are_numbers, "range": _are_numbers},
     ),
     "scale": Step(
         _scale,
@@ -449,6 +486,7 @@ _OWN: dict[str, Step] = {
         (1, 1),
         _scale_check,
         doc="Multiplied by a number: scale(1 / 255). Bytes stay bytes in memory.",
+        keeps={"by": _are_numbers},
     ),
     "log": Step(_log, _nothing, lambda array, state: np.exp(array), doc="The natural logarithm; numbers above 0 only."),
     "clip": Step(
@@ -457,6 +495,7 @@ _OWN: dict[str, Step] = {
         arguments=(2, 2),
         check=_clip_check,
         doc="What is below or above comes to the bound: clip(0, 100).",
+        keeps={"least": _are_numbers, "most": _are_numbers},
     ),
     "classes": Step(
         _classes,
@@ -464,6 +503,7 @@ _OWN: dict[str, Step] = {
         lambda array, state: np.array(state["classes"], object)[array],
         takes_text=True,
         doc="Labels as numbers, in the order of numbers, then of texts.",
+        keeps={"classes": _are_texts},
         labels=lambda state: list(state["classes"]),
     ),
     "characters": Step(
@@ -498,6 +538,7 @@ _OWN: dict[str, Step] = {
         _vocabulary_check,
         takes_text=True,
         doc="Tokens as numbers, the most frequent first, after 0 for a token that the training split does not have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
+        keeps={"tokens": _are_texts},
         labels=lambda state: list(state["tokens"]),
     ),
     "one_hot": Step(
@@ -505,6 +546,7 @@ _OWN: dict[str, Step] = {
         _classes_fit,
         takes_text=True,
         doc="A 1 at the label's place among as many numbers as there are labels.",
+        keeps={"classes": _are_texts},
     ),
     "impute": Step(
         _impute,
@@ -513,6 +555,7 @@ _OWN: dict[str, Step] = {
         (1, 1),
         words=("mean", "median", "mode", "drop"),
         doc="Fills empty cells with the mean, median, mode or a value, or drops their rows.",
+        keeps={"fill": _are_cells, "drop": _is_flag},
     ),
     "lowercase": Step(
         _lowercase, _nothing, lambda array, state: array, takes_text=True, doc="A text in small letters."
@@ -527,6 +570,7 @@ _OWN: dict[str, Step] = {
         check=_ngrams_check,
         takes_text=True,
         doc="A text as which of the most frequent sequences of up to n characters occur in it: ngrams(3, 1000). The ends are marked, capitals do not count.",
+        keeps={"longest": _is_count, "count": _is_count, "grams": _are_texts},
     ),
     "window": Step(
         lambda array, state, place: array,
@@ -551,6 +595,7 @@ _OWN: dict[str, Step] = {
         (1, 8),
         _reshape_check,
         doc="The same numbers in another shape: reshape(28, 28, 1).",
+        keeps={"dims": _are_counts},
     ),
     "train_only": Step(
         lambda array, state, place: array,

@@ -469,7 +469,10 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
     assert run(project, "check", "m.net", "--plugin", "mine").returncode == 0
     done = run(project, "train", "m.net", "--plugin", "mine")
     assert done.returncode == 0, done.stderr
-    told = run(project, "predict", "runs/m", "d.csv")  # the run knows what it needs
+    refused = run(project, "predict", "runs/m", "d.csv")
+    assert refused.returncode == 1, "a run chose what is imported"
+    assert "it was trained with the plug-in `mine`\n  = hint: --plugin mine, if you trust it\n" in refused.stderr
+    told = run(project, "predict", "runs/m", "d.csv", "--plugin", "mine")
     assert told.returncode == 0, told.stderr
     assert len(told.stdout.splitlines()) == 41
     page = run(project, "ops", "softly", "--plugin", "mine").stdout
@@ -546,7 +549,7 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     untested = run(project, "ops", "twins", "--test", "--plugin", "mine")
     assert untested.returncode == 1
     assert untested.stderr == "example, twins: there is none to test it with\n"
-    assert run(project, "predict", "runs/m", "d.csv").returncode == 0, "the run does not know what it needs"
+    assert run(project, "predict", "runs/m", "d.csv", "--plugin", "mine").returncode == 0
 
 
 EXAMPLE = "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n}\n"

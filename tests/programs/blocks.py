@@ -46,9 +46,10 @@ def block(g: Growth) -> bool:
     call = f"{name}({slots})" if len(operands) > 1 or g.chance(0.5) else f"{{0}} -> {name}"
     g.assign(call, operands, *types, **traits)
     if g.chance(0.25):
-        others = tuple(g.pick(lambda one, t=value.type: one.type == t and one.is_batched) for value in operands)
-        assert all(others)
-        g.assign(f"{name}({slots})", others, *types, **traits)  # type: ignore[arg-type]
+        others = [g.pick(lambda one, t=value.type: one.type == t and one.is_batched) for value in operands]
+        again = tuple(other for other in others if other is not None)
+        if len(again) == len(operands):  # the results may have taken an operand's name
+            g.assign(f"{name}({slots})", again, *types, **traits)
     g.feature("block")
     return True
 

@@ -1,8 +1,10 @@
 """What a run leaves is never lost: killed runs, damaged files, changed files, folders that cannot be used."""
 
+import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import time
@@ -36,12 +38,16 @@ train {
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+def write_project(folder: Path) -> None:
     rng = np.random.default_rng(0)
     rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
-    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
+    (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "m.net").write_text(TEXT, encoding="utf-8")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    write_project(tmp_path)
     return tmp_path
 
 
@@ -255,3 +261,57 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     assert "error[E1005]: training would take" in refused.stderr
     assert "`h.dense.W` is the largest: f32[2, 10000000000000]" in refused.stderr
     assert not (project / "runs").exists()
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was trained for an epoch, beside its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_project(folder)
+    command("train", "m.net", "--out", "run", "--epochs", "1", cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def forged(trained: Path, tmp_path: Path) -> Path:
+    """A copy of it."""
+    shutil.copytree(trained, tmp_path / "copy")
+    return tmp_path / "copy" / "run"
+
+
+def forge(folder: Path, **changes: object) -> None:
+    """Change what run.json says, with the hash that belongs to it, as somebody would who knows how it is made."""
+    info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    info = {key: value for key, value in {**info, **changes}.items() if value is not None}
+    info.pop("hash")
+    info["hash"] = hashlib.sha256(json.dumps(dict(sorted(info.items())), sort_keys=True).encode()).hexdigest()
+    (folder / "run.json").write_text(json.dumps(info), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"seed": None}, "run.json: Object missing required field `seed`"),
+        ({"seed": "1"}, "run.json: Expected `int`, got `str` - at `$.seed`"),
+        ({"set": {"width": [1]}}, "run.json: Expected `bool | int | float | str`, got `array` - at `$.set[...]`"),
+        ({"hashes": {}}, "model.net is not as training left it"),
+        ({"plugins": ["antigravity"]}, "it was trained with the plug-in `antigravity`"),
+        ({"plugins": "antigravity"}, "run.json: Expected `array`, got `str` - at `$.plugins`"),
+    ],
+)
+def test_a_forged_run_is_a_message(forged: Path, changes: dict[str, object], told: str) -> None:
+    forge(forged, **changes)
+    refused = command("eval", forged.name, cwd=forged.parent)
+    assert refused.returncode == 1
+    assert told in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+@pytest.mark.parametrize("content", [b"[" * 100_000, b'{"x": [[{"mean": "a"}]]}', b"{}", b"\xff", b'{"x": [{}]}'])
+def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> None:
+    (forged / "data.json").write_bytes(content)
+    hashes = json.loads((forged / "run.json").read_text(encoding="utf-8"))["hashes"]
+    forge(forged, hashes={**hashes, "data.json": [hashlib.sha256(content).hexdigest()]})
+    refused = command("eval", forged.name, cwd=forged.parent)
+    assert refused.returncode == 1
+    assert refused.stderr.startswith("error[E1001]: `run` is no run\n"), refused.stderr

@@ -1,0 +1,77 @@
+"""run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from netc.runtime.data.spec import FieldSpec
+from netc.runtime.data.steps import STEPS, State
+
+Constant = bool | int | float | str
+States = dict[str, list[State]]  # by field, of each step of its pipe
+
+
+class RunInfo(msgspec.Struct, kw_only=True):
+    """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
+
+    `hashes` are SHA-256 of the files of those names: several, while one text replaces another. `hash` is that of everything else in run.json.
+    """
+
+    name: str
+    path: str | None
+    set: dict[str, Constant]
+    seed: int
+    epochs: int
+    classes: dict[str, int]
+    versions: dict[str, str]
+    hashes: dict[str, list[str]]
+    plugins: list[str] = []  # the modules that a command named
+    hash: str = ""
+
+
+def digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def encoded(info: RunInfo) -> bytes:
+    """The bytes of run.json, with a hash of their own."""
+    values = msgspec.to_builtins(info)
+    return json.dumps({**values, "hash": _own_hash(values)}, indent=2).encode()
+
+
+def _own_hash(values: Mapping[str, Any]) -> str:
+    return digest(json.dumps({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
+
+
+def decoded(content: bytes) -> RunInfo:
+    """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
+    try:
+        values = msgspec.json.decode(content, type=dict[str, Any])
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    info = msgspec.convert(values, RunInfo)
+    if info.hash != _own_hash(values):
+        raise ValueError("it is not as training left it")
+    return info
+
+
+def decoded_states(content: bytes) -> States:
+    """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
+    try:
+        return msgspec.json.decode(content, type=States)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:
+    """Raises ValueError where the state of a step is missing, or is none that the step keeps."""
+    for name, field in fields.items():
+        if len(states.get(name, ())) != len(field.steps):
+            raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states.get(name, ()))}")
+        for step, state in zip(field.steps, states[name], strict=True):
+            for key, is_right in STEPS[step.name].keeps.items():
+                if key not in state or not is_right(state[key]):
+                    raise ValueError(f"`{key}` of the step `{step.name}` of `{name}` is not what the step keeps")
