@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import TypeVar
 
 from netc.compiler.elaborate.bindings import (
@@ -114,7 +115,7 @@ class Frame(Graph):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `assigned` what an editor tells of each name, `settings` where the `train` block sets what; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `assigned` what an editor tells of each name, `settings` where the `train` block sets what; `imported` are the definitions of other files; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -145,6 +146,7 @@ class Context:
     written: list[tuple[Span, int]] = field(default_factory=list)
     assigned: list[Assigned] = field(default_factory=list)
     settings: dict[str, Span] = field(default_factory=dict)
+    imported: dict[Path, Scope] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:

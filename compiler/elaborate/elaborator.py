@@ -170,7 +170,16 @@ def define(
 
 
 def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list[Path | None]) -> None:
+    """Bring in the definitions of another file: one `.net` file under the main file's folder, so that no text of a model shows what lies elsewhere."""
     path = (item.span.source.folder / item.path.value).resolve()
+    root = (trail[0].parent if trail and trail[0] else item.span.source.folder).resolve()
+    if path.suffix != ".net" or not path.is_relative_to(root):
+        told = (
+            "only `.net` files are imported"
+            if path.suffix != ".net"
+            else "it lies outside of the folder that the model's file is in"
+        )
+        fault("E0203", f"`{item.path.value}` cannot be imported", item.path.span, told)
     if path in [one.resolve() for one in trail if one]:
         fault(
             "E0203",
@@ -187,8 +196,10 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
             if item.span.source.path is None
             else "paths start from this file's folder",
         )
-    inner = Scope(context.globals.around)
-    define(context, parse_file(path, item.path.value), inner, [*trail, path], {})
+    if path not in context.imported:  # once, however many files import it
+        context.imported[path] = Scope(context.globals.around)
+        define(context, parse_file(path, item.path.value), context.imported[path], [*trail, path], {})
+    inner = context.imported[path]
     if item.alias:
         scope.set(item.alias.text, Namespace(inner), item.alias.span)
         return

@@ -25,6 +25,7 @@ from netc.runtime.data import store
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]
 _ENDINGS = (".png", ".jpg", ".jpeg")
+_FORMATS = ("PNG", "JPEG")  # Pillow knows others, some of which start programs of the system (PostScript: Ghostscript)
 
 
 def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[dict[str, Array], tuple[str, ...]]:
@@ -81,7 +82,9 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
     channels, size = options.get("channels"), options.get("size")
     for number, file in enumerate(files):
         try:
-            with Image.open(file) as picture:
+            if file.exists() and not file.is_file():  # to open a pipe would wait for whoever writes to it
+                raise OSError("it is no regular file")
+            with Image.open(file, formats=_FORMATS) as picture:
                 channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
                 decoded = picture.convert("L" if channels == 1 else "RGB")
                 if size is not None:
@@ -128,7 +131,7 @@ def _kept(files: Sequence[Path], options: Options) -> Path | None:
         try:
             status = file.stat()
             told.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a null character in the path
             told.append(str(file))
     return home / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
 

@@ -1,9 +1,12 @@
 """Images as data: augmentation in training alone, folders of pictures, what is told of broken ones."""
 
+import os
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support import at_most
 
 import netc
 from netc.runtime.data.augment import AUGMENTATIONS, augmented
@@ -160,6 +163,28 @@ def test_a_broken_picture_is_told_or_skipped(tmp_path: Path) -> None:
         FOLDER.replace('"pictures"', '"pictures", broken = skip, size = (8, 6)'), encoding="utf-8"
     )
     assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
+
+
+_POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+def test_what_only_calls_itself_a_picture_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow would hand a PostScript file to Ghostscript, whatever its name."""
+    pictures(tmp_path)
+    (tmp_path / "pictures" / "dark" / "x.png").write_bytes(_POSTSCRIPT)
+    (tmp_path / "m.net").write_text(FOLDER, encoding="utf-8")
+    monkeypatch.setattr(subprocess, "Popen", lambda *_, **__: pytest.fail("a program of the system was started"))
+    with pytest.raises(netc.Fault, match=r"cannot decode `.*x.png`"):
+        netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
+
+
+def test_a_pipe_among_pictures_is_no_picture(tmp_path: Path) -> None:
+    """To open one would wait for ever for whoever writes to it."""
+    pictures(tmp_path)
+    os.mkfifo(tmp_path / "pictures" / "dark" / "pipe.png")
+    (tmp_path / "m.net").write_text(FOLDER, encoding="utf-8")
+    with at_most(60), pytest.raises(netc.Fault, match=r"cannot decode `.*pipe.png`(.|\n)*no regular file"):
+        netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
 
 
 def test_the_report_shows_kernels_and_maps(tmp_path: Path) -> None:
