@@ -19,7 +19,7 @@ from netc.runtime.checkpoint import load_checkpoint
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.run import Run
-from netc.runtime.schedule import factors
+from netc.runtime.schedule import Decisions, factors
 from netc.runtime.start_from import CHECKPOINT
 
 
@@ -50,11 +50,11 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culpr
         for backend in ("numba", "reference")
     )
     progress = load_checkpoint(run.folder / CHECKPOINT, compiled.persistent)
-    in_all = -(-len(order) // settings.batch)
+    in_all, plateau = -(-len(order) // settings.batch), Decisions(settings, run.metrics).rate
 
     def steps(program: Program, first: int, last: int) -> None:
         if first < last:
-            moved = factors(settings, epoch * in_all + first, last - first, in_all, run.metrics)
+            moved = factors(settings, epoch * in_all + first, last - first, in_all, plateau)
             program.steps(fields, order[first * settings.batch : last * settings.batch], epoch, moved)
 
     begin = progress.step if progress.epoch == epoch else 0

@@ -205,7 +205,7 @@ class Program:
 
     def _factors(self) -> Factors:
         """Where somebody takes single steps. A schedule that counts epochs stands at its beginning: they belong to none."""
-        return schedule.factors(self.model.train, self._steps_done, 1, 2**53, ())
+        return schedule.factors(self.model.train, self._steps_done, 1, 2**53)
 
     def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
         """A step of the optimizer for every batch of the samples that `order` numbers (or as many batches as are accumulated).

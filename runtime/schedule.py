@@ -4,12 +4,13 @@ All of it is a function of where training stands and of the rows that a run keep
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
 from netc.compiler.graph import Graph
-from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
+from netc.compiler.model import Better, Plateau, TrainSettings
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.update import FACTOR
 from netc.compiler.reference import evaluate
@@ -18,12 +19,13 @@ from netc.runtime.data.stored import Array
 from netc.runtime.figures import Figure
 
 _THRESHOLD = 1e-4  # of a plateau, relative, as PyTorch's ReduceLROnPlateau has it
-Rows = Sequence[Mapping[str, Figure]]
+Row = Mapping[str, Figure]
 Factors = Mapping[str, Array]  # a number a step, by what it multiplies
 
 
-def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, rows: Rows) -> Factors:
-    """What the rate is multiplied by, and each loss of `loss_scale`, in `count` steps from step `first` of the training on."""
+def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
+    """What the rate is multiplied by, and each loss of `loss_scale`, in `count` steps from step `first` of the training on. `plateau` is what the figures of
+    past epochs make of the rate (Decisions)."""
     step = np.arange(first, first + count, dtype=np.float64)
     epoch = step / steps_an_epoch
     standing = {
@@ -36,27 +38,11 @@ def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, r
     def along(schedule: Graph | None) -> Array:
         return np.ones(count) if schedule is None else evaluate(schedule, standing, count)["factor"]
 
-    rate = along(train.schedule) * plateau_factor(train.plateau, rows)
+    rate = along(train.schedule) * plateau
     return {FACTOR: rate, **{f"{LOSS_FACTOR}{name}": along(one) for name, one in train.loss_scale}}
 
 
-def plateau_factor(plateau: Plateau | None, rows: Rows) -> float:
-    """ReduceLROnPlateau of PyTorch: more than `patience` epochs without a figure that is better by a ten-thousandth."""
-    factor, best, bad = 1.0, math.nan, 0
-    for row in rows if plateau is not None else ():
-        assert plateau is not None
-        value = figure(plateau.better, row)
-        margin = 1 + _THRESHOLD if plateau.better.is_higher else 1 - _THRESHOLD
-        if math.isnan(best) or plateau.better.than(value, best * margin):
-            best, bad = value, 0
-        else:
-            bad += 1
-        if bad > plateau.patience:
-            factor, bad = factor * plateau.factor, 0
-    return factor
-
-
-def figure(better: Better, row: Mapping[str, Figure]) -> float:
+def figure(better: Better, row: Row) -> float:
     """A figure of an epoch. Faults E0602 if there is none of this name."""
     if better.figure not in row:
         known = [name for name in row if "." in name]
@@ -73,15 +59,79 @@ def figure(better: Better, row: Mapping[str, Figure]) -> float:
     return value
 
 
-def is_best(better: Better, rows: Rows) -> bool:
-    """Whether the last row is better than all before."""
-    values = [figure(better, row) for row in rows]
-    return all(better.than(values[-1], one) for one in values[:-1])
+@dataclass(slots=True)
+class Best:
+    """The best value of a figure so far, and how many epochs ago it was. What is no number is worse than any number."""
 
+    better: Better
+    value: float | None = None
+    epochs_ago: int = 0
 
-def is_over(stop: EarlyStop | None, rows: Rows) -> bool:
-    """Whether the figure has not become better for `patience` epochs."""
-    if stop is None or not rows:
+    def take(self, row: Row) -> bool:
+        """Whether the next epoch is better than all before; the first is."""
+        value = figure(self.better, row)
+        is_first = self.value is None
+        is_better = (
+            self.value is not None
+            and not math.isnan(value)
+            and (math.isnan(self.value) or self.better.than(value, self.value))
+        )
+        if is_first or is_better:
+            self.value, self.epochs_ago = value, 0
+            return True
+        self.epochs_ago += 1
         return False
-    last_best = max(i for i in range(len(rows)) if is_best(stop.better, rows[: i + 1]))
-    return len(rows) - 1 - last_best >= stop.patience
+
+
+@dataclass(slots=True)
+class PlateauRate:
+    """ReduceLROnPlateau of PyTorch: more than `patience` epochs without a figure that is better by a ten-thousandth. What is no number is not better."""
+
+    plateau: Plateau
+    factor: float = 1.0
+    best: float = math.nan
+    bad_epochs: int = 0
+
+    def take(self, row: Row) -> None:
+        value = figure(self.plateau.better, row)
+        margin = 1 + _THRESHOLD if self.plateau.better.is_higher else 1 - _THRESHOLD
+        if not math.isnan(value) and (math.isnan(self.best) or self.plateau.better.than(value, self.best * margin)):
+            self.best, self.bad_epochs = value, 0
+        else:
+            self.bad_epochs += 1
+        if self.bad_epochs > self.plateau.patience:
+            self.factor, self.bad_epochs = self.factor * self.plateau.factor, 0
+
+
+class Decisions:
+    """What the figures of the epochs so far decide: whether the last is to be kept, whether training is over, what becomes of the rate. An epoch costs the
+    same, however many there were before."""
+
+    def __init__(self, train: TrainSettings, rows: Iterable[Row]) -> None:
+        self._kept = None if train.keep is None else Best(train.keep)
+        self._stop = train.early_stop
+        self._stopping = None if train.early_stop is None else Best(train.early_stop.better)
+        self._plateau = None if train.plateau is None else PlateauRate(train.plateau)
+        self.keeps_last = False
+        for row in rows:
+            self.take(row)
+
+    def take(self, row: Row) -> None:
+        """The row of one more epoch. Faults E0602 if a figure that decides is not in it."""
+        self.keeps_last = self._kept is not None and self._kept.take(row)
+        if self._stopping is not None:
+            self._stopping.take(row)
+        if self._plateau is not None:
+            self._plateau.take(row)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the figure of `early_stop` has not become better for `patience` epochs."""
+        return (
+            self._stop is not None and self._stopping is not None and self._stopping.epochs_ago >= self._stop.patience
+        )
+
+    @property
+    def rate(self) -> float:
+        """What a plateau makes of the rate."""
+        return 1.0 if self._plateau is None else self._plateau.factor

@@ -125,28 +125,37 @@ class SequenceStep(Step):
         return {name: self._joined(name, values, order, np.concatenate(placed)) for name, values in parts.items()}
 
     def _make_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> None:
-        """See that the longest samples of these fields fit into one batch."""
+        """See that the longest samples of these fields fit into one batch, as often as `order` has a sample."""
         if not self.dims:  # the passes left nothing that varies
             return
         sequences = {dim: one for name, dim in self.varying.items() if isinstance(one := fields.get(name), Ragged)}
+        most = int(np.bincount(order).max(initial=1))  # in a bootstrap sample several
         if (
-            self.plan is not None
+            most == 1
+            and self.plan is not None
             and sequences
             and all(any(one is held for held in self.roomy) for one in sequences.values())
         ):
             return
         lengths = {dim: one.lengths for dim, one in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
-        needed = {dim: int(np.sort(lengths_of(dim, lengths, count))[-self.batch :].sum()) for dim in self.dims}
+        needed = {
+            dim: int(np.sort(np.repeat(lengths_of(dim, lengths, count), most))[-self.batch :].sum())
+            for dim in self.dims
+        }
         held = self.plan.sizes if self.plan is not None else {}
         assert isinstance(held, Mapping)
         if any(held.get(dim, 0) < rows for dim, rows in needed.items()):
             self.build({BATCH: self.batch, **needed})
             self.roomy = []
-        self.roomy = [*self.roomy[-_REMEMBERED:], *sequences.values()]
+        if most == 1:
+            self.roomy = [*self.roomy[-_REMEMBERED:], *sequences.values()]
 
     def _run_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         assert self.plan is not None
+        room = self.plan.sizes
+        assert isinstance(room, Mapping)
+        assert all(count <= room[dim] for dim, count in batch.sizes.items()), "a batch has more rows than were planned"
         arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
         held = self.held({**arrays, **batch.tables(self.plan.inputs)})
         results = {}

@@ -19,10 +19,10 @@ from netc.dsl.diagnostics import Label, fault
 from netc.runtime.checkpoint import Progress, place_of
 from netc.runtime.culprit import find
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.figures import Row, loss_figures
+from netc.runtime.figures import Figures, Row, loss_figures
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
-from netc.runtime.schedule import factors, is_best, is_over
+from netc.runtime.schedule import Decisions, factors
 
 _CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
@@ -41,22 +41,23 @@ class Report:
 
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
-    settings = run.model.train
+    decisions = Decisions(run.model.train, run.metrics)
     with _claimed(run.folder), _interrupts_between_steps() as pause:
-        while run.progress.epoch < epochs and not is_over(settings.early_stop, run.metrics):
+        while run.progress.epoch < epochs and not decisions.is_over:
             try:
-                _epoch(run, epochs, on_progress, pause)
+                _epoch(run, epochs, decisions.rate, on_progress, pause)
             except KeyboardInterrupt:
                 run.save()
                 raise
             assert run.dataset is not None
+            _refuse_lost_numbers(run)
             run.program.refit(run.dataset.parts["train"])
             row = _row(run)
             run.metrics.append(row)
             run.progress = Progress(epoch=run.progress.epoch + 1)
-            if settings.keep is not None and is_best(settings.keep, run.metrics):
+            decisions.take(row)
+            if decisions.keeps_last:
                 run.save_best()
-            factors(settings, 0, 0, 1, run.metrics)  # a figure that no epoch has is told after the first one
             run.save()
             on_epoch(row)
     run.load_best()
@@ -101,8 +102,10 @@ def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: Callable[[], None]) -> None:
-    """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone."""
+def _epoch(
+    run: Run, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[], None]
+) -> None:
+    """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone; `plateau` is what figures made of the rate."""
     assert run.dataset is not None
     settings, progress = run.model.train, run.progress
     fields = run.dataset.training(run.program.seed, progress.epoch)
@@ -116,7 +119,8 @@ def _epoch(run: Run, epochs: int, on_progress: Callable[[Report], None], pause: 
         pause()
         begin = time.perf_counter()
         chosen = order[progress.step * size : (progress.step + steps) * size]
-        moved = factors(settings, progress.epoch * in_all + progress.step, -(-len(chosen) // size), in_all, run.metrics)
+        first = progress.epoch * in_all + progress.step
+        moved = factors(settings, first, -(-len(chosen) // size), in_all, plateau)
         losses = run.program.steps(fields, chosen, progress.epoch, moved)
         for i, loss in enumerate(losses.values["loss"]):
             if not math.isfinite(loss):
@@ -152,12 +156,41 @@ def _row(run: Run) -> Row:
     assert run.dataset is not None
     part = "valid" if "valid" in run.dataset.parts else "train"
     if part == "valid" or any(name.startswith("watch.") for name in run.model.graph.results):
+        figures = run.evaluate(part)
+        refuse_lost_loss(run, part, figures)
         row |= {
-            f"{part}.{name}": value
-            for name, value in run.evaluate(part).items()
-            if part == "valid" or name.startswith("watch.")
+            f"{part}.{name}": value for name, value in figures.items() if part == "valid" or name.startswith("watch.")
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
+
+
+def _refuse_lost_numbers(run: Run) -> None:
+    """Fault E1002 where the last step of an epoch, whose loss was still a number, left a parameter or a state that is none; the last checkpoint stays as it is."""
+    for name, info in {**run.model.trainables, **run.model.states}.items():
+        array = run.program.persistent[name]
+        lost = np.isnan(array) if name in run.model.states else ~np.isfinite(array)
+        if lost.any():
+            fault(
+                "E1002",
+                f"`{name}` is no longer {'a number' if not array.shape else 'made of numbers'}, after epoch {run.progress.epoch + 1}",
+                info.span,
+                f"{int(lost.sum()):,} of {array.size:,} elements overflowed in its last step",
+                hint="a smaller rate; inputs of very different scale want `-> standardize`; `clip_norm` bounds a gradient",
+            )
+
+
+def refuse_lost_loss(run: Run, part: str, figures: Figures) -> None:
+    """Fault E1002 where the loss of a part of the data is no number: the parameters are of no use."""
+    loss = figures["loss"]
+    if isinstance(loss, float) and math.isnan(loss):
+        losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
+        fault(
+            "E1002",
+            f"the loss of the part `{part}` is not a number",
+            losses[0],
+            others=[Label(span, "or this one") for span in losses[1:]],
+            hint="a smaller rate; inputs of very different scale want `-> standardize`",
+        )
 
 
 def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:

@@ -88,7 +88,7 @@ def _train(
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.curves import draw
     from netc.runtime.diagnose import diagnose, longest
-    from netc.runtime.trainer import Report
+    from netc.runtime.trainer import Report, refuse_lost_loss
     from netc.runtime.trainer import train as train_run
 
     if resume is not None:
@@ -122,6 +122,7 @@ def _train(
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     if "test" in run.load_data().parts:
         found = run.evaluate("test")
+        refuse_lost_loss(run, "test", found)
         typer.echo(f"test  {figures(found)}")
         matrices(found)
         return found

@@ -52,7 +52,7 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
     for turn in (1, 2):
         before = {name: array.copy() for name, array in program.persistent.items()}
         done = int(before[STEP]) if STEP in before else 0
-        factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER, ()).items()}
+        factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER).items()}
         situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
         expected = {**before, **_updates(situation.results(graph))}
         program.step(fields)

@@ -204,7 +204,7 @@ def test_schedules_are_pytorch_s(more: str, scheduler) -> None:
             OPTIMIZERS[setting],
             more,
             scheduler=scheduler,
-            factors=lambda model, step: schedule.factors(model.train, step, 1, 1, ()),
+            factors=lambda model, step: schedule.factors(model.train, step, 1, 1),
         )
 
 
@@ -217,11 +217,11 @@ def test_a_plateau_is_pytorch_s() -> None:
     losses = np.round(1 / np.arange(1, 81) ** 0.3 + 0.05 * rng.random(80), 3)
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=3)
-    rows: list[dict[str, float]] = []
+    rate = schedule.PlateauRate(plateau)
     for loss in losses:
         scheduler.step(loss)
-        rows.append({"valid.loss": float(loss)})
-        assert schedule.plateau_factor(plateau, rows) == pytest.approx(optimizer.param_groups[0]["lr"])
+        rate.take({"valid.loss": float(loss)})
+        assert rate.factor == pytest.approx(optimizer.param_groups[0]["lr"])
     assert optimizer.param_groups[0]["lr"] < 0.2
 
 

@@ -6,6 +6,7 @@ from support import run, slope
 
 import netc
 from netc.compiler import pipeline
+from netc.runtime.data.stored import Ragged
 from netc.runtime.step import Backend, footprint, state_layout, step_memory
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
@@ -257,3 +258,13 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
     sums = (fields["x"] @ program.parameters["h.dense.W"] + program.parameters["h.dense.b"]).sum(axis=1)
     assert loss == pytest.approx(np.mean((sums - 1) ** 2), rel=1e-5)
     assert gradients["h.dense.W"].any()
+
+
+@pytest.mark.parametrize("backend", ["numba", "plan"])
+def test_a_sample_may_stand_several_times_in_a_batch(backend: Backend) -> None:
+    """As in a bootstrap sample: then a batch has more rows than its longest samples have (generated program 400804)."""
+    text = "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"
+    fields = {"x": Ragged.of([x[: n + 1] for n, x in enumerate(X[:3])], np.float64), "y": np.arange(3.0)}
+    order = np.array([2] * 11 + [1] + [0, 2, 2])
+    losses = [run(text, one, threads=2).steps(fields, order, 0).values["loss"] for one in (backend, "reference")]
+    np.testing.assert_allclose(*losses, rtol=1e-12)

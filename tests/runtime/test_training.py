@@ -13,6 +13,7 @@ from safetensors.numpy import load_file
 from support import ROOT, command
 
 import netc
+from netc.runtime.schedule import Decisions
 
 
 def figures(line: str) -> dict[str, float]:
@@ -258,3 +259,54 @@ def test_who_lost_the_number(tmp_path: Path, made: str, train: str, line: int, t
     assert told in diagnostic.primary.text
     opened = netc.open(tmp_path / "run")
     assert all(np.isfinite(array).all() for array in opened.program.persistent.values()), "the last good checkpoint"
+
+
+def test_parameters_that_overflow_in_the_last_step_are_no_run(tmp_path: Path) -> None:
+    """The loss of that step is still a number, and there is no further one."""
+    rows = [f"{i % 5},{i % 7},{(i % 5) - (i % 7)}" for i in range(40)]
+    (tmp_path / "d.csv").write_text("\n".join(["a,b,y", *rows]) + "\n", encoding="utf-8")
+    for rate, told in (
+        ("1e38", "`h.dense.W` is no longer made of numbers, after epoch 1"),
+        ("1e30", "the loss of the part `valid` is not a number"),
+    ):
+        text = (
+            'data {\n  source = csv("d.csv")\n  x = columns("a", "b")\n  y = column("y")\n  split = (train = 0.6, valid = 0.4)\n}\n'
+            "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8) -> relu\n  z = h -> dense(1) -> squeeze\n  output p = z\n"
+            f"  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(lr = {rate})\n  epochs = 1\n  batch = 64\n}}\n"
+        )
+        (tmp_path / "m.net").write_text(text, encoding="utf-8")
+        done = command("train", "m.net", "--out", f"run{rate}", cwd=tmp_path)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error[E1002]: {told}"), done.stderr
+        assert not (tmp_path / f"run{rate}" / "metrics.jsonl").read_text(encoding="utf-8"), "an epoch was kept"
+
+
+def test_a_figure_that_is_no_number_is_worse_than_any() -> None:
+    train = netc.parse("""
+model {
+  input x: float
+  target y: float
+  param w: float = zeros
+  loss mse(w * x, y)
+}
+train {
+  keep = best(valid.loss)
+  early_stop = (metric = valid.loss, patience = 2)
+  schedule = plateau(patience = 1, factor = 0.5)
+}
+""").train
+    nan = float("nan")
+    for values, kept, over in (
+        ([nan, 3.0, nan, 2.0], [0, 1, 3], []),
+        ([2.0, nan, nan, 1.0], [0, 3], [2]),
+        ([1.0, 2.0, 0.5, 0.5, 0.6], [0, 2], [4]),
+    ):
+        decisions, is_kept, is_over = Decisions(train, ()), [], []
+        for value in values:
+            decisions.take({"valid.loss": value})
+            is_kept.append(decisions.keeps_last)
+            is_over.append(decisions.is_over)
+        assert [i for i, one in enumerate(is_kept) if one] == kept
+        assert [i for i, one in enumerate(is_over) if one] == over
+        rows = [{"valid.loss": value} for value in values]
+        assert Decisions(train, rows).rate == decisions.rate, "a resumed run decides otherwise"
