@@ -22,6 +22,7 @@ CODES = {
     "E0203": "an import that cannot be followed",
     "E0204": "a block that applies itself",
     "E0205": "a name used as what it is not",
+    "E0206": "a model that is too large when it is written out",
     "E0301": "a call with arguments missing or too many",
     "E0302": "an unknown or repeated argument",
     "E0303": "an argument of the wrong kind",

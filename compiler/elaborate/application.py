@@ -128,6 +128,7 @@ def apply_user_operation(
     context: Context, target: UserOperation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
     op = target.op
+    context.count(span)
     bound = bind(context, [name.text for name in op.parameters], arguments, op.name.text, span)
     inner = Scope(target.scope)
     for name in op.parameters:

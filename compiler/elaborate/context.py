@@ -37,7 +37,7 @@ from netc.compiler.rows import PREFIX
 from netc.compiler.types import BATCH, Mismatch, Type, describe_sample
 from netc.compiler.value import Attribute, Operation, Value, apply
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostics, Label, fault
+from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span
 
 _DEEPEST = 64
@@ -112,6 +112,17 @@ class Frame(Graph):
         return self.captured[value]
 
 
+MOST_WRITTEN_OUT = 30_000
+
+
+class Exhausted(Exception):
+    """Elaboration would go on for too long. No Fault, after which it goes on with the next statement."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        super().__init__(diagnostic.title)
+        self.diagnostic = diagnostic
+
+
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
@@ -148,6 +159,15 @@ class Context:
     settings: dict[str, Span] = field(default_factory=dict)
     imported: dict[Path, Scope] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
+    written_out: int = 0  # statements, and applications of operations that the file defines
+
+    def count(self, span: Span) -> None:
+        """One more statement, or application of an operation that the file defines: loops, blocks and imports are written out. Raises Exhausted beyond the most."""
+        self.written_out += 1
+        if self.written_out > MOST_WRITTEN_OUT:
+            title = f"written out, this model has more than {MOST_WRITTEN_OUT:,} statements"
+            hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
+            raise Exhausted(Diagnostic("E0206", title, Label(self.user_span(span), "it was here by then"), (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
         """Run `build` at a place of the text; types that do not fit become a fault there, with the places that `others` then says."""

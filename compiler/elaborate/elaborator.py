@@ -19,7 +19,7 @@ from netc.compiler.elaborate.bindings import (
     Scope,
     UserOperation,
 )
-from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.elaborate.context import BrokenName, Context, Exhausted
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.library import library_scope
 from netc.compiler.elaborate.scan import scan
@@ -53,7 +53,17 @@ def elaborate(
 def examine(
     file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
 ) -> tuple[Context, TrainSettings]:
-    """All that a file comes to, and the faults on the way: for whoever wants to know what can be known of a file that is wrong."""
+    """All that a file comes to, and the faults on the way: for whoever wants to know what can be known of a file that is wrong. Raises Fault E0206 where
+    that would take too long."""
+    try:
+        return _examined(file, overrides, class_count)
+    except Exhausted as end:
+        raise Fault([end.diagnostic]) from None
+
+
+def _examined(
+    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None
+) -> tuple[Context, TrainSettings]:
     context = Context(apply_item, FORMS, Scope(library_scope()), scan)
     unknown_overrides(context, file, overrides or {})
     define(context, file, context.globals, [file.source.path], overrides or {})

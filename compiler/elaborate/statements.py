@@ -38,6 +38,7 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
         try:
             if result is not None:
                 fault("E0103", "nothing runs after `return`", statement.span)
+            context.count(statement.span)
             first, known = context.graph.network.number_of_nodes(), len(context.parameters)
             result = run_statement(context, statement, scope, in_model) or result
             note_assigned(context, statement, scope, first, known)
