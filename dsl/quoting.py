@@ -6,6 +6,7 @@ characters, and cannot end the comment, string or element that it stands in. Kno
 
 import html
 import json
+import keyword
 import math
 import re
 import unicodedata
@@ -55,11 +56,11 @@ def python_docstring(text: str) -> str:
 
 
 def python_name(text: str, taken: Collection[str]) -> str:
-    """An identifier as much like the text as Python allows, none of `taken`. It begins with a letter: `_x` is for the file's own names."""
+    """An identifier as much like the text as Python allows, no keyword and none of `taken`. It begins with a letter: `_x` is for the file's own names."""
     plain = unicodedata.normalize("NFKC", text)  # Python takes names that are equal after this for one
     name = "".join(one if f"x{one}".isidentifier() else f"u{ord(one):x}" for one in plain)
     name = name if name.isidentifier() and not name.startswith("_") else f"x{name}"
-    while name in taken:
+    while name in taken or keyword.iskeyword(name):
         name += "_"
     return name
 

@@ -2,7 +2,6 @@
 
 import base64
 import inspect
-import keyword
 import re
 import textwrap
 import zlib
@@ -342,7 +341,7 @@ _OWN_NAMES = frozenset(
 
 def _identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, str]]:
     """The argument of each input, named as the input is if Python takes that and nothing else here has it; and the rows of those that vary."""
-    taken = {*_OWN_NAMES, *keyword.kwlist}
+    taken = set(_OWN_NAMES)
     arguments, rows = dict[str, str](), dict[str, str]()
     for name in inputs:
         arguments[name] = python_name(name, taken)

@@ -64,8 +64,9 @@ class _OnnxFile(OnnxNodes):
         graph = helper.make_graph(self.nodes, escaped(exported.name), inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="netc", opset_imports=opsets, ir_version=_IR)
+        notes = {name: escaped(note) for name, note in exported.notes.items()}
         labels = {f"labels.{name}": json_text(own, is_ascii=False) for name, own in exported.labels.items()}
-        helper.set_model_props(model, {**exported.notes, **labels})
+        helper.set_model_props(model, {**notes, **labels})
         onnx.checker.check_model(model, full_check=True)
         return model
 
