@@ -215,6 +215,11 @@ def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
             with pytest.raises(netc.Fault, match="cannot be a target"), nothing_else_runs():
                 starting_file("m", tmp_path / "t.jsonl", target, tmp_path, NOWHERE)
             continue
+        constant = {name for j, name in enumerate(part) if j % 5 == 4 and name != target}
+        if names == unwritable | constant | {target}:
+            with pytest.raises(netc.Fault, match="no column beside"):
+                starting_file("m", tmp_path / "t.jsonl", target, tmp_path, NOWHERE)
+            continue
         with nothing_else_runs():
             start = starting_file(f"{part[1]}", tmp_path / "t.jsonl", target, tmp_path, NOWHERE)
         assert all(plain(line.replace("\t", "")) for line in start.text.split("\n"))
@@ -222,7 +227,6 @@ def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
         assert print_file(file) == start.text
         model = elaborate(file)
         spec = parse_data(model)
-        constant = {name for j, name in enumerate(part) if j % 5 == 4 and name != target}
         columns = {column for field in spec.fields.values() for column in field.columns}
         assert columns == names - unwritable - constant, number
         assert {name for name, _ in start.left_out} == unwritable
@@ -259,6 +263,12 @@ def test_new_as_a_command(tmp_path: Path) -> None:
     assert wrong.returncode == 1
     assert "Traceback" not in wrong.stderr
     assert not list(tmp_path.glob("PWNED*"))
+
+
+def test_new_for_a_table_that_nothing_can_be_learned_from(tmp_path: Path) -> None:
+    write_rows(tmp_path / "t.jsonl", [{"a": 1, 'b"': i, "y": i % 2} for i in range(20)])
+    with pytest.raises(netc.Fault, match="has no column beside `y` that a network could learn from"):
+        starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE)
 
 
 def test_a_constant_that_no_text_can_hold(tmp_path: Path) -> None:

@@ -104,6 +104,9 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
         fault(
             "E0803", f"`{chosen}` cannot be a target", span, f"it is {why}", hint=nearest("", ()) or "--target COLUMN"
         )
+    if all(one is aim or one.kind == "constant" for one in guesses):
+        why = "every other one is the same in every row, or no `.net` text can name it"
+        fault("E0802", f"`{data}` has no column beside `{chosen}` that a network could learn from", span, why)
     path = data.resolve()
     try:
         written = path.relative_to(folder.resolve()).as_posix()
@@ -225,8 +228,6 @@ def _blocks(
         fields.append(f"{goal} = column({net_string(aim.name)}){drop} -> standardize  {note}")
     for name, why in left_out.items():
         fields.append(f"# `{net_comment(name)}` is left out: no `.net` text can name it, {net_comment(why)}")
-    if not inputs:
-        fields.append("# there is no column that a network could learn from")
     yield "data {"
     yield f"  source = {reader}({net_string(path)})"
     yield from (f"  {line}" for line in fields)
