@@ -13,6 +13,7 @@ from netc.compiler.differences import Labels, as_lines, difference
 from netc.compiler.kernels.targets import NAMED
 from netc.compiler.passes.lower import lower
 from netc.dsl.diagnostics import CODES
+from netc.dsl.quoting import escaped_lines
 from netc.reference import KINDS, entries, plural
 
 HERE = Path(__file__).parent
@@ -58,7 +59,8 @@ def _diagnostics() -> Iterator[str]:
             yield f"{ELSEWHERE[code]}"
             continue
         folder = cases[code]
-        yield f"```{{.net .wrong}}\n{(folder / 'case.net').read_text(encoding='utf-8').rstrip()}\n```\n"
+        wrong = escaped_lines((folder / "case.net").read_bytes().decode().rstrip())
+        yield f"```{{.net .wrong}}\n{wrong}\n```\n"
         yield f"```\n{(folder / 'expected.txt').read_text(encoding='utf-8').rstrip()}\n```\n"
         yield "Put right:\n"
         yield f"```{{.net .right}}\n{(folder / 'right.net').read_text(encoding='utf-8').rstrip()}\n```"

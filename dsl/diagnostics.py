@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
 
+from netc.dsl.quoting import escaped
 from netc.dsl.source import Span
 
 CODES = {
@@ -17,6 +18,7 @@ CODES = {
     "E0102": "a bracket is never closed, or closes what was not opened",
     "E0103": "a statement stands where it may not",
     "E0104": "the file cannot be read",
+    "E0105": "a character that no text may hold",
     "E0201": "an unknown name",
     "E0202": "a name is defined twice",
     "E0203": "an import that cannot be followed",
@@ -115,9 +117,9 @@ class Diagnostic:
         return found is not None and self.code in re.split(r"[\s,]+", found[1])
 
     def render(self) -> str:
-        """The message as the terminal shows it: title, place, source lines with carets, further places, hint."""
+        """The message as the terminal shows it: title, place, source lines with carets, further places, hint. Control characters are escaped."""
         kind = "error" if self.is_error else "warning"
-        lines = [f"{kind}[{self.code}]: {self.title}"]
+        lines = [f"{kind}[{self.code}]: {escaped(self.title)}"]
         width = max(len(str(label.span.line)) for label in (self.primary, *self.others))
         before: Label | None = None
         for label in (self.primary, *self.others):
@@ -125,7 +127,7 @@ class Diagnostic:
             lines += _excerpt(label, width, "^" if label is self.primary else "-", told)
             before = label
         if self.hint:
-            lines += [f"{' ' * width} = hint: {self.hint}"]
+            lines += [f"{' ' * width} = hint: {escaped(self.hint)}"]
         if not self.is_error:
             lines += [f"{' ' * width} = note: `# allow: {self.code}` at the end of the line silences this"]
         return "\n".join(lines)
@@ -137,24 +139,28 @@ def _line_of(label: Label) -> tuple[str, int]:
 
 def _excerpt(label: Label, width: int, mark: str, told: bool) -> list[str]:
     """The place, its line, and the mark under it; a line that was just `told` is not told again."""
-    span, margin = label.span, " " * width
+    span, margin, said = label.span, " " * width, escaped(label.text)
     arrow = "-->" if mark == "^" else ":::"
-    lines = [f"{margin}{arrow} {span}"]
+    lines = [f"{margin}{arrow} {escaped(str(span))}"]
     if not span.source.text:
-        return [*lines, f"{margin} | {label.text}"] if label.text else lines
-    text = span.source.line(span.line)
-    before = "".join("\t" if character == "\t" else " " for character in text[: span.column - 1])
-    room = max(len(text) - span.column + 1, 1)
-    carets = mark * min(max(span.end - span.start, 1), room)
-    marked = f"{margin} | {before}{carets} {label.text}".rstrip()
+        return [*lines, f"{margin} | {said}"] if said else lines
+    text, at = span.source.line(span.line), span.column - 1
+    before = "".join("\t" if character == "\t" else " " for character in _shown(text[:at]))
+    carets = mark * max(len(_shown(text[at : at + span.end - span.start])), 1)
+    marked = f"{margin} | {before}{carets} {said}".rstrip()
     if told:
         return [marked]
     return [
         *lines,
         f"{margin} |",
-        f"{span.line:>{width}} | {text}",
+        f"{span.line:>{width}} | {_shown(text)}",
         marked,
     ]
+
+
+def _shown(line: str) -> str:
+    """A line of a source as the terminal may have it: tabs stay, so that the caret is below its place."""
+    return "\t".join(map(escaped, line.split("\t")))
 
 
 class Fault(Exception):

@@ -12,7 +12,8 @@ from typing import Any
 from lark import Lark, Token, Tree, UnexpectedInput
 
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.characters import forbidden_characters
+from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
@@ -66,7 +67,9 @@ def _start_of(name: str) -> Span:
 
 def parse(source: Source) -> syntax.File:
     """Parse a whole text; raises a Fault with every independent syntax fault."""
-    found: list[Diagnostic] = []
+    found = forbidden_characters(source)
+    if found:
+        raise Fault(found)
     text = source.text
     while True:
         try:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from netc.dsl import syntax
+from netc.dsl.quoting import net_string
 from netc.dsl.syntax import Expression
 
 _WIDTH = 100
@@ -164,7 +165,7 @@ def _line(node: syntax.Node) -> str:
         case syntax.Let(name=name, value=value):
             return f"let {name.text} = {expression(value)}"
         case syntax.Import(path=path, alias=alias):
-            return f'import "{path.value}"' + (f" as {alias.text}" if alias else "")
+            return f"import {net_string(path.value)}" + (f" as {alias.text}" if alias else "")
         case syntax.Layer(name=name, value=value):
             return f"layer {name.text} = {expression(value)}"
         case syntax.Op(name=name, parameters=parameters, value=value):
@@ -214,7 +215,7 @@ def parameter_text(node: syntax.Parameter) -> str:
 def _argument(node: syntax.Argument) -> str:
     if node.name is None:
         return expression(node.value)
-    name = f'"{node.name.value}"' if isinstance(node.name, syntax.Text) else node.name.text
+    name = net_string(node.name.value) if isinstance(node.name, syntax.Text) else node.name.text
     return f"{name} = {expression(node.value)}"
 
 
@@ -228,7 +229,7 @@ def expression(node: Expression) -> str:
         case syntax.Name(text=text) | syntax.Number(text=text):
             return text
         case syntax.Text(value=value):
-            return f'"{value}"'
+            return net_string(value)
         case syntax.Leading():
             return "..."
         case syntax.Group(value=inner):

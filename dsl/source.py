@@ -40,8 +40,10 @@ class Source:
 
     def line(self, number: int) -> str:
         """The text of a line, counted from 1, without its end."""
-        end = self._line_starts[number] - 1 if number < len(self._line_starts) else len(self.text)
-        return self.text[self._line_starts[number - 1] : end].rstrip("\r")
+        start = self._line_starts[number - 1]
+        if number == len(self._line_starts):
+            return self.text[start:]
+        return self.text[start : self._line_starts[number] - 1].removesuffix("\r")
 
 
 @dataclass(frozen=True, slots=True)

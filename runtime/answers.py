@@ -1,6 +1,5 @@
 """What a run says of its targets, in the data's own words: labels of classes, units of numbers."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
+from netc.dsl.quoting import json_text
 from netc.runtime.data.dataset import classes_beside
 from netc.runtime.data.dataset import labels_of as field_labels
 from netc.runtime.data.stored import Array
@@ -90,14 +90,14 @@ def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
             parts[likely], found = labels_of(run, target, type_.classes), predicted[likely]
             if isinstance(found, list):
                 named = [[parts[likely][i] for i in one.argmax(axis=1)] for one in found]
-                columns[target] = [json.dumps(one, ensure_ascii=False) for one in named]
+                columns[target] = [json_text(one, is_ascii=False) for one in named]
             else:
                 columns[target] = [parts[likely][i] for i in found.argmax(axis=1)]
     for name, value in predicted.items():
         words = words_of(run, name)
         if isinstance(value, list):
             told = [[words[i] for i in one] if words and one.ndim == 1 else one.tolist() for one in value]
-            columns[name] = [json.dumps(one, ensure_ascii=False) for one in told]
+            columns[name] = [json_text(one, is_ascii=False) for one in told]
             continue
         if words and value.ndim == 1:
             columns[name] = [words[i] for i in value]

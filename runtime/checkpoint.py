@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source, Span
 
 Array = np.ndarray[Any, Any]
@@ -59,7 +60,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
     """`owned` are the names of the model's own parameters and states; the others are the optimizer's."""
-    told = json.dumps({"progress": asdict(progress), "owned": list(owned)})
+    told = json_text({"progress": asdict(progress), "owned": list(owned)})
     # copies, because safetensors wants memory of its own
     copies = {name: np.array(array, order="C") for name, array in arrays.items()}
     write_whole(path, save(copies, {"netc": told, "checksum": str(_checksum(copies, told))}))
@@ -82,7 +83,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
         if str(_checksum(found, told)) != metadata["checksum"]:
             raise ValueError("its checksum differs: the file is damaged")
         content = json.loads(told)
-        return found, Progress(**content["progress"]), tuple(content["owned"])
+        return found, Progress(**with_nan(content["progress"])), tuple(content["owned"])
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), str(error))
 

@@ -5,12 +5,12 @@ A code is an output float[n] from which alone another output, of an input's shap
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.types import describe_sample
+from netc.dsl.quoting import html_text, plot_text
 from netc.runtime.answers import Classes, classes_of
 from netc.runtime.data.stored import Array
 from netc.runtime.parts import inputs_of, part_of
@@ -102,15 +102,15 @@ def pictures_of_codes(run: Run, part: str) -> Iterator[str]:
         values = np.asarray(made[code.name], np.float64)
         if len(values) < 3 or values.shape[1] < 2:
             continue
-        name, plane = escape(code.name), _Plane.of(values)
-        type_ = escape(describe_sample(run.model.outputs[code.name]))
+        name, plane = html_text(code.name), _Plane.of(values)
+        type_ = html_text(describe_sample(run.model.outputs[code.name]))
         yield f'<h2>{name}, {type_}: where the samples of {part} lie</h2><div class="wide">{_scatter(plane, values, classes)}</div>'
         yield f"<p>{plane.told}.</p>"
         yield from _from_codes(run, code, values, plane)
         images = None if run.model.inputs[code.like].is_varying else as_image(shown[code.like])
         if images is not None:
             rows = [tiled(images[row], len(row)) for row in nearest(values)]
-            yield f"<h2>{escape(code.like)}: the nearest in {name}, {part}</h2>{cards([png(one) for one in rows], _PIXELS * _NEAREST)}"
+            yield f"<h2>{html_text(code.like)}: the nearest in {name}, {part}</h2>{cards([png(one) for one in rows], _PIXELS * _NEAREST)}"
             yield "<p>First in each row a sample, then those whose codes are nearest to its own.</p>"
 
 
@@ -125,9 +125,11 @@ def _scatter(plane: _Plane, codes: Array, classes: Classes | None) -> str:
     for i, label in enumerate(classes.labels if classes is not None else ()):
         assert classes is not None
         own = classes.numbers[: len(codes)] == i
-        axes.scatter(x[own], y[own], label=label, color=_colour(i, len(classes.labels)), **style)
+        axes.scatter(x[own], y[own], label=plot_text(label), color=_colour(i, len(classes.labels)), **style)
     if classes is not None:
-        axes.legend(title=classes.field, loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, frameon=False)
+        axes.legend(
+            title=plot_text(classes.field), loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, frameon=False
+        )
     axes.set(xlabel="first", ylabel="second")
     return drawn(picture, "40rem")
 
@@ -150,8 +152,8 @@ def _from_codes(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[
     if images is None:
         return
     whole, few = tiled(images[: _SIDE**2], _SIDE), tiled(images[_SIDE**2 :], _DRAWN // 2)
-    yield f"<h2>{escape(code.decoded)}, decoded from a grid of {escape(code.name)}</h2>{cards([png(whole)], _PIXELS * _SIDE)}"
-    yield f"<h2>{escape(code.decoded)}, decoded from codes drawn at random</h2>{cards([png(few)], _PIXELS * _SIDE)}"
+    yield f"<h2>{html_text(code.decoded)}, decoded from a grid of {html_text(code.name)}</h2>{cards([png(whole)], _PIXELS * _SIDE)}"
+    yield f"<h2>{html_text(code.decoded)}, decoded from codes drawn at random</h2>{cards([png(few)], _PIXELS * _SIDE)}"
     yield "<p>Drawn from the normal distribution that has the mean and the covariance of the codes above.</p>"
 
 

@@ -4,6 +4,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netc.dsl.quoting import plot_text
 from netc.runtime.figures import Figure
 
 
@@ -22,13 +23,13 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
     marker = "." if len(epochs) < 40 else ""
     for i, kind in enumerate(kinds, 1):
         axes = picture.add_subplot(rows, columns, i)
-        axes.set(title=kind, xlabel="epoch")
+        axes.set(title=plot_text(kind), xlabel="epoch")
         series = {name: [row[name] for row in metrics] for name in names if _panel(name) == kind}
         if "watch." in next(iter(series)):
             _band(axes, epochs, {name.rpartition(".")[2]: values for name, values in series.items()})
         else:
             for name, values in series.items():
-                axes.plot(epochs, values, label=name.partition(".")[0], marker=marker)
+                axes.plot(epochs, values, label=plot_text(name.partition(".")[0]), marker=marker)
         axes.legend()
     buffer = io.BytesIO()
     picture.savefig(buffer, format="svg", metadata={"Date": None})

@@ -13,6 +13,7 @@ import numpy as np
 from netc.compiler.diagnosis import Probe, diagnosis
 from netc.compiler.graph import Graph
 from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.quoting import plot_text
 from netc.dsl.source import Span
 from netc.runtime.checkpoint import place_of
 from netc.runtime.data.stored import Array, Field, Ragged
@@ -263,13 +264,13 @@ def draw(found: Diagnosed, name: str) -> bytes:
     panels = [bool(found.reaches), bool(found.layers)]
     picture = Picture(figsize=(5.5 * max(sum(panels), 1), max(3.4, 0.28 * len(found.layers) + 1)), layout="constrained")
     FigureCanvasSVG(picture)
-    picture.suptitle(name)
+    picture.suptitle(plot_text(name))
     at = 0
     if found.reaches:
         at += 1
         axes = picture.add_subplot(1, sum(panels), at)
         for one in found.reaches:
-            label = f"line {one.span.line}: {one.name}"
+            label = plot_text(f"line {one.span.line}: {one.name}")
             axes.plot(
                 np.where(one.sizes > 0, one.sizes, np.nan) / one.sizes[0],
                 label=label,
@@ -280,7 +281,7 @@ def draw(found: Diagnosed, name: str) -> bytes:
         axes.legend()
     if found.layers:
         axes = picture.add_subplot(1, sum(panels), at + 1)
-        names = [f"{one.name} (line {one.span.line})" for one in found.layers]
+        names = [plot_text(f"{one.name} (line {one.span.line})") for one in found.layers]
         axes.barh(names[::-1], [max(one.relative, 1e-30) for one in found.layers][::-1])
         axes.set(title="gradient of a weight, of its own size", xscale="log")
     buffer = io.BytesIO()

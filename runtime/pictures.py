@@ -3,11 +3,11 @@
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
+from netc.dsl.quoting import html_text
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 
@@ -62,7 +62,7 @@ def tiled(images: Array, columns: int) -> Array:
 def cards(pictures: Sequence[str], width: int | None = None, captions: Sequence[str] = ()) -> str:
     """Pictures (of `png`) side by side, so many pixels wide, a caption under each."""
     style = f' style="width: {width}px; height: auto"' if width is not None else ""
-    told = [f"<br>{escape(caption)}" for caption in captions] or [""] * len(pictures)
+    told = [f"<br>{html_text(caption)}" for caption in captions] or [""] * len(pictures)
     shown = (
         f'<figure><img alt="" src="{one}"{style}>{text}</figure>' for one, text in zip(pictures, told, strict=True)
     )

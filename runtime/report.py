@@ -1,13 +1,13 @@
 """One HTML page of a run, with all in it: curves, what the network gets wrong, its parameters, the file. Takes a Run, gives text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
+from netc.dsl.quoting import html_attribute, html_lines, html_text, plot_text
 from netc.runtime.answers import Answer, answers
 from netc.runtime.codes import pictures_of_codes
 from netc.runtime.curves import draw
@@ -33,7 +33,7 @@ td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(-
 def page(run: Run) -> str:
     """The whole page. Runs the model once over the test part (or the last part that there is)."""
     sections = "\n".join(_sections(run))
-    name = escape(run.model.source.file_name)
+    name = html_text(run.model.source.file_name)
     return (
         f'<!doctype html>\n<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
         f"<title>{name}</title>\n<style>{_STYLE}</style>\n<body>\n{sections}\n</body></html>\n"
@@ -42,8 +42,8 @@ def page(run: Run) -> str:
 
 def _sections(run: Run) -> Iterator[str]:
     count = sum(type_.size(1) for type_ in run.model.parameters.values())
-    yield f"<h1>{escape(run.model.source.file_name)}</h1>"
-    yield f'<p class="sub">{escape(run.folder.resolve().name)}: {count:,} parameters, {len(run.metrics)} epochs, {sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float)):.1f} s of training</p>'
+    yield f"<h1>{html_text(run.model.source.file_name)}</h1>"
+    yield f'<p class="sub">{html_text(run.folder.resolve().name)}: {count:,} parameters, {len(run.metrics)} epochs, {sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float)):.1f} s of training</p>'
     part = _part(run)
     if part is not None:
         found = run.evaluate(part)
@@ -57,7 +57,7 @@ def _sections(run: Run) -> Iterator[str]:
         yield from pictures_of_codes(run, part)
         yield from _first_layer(run, part)
     yield f"<h2>Parameters</h2>{_parameters(run)}"
-    yield f"<h2>The file</h2><pre>{escape(run.model.source.text)}</pre>"
+    yield f"<h2>The file</h2><pre>{html_lines(run.model.source.text)}</pre>"
 
 
 def _part(run: Run) -> str | None:
@@ -70,7 +70,7 @@ def _part(run: Run) -> str | None:
 
 def _figures(part: str, found: Mapping[str, Figure]) -> str:
     cells = "".join(
-        f"<td>{value:.4g}<small>{part} {escape(name)}</small></td>"
+        f"<td>{value:.4g}<small>{part} {html_text(name)}</small></td>"
         for name, value in found.items()
         if isinstance(value, float) and "watch." not in name
     )
@@ -87,23 +87,23 @@ def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
 def _answers(run: Run, part: str) -> Iterator[str]:
     for one in answers(run, part):
         if one.labels:
-            yield f"<h2>{escape(one.target)}: true (rows) and predicted (columns), {part}</h2>{_confusion(one)}"
+            yield f"<h2>{html_text(one.target)}: true (rows) and predicted (columns), {part}</h2>{_confusion(one)}"
         else:
-            yield f'<h2>{escape(one.target)}: predicted against true, {part}</h2><div class="wide">{_scatter(one)}</div>'
-        yield f"<h2>The worst mistakes, {escape(one.target)}</h2>{_worst(run, part, one)}"
+            yield f'<h2>{html_text(one.target)}: predicted against true, {part}</h2><div class="wide">{_scatter(one)}</div>'
+        yield f"<h2>The worst mistakes, {html_text(one.target)}</h2>{_worst(run, part, one)}"
 
 
 def _confusion(answer: Answer) -> str:
     size = len(answer.labels)
     table = np.zeros((size, size), int)
     np.add.at(table, (answer.true, answer.given), 1)
-    shown = [f"<tr><td></td>{''.join(f'<th>{escape(label)}</th>' for label in answer.labels)}</tr>"]
+    shown = [f"<tr><td></td>{''.join(f'<th>{html_text(label)}</th>' for label in answer.labels)}</tr>"]
     for i, row in enumerate(table):
         cells = "".join(
             f'<td style="background: color-mix(in srgb, {"#2e9e5b" if i == j else "#d0453e"} {_shade(count, row.sum())}%, transparent)">{count or ""}</td>'
             for j, count in enumerate(row.tolist())
         )
-        shown.append(f"<tr><th>{escape(answer.labels[i])}</th>{cells}</tr>")
+        shown.append(f"<tr><th>{html_text(answer.labels[i])}</th>{cells}</tr>")
     return f'<div class="wide"><table class="matrix">{"".join(shown)}</table></div>'
 
 
@@ -119,7 +119,7 @@ def _scatter(answer: Answer) -> str:
     both = [min(answer.true.min(), answer.given.min()), max(answer.true.max(), answer.given.max())]
     axes.plot(both, both, color="0.7", linewidth=1)
     axes.scatter(answer.true, answer.given, s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
-    axes.set(xlabel=f"true {answer.target}", ylabel=f"predicted ({answer.output})")
+    axes.set(xlabel=plot_text(f"true {answer.target}"), ylabel=plot_text(f"predicted ({answer.output})"))
     return drawn(picture, "32rem")
 
 
@@ -133,13 +133,13 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
         return "<p>None.</p>"
 
     def told(value: Any) -> str:
-        return escape(answer.labels[int(value)]) if is_class else f"{float(value):.4g}"
+        return html_text(answer.labels[int(value)]) if is_class else f"{float(value):.4g}"
 
     rows = dataset.rows[part]
     image = next((one for name in run.model.inputs if (one := as_image(dataset.parts[part][name])) is not None), None)
     if image is not None:
         shown = "".join(
-            f'<figure><img alt="row {rows[i]}" src="{png(image[i])}"><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>'
+            f"<figure><img alt={html_attribute(f'row {rows[i]}')} src={html_attribute(png(image[i]))}><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>"
             for i in order
         )
         return f'<div class="cards">{shown}</div>'
@@ -164,7 +164,7 @@ def _again(run: Run, part: str) -> Iterator[str]:
     ]
     made = run.program.predict(chosen, outputs=[output for _, output in alike]) if alike else {}
     for name, output in alike:
-        title = f"<h2>{escape(name)}, and beside it {escape(output)}, {part}</h2>"
+        title = f"<h2>{html_text(name)}, and beside it {html_text(output)}, {part}</h2>"
         images = None if run.model.inputs[name].is_varying else as_image(chosen[name])
         if images is not None:
             again = np.clip(np.asarray(made[output]), 0, None).reshape(images.shape)
@@ -221,7 +221,7 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
 
 def _parameters(run: Run) -> str:
     rows = "".join(
-        f"<tr><td>{escape(name)}</td><td>{list(array.shape)}</td><td>{array.size:,}</td><td>{array.mean():.3g}</td>"
+        f"<tr><td>{html_text(name)}</td><td>{list(array.shape)}</td><td>{array.size:,}</td><td>{array.mean():.3g}</td>"
         f"<td>{array.std():.3g}</td><td>{array.min():.3g}</td><td>{array.max():.3g}</td></tr>"
         for name, array in run.program.parameters.items()
     )

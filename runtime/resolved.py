@@ -1,11 +1,14 @@
 """A model's file with every default filled in: what `netc check --resolved` prints. It parses, and trains as the file itself does."""
 
+import math
 from collections.abc import Iterator
 
 from netc.compiler.model import Better, Model
 from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.printer import expression, print_file
+from netc.dsl.quoting import net_string
 from netc.dsl.source import Source
 from netc.runtime.data.spec import SplitSpec, parse_data
 
@@ -26,7 +29,7 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
     for item in items:
         match item:
             case syntax.Let(name=name, value=value) if name.text in model.constants:
-                yield value.span.start, value.span.end, _constant(model.constants[name.text])
+                yield value.span.start, value.span.end, _constant(model.constants[name.text], name)
             case syntax.Train(settings=settings):
                 yield item.span.start, item.span.end, _train_block(model, settings)
             case syntax.Data(settings=settings) if not any(one.name.text == "split" for one in settings):
@@ -41,12 +44,18 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
         yield end, end, f"\n{_train_block(model, ())}\n"
 
 
-def _constant(value: object) -> str:
+def _constant(value: object, name: syntax.Name) -> str:
+    """A constant as the language writes it. Faults E0303 where it cannot."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return f"[{', '.join(map(_constant, value))}]"
-    return f'"{value}"' if isinstance(value, str) else repr(value)
+        return f"[{', '.join(_constant(item, name) for item in value)}]"
+    try:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise ValueError(f"{value} has no numeral")
+        return net_string(value) if isinstance(value, str) else repr(value)
+    except ValueError as error:
+        fault("E0303", f"`{name.text}` is set to what no `.net` text can hold", name.span, str(error))
 
 
 def _split(split: SplitSpec) -> str:

@@ -20,6 +20,7 @@ from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
+from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
@@ -93,7 +94,7 @@ class Run:
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
-        rows = [json.dumps(row) + "\n" for row in self.metrics]
+        rows = [json_text(row) + "\n" for row in self.metrics]
         write_whole(self.folder / _METRICS, "".join(rows).encode())
         self.progress.metrics = zlib.crc32("".join(rows[: self.progress.epoch]).encode())
         save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
@@ -125,7 +126,7 @@ def start(
     run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
     if model.train.start_from is not None:
         run.loaded = start_from(model, model.train.start_from, program)
-    text, states = model.source.text.encode(), json.dumps(dataset.states, indent=2).encode()
+    text, states = model.source.text.encode(), json_text(dataset.states, indent=2).encode()
     write_whole(folder / _MODEL, text)
     write_whole(folder / _STATES, states)
     info = RunInfo(
@@ -183,7 +184,7 @@ def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
         rows = (folder / _METRICS).read_text(encoding="utf-8").splitlines(keepends=True)[: progress.epoch]
         if zlib.crc32("".join(rows).encode()) != progress.metrics:
             raise ValueError("it is not as training left it")
-        return [json.loads(row) for row in rows]
+        return [with_nan(json.loads(row)) for row in rows]
     except (OSError, ValueError) as error:
         fault("E1001", f"cannot read `{folder / _METRICS}`", place_of(folder / _METRICS), str(error))
 

@@ -1,12 +1,12 @@
 """run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from netc.dsl.quoting import json_text
 from netc.runtime.data.spec import FieldSpec
 from netc.runtime.data.steps import STEPS, State
 
@@ -39,11 +39,11 @@ def digest(content: bytes) -> str:
 def encoded(info: RunInfo) -> bytes:
     """The bytes of run.json, with a hash of their own."""
     values = msgspec.to_builtins(info)
-    return json.dumps({**values, "hash": _own_hash(values)}, indent=2).encode()
+    return json_text({**values, "hash": _own_hash(values)}, indent=2).encode()
 
 
 def _own_hash(values: Mapping[str, Any]) -> str:
-    return digest(json.dumps({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
+    return digest(json_text({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
 
 
 def decoded(content: bytes) -> RunInfo:

@@ -83,7 +83,8 @@ def command(*arguments: object, cwd: Path, path: Path | None = None) -> subproce
 
 def warnings_of(path: Path) -> list[Diagnostic]:
     """What netc warns of in a file and its data, called by the file's name alone. Raises Fault where it is wrong."""
-    file = parse(Source(path.name, path.read_text(encoding="utf-8"), path))
+    text = path.read_bytes().decode()  # with the line ends that the file has
+    file = parse(Source(path.name, text, path))
     model = elaborate(file, {}, class_counter(file))
     return [*model.warnings, *(load(model, parse_data(model)).warnings if model.data is not None else ())]
 

@@ -1,6 +1,5 @@
 """`netc check M.net`: what a file means, without training: values with shapes, parameters, work and memory of a step."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -8,6 +7,7 @@ import typer
 from netc.commands import options
 from netc.commands.terminal import number, table
 from netc.commands.verification import verify_model
+from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -54,7 +54,7 @@ def check(
     if verify:
         verified = verify_model(model, data, quietly=as_json)
         if as_json:
-            typer.echo(json.dumps(verified, indent=2))
+            typer.echo(json_text(verified, indent=2))
         raise typer.Exit(0 if verified["ok"] else 1)
     found = _facts(model, threads)
     if try_it:
@@ -63,7 +63,7 @@ def check(
         found["warnings"] = [
             {"code": one.code, "title": one.title, "line": one.primary.span.line} for one in model.warnings
         ]
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json_text(found, indent=2))
         return
     rows = [("line", "value", "type"), *((str(one["line"]), one["value"], one["type"]) for one in found["values"])]
     table(rows, right=(0,))

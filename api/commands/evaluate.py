@@ -1,12 +1,12 @@
 """`netc eval RUN`: the losses and metrics of a run on a part of its data."""
 
-import json
 from typing import Annotated
 
 import typer
 
 from netc.commands import options
 from netc.commands.terminal import figures, matrices
+from netc.dsl.quoting import json_text
 
 
 def evaluate(
@@ -24,7 +24,7 @@ def evaluate(
 
     found = netc.open(run, threads).evaluate(part)
     if as_json:
-        typer.echo(json.dumps({"part": part, **found}, indent=2))
+        typer.echo(json_text({"part": part, **found}, indent=2))
         return
     typer.echo(f"{part}  {figures(found)}")
     matrices(found)

@@ -26,12 +26,14 @@ def generate(
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """
     import netc
+    from netc.dsl.quoting import escaped_lines
     from netc.runtime.generate import generate as pieces
 
     opened = netc.open(run, threads)
     text = pieces(opened, prompt, length, temperature, top_k, stop, seed)
-    sys.stdout.write(prompt + next(text, ""))  # a fault comes before the prompt is told
+    shown = escaped_lines if sys.stdout.isatty() else str
+    sys.stdout.write(shown(prompt + next(text, "")))  # a fault comes before the prompt is told
     for piece in text:
-        sys.stdout.write(piece)
+        sys.stdout.write(shown(piece))
         sys.stdout.flush()
     sys.stdout.write("\n")

@@ -45,8 +45,9 @@ def new(
     Example: netc new wine --data wine.csv --target cultivar
     """
     from netc.dsl.diagnostics import fault
+    from netc.dsl.quoting import escaped, net_comment
     from netc.runtime.checkpoint import place_of, write_whole
-    from netc.runtime.data.guess import starting_file
+    from netc.runtime.data.guess import Start, starting_file
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
     if path.exists():
@@ -57,10 +58,12 @@ def new(
         raise typer.BadParameter("--target names a column of --data FILE", param_hint="--target")
     if data is not None and not data.exists():
         fault("E0801", f"there is no file `{data}`", place_of(data))
-    text = (
-        starting_file(path.stem, data, target, path.parent, place_of(data))
-        if data is not None
-        else _TEMPLATE.format(name=path.stem)
-    )
-    write_whole(path, text.encode())
-    typer.echo(f"{path} written" + (f"; netc train {path}" if data is not None else "; set its source"))
+    if data is not None:
+        start = starting_file(path.stem, data, target, path.parent, place_of(data))
+    else:
+        start = Start(_TEMPLATE.format(name=net_comment(path.stem)), ())
+    write_whole(path, start.text.encode())
+    for column, why in start.left_out:
+        typer.echo(f"the column `{escaped(column)}` is left out: no `.net` text can name it, {why}")
+    shown = escaped(str(path))
+    typer.echo(f"{shown} written" + (f"; netc train {shown}" if data is not None else "; set its source"))

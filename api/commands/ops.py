@@ -1,13 +1,13 @@
 """`netc ops [NAME]`: what a `.net` file can name."""
 
 import dataclasses
-import json
 from typing import Annotated
 
 import typer
 
 from netc.commands import options
 from netc.commands.terminal import table
+from netc.dsl.quoting import json_text
 
 
 def ops(
@@ -41,7 +41,7 @@ def ops(
         typer.echo(f"there is no `{name}`" + (f": {hint}" if hint else ""), err=True)
         raise typer.Exit(1)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(one) for one in found], indent=2))
+        typer.echo(json_text([dataclasses.asdict(one) for one in found], indent=2))
     elif name is None:
         for kind in KINDS:
             typer.echo(("\n" if kind != KINDS[0] else "") + plural(kind))

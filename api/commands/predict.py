@@ -39,6 +39,7 @@ def predict(
     Example: netc predict runs/autoencoder digits.csv --output code -o codes.csv, and back again: netc predict runs/autoencoder codes.csv --given code
     """
     import netc
+    from netc.dsl.quoting import escaped
     from netc.runtime.answers import columns_of
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs, read_values
@@ -63,10 +64,11 @@ def predict(
     columns = columns_of(opened, opened.predict(fields, beam, outputs))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(zip(*columns.values(), strict=True))
+    is_shown = out is None and sys.stdout.isatty()  # then labels must not move the cursor
+    for row in (columns, *zip(*columns.values(), strict=True)):
+        writer.writerow([escaped(str(cell)) for cell in row] if is_shown else row)
     if out is None:
         sys.stdout.write(text.getvalue())
     else:
-        write_whole(out, text.getvalue().encode())
+        write_whole(out, text.getvalue().encode(errors="backslashreplace"))
         typer.echo(f"{len(next(iter(columns.values()))):,} rows -> {out}")

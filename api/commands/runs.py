@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from netc.commands.terminal import number, table
+from netc.dsl.quoting import json_text, with_nan
 
 
 def runs(
@@ -19,7 +20,7 @@ def runs(
     """
     found = [row for path in sorted(folder.glob("*/run.json")) if (row := _row(path.parent)) is not None]
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        typer.echo(json_text(found, indent=2))
         return
     if not found:
         typer.echo(f"no runs in {folder}")
@@ -38,7 +39,8 @@ def _row(folder: Path) -> dict[str, Any] | None:
 
     try:
         info = decoded((folder / "run.json").read_bytes())
-        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
+        text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+        rows = [with_nan(json.loads(line)) for line in text.splitlines()]
         last = rows[-1] if rows else {}
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
         seconds = sum(float(row["seconds"]) for row in rows)

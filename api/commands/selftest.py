@@ -1,9 +1,10 @@
 """`netc selftest`: whether this installation computes what it should."""
 
-import json
 from typing import Annotated, Any
 
 import typer
+
+from netc.dsl.quoting import json_text
 
 
 def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
@@ -31,7 +32,7 @@ def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
                 typer.echo(f"    {line}")
     report["ok"] = not any(group["wrong"] for group in report["groups"])
     if as_json:
-        typer.echo(json.dumps(report, indent=2))
+        typer.echo(json_text(report, indent=2))
     elif not report["ok"]:
         typer.echo(
             "This is a fault of netc or of what it is installed with. Please report it with all that is printed here."

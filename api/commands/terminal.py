@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.quoting import escaped
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
 
@@ -54,9 +55,10 @@ def matrices(row: Mapping[str, Any]) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Columns under one another; those of `right` are set to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for row in rows:
+    """Columns under one another; those of `right` are set to the right. Control characters are escaped."""
+    shown = [[escaped(cell) for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
+    for row in shown:
         typer.echo(
             "  ".join(
                 cell.rjust(width) if i in right else cell.ljust(width)
@@ -105,6 +107,6 @@ class Ticker:
 
     def line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False)
+            self._bar.console.print(text, highlight=False, markup=False)
         else:
             typer.echo(text)

@@ -2,7 +2,6 @@
 
 import base64
 import inspect
-import keyword
 import re
 import textwrap
 import zlib
@@ -19,6 +18,7 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Scan
 from netc.compiler.types import BATCH, NUMPY, Dim, Type, describe_sample
 from netc.compiler.value import OPERATIONS, Fold, Own, Value
+from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
 _WIDTH, _SHORT = 116, 60
 _INFIX = {
@@ -70,7 +70,7 @@ class _NumpyFile(Writer):
         self.line, self.comment = (-1, ""), ""  # of the last value, and what is to be told before the next line
         self.names = 0
         self.functions: dict[str, str] = {}
-        self.arguments = _identifiers(exported.inputs)
+        self.arguments, self.rows_names = _identifiers(exported.inputs)
 
     # ------------------------------------------------------------ words
 
@@ -104,7 +104,7 @@ class _NumpyFile(Writer):
 
     def parameter(self, name: str, array: Array) -> Term:
         self.arrays[name] = array
-        return Term(f"_weights[{name!r}]", _dtype_of(array))
+        return Term(f"_weights[{python_string(name)}]", _dtype_of(array))
 
     def made_rows(self, dim: str, length: Term) -> Rows:
         own = self.fresh("length", length)
@@ -136,7 +136,7 @@ class _NumpyFile(Writer):
         if name == SAMPLE:
             return Term("np.arange(_samples, dtype=np.int32)", "i32")
         self.arrays[name] = self.random(name)
-        return Term(f"_weights[{name!r}]", "i32")
+        return Term(f"_weights[{python_string(name)}]", "i32")
 
     def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         lower = OPERATIONS[value.operation].lower
@@ -179,7 +179,7 @@ class _NumpyFile(Writer):
         """A name that nothing else has."""
         self.names += 1
         name = f"{prefix}{self.names}"
-        return self.called(prefix) if name in self.arguments.values() else name
+        return self.called(prefix) if name in (*self.arguments.values(), *self.rows_names.values()) else name
 
     def kept(self, prefix: str, term: Term) -> Term:
         return term if re.fullmatch(r"\w+|_weights\['[^']*'\]", term.text) else self.fresh(prefix, term)
@@ -197,7 +197,7 @@ class _NumpyFile(Writer):
         source, line = value.span.source, value.span.line
         if source.text and (line, source.name) != self.line:
             self.line = (line, source.name)
-            self.comment = f"# {source.file_name}:{line}  {source.line(line).strip()}"
+            self.comment = f"# {python_comment(f'{source.file_name}:{line}  {source.line(line).strip()}')}"
 
     # ------------------------------------------------------------ the file
 
@@ -208,8 +208,9 @@ class _NumpyFile(Writer):
             own, kind = self.arguments[name], DTYPES[type_.dtype]
             if type_.is_varying:
                 rest = "".join(f", {dim}" for dim in type_.dims[1:])
-                leaves[name] = Term(f"{own}_rows", type_.dtype)
-                self.put(f"{own}_rows = np.concatenate([np.asarray(one, {kind}) for one in {own}]).reshape(-1{rest})")
+                rows = self.rows_names[name]
+                leaves[name] = Term(rows, type_.dtype)
+                self.put(f"{rows} = np.concatenate([np.asarray(one, {kind}) for one in {own}]).reshape(-1{rest})")
             else:
                 rest = "".join(f", {dim}" for dim in type_.dims[1:])
                 self.put(f"{own} = np.asarray({own}, {kind}).reshape(-1{rest})")
@@ -229,7 +230,7 @@ class _NumpyFile(Writer):
                 text = f"[one[{cuts}] for i, one in enumerate({text})]"
             elif not type_.is_batched:
                 text = f"np.asarray({text})"
-            answers.append(f"{name!r}: {bare(text)},")
+            answers.append(f"{python_string(name)}: {bare(text)},")
         self.put("return {")
         for line in answers:
             self.put(f"    {line}")
@@ -238,22 +239,17 @@ class _NumpyFile(Writer):
 
     def whole(self, body: str) -> str:
         exported = self.exported
-        listing = [
-            *(
-                f"    {self.arguments[name]}: {_told(type_)}{_note(exported, name)}"
-                for name, type_ in exported.inputs.items()
-            ),
-        ]
-        given = [f"    {name}: {_told(type_)}{_note(exported, name)}" for name, type_ in exported.outputs.items()]
+        listing = [f"{own}: {_described(exported, name)}" for name, own in self.arguments.items()]
+        given = [f"{name}: {_described(exported, name)}" for name in exported.outputs]
         used = _helpers_in(body)
         arguments = ", ".join(self.arguments.values())
         head = [
-            f'"""{exported.name}, exported by netc: `predict` needs NumPy alone.',
+            f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
             "",
             "Arrays come with the samples in front; of a varying dimension, a list of arrays, one a sample. What is given:",
-            *listing,
+            *(f"    {python_docstring(line)}" for line in listing),
             "What comes back, by name:",
-            *given,
+            *(f"    {python_docstring(line)}" for line in given),
             '"""',
             "",
             *(["import base64", "import math", "import zlib"] if "_erf" in used else ["import base64", "import zlib"]),
@@ -276,7 +272,7 @@ class _NumpyFile(Writer):
                 body,
                 "",
                 *(
-                    [f"labels = {dict(exported.labels)!r}  # of classes, by their numbers", ""]
+                    [f"labels = {_labels(exported.labels)}  # of classes, by their numbers", ""]
                     if exported.labels
                     else []
                 ),
@@ -338,30 +334,51 @@ class _NumpyFile(Writer):
         return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
 
 
-def _identifiers(inputs: Mapping[str, Type]) -> dict[str, str]:
-    """What an input's argument is called: its name, if Python takes that and nothing else here has it."""
-    taken = {"np", "math", "zlib", "base64", "predict", "labels", "t", "i", "one", "len", "range", "enumerate"}
-    return {name: f"{name}_" if keyword.iskeyword(name) or name in taken else name for name in inputs}
+_OWN_NAMES = frozenset(
+    {"np", "math", "zlib", "base64", "predict", "labels", "t", "i", "one", "len", "range", "reversed", "enumerate"}
+)
+
+
+def _identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, str]]:
+    """The argument of each input, named as the input is if Python takes that and nothing else here has it; and the rows of those that vary."""
+    taken = set(_OWN_NAMES)
+    arguments, rows = dict[str, str](), dict[str, str]()
+    for name in inputs:
+        arguments[name] = python_name(name, taken)
+        taken.add(arguments[name])
+    for name in (name for name, type_ in inputs.items() if type_.is_varying):
+        rows[name] = python_name(f"{arguments[name]}_rows", taken)
+        taken.add(rows[name])
+    return arguments, rows
+
+
+def _labels(labels: Mapping[str, Sequence[str]]) -> str:
+    """A literal of a dict: the labels of classes by the name of what has them."""
+    entries = [
+        f"{python_string(name)}: ({', '.join(map(python_string, own))}{',' * (len(own) == 1)})"
+        for name, own in labels.items()
+    ]
+    return f"{{{', '.join(entries)}}}"
 
 
 def _is_number(text: str) -> bool:
+    """Whether a term is a literal. The name of an argument is none, though `float` takes `nan` and `inf`."""
     try:
         float(text.strip("()"))
     except ValueError:
         return False
-    return True
+    return not text.isidentifier()
 
 
 def _dtype_of(array: Array) -> str:
     return next(name for name, kind in NUMPY.items() if kind == array.dtype)
 
 
-def _told(type_: Type) -> str:
-    return f"a list of {describe_sample(type_)}" if type_.is_varying else describe_sample(type_)
-
-
-def _note(exported: Exported, name: str) -> str:
-    return f" ({exported.notes[name]})" if name in exported.notes else ""
+def _described(exported: Exported, name: str) -> str:
+    """The type of an input or output, and what is to be known of it."""
+    type_ = {**exported.outputs, **exported.inputs}[name]
+    shown = f"a list of {describe_sample(type_)}" if type_.is_varying else describe_sample(type_)
+    return f"{shown} ({exported.notes[name]})" if name in exported.notes else shown
 
 
 def _helpers_in(body: str) -> list[str]:
@@ -382,7 +399,9 @@ def _numbers(arrays: Mapping[str, Array]) -> str:
     """The parameters and states, as text."""
     places, whole = [], b""
     for name, array in arrays.items():
-        places.append(f"    {name!r}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(whole)}),")
+        places.append(
+            f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(whole)}),"
+        )
         whole += np.ascontiguousarray(array).tobytes()
     coded = textwrap.wrap(base64.b64encode(zlib.compress(whole, 6)).decode(), _WIDTH)
     return "\n".join(

@@ -7,6 +7,7 @@ from netc.compiler.export.scalar import Term
 from netc.compiler.operations.linear import is_matmul
 from netc.compiler.types import Dim
 from netc.compiler.value import Value
+from netc.dsl.quoting import python_string
 
 DTYPES = {
     "f32": "np.float32",
@@ -73,7 +74,7 @@ def _einsum(file: Text, value: Value, x: Term, y: Term) -> Term:
     subscripts = str(value.attributes["subscripts"])
     if is_matmul(subscripts):
         return Term(f"({x.text} @ {y.text})", x.dtype)
-    return Term(f'np.einsum("{subscripts}", {bare(x.text)}, {bare(y.text)}, optimize=True)', x.dtype)
+    return Term(f"np.einsum({python_string(subscripts)}, {bare(x.text)}, {bare(y.text)}, optimize=True)", x.dtype)
 
 
 def _argmax(file: Text, value: Value, x: Term) -> Term:

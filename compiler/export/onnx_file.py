@@ -3,7 +3,6 @@
 Sequences come in padded, [batch, DIM, ...], and outputs go out so, zeros beyond their ends. Whatever is not along steps works on rows without padding.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -18,6 +17,7 @@ from netc.compiler.export.writer import Exported, Index, declared_dims
 from netc.compiler.operations.scan import Scan
 from netc.compiler.types import BATCH
 from netc.compiler.value import OPERATIONS, Fold, Value
+from netc.dsl.quoting import escaped, json_text
 
 OPSET, _IR = 18, 8
 
@@ -61,11 +61,12 @@ class _OnnxFile(OnnxNodes):
             shown = [int(dim) if isinstance(dim, int) else dim for dim in dims]
             self.nodes.append(helper.make_node("Identity", [term.text], [own]))
             outputs.append(info(own, value.type.dtype, shown))
-        graph = helper.make_graph(self.nodes, exported.name, inputs, outputs, list(self.initializers.values()))
+        graph = helper.make_graph(self.nodes, escaped(exported.name), inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="netc", opset_imports=opsets, ir_version=_IR)
-        labels = {f"labels.{name}": json.dumps(own, ensure_ascii=False) for name, own in exported.labels.items()}
-        helper.set_model_props(model, {**exported.notes, **labels})
+        notes = {name: escaped(note) for name, note in exported.notes.items()}
+        labels = {f"labels.{name}": json_text(own, is_ascii=False) for name, own in exported.labels.items()}
+        helper.set_model_props(model, {**notes, **labels})
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -125,9 +126,9 @@ class _OnnxFile(OnnxNodes):
         ]
         self.count += 1
         tag = f"s{self.count}"
-        leaves = {name: Term(f"{tag}_{name}", given[name].dtype) for name in (*carries, *sequences)}
+        leaves = {name: Term(self.unique(f"{tag}_{name}"), given[name].dtype) for name in (*carries, *sequences)}
         known = {**leaves, **{name: term for name, term in given.items() if name[0] == "k"}}
-        step = Term(f"{tag}_step", "i64")
+        step = Term(self.unique(f"{tag}_step"), "i64")
         yields = {name: value for name, value in one.body.results.items() if name.startswith("yield.")}
         with self.inside() as nodes:
             made = self.walk(one.body, known)
@@ -142,7 +143,7 @@ class _OnnxFile(OnnxNodes):
                 )
             for value in yields.values():
                 self.count += 1
-                outputs.append(Term(f"{tag}_yield_{self.count}", made[value].dtype))
+                outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), made[value].dtype))
                 nodes.append(helper.make_node("Identity", [made[value].text], [outputs[-1].text]))
         body = helper.make_graph(
             nodes, f"{tag}_body", infos(*leaves.values()) + [info(step.text, step.dtype, [])], infos(*outputs)
@@ -180,7 +181,7 @@ class _OnnxFile(OnnxNodes):
         rows = self.node("Reshape", [moved.text, wide.text], dtype)
         begin = self.node("Expand", [self.number(float(lower.initial), dtype).text, rest.text], dtype)
         self.count += 1
-        pair = {name: Term(f"fold_{self.count}_{name}", dtype) for name in ("a", "b")}
+        pair = {name: Term(self.unique(f"fold_{self.count}_{name}"), dtype) for name in ("a", "b")}
         with self.inside() as nodes:
             total = self.node("Identity", [translate(lower.combine, pair, {}, dtype, self).text], dtype)
         body = helper.make_graph(nodes, f"fold_{self.count}", infos(*pair.values()), infos(total))

@@ -68,6 +68,13 @@ class OnnxNodes(Writer):
         self.count = 0
         self.padded: dict[str, str] = {}  # rows, as sequences [DIM, batch, ...]
         self.arrays: dict[str, Array] = {}  # parameters by what they are called here
+        self.reserved = {*exported.inputs, *exported.outputs, *exported.arrays}  # no node may be called so
+
+    def unique(self, name: str) -> str:
+        """A name for a node or a constant that no input, output or parameter has."""
+        while name in self.reserved:
+            name += "_"
+        return name
 
     # ------------------------------------------------------------ nodes
 
@@ -78,7 +85,8 @@ class OnnxNodes(Writer):
         key = (operation, *inputs, repr(sorted(attributes.items())))
         if key not in self.known:
             self.count += 1
-            names = [f"{operation.lower()}_{self.count}" + (f"_{i}" if outputs > 1 else "") for i in range(outputs)]
+            ends = [f"_{i}" for i in range(outputs)] if outputs > 1 else [""]
+            names = [self.unique(f"{operation.lower()}_{self.count}{end}") for end in ends]
             self.nodes.append(helper.make_node(operation, list(inputs), names, **attributes))
             self.known[key] = [Term(name, dtype) for name in names]
         return self.known[key]
@@ -97,7 +105,7 @@ class OnnxNodes(Writer):
         own: Array = np.asarray(array, _NUMPY[dtype])
         key = (dtype, own.shape, own.tobytes())
         if key not in self.constants:
-            name = f"constant_{len(self.constants)}"
+            name = self.unique(f"constant_{len(self.constants)}")
             self.initializers[name] = numpy_helper.from_array(own, name)
             self.constants[key] = Term(name, dtype)
         return self.constants[key]

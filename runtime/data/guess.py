@@ -4,7 +4,7 @@
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,11 +13,13 @@ import numpy as np
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
+from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.steps import is_missing, natural
 
 _MOST_CLASSES, _MOST_CATEGORIES = 50, 20
+_WIDEST = 80  # characters of a label
 _FEW = 1700  # rows: below this a network soon knows them by heart
 _TAKEN = (
     "source",
@@ -31,6 +33,8 @@ _TAKEN = (
     "batch",
     "true",
     "false",
+    *("dense", "relu", "dropout", "softmax", "concat", "flatten", "squeeze"),  # what the model applies
+    *("cross_entropy", "accuracy", "mse", "mae", "r2"),
 )
 _HARD = [
     "let",
@@ -66,31 +70,65 @@ class Guess:
     is_bytes: bool = False
 
 
-def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> str:
-    """The text of a file that trains on the table `data`, to lie in `folder`. Faults E0802 if there is no column `target`."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The text of a first file, and of each column that it cannot name, why."""
+
+    text: str
+    left_out: tuple[tuple[str, str], ...]
+
+
+def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> Start:
+    """A file that trains on the table `data`, to lie in `folder`. Faults E0802 if there is no column `target`, E0803 if it cannot be one, E0801 if a text in
+    quotes cannot hold the path."""
     reader = "idx" if data.is_dir() else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
     chosen = target or list(table.columns)[-1]
     table.column(chosen, span)
     if len(table) < 10:
         fault("E0806", f"`{data}` has {len(table)} rows", span, "10 are the least that can be split")
-    guesses = [_guess(table, column, column == chosen) for column in table.columns]
+    left_out = {column: why for column in table.columns if (why := _unwritable(column))}
+    if chosen in left_out:
+        hint = "give the column another name, or --target COLUMN"
+        fault(
+            "E0803",
+            f"`{chosen}` cannot be a target",
+            span,
+            f"no `.net` text can name it: {left_out[chosen]}",
+            hint=hint,
+        )
+    guesses = [_guess(table, column, column == chosen) for column in table.columns if column not in left_out]
     aim = next(one for one in guesses if one.name == chosen)
     if aim.kind not in ("class", "number"):
         why = {"array": "an array", "constant": "the same in every row"}.get(aim.kind, f"a {aim.kind}")
         fault(
             "E0803", f"`{chosen}` cannot be a target", span, f"it is {why}", hint=nearest("", ()) or "--target COLUMN"
         )
+    if all(one is aim or one.kind == "constant" for one in guesses):
+        why = "every other one is the same in every row, or no `.net` text can name it"
+        fault("E0802", f"`{data}` has no column beside `{chosen}` that a network could learn from", span, why)
     path = data.resolve()
     try:
         written = path.relative_to(folder.resolve()).as_posix()
     except ValueError:
         written = path.as_posix()
+    if why := _unwritable(written):
+        fault("E0801", f"no `.net` text can name `{data}`", span, why, hint="give the file another name")
     said = "" if target else "# The target is the last column; --target names another.\n"
-    text = f"# {name}.net: made by `netc new {name} --data {data.name}`, from {len(table):,} rows.\n{said}"
-    text += f"# What each column was taken for is said beside it. Change what is wrong, then: netc train {name}.net\n"
-    text += "\n".join(_blocks(reader, written, guesses, aim, len(table)))
-    return print_file(parse(Source(f"{name}.net", text)))
+    own = net_comment(name)
+    text = f"# {own}.net: made by `netc new {own} --data {net_comment(data.name)}`, from {len(table):,} rows.\n{said}"
+    text += f"# What each column was taken for is said beside it. Change what is wrong, then: netc train {own}.net\n"
+    text += "\n".join(_blocks(reader, written, guesses, aim, left_out, len(table)))
+    return Start(print_file(parse(Source(f"{name}.net", text))), tuple(left_out.items()))
+
+
+def _unwritable(text: str) -> str:
+    """Why a text in quotes cannot hold this one; empty if it can."""
+    try:
+        net_string(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _guess(table: Table, name: str, is_target: bool) -> Guess:
@@ -130,16 +168,21 @@ def _as_numbers(cells: Array) -> Array | None:
 
 def _word(name: str, taken: set[str]) -> str:
     """A name that the language takes, not one of `taken`."""
-    word = re.sub(r"\W+", "_", name).strip("_") or "column"
-    word = f"c_{word}" if word[0].isdigit() else word
-    while word in taken or word in _HARD:
-        word += "_"
+    word = net_name(name, taken, "column")
     taken.add(word)
     return word
 
 
-def _blocks(reader: str, path: str, guesses: Sequence[Guess], aim: Guess, rows: int) -> Iterator[str]:
-    taken = set(_TAKEN)
+def _counted(labels: Sequence[tuple[str, int]], most: int) -> str:
+    """The first labels with their counts, for a comment. Long ones are cut."""
+    shown = [f"{net_comment(label if len(label) <= _WIDEST else label[:_WIDEST] + '...')} ({n})" for label, n in labels]
+    return ", ".join([*shown[:most], *(["..."] if len(labels) > most else [])])
+
+
+def _blocks(
+    reader: str, path: str, guesses: Sequence[Guess], aim: Guess, left_out: Mapping[str, str], rows: int
+) -> Iterator[str]:
+    taken = {*_TAKEN, *_HARD}
     goal = _word(aim.name, taken)
     inputs: list[tuple[str, str, bool]] = []  # name, type, whether it has more than one axis
     fields: list[str] = []
@@ -147,7 +190,7 @@ def _blocks(reader: str, path: str, guesses: Sequence[Guess], aim: Guess, rows: 
     if numeric:
         gaps = sum(one.missing for one in numeric)
         fill = " -> impute(median)" if gaps else ""
-        listed = ", ".join(f'"{one.name}"' for one in numeric)
+        listed = ", ".join(net_string(one.name) for one in numeric)
         note = f", {gaps} empty cell{'s' * (gaps > 1)} filled" if gaps else ""
         fields.append(f"# {len(numeric)} column{'s' * (len(numeric) > 1)} of numbers, brought to one scale{note}")
         fields.append(f"numbers = columns({listed}){fill} -> standardize")
@@ -155,44 +198,38 @@ def _blocks(reader: str, path: str, guesses: Sequence[Guess], aim: Guess, rows: 
     for one in guesses:
         if one is aim or one.kind == "number":
             continue
-        word = _word(one.name, taken)
+        word, quoted = _word(one.name, taken), net_string(one.name)
         fill = " -> impute(mode)" if one.missing else ""
         match one.kind:
             case "category":
-                kinds = ", ".join(f"{label} ({count})" for label, count in one.labels[:6])
-                more = ", ..." if len(one.labels) > 6 else ""
-                fields.append(
-                    f'{word} = column("{one.name}"){fill} -> one_hot  # {len(one.labels)} kinds: {kinds}{more}'
-                )
+                kinds = _counted(one.labels, 6)
+                fields.append(f"{word} = column({quoted}){fill} -> one_hot  # {len(one.labels)} kinds: {kinds}")
                 inputs.append((word, f"float[{len(one.labels)}]", False))
             case "date":
-                fields.append(f'{word} = columns("{one.name}") -> date -> standardize  # dates, as years')
+                fields.append(f"{word} = columns({quoted}) -> date -> standardize  # dates, as years")
                 inputs.append((word, "float[1]", False))
             case "text":
                 fields.append("# a text: which of the 1,000 most frequent sequences of up to 3 characters it has")
-                fields.append(f'{word} = column("{one.name}"){fill} -> ngrams(3, 1000)')
+                fields.append(f"{word} = column({quoted}){fill} -> ngrams(3, 1000)")
                 inputs.append((word, "float[1000]", False))
             case "array":
                 step = " -> scale(1 / 255)" if one.is_bytes else ""
-                fields.append(f'{word} = field("{one.name}"){step}  # an array a row')
+                fields.append(f"{word} = field({quoted}){step}  # an array a row")
                 inputs.append((word, f"float[{', '.join(map(str, one.shape))}]", len(one.shape) > 1))
             case "constant":
-                fields.append(f"# `{one.name}` is left out: it is the same in every row")
+                fields.append(f"# `{net_comment(one.name)}` is left out: it is the same in every row")
     drop = " -> impute(drop)" if aim.missing else ""
     dropped = f"{aim.missing} row{'s' * (aim.missing > 1)} without it left out" if aim.missing else ""
     if aim.kind == "class":
-        kinds = ", ".join(f"{label} ({count})" for label, count in aim.labels[:10])
-        note = f"# {len(aim.labels)} classes: {kinds}{', ...' if len(aim.labels) > 10 else ''}" + (
-            f"; {dropped}" if dropped else ""
-        )
-        fields.append(f'{goal} = column("{aim.name}"){drop} -> classes  {note}')
+        note = f"# {len(aim.labels)} classes: {_counted(aim.labels, 10)}{'; ' + dropped if dropped else ''}"
+        fields.append(f"{goal} = column({net_string(aim.name)}){drop} -> classes  {note}")
     else:
         note = f"# a number to predict; predictions are in its own units{'; ' + dropped if dropped else ''}"
-        fields.append(f'{goal} = column("{aim.name}"){drop} -> standardize  {note}')
-    if not inputs:
-        fields.append("# there is no column that a network could learn from")
+        fields.append(f"{goal} = column({net_string(aim.name)}){drop} -> standardize  {note}")
+    for name, why in left_out.items():
+        fields.append(f"# `{net_comment(name)}` is left out: no `.net` text can name it, {net_comment(why)}")
     yield "data {"
-    yield f'  source = {reader}("{path}")'
+    yield f"  source = {reader}({net_string(path)})"
     yield from (f"  {line}" for line in fields)
     yield "  split = (train = 0.7, valid = 0.1, test = 0.2)"
     yield "}\n"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.data import store
 
@@ -163,7 +164,7 @@ def _keep(place: Path | None, images: Array, kept: Array) -> tuple[Array, Array]
         beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=secrets.token_hex(4)))
         np.save(beside / "images.npy", images)
         told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
-        (beside / "images.json").write_text(json.dumps(told), encoding="utf-8")
+        (beside / "images.json").write_text(json_text(told), encoding="utf-8")
         shutil.rmtree(place, ignore_errors=True)
         os.replace(beside, place)
     except OSError:  # without room for it the pictures are decoded anew each time

@@ -18,6 +18,7 @@ import numpy as np
 
 from netc.dsl import home
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText)
         {"name": name, "file": f"{i}.bin", "crc": sums[name], "words": list(words[name]) if name in words else None}
         for i, name in enumerate(files)
     ]
-    (place / "columns.json").write_text(json.dumps({"rows": rows, "columns": columns}), encoding="utf-8")
+    (place / "columns.json").write_text(json_text({"rows": rows, "columns": columns}), encoding="utf-8")
 
 
 def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:

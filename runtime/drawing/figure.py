@@ -8,6 +8,7 @@ from typing import Any
 
 from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.dsl.quoting import plot_text
 from netc.runtime.drawing.places import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
 from netc.runtime.drawing.words import lines_of
 
@@ -183,13 +184,13 @@ def _draw_box(axes: Any, placed: _Placed) -> None:
     axes.add_patch(shape)
     x = placed.x + placed.width / 2
     if placed.grid is not None:
-        axes.text(placed.x + _PAD, placed.y + _HEAD / 2, placed.lines[0], va="center", **_style(True))
-        rest = "  ".join(placed.lines[1:])
+        axes.text(placed.x + _PAD, placed.y + _HEAD / 2, plot_text(placed.lines[0]), va="center", **_style(True))
+        rest = plot_text("  ".join(placed.lines[1:]))
         axes.text(placed.x + placed.width - _PAD, placed.y + _HEAD / 2, rest, va="center", ha="right", **_style(False))
         return
     for i, told in enumerate(placed.lines):
         y = placed.y + _PAD / 2 + (i + 0.5) * _LEADING
-        axes.text(x, y, told, va="center", ha="center", **_style(i == 0))
+        axes.text(x, y, plot_text(told), va="center", ha="center", **_style(i == 0))
 
 
 def _style(is_title: bool) -> dict[str, Any]:
@@ -222,4 +223,8 @@ def _width(text: str, is_title: bool) -> float:
 
     style = _style(is_title)
     font = FontProperties(weight=style["fontweight"])
-    return float(TextPath((0, 0), text, size=style["fontsize"], prop=font).get_extents().x1) if text.strip() else 0.0
+    return (
+        float(TextPath((0, 0), plot_text(text), size=style["fontsize"], prop=font).get_extents().x1)
+        if text.strip()
+        else 0.0
+    )

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
+
+from netc.dsl.quoting import svg_text
 
 _WIDTH, _ROW, _MARGIN, _LETTER = 1200.0, 22.0, 8.0, 6.4
 _COLOURS = {"step": "#cbd5e1", "forward": "#93c5fd", "backward": "#fdba74", "update": "#c4b5fd", "waiting": "#e2e8f0"}
@@ -43,10 +44,10 @@ def _boxes(one: Flame, start: float, level: int, depth: int, scale: float) -> Se
     letters = int((width - 6) / _LETTER)
     shown = one.name if len(one.name) <= letters else one.name[: letters - 1] + "…" if letters > 3 else ""
     found = [
-        f"<g><title>{escape(f'{one.name}: {one.told}')}</title>"
+        f"<g><title>{svg_text(f'{one.name}: {one.told}')}</title>"
         f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{_ROW - 1:g}" fill="{_COLOURS[one.kind]}" '
         f'fill-opacity="{1 - 0.18 * max(level - 1, 0):g}" stroke="#ffffff" rx="2"/>'
-        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}" fill="#0f172a">{escape(shown)}</text></g>'
+        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}" fill="#0f172a">{svg_text(shown)}</text></g>'
     ]
     for inner in one.inside:
         found += _boxes(inner, start, level + 1, depth, scale)

@@ -1,12 +1,11 @@
 """The picture of a model as one HTML page: blocks fold, a click on a box tells its shape, its place in the text, its parameters. No network is needed to read it."""
 
-import json
 from collections.abc import Iterable, Iterator
-from html import escape
 from importlib import resources
 
 from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.dsl.quoting import html_text, json_in_html
 from netc.runtime.drawing.figure import COLOURS
 from netc.runtime.drawing.places import TOP, Grid, box_item, grids_of, is_lane
 from netc.runtime.drawing.words import details_of, lines_of
@@ -14,10 +13,10 @@ from netc.runtime.drawing.words import details_of, lines_of
 
 def page(folds: Folds, model: Model, unfold: int = 0) -> str:
     """The page, what is inside of blocks open so many levels deep at first."""
-    grids, name = grids_of(folds), escape(model.source.file_name)
+    grids, name = grids_of(folds), html_text(model.source.file_name)
     links = {grid: [(link.begin, link.end, link.source) for link in found.links] for grid, found in grids.items()}
     details = {box_item(box.key): details_of(box, model).as_dict() for box in folds.all()}
-    facts = json.dumps({"links": links, "details": details}).replace("<", "\\u003c")
+    facts = json_in_html({"links": links, "details": details})
     style, script = (resources.files(__package__).joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     count = sum(type_.size(1) for type_ in model.parameters.values())
     shown = "".join(_grid(grids, folds.boxes, TOP, model, unfold))
@@ -54,7 +53,7 @@ def _grid(grids: dict[int, Grid], boxes: Iterable[Box], key: int, model: Model, 
 
 def _box(grids: dict[int, Grid], box: Box, place: str, model: Model, unfold: int) -> Iterator[str]:
     fill, edge = COLOURS[box.kind]
-    title, *rest = (escape(line) for line in lines_of(box, model))
+    title, *rest = (html_text(line) for line in lines_of(box, model))
     is_open = unfold > 0
     kinds = ["box", *(["holds"] if box.inside else []), *(["open"] if box.inside and is_open else [])]
     button = f'<button class="fold" title="unfold or fold">{"▾" if is_open else "▸"}</button>' if box.inside else ""

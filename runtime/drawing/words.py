@@ -48,7 +48,7 @@ def details_of(box: Box, model: Model) -> Details:
         box.kind,
         box.type,
         f"{span.source.file_name}:{span.line}" if is_placed else "",
-        span.source.text.splitlines()[span.line - 1].strip() if is_placed else "",
+        span.source.line(span.line).strip() if is_placed else "",
         tuple(reads),
         work,
     )

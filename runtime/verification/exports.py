@@ -63,6 +63,8 @@ def check(subject: Subject) -> Iterator[Difference]:
 
 
 def _numpy(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The text runs here, in netc's own process: names and comments in it are quoted (dsl/quoting.py), so it is our own arithmetic, and kernels of packages that
+    are loaded, and nothing else. What lies in a file is run by separate.py alone."""
     space: dict[str, Any] = {}
     text = numpy_file(asked, lambda name: words(2, seed, name, 0))
     exec(compile(text, "<exported>", "exec"), space)

@@ -1,0 +1,163 @@
+"""Text of users and of data in each language that netc writes: Python, HTML, SVG, labels of plots, `.net`, JSON, the terminal.
+
+Every writer takes names, labels, paths and lines of a source through here, so that no text becomes code: what is quoted is one line without control
+characters, and cannot end the comment, string or element that it stands in. Knows nothing of what is written.
+"""
+
+import html
+import json
+import keyword
+import math
+import re
+import unicodedata
+from collections.abc import Collection
+from typing import Any
+
+# control characters (C0, DEL, C1), line and paragraph separators, what turns the direction of text, the byte order mark, halves of pairs, what XML forbids
+_HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff"
+_TO_ESCAPE = re.compile(f"[{_HIDDEN}]")
+_TO_ESCAPE_IN_LINES = re.compile(rf"(?![\n\t])[{_HIDDEN}]")
+_TO_REFUSE = re.compile(rf"\r(?!\n)|(?![\r\n\t])[{_HIDDEN}]")
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+_SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+
+
+def escaped(text: str) -> str:
+    """The text on one line, its control characters and line ends as escapes: `a\\nb` for what are two lines. For comments, messages and the terminal."""
+    return _TO_ESCAPE.sub(_escape, text)
+
+
+def escaped_lines(text: str) -> str:
+    """A text of several lines: line feeds and tabs stay, every other control character is an escape."""
+    return _TO_ESCAPE_IN_LINES.sub(_escape, text)
+
+
+def _escape(character: re.Match[str]) -> str:
+    code = ord(character[0])
+    return _SHORT.get(character[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
+
+
+# ------------------------------------------------------------------ Python
+
+
+def python_comment(text: str) -> str:
+    """What stands after `# `. A comment of a user's text must not be in the first two lines of a file, where it could name the file's encoding."""
+    return escaped(text)
+
+
+def python_string(text: str) -> str:
+    """A literal whose value is the text."""
+    return repr(str(text))
+
+
+def python_docstring(text: str) -> str:
+    """A line within triple double quotes. Its value is the text."""
+    return _TO_ESCAPE.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"'))
+
+
+def python_name(text: str, taken: Collection[str]) -> str:
+    """An identifier as much like the text as Python allows, no keyword and none of `taken`. It begins with a letter: `_x` is for the file's own names."""
+    plain = unicodedata.normalize("NFKC", text)  # Python takes names that are equal after this for one
+    name = "".join(one if f"x{one}".isidentifier() else f"u{ord(one):x}" for one in plain)
+    name = name if name.isidentifier() and not name.startswith("_") else f"x{name}"
+    while name in taken or keyword.iskeyword(name):
+        name += "_"
+    return name
+
+
+# ------------------------------------------------------------------ HTML, SVG, plots
+
+
+def html_text(text: str) -> str:
+    """Text between tags, on one line."""
+    return html.escape(escaped(text))
+
+
+def html_lines(text: str) -> str:
+    """Text of several lines between tags, as in `<pre>`."""
+    return html.escape(escaped_lines(text))
+
+
+def html_attribute(text: str) -> str:
+    """The value of an attribute, with its quotes."""
+    return f'"{html.escape(escaped(text))}"'
+
+
+def svg_text(text: str) -> str:
+    """Text between tags of XML, which forbids most control characters even as `&#27;`."""
+    return html.escape(escaped(text))
+
+
+def plot_text(text: str) -> str:
+    """A title, label or tick for matplotlib, which reads what stands between two `$` as mathematics and leaves labels that begin with `_` out of a legend."""
+    plain = escaped(text).replace("$", r"\$")
+    return f" {plain}" if plain.startswith("_") else plain
+
+
+# ------------------------------------------------------------------ .net
+
+
+def refused(text: str) -> list[re.Match[str]]:
+    """The characters that a `.net` text may not hold: control characters but for tabs and the ends of lines, and a carriage return without a line feed."""
+    return list(_TO_REFUSE.finditer(text))
+
+
+def net_string(text: str) -> str:
+    """A text in quotes. Raises ValueError for what the language cannot write: it has no escapes."""
+    if '"' in text:
+        raise ValueError('it holds a `"`')
+    hidden = _TO_ESCAPE.search(text.replace("\t", " "))
+    if hidden is not None:
+        raise ValueError(f"it holds the control character `{escaped(hidden[0])}`")
+    return f'"{text}"'
+
+
+def net_comment(text: str) -> str:
+    """What stands after `# `. Words of the text that would silence a warning (`# allow: W0501`) do not."""
+    return re.sub(r"#(?=\s*allow:)", r"\\x23", escaped(text))
+
+
+def net_name(text: str, taken: Collection[str], prefix: str) -> str:
+    """A name as much like the text as the language allows, none of `taken`. One that would begin with a digit has the prefix `c_`; `prefix` is for no name at all."""
+    name = re.sub(r"\W+", "_", text).strip("_") or prefix
+    name = name if re.match(r"[^\W\d]", name) and not name[0].isdigit() else f"c_{name}"
+    while name in taken:
+        name += "_"
+    return name
+
+
+# ------------------------------------------------------------------ JSON
+
+
+def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, is_ascii: bool = True) -> str:
+    """The value as JSON, which has no word for NaN or an infinity: they are `null`. If not `is_ascii`, letters of other alphabets stay as they are."""
+    text = json.dumps(_finite(value), indent=indent, sort_keys=sort_keys, ensure_ascii=is_ascii, allow_nan=False)
+    return text if is_ascii else _SURROGATE.sub(_escape, text)
+
+
+def _finite(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _finite(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_finite(item) for item in value]
+        case float() if not math.isfinite(value):
+            return None
+    return value
+
+
+def with_nan(value: Any) -> Any:
+    """Numbers that `json_text` wrote, as read back: NaN where `null` stands."""
+    match value:
+        case dict():
+            return {key: with_nan(item) for key, item in value.items()}
+        case list():
+            return [with_nan(item) for item in value]
+        case None:
+            return math.nan
+    return value
+
+
+def json_in_html(value: Any) -> str:
+    """JSON between `<script>` tags: nothing in it ends the element."""
+    return json_text(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,464 @@
+"""No text becomes code: hostile names through every writer, read back by another parser and compared; nothing that they hold is executed.
+
+`pytest --long tests/test_quoting.py` takes 2,000 names.
+"""
+
+import ast
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hostile import PIECES, hostile_names, plain
+from matplotlib import rc_context
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from watching import Executed, nothing_else_runs
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.export.numpy_file import numpy_file
+from netc.compiler.export.onnx_file import onnx_file
+from netc.compiler.export.writer import Exported, exportable
+from netc.compiler.folds import folds_of
+from netc.compiler.model import Model
+from netc.dsl import quoting
+from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.parser import parse
+from netc.dsl.printer import print_file
+from netc.dsl.source import Source, Span
+from netc.runtime.curves import draw
+from netc.runtime.drawing import page as drawing
+from netc.runtime.drawing.figure import picture
+from netc.runtime.drawing.flame import Flame, flame_svg
+from netc.runtime.parts import fields_of
+from netc.runtime.program import Program
+
+SEED = 20261128
+TEXT = """let b = 1
+model {
+  input x: float[3]
+  target y: class(2)
+  z = x -> dense(2)  # COMMENT
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+
+
+@pytest.fixture
+def names(is_long: bool) -> list[str]:
+    return hostile_names(2000 if is_long else 300, SEED)
+
+
+def model_called(name: str, comment: str = "") -> Model:
+    """A small model in a file of this name. The comment comes into its text after it was parsed: a parser of another day may let more through."""
+    source = Source("model.net", TEXT)
+    model = elaborate(parse(source))
+    hostile = Source(name, TEXT.replace("COMMENT", comment.replace("\n", " ")))
+    for field in ("name", "text", "_line_starts"):
+        object.__setattr__(source, field, getattr(hostile, field))
+    return model
+
+
+def exported(model: Model, name: str, labels: tuple[str, ...] = ("no", "yes"), note: str = "") -> Exported:
+    graph = pipeline.prediction_graph(model)
+    arrays = dict(Program(model, backend="reference").persistent)
+    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    notes = {"x": note, "p": note}
+    return Exported(name, exportable(graph), fields_of(model, graph), types, arrays, notes, {"y": labels, "p": labels})
+
+
+def no_words(name: str) -> np.ndarray:
+    return np.array([1, 2], np.int32)
+
+
+# ------------------------------------------------------------------ the watch itself
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nos.system('true')",
+        "import subprocess\nsubprocess.run(['true'])",
+        "import socket\nsocket.socket()",
+        "x = 1",
+    ],
+)
+def test_the_watch_sees_what_runs(text: str) -> None:
+    """Without it the tests below would say nothing."""
+    with pytest.raises((Executed, AssertionError)), nothing_else_runs():
+        exec(compile(text, "hostile.py", "exec"), {})
+    if text != "x = 1":
+        with pytest.raises((Executed, AssertionError)), nothing_else_runs("hostile.py"):
+            exec(compile(text, "hostile.py", "exec"), {})
+
+
+# ------------------------------------------------------------------ Python
+
+
+def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
+    """The statements are those of a harmless name, the docstring and the labels say what was given, and what runs answers the same."""
+    calm = ast.parse(numpy_file(exported(model_called("model.net"), "model"), no_words))
+    x = np.random.default_rng(0).normal(size=(4, 3))
+    expected: Any = None
+    for name in ["model", *names]:
+        asked = exported(model_called(name, name), name, ("no", name), name)
+        text = numpy_file(asked, no_words)
+        assert all(plain(line) for line in text.split("\n")), repr(name)
+        tree = ast.parse(text.encode())
+        said = ast.get_docstring(tree, clean=False)
+        assert said is not None
+        assert said.startswith(f"{name}, exported by netc")
+        assert f"({name})" in said
+        space: dict[str, Any] = {}
+        with nothing_else_runs("model.py"):
+            exec(compile(text.encode(), "model.py", "exec"), space)
+            found = space["predict"](x)["p"]
+        assert space["labels"] == {"y": ("no", name), "p": ("no", name)}
+        assert [dumped(one) for one in tree.body] == [dumped(one) for one in calm.body]
+        expected = found if expected is None else expected
+        assert np.array_equal(found, expected)
+
+
+def dumped(statement: ast.stmt) -> str:
+    """A statement as text, but for the docstring, the labels, and the numbers."""
+    is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+    is_labels = isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in ("labels", "_bytes")
+    return type(statement).__name__ if is_text or is_labels else ast.dump(statement)
+
+
+def test_pieces_of_python(names: list[str]) -> None:
+    for name in names:
+        tree = ast.parse(f"\n\nx = 1  # {quoting.python_comment(name)}\ny = {quoting.python_string(name)}\n".encode())
+        assert len(tree.body) == 2
+        assert ast.literal_eval(tree.body[1].value) == name
+        assert ast.literal_eval(f'"""{quoting.python_docstring(name)}"""') == name
+        own = quoting.python_name(name, {"a", "xa"})
+        assert ast.parse(f"def f({own}): pass")
+        assert own not in ("a", "xa")
+
+
+IDENTIFIERS = (
+    *(
+        "nan",
+        "inf",
+        "infinity",
+        "NaN",
+        "np",
+        "math",
+        "zlib",
+        "base64",
+        "predict",
+        "labels",
+        "len",
+        "range",
+        "reversed",
+        "t",
+        "i",
+        "one",
+    ),
+    *(
+        "_weights",
+        "_samples",
+        "_places",
+        "_bytes",
+        "_sigmoid",
+        "__debug__",
+        "_",
+        "None",
+        "True",
+        "lambda",
+        "class_",
+        "print",
+        "global",
+    ),
+    *(
+        "ﬁ",
+        "fi",
+        "x²",
+        "x2",
+        "½",
+        "v1",
+        "v2",
+        "length1",
+        "first1",
+        "carry1",
+        "x_rows",
+        "np_",
+        "s1_step",
+        "s1_x0",
+        "s1_c0",
+        "batch_",
+    ),
+    *(
+        "constant_0",
+        "constant_1",
+        "add_1",
+        "add_2",
+        "gemm_1",
+        "matmul_1",
+        "identity_1",
+        "softmax_1",
+        "tanh_3",
+        "x",
+        "y1",
+        "W",
+        "b",
+    ),
+)
+
+
+def test_names_of_inputs_in_exported_files() -> None:
+    """Whatever an input is called in `.net`, both files take it and compute the same."""
+    import onnxruntime
+
+    inputs = "".join(f"  input {name}: float[2]\n" for name in IDENTIFIERS)
+    total = " + ".join(f"{i + 1} * {name}" for i, name in enumerate(IDENTIFIERS))
+    model = netc.parse(
+        f"model {{\n{inputs}  input varying: float[time, 2]\n  input varying_rows: float[2]\n"
+        f"  summed = {total}\n  output state = last(reverse(gru(varying, 2))) + varying_rows + summed\n}}\n"
+    )
+    graph = pipeline.prediction_graph(model)
+    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    program, rng = Program(model, backend="reference"), np.random.default_rng(1)
+    fields: dict[str, Any] = {name: rng.normal(size=(3, 2)).astype(np.float32) for name in model.inputs}
+    fields["varying"] = [rng.normal(size=(n, 2)).astype(np.float32) for n in (2, 4, 1)]
+    asked = Exported("m", exportable(graph), fields_of(model, graph), types, dict(program.persistent), {}, {})
+    expected = program.predict(fields)["state"]
+    space: dict[str, Any] = {}
+    exec(compile(numpy_file(asked, no_words), "model.py", "exec"), space)
+    ordered = [fields[name] for name in asked.inputs]
+    np.testing.assert_allclose(space["predict"](*ordered)["state"], expected, rtol=1e-4, atol=1e-4)
+    padded = {**fields, "varying": np.zeros((3, 4, 2), np.float32), "length.time": np.array([2, 4, 1])}
+    for i, one in enumerate(fields["varying"]):
+        padded["varying"][i, : len(one)] = one
+    session = onnxruntime.InferenceSession(onnx_file(asked), providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(session.run(["state"], padded)[0], expected, rtol=1e-4, atol=1e-4)
+
+
+# ------------------------------------------------------------------ ONNX and JSON
+
+
+def test_names_in_onnx(names: list[str]) -> None:
+    model = model_called("model.net")
+    for name in names:
+        with nothing_else_runs():
+            content = onnx_file(exported(model, name or "model", ("no", name), name))
+        read = onnx.load_model_from_string(content)
+        notes = {one.key: one.value for one in read.metadata_props}
+        assert read.graph.name == quoting.escaped(name or "model")
+        assert json.loads(notes["labels.p"]) == ["no", joined(name)]
+        assert notes["x"] == quoting.escaped(name)
+
+
+def joined(text: str) -> str:
+    """Two halves of a pair beside each other, as JSON reads them: as one character."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+
+
+def strict(text: str) -> Any:
+    def no_constant(word: str) -> None:
+        raise ValueError(f"{word} is no JSON")
+
+    return json.loads(text, parse_constant=no_constant)
+
+
+def test_names_and_numbers_in_json(names: list[str]) -> None:
+    for name in names:
+        value = {name: [1.5, float("nan"), (float("inf"), name)], "x": {"y": -float("inf"), "z": [True, None, 3]}}
+        expected = {joined(name): [1.5, None, [None, joined(name)]], "x": {"y": None, "z": [True, None, 3]}}
+        for is_ascii in (True, False):
+            text = quoting.json_text(value, is_ascii=is_ascii, indent=None if is_ascii else 2)
+            assert strict(text) == expected
+            text.encode()
+        script = Parsed.of(f"<p><script>{quoting.json_in_html(value)}</script></p>")
+        assert script.tags == ["p", "script", "/script", "/p"]
+        assert strict("".join(script.texts)) == expected
+    again = quoting.with_nan(strict(quoting.json_text({"a": [float("inf"), 1.0], "b": "c"})))
+    assert np.isnan(again["a"][0])
+    assert again["a"][1:] == [1.0]
+    assert again["b"] == "c"
+
+
+# ------------------------------------------------------------------ HTML and SVG
+
+
+class Parsed(HTMLParser):
+    """The tags of a page with their attributes, and the texts between them."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.texts: list[str] = []
+        self.others: list[str] = []
+
+    @classmethod
+    def of(cls, text: str) -> "Parsed":
+        text.encode()
+        parsed = cls()
+        parsed.feed(text)
+        parsed.close()
+        return parsed
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+
+    def handle_endtag(self, tag: str) -> None:
+        self.tags.append(f"/{tag}")
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def handle_comment(self, data: str) -> None:
+        self.others.append(data)
+
+    def handle_decl(self, decl: str) -> None:
+        self.others.append(decl)
+
+    def unknown_decl(self, data: str) -> None:
+        self.others.append(data)
+
+    def handle_pi(self, data: str) -> None:
+        self.others.append(data)
+
+
+def test_pieces_of_html(names: list[str]) -> None:
+    for name in names:
+        text = f"<p title={quoting.html_attribute(name)}>{quoting.html_text(name)}</p><pre>{quoting.html_lines(name)}</pre>"
+        parsed = Parsed.of(text)
+        assert parsed.tags == ["p", "/p", "pre", "/pre"]
+        assert parsed.attributes == [("title", quoting.escaped(name))]
+        assert "".join(parsed.texts) == quoting.escaped(name) + quoting.escaped_lines(name)
+        assert not parsed.others
+
+
+def test_names_in_the_page_of_a_model(names: list[str]) -> None:
+    calm = Parsed.of(drawing.page(folds_of(model := model_called("model.net")), model))
+    for name in names:
+        model = model_called(name, name)
+        parsed = Parsed.of(drawing.page(folds_of(model), model))
+        assert parsed.tags == calm.tags
+        assert len(parsed.others) == len(calm.others)
+        assert parsed.attributes == calm.attributes
+        shown = quoting.escaped(model.source.file_name)
+        assert not shown or parsed.texts.count(shown) >= 2, "the title and the heading"
+        facts = strict(next(text for text in parsed.texts if text.startswith('{"links"')))
+        line = model.source.line(5).strip()
+        assert joined(line) in {one["line"] for one in facts["details"].values()}
+
+
+def test_names_in_a_flame_graph(names: list[str]) -> None:
+    for name in names:
+        whole = Flame("step", 1.0, "", "step", (Flame(name, 1.0, name, "forward"),))
+        tree = ElementTree.fromstring(flame_svg(whole).encode())
+        assert quoting.escaped(f"{name}: {name}") in [
+            one.text for one in tree.iter("{http://www.w3.org/2000/svg}title")
+        ]
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")  # letters of scripts that the font does not have
+def test_names_in_plots(names: list[str]) -> None:
+    """As words of an SVG, so that they can be read back: no `$` is mathematics, and a legend has them all."""
+    for start in range(0, len(names), 50):
+        part = [name for name in names[start : start + 50] if quoting.escaped(name).strip()]
+        figure = Figure()
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        for name in part:
+            axes.plot([0, 1], [0, 1], label=quoting.plot_text(name))
+            axes.text(0, 0, quoting.plot_text(name))
+        axes.legend()
+        buffer = io.BytesIO()
+        with rc_context({"svg.fonttype": "none"}), nothing_else_runs():
+            figure.savefig(buffer, format="svg")
+        tree = ElementTree.fromstring(buffer.getvalue())
+        shown = [one.text for one in tree.iter("{http://www.w3.org/2000/svg}text")]
+        for name in part:
+            expected = quoting.escaped(name)
+            assert shown.count(f" {expected}" if expected.startswith("_") else expected) >= 2, repr(name)
+
+
+def test_names_in_curves_and_pictures(names: list[str]) -> None:
+    metrics = [
+        {"epoch": float(i), "seconds": 1.0, **{f"train.{name}": 0.5 * i for name in names[40:100:5]}} for i in (1, 2)
+    ]
+    ElementTree.fromstring(draw(metrics))
+    for name in names[:5]:
+        model = model_called(name, name)
+        ElementTree.fromstring(picture(folds_of(model), model, "svg"))
+
+
+# ------------------------------------------------------------------ .net
+
+
+def test_pieces_of_net(names: list[str]) -> None:
+    refusals = 0
+    for name in names:
+        if '"' in name or not plain(name.replace("\t", "")):
+            with pytest.raises(ValueError, match="it holds") as caught:
+                quoting.net_string(name)
+            assert plain(str(caught.value))
+            refusals += 1
+        else:
+            text = quoting.net_string(name)
+            file = parse(Source("m.net", f"let a = {text}\nlet b = 1\n"))
+            assert [item.value.value for item in file.items] == [name, 1]
+            assert parse(Source("m.net", print_file(file))).items[0].value.value == name
+        own = quoting.net_name(name, {"b", "a", "c_0"}, "column")
+        text = f"let {own} = 1  # {quoting.net_comment(name)}\nlet b = 2\n"
+        file = parse(Source("m.net", text))
+        assert [item.name.text for item in file.items] == [own, "b"]
+        assert own not in ("a", "b", "c_0")
+        assert not re.search(r"#\s*allow:", quoting.net_comment(f"# {name}").removeprefix("# allow"))
+    assert 20 < refusals < len(names)
+
+
+def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> None:
+    for character in sorted({one for name in names for one in name if not plain(one)} | {"\r"}):
+        for text in (f"let a = 1 # {character}x\n", f'let a = "{character}x"\n', f"let a ={character}1\n"):
+            if character in "\n\t":
+                continue
+            with pytest.raises(netc.Fault) as caught:
+                parse(Source("m.net", text))
+            first = caught.value.diagnostics[0]
+            assert (first.code, first.primary.span.start) == ("E0105", text.index(character))
+            assert first.hint
+            assert all(plain(line) for line in str(caught.value).split("\n"))
+    windows = parse(Source("m.net", "let a = 1  # one\r\n\r\nlet b = 2\r\n# end\r\n"))
+    assert [item.name.text for item in windows.items] == ["a", "b"]
+
+
+# ------------------------------------------------------------------ the terminal
+
+
+def test_names_in_messages(names: list[str]) -> None:
+    def lines(name: str) -> list[str]:
+        text = f"let a = 1  # {name}".replace("\n", " ")
+        place = Span(Source(name or "m.net", text), 4, 5)
+        message = Diagnostic(
+            "E0801", f"cannot read `{name}`", Label(place, f"x{name}"), (Label(place, f"y{name}"),), f"z{name}"
+        )
+        return message.render().split("\n")
+
+    calm = lines("name")
+    for name in names:
+        found = lines(name)
+        assert len(found) == len(calm), repr(name)
+        assert all(plain(line.replace("\t", "")) for line in found)
+
+
+def test_pieces_are_hostile() -> None:
+    """The names hold what each language takes for an end, and there are enough."""
+    assert {'"""', "-->", "</script>", "\r", "\u2028", "$\\frac{$", "\ud800"} <= set(PIECES)
+    assert len(set(hostile_names(2000, SEED))) == 2000
+    assert not Path("PWNED").exists()

@@ -1,0 +1,95 @@
+"""Watches what Python executes: `nothing_else_runs()` fails if code, a process or a connection starts that the test does not expect.
+
+An audit hook cannot be taken away again, so there is one for the whole process; it does something only while a test watches.
+"""
+
+import sys
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import netc
+
+# events that nothing of netc's writers and readers causes
+_FORBIDDEN = (
+    *(
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.fork",
+        "os.forkpty",
+        "os.startfile",
+        "subprocess.Popen",
+        "pty.spawn",
+    ),
+    *("socket.__new__", "socket.connect", "socket.bind", "socket.getaddrinfo", "webbrowser.open", "urllib.Request"),
+    *("ctypes.dlopen", "code.__new__", "marshal.loads", "pickle.find_class"),
+)
+_INSTALLED = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(netc.__file__).resolve().parent.parent))
+_OWN = (
+    "<unknown>",
+    "<frozen ",
+    "<lark",
+    "<__array_function__",
+    "<attrs generated",
+)  # by what `ast.parse` and packages call their texts
+
+
+class Executed(Exception):
+    """Something ran, or would have run: it was stopped."""
+
+
+_watching: list[list[str]] = []  # what each test that watches has seen
+_allowed: list[tuple[str, ...]] = []
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if not _watching:
+        return
+    if event in _FORBIDDEN and not (event == "marshal.loads" and _importing()):
+        _stop(f"{event} {arguments!r}")
+    if event == "exec" and isinstance(arguments[0], types.CodeType):
+        _check(event, arguments[0].co_filename)
+    if event == "compile":
+        _check(event, str(arguments[1]))
+
+
+def _importing() -> bool:
+    """Whether a module is being imported: its code is read from a cache by `marshal`."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_back is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _check(event: str, file: str) -> None:
+    is_known = file.startswith((*_INSTALLED, *_OWN, *_allowed[-1])) or (file == "<string>" and _importing())
+    if not is_known:
+        _stop(f"{event} of {file!r}")
+
+
+def _stop(what: str) -> None:
+    _watching[-1].append(what)
+    raise Executed(what)
+
+
+sys.addaudithook(_hook)
+
+
+@contextmanager
+def nothing_else_runs(*allowed: str) -> Iterator[None]:
+    """Fails if anything is executed but installed modules and texts whose file name begins with one of `allowed`."""
+    seen: list[str] = []
+    _watching.append(seen)
+    _allowed.append(allowed)
+    try:
+        yield
+    finally:
+        _watching.pop()
+        _allowed.pop()
+    assert not seen, f"executed: {seen}"
