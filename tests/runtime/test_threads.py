@@ -4,8 +4,10 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import pytest
 import netc
 from netc.runtime.generate import generate
 from netc.runtime.locks import Guard
+from netc.runtime.step import Step
 from netc.runtime.workers import Workers
 
 Array = np.ndarray[Any, Any]
@@ -66,6 +69,12 @@ def fields_of(samples: int) -> dict[str, Array]:
     }
 
 
+@cache
+def untrained(workers: int) -> netc.Program:
+    """A program that no test trains."""
+    return netc.Program(netc.parse(NET), threads=workers, seed=1)
+
+
 def in_threads(work: Callable[[int], object], count: int = _THREADS) -> list[object]:
     """Call `work` with the number of each thread, all at the same time."""
     meeting = threading.Barrier(count)
@@ -88,8 +97,7 @@ def sizes(number: int, most: int, is_long: bool, few: int = 25) -> Iterator[int]
 @pytest.mark.parametrize("workers", [1, 2, 3])
 def test_predictions_of_many_threads(workers: int, is_long: bool) -> None:
     fields = fields_of(150)
-    program = netc.Program(netc.parse(NET), threads=workers, seed=1)
-    expected = netc.Program(netc.parse(NET), threads=1, seed=1).predict({"x": fields["x"]})["p"]
+    program, expected = untrained(workers), untrained(1).predict({"x": fields["x"]})["p"]
 
     def work(number: int) -> None:
         for count in sizes(number, 150, is_long):
@@ -101,7 +109,8 @@ def test_predictions_of_many_threads(workers: int, is_long: bool) -> None:
     in_threads(work)
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [2, 1])
 def test_sequences_of_many_threads(workers: int, is_long: bool) -> None:
     """Longer ones come while shorter ones are at work: the step is planned anew meanwhile."""
     rng = np.random.default_rng(0)
@@ -120,12 +129,13 @@ def test_sequences_of_many_threads(workers: int, is_long: bool) -> None:
     in_threads(work)
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [3, 1])
 def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
     """Evaluations (whose last part takes all samples as one batch), gradients and predictions."""
     fields = fields_of(130)
-    program = netc.Program(netc.parse(NET), threads=workers, seed=1)
-    alone = netc.Program(netc.parse(NET), threads=1, seed=1)
+    program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # with all still to be built
+    alone = untrained(1)
     parts = {count: {name: array[:count] for name, array in fields.items()} for count in (1, 24, 100, 130)}
     figures = {count: alone.evaluate(part) for count, part in parts.items()}
     loss, slopes = alone.gradients(parts[24])
@@ -188,9 +198,10 @@ def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
 # -------------------------------------------------------------- training
 
 
-def after_each_step(fields: dict[str, Array], steps: int) -> list[Array]:
-    """The predictions of a program before any step, and after each."""
-    program = netc.Program(netc.parse(NET), threads=1, seed=1)
+@cache
+def after_each_step(steps: int = 40) -> list[Array]:
+    """The predictions of a program before any step on 24 samples, and after each."""
+    fields, program = fields_of(24), netc.Program(netc.parse(NET), threads=1, seed=1)
     predictions = [program.predict({"x": fields["x"]})["p"]]
     for _ in range(steps):
         program.step(fields)
@@ -198,19 +209,21 @@ def after_each_step(fields: dict[str, Array], steps: int) -> list[Array]:
     return predictions
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [2, 1])
 def test_steps_of_two_threads_are_done_one_after_the_other(workers: int) -> None:
     fields = fields_of(24)
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)
     in_threads(lambda number: [program.step(fields) for _ in range(10)], 2)
-    assert np.array_equal(program.predict({"x": fields["x"]})["p"], after_each_step(fields, 20)[-1])
+    assert np.array_equal(program.predict({"x": fields["x"]})["p"], after_each_step()[20])
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [2, 1])
 def test_a_prediction_during_training_is_of_one_state(workers: int) -> None:
     """All parameters as some step left them, and never of an earlier step than a prediction before."""
     fields = fields_of(24)
-    states = [state.tobytes() for state in after_each_step(fields, 30)]
+    states = [state.tobytes() for state in after_each_step()]
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)
 
     def work(number: int) -> None:
@@ -223,6 +236,40 @@ def test_a_prediction_during_training_is_of_one_state(workers: int) -> None:
             last = states.index(program.predict({"x": fields["x"]})["p"].tobytes(), last)
 
     in_threads(work, 4)
+
+
+def test_predictions_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call waits inside of the step for the others to come."""
+    fields, program = fields_of(24), untrained(2)
+    program.predict({"x": fields["x"]})
+    real, meeting = Step.run, threading.Barrier(4, timeout=300)
+
+    def run(self: Step, *arguments: Any) -> Any:
+        meeting.wait()
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Step, "run", run)
+    for result in in_threads(lambda number: program.predict({"x": fields["x"]})["p"], 4):
+        assert np.array_equal(result, after_each_step()[0])
+
+
+def test_a_step_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = fields_of(24)
+    program = netc.Program(netc.parse(NET), threads=2, seed=1)
+    real, inside, mixed = Step.run, list[bool](), list[bool]()
+
+    def run(self: Step, *arguments: Any) -> Any:
+        inside.append(self.is_update)
+        mixed.append(any(inside) and len(inside) > 1)
+        time.sleep(0.002)
+        results = real(self, *arguments)
+        inside.remove(self.is_update)
+        return results
+
+    monkeypatch.setattr(Step, "run", run)
+    in_threads(lambda number: [program.step(fields), program.predict({"x": fields["x"]}), program.evaluate(fields)], 6)
+    assert len(mixed) >= 18
+    assert not any(mixed)
 
 
 def test_who_waits_to_write_is_not_overtaken() -> None:
@@ -295,10 +342,11 @@ def succeeds_in_child(work: Callable[[], bool]) -> bool:
 
 @fork
 @no_warning
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [3, 1])
 def test_a_child_predicts_and_trains(workers: int) -> None:
     fields = fields_of(24)
-    states = after_each_step(fields, 2)
+    states = after_each_step()
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)
     program.step(fields)
 
@@ -320,7 +368,7 @@ def test_a_child_predicts_and_trains(workers: int) -> None:
 def test_a_child_compiles() -> None:
     """The parent had built nothing; another thread builds while it forks."""
     fields = fields_of(24)
-    expected = after_each_step(fields, 0)[0]
+    expected = after_each_step()[0]
     program = netc.Program(netc.parse(NET), threads=2, seed=1)
     thread = threading.Thread(target=program.predict, args=({"x": fields["x"]},))
     thread.start()
@@ -339,7 +387,7 @@ def test_a_child_compiles() -> None:
 def test_forks_while_other_threads_work() -> None:
     """A child has the parameters that some step left, whatever the parent's other threads were doing."""
     fields = fields_of(24)
-    states = [state.tobytes() for state in after_each_step(fields, 40)]
+    states = [state.tobytes() for state in after_each_step()]
     program = netc.Program(netc.parse(NET), threads=2, seed=1)
 
     def work(number: int) -> bool:
@@ -359,6 +407,34 @@ def test_forks_while_other_threads_work() -> None:
     assert all(in_threads(work, 4))
 
 
+@fork
+@no_warning
+def test_a_fork_waits_for_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its child would have parameters that are half written."""
+    fields = fields_of(24)
+    program = netc.Program(netc.parse(NET), threads=2, seed=1)
+    program.predict({"x": fields["x"]})
+    real, is_inside = Step.run, threading.Event()
+
+    def run(self: Step, *arguments: Any) -> Any:
+        if self.is_update:
+            kept = {name: array.copy() for name, array in self.state.arrays.items()}
+            for array in self.state.arrays.values():
+                array[...] = 0
+            is_inside.set()
+            time.sleep(0.1)
+            for name, array in kept.items():
+                self.state.arrays[name][...] = array
+        return real(self, *arguments)
+
+    monkeypatch.setattr(Step, "run", run)
+    thread = threading.Thread(target=program.step, args=(fields,))
+    thread.start()
+    is_inside.wait()
+    assert succeeds_in_child(lambda: np.array_equal(program.predict({"x": fields["x"]})["p"], after_each_step()[1]))
+    thread.join()
+
+
 _program: netc.Program
 
 
@@ -368,10 +444,11 @@ def _predicted(count: int) -> Array:
 
 @fork
 @no_warning
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.every(2)
+@pytest.mark.parametrize("workers", [2, 1])
 def test_a_pool_of_four_processes(workers: int, is_long: bool) -> None:
     global _program
-    _program = netc.Program(netc.parse(NET), threads=workers, seed=1)
+    _program = untrained(workers)
     expected = _predicted(150)
     counts = list(sizes(0, 150, is_long))
     with multiprocessing.get_context("fork").Pool(4) as pool:
