@@ -45,7 +45,9 @@ class Generator:
         self.is_lower = any(step.name == "lowercase" for step in spec.steps)
         made = stepping(whole.of(self.output), str(type_.rows))
         self.types, begins = made.states, made.begins
-        first = evaluate(begins, program.persistent, 1) if begins.results else {}
+        self.guard = program.guard
+        with self.guard.reading:
+            first = evaluate(begins, program.persistent, 1) if begins.results else {}
         self.held = {
             name: first.get(name, np.zeros(one.shape(1), NUMPY[one.dtype])) for name, one in made.states.items()
         }
@@ -55,7 +57,8 @@ class Generator:
     def next(self, token: int) -> Array:
         """Take in a token; gives what the model says of each one that may follow."""
         fields = {**self.held, self.name: np.array([token], np.int32), STEP: np.array([self.at], np.int32)}
-        found = self.step.run(fields, np.zeros(1, np.int32))
+        with self.guard.reading:
+            found = self.step.run(fields, np.zeros(1, np.int32))
         self.held = {name: np.asarray(found[name]) for name in self.types}
         self.at += 1
         scores: Array = np.asarray(found[self.output])[0].astype(np.float64)
@@ -84,7 +87,10 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
 def generate(
     run: Run, prompt: str, length: int, temperature: float = 1.0, top_k: int = 0, stop: str = "", seed: int = 0
 ) -> Iterator[str]:
-    """The text that follows a prompt, piece by piece: at most `length` tokens, and none after `stop` stands in it. The same seed gives the same text."""
+    """The text that follows a prompt, piece by piece: at most `length` tokens, and none after `stop` stands in it. The same seed gives the same text.
+
+    Several threads may generate from one run. Training that goes on meanwhile is seen from token to token.
+    """
     model = Generator(run)
     codes = {token: i for i, token in enumerate(model.tokens)}
     begin = model.pieces(prompt)

@@ -92,7 +92,8 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
     chunk = count // batch * batch
     rng = np.random.default_rng(0)
     program.run_step(step, fields, rng.permutation(count)[:chunk], 0)  # the first one reads all from memory
-    step.ticks[:] = 0
+    assert step.executable is not None
+    step.executable.ticks[:] = 0
     steps, begin = 0, time.perf_counter()
     inside = 0.0
     while (now := time.perf_counter()) - begin < seconds:
@@ -101,7 +102,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
         program.run_step(step, fields, order, 0)
         inside += time.perf_counter() - now
         steps += chunk // batch
-    ticks = step.ticks.mean(axis=0)
+    ticks = step.executable.ticks.mean(axis=0)
     tick = inside / ticks[-1]  # what a call costs outside of the steps is small beside a chunk of them
     assert step.plan is not None
     rows, counted = [], set[Value]()

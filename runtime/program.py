@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from netc.runtime.beam import Decoder, decoders, search
 from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
+from netc.runtime.locks import Guard, building
 from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
@@ -35,6 +36,8 @@ from netc.runtime.step import Backend, State, Step, check_backend, has_rows, mus
 from netc.runtime.workers import Workers
 
 Fields = Mapping[str, Field]
+_Key = TypeVar("_Key")
+_Kept = TypeVar("_Kept")
 Given = Mapping[str, Any]  # by name: an array, samples first; of a varying dimension, a list of arrays
 
 
@@ -42,7 +45,8 @@ class Program:
     """A compiled model: its parameters, and prediction, gradients and training steps over them.
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
-    that the process may use; results are the same bits on any number of them. `machine` is what the program is compiled for: a target description
+    that the process may use; results are the same bits on any number of them. Several threads may call one program at the same time: predictions,
+    evaluations and gradients run side by side, and a call that changes parameters runs alone (`guard`), so each of them reads what one such call left. `machine` is what the program is compiled for: a target description
     or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, for a backend that does not
     exist, and for a target whose code this machine cannot run.
     """
@@ -75,17 +79,16 @@ class Program:
         rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}
         self.shorter = sorted(dim for dim in rows if names_in(dim) not in ((), (dim,)))
         self.parameters = {name: self.persistent[name] for name in model.parameters}
-        self._steps: dict[object, Step] = {}
+        self.guard = Guard()  # of what is in `state`
+        self._steps: dict[object, Step] = {}  # made under `building`, as all that follows
         self._parts: dict[tuple[object, ...], Graph] = {}
         self._evaluations: dict[object, Evaluation] = {}
+        self._decoders: dict[str, list[Decoder]] = {}
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run for the way that these fields are kept; made once for a key."""
         kept = kept_as_bytes(fields)
-        if (key, kept) not in self._steps:
-            made = as_bytes(graph(), kept)
-            self._steps[key, kept] = self._made_ready(made)
-        return self._steps[key, kept]
+        return _kept(self._steps, (key, kept), lambda: self._made_ready(as_bytes(graph(), kept)))
 
     def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
         arguments = (graph, self.state, self.batch, self.workers, self.backend, self.machine)
@@ -122,7 +125,8 @@ class Program:
                 arrays[name] = np.array(kept.scale)
             elif not name.startswith(PREFIX):
                 arrays[name] = words(2, self.seed, name, epoch)
-        return step.run(arrays, order)
+        with self.guard.writing if step.is_update else self.guard.reading:
+            return step.run(arrays, order)
 
     def training(self, fields: Fields) -> Step:
         """The training step for the way that these fields are kept; the first time it is built."""
@@ -135,22 +139,23 @@ class Program:
                 field = fields[name.removeprefix(CLASS_WEIGHTS)]
                 labels = np.asarray(field.rows if isinstance(field, Ragged) else field).ravel()
                 counts = np.bincount(labels, minlength=len(self.persistent[name]))
-                self.persistent[name][...] = len(labels) / (len(counts) * np.maximum(counts, 1))
+                with self.guard.writing:
+                    self.persistent[name][...] = len(labels) / (len(counts) * np.maximum(counts, 1))
 
     def refit(self, fields: Given) -> None:
         """What `fitted` keeps of the training split, by the parameters as they are: after an epoch. In the order of the file, so that one may read another."""
         names = [name for name in self.model.graph.results if name.startswith(FITTED)]
         ready = self._ready(fields) if names else {}
-        for name in names:
-            plan = self._of_whole(
-                name, partial(fitting_graphs, self.model, name), ready, len(next(iter(ready.values()))), {}
-            )
-            self.persistent[name.removeprefix(FITTED)][...] = plan[name]
+        with self.guard.writing:
+            for name in names:
+                graphs = partial(fitting_graphs, self.model, name)
+                results = self._of_whole(name, graphs, ready, len(next(iter(ready.values()))), {})
+                self.persistent[name.removeprefix(FITTED)][...] = results[name]
 
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
-        made = as_bytes(self._training_graph(), kept_as_bytes(fields))
-        return self._made_ready(made, profiled=True)
+        with building:
+            return self._made_ready(as_bytes(self._training_graph(), kept_as_bytes(fields)), profiled=True)
 
     def _ready(self, fields: Given) -> dict[str, Field]:
         """Fields as they were given, lists of arrays as sequences. Raises ValueError where lengths do not fit together."""
@@ -200,7 +205,9 @@ class Program:
         count = self._check(
             fields, {**self.model.inputs, **self.model.targets}, self.batch * self.model.train.accumulate
         )
-        losses = self.steps(fields, np.arange(count), self._steps_done, self._factors())
+        self.training(fields)
+        with self.guard.writing:
+            losses = self.steps(fields, np.arange(count), self._steps_done, self._factors())
         return {name: float(values[0]) for name, values in losses.values.items()}
 
     def _factors(self) -> Factors:
@@ -212,6 +219,11 @@ class Program:
 
         What is random in them depends on the seed, the epoch and the samples' numbers. `factors` are what schedules make of the rate and of losses, a number a step.
         """
+        self.training(fields)  # while it is built, other threads may read
+        with self.guard.writing:
+            return self._steps_alone(fields, order, epoch, factors)
+
+    def _steps_alone(self, fields: Fields, order: Array, epoch: int, factors: Factors | None) -> Losses:
         if self.model.train.truncate is not None:
             return self._in_chunks(self.model.train.truncate, fields, order, epoch, factors)
         several = self.model.train.accumulate
@@ -265,11 +277,14 @@ class Program:
         """
         fields = self._ready(fields)
         key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
-        if key not in self._parts:
-            self._parts[key] = part_of(self.model, fields, outputs)
-        graph = self._parts[key]
+        graph = _kept(self._parts, key, lambda: part_of(self.model, fields, outputs))
         count = self._check(fields, fields_of(self.model, graph))
-        found = self._of_all(self.step_of(key, lambda: graph, fields), fields, count)
+        step = self.step_of(key, lambda: graph, fields)
+        with self.guard.reading:
+            return self._predicted(step, graph, fields, count, beam)
+
+    def _predicted(self, step: Step, graph: Graph, fields: Fields, count: int, beam: int) -> dict[str, Any]:
+        found = self._of_all(step, fields, count)
         told = {
             name.removeprefix("output."): list(value)
             if isinstance(value, Ragged)
@@ -281,7 +296,7 @@ class Program:
             told.update(
                 {
                     one.output: self._searched(one, fields, count, beam)
-                    for one in decoders(self.model)
+                    for one in _kept(self._decoders, "all", lambda: decoders(self.model))
                     if one.output in told
                 }
             )
@@ -301,7 +316,8 @@ class Program:
         fields = self._ready(fields)
         count = self._check(fields, {**self.model.inputs, **self.model.targets}, self.batch)
         step = self.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(self.model, wrt), fields)
-        results = self._of_all(step, fields, count, self._steps_done, self._factors())
+        with self.guard.reading:
+            results = self._of_all(step, fields, count, self._steps_done, self._factors())
         return float(results["total"]), {
             name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
         }
@@ -332,37 +348,41 @@ class Program:
         undo: Mapping[str, Callable[[Array], Array]],
     ) -> dict[str, Array]:
         """Results over all samples: some values batch by batch, the rest once from these. The graphs are made once for a key."""
-        if key not in self._evaluations:
-            self._evaluations[key] = graphs()
-        plan = self._evaluations[key]
-        collected = {
-            name.removeprefix("collect."): value
-            for name, value in self._of_all(self.step_of(key, lambda: plan.batches, fields), fields, count).items()
-        }
+        plan = _kept(self._evaluations, key, graphs)
+        step = self.step_of(key, lambda: plan.batches, fields)
+        with self.guard.reading:
+            return self._both(key, plan, step, fields, count, undo)
+
+    def _both(
+        self,
+        key: object,
+        plan: Evaluation,
+        step: Step,
+        fields: Fields,
+        count: int,
+        undo: Mapping[str, Callable[[Array], Array]],
+    ) -> dict[str, Array]:
+        """What `_of_whole` computes batch by batch, and what of these results."""
+        collected = {name.removeprefix("collect."): value for name, value in self._of_all(step, fields, count).items()}
         for name, target in plan.units.items():
             if target in undo:
                 value = collected[name]
                 is_ragged = isinstance(value, Ragged)
                 collected[name] = replace(value, rows=undo[target](value.rows)) if is_ragged else undo[target](value)
-        step = self._whole_step(key, plan.whole, count)
+        whole = _kept(self._steps, (key, "whole"), lambda: self._whole_step(plan.whole, count)).with_batch(count)
         return {
             name: value.rows if isinstance(value, Ragged) else value
-            for name, value in self._of_all(step, {**fields, **collected}, count).items()
+            for name, value in self._of_all(whole, {**fields, **collected}, count).items()
         }
 
-    def _whole_step(self, key: object, graph: Graph, count: int) -> Step:
+    def _whole_step(self, graph: Graph, count: int) -> Step:
         """The whole part of an evaluation in the interpreter, all samples as one batch."""
-        if (key, "whole") not in self._steps:
-            arguments = (graph, self.state, count, self.workers, "reference", self.machine)
-            if has_rows(graph):
-                inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
-                varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
-                self._steps[key, "whole"] = SequenceStep(*arguments, varying={**self.varying, **varying})
-            else:
-                self._steps[key, "whole"] = Step(graph, self.state, count, self.workers, "reference", self.machine)
-        step = self._steps[key, "whole"]
-        step.batch = count
-        return step
+        if not has_rows(graph):
+            return Step(graph, self.state, count, self.workers, "reference", self.machine)
+        inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
+        varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
+        arguments = (graph, self.state, count, self.workers, "reference", self.machine)
+        return SequenceStep(*arguments, varying={**self.varying, **varying})
 
     def _of_all(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
@@ -392,6 +412,15 @@ class Program:
         if count == 0 or (most is not None and count > most):
             raise ValueError(f"{count} samples in a batch of at most {self.batch}")
         return int(count)
+
+
+def _kept(memory: dict[_Key, _Kept], key: _Key, make: Callable[[], _Kept]) -> _Kept:
+    """What is kept under a key, made if it is not there; by one thread alone, if several ask for it."""
+    if key not in memory:
+        with building:
+            if key not in memory:
+                memory[key] = make()
+    return memory[key]
 
 
 def _refuse_too_large(model: Model, size: int) -> None:

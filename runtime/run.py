@@ -27,6 +27,7 @@ from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_ch
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, array_spec, parse_data
 from netc.runtime.figures import Figures, Row
+from netc.runtime.locks import Mutex
 from netc.runtime.program import Fields, Program
 from netc.runtime.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
 from netc.runtime.start_from import BEST, CHECKPOINT, Loaded, start_from
@@ -37,7 +38,7 @@ _INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metric
 
 @dataclass(slots=True)
 class Run:
-    """A trained model and where it lies. `metrics` has a row an epoch, as metrics.jsonl."""
+    """A trained model and where it lies. `metrics` has a row an epoch, as metrics.jsonl. Several threads may use one run, as they may use its program."""
 
     folder: Path
     model: Model
@@ -48,6 +49,7 @@ class Run:
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
     loaded: Loaded | None = None
+    _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
@@ -66,11 +68,12 @@ class Run:
 
     def load_data(self) -> Dataset:
         """The data that the run was trained on, through its fitted steps. Faults E0501 if that were arrays."""
-        if self.dataset is None:
-            if self.model.data is None:
-                fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
-            self.dataset = load(self.model, self.spec, self.states)
-        return self.dataset
+        with self._loading:
+            if self.dataset is None:
+                if self.model.data is None:
+                    fault("E0501", "the run was trained on arrays, which it does not keep", place_of(self.folder))
+                self.dataset = load(self.model, self.spec, self.states)
+            return self.dataset
 
     def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps; those that stand for a target come back in its units. `beam` and `outputs` as in
@@ -85,19 +88,22 @@ class Run:
 
     def save_best(self) -> None:
         """Keep the parameters as they are now: `keep` says that no epoch before was as good."""
-        save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
+        with self.program.guard.reading:
+            save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
 
     def load_best(self) -> None:
         """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
         if self.model.train.keep is not None and (self.folder / BEST).exists():
-            load_checkpoint(self.folder / BEST, self.program.persistent)
+            with self.program.guard.writing:
+                load_checkpoint(self.folder / BEST, self.program.persistent)
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
         rows = [json_text(row) + "\n" for row in self.metrics]
         write_whole(self.folder / _METRICS, "".join(rows).encode())
         self.progress.metrics = zlib.crc32("".join(rows[: self.progress.epoch]).encode())
-        save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
+        with self.program.guard.reading:
+            save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
 
     @property
     def _owned(self) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.kernels.schedule import DIMENSION, END, FIRST, OFFSETS, ROWS, STEPS_OF
-from netc.compiler.passes.plan import SLACK
+from netc.compiler.passes.plan import SLACK, Plan
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.rows import PREFIX, Other, Rows, asked, rows_of_same
 from netc.compiler.types import BATCH, NUMPY
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.step import Memory, Step
+from netc.runtime.executable import Executable
+from netc.runtime.locks import building
+from netc.runtime.memory import Memory
+from netc.runtime.step import Step
 
 _REMEMBERED = 8  # fields
 
@@ -102,21 +104,22 @@ class SequenceStep(Step):
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
         self.per_step = [str(one.attributes["name"]) for one in self.graph.values("given") if "per" in one.attributes]
-        self.roomy: list[Ragged] = []  # sequences that are known to fit
+        self._room: tuple[Executable | None, tuple[Ragged, ...]] = self.executable, ()  # and sequences that fit into it
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """As Step.run; sequences come as a Ragged, and so do results that have a step a row."""
-        if self.backend != "reference":
-            self._make_room(fields, order)
-            if self.is_same and not self.gives_rows:
-                return super().run(fields, order)
+        executable = self._with_room(fields, order) if self.backend != "reference" else None
+        if executable is not None and self.is_same and not self.gives_rows:
+            arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
+            return {**self.run_arrays(executable, arrays, order)}
         parts: dict[str, list[Any]] = {}
         placed = []
         for at in range(0, len(order), self.batch):
             batch = Batch.of(order[at : at + self.batch], self.dims, self.first, fields, self.varying)
             moved = {name: np.asarray(fields[name])[at // self.batch :] for name in self.per_step}
-            run = self._interpret_one if self.backend == "reference" else self._run_one
-            for name, value in run(batch, {**fields, **moved}).items():
+            own = {**fields, **moved}
+            results = self._interpret_one(batch, own) if executable is None else self._run_one(executable, batch, own)
+            for name, value in results.items():
                 type_ = self.graph.results[name].type
                 parts.setdefault(name, []).append(
                     batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
@@ -124,68 +127,50 @@ class SequenceStep(Step):
             placed.append(batch.chosen)
         return {name: self._joined(name, values, order, np.concatenate(placed)) for name, values in parts.items()}
 
-    def _make_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> None:
-        """See that the longest samples of these fields fit into one batch, as often as `order` has a sample."""
-        if not self.dims:  # the passes left nothing that varies
-            return
+    def _with_room(self, fields: Mapping[str, Array | Ragged], order: Array) -> Executable:
+        """What runs the longest samples of these fields in one batch: planned anew if it has less room. Calls that began before go on with the old one."""
         sequences = {dim: one for name, dim in self.varying.items() if isinstance(one := fields.get(name), Ragged)}
-        most = int(np.bincount(order).max(initial=1))  # in a bootstrap sample several
-        if (
-            most == 1
-            and self.plan is not None
-            and sequences
-            and all(any(one is held for held in self.roomy) for one in sequences.values())
-        ):
-            return
+        most = int(
+            np.bincount(order).max(initial=1)
+        )  # how often `order` has a sample: in a bootstrap sample several times
+        executable, fitting = self._room
+        is_seen = most == 1 and all(any(one is other for other in fitting) for one in sequences.values())
+        if executable is not None and ((sequences and is_seen) or not self.dims):  # or nothing varies after the passes
+            return executable
         lengths = {dim: one.lengths for dim, one in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
         needed = {
             dim: int(np.sort(np.repeat(lengths_of(dim, lengths, count), most))[-self.batch :].sum())
             for dim in self.dims
         }
-        held = self.plan.sizes if self.plan is not None else {}
-        assert isinstance(held, Mapping)
-        if any(held.get(dim, 0) < rows for dim, rows in needed.items()):
-            self.build({BATCH: self.batch, **needed})
-            self.roomy = []
-        if most == 1:
-            self.roomy = [*self.roomy[-_REMEMBERED:], *sequences.values()]
+        with building:
+            executable, fitting = self._room
+            sizes = executable.plan.sizes if executable is not None else {}
+            assert isinstance(sizes, Mapping)
+            if executable is None or any(sizes.get(dim, 0) < rows for dim, rows in needed.items()):
+                executable, fitting = self.build({BATCH: self.batch, **needed}), ()
+            self.executable = executable
+            self._room = executable, (*fitting[-_REMEMBERED:], *(sequences.values() if most == 1 else ()))
+            return executable
 
-    def _run_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
-        assert self.plan is not None
-        room = self.plan.sizes
+    def _run_one(self, executable: Executable, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
+        room = executable.plan.sizes
         assert isinstance(room, Mapping)
         assert all(count <= room[dim] for dim, count in batch.sizes.items()), "a batch has more rows than were planned"
         arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
-        held = self.held({**arrays, **batch.tables(self.plan.inputs)})
+        inputs = executable.inputs({**arrays, **batch.tables(executable.plan.inputs)})
         results = {}
-        for name, table in self.plan.results.items():
+        for name, table in executable.plan.results.items():
             shape = table.type.shape(batch.sizes)
             size = table.type.nbytes(batch.sizes)
             results[name] = Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
         order = np.ascontiguousarray(batch.chosen, np.int32)
-        self.enter(order.ctypes.data, self.addresses(held, results), 1, len(order), self._words(batch))
+        executable.run(order, executable.tables(inputs, results), 1, len(order), batch.rows)
         return results
 
-    def rows_of_step(self, size: int) -> tuple[Mapping[str, Array], Array | None]:
-        assert self.plan is not None
+    def rows_of_step(self, plan: Plan, size: int) -> tuple[Mapping[str, Array], Mapping[str, Rows]]:
         batch = Batch.of(np.arange(size), self.dims, None, {}, {})
-        return batch.tables(self.plan.inputs), self._words(batch)
-
-    def _words(self, batch: Batch) -> Array:
-        """What schedule.py has in a context of each varying dimension, a row for each worker."""
-        assert self.plan is not None
-        words = np.zeros((self.members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
-        for n, dim in enumerate(self.plan.schedule.dims):
-            rows = batch.rows[dim]
-            words[:, n, ROWS], words[:, n, STEPS_OF], words[:, n, OFFSETS] = (
-                rows.count,
-                rows.steps,
-                rows.offsets.ctypes.data,
-            )
-            ends = rows.shares(self.members)
-            words[:, n, FIRST], words[:, n, END] = ends[:-1], ends[1:]
-        return words.reshape(self.members, -1)
+        return batch.tables(plan.inputs), batch.rows
 
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         taken: dict[str, Array] = {}

@@ -1,10 +1,9 @@
 """One graph made ready to run: memory, machine code, and the way in for workers. Or the same graph in the reference interpreter, or its plan emulated."""
 
-import math
-import os
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import Literal, Self, get_args
 
 import numpy as np
 
@@ -12,40 +11,22 @@ from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.graph import Graph
-from netc.compiler.kernels.build import Linked, build
-from netc.compiler.kernels.machine import Machine, cores
-from netc.compiler.kernels.schedule import (
-    BARRIER,
-    BATCH,
-    MEMBER,
-    MEMBERS,
-    MOST_SPINS,
-    NAN_BYTE,
-    ORDER,
-    PERSISTENT,
-    PRIVATE,
-    PROFILE,
-    SHARED,
-    SPINS,
-    STEPS,
-    TABLES,
-    YIELD,
-    Arenas,
-)
+from netc.compiler.kernels.build import Linked
+from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
-from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan, Table, layout, plan
+from netc.compiler.passes.plan import Plan, layout, plan
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import NUMPY, Sizes, Type
+from netc.compiler.rows import PREFIX, Rows
+from netc.compiler.types import Sizes, Type
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.workers import Workers, yield_address
-
-if TYPE_CHECKING:  # imported where they are used: by no command of a user's
-    from netc.compiler.emulator.run import Emulator, Memories
+from netc.runtime.executable import Executable
+from netc.runtime.locks import building
+from netc.runtime.memory import Memory, footprint, is_debugging
+from netc.runtime.workers import Workers
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives
@@ -54,36 +35,10 @@ Backend = Literal[
 ]  # machine code; an operation at a time; the plan of machine code, emulated
 
 
-def footprint(size: int) -> int:
-    """The bytes that a Memory of a size takes: some stay before its first address."""
-    return size + ALIGNMENT
-
-
 def check_backend(backend: str) -> None:
     """Raises ValueError if there is no such backend."""
     if backend not in get_args(Backend):
         raise ValueError(f"no backend is called `{backend}`: there are {', '.join(get_args(Backend))}")
-
-
-class Memory:
-    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. They begin as zeros; with `unwritten`, in the debugging
-    mode, as NaN."""
-
-    def __init__(self, size: int, unwritten: bool = False) -> None:
-        is_spoiled = unwritten and is_debugging()
-        size_in_all = footprint(size)
-        self._bytes = np.full(size_in_all, NAN_BYTE, np.uint8) if is_spoiled else np.zeros(size_in_all, np.uint8)
-        self._start = -self._bytes.ctypes.data % ALIGNMENT
-        self.address = self._bytes.ctypes.data + self._start
-        self.bytes = self._bytes[self._start : self._start + size]
-
-    def view(self, offset: int, type_: Type, batch: int) -> Array:
-        return self.array(offset, type_.dtype, type_.shape(batch))
-
-    def array(self, offset: int, dtype: str, shape: tuple[int, ...]) -> Array:
-        size = NUMPY[dtype].itemsize * math.prod(shape)
-        raw = self._bytes[self._start + offset : self._start + offset + size]
-        return raw.view(NUMPY[dtype]).reshape(shape)
 
 
 def has_rows(graph: Graph) -> bool:
@@ -91,12 +46,6 @@ def has_rows(graph: Graph) -> bool:
     return any(
         value.type.is_varying or str(value.attributes.get("name", "")).startswith(PREFIX) for value in graph.values()
     )
-
-
-def is_debugging() -> bool:
-    """Whether NETC_DEBUG=1 is set. Then every plan is verified, and arenas (before each step) and results are filled with NaN bytes, so that a stale read
-    shows at once. On in all tests."""
-    return os.environ.get("NETC_DEBUG") == "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,130 +202,70 @@ class Step:
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
         self.backend, self.machine, self.profiled = backend, machine_for(machine), profiled
         self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
+        self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
         self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
-        self.plan: Plan | None = None
-        self.linked: Linked | None = None
-        self.emulator: Emulator | None = None
-        self.ends: list[int] = []  # where each table of the plan ends, for the emulator
+        self.executable: Executable | None = None
         if backend != "reference" and not has_rows(self.graph):
-            self.build(batch)
+            with building:
+                self.executable = self.build(batch)
 
-    def build(self, sizes: Sizes) -> Plan:
+    @property
+    def plan(self) -> Plan | None:
+        return self.executable.plan if self.executable is not None else None
+
+    @property
+    def linked(self) -> Linked | None:
+        return self.executable.linked if self.executable is not None else None
+
+    @property
+    def members(self) -> int:
+        """How many workers take part at most."""
+        return self.executable.members if self.executable is not None else 1
+
+    def with_batch(self, batch: int) -> Self:
+        """The same interpreted step, so many samples at a time."""
+        assert self.backend == "reference", "plans are made for a batch"
+        step = copy(self)
+        step.batch = batch
+        return step
+
+    def build(self, sizes: Sizes) -> Executable:
         """Plan and link for steps of at most these sizes."""
-        self.plan = plan_step(self.graph, self.state.offsets, sizes, self.machine)
-        if self.backend == "plan":
-            from netc.compiler.emulator.run import Emulator
-
-            self.members = self.workers.count
-            self.emulator = Emulator(self.plan, self.members)
-        else:
-            count = self.workers.count
-            self.members = count if self.workers.shares_small_steps else members_of(self.graph, sizes, count)
-            spoiled = Arenas(self.plan.shared, self.plan.private) if is_debugging() else None
-            self.linked = build(self.plan.schedule, self.machine, self.profiled, spoiled)
-        # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
-        self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
-        self.shared = Memory(self.plan.shared)
-        self.private = [Memory(self.plan.private) for _ in range(self.members)]
-        return self.plan
+        planned = plan_step(self.graph, self.state.offsets, sizes, self.machine)
+        count, is_emulated = self.workers.count, self.backend == "plan"
+        shares = is_emulated or self.workers.shares_small_steps
+        members = count if shares else members_of(self.graph, sizes, count)
+        return Executable(planned, self.state.memory, self.workers, members, self.machine, is_emulated, self.profiled)
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
 
-        Returns what is computed a sample in the order given, and what is computed a step with the steps as first axis.
+        Returns what is computed a sample in the order given, and what is computed a step with the steps as first axis. Several threads may run a step at the
+        same time if it is no update (locks.py has the guard of a program).
         """
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-        return {**(self._interpret(arrays, order) if self.plan is None else self.run_arrays(arrays, order))}
+        if self.executable is None:
+            return {**self._interpret(arrays, order)}
+        return {**self.run_arrays(self.executable, arrays, order)}
 
-    def run_arrays(self, fields: Arrays, order: Array) -> dict[str, Array]:
+    def run_arrays(self, executable: Executable, fields: Arrays, order: Array) -> dict[str, Array]:
         """As `run`, compiled: all whole steps in one go, then the smaller last one."""
-        assert self.plan is not None
-        count, steps = len(order), -(-len(order) // self.batch)
+        plan, count, steps = executable.plan, len(order), -(-len(order) // self.batch)
         order = np.ascontiguousarray(order, np.int32)
-        results = {name: self._result(table, count, steps) for name, table in self.plan.results.items()}
+        results = {name: executable.result(table, count, steps) for name, table in plan.results.items()}
         whole = count // self.batch
         for at, turns, size in ((0, whole, self.batch), (whole, 1, count % self.batch)):
             if not turns or not size:
                 continue
-            tables, dimensions = self.rows_of_step(size)
-            held = self.held({**fields, **tables})
-            moved = [
-                address + at * (fixed + self.batch * per_sample)
-                for address, (fixed, per_sample) in zip(
-                    self.addresses(held, results), self.plan.schedule.tables, strict=True
-                )
-            ]
-            self.enter(order.ctypes.data + 4 * at * self.batch, moved, turns, size, dimensions)
+            index, rows = self.rows_of_step(plan, size)
+            tables = executable.tables(executable.inputs({**fields, **index}), results)
+            offsets = [at * (fixed + self.batch * per_sample) for fixed, per_sample in plan.schedule.tables]
+            executable.run(order[at * self.batch :], tables.moved(offsets), turns, size, rows)
         return results
 
-    def rows_of_step(self, size: int) -> tuple[Arrays, Array | None]:
-        """The index tables and the words of dimensions of a step of so many samples, where they are the same for all such steps."""
-        return {}, None
-
-    def held(self, fields: Arrays) -> dict[str, Array]:
-        """The arrays that the program reads, as it wants them: they must stay until it is done."""
-        assert self.plan is not None
-        made = {}
-        for name, table in self.plan.inputs.items():
-            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
-            if not table.type.is_batched:
-                kept = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
-                kept[...] = array
-                array = kept
-            made[name] = array
-        return made
-
-    def addresses(self, held: Arrays, results: Arrays) -> list[int]:
-        """Where each table of the plan is."""
-        assert self.plan is not None
-        found, sizes = ([0] * len(self.plan.schedule.tables) for _ in range(2))
-        for tables, arrays in ((self.plan.inputs, held), (self.plan.results, results)):
-            for name, table in tables.items():
-                found[table.index], sizes[table.index] = arrays[name].ctypes.data, arrays[name].nbytes
-        if self.emulator is not None:
-            self.ends = [address + size for address, size in zip(found, sizes, strict=True)]
-        return found
-
-    @staticmethod
-    def _result(table: Table, count: int, steps: int) -> Array:
-        """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
-        shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
-        size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
-        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
-
-    def enter(self, order: int, tables: list[int], steps: int, batch: int, dimensions: Array | None = None) -> None:
-        """All workers run the steps; `dimensions` are the words of the varying ones, for each worker a row."""
-        words = dimensions if dimensions is not None else np.zeros((self.members, 0), np.int64)
-        if self.emulator is not None:
-            self.emulator.run(self.memories(order, tables, steps * batch), steps, batch, words)
-            return
-        assert self.linked is not None
-        linked, workers = self.linked, self.workers
-        spins = MOST_SPINS if self.members <= cores() else 0
-        contexts = np.zeros((self.members, TABLES + len(tables) + words.shape[1]), np.int64)
-        for member, context in enumerate(contexts):
-            context[:TABLES] = 0
-            context[PERSISTENT], context[SHARED] = self.state.memory.address, self.shared.address
-            context[PRIVATE], context[ORDER] = self.private[member].address, order
-            context[MEMBER], context[MEMBERS] = member, self.members
-            context[BATCH], context[STEPS] = batch, steps
-            context[PROFILE] = self.ticks[member].ctypes.data
-            context[BARRIER], context[YIELD] = workers.barrier.ctypes.data, yield_address()
-            context[SPINS] = spins
-            context[TABLES:] = [*tables, *words[member]]
-        workers.run(lambda member: linked.run(contexts[member].ctypes.data), self.members)
-
-    def memories(self, order: int, tables: list[int], samples: int) -> "Memories":
-        """The memories that the emulator works on, as bytes; a table ends where its array ends."""
-        from netc.compiler.emulator.run import Memories, array_at
-
-        return Memories(
-            self.state.memory.bytes,
-            self.shared.bytes,
-            [memory.bytes for memory in self.private],
-            array_at(order, 4 * samples),
-            [array_at(address, end - address) for address, end in zip(tables, self.ends, strict=True)],
-        )
+    def rows_of_step(self, plan: Plan, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
+        """The index tables and the rows of a step of so many samples, where they are the same for all such steps."""
+        return {}, {}
 
     def interpret(self, fields: Arrays, sizes: Sizes) -> dict[str, Array]:
         """One step in the reference interpreter; updates go into the program's memory."""

@@ -1,21 +1,29 @@
-"""Threads that enter compiled code together and stay there for a chunk of steps, meeting at barriers; one of them is the caller's own."""
+"""Threads that enter compiled code together and stay there for a chunk of steps, meeting at barriers; one of them is the caller's own.
+
+Several threads may call at once: idle helpers are shared out among the calls, and a call that gets none runs on its own thread alone.
+"""
 
 import ctypes
 import queue
 import threading
 import weakref
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.kernels.schedule import ABORT, BARRIER_WORDS
+from netc.runtime.locks import renew_after_fork
 
 Array = np.ndarray[Any, Any]
-_Jobs = queue.SimpleQueue[Callable[[], object] | None]
+_Done = queue.SimpleQueue[BaseException | None]
+_Jobs = queue.SimpleQueue[tuple[Callable[[], object], Array, _Done] | None]  # what to do, the barrier, where to say so
 
 
+@cache
 def yield_address() -> int:
     """The C function that gives the processor to another thread, for a barrier with more workers than cores; 0 where there is none."""
     try:
@@ -24,31 +32,24 @@ def yield_address() -> int:
         return 0
 
 
-class Workers:
-    """`count` workers: the thread that calls `run`, and helpers that wait between calls. Raises ValueError for less than 1."""
+@dataclass(frozen=True, slots=True)
+class Team:
+    """The workers of one call: its own thread, and helpers."""
 
-    def __init__(self, count: int) -> None:
-        if count < 1:
-            raise ValueError(f"{count} threads: at least 1 is needed")
-        self.count = count
-        self.shares_small_steps = False  # whether all take part in steps that are too small to gain by it: for tests
-        self.barrier: Array = np.zeros(BARRIER_WORDS, np.int64)
-        self._jobs: list[_Jobs] = [queue.SimpleQueue() for _ in range(count - 1)]
-        self._done: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
-        for jobs in self._jobs:
-            threading.Thread(target=_help, args=(jobs, self._done, self.barrier), daemon=True).start()
-        weakref.finalize(self, _dismiss, self._jobs)
+    helpers: list[_Jobs]
+    barrier: Array = field(default_factory=lambda: np.zeros(BARRIER_WORDS, np.int64))
+    done: _Done = field(default_factory=queue.SimpleQueue)
 
-    def run(self, work: Callable[[int], object], members: int | None = None) -> None:
-        """Call `work` with the number of each worker (or of so many), at the same time. If one raises, the others leave at their next barrier,
-        and it is raised here.
-        """
-        helpers = self._jobs[: None if members is None else members - 1]
-        self.barrier[:] = 0
-        for number, jobs in enumerate(helpers, 1):
-            jobs.put(partial(work, number))
+    @property
+    def count(self) -> int:
+        return len(self.helpers) + 1
+
+    def run(self, work: Callable[[int], object]) -> None:
+        """Call `work` with the number of each worker, at the same time. If one raises, the others leave at their next barrier, and it is raised here."""
+        for number, jobs in enumerate(self.helpers, 1):
+            jobs.put((partial(work, number), self.barrier, self.done))
         failed = _try(partial(work, 0), self.barrier)
-        for _ in helpers:
+        for _ in self.helpers:
             failed = self._wait() or failed
         if failed is not None:
             raise failed
@@ -58,18 +59,70 @@ class Workers:
         interrupted: BaseException | None = None
         while True:
             try:
-                return self._done.get() or interrupted
+                return self.done.get() or interrupted
             except KeyboardInterrupt as error:
                 interrupted = error
+
+
+class Workers:
+    """`count` workers: the thread that calls, and helpers that wait between calls, each started when it is first needed. Raises ValueError for less than 1."""
+
+    def __init__(self, count: int) -> None:
+        if count < 1:
+            raise ValueError(f"{count} threads: at least 1 is needed")
+        self.count = count
+        self.shares_small_steps = False  # whether all take part in steps that are too small to gain by it: for tests
+        self._helpers: list[_Jobs] = []  # all, to send them home
+        self.after_fork()
+        weakref.finalize(self, _dismiss, self._helpers)
+        renew_after_fork(self)
+
+    def after_fork(self) -> None:
+        """Begin without helpers: those of a parent process are not in its child."""
+        self._lock = threading.Lock()
+        self._idle: list[_Jobs] = []
+        self._busy = 0  # workers in calls, also those that came when no worker was free
+        self._helpers.clear()
+
+    @contextmanager
+    def team(self, most: int) -> Iterator[Team]:
+        """At most so many workers for a call: fewer while others are busy, but always the caller's thread."""
+        helpers: list[_Jobs] = []
+        with self._lock:
+            count = max(min(most, self.count - self._busy), 1)
+            self._busy += count
+        try:
+            helpers += [self._helper() for _ in range(count - 1)]
+            yield Team(helpers)
+        finally:
+            with self._lock:
+                self._idle += reversed(helpers)
+                self._busy -= count
+
+    def _helper(self) -> _Jobs:
+        """An idle helper, or a new one."""
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+            jobs: _Jobs = queue.SimpleQueue()
+            self._helpers.append(jobs)
+        threading.Thread(target=_help, args=(jobs,), daemon=True).start()
+        return jobs
+
+    def run(self, work: Callable[[int], object], members: int | None = None) -> None:
+        """Call `work` with the number of each worker that is free (or of so many at most), as Team.run."""
+        with self.team(self.count if members is None else members) as team:
+            team.run(work)
 
 
 # What helpers run holds no Workers: they are sent home when that is gone.
 
 
-def _help(jobs: _Jobs, done: "queue.SimpleQueue[BaseException | None]", barrier: Array) -> None:
+def _help(jobs: _Jobs) -> None:
     while (job := jobs.get()) is not None:
-        done.put(_try(job, barrier))
-        del job
+        work, barrier, done = job
+        done.put(_try(work, barrier))
+        del job, work, barrier, done
 
 
 def _dismiss(helpers: list[_Jobs]) -> None:

@@ -424,6 +424,7 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     assert broken != whole
     with pytest.raises(AssertionError):
         verify_plan(tasks, broken)
-    step.plan, step.emulator = broken, Emulator(broken, 2)
+    assert step.executable is not None
+    step.executable.plan, step.executable.emulator = broken, Emulator(broken, 2)
     with pytest.raises(BrokenPlan):
         program.step(data)

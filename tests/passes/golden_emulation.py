@@ -11,8 +11,9 @@ from netc.compiler.passes.plan import layout
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Type
 from netc.runtime.data.stored import Ragged
+from netc.runtime.memory import Memory
 from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, Memory, State, Step
+from netc.runtime.step import Backend, State, Step
 from netc.runtime.workers import Workers
 
 _WORKERS, _ORDERS, _LONGEST = 3, 2, 3

@@ -1,0 +1,173 @@
+"""A plan that can be run: its machine code (or an emulator), and memory for each call. Any number of threads may run it at the same time."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from netc.compiler.kernels.build import Linked, build
+from netc.compiler.kernels.machine import Machine, cores
+from netc.compiler.kernels.schedule import (
+    BARRIER,
+    BATCH,
+    DIMENSION,
+    END,
+    FIRST,
+    MEMBER,
+    MEMBERS,
+    MOST_SPINS,
+    OFFSETS,
+    ORDER,
+    PERSISTENT,
+    PRIVATE,
+    PROFILE,
+    ROWS,
+    SHARED,
+    SPINS,
+    STEPS,
+    STEPS_OF,
+    TABLES,
+    YIELD,
+    Arenas,
+)
+from netc.compiler.passes.plan import SLACK, Plan, Table
+from netc.compiler.rows import Rows
+from netc.compiler.types import NUMPY
+from netc.runtime.data.stored import Array
+from netc.runtime.memory import Arena, ArenaPool, Memory, is_debugging
+from netc.runtime.workers import Team, Workers, yield_address
+
+if TYPE_CHECKING:  # imported where it is used: by no command of a user's
+    from netc.compiler.emulator.run import Emulator
+
+Arrays = Mapping[str, Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """Where each table of a plan begins in this call, and where it ends. `arrays` keeps their memory."""
+
+    begins: list[int]
+    ends: list[int]
+    arrays: tuple[Arrays, ...]
+
+    def moved(self, by: list[int]) -> "Tables":
+        begins = [address + offset for address, offset in zip(self.begins, by, strict=True)]
+        return Tables(begins, self.ends, self.arrays)
+
+
+class Executable:
+    """`plan` ready to run by at most `members` workers, over the parameters and states in `persistent`."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        persistent: Memory,
+        workers: Workers,
+        members: int,
+        machine: Machine,
+        is_emulated: bool = False,
+        profiled: bool = False,
+    ) -> None:
+        self.plan, self.persistent, self.workers, self.members = plan, persistent, workers, members
+        self.linked: Linked | None = None
+        self.emulator = _emulator(plan, members) if is_emulated else None
+        if not is_emulated:
+            spoiled = Arenas(plan.shared, plan.private) if is_debugging() else None
+            self.linked = build(plan.schedule, machine, profiled, spoiled)
+        # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
+        self.ticks = np.zeros((members, len(plan.tasks) + 1), np.int64)
+        self.arenas = ArenaPool(plan.shared, plan.private, members)
+
+    def inputs(self, fields: Arrays) -> dict[str, Array]:
+        """The arrays that the plan reads, as it needs them."""
+        inputs = {}
+        for name, table in self.plan.inputs.items():
+            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
+            if not table.type.is_batched:
+                copy = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
+                copy[...] = array
+                array = copy
+            inputs[name] = array
+        return inputs
+
+    @staticmethod
+    def result(table: Table, count: int, steps: int) -> Array:
+        """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
+        shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
+        size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
+        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
+
+    def tables(self, inputs: Arrays, results: Arrays) -> Tables:
+        """Where each table of the plan is."""
+        begins, ends = ([0] * len(self.plan.schedule.tables) for _ in range(2))
+        for tables, arrays in ((self.plan.inputs, inputs), (self.plan.results, results)):
+            for name, table in tables.items():
+                begins[table.index] = arrays[name].ctypes.data
+                ends[table.index] = begins[table.index] + arrays[name].nbytes
+        return Tables(begins, ends, (inputs, results))
+
+    def run(self, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]) -> None:
+        """Run so many steps of `batch` samples, whose numbers are in `order`; `rows` has those of each varying dimension."""
+        if self.emulator is not None:
+            arena = self.arenas.take(self.members)
+            self._emulate(arena, order, tables, steps, batch, rows)
+            self.arenas.give_back(arena)
+            return
+        with self.workers.team(self.members) as team:
+            arena = self.arenas.take(team.count)
+            contexts = self._contexts(team, arena, order, tables, rows)
+            contexts[:, BATCH], contexts[:, STEPS] = batch, steps
+            linked, begin, size = self.linked, contexts.ctypes.data, contexts.strides[0]
+            assert linked is not None
+            team.run(lambda member: linked.run(begin + member * size))
+            self.arenas.give_back(arena)
+
+    def _contexts(self, team: Team, arena: Arena, order: Array, tables: Tables, rows: Mapping[str, Rows]) -> Array:
+        """What each worker of a team is given (see schedule.py), but for the sizes."""
+        words = self._words(rows, team.count)
+        contexts = np.zeros((team.count, TABLES + len(tables.begins) + words.shape[1]), np.int64)
+        head = [0] * TABLES
+        head[PERSISTENT], head[SHARED], head[ORDER] = self.persistent.address, arena.shared.address, order.ctypes.data
+        head[BARRIER], head[YIELD] = team.barrier.ctypes.data, yield_address()
+        head[MEMBERS], head[SPINS] = team.count, MOST_SPINS if team.count <= cores() else 0
+        contexts[:, : TABLES + len(tables.begins)] = head + tables.begins
+        contexts[:, TABLES + len(tables.begins) :] = words
+        contexts[:, MEMBER] = range(team.count)
+        contexts[:, PRIVATE] = [memory.address for memory in arena.private[: team.count]]
+        contexts[:, PROFILE] = self.ticks.ctypes.data + np.arange(team.count) * self.ticks.strides[0]
+        return contexts
+
+    def _words(self, rows: Mapping[str, Rows], members: int) -> Array:
+        """The words of each varying dimension in a context, a row for each worker."""
+        words = np.zeros((members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
+        for n, dim in enumerate(self.plan.schedule.dims):
+            own = rows[dim]
+            words[:, n, ROWS], words[:, n, STEPS_OF] = own.count, own.steps
+            words[:, n, OFFSETS] = own.offsets.ctypes.data
+            ends = own.shares(members)
+            words[:, n, FIRST], words[:, n, END] = ends[:-1], ends[1:]
+        return words.reshape(members, -1)
+
+    def _emulate(
+        self, arena: Arena, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]
+    ) -> None:
+        from netc.compiler.emulator.run import Memories, array_at
+
+        assert self.emulator is not None
+        memories = Memories(
+            self.persistent.bytes,
+            arena.shared.bytes,
+            [memory.bytes for memory in arena.private],
+            array_at(order.ctypes.data, 4 * steps * batch),
+            [array_at(begin, end - begin) for begin, end in zip(tables.begins, tables.ends, strict=True)],
+        )
+        self.emulator.run(memories, steps, batch, self._words(rows, self.members))
+
+
+def _emulator(plan: Plan, members: int) -> "Emulator":
+    from netc.compiler.emulator.run import Emulator
+
+    return Emulator(plan, members)

@@ -1,0 +1,79 @@
+"""Memory that compiled code works on, and a pool of it: each call in progress has arenas of its own."""
+
+import math
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler.kernels.machine import cores
+from netc.compiler.kernels.schedule import NAN_BYTE
+from netc.compiler.passes.plan import ALIGNMENT
+from netc.compiler.types import NUMPY, Type
+from netc.runtime.data.stored import Array
+
+
+def footprint(size: int) -> int:
+    """The bytes that a Memory of a size takes: some stay before its first address."""
+    return size + ALIGNMENT
+
+
+def is_debugging() -> bool:
+    """Whether NETC_DEBUG=1 is set. Then every plan is verified, and arenas (before each step) and results are filled with NaN bytes, so that a stale read
+    shows at once. On in all tests."""
+    return os.environ.get("NETC_DEBUG") == "1"
+
+
+class Memory:
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. They begin as zeros; with `unwritten`, in the debugging
+    mode, as NaN."""
+
+    def __init__(self, size: int, unwritten: bool = False) -> None:
+        is_spoiled = unwritten and is_debugging()
+        size_in_all = footprint(size)
+        self._bytes = np.full(size_in_all, NAN_BYTE, np.uint8) if is_spoiled else np.zeros(size_in_all, np.uint8)
+        self._start = -self._bytes.ctypes.data % ALIGNMENT
+        self.address = self._bytes.ctypes.data + self._start
+        self.bytes = self._bytes[self._start : self._start + size]
+
+    def view(self, offset: int, type_: Type, batch: int) -> Array:
+        return self.array(offset, type_.dtype, type_.shape(batch))
+
+    def array(self, offset: int, dtype: str, shape: tuple[int, ...]) -> Array:
+        size = NUMPY[dtype].itemsize * math.prod(shape)
+        raw = self._bytes[self._start + offset : self._start + offset + size]
+        return raw.view(NUMPY[dtype]).reshape(shape)
+
+
+@dataclass(frozen=True, slots=True)
+class Arena:
+    """The temporary memory of one call: `shared` by its workers, and `private` to each of them."""
+
+    shared: Memory
+    private: list[Memory]
+
+
+class ArenaPool:
+    """Arenas of one plan that no call is using. The first one, for `members` workers, is made at once; others where calls run at the same time."""
+
+    def __init__(self, shared: int, private: int, members: int) -> None:
+        self._shared, self._private = shared, private
+        self._idle: list[Arena] = [self._new(members)]  # `pop` and `append` of a list are atomic
+
+    def take(self, members: int) -> Arena:
+        """An arena with private memory for so many workers; what it holds is undefined."""
+        try:
+            arena = self._idle.pop()
+        except IndexError:
+            return self._new(members)
+        while len(arena.private) < members:
+            arena.private.append(Memory(self._private))
+        return arena
+
+    def give_back(self, arena: Arena) -> None:
+        """Keep an arena for the next call, but no more of them than can be at work at once."""
+        if len(self._idle) < max(cores(), 1):
+            self._idle.append(arena)
+
+    def _new(self, members: int) -> Arena:
+        return Arena(Memory(self._shared), [Memory(self._private) for _ in range(members)])
