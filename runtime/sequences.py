@@ -156,7 +156,8 @@ class SequenceStep(Step):
     def _run_one(self, executable: Executable, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         room = executable.plan.sizes
         assert isinstance(room, Mapping)
-        assert all(count <= room[dim] for dim, count in batch.sizes.items()), "a batch has more rows than were planned"
+        sizes = batch.sizes
+        assert all(sizes.get(dim, 0) <= rows for dim, rows in room.items()), "a batch has more rows than were planned"
         arrays = {name: field.rows if isinstance(field, Ragged) else field for name, field in fields.items()}
         inputs = executable.inputs({**arrays, **batch.tables(executable.plan.inputs)})
         results = {}

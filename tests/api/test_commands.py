@@ -17,7 +17,7 @@ from netc.runtime.resolved import resolved_text
 EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("table", "target", "metric", "baseline"),
     [

@@ -192,6 +192,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
     assert all(one == compile.compile_kernel(kernel, host()) for kernel, one in made.items())
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("name", "types", "attributes"),
     [case[0:1] + case[2:] for case in examples() if case[0] not in ("argmax", "scramble", "unit")],

@@ -166,7 +166,7 @@ def test_a_network_of_all_layers_runs_both_ways() -> None:
     )
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     """With normalisation over the batch and dropout, the last batch a short one; large enough that workers share the work."""

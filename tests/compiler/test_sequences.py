@@ -269,3 +269,23 @@ def test_a_sample_may_stand_several_times_in_a_batch(backend: Backend) -> None:
     order = np.array([2] * 11 + [1] + [0, 2, 2])
     losses = [run(text, one, threads=2).steps(fields, order, 0).values["loss"] for one in (backend, "reference")]
     np.testing.assert_allclose(*losses, rtol=1e-12)
+
+
+def test_a_model_may_need_the_rows_of_a_shorter_dimension_alone() -> None:
+    """Nothing has a row for each step of `time` itself (generated program 303002)."""
+    text = """
+model {
+  input x: class(2)[time <= 5]
+  h = x[:-1]
+  s = scan xt in h with c = ones(1) {
+    c = c
+    yield c
+  }
+  z = s -> conv(2)
+  loss square(z)
+}
+train { precision = f64 }
+"""
+    x = [np.zeros(n, np.int32) for n in (2, 5, 3)]
+    losses = [run(text, backend).gradients({"x": x})[0] for backend in ("numba", "reference")]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-12)
