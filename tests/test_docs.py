@@ -90,7 +90,7 @@ def test_there_are_files_and_commands() -> None:
     assert kinds <= known | {"python", "{.python .kernel}", "diff", "lua"}, "fences that nobody checks"
 
 
-@pytest.mark.every(3)
+@pytest.mark.every(5)
 @pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
 def test_commands_in_the_docs(page: str, tmp_path: Path, is_long: bool) -> None:
     """In order, in one folder, as a reader would."""

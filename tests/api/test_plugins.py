@@ -499,6 +499,7 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
     )
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize(
     ("text", "message"),
     [

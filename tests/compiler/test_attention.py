@@ -67,7 +67,7 @@ def text_of(made: str) -> str:
     )
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
 def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)

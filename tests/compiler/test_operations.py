@@ -12,7 +12,7 @@ from netc.compiler.value import OPERATIONS, apply
 from netc.testing import check
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
 def test_an_operation_keeps_its_word(name: str, is_long: bool) -> None:
     """Type rule, reference, kernel and gradients of first and second order, as of any operation that somebody adds."""

@@ -203,7 +203,7 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
     assert long != still
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
 def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
     text = text_of(MADE[name])

@@ -56,7 +56,7 @@ def text_of(made: str, loss: str) -> str:
     )
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("name", [*FOR_A_SAMPLE, *(f"{name}, each step" for name in FOR_A_STEP)])
 def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
     each_step = name.removesuffix(", each step")
@@ -155,7 +155,7 @@ WINDOWS = (
 )
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("made", WINDOWS)
 def test_windows_and_slices_are_those_of_a_line(made: str, backend: Backend) -> None:
     """Each sequence as one of known length: values, loss and gradients; and compiled as interpreted, on any number of threads."""

@@ -8,7 +8,7 @@ from tests.programs.generator import PROFILES
 
 CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
 IN_TURN = ("passes", "plan")  # one of these for each program: they take longer
-PLAIN = 24  # programs on checks without kernels
+PLAIN = 18  # programs on checks without kernels
 COMPILED = 4  # programs on machine code
 PARTS = 6
 

@@ -73,6 +73,7 @@ def test_every_reader_gives_the_same(source: str, tmp_path: Path) -> None:
             np.testing.assert_array_equal(array, other.parts[part][name])
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("source", ['csv("t.csv")', 'parquet("t.parquet")'])
 def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same bits as in memory; written once, and again only if it was damaged or the file changed."""

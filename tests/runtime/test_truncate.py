@@ -114,7 +114,7 @@ def limited_to(text: str, nbytes: int) -> netc.Model:
     return netc.parse(text.replace("batch = 6", f'batch = 6\n  memory = "{nbytes} B"'))
 
 
-@pytest.mark.every(2)
+@pytest.mark.every(3)
 @pytest.mark.parametrize("layer", LAYERS)
 def test_under_a_limit_the_bits_are_the_same(layer: str) -> None:
     """The tightest limit is computed from the model for each number of workers, since the bytes of a step depend on the machine's caches."""
