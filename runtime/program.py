@@ -46,8 +46,8 @@ class Program:
 
     `batch` is the most samples that one step takes; larger arrays are cut into batches by `predict`. `threads` defaults to the cores
     that the process may use; results are the same bits on any number of them. Several threads may call one program at the same time: predictions,
-    evaluations and gradients run side by side, and a call that changes parameters runs alone (`guard`), so each of them reads what one such call left. `machine` is what the program is compiled for: a target description
-    or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, for a backend that does not
+    evaluations and gradients run side by side, and a call that changes parameters runs alone (`guard`): the others read what it left, never half of it.
+    `machine` is what the program is compiled for: a target description or its text (kernels/targets.py), by default what NETC_TARGET says, else the host. Raises ValueError for less than 1 thread, for a backend that does not
     exist, and for a target whose code this machine cannot run.
     """
 

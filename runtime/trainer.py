@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 
 from netc.dsl.diagnostics import Label, fault
+from netc.dsl.source import Span
 from netc.runtime.checkpoint import Progress, place_of
 from netc.runtime.culprit import find
 from netc.runtime.data.stored import Array, Field
@@ -24,6 +26,8 @@ from netc.runtime.random import permutation
 from netc.runtime.run import Run
 from netc.runtime.schedule import Decisions, factors
 
+_SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
+_BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
 _CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
 
@@ -165,7 +169,8 @@ def _row(run: Run) -> Row:
 
 
 def _refuse_lost_numbers(run: Run) -> None:
-    """Fault E1002 where the last step of an epoch, whose loss was still a number, left a parameter or a state that is none; the last checkpoint stays as it is."""
+    """Fault E1002 where a parameter is not finite after an epoch, or a state is NaN: the loss of its last step was computed before the update. The last
+    checkpoint stays as it is."""
     for name, info in {**run.model.trainables, **run.model.states}.items():
         array = run.program.persistent[name]
         lost = np.isnan(array) if name in run.model.states else ~np.isfinite(array)
@@ -175,42 +180,38 @@ def _refuse_lost_numbers(run: Run) -> None:
                 f"`{name}` is no longer {'a number' if not array.shape else 'made of numbers'}, after epoch {run.progress.epoch + 1}",
                 info.span,
                 f"{int(lost.sum()):,} of {array.size:,} elements overflowed in its last step",
-                hint="a smaller rate; inputs of very different scale want `-> standardize`; `clip_norm` bounds a gradient",
+                hint=_BOUNDED,
             )
 
 
 def refuse_lost_loss(run: Run, part: str, figures: Figures) -> None:
-    """Fault E1002 where the loss of a part of the data is no number: the parameters are of no use."""
+    """Fault E1002 where the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
     loss = figures["loss"]
     if isinstance(loss, float) and math.isnan(loss):
-        losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
-        fault(
-            "E1002",
-            f"the loss of the part `{part}` is not a number",
-            losses[0],
-            others=[Label(span, "or this one") for span in losses[1:]],
-            hint="a smaller rate; inputs of very different scale want `-> standardize`",
-        )
+        _lost_loss(run, f"the loss of the part `{part}` is not a number")
+
+
+def _lost_loss(run: Run, title: str) -> NoReturn:
+    """Fault E1002 at the losses, where no single operation is known to be the cause."""
+    first, *others = _places_of_losses(run)
+    fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=_SMALLER)
+
+
+def _places_of_losses(run: Run) -> list[Span]:
+    return [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
 
 
 def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
     """Fault E1002 at the operation that gave no number first; the last checkpoint stays as it is."""
     found = find(run, fields, order, run.progress.step)
     told = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
-    losses = [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
     if found is not None and found.value.span.source is run.model.source:
         fault(
             "E1002",
             told,
             found.value.span,
             found.told(),
-            others=[Label(span, "the loss") for span in losses if span != found.value.span],
-            hint="a smaller rate; inputs of very different scale want `-> standardize`; `clip_norm` bounds a gradient",
+            others=[Label(span, "the loss") for span in _places_of_losses(run) if span != found.value.span],
+            hint=_BOUNDED,
         )
-    fault(
-        "E1002",
-        told,
-        losses[0],
-        others=[Label(span, "or this one") for span in losses[1:]],
-        hint="a smaller rate; inputs of very different scale want `-> standardize`",
-    )
+    _lost_loss(run, told)

@@ -10,7 +10,7 @@ from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.graph import Graph
 from netc.compiler.operations.scan import Scan
-from netc.compiler.value import OPERATIONS, Scalar
+from netc.compiler.value import OPERATIONS, Scalar, Value
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged
 from netc.runtime.export import as_onnx, from_padded, padded
@@ -95,12 +95,13 @@ def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, An
 
 
 def _has_erf_of_doubles(graph: Graph) -> bool:
-    for value in graph.values():
-        if value.operation == "scan":
-            if _has_erf_of_doubles(Scan.of(value).body):
-                return True
-        elif value.operands and value.type.dtype == "f64":
-            lower = OPERATIONS[value.operation].lower
-            if isinstance(lower, Scalar) and "erf(" in lower.expression:
-                return True
-    return False
+    """Whether a value of the graph, or of a scan's body in it, is computed by erf in f64."""
+    return any(
+        _has_erf_of_doubles(Scan.of(value).body) if value.operation == "scan" else _is_erf_of_doubles(value)
+        for value in graph.values()
+    )
+
+
+def _is_erf_of_doubles(value: Value) -> bool:
+    lower = OPERATIONS[value.operation].lower if value.operation in OPERATIONS else None
+    return value.type.dtype == "f64" and isinstance(lower, Scalar) and "erf(" in lower.expression
