@@ -269,9 +269,17 @@ class Evaluator:
             else:
                 numbers.append(0 if isinstance(one, Samples) else one)
         if numbers == ["fixed"]:
-            numbers = list(range(int(self.varies(places[0])), places[0][0].ndim))
-        chosen = tuple(numbers) if len(numbers) > 1 else numbers[0]
+            numbers = self.fixed_axes(places[0])
+        chosen = numbers[0] if len(numbers) == 1 else tuple(numbers)
         return self.each(lambda *xs: function(*xs, over=chosen), *places)
+
+    def fixed_axes(self, x: Any) -> list[int]:
+        """The axes of a value that have the same length in all samples. Raises Unsupported if it is a sample's number, which has none."""
+        if not isinstance(x, Samples):  # a parameter
+            return list(range(x.ndim))
+        if x[0].ndim == 0:
+            raise Unsupported("over = fixed, of a number")
+        return list(range(int(self.varies(x)), x[0].ndim))
 
     def varies(self, x: Any) -> bool:
         """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
