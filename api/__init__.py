@@ -88,7 +88,8 @@ def train(
 ) -> Run:
     """Train a model on its data block, or on arrays by field name (all of them: no part is held out).
 
-    `overrides` are the constants that the model was loaded with, so that the run can be opened again.
+    `overrides` are the constants that the model was loaded with, so that the run can be opened again. SIGINT (Ctrl-C), SIGTERM and SIGHUP leave a checkpoint if
+    this is called in the main thread; then they do what they would have done: KeyboardInterrupt, the end of the process, or what a handler of yours does.
     """
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)

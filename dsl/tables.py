@@ -14,7 +14,7 @@ from lark import Lark
 from lark.grammar import Rule
 from lark.lexer import TerminalDef
 
-from netc.dsl import home, temporary
+from netc.dsl import eviction, home, temporary
 
 
 def parser_of(grammar: str, postlex: Any) -> Lark:
@@ -43,6 +43,7 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
             return None
         data, memo = _back(json.loads(content[32:]))
         found: Lark = Lark._load_from_dict(data, memo, postlex=postlex)
+        eviction.use(path)
         return found
     except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         return None
@@ -78,5 +79,8 @@ def _write(path: Path | None, made: Lark) -> None:
         plain = _plain(({**data, "options": {**data["options"], "postlex": None}}, memo))
         content = json.dumps(plain, separators=(",", ":")).encode()
         temporary.write(path, hashlib.sha256(content).digest() + content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        eviction.enforce()
+    except OSError as error:
+        home.warn_cannot_write(error)
+    except (ValueError, TypeError, KeyError, AttributeError):
         return

@@ -4,6 +4,7 @@ A process that is killed can leave one behind. Its name holds the process that w
 what dead processes left there, and nothing else. Used by every writer of netc: runs, reports, exports, the cache.
 """
 
+import errno
 import hashlib
 import os
 import re
@@ -94,6 +95,17 @@ def folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
         shutil.rmtree(place, ignore_errors=True)
         if handle is not None:
             os.close(handle)
+
+
+def name_folder(beside: Path, place: Path) -> None:
+    """Give a folder that is whole its name, in place of what has it. Another process that does the same at the same time may be the one that does. Raises
+    OSError."""
+    remove_folder(place)
+    try:
+        os.replace(beside, place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
 
 
 def remove_folder(place: Path) -> None:
