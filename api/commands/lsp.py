@@ -6,8 +6,10 @@ def lsp() -> None:
 
     An editor starts it; editors/vscode is such an extension. Example: netc lsp
     """
+    from netc.commands.signals import end_at_once
     from netc.editor.server import serve
     from netc.runtime.plugins import load_installed
 
     load_installed()
+    end_at_once()
     serve()

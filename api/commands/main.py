@@ -2,6 +2,7 @@
 
 import io
 import sys
+import warnings
 
 import typer
 
@@ -25,7 +26,8 @@ from netc.commands import (
     show,
     train,
 )
-from netc.commands.terminal import show_fault
+from netc.commands.signals import exit_statuses
+from netc.commands.terminal import show_fault, show_warning
 from netc.dsl.diagnostics import Fault
 
 app = typer.Typer(
@@ -54,8 +56,10 @@ app.command("cache")(cache.cache)
 app.command("selftest")(selftest.selftest)
 
 
+@exit_statuses()
 def main() -> None:
-    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted."""
+    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM, 129 by SIGHUP."""
+    warnings.showwarning = show_warning
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a command

@@ -1,12 +1,15 @@
 """What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is."""
 
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import typer
 
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
@@ -25,6 +28,22 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
         head, _, rest = one.render().partition("\n")
         kind = "error" if one.is_error else "warning"
         typer.echo(("\n" if i else "") + typer.style(head, fg=_COLOURS[kind], bold=True) + f"\n{rest}", err=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Takes the place of `warnings.showwarning`: a warning about the cache is one line for users; another one is for programmers, and looks as ever."""
+    if issubclass(category, CacheWarning):
+        head = typer.style("warning:", fg=_COLOURS["warning"], bold=True)
+        typer.echo(f"{head} {escaped(str(message))}", err=True)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def number(value: float) -> str:
@@ -92,7 +111,8 @@ class Ticker:
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal is gone
+                self._bar.stop()
 
     def update(self, epoch: int, epochs: int, done: int, samples: int, loss: float, speed: float) -> None:
         if self._bar is not None:

@@ -1,6 +1,7 @@
 """`netc train M.net`: trains, shows how it goes, leaves a run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -37,7 +38,7 @@ def train(
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
-    """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
+    """Train a model. Ctrl-C, SIGTERM and SIGHUP keep a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
 
     Example: netc train examples/iris.net --epochs 20
     """
@@ -117,7 +118,8 @@ def _train(
         try:
             train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
-            typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
+            with suppress(OSError):  # the terminal is gone
+                typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
             raise
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     if "test" in run.load_data().parts:
@@ -148,7 +150,7 @@ def _started(
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-    run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
+    run = runs.start(model, out or Path("runs") / file.stem, given, dataset, spec, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     typer.echo(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")

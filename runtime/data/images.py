@@ -7,10 +7,6 @@ import csv
 import hashlib
 import io
 import json
-import os
-import secrets
-import shutil
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
-from netc.runtime.data import store
+from netc.runtime.data import copies, store
 
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]
@@ -37,11 +34,16 @@ def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[d
     files, columns = _listed(path, shown, span)
     if not files:
         fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
-    place = _kept(files, options)
+    place = _place(files, options)
     found = _open(place)
+    if found is not None and place is not None:
+        eviction.use(place)
     if found is None:
         images, kept = _decode(files, shown, span, options)
-        found = _keep(place, images, kept)
+        found = images, kept
+        if place is not None:
+            origin = copies.Origin(str(path.resolve()), repr(sorted(options.items())))
+            found = _keep(place, images, kept, origin) or found
     images, kept = found
     skipped = len(files) - len(kept)
     notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
@@ -122,10 +124,10 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
 # ------------------------------------------------------------------ decoded once
 
 
-def _kept(files: Sequence[Path], options: Options) -> Path | None:
+def _place(files: Sequence[Path], options: Options) -> Path | None:
     """Where the decoded pictures of these files lie: a name for what they are and were made with."""
-    home = store.folder()
-    if home is None:
+    own = copies.folder()
+    if own is None:
         return None
     told: list[Any] = [sorted((key, str(value)) for key, value in options.items())]
     for file in files:
@@ -134,7 +136,7 @@ def _kept(files: Sequence[Path], options: Options) -> Path | None:
             told.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
         except (OSError, ValueError):  # ValueError: a null character in the path
             told.append(str(file))
-    return home / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
+    return own / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
 
 
 def _open(place: Path | None) -> tuple[Array, Array] | None:
@@ -155,20 +157,17 @@ def _checksum(images: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(images).data)
 
 
-def _keep(place: Path | None, images: Array, kept: Array) -> tuple[Array, Array]:
-    if place is None:
-        return images, kept
-    beside: Path | None = None
+def _keep(place: Path, images: Array, kept: Array, origin: copies.Origin) -> tuple[Array, Array] | None:
+    """Keep decoded pictures, and return them as they are kept. None where there is no room for them: they are decoded anew each time."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=secrets.token_hex(4)))
-        np.save(beside / "images.npy", images)
-        told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
-        (beside / "images.json").write_text(json_text(told), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(beside, place)
-    except OSError:  # without room for it the pictures are decoded anew each time
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-        return images, kept
-    return _open(place) or (images, kept)
+        place.parent.mkdir(0o700, exist_ok=True)
+        with temporary.folder(place.parent) as beside:
+            np.save(beside / "images.npy", images)
+            told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
+            (beside / "images.json").write_text(json_text(told), encoding="utf-8")
+            found = _open(beside)  # mapped files stay usable, whatever becomes of their names
+            copies.publish(beside, place, origin)
+            return found
+    except OSError as error:
+        home.warn_cannot_write(error)
+        return None

@@ -3,6 +3,7 @@
 import asyncio
 import random
 import re
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,24 @@ def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
 
 def labels(found: Any) -> set[str]:
     return {one.label for one in found.items}
+
+
+def test_the_server_ends_quietly_when_it_is_asked_to() -> None:
+    """While it waits for its editor, which an exception would not interrupt."""
+
+    async def run() -> None:
+        client = LanguageClient("test", "1")
+        await client.start_io(*netc_command("lsp"))
+        await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+        server = client._server
+        assert server is not None
+        assert server.stderr is not None
+        server.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.wait(), 600) == -signal.SIGTERM
+        assert await server.stderr.read() == b""
+        await client.stop()
+
+    asyncio.run(run())
 
 
 def test_a_session(tmp_path: Path) -> None:
