@@ -24,6 +24,7 @@ from netc.commands import (
     selftest,
     show,
     train,
+    version,
 )
 from netc.commands.terminal import show_fault
 from netc.dsl.diagnostics import Fault
@@ -34,6 +35,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.callback()(version.common)
 app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)
