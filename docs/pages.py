@@ -101,6 +101,9 @@ z = h -> dense(size(letter))
 ```""",
     "E0507": """`netc predict --beam 4` follows what a decoder may say: an output made by `scan i in 0..n until said[i] == 1 with token = 0 { ... token = argmax(z) ... }`. A model
 without one has no beam: leave `--beam` out.""",
+    "E0807": """`netc lsp` counts the classes of `class(auto)` in data below the text's own folder and the folders of the workspace. Other data it does not open, since whoever looks at a file
+has not asked for anything to be read: an editor shows this as information. Open the data's folder as one of the workspace, or start `netc lsp --allow FOLDER`, or write `class(10)`.
+`netc check` and `netc train` read what the file names.""",
     "E1001": """A folder that is no run, a run whose files were changed or damaged since training left them, one in which another process trains, a place that cannot be written. The
 message says which. What `netc train` printed is the folder's name; `netc runs` lists them.""",
     "E1002": """The loss grew without end, or something was divided by 0:
