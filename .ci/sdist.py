@@ -7,7 +7,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 GENERATED = ("PKG-INFO", "setup.cfg", "netc.egg-info/")  # which setuptools adds
-LEFT_OUT = {".gitignore"}
 
 
 def main(archive: Path) -> int:
@@ -16,7 +15,7 @@ def main(archive: Path) -> int:
         names = (member.name.partition("/")[2] for member in opened.getmembers() if not member.isdir())
         packed = {name for name in names if not name.startswith(GENERATED)}
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    tracked = {name for name in listed.split("\0") if name} - LEFT_OUT
+    tracked = {name for name in listed.split("\0") if name}
     for name in sorted(tracked - packed):
         print(f"{archive.name} lacks {name}")
     for name in sorted(packed - tracked):
