@@ -52,6 +52,7 @@ CODES = {
     "E0804": "data whose shape is not what the model says",
     "E0805": "a class that was not seen in training, or too many of them",
     "E0806": "a split without rows",
+    "E0807": "data that an editor does not open",
     "E0901": "a part of the language that this version does not run yet",
     "E1001": "a run's folder that cannot be used",
     "E1002": "a loss that is no longer a number",

@@ -51,8 +51,9 @@ def python_string(text: str) -> str:
 
 
 def python_docstring(text: str) -> str:
-    """A line within triple double quotes. Its value is the text."""
-    return _TO_ESCAPE.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"'))
+    """A line within triple double quotes. Its value is the text, with halves of pairs as escapes: Python 3.13 compiles no docstring that holds them."""
+    whole = _SURROGATE.sub(_escape, text)
+    return _TO_ESCAPE.sub(_escape, whole.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def python_name(text: str, taken: Collection[str]) -> str:

@@ -1,7 +1,8 @@
 """run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -46,13 +47,22 @@ def _own_hash(values: Mapping[str, Any]) -> str:
     return digest(json_text({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
 
 
-def decoded(content: bytes) -> RunInfo:
-    """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
+@contextmanager
+def _as_value_errors() -> Iterator[None]:
+    """Errors of msgspec as ValueError, which they are from its version 0.22 on."""
     try:
-        values = msgspec.json.decode(content, type=dict[str, Any])
+        yield
+    except msgspec.MsgspecError as error:
+        raise ValueError(str(error)) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    info = msgspec.convert(values, RunInfo)
+
+
+def decoded(content: bytes) -> RunInfo:
+    """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
+    with _as_value_errors():
+        values = msgspec.json.decode(content, type=dict[str, Any])
+        info = msgspec.convert(values, RunInfo)
     if info.hash != _own_hash(values):
         raise ValueError("it is not as training left it")
     return info
@@ -60,10 +70,8 @@ def decoded(content: bytes) -> RunInfo:
 
 def decoded_states(content: bytes) -> States:
     """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
-    try:
+    with _as_value_errors():
         return msgspec.json.decode(content, type=States)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:

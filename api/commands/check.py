@@ -35,24 +35,27 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step.
+    """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step; data outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
-    from netc.runtime.data.spec import parse_data
+    from netc.commands.outside import OutsideData
     from netc.runtime.resolved import resolved_text
     from netc.runtime.step import longest_of
 
-    model, _ = options.load(file, settings, strict)
+    outside = OutsideData(file)
+    with outside.named():
+        model, _ = options.load(file, settings, strict)
     if model.data is not None:
-        parse_data(model)
+        outside.name_sources(model)
     if resolved:
         typer.echo(resolved_text(model), nl=False)
         return
     if data and not verify:
         raise typer.BadParameter("it says on which samples --verify works", param_hint="--data")
     if verify:
-        verified = verify_model(model, data, quietly=as_json)
+        with outside.named():
+            verified = verify_model(model, data, quietly=as_json)
         if as_json:
             typer.echo(json_text(verified, indent=2))
         raise typer.Exit(0 if verified["ok"] else 1)
@@ -63,6 +66,7 @@ def check(
         found["warnings"] = [
             {"code": one.code, "title": one.title, "line": one.primary.span.line} for one in model.warnings
         ]
+        found["outside"] = list(outside.paths)
         typer.echo(json_text(found, indent=2))
         return
     rows = [("line", "value", "type"), *((str(one["line"]), one["value"], one["type"]) for one in found["values"])]

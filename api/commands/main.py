@@ -25,6 +25,7 @@ from netc.commands import (
     selftest,
     show,
     train,
+    version,
 )
 from netc.commands.signals import exit_statuses
 from netc.commands.terminal import show_fault, show_warning
@@ -36,6 +37,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.callback()(version.common)
 app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)

@@ -1,7 +1,7 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -15,41 +15,69 @@ from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.compiler.elaborate.library import library_places
 from netc.compiler.types import describe_sample
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, Symbol, names_of
 from netc.reference import KINDS, Entry, entries
+from netc.runtime.data.access import inside, is_below
 from netc.runtime.data.dataset import class_counter
 from netc.runtime.data.spec import parse_data
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-class Counts:
-    """How many classes the data says that a field has, read once while neither the `data` block nor the files change."""
+NOT_OPENED = "E0807"  # no error of the text: an editor shows it as information
 
-    def __init__(self) -> None:
+
+class Counts:
+    """How many classes the data says that a field has, read once while neither the `data` block nor the files change.
+
+    Opens what lies below a text's own folder or one of `folders`, and nothing else; nothing at all unless `opens_data`.
+    """
+
+    def __init__(self, folders: Sequence[Path] = (), opens_data: bool = True) -> None:
+        self.folders, self.opens_data = tuple(folders), opens_data
         self.known: dict[tuple[Any, ...], int | Fault] = {}
 
     def counter(self, file: syntax.File) -> Any:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
+        folders = self._folders(file.source)
         paths = [file.source.folder / found for found in re.findall(r'"([^"\n]+)"', block)]
-        times = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
+        times = tuple(path.stat().st_mtime_ns for path in paths if is_below(path, folders) and path.exists())
 
         def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
-            key = (file.source.folder, block, name, repr(sorted(lets.items())), seed, times)
+            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), seed, times)
             if key not in self.known:
                 if len(self.known) > 100:
                     self.known.clear()
-                self.known[key] = count(name, lets, seed, asked)
+                with inside(folders, self._refuse):
+                    self.known[key] = count(name, lets, seed, asked)
             found = self.known[key]
             assert isinstance(found, int)
             return found
 
         return counted
+
+    def _folders(self, source: Source) -> tuple[Path, ...]:
+        """Where the data of a text may lie; of one that is in no file, not just anywhere that the server was started in."""
+        if not self.opens_data:
+            return ()
+        return (source.folder, *self.folders) if source.path is not None else self.folders
+
+    def _refuse(self, path: Path, shown: str, span: Span) -> None:
+        fault(
+            NOT_OPENED,
+            f"the editor does not open `{shown}`, and cannot count its classes",
+            span,
+            "it lies outside of this file's folder and of the workspace"
+            if self.opens_data
+            else "in a workspace that is not trusted no data is opened",
+            hint="`class(10)` for `class(auto)`"
+            + (", or its folder as a folder of the workspace, or `netc lsp --allow FOLDER`" if self.opens_data else ""),
+        )
 
 
 class Analysis:
@@ -261,8 +289,10 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 
 
 def _imported(item: syntax.Import) -> dict[str, Span]:
-    """What a file that is imported defines."""
+    """What a file that is imported defines; nothing if it may not be (import_file)."""
     path = (item.span.source.folder / item.path.value).resolve()
+    if path.suffix != ".net" or not is_below(path, [item.span.source.folder]) or not path.is_file():
+        return {}
     try:
         items = parse_file(path).items
     except Fault:

@@ -19,6 +19,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.data import copies, store
+from netc.runtime.data.access import opening
 
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]
@@ -32,6 +33,8 @@ def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[d
     Faults E0801 at the first picture that cannot be decoded, E0804 where one is of another size than the first.
     """
     files, columns = _listed(path, shown, span)
+    for file in files:
+        opening(file, str(file), span)
     if not files:
         fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
     place = _place(files, options)
@@ -59,6 +62,9 @@ def _texts(cells: Sequence[Any]) -> Array:
 def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
     """The files in order, and a cell for each of what else is known."""
     if path.is_dir():
+        for folder in path.iterdir():
+            if folder.is_symlink() and folder.is_dir():
+                opening(folder, f"{shown}/{folder.name}", span)
         files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in _ENDINGS)
         return files, {
             "label": _texts([one.parent.name for one in files]),

@@ -19,6 +19,7 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.source import Span
+from netc.runtime.data.access import opening
 from netc.runtime.data.images import Options, read_images
 from netc.runtime.data.store import IsText, TextColumn, is_large, stored_columns
 
@@ -217,6 +218,7 @@ _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
 
 def _read_idx_file(path: Path, shown: str, span: Span) -> Array:
     """LeCun's format: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements."""
+    opening(path, shown, span)
     content = _content(path, shown, span)
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
         fault("E0801", f"`{shown}` is not an idx file", span)
@@ -342,6 +344,7 @@ def read(
 ) -> Table:
     """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
     one = READERS[reader]
+    opening(path, shown, span)
     if one.read is None:
         columns, notes = read_images(path, shown, span, options or {})
         return Table(shown, columns, notes=notes)

@@ -4,7 +4,7 @@ import asyncio
 import random
 import re
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,19 @@ class Editor:
         return self.told[self.uri]
 
 
-def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
+def in_an_editor(
+    path: Path,
+    talk: Callable[[Editor], Awaitable[None]],
+    arguments: Sequence[str] = (),
+    workspace: Path | None = None,
+    options: object = None,
+) -> None:
+    """A session with a server that was started with these arguments, by an editor that has opened a workspace."""
+    folders = [types.WorkspaceFolder(workspace.as_uri(), "workspace")] if workspace is not None else None
+    start = types.InitializeParams(
+        capabilities=types.ClientCapabilities(), workspace_folders=folders, initialization_options=options
+    )
+
     async def run() -> None:
         client = LanguageClient("test", "1")
         editor = Editor(client, path.as_uri())
@@ -98,8 +110,8 @@ def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
             editor.told[params.uri] = list(params.diagnostics)
             editor.came.set()
 
-        await client.start_io(*netc_command("lsp"))
-        await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+        await client.start_io(*netc_command("lsp", *arguments))
+        await client.initialize_async(start)
         client.initialized(types.InitializedParams())
         await talk(editor)
         await client.shutdown_async(None)
