@@ -32,6 +32,23 @@ def escaped_lines(text: str) -> str:
     return _TO_ESCAPE_IN_LINES.sub(_escape, text)
 
 
+CELL = 80  # characters of a cell that a message or a table on the terminal shows
+
+
+def cell(value: object) -> str:
+    """A cell of data, or a name that data gives, in a message or on the terminal: on one line, and cut if it is long."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
+    return bounded(escaped(text[: CELL + 1]), CELL)
+
+
+def bounded(text: str, most: int) -> str:
+    """The text, cut to `most` characters with dots at its end."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _escape(character: re.Match[str]) -> str:
     code = ord(character[0])
     return _SHORT.get(character[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")

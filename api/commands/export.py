@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
 
 
 def export(
@@ -44,4 +45,4 @@ def export(
         raise typer.BadParameter(str(error)) from None
     content = as_onnx(asked) if out.suffix == ".onnx" else as_python(opened, asked).encode()
     write_whole(out, content)
-    typer.echo(f"{out}: {len(content):,} bytes, {difference(opened, asked, out)}")
+    say(f"{out}: {len(content):,} bytes, {difference(opened, asked, out)}")

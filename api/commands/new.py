@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from netc.commands.terminal import say
+
 _TEMPLATE = """# {name}.net: what to learn from, the network, how to train it. `netc new {name} --data table.csv` fits one to a table.
 data {{
   source = csv("table.csv")
@@ -45,7 +47,7 @@ def new(
     Example: netc new wine --data wine.csv --target cultivar
     """
     from netc.dsl.diagnostics import fault
-    from netc.dsl.quoting import escaped, net_comment
+    from netc.dsl.quoting import cell, net_comment
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.guess import Start, starting_file
 
@@ -64,6 +66,5 @@ def new(
         start = Start(_TEMPLATE.format(name=net_comment(path.stem)), ())
     write_whole(path, start.text.encode())
     for column, why in start.left_out:
-        typer.echo(f"the column `{escaped(column)}` is left out: no `.net` text can name it, {why}")
-    shown = escaped(str(path))
-    typer.echo(f"{shown} written" + (f"; netc train {shown}" if data is not None else "; set its source"))
+        say(f"the column `{cell(column)}` is left out: no `.net` text can name it, {why}")
+    say(f"{path} written" + (f"; netc train {path}" if data is not None else "; set its source"))
