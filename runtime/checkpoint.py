@@ -4,8 +4,6 @@ What is read is what was written: a checksum over all of it tells damage from a 
 """
 
 import json
-import os
-import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source, Span
@@ -46,15 +45,9 @@ def place_of(path: Path) -> Span:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens meanwhile. Faults E1001 if it cannot be written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
+        temporary.write(path, content, is_durable=True)
     except OSError as error:
-        beside.unlink(missing_ok=True)
         fault("E1001", f"cannot write `{path}`", place_of(path), error.strerror or str(error))
 
 

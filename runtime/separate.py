@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl import temporary
+
 TIME_LIMIT = 120.0  # seconds: the samples of a check are few
 
 # argv: the file, its arguments, where the answer goes. `i` is an array, `i.j` a part of a list of arrays.
@@ -45,8 +47,8 @@ def predict_separately(path: Path, fields: Sequence[Any], lists: Mapping[str, bo
     """The outputs of `predict(*fields)` of a file; `lists` has their names in order, and which of them are lists of arrays. Raises NotRun."""
     if not sys.executable:
         raise NotRun("there is no Python to run it")
-    with tempfile.TemporaryDirectory(prefix="netc-check-") as folder:
-        arguments, answer = Path(folder) / "arguments.npz", Path(folder) / "answer.npz"
+    with temporary.folder(Path(tempfile.gettempdir())) as folder:
+        arguments, answer = folder / "arguments.npz", folder / "answer.npz"
         np.savez(arguments, count=len(fields), **_parts(fields))
         words = [sys.executable, "-I", "-c", _PROGRAM, str(path.resolve()), str(arguments), str(answer)]
         try:

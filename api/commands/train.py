@@ -151,7 +151,7 @@ def _started(
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-    run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
+    run = runs.start(model, out or Path("runs") / file.stem, given, dataset, spec, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
