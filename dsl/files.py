@@ -13,14 +13,14 @@ from netc.dsl.quoting import bounded
 
 _LONGEST_REASON = 200
 # never to wait for the other end of a pipe, nor take a terminal over
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def opened(path: Path) -> BinaryIO:
     """A regular file, open to be read. Raises OSError."""
     try:
         _refuse_irregular(os.stat(path).st_mode, path)  # some devices act when they are opened
-        descriptor = os.open(path, _FLAGS)
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
     except ValueError as error:  # a null character, or half of a surrogate pair
         raise OSError(errno.EINVAL, "no file can have this name", str(path)) from error
     try:
@@ -35,6 +35,23 @@ def content_of(path: Path) -> bytes:
     """All bytes of a regular file. Raises OSError."""
     with opened(path) as file:
         return file.read()
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path leads to a pipe or a device that is written to: such a name is not replaced by a file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def write_to_device(path: Path, content: bytes) -> None:
+    """Write to a pipe or a device, as `-o /dev/stdout` asks. Raises OSError, also for a pipe that nobody reads."""
+    descriptor = os.open(path, os.O_WRONLY | _FLAGS)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
 
 
 def _refuse_irregular(mode: int, path: Path) -> None:

@@ -1,5 +1,6 @@
 """`netc explain M.net`: the graph after a pass, what a pass or a change of the file did to it, which values share a loop, the kernels that a line became."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -56,7 +57,7 @@ def explain(
     from netc.compiler.passes.storage import as_bytes
 
     model, _ = options.load(file, settings)
-    for name in (after, None if diff is None or Path(diff).exists() else diff):
+    for name in (after, None if diff is None or os.path.exists(diff) else diff):
         if name is not None and name not in pipeline.stages():
             what = "is no pass" if name == after else "is neither a pass nor a file"
             hint = "--after" if name == after else "--diff"

@@ -1,5 +1,6 @@
 """`netc new NAME`: a file to start from, fitted to a table if one is given."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -52,13 +53,13 @@ def new(
     from netc.runtime.data.guess import Start, starting_file
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
-    if path.exists():
+    if os.path.lexists(path):
         fault("E1001", f"`{path}` exists already", place_of(path), hint="another name")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
     if target is not None and data is None:
         raise typer.BadParameter("--target names a column of --data FILE", param_hint="--target")
-    if data is not None and not data.exists():
+    if data is not None and not os.path.exists(data):
         fault("E0801", f"there is no file `{data}`", place_of(data))
     if data is not None:
         start = starting_file(path.stem, data, target, path.parent, place_of(data))

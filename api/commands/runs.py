@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from netc.commands.terminal import number, say, say_lines, table
+from netc.dsl.files import content_of
 from netc.dsl.quoting import cell, json_text, with_nan
 
 
@@ -38,8 +39,8 @@ def _row(folder: Path) -> dict[str, Any] | None:
     from netc.runtime.run_info import decoded
 
     try:
-        info = decoded((folder / "run.json").read_bytes())
-        text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+        info = decoded(content_of(folder / "run.json"))
+        text = content_of(folder / "metrics.jsonl").decode()
         rows = [with_nan(json.loads(line)) for line in text.splitlines()]
         last = rows[-1] if rows else {}
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}

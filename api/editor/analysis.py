@@ -1,5 +1,6 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,14 @@ from netc.runtime.data.spec import parse_data
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
+def _changed(path: Path) -> int | None:
+    """When a file was changed last; None if there is none, or no file can have this name."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
+
+
 class Counts:
     """How many classes the data says that a field has, read once while neither the `data` block nor the files change."""
 
@@ -37,7 +46,7 @@ class Counts:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
         paths = [file.source.folder / found for found in re.findall(r'"([^"\n]+)"', block)]
-        times = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
+        times = tuple(map(_changed, paths))
 
         def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
             key = (file.source.folder, block, name, repr(sorted(lets.items())), seed, times)
@@ -262,7 +271,7 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 
 def _imported(item: syntax.Import) -> dict[str, Span]:
     """What a file that is imported defines."""
-    path = (item.span.source.folder / item.path.value).resolve()
+    path = Path(os.path.realpath(item.span.source.folder / item.path.value))
     try:
         items = parse_file(path).items
     except Fault:
