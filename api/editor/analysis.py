@@ -19,6 +19,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.printer import print_file
+from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, Symbol, names_of
 from netc.reference import KINDS, Entry, entries
@@ -198,7 +199,7 @@ def section_at(known: Analysis, offset: int) -> str:
 
 def told(one: Entry) -> str:
     """An entry of the reference as Markdown."""
-    parts = [f"```net\n{one.signature}\n```", f"*{one.kind}*: {one.doc}", *one.details]
+    parts = [markdown_block(one.signature, "net"), f"*{one.kind}*: {one.doc}", *one.details]
     return "\n\n".join(parts)
 
 
@@ -217,18 +218,19 @@ def _of_symbol(known: Analysis, symbol: Symbol, place: Span) -> str:
     definition = symbol.defined_at(place) if place not in symbol.definitions else place
     if isinstance(symbol.node, syntax.Block | syntax.Op):
         head = symbol.node.span.text.partition("{" if isinstance(symbol.node, syntax.Block) else "=")[0].rstrip()
-        return f"```net\n{head}\n```\n\n*{symbol.kind}* of this file. {symbol.node.span.comment_before}".rstrip()
+        said = markdown_text(symbol.node.span.comment_before)
+        return f"{markdown_block(head, 'net')}\n\n*{symbol.kind}* of this file. {said}".rstrip()
     if (
         symbol.kind in ("let", "loss", "layer", "argument")
         and symbol.node is not None
         and definition not in known.assigned
     ):
-        return f"```net\n{symbol.node.span.text}\n```\n\n*{symbol.kind}*"
+        return f"{markdown_block(symbol.node.span.text, 'net')}\n\n*{symbol.kind}*"
     made = known.assigned.get(definition, ())
     types = list(dict.fromkeys(describe_sample(one.value.type) for one in made))
     if not types:
-        return f"`{symbol.name}`: *{symbol.kind}*"
-    lines = [f"```net\n{symbol.name}: {', '.join(types)}\n```", f"*{symbol.kind}*"]
+        return f"{markdown_code(symbol.name)}: *{symbol.kind}*"
+    lines = [markdown_block(f"{symbol.name}: {', '.join(types)}", "net"), f"*{symbol.kind}*"]
     costs = _costs(known, made[-1])
     return "\n\n".join([*lines, costs] if costs else lines)
 
@@ -238,7 +240,7 @@ def _costs(known: Analysis, one: Assigned) -> str:
     parts = []
     if one.parameters:
         count = sum(known.parameters[name] for name in one.parameters)
-        listed = ", ".join(f"`{name}`" for name in one.parameters[:4]) + (", ..." if len(one.parameters) > 4 else "")
+        listed = ", ".join(map(markdown_code, one.parameters[:4])) + (", ..." if len(one.parameters) > 4 else "")
         parts.append(f"{count:,} parameters: {listed}")
     graph = one.value.graph
     values = [value for value in graph.values() if one.first <= value.number < one.end]  # type: ignore[attr-defined]

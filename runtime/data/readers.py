@@ -188,7 +188,10 @@ def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
 
 def _table(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:
     """Columns as a table. Fault E0801 if they are not of one length."""
-    lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
+    for name, column in columns.items():
+        if not column.ndim:
+            fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
+    lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) != 1:
         told = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
         fault("E0801", f"the {what} of `{shown}` differ in length", span, told)
