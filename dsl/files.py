@@ -37,6 +37,11 @@ def content_of(path: Path) -> bytes:
         return file.read()
 
 
+def real(path: Path) -> Path:
+    """The absolute path without symbolic links; one that goes round in a circle stays as it is, and cannot be opened."""
+    return Path(os.path.realpath(path))
+
+
 def is_device(path: Path) -> bool:
     """Whether a path leads to a pipe or a device that is written to: such a name is not replaced by a file."""
     try:

@@ -10,8 +10,8 @@ import os
 import shlex
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
@@ -81,6 +81,9 @@ class Commands(TyperGroup):
 def run(app: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with one of STATUSES."""
     _prepare_streams()
+    warnings.filterwarnings(
+        "ignore", "Glyph .* missing from", UserWarning
+    )  # matplotlib, of letters that it draws as boxes
     status = _status_of(app)
     lost = _lost_output()
     if lost is not None and status in (DONE, WRONG):
@@ -92,6 +95,10 @@ def _status_of(app: Callable[[], object]) -> int:
     try:
         app()
     except SystemExit as end:  # Click ends so
+        if isinstance(
+            end.__context__, BrokenPipeError
+        ):  # and so do Click and rich where the reader of `--help` is gone
+            return NO_READER
         return end.code if isinstance(end.code, int) else WRONG if end.code else DONE
     except _Passed as passed:
         return _of(passed.error)
@@ -153,7 +160,7 @@ def _show(code: str, title: str, place: str, text: str, hint: str | None = None)
 
 
 def _command() -> str:
-    return escaped(shlex.join([Path(sys.argv[0]).name or "netc", *sys.argv[1:]]))
+    return escaped(shlex.join(["netc", *sys.argv[1:]]))
 
 
 # ------------------------------------------------------------------ standard streams

@@ -45,6 +45,7 @@ def predict(
     Example: netc predict runs/autoencoder digits.csv --output code -o codes.csv, and back again: netc predict runs/autoencoder codes.csv --given code
     """
     import netc
+    from netc.dsl.files import real
     from netc.dsl.quoting import cell
     from netc.runtime.answers import columns_of
     from netc.runtime.checkpoint import place_of, write_whole
@@ -54,7 +55,7 @@ def predict(
 
     opened = netc.open(run, threads)
     model, spec = opened.model, opened.spec
-    source = SourceSpec(spec.source.reader, str(data.resolve()), place_of(data), spec.source.options)
+    source = SourceSpec(spec.source.reader, str(real(data)), place_of(data), spec.source.options)
     options.known_values(model, given or ())
     alone = given if outputs is None else None  # then what the file must hold is what was given, and no more
     try:

@@ -3,6 +3,7 @@
 Whatever is printed goes through `say`, `say_lines` or `table`: control characters of names, paths and data are escaped on the way.
 """
 
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -12,17 +13,17 @@ import typer
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.quoting import escaped, escaped_lines
 
-_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
+_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # where a terminal is, unless NO_COLOR is set
 
 
 def say(text: str = "", is_error: bool = False) -> None:
     """Print one line, on the error stream if `is_error`."""
-    typer.echo(escaped(text), err=is_error)
+    print(escaped(text), file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
 def say_lines(text: str) -> None:
     """Print a text of several lines, such as a graph or JSON."""
-    typer.echo(escaped_lines(text))
+    print(escaped_lines(text), flush=True)
 
 
 def show_fault(found: Fault) -> None:
@@ -35,10 +36,13 @@ def show_fault(found: Fault) -> None:
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Messages on the error stream, their first lines in colour."""
+    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     for i, one in enumerate(diagnostics):
         head, _, rest = one.render().partition("\n")
-        kind = "error" if one.is_error else "warning"
-        typer.echo(("\n" if i else "") + typer.style(head, fg=_COLOURS[kind], bold=True) + f"\n{rest}", err=True)
+        if has_colours:
+            head = typer.style(head, fg=_COLOURS["error" if one.is_error else "warning"], bold=True)
+        print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
 
 
 def number(value: float) -> str:
@@ -74,12 +78,11 @@ def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
     shown = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
     for row in shown:
-        typer.echo(
-            "  ".join(
-                cell.rjust(width) if i in right else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-        )
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())
 
 
 class Ticker:

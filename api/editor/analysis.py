@@ -1,6 +1,5 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from netc.compiler.elaborate.library import library_places
 from netc.compiler.types import describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.files import real
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
@@ -273,7 +273,7 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 
 def _imported(item: syntax.Import) -> dict[str, Span]:
     """What a file that is imported defines."""
-    path = Path(os.path.realpath(item.span.source.folder / item.path.value))
+    path = real(item.span.source.folder / item.path.value)
     try:
         items = parse_file(path).items
     except Fault:

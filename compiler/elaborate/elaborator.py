@@ -33,6 +33,7 @@ from netc.compiler.model import FITTED, Model, TrainSettings
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.files import real
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Span
 
@@ -180,15 +181,10 @@ def define(
             pass
 
 
-def _real(path: Path) -> Path:
-    """The path without links; one that goes round in a circle stays as it is."""
-    return Path(os.path.realpath(path))
-
-
 def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list[Path | None]) -> None:
     """Bring in the definitions of another file: one `.net` file under the main file's folder, so that no text of a model shows what lies elsewhere."""
-    path = _real(item.span.source.folder / item.path.value)
-    root = _real(trail[0].parent if trail and trail[0] else item.span.source.folder)
+    path = real(item.span.source.folder / item.path.value)
+    root = real(trail[0].parent if trail and trail[0] else item.span.source.folder)
     if path.suffix != ".net" or not path.is_relative_to(root):
         told = (
             "only `.net` files are imported"
@@ -196,7 +192,7 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
             else "it lies outside of the folder that the model's file is in"
         )
         fault("E0203", f"`{item.path.value}` cannot be imported", item.path.span, told)
-    if path in [_real(one) for one in trail if one]:
+    if path in [real(one) for one in trail if one]:
         fault(
             "E0203",
             f'`import "{item.path.value}"` goes round in a circle',

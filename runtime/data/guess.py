@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.files import real
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_name, net_string
@@ -112,9 +113,9 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
     if all(one is aim or one.kind == "constant" for one in guesses):
         why = "every other one is the same in every row, or no `.net` text can name it"
         fault("E0802", f"`{data}` has no column beside `{cell(chosen)}` that a network could learn from", span, why)
-    path = data.resolve()
+    path = real(data)
     try:
-        written = path.relative_to(folder.resolve()).as_posix()
+        written = path.relative_to(real(folder)).as_posix()
     except ValueError:
         written = path.as_posix()
     if why := _unwritable(written):
