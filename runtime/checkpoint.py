@@ -3,7 +3,9 @@
 What is read is what was written: a checksum over all of it tells damage from a checkpoint of another model.
 """
 
+import errno
 import json
+import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -48,6 +50,8 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens meanwhile; a pipe or a device takes it as it comes. Every command writes its files
     so. Faults E1001 if it cannot be written."""
     try:
+        if os.path.isdir(path):  # also where a symbolic link leads to a folder: it would be replaced
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if is_device(path):
             write_to_device(path, content)
         else:

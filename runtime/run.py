@@ -97,7 +97,7 @@ class Run:
 
     def load_best(self) -> None:
         """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
-        if self.model.train.keep is not None and (self.folder / BEST).exists():
+        if self.model.train.keep is not None and os.path.exists(self.folder / BEST):
             with self.program.guard.writing:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 

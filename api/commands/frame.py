@@ -81,9 +81,8 @@ class Commands(TyperGroup):
 def run(app: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with one of STATUSES."""
     _prepare_streams()
-    warnings.filterwarnings(
-        "ignore", "Glyph .* missing from", UserWarning
-    )  # matplotlib, of letters that it draws as boxes
+    # matplotlib says this of every letter that it draws as a box
+    warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     status = _status_of(app)
     lost = _lost_output()
     if lost is not None and status in (DONE, WRONG):
@@ -94,10 +93,8 @@ def run(app: Callable[[], object]) -> NoReturn:
 def _status_of(app: Callable[[], object]) -> int:
     try:
         app()
-    except SystemExit as end:  # Click ends so
-        if isinstance(
-            end.__context__, BrokenPipeError
-        ):  # and so do Click and rich where the reader of `--help` is gone
+    except SystemExit as end:  # Click ends so, and both Click and rich where the reader of `--help` is gone
+        if isinstance(end.__context__, BrokenPipeError):
             return NO_READER
         return end.code if isinstance(end.code, int) else WRONG if end.code else DONE
     except _Passed as passed:

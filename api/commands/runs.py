@@ -1,6 +1,7 @@
 """`netc runs`: the runs of a folder side by side."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +20,8 @@ def runs(
 
     Example: netc runs
     """
-    found = [row for path in sorted(folder.glob("*/run.json")) if (row := _row(path.parent)) is not None]
+    paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
+    found = [row for path in paths if (row := _row(path.parent)) is not None]
     if as_json:
         say_lines(json_text(found, indent=2))
         return
