@@ -22,6 +22,7 @@ from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source
@@ -96,7 +97,7 @@ class Run:
 
     def load_best(self) -> None:
         """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
-        if self.model.train.keep is not None and (self.folder / BEST).exists():
+        if self.model.train.keep is not None and os.path.exists(self.folder / BEST):
             with self.program.guard.writing:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 
@@ -198,10 +199,10 @@ def _read_info(folder: Path) -> tuple[RunInfo, str, States]:
     """What a run depends on, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or not as it was written."""
     try:
         try:
-            info = decoded((folder / _INFO).read_bytes())
+            info = decoded(content_of(folder / _INFO))
         except ValueError as error:
             raise ValueError(f"{_INFO}: {error}") from error
-        contents = {name: (folder / name).read_bytes() for name in (_MODEL, _STATES)}
+        contents = {name: content_of(folder / name) for name in (_MODEL, _STATES)}
         for name, content in contents.items():
             if digest(content) not in info.hashes.get(name, ()):
                 raise ValueError(f"{name} is not as training left it")

@@ -1,8 +1,8 @@
 """run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -47,22 +47,10 @@ def _own_hash(values: Mapping[str, Any]) -> str:
     return digest(json_text({key: values[key] for key in sorted(values) if key != "hash"}, sort_keys=True).encode())
 
 
-@contextmanager
-def _as_value_errors() -> Iterator[None]:
-    """Errors of msgspec as ValueError, which they are from its version 0.22 on."""
-    try:
-        yield
-    except msgspec.MsgspecError as error:
-        raise ValueError(str(error)) from error
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
 def decoded(content: bytes) -> RunInfo:
     """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
-    with _as_value_errors():
-        values = msgspec.json.decode(content, type=dict[str, Any])
-        info = msgspec.convert(values, RunInfo)
+    values = _parsed(content, dict[str, Any])
+    info = msgspec.convert(values, RunInfo)
     if info.hash != _own_hash(values):
         raise ValueError("it is not as training left it")
     return info
@@ -70,8 +58,20 @@ def decoded(content: bytes) -> RunInfo:
 
 def decoded_states(content: bytes) -> States:
     """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
-    with _as_value_errors():
-        return msgspec.json.decode(content, type=States)
+    states: States = _parsed(content, States)
+    return states
+
+
+def _parsed(content: bytes, type_: Any) -> Any:
+    """JSON of a type. Texts may hold halves of surrogate pairs, as file names and labels do, which msgspec's own parser refuses. Raises ValueError."""
+    try:
+        return msgspec.convert(json.loads(content, parse_constant=_refuse_constant), type_)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:

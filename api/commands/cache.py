@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netc.commands.terminal import table
+from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
     from netc.runtime.data import copies
@@ -24,19 +24,19 @@ def cache(
 
     folder = home.usable_folder()
     if folder is None:
-        typer.echo(f"no cache: {home.why_unusable()}")
+        say(f"no cache: {home.why_unusable()}")
         return
     eviction.sweep(folder)
     if clear:
         entries = list(eviction.entries(folder))
         for entry in entries:
             eviction.remove(entry)
-        typer.echo(f"{len(entries):,} kernels, parsers and copies of data removed from {folder}")
+        say(f"{len(entries):,} kernels, parsers and copies of data removed from {folder}")
         return
     if old := copies.forget_old():
-        typer.echo(f"copies of data that is gone or has changed: {old:,} removed")
+        say(f"copies of data that is gone or has changed: {old:,} removed")
     total = sum(entry.size for entry in eviction.entries(folder))
-    typer.echo(f"{folder}: {total:,} bytes of at most {home.limit():,} (NETC_CACHE_LIMIT)")
+    say(f"{folder}: {total:,} bytes of at most {home.limit():,} (NETC_CACHE_LIMIT)")
     _show_kernels()
     _show_copies(copies.copies())
 

@@ -1,8 +1,4 @@
-"""`netc`: the table of commands, and what they share: --set, messages, exit status."""
-
-import io
-import sys
-import warnings
+"""`netc`: the table of commands."""
 
 import typer
 
@@ -14,6 +10,7 @@ from netc.commands import (
     explain,
     export,
     fmt,
+    frame,
     generate,
     lsp,
     new,
@@ -28,10 +25,9 @@ from netc.commands import (
     version,
 )
 from netc.commands.signals import exit_statuses
-from netc.commands.terminal import show_fault, show_warning
-from netc.dsl.diagnostics import Fault
 
 app = typer.Typer(
+    cls=frame.Commands,
     name="netc",
     help="Neural networks as text, compiled to fast CPU code.",
     no_args_is_help=True,
@@ -60,17 +56,5 @@ app.command("selftest")(selftest.selftest)
 
 @exit_statuses()
 def main() -> None:
-    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM, 129 by SIGHUP."""
-    warnings.showwarning = show_warning
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a command
-    try:
-        app()
-    except Fault as found:
-        show_fault(found)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    """Run a command and end the process, with one of frame.STATUSES."""
+    frame.run(app)

@@ -1,11 +1,10 @@
 """How signals end a command: SIGTERM (a supervisor's) and SIGHUP (the terminal is gone) as Ctrl-C does, with an exit status of their own, and without a word."""
 
-import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
@@ -33,7 +32,6 @@ def exit_statuses() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if received:
-            _give_up_closed_streams()
             sys.exit(128 + received[0])
 
 
@@ -42,13 +40,3 @@ def end_at_once() -> None:
     for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
-
-
-def _give_up_closed_streams() -> None:
-    """Lose what a terminal that is gone does not take any more: Python would try again at the very end, and change the exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
