@@ -17,6 +17,7 @@ from test_quoting import Parsed, joined, strict
 from watching import nothing_else_runs
 
 import netc
+from netc.commands.export import export
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl import quoting
 from netc.dsl.parser import parse
@@ -192,6 +193,28 @@ def test_the_check_of_an_export_says_nan(tmp_path: Path) -> None:
     outcome = checked(run, asked, tmp_path / "model.py")
     assert not outcome.is_wrong
     assert "34 of the run's numbers are NaN" in outcome.text
+
+
+def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 1, for a file that fails, that says something else by more than rounding, or NaN."""
+    run = run_of(tmp_path, ["a", "b"])
+    right = as_python(run, exported(run))
+    monkeypatch.setattr(netc, "open", lambda folder: run)
+    path = tmp_path / "m.py"
+    for pattern, spoiled, message in (
+        (r"'p': (.*),", r"'p': \1 * 1.05,", "made-up samples: at most 0.0"),
+        (r"'p': (.*),", r"'p': \1 * np.nan,", "it is not what the run says"),
+        (r"'p': (.*),", r"'p': \1[:, :1],", "or of another shape"),
+        (r"'p': (.*),", r"'p': nobody,", "it failed: NameError"),
+    ):
+        text = re.sub(pattern, spoiled, right)
+        assert text != right
+        monkeypatch.setattr("netc.runtime.export.as_python", lambda run, asked, text=text: text)
+        with pytest.raises(netc.Fault) as told:
+            export(tmp_path, path)
+        assert str(told.value).startswith(f"error[E1203]: `{path}` does not say what the run says\n")
+        assert message in str(told.value)
+        assert path.read_text(encoding="utf-8") == text, "it is there to be looked at"
 
 
 # ------------------------------------------------------------------ netc new

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from hostile import PIECES, hostile_names, plain
+from markdown_it import MarkdownIt
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -34,6 +35,7 @@ from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
+from netc.editor.analysis import Analysis, Counts, hover
 from netc.runtime.curves import draw
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
@@ -444,7 +446,53 @@ def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> Non
     assert [item.name.text for item in windows.items] == ["a", "b"]
 
 
+# ------------------------------------------------------------------ Markdown
+
+
+def test_pieces_of_markdown(names: list[str]) -> None:
+    """Read back by a parser that takes HTML, tables and bare links: the text is text, code is code."""
+    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for name in names:
+        text = f"*block* of this file. {quoting.markdown_text(name)} end"
+        (_, inline, _) = reader.parse(text)
+        assert [token.type for token in inline.children[:4]] == ["em_open", "text", "em_close", "text"]
+        assert {token.type for token in inline.children[3:]} <= {"text", "text_special"}, repr(name)
+        said = "".join(token.content for token in inline.children[3:])
+        assert said.split() == f"of this file. {quoting.escaped(name)} end".split()
+        (_, inline, _) = reader.parse(f"a {quoting.markdown_code(name)} b") if name.strip(" ") else (0, None, 0)
+        if inline is not None:
+            assert [token.type for token in inline.children] == ["text", "code_inline", "text"], repr(name)
+            assert inline.children[1].content.strip(" ") == quoting.escaped(name).strip(" ")
+        fence, after = reader.parse(quoting.markdown_block(f"x {name}\n{name}", "net") + "\n\n# after")[:2]
+        assert (fence.type, fence.info, after.type) == ("fence", "net", "heading_open"), repr(name)
+        assert fence.content.rstrip("\n") == quoting.escaped_lines(f"x {name}\n{name}").rstrip("\n")
+
+
+def test_names_in_hovers(names: list[str]) -> None:
+    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for name in names:
+        said = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", "", quoting.net_comment(name))
+        text = f"# {said}\nblock twice(x) {{\n  return x + x\n}}\nmodel {{ output y = twice(1) }}\n"
+        told = hover(Analysis(text, None, Counts()), text.index("twice"))
+        assert told is not None
+        kinds = [token.type for token in reader.parse(told[0])]
+        assert kinds == ["fence", "paragraph_open", "inline", "paragraph_close"], repr(name)
+        assert "html_inline" not in {one.type for token in reader.parse(told[0]) for one in token.children or ()}
+
+
 # ------------------------------------------------------------------ the terminal
+
+
+def test_cells_of_data(names: list[str]) -> None:
+    """On one line, of at most 80 characters, and as much of the cell as there is room for."""
+    for name in [*names, *(name * 90 for name in names)]:
+        shown = quoting.cell(name)
+        assert len(shown) <= quoting.CELL == 80
+        assert plain(shown)
+        whole = quoting.escaped(name)
+        assert shown == whole or (len(whole) > 80 and shown.endswith("...") and whole.startswith(shown[:-3]))
+    assert quoting.cell(None) == "None"
+    assert quoting.cell(10**5000) == "a number of 16,610 bits"
 
 
 def test_names_in_messages(names: list[str]) -> None:

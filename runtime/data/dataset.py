@@ -27,6 +27,7 @@ from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
 Part = tuple[Table, Array]  # rows of a table
+_QUIETLY = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is not finite in the end is a fault
 
 
 @dataclass(slots=True)
@@ -60,6 +61,7 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
     return back
 
 
+@_QUIETLY
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
     parts = _parts(spec, model.source, _label(model), model.train.seed)
@@ -155,6 +157,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
+@_QUIETLY
 def read_inputs(
     model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
 ) -> dict[str, Field]:

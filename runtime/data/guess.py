@@ -5,6 +5,7 @@
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import Array, Table, read, reader_of
-from netc.runtime.data.steps import is_missing, natural
+from netc.runtime.data.steps import is_missing, natural, texts_of
 
 _MOST_CLASSES, _MOST_CATEGORIES = 50, 20
 _WIDEST = 80  # characters of a label
@@ -143,9 +144,8 @@ def _guess(table: Table, name: str, is_target: bool) -> Guess:
         return Guess(name, "array", 0, (), cells.shape[1:], cells.dtype == np.uint8)
     missing = is_missing(cells)
     present = cells[~missing]
-    labels, counts = np.unique(present.astype(str), return_counts=True)
-    by_label = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda one: natural(one[0]))
-    found = tuple((str(label), int(count)) for label, count in by_label)
+    labels = Counter(texts_of(present))
+    found = tuple(sorted(labels.items(), key=lambda one: natural(one[0])))
     gone = int(missing.sum())
     if len(labels) < 2:
         return Guess(name, "constant", gone)

@@ -71,4 +71,6 @@ _KINDS = "netc reads numbers and texts"
 
 def _cells(array: Array) -> Array:
     """Texts as objects, those of bytes from UTF-8."""
-    return (np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array).astype(object)
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    return np.array([text.decode() for text in array.ravel().tolist()], object).reshape(array.shape)

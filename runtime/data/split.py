@@ -10,7 +10,7 @@ from netc.dsl.quoting import cell
 from netc.runtime.data import windows
 from netc.runtime.data.readers import Column, Table
 from netc.runtime.data.spec import PARTS, DataSpec, FieldSpec
-from netc.runtime.data.steps import natural
+from netc.runtime.data.steps import natural, texts_of
 from netc.runtime.data.store import TextColumn
 from netc.runtime.random import generator
 
@@ -61,7 +61,9 @@ def _labels(column: Column, rows: Array) -> Array:
     cells = column[rows]
     if cells.ndim > 1:
         return np.unique(cells.reshape(len(cells), -1), axis=0, return_inverse=True)[1].reshape(-1)
-    return np.unique(cells.astype(str), return_inverse=True)[1]
+    texts = texts_of(cells)
+    number_of = {text: i for i, text in enumerate(sorted(set(texts)))}
+    return np.array([number_of[text] for text in texts], np.int64)
 
 
 def _by_group(rows: Array, groups: Array, fractions: dict[str, float], seed: int) -> dict[str, Array]:
@@ -80,8 +82,8 @@ def _as_told(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
     column = table.column(spec.split.column, spec.split.span)
     found: dict[str, list[Array]] = {}
     for chosen in chunks_of(rows):
-        cells = column[chosen].astype(str)
-        for name in np.unique(cells):
+        cells = np.array(texts_of(column[chosen]), object)
+        for name in sorted(set(cells)):
             if name not in PARTS:
                 row = chosen[int(np.flatnonzero(cells == name)[0])] + table.first_row
                 fault(

@@ -103,6 +103,11 @@ def is_missing(array: Array) -> Array:
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
+def texts_of(column: Array) -> list[str]:
+    """The cells of a column as texts. (An array of them would have room for the longest one in each row.)"""
+    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+
+
 def refuse_missing(array: Array, place: Place) -> None:
     """Fault E0803 at the first empty cell."""
     missing = is_missing(array)
@@ -442,8 +447,8 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
         if how in _FILLS:
             fills.append(float(_FILLS[how](numbers(present, place).astype(np.float64))))
         else:
-            labels, counts = np.unique(present.astype(str), return_counts=True)
-            fills.append(str(labels[np.argmax(counts)]))
+            counts = Counter(texts_of(present))
+            fills.append(min(counts, key=lambda text: (-counts[text], text)))
     return {"fill": fills, "drop": False}
 
 

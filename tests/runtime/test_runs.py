@@ -9,6 +9,7 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
 import termios
 import threading
 import time
@@ -22,6 +23,7 @@ from safetensors.numpy import load_file
 from support import command, netc_command
 
 import netc
+from netc.runtime.resume import has_changed
 
 TEXT = """data {
   source = csv("t.csv")
@@ -181,6 +183,33 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     assert refused.stderr.count("E1004") == 3
     assert "it was `h = x -> dense(8) -> tanh -> dropout(0.1)`" in refused.stderr
     assert all(np.array_equal(before[0][name], array) for name, array in left(project / "run")[0].items())
+
+
+def test_ends_of_lines_are_no_change(project: Path) -> None:
+    """A file is compared to the byte: with carriage returns as they were it is the same, and without them another."""
+    content = (project / "m.net").read_bytes().replace(b"\n", b"\r\n")
+    (project / "m.net").write_bytes(content)
+    run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=1)
+    assert has_changed(netc.open(run.folder)) is None
+    (project / "m.net").write_bytes(content.replace(b"\r\n", b"\n"))
+    assert has_changed(netc.open(run.folder)) == project / "m.net"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text(project: Path) -> None:
+    """A path is bytes: a run of a file whose name is no UTF-8 is opened again, with labels that are half of a pair."""
+    path = Path(os.fsdecode(os.fsencode(project) + b"/m\xff.net"))
+    rows = [{"x": i / 3, "y": ("a", "\ud800")[i % 2]} for i in range(20)]
+    (project / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n  split = (train = 1)\n}\n'
+        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n  loss cross_entropy(z, y)\n}\n",
+        encoding="utf-8",
+    )
+    run = netc.train(netc.load(path), out=project / os.fsdecode(b"run\xfe"), epochs=1)
+    opened = netc.open(run.folder)
+    assert opened.model.source.path == path
+    assert opened.states["y"] == [{"classes": ["a", "\ud800"]}]
 
 
 def test_start_from(project: Path) -> None:
