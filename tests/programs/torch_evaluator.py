@@ -114,15 +114,11 @@ class Evaluator:
             and call.function.text == "weighted"
         ):
             error, weight = (self.evaluate(one.value, scope) for one in call.arguments)
+            pairs = list(zip(weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True))
+            if any(one.ndim > like.ndim for one, like in pairs):
+                raise Unsupported("a weight for each step, of samples that are all as long (over_fixed)")
             errors = torch.cat([one.reshape(-1) for one in error])
-            weights = torch.cat(
-                [
-                    one.broadcast_to(like.shape).reshape(-1)
-                    for one, like in zip(
-                        weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True
-                    )
-                ]
-            ).detach()
+            weights = torch.cat([one.broadcast_to(like.shape).reshape(-1) for one, like in pairs]).detach()
             return (errors * weights).sum() / weights.sum()
         value = self.evaluate(node, scope)
         parts = value if isinstance(value, Samples) else (value,)
@@ -274,12 +270,10 @@ class Evaluator:
         return self.each(lambda *xs: function(*xs, over=chosen), *places)
 
     def fixed_axes(self, x: Any) -> list[int]:
-        """The axes of a value that have the same length in all samples. Raises Unsupported if it is a sample's number, which has none."""
+        """The axes of a value that have the same length in all samples. Raises Unsupported where the data does not show it."""
         if not isinstance(x, Samples):  # a parameter
             return list(range(x.ndim))
-        if x[0].ndim == 0:
-            raise Unsupported("over = fixed, of a number")
-        return list(range(int(self.varies(x)), x[0].ndim))
+        return list(range(int(self.varies(x)), x[0].ndim)) if x[0].ndim else []
 
     def varies(self, x: Any) -> bool:
         """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
