@@ -5,8 +5,6 @@ Kept are plain numbers and texts with their hash, in the user's own folder; what
 
 import hashlib
 import json
-import os
-import secrets
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +14,7 @@ from lark import Lark
 from lark.grammar import Rule
 from lark.lexer import TerminalDef
 
-from netc.dsl import home
+from netc.dsl import home, temporary
 
 
 def parser_of(grammar: str, postlex: Any) -> Lark:
@@ -72,15 +70,13 @@ def _back(value: Any) -> Any:
 
 
 def _write(path: Path | None, made: Lark) -> None:
-    """Beside, then renamed; a folder that cannot be written keeps nothing."""
+    """Keep the tables. A folder that cannot be written keeps nothing."""
     if path is None:
         return
-    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         data, memo = made.memo_serialize([TerminalDef, Rule])
         plain = _plain(({**data, "options": {**data["options"], "postlex": None}}, memo))
         content = json.dumps(plain, separators=(",", ":")).encode()
-        beside.write_bytes(hashlib.sha256(content).digest() + content)
-        os.replace(beside, path)
+        temporary.write(path, hashlib.sha256(content).digest() + content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        beside.unlink(missing_ok=True)
+        return

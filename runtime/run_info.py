@@ -1,6 +1,7 @@
 """run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,10 +49,7 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 def decoded(content: bytes) -> RunInfo:
     """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
-    try:
-        values = msgspec.json.decode(content, type=dict[str, Any])
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    values = _parsed(content, dict[str, Any])
     info = msgspec.convert(values, RunInfo)
     if info.hash != _own_hash(values):
         raise ValueError("it is not as training left it")
@@ -60,10 +58,20 @@ def decoded(content: bytes) -> RunInfo:
 
 def decoded_states(content: bytes) -> States:
     """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
+    states: States = _parsed(content, States)
+    return states
+
+
+def _parsed(content: bytes, type_: Any) -> Any:
+    """JSON of a type. Texts may hold halves of surrogate pairs, as file names and labels do, which msgspec's own parser refuses. Raises ValueError."""
     try:
-        return msgspec.json.decode(content, type=States)
+        return msgspec.convert(json.loads(content, parse_constant=_refuse_constant), type_)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+
+
+def _refuse_constant(word: str) -> float:
+    raise ValueError(f"{word} is no JSON")
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:

@@ -16,6 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 
+from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.checkpoint import Progress, place_of
@@ -69,7 +70,9 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder for this process alone while it trains. Faults E1001 if another one trains there. The lock goes with its process, however that ends."""
+    """The folder for this process alone while it trains, without what killed ones left. Faults E1001 if another one trains there. The lock goes with its
+    process, however that ends."""
+    temporary.sweep(folder)
     try:
         import fcntl
     except ImportError:  # no such locks on this system

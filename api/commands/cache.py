@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from netc.commands.terminal import table
+from netc.commands.terminal import say, table
 
 
 def cache(
@@ -23,12 +23,12 @@ def cache(
 
     folder = home.folder()
     if folder is None:
-        typer.echo(f"no cache: {home.why_unusable()}")
+        say(f"no cache: {home.why_unusable()}")
         return
     if clear:
         tables = len(store.entries())
         store.clear()
-        typer.echo(f"{kept.clear():,} files{f', {tables} tables' * bool(tables)} removed from {folder}")
+        say(f"{kept.clear():,} files{f', {tables} tables' * bool(tables)} removed from {folder}")
         return
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
@@ -39,7 +39,7 @@ def cache(
             made_by = f"netc {parts.netc}, numba {parts.numba}, Python {parts.python}, {parts.cpu}"
         counts[made_by] += 1
         sizes[made_by] += one.size
-    typer.echo(f"{folder}: {counts.total():,} kernels, {sizes.total():,} bytes")
+    say(f"{folder}: {counts.total():,} kernels, {sizes.total():,} bytes")
     if counts:
         table(
             [
@@ -49,4 +49,4 @@ def cache(
             right=(1, 2),
         )
     for name, size in store.entries().items():
-        typer.echo(f"table {name}: {size:,} bytes")
+        say(f"table {name}: {size:,} bytes")

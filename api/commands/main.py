@@ -1,7 +1,4 @@
-"""`netc`: the table of commands, and what they share: --set, messages, exit status."""
-
-import io
-import sys
+"""`netc`: the table of commands."""
 
 import typer
 
@@ -13,6 +10,7 @@ from netc.commands import (
     explain,
     export,
     fmt,
+    frame,
     generate,
     lsp,
     new,
@@ -25,10 +23,9 @@ from netc.commands import (
     show,
     train,
 )
-from netc.commands.terminal import show_fault
-from netc.dsl.diagnostics import Fault
 
 app = typer.Typer(
+    cls=frame.Commands,
     name="netc",
     help="Neural networks as text, compiled to fast CPU code.",
     no_args_is_help=True,
@@ -55,16 +52,5 @@ app.command("selftest")(selftest.selftest)
 
 
 def main() -> None:
-    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a command
-    try:
-        app()
-    except Fault as found:
-        show_fault(found)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    """Run a command and end the process, with one of frame.STATUSES."""
+    frame.run(app)

@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from netc.commands.terminal import number, table
-from netc.dsl.quoting import json_text, with_nan
+from netc.commands.terminal import number, say, say_lines, table
+from netc.dsl.files import content_of
+from netc.dsl.quoting import cell, json_text, with_nan
 
 
 def runs(
@@ -20,16 +21,16 @@ def runs(
     """
     found = [row for path in sorted(folder.glob("*/run.json")) if (row := _row(path.parent)) is not None]
     if as_json:
-        typer.echo(json_text(found, indent=2))
+        say_lines(json_text(found, indent=2))
         return
     if not found:
-        typer.echo(f"no runs in {folder}")
+        say(f"no runs in {folder}")
         return
     names = list(dict.fromkeys(name for row in found for name in row["figures"] if "watch." not in name))
-    rows = [("run", "epochs", *names, "seconds")]
+    rows = [("run", "epochs", *map(cell, names), "seconds")]
     for row in found:
-        cells = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
-        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *cells, f"{row['seconds']:.1f}"))
+        figures = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
+        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *figures, f"{row['seconds']:.1f}"))
     table(rows, right=range(1, len(rows[0])))
 
 
@@ -38,8 +39,8 @@ def _row(folder: Path) -> dict[str, Any] | None:
     from netc.runtime.run_info import decoded
 
     try:
-        info = decoded((folder / "run.json").read_bytes())
-        text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+        info = decoded(content_of(folder / "run.json"))
+        text = content_of(folder / "metrics.jsonl").decode()
         rows = [with_nan(json.loads(line)) for line in text.splitlines()]
         last = rows[-1] if rows else {}
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}

@@ -1,4 +1,7 @@
-"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is."""
+"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is.
+
+Whatever is printed goes through `say`, `say_lines` or `table`: control characters of names, paths and data are escaped on the way.
+"""
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,9 +10,19 @@ from typing import Any
 import typer
 
 from netc.dsl.diagnostics import Diagnostic, Fault
-from netc.dsl.quoting import escaped
+from netc.dsl.quoting import escaped, escaped_lines
 
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
+
+
+def say(text: str = "", is_error: bool = False) -> None:
+    """Print one line, on the error stream if `is_error`."""
+    typer.echo(escaped(text), err=is_error)
+
+
+def say_lines(text: str) -> None:
+    """Print a text of several lines, such as a graph or JSON."""
+    typer.echo(escaped_lines(text))
 
 
 def show_fault(found: Fault) -> None:
@@ -17,7 +30,8 @@ def show_fault(found: Fault) -> None:
     show_diagnostics(found.diagnostics)
     count = sum(one.is_error for one in found.diagnostics)
     if count > 1:
-        typer.echo(f"\n{count} errors", err=True)
+        say(is_error=True)
+        say(f"{count} errors", is_error=True)
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
@@ -45,7 +59,8 @@ def matrices(row: Mapping[str, Any]) -> None:
     """The matrices among figures (confusion: a row for each true label, a column for each predicted one)."""
     for name, value in row.items():
         if isinstance(value, list):
-            typer.echo(f"\n{name}: rows are true, columns predicted")
+            say()
+            say(f"{name}: rows are true, columns predicted")
             heads = ["", *map(str, range(len(value[0])))]
             rows = [
                 [str(i), *(number(int(cell) if cell == int(cell) else cell) for cell in line)]
@@ -55,7 +70,7 @@ def matrices(row: Mapping[str, Any]) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Columns under one another; those of `right` are set to the right. Control characters are escaped."""
+    """Columns under one another; those of `right` are set to the right."""
     shown = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
     for row in shown:
@@ -107,6 +122,6 @@ class Ticker:
 
     def line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(escaped(text), highlight=False, markup=False)
         else:
-            typer.echo(text)
+            say(text)

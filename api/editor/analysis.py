@@ -1,5 +1,6 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.printer import print_file
+from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, Symbol, names_of
 from netc.reference import KINDS, Entry, entries
@@ -25,6 +27,14 @@ from netc.runtime.data.dataset import class_counter
 from netc.runtime.data.spec import parse_data
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
+
+
+def _changed(path: Path) -> int | None:
+    """When a file was changed last; None if there is none, or no file can have this name."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
 
 
 class Counts:
@@ -37,7 +47,7 @@ class Counts:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
         paths = [file.source.folder / found for found in re.findall(r'"([^"\n]+)"', block)]
-        times = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
+        times = tuple(map(_changed, paths))
 
         def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
             key = (file.source.folder, block, name, repr(sorted(lets.items())), seed, times)
@@ -189,7 +199,7 @@ def section_at(known: Analysis, offset: int) -> str:
 
 def told(one: Entry) -> str:
     """An entry of the reference as Markdown."""
-    parts = [f"```net\n{one.signature}\n```", f"*{one.kind}*: {one.doc}", *one.details]
+    parts = [markdown_block(one.signature, "net"), f"*{one.kind}*: {one.doc}", *one.details]
     return "\n\n".join(parts)
 
 
@@ -208,18 +218,19 @@ def _of_symbol(known: Analysis, symbol: Symbol, place: Span) -> str:
     definition = symbol.defined_at(place) if place not in symbol.definitions else place
     if isinstance(symbol.node, syntax.Block | syntax.Op):
         head = symbol.node.span.text.partition("{" if isinstance(symbol.node, syntax.Block) else "=")[0].rstrip()
-        return f"```net\n{head}\n```\n\n*{symbol.kind}* of this file. {symbol.node.span.comment_before}".rstrip()
+        said = markdown_text(symbol.node.span.comment_before)
+        return f"{markdown_block(head, 'net')}\n\n*{symbol.kind}* of this file. {said}".rstrip()
     if (
         symbol.kind in ("let", "loss", "layer", "argument")
         and symbol.node is not None
         and definition not in known.assigned
     ):
-        return f"```net\n{symbol.node.span.text}\n```\n\n*{symbol.kind}*"
+        return f"{markdown_block(symbol.node.span.text, 'net')}\n\n*{symbol.kind}*"
     made = known.assigned.get(definition, ())
     types = list(dict.fromkeys(describe_sample(one.value.type) for one in made))
     if not types:
-        return f"`{symbol.name}`: *{symbol.kind}*"
-    lines = [f"```net\n{symbol.name}: {', '.join(types)}\n```", f"*{symbol.kind}*"]
+        return f"{markdown_code(symbol.name)}: *{symbol.kind}*"
+    lines = [markdown_block(f"{symbol.name}: {', '.join(types)}", "net"), f"*{symbol.kind}*"]
     costs = _costs(known, made[-1])
     return "\n\n".join([*lines, costs] if costs else lines)
 
@@ -229,7 +240,7 @@ def _costs(known: Analysis, one: Assigned) -> str:
     parts = []
     if one.parameters:
         count = sum(known.parameters[name] for name in one.parameters)
-        listed = ", ".join(f"`{name}`" for name in one.parameters[:4]) + (", ..." if len(one.parameters) > 4 else "")
+        listed = ", ".join(map(markdown_code, one.parameters[:4])) + (", ..." if len(one.parameters) > 4 else "")
         parts.append(f"{count:,} parameters: {listed}")
     graph = one.value.graph
     values = [value for value in graph.values() if one.first <= value.number < one.end]  # type: ignore[attr-defined]
@@ -262,7 +273,7 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 
 def _imported(item: syntax.Import) -> dict[str, Span]:
     """What a file that is imported defines."""
-    path = (item.span.source.folder / item.path.value).resolve()
+    path = Path(os.path.realpath(item.span.source.folder / item.path.value))
     try:
         items = parse_file(path).items
     except Fault:

@@ -7,15 +7,13 @@ one that is killed leaves nothing but a file that nobody reads. Its name is a ha
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from netc.dsl import home
+from netc.dsl import home, temporary
 
 _DIGEST = 32
 
@@ -84,9 +82,7 @@ def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
     head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why, "lanes": lanes}).encode()
     body = head + b"\n" + code
     try:
-        with tempfile.NamedTemporaryFile(dir=path, prefix=parts.name, delete=False) as beside:
-            beside.write(hashlib.sha256(body).digest() + body)
-        os.replace(beside.name, path / f"{parts.name}.o")
+        temporary.write(path / f"{parts.name}.o", hashlib.sha256(body).digest() + body)
     except OSError:
         return
 

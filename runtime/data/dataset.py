@@ -13,6 +13,7 @@ from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
+from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
@@ -263,7 +264,7 @@ def _largest(one: FieldSpec, states: Sequence[State], table: Table, rows: Array)
     most = 0
     for array, place in _applied(one, states, table, rows):
         values = numbers(array, place)
-        if not (values == np.floor(values)).all():
+        if not (np.isfinite(values) & (values == np.floor(values))).all():
             fault("E0805", f"`{one.name}` holds no whole numbers", one.span, hint="`-> classes` numbers what it holds")
         most = max(most, int(values.max()))
     return most
@@ -468,7 +469,7 @@ def convert(
             "E0805",
             f"`{one.name}` has {len(labels)} classes, the model says {type_.classes}",
             declared,
-            ", ".join(labels[:12]),
+            ", ".join(map(cell, labels[:12])),
             hint=f"class({len(labels)})",
         )
     if type_.is_varying:

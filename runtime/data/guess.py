@@ -3,6 +3,7 @@
 `netc new` writes what this gives. The guesses are simple on purpose, so that a reader can see each and change it.
 """
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
-from netc.dsl.quoting import net_comment, net_name, net_string
+from netc.dsl.quoting import cell, net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.steps import is_missing, natural
@@ -81,7 +82,7 @@ class Start:
 def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> Start:
     """A file that trains on the table `data`, to lie in `folder`. Faults E0802 if there is no column `target`, E0803 if it cannot be one, E0801 if a text in
     quotes cannot hold the path."""
-    reader = "idx" if data.is_dir() else reader_of(data, "csv")
+    reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
     chosen = target or list(table.columns)[-1]
     table.column(chosen, span)
@@ -92,7 +93,7 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
         hint = "give the column another name, or --target COLUMN"
         fault(
             "E0803",
-            f"`{chosen}` cannot be a target",
+            f"`{cell(chosen)}` cannot be a target",
             span,
             f"no `.net` text can name it: {left_out[chosen]}",
             hint=hint,
@@ -102,11 +103,15 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
     if aim.kind not in ("class", "number"):
         why = {"array": "an array", "constant": "the same in every row"}.get(aim.kind, f"a {aim.kind}")
         fault(
-            "E0803", f"`{chosen}` cannot be a target", span, f"it is {why}", hint=nearest("", ()) or "--target COLUMN"
+            "E0803",
+            f"`{cell(chosen)}` cannot be a target",
+            span,
+            f"it is {why}",
+            hint=nearest("", ()) or "--target COLUMN",
         )
     if all(one is aim or one.kind == "constant" for one in guesses):
         why = "every other one is the same in every row, or no `.net` text can name it"
-        fault("E0802", f"`{data}` has no column beside `{chosen}` that a network could learn from", span, why)
+        fault("E0802", f"`{data}` has no column beside `{cell(chosen)}` that a network could learn from", span, why)
     path = data.resolve()
     try:
         written = path.relative_to(folder.resolve()).as_posix()
@@ -162,7 +167,7 @@ def _as_numbers(cells: Array) -> Array | None:
     try:
         values = cells.astype(np.float64)
         return values if np.isfinite(values).all() else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

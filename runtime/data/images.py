@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of, opened, reason
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.data import store
@@ -56,51 +57,44 @@ def _texts(cells: Sequence[Any]) -> Array:
 
 def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
     """The files in order, and a cell for each of what else is known."""
-    if path.is_dir():
+    if os.path.isdir(path):
         files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in _ENDINGS)
         return files, {
             "label": _texts([one.parent.name for one in files]),
             "path": _texts([str(one.relative_to(path)) for one in files]),
         }
-    if not path.is_file():
+    if not os.path.exists(path):
         fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error))
-    if not rows or "path" not in rows[0]:
+    text = content_of(path).decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text, newline=None))
+    rows, names = list(table), table.fieldnames or ()
+    if not rows or "path" not in names:
         fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
     files = [path.parent / str(row["path"]) for row in rows]
-    return files, {name: _texts([row.get(name) or None for row in rows]) for name in rows[0]}
+    return files, {name: _texts([row.get(name) or None for row in rows]) for name in names}
 
 
 def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> tuple[Array, Array]:
     """All pictures as one array, and which of the files they are."""
-    from PIL import Image
-
     images: Array | None = None
     kept: list[int] = []
     channels, size = options.get("channels"), options.get("size")
     for number, file in enumerate(files):
         try:
-            if file.exists() and not file.is_file():  # to open a pipe would wait for whoever writes to it
-                raise OSError("it is no regular file")
-            with Image.open(file, formats=_FORMATS) as picture:
-                channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
-                decoded = picture.convert("L" if channels == 1 else "RGB")
-                if size is not None:
-                    decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-                pixels = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            pixels = _pixels(file, channels, size)
+        except MemoryError:
+            raise
+        except Exception as error:  # a decoder raises anything where a picture is broken
             if options.get("broken") == "skip":
                 continue
             fault(
                 "E0801",
                 f"cannot decode `{file}`",
                 span,
-                str(error),
+                reason(error),
                 hint=f'images("{shown}", broken = skip) leaves such pictures out',
             )
+        channels = pixels.shape[2]
         if images is None:
             images = store.allocate((len(files), *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
@@ -117,6 +111,19 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
     if images is None:
         fault("E0801", f"no picture in `{shown}` can be decoded", span)
     return images[: len(kept)], np.array(kept)
+
+
+def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
+    """A picture [h, w, c], brought to a size; grey ones have one channel if `channels` does not say it."""
+    from PIL import Image
+
+    with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
+        channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
+        decoded = picture.convert("L" if channels == 1 else "RGB")
+        if size is not None:
+            decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        pixels: Array = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
+    return pixels
 
 
 # ------------------------------------------------------------------ decoded once

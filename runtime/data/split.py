@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.quoting import cell
 from netc.runtime.data import windows
 from netc.runtime.data.readers import Column, Table
 from netc.runtime.data.spec import PARTS, DataSpec, FieldSpec
@@ -85,7 +86,7 @@ def _as_told(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
                 row = chosen[int(np.flatnonzero(cells == name)[0])] + table.first_row
                 fault(
                     "E0803",
-                    f'"{name}" is no part',
+                    f'"{cell(name)}" is no part',
                     spec.split.span,
                     f"`{table.name}`, row {row}, column `{spec.split.column}`",
                     hint=nearest(name, PARTS) or "train, valid and test",
