@@ -246,7 +246,9 @@ def _parquet(path: Path, draw: random.Random) -> None:
     names = ["a", "b", "kind", draw.choice(PIECES)]
     buffer = io.BytesIO()
     try:
-        columns = {name: draw.choice(casts if draw.random() < 0.3 else casts[:2])(numbers) for name in names}
+        columns = {name: draw.choice(casts if draw.random() < 0.2 else casts[:2])(numbers) for name in names}
+        if draw.random() < 0.8:
+            columns["kind"] = polars.Series([number % 3 for number in range(count)])
         polars.DataFrame(columns).write_parquet(buffer)
     except (polars.exceptions.PolarsError, polars.exceptions.PanicException, UnicodeError):
         polars.DataFrame({"a": numbers}).write_parquet(buffer)

@@ -60,7 +60,7 @@ _TEXTS = (
 
 def _picture(path: Path, draw: random.Random) -> None:
     """A file that is called a picture, or something that is no file."""
-    match draw.randrange(20):
+    match draw.randrange(100):
         case 0:
             path.write_bytes(draw.choice((*_OTHER, *_TEXTS)))
         case 1:
@@ -72,8 +72,8 @@ def _picture(path: Path, draw: random.Random) -> None:
         case 4:
             path.write_bytes(damaged(_OTHER[-2], draw))
         case _:
-            content = _png(draw) if draw.random() < 0.5 else _OTHER[-1]
-            path.write_bytes(damaged(content, draw) if draw.random() < 0.1 else content)
+            content = _png(draw) if draw.random() < 0.2 else _OTHER[-1]
+            path.write_bytes(damaged(content, draw) if draw.random() < 0.05 else content)
 
 
 def write_folder(folder: Path, draw: random.Random) -> None:
