@@ -1,13 +1,13 @@
 """`netc runs`: the runs of a folder side by side."""
 
-import json
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from netc.commands.terminal import number, table
-from netc.dsl.quoting import json_text, with_nan
+from netc.dsl.quoting import json_text
 
 
 def runs(
@@ -35,19 +35,21 @@ def runs(
 
 def _row(folder: Path) -> dict[str, Any] | None:
     """What the table says of a run; None if its files are not to be read."""
+    from netc.runtime.metrics import whole_rows
     from netc.runtime.run_info import decoded
 
     try:
         info = decoded((folder / "run.json").read_bytes())
-        text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
-        rows = [with_nan(json.loads(line)) for line in text.splitlines()]
-        last = rows[-1] if rows else {}
+        last: Mapping[str, Any] = {}
+        epochs, seconds = 0, 0.0
+        rows: Iterator[Mapping[str, Any]] = whole_rows(folder / "metrics.jsonl")
+        for last in rows:
+            epochs, seconds = epochs + 1, seconds + float(last["seconds"])
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
-        seconds = sum(float(row["seconds"]) for row in rows)
         return {
             "run": str(folder),
             "file": info.name,
-            "epochs": len(rows),
+            "epochs": epochs,
             "of": info.epochs,
             "figures": figures,
             "seconds": seconds,
