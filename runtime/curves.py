@@ -14,22 +14,22 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Picture
 
-    rows = list(metrics)
+    epoch_rows = list(metrics)
     names = dict.fromkeys(
-        name for row in rows for name, value in row.items() if "." in name and not isinstance(value, list)
+        name for row in epoch_rows for name, value in row.items() if "." in name and not isinstance(value, list)
     )
     kinds = list(dict.fromkeys(_panel(name) for name in names))
     columns = min(len(kinds), 4)
     rows = -(-len(kinds) // columns)
     picture = Picture(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
     FigureCanvasSVG(picture)
-    epochs = [row["epoch"] for row in rows]
+    epochs = [row["epoch"] for row in epoch_rows]
     marker = "." if len(epochs) < 40 else ""
     for i, kind in enumerate(kinds, 1):
         axes = picture.add_subplot(rows, columns, i)
         axes.set(title=plot_text(kind), xlabel="epoch")
         # a metric may have come or gone where training went on with another file: there its curve has a gap
-        series = {name: [row.get(name, math.nan) for row in rows] for name in names if _panel(name) == kind}
+        series = {name: [row.get(name, math.nan) for row in epoch_rows] for name in names if _panel(name) == kind}
         if "watch." in next(iter(series)):
             _band(axes, epochs, {name.rpartition(".")[2]: values for name, values in series.items()})
         else:

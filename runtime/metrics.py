@@ -21,7 +21,7 @@ from netc.runtime.figures import Row
 from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
-_Figures = dict[str, float | None | list[list[float | None]]]
+_Figures = dict[str, float | list[list[float | None]] | None]
 _ALWAYS = ("epoch", "seconds")  # what the row of every epoch has
 
 
