@@ -4,14 +4,14 @@ What is read is what was written: a checksum over all of it tells damage from a 
 """
 
 import errno
-import json
 import os
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
@@ -21,8 +21,10 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import is_device, opened, reason, write_to_device
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source, Span
+from netc.runtime.typed_json import converted, parsed
 
 Array = np.ndarray[Any, Any]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(slots=True)
@@ -32,13 +34,20 @@ class Progress:
     `metrics` is the checksum of the epochs' rows that were written before.
     """
 
-    epoch: int = 0
-    step: int = 0
-    samples: int = 0
+    epoch: _Count = 0
+    step: _Count = 0
+    samples: _Count = 0
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
-    metrics: int = 0
+    metrics: _Count = 0
+
+
+class _Header(msgspec.Struct):
+    """What a checkpoint says beside its arrays: the place in training, and which arrays are the model's own."""
+
+    progress: Progress
+    owned: tuple[str, ...]
 
 
 def place_of(path: Path) -> Span:
@@ -85,8 +94,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
         told = metadata["netc"]
         if str(_checksum(found, told)) != metadata["checksum"]:
             raise ValueError("its checksum differs: the file is damaged")
-        content = json.loads(told)
-        return found, Progress(**with_nan(content["progress"])), tuple(content["owned"])
+        header: _Header = converted(with_nan(parsed(told, dict[str, Any])), _Header)
+        return found, header.progress, header.owned
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), reason(error))
 

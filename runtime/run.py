@@ -5,9 +5,7 @@ model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.sv
 run.json holds the hashes of the first and the third, and its own: what is opened is what was written, or a message.
 """
 
-import json
 import os
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -24,14 +22,15 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
-from netc.dsl.quoting import json_text, with_nan
+from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, array_spec, parse_data
-from netc.runtime.figures import Figures, Row
+from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
+from netc.runtime.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.program import Fields, Program
 from netc.runtime.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
 from netc.runtime.start_from import BEST, CHECKPOINT, Loaded, start_from
@@ -49,11 +48,12 @@ class Run:
     spec: DataSpec
     states: States
     program: Program
-    metrics: list[Row] = field(default_factory=list)
+    metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
     loaded: Loaded | None = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
+    _metrics_file: MetricsFile | None = field(default=None, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
@@ -103,9 +103,11 @@ class Run:
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
-        rows = [json_text(row) + "\n" for row in self.metrics]
-        write_whole(self.folder / _METRICS, "".join(rows).encode())
-        self.progress.metrics = zlib.crc32("".join(rows[: self.progress.epoch]).encode())
+        if self._metrics_file is None:
+            self._metrics_file = MetricsFile(self.folder / _METRICS)
+        assert len(self.metrics) == self.progress.epoch
+        self._metrics_file.save(self.metrics)
+        self.progress.metrics = self._metrics_file.checksum
         with self.program.guard.reading:
             save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
 
@@ -216,17 +218,6 @@ def _no_run(folder: Path, error: Exception) -> NoReturn:
     fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint=hint)
 
 
-def _read_metrics(folder: Path, progress: Progress) -> list[Row]:
-    """The rows of the epochs that the checkpoint counts; a later one, written just before training was killed, is left out."""
-    try:
-        rows = (folder / _METRICS).read_text(encoding="utf-8").splitlines(keepends=True)[: progress.epoch]
-        if zlib.crc32("".join(rows).encode()) != progress.metrics:
-            raise ValueError("it is not as training left it")
-        return [with_nan(json.loads(row)) for row in rows]
-    except (OSError, ValueError) as error:
-        fault("E1001", f"cannot read `{folder / _METRICS}`", place_of(folder / _METRICS), str(error))
-
-
 def _require_plugins(folder: Path, info: RunInfo) -> None:
     """Fault E1001 where the run was trained with a plug-in that nobody has named. A run never chooses itself what is imported."""
     missing = [name for name in info.plugins if name not in plugins.loaded()]
@@ -252,12 +243,13 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     model = replace(model, train=replace(model.train, epochs=info.epochs))
     program = Program(model, seed=info.seed, threads=threads)
     progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
+    metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)
     spec = parse_data(model) if model.data else array_spec(model)
     try:
         check_states(spec.fields, states)
     except ValueError as error:
         _no_run(folder, ValueError(f"{_STATES}: {error}"))
-    run = Run(folder, model, spec, states, program, _read_metrics(folder, progress), progress)
+    run = Run(folder, model, spec, states, program, metrics, progress)
     if not to_train:
         run.load_best()
     return run

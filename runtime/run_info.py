@@ -1,7 +1,6 @@
 """run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
 
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import msgspec
 from netc.dsl.quoting import json_text
 from netc.runtime.data.spec import FieldSpec
 from netc.runtime.data.steps import STEPS, State
+from netc.runtime.typed_json import converted, parsed
 
 Constant = bool | int | float | str
 States = dict[str, list[State]]  # by field, of each step of its pipe
@@ -49,8 +49,8 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 def decoded(content: bytes) -> RunInfo:
     """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
-    values = _parsed(content, dict[str, Any])
-    info = msgspec.convert(values, RunInfo)
+    values = parsed(content, dict[str, Any])
+    info: RunInfo = converted(values, RunInfo)
     if info.hash != _own_hash(values):
         raise ValueError("it is not as training left it")
     return info
@@ -58,20 +58,8 @@ def decoded(content: bytes) -> RunInfo:
 
 def decoded_states(content: bytes) -> States:
     """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
-    states: States = _parsed(content, States)
+    states: States = parsed(content, States)
     return states
-
-
-def _parsed(content: bytes, type_: Any) -> Any:
-    """JSON of a type. Texts may hold halves of surrogate pairs, as file names and labels do, which msgspec's own parser refuses. Raises ValueError."""
-    try:
-        return msgspec.convert(json.loads(content, parse_constant=_refuse_constant), type_)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-
-
-def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:

@@ -6,14 +6,12 @@
 import gzip
 import random
 import re
-import traceback
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
-from support import ROOT, at_most
+from support import ROOT, problem_of
 
 import netc
 from netc.compiler import pipeline
@@ -33,19 +31,6 @@ FILES = [
     *sorted((ROOT / "tests" / "gallery").glob("*/case.net")),
 ]
 SEED = 20261125
-
-
-def failure_of(run: Callable[[], None]) -> str | None:
-    """What is wrong with how something ends: with anything but success, or a fault with places."""
-    try:
-        with at_most(300):
-            run()
-    except netc.Fault as fault:
-        told = fault.diagnostics and all(one.primary.span.source.name for one in fault.diagnostics) and str(fault)
-        return None if told else "a fault that says nothing"
-    except BaseException:
-        return traceback.format_exc(limit=-4)
-    return None
 
 
 def mutated(text: str, draw: random.Random) -> str:
@@ -97,7 +82,7 @@ def test_mutated_files(part: int, is_long: bool) -> None:
     for _ in range(500 if is_long else 60):
         path = draw.choice(FILES)
         text = mutated(path.read_text(encoding="utf-8"), draw)
-        failure = failure_of(lambda path=path, text=text: everything(text, path))
+        failure = problem_of(lambda path=path, text=text: everything(text, path))
         failures += [f"{failure}\n{path}:\n{text}"] if failure else []
     assert not failures, "\n\n".join(failures[:10])
 
@@ -165,7 +150,7 @@ def test_damaged_data(tmp_path: Path, is_long: bool) -> None:
                     for _ in range(draw.choice((1, 5))):
                         damaged[draw.randrange(len(damaged))] ^= 1 << draw.randrange(8)
             path.write_bytes(bytes(damaged))
-            failure = failure_of(lambda: read_all(tmp_path / "m.net"))
+            failure = problem_of(lambda: read_all(tmp_path / "m.net"))
             failures += [f"{source}, turn {turn}: {failure}"] if failure else []
         path.write_bytes(whole)
     assert not failures, "\n\n".join(failures)
@@ -289,5 +274,5 @@ def test_what_is_made_of_sequences(made: str) -> None:
                 rows = {str(value.type.rows) for value in ready.values() if value.type.is_varying}
                 lower(ready, {"batch": 4, **dict.fromkeys(rows, 20)}, host())
 
-        failure = failure_of(run)
+        failure = problem_of(run)
         assert failure is None, f"{failure}\n{text}"

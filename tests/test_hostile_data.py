@@ -30,8 +30,9 @@ from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
 from netc.runtime.export import as_onnx, as_python, exported
 from netc.runtime.export_check import Checked, checked, difference
+from netc.runtime.metrics import Metrics, read_metrics
 from netc.runtime.program import Program
-from netc.runtime.run import Run, _read_metrics
+from netc.runtime.run import Run
 from netc.runtime.separate import NotRun, predict_separately
 from netc.runtime.start_from import CHECKPOINT
 
@@ -327,7 +328,7 @@ def test_numbers_that_are_none_in_a_run(tmp_path: Path) -> None:
     run = run_of(tmp_path, ["a", "b"])
     run.folder = tmp_path / "run"
     run.folder.mkdir()
-    run.metrics = [{"epoch": 1.0, "train.loss": float("nan"), "valid.m": [[1.0, float("inf")]]}]
+    run.metrics = Metrics([{"epoch": 1.0, "train.loss": float("nan"), "valid.m": [[1.0, float("inf")]]}])
     run.progress.epoch, run.progress.sums = 1, {"loss": float("inf"), "other": 1.5}
     run.save()
     text = (run.folder / "metrics.jsonl").read_text(encoding="utf-8")
@@ -335,7 +336,7 @@ def test_numbers_that_are_none_in_a_run(tmp_path: Path) -> None:
     progress = load_checkpoint(run.folder / CHECKPOINT, run.program.persistent)
     assert np.isnan(progress.sums["loss"])
     assert progress.sums["other"] == 1.5
-    run.metrics = _read_metrics(run.folder, progress)
+    run.metrics = read_metrics(run.folder / "metrics.jsonl", progress.epoch, progress.metrics)
     assert np.isnan(run.metrics[0]["train.loss"])
     run.save()
     assert (run.folder / "metrics.jsonl").read_text(encoding="utf-8") == text

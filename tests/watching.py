@@ -37,6 +37,7 @@ _OWN = (
     "<lark",
     "<__array_function__",
     "<attrs generated",
+    "<class 'networkx.utils.decorators.argmap'>",
 )  # by what `ast.parse` and packages call their texts
 
 

@@ -1,7 +1,7 @@
 """`netc runs`: the runs of a folder side by side."""
 
-import json
 import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +9,7 @@ import typer
 
 from netc.commands.terminal import number, say, say_lines, table
 from netc.dsl.files import content_of
-from netc.dsl.quoting import cell, json_text, with_nan
+from netc.dsl.quoting import cell, json_text
 
 
 def runs(
@@ -38,19 +38,21 @@ def runs(
 
 def _row(folder: Path) -> dict[str, Any] | None:
     """What the table says of a run; None if its files are not to be read."""
+    from netc.runtime.metrics import whole_rows
     from netc.runtime.run_info import decoded
 
     try:
         info = decoded(content_of(folder / "run.json"))
-        text = content_of(folder / "metrics.jsonl").decode()
-        rows = [with_nan(json.loads(line)) for line in text.splitlines()]
-        last = rows[-1] if rows else {}
+        last: Mapping[str, Any] = {}
+        epochs, seconds = 0, 0.0
+        rows: Iterator[Mapping[str, Any]] = whole_rows(folder / "metrics.jsonl")
+        for last in rows:
+            epochs, seconds = epochs + 1, seconds + float(last["seconds"])
         figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
-        seconds = sum(float(row["seconds"]) for row in rows)
         return {
             "run": str(folder),
             "file": info.name,
-            "epochs": len(rows),
+            "epochs": epochs,
             "of": info.epochs,
             "figures": figures,
             "seconds": seconds,

@@ -295,6 +295,10 @@ def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkey
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(netc.Fault, match=r"cannot write `.*checkpoint.safetensors`(.|\n)*No space left on device"):
+        run.save()
+    run.metrics.append({**run.metrics[-1], "epoch": 3})
+    run.progress.epoch = 3
     with pytest.raises(netc.Fault, match=r"cannot write `.*metrics.jsonl`(.|\n)*No space left on device"):
         run.save()
     monkeypatch.setattr(os, "fsync", real)

@@ -1,0 +1,151 @@
+"""The metrics of a run, a row for each epoch: in memory, and in metrics.jsonl, to which a save appends the new rows alone. Each epoch costs the same.
+
+A line that was cut off by a kill, or one that the checkpoint does not count yet, lies behind the lines that count: whoever reads leaves it out, and
+the first save of a process writes the file anew without it.
+"""
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import overload
+
+import msgspec
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.files import opened, reason
+from netc.dsl.quoting import json_text, with_nan
+from netc.runtime.checkpoint import place_of, write_whole
+from netc.runtime.figures import Row
+from netc.runtime.typed_json import parsed
+
+_Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
+_Figures = dict[str, float | list[list[float | None]] | None]
+_ALWAYS = ("epoch", "seconds")  # what the row of every epoch has
+
+
+class Metrics(Sequence[Row]):
+    """The rows of all epochs, held as packed numbers: a row that is looked at is unpacked for it."""
+
+    def __init__(self, rows: Iterable[Row] = ()) -> None:
+        self._packed: list[bytes] = []
+        self._layouts: dict[tuple[str, ...], int] = {}  # the names of a row's figures, and their number in `_names`
+        self._names: list[tuple[str, ...]] = []
+        for row in rows:
+            self.append(row)
+
+    def append(self, row: Row) -> None:
+        names = tuple(row)
+        if names not in self._layouts:
+            self._layouts[names] = len(self._names)
+            self._names.append(names)
+        self._packed.append(msgspec.msgpack.encode([self._layouts[names], *row.values()]))
+
+    def __len__(self) -> int:
+        return len(self._packed)
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        if isinstance(index, slice):
+            return [self._row(packed) for packed in self._packed[index]]
+        return self._row(self._packed[index])
+
+    def _row(self, packed: bytes) -> Row:
+        layout, *values = msgspec.msgpack.decode(packed)
+        return dict(zip(self._names[layout], values, strict=True))
+
+
+class MetricsFile:
+    """Writes metrics.jsonl, and keeps the checksum of the lines that were written.
+
+    If anybody else changed the file meanwhile, or a write failed, the next save writes it whole.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checksum = 0
+        self._rows = 0
+        self._stamp: _Stamp | None = None
+
+    def save(self, rows: Sequence[Row]) -> None:
+        """Make the file hold these rows: those of the last save, then the new ones. Faults E1001 if it cannot be written."""
+        if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(self.path):
+            content = _encoded(rows)
+            self._stamp = None
+            write_whole(self.path, content)
+            self.checksum = zlib.crc32(content)
+        elif len(rows) > self._rows:
+            content = _encoded(rows[self._rows :])
+            self._append(content, self._stamp[1])
+            self.checksum = zlib.crc32(content, self.checksum)
+        self._rows, self._stamp = len(rows), _stamp(self.path)
+
+    def _append(self, content: bytes, length: int) -> None:
+        """Add to the file, which has `length` bytes; if that fails, it has as many again."""
+        self._stamp = None
+        try:
+            with open(self.path, "r+b", buffering=0) as file:
+                try:
+                    file.seek(length)
+                    _write_all(file.fileno(), content)
+                    os.fsync(file.fileno())
+                except BaseException:
+                    file.truncate(length)
+                    raise
+        except OSError as error:
+            fault("E1001", f"cannot write `{self.path}`", place_of(self.path), reason(error))
+
+
+def _write_all(handle: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
+def _encoded(rows: Sequence[Row]) -> bytes:
+    return "".join(json_text(row) + "\n" for row in rows).encode()
+
+
+def _stamp(path: Path) -> _Stamp | None:
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
+    """The rows of the epochs that a checkpoint counts. Faults E1001 if they are not as training left them."""
+    try:
+        with opened(path) as file:
+            lines = list(islice(file, epochs))
+        if len(lines) != epochs or zlib.crc32(b"".join(lines)) != checksum:
+            raise ValueError("it is not as training left it")
+        return Metrics(_row_of(line) for line in lines)
+    except (OSError, ValueError) as error:
+        fault("E1001", f"cannot read `{path}`", place_of(path), reason(error))
+
+
+def whole_rows(path: Path) -> Iterator[Row]:
+    """Each row of a file that training may be writing at this moment: a last line that is not whole is left out. Raises OSError or ValueError."""
+    with opened(path) as file:
+        for line in file:
+            if line.endswith(b"\n"):
+                yield _row_of(line)
+
+
+def _row_of(line: bytes) -> Row:
+    """A line of metrics.jsonl. Raises ValueError unless it holds numbers and matrices by name, and what every epoch's row has."""
+    figures: _Figures = parsed(line, _Figures)
+    missing = [name for name in _ALWAYS if not isinstance(figures.get(name), float)]
+    if missing:
+        raise ValueError(f"a row has no `{missing[0]}`")
+    for name, figure in figures.items():
+        if isinstance(figure, list) and len({len(row) for row in figure}) > 1:
+            raise ValueError(f"the rows of the matrix `{name}` differ in length")
+    row: Row = with_nan(figures)
+    return row
