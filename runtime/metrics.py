@@ -65,30 +65,31 @@ class MetricsFile:
     If anybody else changed the file meanwhile, or a write failed, the next save writes it whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.checksum = 0
         self._rows = 0
         self._stamp: _Stamp | None = None
 
-    def save(self, rows: Sequence[Row]) -> None:
-        """Make the file hold these rows: those of the last save, then the new ones. Faults E1001 if it cannot be written."""
-        if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(self.path):
+    def save(self, path: Path, rows: Sequence[Row]) -> None:
+        """Make the file hold these rows: those of the last save, then the new ones. `path` may change when the run's folder gets its name.
+
+        Faults E1001 if it cannot be written."""
+        if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(path):
             content = _encoded(rows)
             self._stamp = None
-            write_whole(self.path, content)
+            write_whole(path, content)
             self.checksum = zlib.crc32(content)
         elif len(rows) > self._rows:
             content = _encoded(rows[self._rows :])
-            self._append(content, self._stamp[1])
+            self._append(path, content, self._stamp[1])
             self.checksum = zlib.crc32(content, self.checksum)
-        self._rows, self._stamp = len(rows), _stamp(self.path)
+        self._rows, self._stamp = len(rows), _stamp(path)
 
-    def _append(self, content: bytes, length: int) -> None:
+    def _append(self, path: Path, content: bytes, length: int) -> None:
         """Add to the file, which has `length` bytes; if that fails, it has as many again."""
         self._stamp = None
         try:
-            with open(self.path, "r+b", buffering=0) as file:
+            with open(path, "r+b", buffering=0) as file:
                 try:
                     file.seek(length)
                     _write_all(file.fileno(), content)
@@ -97,7 +98,7 @@ class MetricsFile:
                     file.truncate(length)
                     raise
         except OSError as error:
-            fault("E1001", f"cannot write `{self.path}`", place_of(self.path), reason(error))
+            fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
 
 
 def _write_all(handle: int, content: bytes) -> None:

@@ -53,7 +53,7 @@ class Run:
     dataset: Dataset | None = None
     loaded: Loaded | None = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
-    _metrics_file: MetricsFile | None = field(default=None, repr=False, compare=False)
+    _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
@@ -103,10 +103,8 @@ class Run:
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
-        if self._metrics_file is None:
-            self._metrics_file = MetricsFile(self.folder / _METRICS)
         assert len(self.metrics) == self.progress.epoch
-        self._metrics_file.save(self.metrics)
+        self._metrics_file.save(self.folder / _METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
         with self.program.guard.reading:
             save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)

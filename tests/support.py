@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import numpy as np
+
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import Diagnostic
@@ -126,3 +128,32 @@ def problem_of(run: Callable[[], object], seconds: int = 300) -> str | None:
     except BaseException:
         return traceback.format_exc(limit=-4)
     return None
+
+
+PROJECT = """data {
+  source = csv("t.csv")
+  x = columns("a", "b") -> standardize
+  y = column("y") -> standardize
+  split = (train = 0.8, valid = 0.2)
+}
+model {
+  input x: float[2]
+  target y: float
+  h = x -> dense(8) -> tanh -> dropout(0.1)
+  output z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train {
+  epochs = 40
+  batch = 8
+  keep = best(valid.loss)
+}
+"""
+
+
+def write_project(folder: Path) -> None:
+    """A small table and a model of it, t.csv and m.net, whose epochs take milliseconds."""
+    rng = np.random.default_rng(0)
+    rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
+    (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "m.net").write_text(PROJECT, encoding="utf-8")

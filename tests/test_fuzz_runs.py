@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forged_runs import forged_copy
-from runtime.test_runs import write_project
-from support import command, problem_of
+from support import command, problem_of, write_project
 from watching import nothing_else_runs
 
 import netc

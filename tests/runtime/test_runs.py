@@ -20,37 +20,11 @@ from typing import NoReturn
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from support import command, netc_command
+from support import PROJECT as TEXT
+from support import command, netc_command, write_project
 
 import netc
 from netc.runtime.resume import has_changed
-
-TEXT = """data {
-  source = csv("t.csv")
-  x = columns("a", "b") -> standardize
-  y = column("y") -> standardize
-  split = (train = 0.8, valid = 0.2)
-}
-model {
-  input x: float[2]
-  target y: float
-  h = x -> dense(8) -> tanh -> dropout(0.1)
-  output z = h -> dense(1) -> squeeze
-  loss mse(z, y)
-}
-train {
-  epochs = 40
-  batch = 8
-  keep = best(valid.loss)
-}
-"""
-
-
-def write_project(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
-    (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (folder / "m.net").write_text(TEXT, encoding="utf-8")
 
 
 @pytest.fixture
