@@ -1,13 +1,11 @@
 """Names the data that a command reads outside of the folder of its `.net` file: a note on the error stream, before it is opened."""
 
-import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-import typer
-
+from netc.commands.terminal import say
 from netc.compiler.model import Model
-from netc.dsl.quoting import escaped
+from netc.dsl.files import real
 from netc.dsl.source import Span
 from netc.runtime.data.access import inside, opening
 from netc.runtime.data.spec import parse_data
@@ -33,19 +31,12 @@ class OutsideData:
                 opening(model.source.folder / source.path, source.path, source.span)
 
     def _name(self, path: Path, shown: str, span: Span) -> None:
-        real = _real(path)
-        if real in self.paths:
+        followed = str(real(path))
+        if followed in self.paths:
             return
-        self.paths[real] = None
+        self.paths[followed] = None
         if len(self.paths) <= _MOST_NOTES:
-            text = f"note: the data `{shown}` is {real}, outside of the folder of {self.file.name}"
-            typer.echo(escaped(text), err=True)
+            text = f"note: the data `{shown}` is {followed}, outside of the folder of {self.file.name}"
+            say(text, is_error=True)
         elif len(self.paths) == _MOST_NOTES + 1:
-            typer.echo("note: and others", err=True)
-
-
-def _real(path: Path) -> str:
-    try:
-        return os.path.realpath(path)
-    except (OSError, ValueError):  # ValueError: a null character
-        return str(path)
+            say("note: and others", is_error=True)

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from netc.commands.terminal import say
+
 _PACKAGES = ("numba", "llvmlite", "numpy")  # what decides the code and the numbers
 
 
@@ -20,7 +22,8 @@ def versions() -> dict[str, str]:
 
 def _show(is_asked: bool) -> None:
     if is_asked:
-        typer.echo("\n".join(f"{name} {number}" for name, number in versions().items()))
+        for name, number in versions().items():
+            say(f"{name} {number}")
         raise typer.Exit
 
 

@@ -302,7 +302,7 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 def _imported(item: syntax.Import) -> dict[str, Span]:
     """What a file that is imported defines; nothing if it may not be (import_file)."""
     path = real(item.span.source.folder / item.path.value)
-    if path.suffix != ".net" or not is_below(path, [item.span.source.folder]) or not path.is_file():
+    if path.suffix != ".net" or not is_below(path, [item.span.source.folder]):
         return {}
     try:
         items = parse_file(path).items

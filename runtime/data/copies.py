@@ -8,10 +8,10 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import msgspec
-
 from netc.dsl import eviction, home, temporary
+from netc.dsl.files import content_of
 from netc.dsl.quoting import json_text
+from netc.runtime.typed_json import parsed
 
 _ORIGIN = "origin.json"
 
@@ -61,8 +61,9 @@ def copies() -> list[Copy]:
 
 def _origin(place: Path) -> Origin | None:
     try:
-        return msgspec.json.decode((place / _ORIGIN).read_bytes(), type=Origin)
-    except (OSError, ValueError, RecursionError):
+        origin: Origin = parsed(content_of(place / _ORIGIN), Origin)
+        return origin
+    except (OSError, ValueError):
         return None
 
 

@@ -171,7 +171,12 @@ def test_a_run_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
 # who may write to files: the two ways themselves, what lies in netc's own folders, what is given to another process
 _WRITERS = {
     *("dsl/temporary.py", "dsl/tables.py", "dsl/files.py", "api/commands/failures.py", "runtime/data/store.py"),
-    *("runtime/data/images.py", "runtime/separate.py", "runtime/verification/installation.py"),
+    *(
+        "runtime/data/images.py",
+        "runtime/data/copies.py",
+        "runtime/separate.py",
+        "runtime/verification/installation.py",
+    ),
     *("compiler/kernels/cache.py", "runtime/checkpoint.py"),
 }
 _PRINTERS = {"api/commands/terminal.py", "compiler/kernels/compile.py"}
