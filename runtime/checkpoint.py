@@ -47,8 +47,9 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all, whatever happens meanwhile. Faults E1001 if it cannot be written."""
     try:
         temporary.write(path, content, is_durable=True)
-    except OSError as error:
-        fault("E1001", f"cannot write `{path}`", place_of(path), error.strerror or str(error))
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        reason = error.strerror if isinstance(error, OSError) else None
+        fault("E1001", f"cannot write `{path}`", place_of(path), reason or str(error))
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:

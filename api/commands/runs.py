@@ -8,6 +8,7 @@ import typer
 
 from netc.commands.terminal import number, table
 from netc.dsl.quoting import json_text, with_nan
+from netc.dsl.temporary import is_temporary
 
 
 def runs(
@@ -18,7 +19,8 @@ def runs(
 
     Example: netc runs
     """
-    found = [row for path in sorted(folder.glob("*/run.json")) if (row := _row(path.parent)) is not None]
+    folders = [path.parent for path in sorted(folder.glob("*/run.json")) if not is_temporary(path.parent.name)]
+    found = [row for path in folders if (row := _row(path)) is not None]
     if as_json:
         typer.echo(json_text(found, indent=2))
         return
