@@ -181,7 +181,7 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 """,
         encoding="utf-8",
     )
-    done = command("check", "m.net", cwd=tmp_path)
+    done = command("check", "m.net", "--try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
     assert "two steps on made-up data: loss" in done.stdout
