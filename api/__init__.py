@@ -26,7 +26,7 @@ from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.plugins import load as load_plugins
 from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program
-from netc.runtime.run import Run, new_folder, open_run, start
+from netc.runtime.run import Run, open_run, start
 from netc.runtime.step import Backend
 from netc.runtime.trainer import train as _train
 
@@ -88,7 +88,8 @@ def train(
 ) -> Run:
     """Train a model on its data block, or on arrays by field name (all of them: no part is held out).
 
-    `overrides` are the constants that the model was loaded with, so that the run can be opened again.
+    `overrides` are the constants that the model was loaded with, so that the run can be opened again. SIGINT (Ctrl-C), SIGTERM and SIGHUP leave a checkpoint if
+    this is called in the main thread; then they do what they would have done: KeyboardInterrupt, the end of the process, or what a handler of yours does.
     """
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
@@ -99,7 +100,7 @@ def train(
         spec = array_spec(model)
         dataset = from_arrays(model, spec, data)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-    run = start(model, new_folder(Path(out)), overrides or {}, dataset, spec, program)
+    run = start(model, Path(out), overrides or {}, dataset, spec, program)
     _train(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import NoReturn
 
-from netc.dsl.quoting import escaped
+from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
 
 CODES = {
@@ -54,6 +54,7 @@ CODES = {
     "E0804": "data whose shape is not what the model says",
     "E0805": "a class that was not seen in training, or too many of them",
     "E0806": "a split without rows",
+    "E0807": "data that an editor does not open",
     "E0901": "a part of the language that this version does not run yet",
     "E1001": "a run's folder that cannot be used",
     "E1002": "a loss that is no longer a number",
@@ -61,12 +62,16 @@ CODES = {
     "E1004": "a run that cannot go on with what was changed",
     "E1005": "a model that this machine's memory does not hold",
     "E1006": "a target description that is wrong, or that this machine cannot run",
+    "E1007": "a file, a folder or an output that the system refuses",
+    "E1008": "something that is nested too deeply",
     "E1101": "a plug-in that cannot be loaded",
     "E1102": "a plug-in whose name for something is taken",
     "E1103": "a plug-in's pass that spoils the graph",
     "E1201": "a model that the file to be exported has no words for",
     "E1202": "a package that an export needs and that is not installed",
+    "E1203": "an exported file that does not say what the run says",
     "E1301": "two ways to compute a program disagree: a fault of netc",
+    "E1302": "a command that ended by a fault of netc",
     "W0501": "an input, target or parameter that nobody reads",
     "W0502": "a softmax or a logarithm before `cross_entropy`, which takes logits",
     "W0503": "a sigmoid before `binary_cross_entropy`, which takes a logit",
@@ -85,6 +90,8 @@ CODES = {
 
 MOST_ERRORS = 100  # after which a file is not looked at any further
 _MOST_NAMES = 1_000  # that an unknown name is compared with
+_LONGEST = 1000  # characters of a title, of what is said of a place, of a hint
+_WIDEST = 240  # characters of a source line that are shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +129,10 @@ class Diagnostic:
         return found is not None and self.code in re.split(r"[\s,]+", found[1])
 
     def render(self) -> str:
-        """The message as the terminal shows it: title, place, source lines with carets, further places, hint. Control characters are escaped."""
+        """The message as the terminal shows it: title, place, source lines with carets, further places, hint. Control characters are escaped, and nothing is
+        longer than a reader would read."""
         kind = "error" if self.is_error else "warning"
-        lines = [f"{kind}[{self.code}]: {escaped(self.title)}"]
+        lines = [f"{kind}[{self.code}]: {_said(self.title)}"]
         width = max(len(str(label.span.line)) for label in (self.primary, *self.others))
         before: Label | None = None
         for label in (self.primary, *self.others):
@@ -132,7 +140,7 @@ class Diagnostic:
             lines += _excerpt(label, width, "^" if label is self.primary else "-", told)
             before = label
         if self.hint:
-            lines += [f"{' ' * width} = hint: {escaped(self.hint)}"]
+            lines += [f"{' ' * width} = hint: {_said(self.hint)}"]
         if not self.is_error:
             lines += [f"{' ' * width} = note: `# allow: {self.code}` at the end of the line silences this"]
         return "\n".join(lines)
@@ -144,12 +152,13 @@ def _line_of(label: Label) -> tuple[str, int]:
 
 def _excerpt(label: Label, width: int, mark: str, told: bool) -> list[str]:
     """The place, its line, and the mark under it; a line that was just `told` is not told again."""
-    span, margin, said = label.span, " " * width, escaped(label.text)
+    span, margin, said = label.span, " " * width, _said(label.text)
     arrow = "-->" if mark == "^" else ":::"
-    lines = [f"{margin}{arrow} {escaped(str(span))}"]
-    if not span.source.text:
+    if not span.source.text:  # the file is no text, or not read
+        lines = [f"{margin}{arrow} {escaped(span.source.name)}"]
         return [*lines, f"{margin} | {said}"] if said else lines
-    text, at = span.source.line(span.line), span.column - 1
+    lines = [f"{margin}{arrow} {escaped(str(span))}"]
+    text, at = _window(span.source.line(span.line), span.column - 1)
     before = "".join("\t" if character == "\t" else " " for character in _shown(text[:at]))
     carets = mark * max(len(_shown(text[at : at + span.end - span.start])), 1)
     marked = f"{margin} | {before}{carets} {said}".rstrip()
@@ -161,6 +170,19 @@ def _excerpt(label: Label, width: int, mark: str, told: bool) -> list[str]:
         f"{span.line:>{width}} | {_shown(text)}",
         marked,
     ]
+
+
+def _said(text: str) -> str:
+    return bounded(escaped(text[: _LONGEST + 1]), _LONGEST)
+
+
+def _window(line: str, at: int) -> tuple[str, int]:
+    """As much of a long line as is shown, around column `at`, and where that column is in it."""
+    if len(line) <= _WIDEST:
+        return line, at
+    start = min(max(at - _WIDEST // 3, 0), len(line) - _WIDEST)
+    head, tail = "... " * (start > 0), " ..." * (start + _WIDEST < len(line))
+    return f"{head}{line[start : start + _WIDEST]}{tail}", at - start + len(head)
 
 
 def _shown(line: str) -> str:

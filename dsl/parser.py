@@ -15,6 +15,7 @@ from lark import Lark, Token, Tree, UnexpectedInput
 from netc.dsl import syntax
 from netc.dsl.characters import forbidden_characters
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
 from netc.dsl.source import Source, Span
@@ -65,11 +66,11 @@ def parse_file(path: Path, name: str | None = None) -> syntax.File:
     """Read and parse a file; raises Fault E0104 if it cannot be read."""
     shown = name or str(path)
     try:
-        text = path.read_bytes().decode("utf-8")
+        text = content_of(path).decode()
     except OSError as error:
-        fault("E0104", f"cannot read `{shown}`", _start_of(shown), error.strerror or "cannot be read")
+        fault("E0104", f"cannot read `{shown}`", _start_of(shown), reason(error))
     except UnicodeDecodeError as error:
-        fault("E0104", f"`{shown}` is not UTF-8", _start_of(shown), f"byte {error.start} is not text")
+        fault("E0104", f"`{shown}` is not UTF-8", _start_of(shown), reason(error))
     return parse(Source(shown, text, path))
 
 

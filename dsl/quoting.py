@@ -1,4 +1,4 @@
-"""Text of users and of data in each language that netc writes: Python, HTML, SVG, labels of plots, `.net`, JSON, the terminal.
+"""Text of users and of data in each language that netc writes: Python, HTML, SVG, labels of plots, Markdown, `.net`, JSON, the terminal.
 
 Every writer takes names, labels, paths and lines of a source through here, so that no text becomes code: what is quoted is one line without control
 characters, and cannot end the comment, string or element that it stands in. Knows nothing of what is written.
@@ -32,6 +32,23 @@ def escaped_lines(text: str) -> str:
     return _TO_ESCAPE_IN_LINES.sub(_escape, text)
 
 
+CELL = 80  # characters of a cell that a message or a table on the terminal shows
+
+
+def cell(value: object) -> str:
+    """A cell of data, or a name that data gives, in a message or on the terminal: on one line, and cut if it is long."""
+    try:
+        text = str(value)
+    except ValueError:  # Python writes no integer of more than some thousand digits
+        text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
+    return bounded(escaped(text[: CELL + 1]), CELL)
+
+
+def bounded(text: str, most: int) -> str:
+    """The text, cut to `most` characters with dots at its end."""
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 def _escape(character: re.Match[str]) -> str:
     code = ord(character[0])
     return _SHORT.get(character[0]) or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}")
@@ -51,8 +68,9 @@ def python_string(text: str) -> str:
 
 
 def python_docstring(text: str) -> str:
-    """A line within triple double quotes. Its value is the text."""
-    return _TO_ESCAPE.sub(_escape, text.replace("\\", "\\\\").replace('"', '\\"'))
+    """A line within triple double quotes. Its value is the text, with halves of pairs as escapes: Python 3.13 compiles no docstring that holds them."""
+    whole = _SURROGATE.sub(_escape, text)
+    return _TO_ESCAPE.sub(_escape, whole.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def python_name(text: str, taken: Collection[str]) -> str:
@@ -92,6 +110,35 @@ def plot_text(text: str) -> str:
     """A title, label or tick for matplotlib, which reads what stands between two `$` as mathematics and leaves labels that begin with `_` out of a legend."""
     plain = escaped(text).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
+
+
+# ------------------------------------------------------------------ Markdown
+
+_MARKDOWN = re.compile(r"[\\`*_\[\]()<>#!|~&:@$]")
+
+
+def markdown_text(text: str) -> str:
+    """Text within a line: no emphasis, link, code, picture, table or HTML."""
+    return _MARKDOWN.sub(r"\\\g<0>", escaped(text))
+
+
+def markdown_code(text: str) -> str:
+    """Text on one line in the font of code."""
+    plain = escaped(text)
+    ticks = _fence(plain, 1)
+    return f"{ticks} {plain} {ticks}" if plain.startswith("`") or plain.endswith("`") else f"{ticks}{plain}{ticks}"
+
+
+def markdown_block(text: str, language: str) -> str:
+    """Lines of a program between fences that none of them closes."""
+    plain = escaped_lines(text)
+    fence = _fence(plain, 3)
+    return f"{fence}{language}\n{plain}\n{fence}"
+
+
+def _fence(text: str, least: int) -> str:
+    """More backticks than stand side by side in the text."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 # ------------------------------------------------------------------ .net

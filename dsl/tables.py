@@ -5,8 +5,6 @@ Kept are plain numbers and texts with their hash, in the user's own folder; what
 
 import hashlib
 import json
-import os
-import secrets
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +14,7 @@ from lark import Lark
 from lark.grammar import Rule
 from lark.lexer import TerminalDef
 
-from netc.dsl import home
+from netc.dsl import eviction, home, temporary
 
 
 def parser_of(grammar: str, postlex: Any) -> Lark:
@@ -45,6 +43,7 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
             return None
         data, memo = _back(json.loads(content[32:]))
         found: Lark = Lark._load_from_dict(data, memo, postlex=postlex)
+        eviction.use(path)
         return found
     except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         return None
@@ -72,15 +71,16 @@ def _back(value: Any) -> Any:
 
 
 def _write(path: Path | None, made: Lark) -> None:
-    """Beside, then renamed; a folder that cannot be written keeps nothing."""
+    """Keep the tables. A folder that cannot be written keeps nothing."""
     if path is None:
         return
-    beside = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
     try:
         data, memo = made.memo_serialize([TerminalDef, Rule])
         plain = _plain(({**data, "options": {**data["options"], "postlex": None}}, memo))
         content = json.dumps(plain, separators=(",", ":")).encode()
-        beside.write_bytes(hashlib.sha256(content).digest() + content)
-        os.replace(beside, path)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        beside.unlink(missing_ok=True)
+        temporary.write(path, hashlib.sha256(content).digest() + content)
+        eviction.enforce()
+    except OSError as error:
+        home.warn_cannot_write(error)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return

@@ -3,24 +3,28 @@
 What is read is what was written: a checksum over all of it tells damage from a checkpoint of another model.
 """
 
-import json
+import errno
 import os
-import secrets
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import is_device, opened, reason, write_to_device
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source, Span
+from netc.runtime.typed_json import converted, parsed
 
 Array = np.ndarray[Any, Any]
+_Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(slots=True)
@@ -30,13 +34,20 @@ class Progress:
     `metrics` is the checksum of the epochs' rows that were written before.
     """
 
-    epoch: int = 0
-    step: int = 0
-    samples: int = 0
+    epoch: _Count = 0
+    step: _Count = 0
+    samples: _Count = 0
     seconds: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
     counts: dict[str, float] = field(default_factory=dict)
-    metrics: int = 0
+    metrics: _Count = 0
+
+
+class _Header(msgspec.Struct):
+    """What a checkpoint says beside its arrays: the place in training, and which arrays are the model's own."""
+
+    progress: Progress
+    owned: tuple[str, ...]
 
 
 def place_of(path: Path) -> Span:
@@ -45,17 +56,17 @@ def place_of(path: Path) -> Span:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens meanwhile. Faults E1001 if it cannot be written."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    """Write a file so that it is there whole or not at all, whatever happens meanwhile; a pipe or a device takes it as it comes. Every command writes its files
+    so. Faults E1001 if it cannot be written."""
     try:
-        with open(beside, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        fault("E1001", f"cannot write `{path}`", place_of(path), error.strerror or str(error))
+        if os.path.isdir(path):  # also where a symbolic link leads to a folder: it would be replaced
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if is_device(path):
+            write_to_device(path, content)
+        else:
+            temporary.write(path, content, is_durable=True)
+    except (OSError, ValueError) as error:  # ValueError: no file can have this name
+        fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
 
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
@@ -76,16 +87,17 @@ def _checksum(arrays: Mapping[str, Array], told: str) -> int:
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, ...]]:
     """All arrays by name, the place in training, and the names that are the model's own. Faults E1001 if it is damaged."""
     try:
+        opened(path).close()  # the library would wait for a pipe
         with safe_open(str(path), framework="numpy") as stored:
             found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
             metadata = stored.metadata() or {}
         told = metadata["netc"]
         if str(_checksum(found, told)) != metadata["checksum"]:
             raise ValueError("its checksum differs: the file is damaged")
-        content = json.loads(told)
-        return found, Progress(**with_nan(content["progress"])), tuple(content["owned"])
+        header: _Header = converted(with_nan(parsed(told, dict[str, Any])), _Header)
+        return found, header.progress, header.owned
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), str(error))
+        fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), reason(error))
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:

@@ -47,7 +47,7 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culpr
         return None
     compiled, interpreted = (
         Program(run.model, run.program.seed, backend, threads=run.program.workers.count, machine=run.program.machine)
-        for backend in ("numba", "reference")
+        for backend in (run.program.backend, "reference")
     )
     progress = load_checkpoint(run.folder / CHECKPOINT, compiled.persistent)
     in_all, plateau = -(-len(order) // settings.batch), Decisions(settings, run.metrics).rate

@@ -1,6 +1,7 @@
 """The curves of a run as a picture: the losses, each metric and each watched value, by epoch."""
 
 import io
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,18 +14,22 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
     from matplotlib.backends.backend_svg import FigureCanvasSVG
     from matplotlib.figure import Figure as Picture
 
-    names = [name for name, value in metrics[0].items() if "." in name and not isinstance(value, list)]
+    epoch_rows = list(metrics)
+    names = dict.fromkeys(
+        name for row in epoch_rows for name, value in row.items() if "." in name and not isinstance(value, list)
+    )
     kinds = list(dict.fromkeys(_panel(name) for name in names))
     columns = min(len(kinds), 4)
     rows = -(-len(kinds) // columns)
     picture = Picture(figsize=(4.5 * columns, 3.2 * rows), layout="constrained")
     FigureCanvasSVG(picture)
-    epochs = [row["epoch"] for row in metrics]
+    epochs = [row["epoch"] for row in epoch_rows]
     marker = "." if len(epochs) < 40 else ""
     for i, kind in enumerate(kinds, 1):
         axes = picture.add_subplot(rows, columns, i)
         axes.set(title=plot_text(kind), xlabel="epoch")
-        series = {name: [row[name] for row in metrics] for name in names if _panel(name) == kind}
+        # a metric may have come or gone where training went on with another file: there its curve has a gap
+        series = {name: [row.get(name, math.nan) for row in epoch_rows] for name in names if _panel(name) == kind}
         if "watch." in next(iter(series)):
             _band(axes, epochs, {name.rpartition(".")[2]: values for name, values in series.items()})
         else:

@@ -27,7 +27,6 @@ from netc.runtime.data.stored import Ragged
 from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import words
 from netc.runtime.run import Run
-from netc.runtime.separate import NotRun, predict_separately
 
 Array = np.ndarray[Any, Any]
 State = Mapping[str, Any]
@@ -170,61 +169,7 @@ def as_onnx(asked: Exported) -> bytes:
     return onnx_file(asked)
 
 
-_CHECKED, _LONGEST = 17, 9  # samples that a file is asked about, and their steps at most
-
-
-def difference(run: Run, asked: Exported, path: Path) -> str:
-    """How far an exported file's answers are from the run's own, on samples that are made up; or why nobody can say."""
-    raw, prepared = samples_of(run, asked.inputs, _CHECKED)
-    own = run.predict(prepared, outputs=[*asked.outputs])
-    if path.suffix == ".py":
-        try:
-            lists = {name: isinstance(own[name], list) for name in asked.outputs}
-            found = predict_separately(path, [*raw.values()], lists)
-        except NotRun as error:
-            return f"not checked: {error}"
-    else:
-        try:
-            import onnxruntime
-            from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
-        except ImportError:
-            return "not checked: onnxruntime is not installed"
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        except Missing as error:
-            return f"not checked: {str(error).rpartition(': ')[2]}"
-        names, fields = [one.name for one in session.get_outputs()], padded(asked, raw)
-        found = from_padded(dict(zip(names, session.run(None, fields), strict=True)), asked, fields)
-    worst = max(_apart(own[name], found[name]) for name in asked.outputs)
-    checked = f"checked on {_CHECKED} made-up samples: "
-    if worst == np.inf:
-        return f"{checked}it is not what the run says: NaN or infinite where the run has a number, or the reverse"
-    without = sum(_count_not_finite(own[name]) for name in asked.outputs)
-    note = f"; {without:,} of the run's numbers are NaN or infinite, and the file's are the same" if without else ""
-    return f"{checked}at most {worst:.1g} from what the run says{note}"
-
-
-def _apart(own: Any, found: Any) -> float:
-    """The largest difference, relative where numbers are above 1. NaN is as NaN and an infinity as itself; any other number is infinitely far from them."""
-    pairs = zip(own, found, strict=True) if isinstance(own, list) else [(own, found)]
-    worst = 0.0
-    for one, other in pairs:
-        assert np.shape(one) == np.shape(other), (np.shape(one), np.shape(other))
-        left, right = np.asarray(one, np.float64), np.asarray(other, np.float64)
-        is_same = (left == right) | (np.isnan(left) & np.isnan(right))
-        is_compared = np.isfinite(left) & np.isfinite(right)
-        if not (is_same | is_compared).all():
-            return np.inf
-        left, right = left[is_compared], right[is_compared]
-        worst = max(worst, float(np.max(np.abs(left - right) / np.maximum(np.abs(left), 1.0), initial=0.0)))
-    return worst
-
-
-def _count_not_finite(own: Any) -> int:
-    parts = own if isinstance(own, list) else [own]
-    return sum(int((~np.isfinite(np.asarray(part, np.float64))).sum()) for part in parts)
+_LONGEST = 9  # steps of a made-up sample at most
 
 
 def samples_of(

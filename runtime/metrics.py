@@ -4,7 +4,6 @@ A line that was cut off by a kill, or one that the checkpoint does not count yet
 the first save of a process writes the file anew without it.
 """
 
-import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -15,11 +14,15 @@ from typing import overload
 import msgspec
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import opened, reason
 from netc.dsl.quoting import json_text, with_nan
 from netc.runtime.checkpoint import place_of, write_whole
 from netc.runtime.figures import Row
+from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
+_Figures = dict[str, float | list[list[float | None]] | None]
+_ALWAYS = ("epoch", "seconds")  # what the row of every epoch has
 
 
 class Metrics(Sequence[Row]):
@@ -62,30 +65,31 @@ class MetricsFile:
     If anybody else changed the file meanwhile, or a write failed, the next save writes it whole.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.checksum = 0
         self._rows = 0
         self._stamp: _Stamp | None = None
 
-    def save(self, rows: Sequence[Row]) -> None:
-        """Make the file hold these rows: those of the last save, then the new ones. Faults E1001 if it cannot be written."""
-        if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(self.path):
+    def save(self, path: Path, rows: Sequence[Row]) -> None:
+        """Make the file hold these rows: those of the last save, then the new ones. `path` may change when the run's folder gets its name.
+
+        Faults E1001 if it cannot be written."""
+        if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(path):
             content = _encoded(rows)
             self._stamp = None
-            write_whole(self.path, content)
+            write_whole(path, content)
             self.checksum = zlib.crc32(content)
         elif len(rows) > self._rows:
             content = _encoded(rows[self._rows :])
-            self._append(content, self._stamp[1])
+            self._append(path, content, self._stamp[1])
             self.checksum = zlib.crc32(content, self.checksum)
-        self._rows, self._stamp = len(rows), _stamp(self.path)
+        self._rows, self._stamp = len(rows), _stamp(path)
 
-    def _append(self, content: bytes, length: int) -> None:
+    def _append(self, path: Path, content: bytes, length: int) -> None:
         """Add to the file, which has `length` bytes; if that fails, it has as many again."""
         self._stamp = None
         try:
-            with open(self.path, "r+b", buffering=0) as file:
+            with open(path, "r+b", buffering=0) as file:
                 try:
                     file.seek(length)
                     _write_all(file.fileno(), content)
@@ -94,7 +98,7 @@ class MetricsFile:
                     file.truncate(length)
                     raise
         except OSError as error:
-            fault("E1001", f"cannot write `{self.path}`", place_of(self.path), error.strerror or str(error))
+            fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
 
 
 def _write_all(handle: int, content: bytes) -> None:
@@ -118,25 +122,31 @@ def _stamp(path: Path) -> _Stamp | None:
 def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
     """The rows of the epochs that a checkpoint counts. Faults E1001 if they are not as training left them."""
     try:
-        with open(path, "rb") as file:
+        with opened(path) as file:
             lines = list(islice(file, epochs))
         if len(lines) != epochs or zlib.crc32(b"".join(lines)) != checksum:
             raise ValueError("it is not as training left it")
         return Metrics(_row_of(line) for line in lines)
-    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        fault("E1001", f"cannot read `{path}`", place_of(path), str(error))
+    except (OSError, ValueError) as error:
+        fault("E1001", f"cannot read `{path}`", place_of(path), reason(error))
 
 
 def whole_rows(path: Path) -> Iterator[Row]:
     """Each row of a file that training may be writing at this moment: a last line that is not whole is left out. Raises OSError or ValueError."""
-    with open(path, "rb") as file:
+    with opened(path) as file:
         for line in file:
             if line.endswith(b"\n"):
                 yield _row_of(line)
 
 
 def _row_of(line: bytes) -> Row:
-    row = with_nan(json.loads(line))
-    if not isinstance(row, dict):
-        raise ValueError("a row holds no figures by name")
+    """A line of metrics.jsonl. Raises ValueError unless it holds numbers and matrices by name, and what every epoch's row has."""
+    figures: _Figures = parsed(line, _Figures)
+    missing = [name for name in _ALWAYS if not isinstance(figures.get(name), float)]
+    if missing:
+        raise ValueError(f"a row has no `{missing[0]}`")
+    for name, figure in figures.items():
+        if isinstance(figure, list) and len({len(row) for row in figure}) > 1:
+            raise ValueError(f"the rows of the matrix `{name}` differ in length")
+    row: Row = with_nan(figures)
     return row

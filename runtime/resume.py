@@ -12,6 +12,7 @@ from netc.compiler.graph import Graph, print_graph
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
 from netc.runtime.data.spec import DataSpec, parse_data
@@ -139,6 +140,6 @@ def has_changed(run: Run) -> Path | None:
     """The file that a run was trained from, if it is not the same any more."""
     path = run.model.source.path
     try:
-        return path if path is not None and path.read_text(encoding="utf-8") != run.model.source.text else None
+        return path if path is not None and content_of(path).decode() != run.model.source.text else None
     except (OSError, UnicodeDecodeError):
         return None

@@ -5,7 +5,9 @@ model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.sv
 run.json holds the hashes of the first and the third, and its own: what is opened is what was written, or a message.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -16,7 +18,9 @@ import numpy as np
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
+from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
@@ -49,7 +53,7 @@ class Run:
     dataset: Dataset | None = None
     loaded: Loaded | None = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
-    _metrics_file: MetricsFile | None = field(default=None, repr=False, compare=False)
+    _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
         """For each float target with steps, what brings it back to the data's units."""
@@ -93,16 +97,14 @@ class Run:
 
     def load_best(self) -> None:
         """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
-        if self.model.train.keep is not None and (self.folder / BEST).exists():
+        if self.model.train.keep is not None and os.path.exists(self.folder / BEST):
             with self.program.guard.writing:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 
     def save(self) -> None:
         """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
-        if self._metrics_file is None:
-            self._metrics_file = MetricsFile(self.folder / _METRICS)
         assert len(self.metrics) == self.progress.epoch
-        self._metrics_file.save(self.metrics)
+        self._metrics_file.save(self.folder / _METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
         with self.program.guard.reading:
             save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
@@ -112,36 +114,65 @@ class Run:
         return (*self.model.trainables, *self.model.states)
 
 
-def new_folder(wanted: Path) -> Path:
-    """A folder that does not exist yet: NAME, NAME-2, NAME-3, ... A run never overwrites another."""
-    number, folder = 1, wanted
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path`, which the caller fills and then names. Faults E1001 if there cannot be one."""
+    if not path.name:
+        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(temporary.folder(path.parent, 0o777))
+        except (OSError, ValueError) as error:  # ValueError: a null character in the path
+            _cannot_make(path, error)
+        yield folder
+
+
+def _with_name(folder: Path, path: Path) -> Path:
+    """Rename a folder to the first of NAME, NAME-2, NAME-3, ... that is free: a run never overwrites another. Returns its new path."""
+    number, free = 1, path
     while True:
         try:
-            folder.mkdir(parents=True)
-            return folder
-        except FileExistsError:
-            number += 1
-            folder = wanted.with_name(f"{wanted.name}-{number}")
-        except OSError as error:
-            fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), error.strerror or str(error))
+            if not os.path.lexists(free):  # an empty folder would be replaced
+                os.rename(folder, free)
+                return free
+        except (OSError, ValueError) as error:
+            if not os.path.lexists(free):  # else another process has just taken the name
+                _cannot_make(free, error)
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+
+
+def _cannot_make(folder: Path, error: OSError | ValueError) -> NoReturn:
+    reason = error.strerror if isinstance(error, OSError) else None
+    fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), reason or str(error))
 
 
 def start(
-    model: Model, folder: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
+    model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
 ) -> Run:
-    """A fresh run in a folder of its own, with all that it depends on written down."""
+    """A fresh run with all that it depends on written down, in a new folder: `path`, or one of a similar name. The folder is there whole or not at all."""
     program.fit(dataset.parts["train"])
-    run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
-    if model.train.start_from is not None:
-        run.loaded = start_from(model, model.train.start_from, program)
-    text, states = model.source.text.encode(), json_text(dataset.states, indent=2).encode()
+    with _new_folder(path) as folder:
+        run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
+        if model.train.start_from is not None:
+            run.loaded = start_from(model, model.train.start_from, program)
+        _write_all(run, overrides)
+        run.folder = _with_name(folder, path)
+    return run
+
+
+def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
+    """Write every file of a new run."""
+    model, folder = run.model, run.folder
+    text, states = model.source.text.encode(), json_text(run.states, indent=2).encode()
     write_whole(folder / _MODEL, text)
     write_whole(folder / _STATES, states)
     info = RunInfo(
         name=model.source.name,
         path=str(model.source.path.resolve()) if model.source.path else None,
         set=dict(overrides),
-        seed=program.seed,
+        seed=run.program.seed,
         epochs=model.train.epochs,
         classes=dict(model.counted),
         plugins=list(plugins.loaded()),
@@ -150,7 +181,6 @@ def start(
     )
     write_whole(folder / _INFO, encoded(info))
     run.save()
-    return run
 
 
 def rewrite_model(run: Run, model: Model) -> None:
@@ -169,10 +199,10 @@ def _read_info(folder: Path) -> tuple[RunInfo, str, States]:
     """What a run depends on, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or not as it was written."""
     try:
         try:
-            info = decoded((folder / _INFO).read_bytes())
+            info = decoded(content_of(folder / _INFO))
         except ValueError as error:
             raise ValueError(f"{_INFO}: {error}") from error
-        contents = {name: (folder / name).read_bytes() for name in (_MODEL, _STATES)}
+        contents = {name: content_of(folder / name) for name in (_MODEL, _STATES)}
         for name, content in contents.items():
             if digest(content) not in info.hashes.get(name, ()):
                 raise ValueError(f"{name} is not as training left it")

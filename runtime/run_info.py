@@ -9,6 +9,7 @@ import msgspec
 from netc.dsl.quoting import json_text
 from netc.runtime.data.spec import FieldSpec
 from netc.runtime.data.steps import STEPS, State
+from netc.runtime.typed_json import converted, parsed
 
 Constant = bool | int | float | str
 States = dict[str, list[State]]  # by field, of each step of its pipe
@@ -48,11 +49,8 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 def decoded(content: bytes) -> RunInfo:
     """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
-    try:
-        values = msgspec.json.decode(content, type=dict[str, Any])
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
-    info = msgspec.convert(values, RunInfo)
+    values = parsed(content, dict[str, Any])
+    info: RunInfo = converted(values, RunInfo)
     if info.hash != _own_hash(values):
         raise ValueError("it is not as training left it")
     return info
@@ -60,10 +58,8 @@ def decoded(content: bytes) -> RunInfo:
 
 def decoded_states(content: bytes) -> States:
     """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
-    try:
-        return msgspec.json.decode(content, type=States)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+    states: States = parsed(content, States)
+    return states
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl import temporary
+
 TIME_LIMIT = 120.0  # seconds: the samples of a check are few
 
 # argv: the file, its arguments, where the answer goes. `i` is an array, `i.j` a part of a list of arrays.
@@ -38,15 +40,20 @@ np.savez(answer, count=len(found), **arrays)
 
 
 class NotRun(Exception):
-    """Why there is no answer."""
+    """Why a file could not be run."""
+
+
+class Failed(NotRun):
+    """What went wrong when a file ran."""
 
 
 def predict_separately(path: Path, fields: Sequence[Any], lists: Mapping[str, bool]) -> dict[str, Any]:
-    """The outputs of `predict(*fields)` of a file; `lists` has their names in order, and which of them are lists of arrays. Raises NotRun."""
+    """The outputs of `predict(*fields)` of a file; `lists` has their names in order, and which of them are lists of arrays. Raises NotRun, or Failed if the
+    fault is the file's."""
     if not sys.executable:
         raise NotRun("there is no Python to run it")
-    with tempfile.TemporaryDirectory(prefix="netc-check-") as folder:
-        arguments, answer = Path(folder) / "arguments.npz", Path(folder) / "answer.npz"
+    with temporary.folder(Path(tempfile.gettempdir())) as folder:
+        arguments, answer = folder / "arguments.npz", folder / "answer.npz"
         np.savez(arguments, count=len(fields), **_parts(fields))
         words = [sys.executable, "-I", "-c", _PROGRAM, str(path.resolve()), str(arguments), str(answer)]
         try:
@@ -59,15 +66,15 @@ def predict_separately(path: Path, fields: Sequence[Any], lists: Mapping[str, bo
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise NotRun(f"it gave no answer within {TIME_LIMIT:g} s") from None
+            raise Failed(f"it gave no answer within {TIME_LIMIT:g} s") from None
         except OSError as error:
             raise NotRun(f"Python cannot be started: {error.strerror}") from None
         if done.returncode:
             lines = done.stderr.decode("utf-8", "replace").strip().splitlines() or [f"exit status {done.returncode}"]
-            raise NotRun(f"it failed: {lines[-1]}")
+            raise Failed(f"it failed: {lines[-1]}")
         with np.load(answer, allow_pickle=False) as stored:
             if int(stored["count"]) != len(lists):
-                raise NotRun(f"it gave {int(stored['count'])} outputs in place of {len(lists)}")
+                raise Failed(f"it gave {int(stored['count'])} outputs in place of {len(lists)}")
             return {name: _listed(stored, i, is_list) for i, (name, is_list) in enumerate(lists.items())}
 
 

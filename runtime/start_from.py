@@ -1,5 +1,6 @@
 """`start_from`: the parameters and states of another run, by name, as the first ones of this model."""
 
+import os
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -38,10 +39,10 @@ class Loaded:
 def start_from(model: Model, wanted: StartFrom, program: Program) -> Loaded:
     """Load what matches `only` (or all). Faults E1003 where a name that is not excused is missing, left over or of another shape."""
     folder = model.source.folder / wanted.path
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         fault("E1003", f"there is no run `{wanted.path}`", wanted.span, "paths start from the `.net` file's folder")
     best = folder / BEST
-    found, _, owned = read_checkpoint(best if best.exists() else folder / CHECKPOINT)
+    found, _, owned = read_checkpoint(best if os.path.exists(best) else folder / CHECKPOINT)
     mine = {name: program.persistent[name] for name in (*model.trainables, *model.states)}
 
     for pattern in wanted.only:

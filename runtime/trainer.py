@@ -3,6 +3,7 @@
 Reports through callbacks; knows no terminal.
 """
 
+import inspect
 import math
 import os
 import signal
@@ -12,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
+from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.checkpoint import Progress, place_of
@@ -28,6 +30,7 @@ from netc.runtime.schedule import Decisions, factors
 
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
+_ENDING = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and progress
 
 
@@ -44,9 +47,13 @@ class Report:
 
 
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
-    """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller."""
+    """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller.
+
+    In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is whole and its checkpoint written. Then whatever handled the signal before gets it: by
+    default SIGINT raises KeyboardInterrupt, and the other two end the process.
+    """
     decisions = Decisions(run.model.train, run.metrics)
-    with _claimed(run.folder), _interrupts_between_steps() as pause:
+    with _claimed(run.folder), _signals_between_steps() as pause:
         while run.progress.epoch < epochs and not decisions.is_over:
             try:
                 _epoch(run, epochs, decisions.rate, on_progress, pause)
@@ -69,7 +76,9 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder for this process alone while it trains. Faults E1001 if another one trains there. The lock goes with its process, however that ends."""
+    """The folder for this process alone while it trains, without what killed ones left. Faults E1001 if another one trains there. The lock goes with its
+    process, however that ends."""
+    temporary.sweep(folder)
     try:
         import fcntl
     except ImportError:  # no such locks on this system
@@ -88,22 +97,38 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _interrupts_between_steps() -> Iterator[Callable[[], None]]:
-    """Hold Ctrl-C back while a chunk of steps runs: what is saved then is always a whole step. The given function raises it where it may."""
+def _signals_between_steps() -> Iterator[Callable[[], None]]:
+    """Hold back the signals that ask to end, so that what is saved is always a whole step. The function that is yielded raises KeyboardInterrupt if one has
+    come; at the end it is handled as it would have been. What is ignored, such as SIGHUP under `nohup`, stays ignored."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
-    asked = threading.Event()
-    before = signal.signal(signal.SIGINT, lambda number, frame: asked.set())
+    received: list[int] = []
+    before: dict[int, Any] = {}
 
     def pause() -> None:
-        if asked.is_set():
+        if received:
             raise KeyboardInterrupt
 
     try:
+        for number in _ENDING:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None: its handler is not Python's
+                before[number] = signal.signal(number, lambda number, frame: received.append(number))
         yield pause
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if received:
+            _handle(received[0])
+
+
+def _handle(number: int) -> None:
+    """Do what a signal does now."""
+    handler = signal.getsignal(number)
+    if callable(handler):
+        handler(number, inspect.currentframe())
+    else:
+        signal.raise_signal(number)
 
 
 def _epoch(

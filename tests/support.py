@@ -7,10 +7,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+
+import numpy as np
 
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
@@ -104,3 +107,53 @@ def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+LONGEST_MESSAGE = 20_000  # characters: one diagnostic of a hostile file is a screen or two, not the file
+
+
+def problem_of(run: Callable[[], object], seconds: int = 300) -> str | None:
+    """Describes how a call ends wrong: with an exception that is no Fault, or with a Fault that no terminal should print. None if it ends well."""
+    try:
+        with at_most(seconds):
+            run()
+    except netc.Fault as fault:
+        message = str(fault)
+        if not fault.diagnostics or not all(diagnostic.primary.span.source.name for diagnostic in fault.diagnostics):
+            return f"a message without a place: {message!r}"
+        if len(message) > LONGEST_MESSAGE:
+            return f"a message of {len(message)} characters: {message[:300]!r} ..."
+        unprintable = {character for line in message.split("\n") for character in line if not character.isprintable()}
+        return f"{unprintable} in a message: {message[:1000]!r}" if unprintable - {"\xa0", "\u3000"} else None
+    except BaseException:
+        return traceback.format_exc(limit=-4)
+    return None
+
+
+PROJECT = """data {
+  source = csv("t.csv")
+  x = columns("a", "b") -> standardize
+  y = column("y") -> standardize
+  split = (train = 0.8, valid = 0.2)
+}
+model {
+  input x: float[2]
+  target y: float
+  h = x -> dense(8) -> tanh -> dropout(0.1)
+  output z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train {
+  epochs = 40
+  batch = 8
+  keep = best(valid.loss)
+}
+"""
+
+
+def write_project(folder: Path) -> None:
+    """A small table and a model of it, t.csv and m.net, whose epochs take milliseconds."""
+    rng = np.random.default_rng(0)
+    rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
+    (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    (folder / "m.net").write_text(PROJECT, encoding="utf-8")

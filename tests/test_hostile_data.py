@@ -17,6 +17,7 @@ from test_quoting import Parsed, joined, strict
 from watching import nothing_else_runs
 
 import netc
+from netc.commands.export import export
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl import quoting
 from netc.dsl.parser import parse
@@ -27,7 +28,8 @@ from netc.runtime.checkpoint import load_checkpoint, save_checkpoint
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
-from netc.runtime.export import _apart, as_onnx, as_python, difference, exported
+from netc.runtime.export import as_onnx, as_python, exported
+from netc.runtime.export_check import Checked, checked, difference
 from netc.runtime.metrics import Metrics, read_metrics
 from netc.runtime.program import Program
 from netc.runtime.run import Run
@@ -109,7 +111,9 @@ def test_labels_in_exported_files(labels: list[str], tmp_path: Path) -> None:
         assert sorted(space["labels"]["y"]) == sorted(part)
         if number < 2:
             (tmp_path / "model.py").write_bytes(text.encode())
-            assert re.search(r"at most \d", difference(run, asked, tmp_path / "model.py"))
+            outcome = checked(run, asked, tmp_path / "model.py")
+            assert not outcome.is_wrong
+            assert re.search(r"at most \d", outcome.text)
     assert not list(Path().glob("PWNED*"))
 
 
@@ -119,11 +123,11 @@ def test_labels_in_exported_files(labels: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("raise ValueError('no\\nmodel')", "not checked: it failed: model"),
-        ("import os\nos._exit(3)", "not checked: it failed: exit status 3"),
-        ("while True: pass", "not checked: it gave no answer within 1 s"),
-        ("def predict(x): return {}", "not checked: it gave 0 outputs in place of 1"),
-        ("import netc_marker", "not checked: it failed: ModuleNotFoundError: No module named 'netc_marker'"),
+        ("raise ValueError('no\\nmodel')", "it failed: model"),
+        ("import os\nos._exit(3)", "it failed: exit status 3"),
+        ("while True: pass", "it gave no answer within 1 s"),
+        ("def predict(x): return {}", "it gave 0 outputs in place of 1"),
+        ("import netc_marker", "it failed: ModuleNotFoundError: No module named 'netc_marker'"),
     ],
 )
 def test_a_file_is_checked_in_another_process(
@@ -139,7 +143,7 @@ def test_a_file_is_checked_in_another_process(
         monkeypatch.setattr(separate, "TIME_LIMIT", 1)
     import sys
 
-    assert difference(run, exported(run), tmp_path / "model.py") == message
+    assert checked(run, exported(run), tmp_path / "model.py") == Checked(message, is_wrong=True)
     assert not hasattr(sys, "netc_was_here")
 
 
@@ -160,10 +164,16 @@ def test_arrays_and_lists_come_back_from_another_process(tmp_path: Path, monkeyp
 def test_nan_is_a_difference() -> None:
     nan, inf = np.nan, np.inf
     for own, found in (([1.0, 1], [1, nan]), ([nan, 1], [1, 1]), ([1.0], [inf]), ([inf], [-inf]), ([nan], [inf])):
-        assert _apart(np.array(own), np.array(found)) == inf
-    assert _apart([np.ones(2), np.full(3, nan)], [np.ones(2), np.ones(3)]) == inf
-    assert _apart(np.array([nan, inf, -inf, 3.0]), np.array([nan, inf, -inf, 3.0])) == 0
-    assert _apart(np.array([nan, 10.0]), np.array([nan, 11.0])) == pytest.approx(0.1)
+        assert difference(np.array(own), np.array(found)) == inf
+    assert difference([np.ones(2), np.full(3, nan)], [np.ones(2), np.ones(3)]) == inf
+    assert (
+        difference([np.ones(2)], [np.ones(3)])
+        == difference([np.ones(2)], [])
+        == difference(np.ones(2), np.ones((2, 1)))
+        == inf
+    )
+    assert difference(np.array([nan, inf, -inf, 3.0]), np.array([nan, inf, -inf, 3.0])) == 0
+    assert difference(np.array([nan, 10.0]), np.array([nan, 11.0])) == pytest.approx(0.1)
 
 
 def test_the_check_of_an_export_says_nan(tmp_path: Path) -> None:
@@ -171,15 +181,41 @@ def test_the_check_of_an_export_says_nan(tmp_path: Path) -> None:
     asked = exported(run)
     text = as_python(run, asked)
     (tmp_path / "model.py").write_text(text.replace("    return {", "    v_ = np.nan\n    return {"), encoding="utf-8")
-    assert "at most" in difference(run, asked, tmp_path / "model.py")
+    assert "at most" in checked(run, asked, tmp_path / "model.py").text
     spoiled = re.sub(r"    'p': (.*),", r"    'p': \1 * np.nan,", text)
     assert spoiled != text
     (tmp_path / "model.py").write_text(spoiled, encoding="utf-8")
-    assert "it is not what the run says: NaN or infinite" in difference(run, asked, tmp_path / "model.py")
+    outcome = checked(run, asked, tmp_path / "model.py")
+    assert outcome.is_wrong
+    assert "it is not what the run says: NaN, infinite" in outcome.text
     run.program.parameters["z.dense.W"][...] = np.nan
     asked = exported(run)
     (tmp_path / "model.py").write_text(as_python(run, asked), encoding="utf-8")
-    assert "34 of the run's numbers are NaN" in difference(run, asked, tmp_path / "model.py")
+    outcome = checked(run, asked, tmp_path / "model.py")
+    assert not outcome.is_wrong
+    assert "34 of the run's numbers are NaN" in outcome.text
+
+
+def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit status 1, for a file that fails, that says something else by more than rounding, or NaN."""
+    run = run_of(tmp_path, ["a", "b"])
+    right = as_python(run, exported(run))
+    monkeypatch.setattr(netc, "open", lambda folder: run)
+    path = tmp_path / "m.py"
+    for pattern, spoiled, message in (
+        (r"'p': (.*),", r"'p': \1 * 1.05,", "made-up samples: at most 0.0"),
+        (r"'p': (.*),", r"'p': \1 * np.nan,", "it is not what the run says"),
+        (r"'p': (.*),", r"'p': \1[:, :1],", "or of another shape"),
+        (r"'p': (.*),", r"'p': nobody,", "it failed: NameError"),
+    ):
+        text = re.sub(pattern, spoiled, right)
+        assert text != right
+        monkeypatch.setattr("netc.runtime.export.as_python", lambda run, asked, text=text: text)
+        with pytest.raises(netc.Fault) as told:
+            export(tmp_path, path)
+        assert str(told.value).startswith(f"error[E1203]: `{path}` does not say what the run says\n")
+        assert message in str(told.value)
+        assert path.read_text(encoding="utf-8") == text, "it is there to be looked at"
 
 
 # ------------------------------------------------------------------ netc new

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import pytest
 from hostile import PIECES, hostile_names, plain
+from markdown_it import MarkdownIt
 from matplotlib import rc_context
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -34,6 +35,7 @@ from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
+from netc.editor.analysis import Analysis, Counts, hover
 from netc.runtime.curves import draw
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
@@ -104,6 +106,11 @@ def test_the_watch_sees_what_runs(text: str) -> None:
 # ------------------------------------------------------------------ Python
 
 
+def without_surrogates(text: str) -> str:
+    """As a docstring has it."""
+    return "".join(f"\\u{ord(one):04x}" if "\ud800" <= one <= "\udfff" else one for one in text)
+
+
 def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
     """The statements are those of a harmless name, the docstring and the labels say what was given, and what runs answers the same."""
     calm = ast.parse(numpy_file(exported(model_called("model.net"), "model"), no_words))
@@ -116,8 +123,9 @@ def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
         tree = ast.parse(text.encode())
         said = ast.get_docstring(tree, clean=False)
         assert said is not None
-        assert said.startswith(f"{name}, exported by netc")
-        assert f"({name})" in said
+        shown = without_surrogates(name)
+        assert said.startswith(f"{shown}, exported by netc")
+        assert f"({shown})" in said
         space: dict[str, Any] = {}
         with nothing_else_runs("model.py"):
             exec(compile(text.encode(), "model.py", "exec"), space)
@@ -140,7 +148,7 @@ def test_pieces_of_python(names: list[str]) -> None:
         tree = ast.parse(f"\n\nx = 1  # {quoting.python_comment(name)}\ny = {quoting.python_string(name)}\n".encode())
         assert len(tree.body) == 2
         assert ast.literal_eval(tree.body[1].value) == name
-        assert ast.literal_eval(f'"""{quoting.python_docstring(name)}"""') == name
+        assert ast.literal_eval(f'"""{quoting.python_docstring(name)}"""') == without_surrogates(name)
         own = quoting.python_name(name, {"a", "xa"})
         assert ast.parse(f"def f({own}): pass")
         assert own not in ("a", "xa")
@@ -438,7 +446,53 @@ def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> Non
     assert [item.name.text for item in windows.items] == ["a", "b"]
 
 
+# ------------------------------------------------------------------ Markdown
+
+
+def test_pieces_of_markdown(names: list[str]) -> None:
+    """Read back by a parser that takes HTML, tables and bare links: the text is text, code is code."""
+    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for name in names:
+        text = f"*block* of this file. {quoting.markdown_text(name)} end"
+        (_, inline, _) = reader.parse(text)
+        assert [token.type for token in inline.children[:4]] == ["em_open", "text", "em_close", "text"]
+        assert {token.type for token in inline.children[3:]} <= {"text", "text_special"}, repr(name)
+        said = "".join(token.content for token in inline.children[3:])
+        assert said.split() == f"of this file. {quoting.escaped(name)} end".split()
+        (_, inline, _) = reader.parse(f"a {quoting.markdown_code(name)} b") if name.strip(" ") else (0, None, 0)
+        if inline is not None:
+            assert [token.type for token in inline.children] == ["text", "code_inline", "text"], repr(name)
+            assert inline.children[1].content.strip(" ") == quoting.escaped(name).strip(" ")
+        fence, after = reader.parse(quoting.markdown_block(f"x {name}\n{name}", "net") + "\n\n# after")[:2]
+        assert (fence.type, fence.info, after.type) == ("fence", "net", "heading_open"), repr(name)
+        assert fence.content.rstrip("\n") == quoting.escaped_lines(f"x {name}\n{name}").rstrip("\n")
+
+
+def test_names_in_hovers(names: list[str]) -> None:
+    reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
+    for name in names:
+        said = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]", "", quoting.net_comment(name))
+        text = f"# {said}\nblock twice(x) {{\n  return x + x\n}}\nmodel {{ output y = twice(1) }}\n"
+        told = hover(Analysis(text, None, Counts()), text.index("twice"))
+        assert told is not None
+        kinds = [token.type for token in reader.parse(told[0])]
+        assert kinds == ["fence", "paragraph_open", "inline", "paragraph_close"], repr(name)
+        assert "html_inline" not in {one.type for token in reader.parse(told[0]) for one in token.children or ()}
+
+
 # ------------------------------------------------------------------ the terminal
+
+
+def test_cells_of_data(names: list[str]) -> None:
+    """On one line, of at most 80 characters, and as much of the cell as there is room for."""
+    for name in [*names, *(name * 90 for name in names)]:
+        shown = quoting.cell(name)
+        assert len(shown) <= quoting.CELL == 80
+        assert plain(shown)
+        whole = quoting.escaped(name)
+        assert shown == whole or (len(whole) > 80 and shown.endswith("...") and whole.startswith(shown[:-3]))
+    assert quoting.cell(None) == "None"
+    assert quoting.cell(10**5000) == "a number of 16,610 bits"
 
 
 def test_names_in_messages(names: list[str]) -> None:

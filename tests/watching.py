@@ -1,8 +1,10 @@
-"""Watches what Python executes: `nothing_else_runs()` fails if code, a process or a connection starts that the test does not expect.
+"""Watches what Python executes and opens: `nothing_else_runs()` fails if code, a process or a connection starts that the test does not expect,
+`nothing_outside_opens()` if a file is opened elsewhere than the test expects.
 
 An audit hook cannot be taken away again, so there is one for the whole process; it does something only while a test watches.
 """
 
+import os
 import sys
 import types
 from collections.abc import Iterator
@@ -35,6 +37,7 @@ _OWN = (
     "<lark",
     "<__array_function__",
     "<attrs generated",
+    "<class 'networkx.utils.decorators.argmap'>",
 )  # by what `ast.parse` and packages call their texts
 
 
@@ -44,9 +47,16 @@ class Executed(Exception):
 
 _watching: list[list[str]] = []  # what each test that watches has seen
 _allowed: list[tuple[str, ...]] = []
+_opened: list[set[str]] = []  # the paths that each test that watches has seen opened or listed
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    if (
+        _opened
+        and event in ("open", "os.listdir", "os.scandir")
+        and isinstance(arguments[0], str | bytes | os.PathLike)
+    ):
+        _opened[-1].add(os.path.realpath(os.fsdecode(arguments[0])))
     if not _watching:
         return
     if event in _FORBIDDEN and not (event == "marshal.loads" and _importing()):
@@ -93,3 +103,18 @@ def nothing_else_runs(*allowed: str) -> Iterator[None]:
         _watching.pop()
         _allowed.pop()
     assert not seen, f"executed: {seen}"
+
+
+@contextmanager
+def nothing_outside_opens(*folders: Path) -> Iterator[None]:
+    """Fails if a file is opened, or a folder listed, that is neither below one of these, nor installed, nor in netc's cache. Links are followed."""
+    seen: set[str] = set()
+    _opened.append(seen)
+    try:
+        yield
+    finally:
+        _opened.pop()
+    installed = [*_INSTALLED, *filter(None, sys.path)]
+    expected = [os.path.realpath(one) for one in (*folders, *installed, os.environ["NETC_CACHE"])]
+    outside = {path for path in seen if not any(Path(path).is_relative_to(one) for one in expected)}
+    assert not outside, f"opened: {sorted(outside)}"

@@ -1,52 +1,73 @@
-"""`netc cache`: where compiled kernels are kept, how many, and from which versions."""
+"""`netc cache`: what the cache holds, how large it may be, and from which versions its kernels are."""
 
+import time
 from collections import Counter
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from netc.commands.terminal import table
+from netc.commands.terminal import say, table
+
+if TYPE_CHECKING:
+    from netc.runtime.data import copies
 
 
 def cache(
-    clear: Annotated[
-        bool, typer.Option("--clear", help="Remove all of them; they are compiled anew when needed.")
-    ] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; what is needed is made anew.")] = False,
 ) -> None:
-    """Show the kernel cache, or clear it.
+    """Show the cache of compiled kernels and copies of data, or clear it. It has a size limit (NETC_CACHE_LIMIT): what was used least recently goes first.
 
     Example: netc cache --clear
     """
-    from netc.compiler.kernels import cache as kept
-    from netc.dsl import home
-    from netc.runtime.data import store
+    from netc.dsl import eviction, home
+    from netc.runtime.data import copies
 
-    folder = home.folder()
+    folder = home.usable_folder()
     if folder is None:
-        typer.echo(f"no cache: {home.why_unusable()}")
+        say(f"no cache: {home.why_unusable()}")
         return
+    eviction.sweep(folder)
     if clear:
-        tables = len(store.entries())
-        store.clear()
-        typer.echo(f"{kept.clear():,} files{f', {tables} tables' * bool(tables)} removed from {folder}")
+        entries = list(eviction.entries(folder))
+        for entry in entries:
+            eviction.remove(entry)
+        say(f"{len(entries):,} kernels, parsers and copies of data removed from {folder}")
         return
+    if old := copies.forget_old():
+        say(f"copies of data that is gone or has changed: {old:,} removed")
+    total = sum(entry.size for entry in eviction.entries(folder))
+    say(f"{folder}: {total:,} bytes of at most {home.limit():,} (NETC_CACHE_LIMIT)")
+    _show_kernels()
+    _show_copies(copies.copies())
+
+
+def _show_kernels() -> None:
+    """How many kernels there are of each toolchain."""
+    from netc.compiler.kernels import cache as kernels
+
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()
-    for one in kept.entries():
-        parts = one.parts
-        made_by = "left over or damaged"
-        if parts is not None:
-            made_by = f"netc {parts.netc}, numba {parts.numba}, Python {parts.python}, {parts.cpu}"
-        counts[made_by] += 1
-        sizes[made_by] += one.size
-    typer.echo(f"{folder}: {counts.total():,} kernels, {sizes.total():,} bytes")
+    for entry in kernels.entries():
+        toolchain = "damaged"
+        if (parts := entry.parts) is not None:
+            toolchain = f"netc {parts.netc}, numba {parts.numba}, Python {parts.python}, {parts.cpu}"
+        counts[toolchain] += 1
+        sizes[toolchain] += entry.size
     if counts:
-        table(
-            [
-                ("made by", "kernels", "bytes"),
-                *((made_by, f"{counts[made_by]:,}", f"{sizes[made_by]:,}") for made_by in sorted(counts)),
-            ],
-            right=(1, 2),
+        rows = [(toolchain, f"{counts[toolchain]:,}", f"{sizes[toolchain]:,}") for toolchain in sorted(counts)]
+        table([("compiled by", "kernels", "bytes"), *rows], right=(1, 2))
+
+
+def _show_copies(kept: "list[copies.Copy]") -> None:
+    """The copies of data with what they were made from, and when they were last used."""
+    if not kept:
+        return
+    rows = [
+        (
+            copy.origin.path if copy.origin else "",
+            f"{copy.entry.size:,}",
+            time.strftime("%Y-%m-%d", time.localtime(copy.entry.used / 1e9)),
         )
-    for name, size in store.entries().items():
-        typer.echo(f"table {name}: {size:,} bytes")
+        for copy in kept
+    ]
+    table([("copy of", "bytes", "last used"), *rows], right=(1,))

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import number, table
+from netc.commands.terminal import number, say, say_lines, table
 from netc.commands.verification import verify_model
 from netc.dsl.quoting import json_text
 
@@ -35,26 +35,29 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step.
+    """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step; data outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
-    from netc.runtime.data.spec import parse_data
+    from netc.commands.outside import OutsideData
     from netc.runtime.resolved import resolved_text
     from netc.runtime.step import longest_of
 
-    model, _ = options.load(file, settings, strict)
+    outside = OutsideData(file)
+    with outside.named():
+        model, _ = options.load(file, settings, strict)
     if model.data is not None:
-        parse_data(model)
+        outside.name_sources(model)
     if resolved:
-        typer.echo(resolved_text(model), nl=False)
+        say_lines(resolved_text(model).removesuffix("\n"))
         return
     if data and not verify:
         raise typer.BadParameter("it says on which samples --verify works", param_hint="--data")
     if verify:
-        verified = verify_model(model, data, quietly=as_json)
+        with outside.named():
+            verified = verify_model(model, data, quietly=as_json)
         if as_json:
-            typer.echo(json_text(verified, indent=2))
+            say_lines(json_text(verified, indent=2))
         raise typer.Exit(0 if verified["ok"] else 1)
     found = _facts(model, threads)
     if try_it:
@@ -63,15 +66,16 @@ def check(
         found["warnings"] = [
             {"code": one.code, "title": one.title, "line": one.primary.span.line} for one in model.warnings
         ]
-        typer.echo(json_text(found, indent=2))
+        found["outside"] = list(outside.paths)
+        say_lines(json_text(found, indent=2))
         return
     rows = [("line", "value", "type"), *((str(one["line"]), one["value"], one["type"]) for one in found["values"])]
     table(rows, right=(0,))
-    typer.echo()
+    say()
     rows = [(one["name"], one["type"], f"{one['count']:,}") for one in found["parameters"]]
     count = sum(one["count"] for one in found["parameters"])
     table([("parameter", "shape", "count"), *rows, ("all", "", f"{count:,}")], right=(2,))
-    typer.echo()
+    say()
     if found["windows"]:
         heads = ("line", "window", "kernel", "stride", "pad", "gives", "sees", "weights", "a dense layer's")
         rows = [
@@ -88,24 +92,24 @@ def check(
             for one in found["windows"]
         ]
         table([heads, *rows], right=(0, 7, 8))
-        typer.echo()
+        say()
     for name, type_ in found["results"].items():
-        typer.echo(f"{name.replace('.', ' ', 1)}: {type_} a sample")
+        say(f"{name.replace('.', ' ', 1)}: {type_} a sample")
     train = model.train
     numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
-    typer.echo(
+    say(
         f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
     )
     step = found["step"]
     lengths = longest_of(model)
     of_steps = f" ({', '.join(f'{dim} = {length}' for dim, length in lengths.items())})" if lengths else ""
     if step:
-        typer.echo(
+        say(
             f"a step of {train.batch} samples{of_steps}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
         )
     if try_it:
         losses = " then ".join(number(loss) for loss in found["tried"])
-        typer.echo(f"two steps on made-up data: loss {losses}")
+        say(f"two steps on made-up data: loss {losses}")
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:

@@ -2,10 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-import typer
-
 from netc.commands import options
-from netc.commands.terminal import number, show_diagnostics, table
+from netc.commands.terminal import number, say, show_diagnostics, table
 
 if TYPE_CHECKING:
     from netc.runtime.diagnose import Diagnosed
@@ -27,9 +25,10 @@ def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     found = measure(opened)
     tables(found)
     write_whole(opened.folder / "gradients.svg", draw(found, opened.model.source.file_name))
-    typer.echo(f"{opened.folder / 'gradients.svg'}\n")
+    say(str(opened.folder / "gradients.svg"))
+    say()
     if not found.findings:
-        typer.echo("nothing found: no gradient vanishes or explodes, no layer has many dead or saturated units")
+        say("nothing found: no gradient vanishes or explodes, no layer has many dead or saturated units")
     show_diagnostics(found.findings)
 
 
@@ -38,23 +37,23 @@ def tables(found: "Diagnosed") -> None:
     if found.reaches:
         longest = max(len(one.sizes) for one in found.reaches)
         back = [k for k in _BACK if k < longest - 1] + [longest - 1]
-        typer.echo("the gradient of a state, so many steps back from a sample's last one")
+        say("the gradient of a state, so many steps back from a sample's last one")
         heads = ["line", "state", *map(str, back)]
         rows = [
             [str(one.span.line), one.name, *(number(float(one.sizes[k])) if k < len(one.sizes) else "" for k in back)]
             for one in found.reaches
         ]
         table([heads, *rows], right=range(2, len(heads)))
-        typer.echo()
+        say()
     if found.layers:
         weights = [
             [str(one.span.line), one.name, number(one.gradient), number(one.weight), number(one.relative)]
             for one in found.layers
         ]
         table([["line", "weight", "gradient", "itself", "ratio"], *weights], right=(2, 3, 4))
-        typer.echo()
+        say()
     stuck = [one for one in found.units if one.stuck]
     if stuck:
         units = [[str(one.span.line), one.operation, f"{one.count:,}", f"{one.stuck:,}"] for one in stuck]
         table([["line", "units", "of them", "dead or saturated"], *units], right=(2, 3))
-        typer.echo()
+        say()

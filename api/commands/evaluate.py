@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import figures, matrices
+from netc.commands.terminal import figures, matrices, say, say_lines
 from netc.dsl.quoting import json_text
 
 
@@ -24,7 +24,7 @@ def evaluate(
 
     found = netc.open(run, threads).evaluate(part)
     if as_json:
-        typer.echo(json_text({"part": part, **found}, indent=2))
+        say_lines(json_text({"part": part, **found}, indent=2))
         return
-    typer.echo(f"{part}  {figures(found)}")
+    say(f"{part}  {figures(found)}")
     matrices(found)

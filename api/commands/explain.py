@@ -1,5 +1,6 @@
 """`netc explain M.net`: the graph after a pass, what a pass or a change of the file did to it, which values share a loop, the kernels that a line became."""
 
+import os
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import table
+from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
     from netc.compiler.graph import Graph
@@ -56,7 +57,7 @@ def explain(
     from netc.compiler.passes.storage import as_bytes
 
     model, _ = options.load(file, settings)
-    for name in (after, None if diff is None or Path(diff).exists() else diff):
+    for name in (after, None if diff is None or os.path.exists(diff) else diff):
         if name is not None and name not in pipeline.stages():
             what = "is no pass" if name == after else "is neither a pass nor a file"
             hint = "--after" if name == after else "--diff"
@@ -66,7 +67,7 @@ def explain(
         return
     if after is not None:
         graph = pipeline.training_stages(model)[after]
-        typer.echo(print_graph(graph).rstrip("\n") if line is None else "\n".join(_of_line(graph, line)))
+        say_lines(print_graph(graph).rstrip("\n") if line is None else "\n".join(_of_line(graph, line)))
         return
     if gradient:
         _show_gradient(model)
@@ -85,10 +86,10 @@ def explain(
         return
     for task in tasks:
         for value in task.values:
-            typer.echo(f"# line {value.span.line}: {value.operation} : {value.type}")
-        typer.echo(f"# {_vectors(task)}")
+            say(f"# line {value.span.line}: {value.operation} : {value.type}")
+        say(f"# {_vectors(task)}")
         is_product = task.kernel.form == "product"
-        typer.echo(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+        say_lines(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
 
 
 def _of_line(graph: "Graph", line: int) -> list[str]:
@@ -114,21 +115,22 @@ def _show_difference(model: "Model", after: str, diff: str, line: int | None, se
         first, second = sorted((diff, after), key=pipeline.stages().index)
         if first == second:
             raise typer.BadParameter(f"there is nothing between `{diff}` and itself", param_hint="--diff")
-        typer.echo(f"- after {first}\n+ after {second}")
+        say_lines(f"- after {first}\n+ after {second}")
         labels = Labels()
         before, now = (as_lines(_narrowed(stages[name], line), labels) for name in (first, second))
     else:
         if line is not None:
             raise typer.BadParameter("two files are compared whole", param_hint="--line")
         other, _ = options.load(Path(diff), settings)
-        typer.echo(f"- {diff}\n+ {model.source.name}, after {after}")
+        say(f"- {diff}")
+        say(f"+ {model.source.name}, after {after}")
         table(_costs(other, model), right=(1, 2))
         of_value = Lines.of(other.source, model.source).of_value
         labels = Labels()
         before = as_lines(pipeline.training_stages(other)[after], labels, own_line)
         now = as_lines(stages[after], labels, of_value)
     found = list(difference(before, now))
-    typer.echo("\n".join(found) if found else "the same values")
+    say_lines("\n".join(found) if found else "the same values")
 
 
 def _narrowed(graph: "Graph", line: int | None) -> "Graph":
@@ -167,11 +169,11 @@ def _show_fusion(graph: "Graph", line: int | None) -> None:
             continue
         kind = "a loop over" if unit.space is not None else "by itself:"
         space = f" [{', '.join(map(str, unit.space))}]" if unit.space is not None else f" {unit.values[0].operation}"
-        typer.echo(f"{unit.position}  {kind}{space}")
+        say(f"{unit.position}  {kind}{space}")
         for value in values:
             kept = "  (never in memory)" if value in inlined_in else "  (computed where it is read)"
             note = "" if value in own else kept
-            typer.echo(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
+            say(f"     line {value.span.line}: {value.operation} : {value.type}{note}")
         told = dict[str, list[str]]()
         for value in unit.values:
             for user in readers(found, value):
@@ -179,8 +181,8 @@ def _show_fusion(graph: "Graph", line: int | None) -> None:
                 if reader is not None and reader is not unit and user not in found.inlined - set(inlined_in):
                     told.setdefault(why_apart(found, value, user), []).append(str(reader.position))
         for why, others in told.items():
-            typer.echo(f"     apart from {', '.join(dict.fromkeys(others))}: {why}")
-        typer.echo()
+            say(f"     apart from {', '.join(dict.fromkeys(others))}: {why}")
+        say()
 
 
 def _home(value: "Value", inlined_in: "dict[Value, Value]") -> "Value":
@@ -209,10 +211,11 @@ def _show_gradient(model: "Model") -> None:
     from netc.compiler.equations import derive, lines
 
     derivation = derive(model)
-    typer.echo("forward, over a batch of samples:")
-    typer.echo("\n".join(f"  {line}" for line in lines(derivation.forward)))
-    typer.echo("\nbackward; `∂h` is the derivative of the loss by h:")
-    typer.echo("\n".join(f"  {line}" for line in lines(derivation.backward)))
+    say("forward, over a batch of samples:")
+    say_lines("\n".join(f"  {line}" for line in lines(derivation.forward)))
+    say()
+    say("backward; `∂h` is the derivative of the loss by h:")
+    say_lines("\n".join(f"  {line}" for line in lines(derivation.backward)))
 
 
 def _kept_as_bytes(model: "Model") -> frozenset[str]:

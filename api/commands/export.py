@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
 
 
 def export(
@@ -24,15 +25,17 @@ def export(
     ] = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Write a run's model as ONNX or as Python, and check that it answers as the run does.
+    """Write a run's model as ONNX or as Python, and check that it answers as the run does (exit status 1 if it does not).
 
     Steps of the data that are arithmetic (standardize, minmax, scale, clip, log) are part of the file: it takes raw numbers.
 
     Example: netc export runs/iris -o iris.onnx
     """
     import netc
-    from netc.runtime.checkpoint import write_whole
-    from netc.runtime.export import as_onnx, as_python, difference, exported
+    from netc.dsl.diagnostics import fault
+    from netc.runtime.checkpoint import place_of, write_whole
+    from netc.runtime.export import as_onnx, as_python, exported
+    from netc.runtime.export_check import checked
 
     if out.suffix not in (".onnx", ".py"):
         raise typer.BadParameter(f"`{out}` ends in none of .onnx, .py", param_hint="--out")
@@ -44,4 +47,8 @@ def export(
         raise typer.BadParameter(str(error)) from None
     content = as_onnx(asked) if out.suffix == ".onnx" else as_python(opened, asked).encode()
     write_whole(out, content)
-    typer.echo(f"{out}: {len(content):,} bytes, {difference(opened, asked, out)}")
+    outcome = checked(opened, asked, out)
+    if outcome.is_wrong:
+        hint = f"do not use it; please report this, with the file and the folder {run}"
+        fault("E1203", f"`{out}` does not say what the run says", place_of(out), outcome.text, hint=hint)
+    say(f"{out}: {len(content):,} bytes, {outcome.text}")

@@ -1,10 +1,13 @@
 """`netc fmt M.net`: files in their canonical form, comments kept."""
 
 import difflib
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from netc.commands.terminal import say
 
 
 def fmt(
@@ -18,6 +21,7 @@ def fmt(
     """
     from netc.dsl.parser import parse_file
     from netc.dsl.printer import print_file
+    from netc.dsl.quoting import escaped
     from netc.runtime.checkpoint import write_whole
 
     changed = []
@@ -28,14 +32,15 @@ def fmt(
             continue
         changed.append(path)
         if diff:
-            lines = difflib.unified_diff(
-                file.source.text.splitlines(keepends=True), text.splitlines(keepends=True), str(path), str(path)
-            )
-            typer.echo("".join(lines), nl=False)
+            name, before = escaped(str(path)), file.source.text
+            lines = difflib.unified_diff(before.splitlines(keepends=True), text.splitlines(keepends=True), name, name)
+            sys.stdout.writelines(
+                lines
+            )  # as they are: a patch keeps the ends of lines, and a text has no other control characters
         elif check:
-            typer.echo(f"{path} would change")
+            say(f"{path} would change")
         else:
             write_whole(path, text.encode())
-            typer.echo(f"{path} formatted")
+            say(f"{path} formatted")
     if changed and (check or diff):
         raise typer.Exit(1)

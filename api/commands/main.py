@@ -1,7 +1,4 @@
-"""`netc`: the table of commands, and what they share: --set, messages, exit status."""
-
-import io
-import sys
+"""`netc`: the table of commands."""
 
 import typer
 
@@ -13,6 +10,7 @@ from netc.commands import (
     explain,
     export,
     fmt,
+    frame,
     generate,
     lsp,
     new,
@@ -24,16 +22,18 @@ from netc.commands import (
     selftest,
     show,
     train,
+    version,
 )
-from netc.commands.terminal import show_fault
-from netc.dsl.diagnostics import Fault
+from netc.commands.signals import exit_statuses
 
 app = typer.Typer(
+    cls=frame.Commands,
     name="netc",
     help="Neural networks as text, compiled to fast CPU code.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+app.callback()(version.common)
 app.command("train")(train.train)
 app.command("check")(check.check)
 app.command("eval")(evaluate.evaluate)
@@ -54,17 +54,7 @@ app.command("cache")(cache.cache)
 app.command("selftest")(selftest.selftest)
 
 
+@exit_statuses()
 def main() -> None:
-    """Run a command. Exit status: 0 done, 1 the file or the data is at fault, 2 wrong usage, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a terminal that lacks a character must not end a command
-    try:
-        app()
-    except Fault as found:
-        show_fault(found)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.exit(0)
+    """Run a command and end the process, with one of frame.STATUSES."""
+    frame.run(app)

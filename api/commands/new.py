@@ -1,9 +1,12 @@
 """`netc new NAME`: a file to start from, fitted to a table if one is given."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from netc.commands.terminal import say
 
 _TEMPLATE = """# {name}.net: what to learn from, the network, how to train it. `netc new {name} --data table.csv` fits one to a table.
 data {{
@@ -45,18 +48,18 @@ def new(
     Example: netc new wine --data wine.csv --target cultivar
     """
     from netc.dsl.diagnostics import fault
-    from netc.dsl.quoting import escaped, net_comment
+    from netc.dsl.quoting import cell, net_comment
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.guess import Start, starting_file
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
-    if path.exists():
+    if os.path.lexists(path):
         fault("E1001", f"`{path}` exists already", place_of(path), hint="another name")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
     if target is not None and data is None:
         raise typer.BadParameter("--target names a column of --data FILE", param_hint="--target")
-    if data is not None and not data.exists():
+    if data is not None and not os.path.exists(data):
         fault("E0801", f"there is no file `{data}`", place_of(data))
     if data is not None:
         start = starting_file(path.stem, data, target, path.parent, place_of(data))
@@ -64,6 +67,5 @@ def new(
         start = Start(_TEMPLATE.format(name=net_comment(path.stem)), ())
     write_whole(path, start.text.encode())
     for column, why in start.left_out:
-        typer.echo(f"the column `{escaped(column)}` is left out: no `.net` text can name it, {why}")
-    shown = escaped(str(path))
-    typer.echo(f"{shown} written" + (f"; netc train {shown}" if data is not None else "; set its source"))
+        say(f"the column `{cell(column)}` is left out: no `.net` text can name it, {why}")
+    say(f"{path} written" + (f"; netc train {path}" if data is not None else "; set its source"))

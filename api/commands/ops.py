@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import table
+from netc.commands.terminal import say, say_lines, table
 from netc.dsl.quoting import json_text
 
 
@@ -38,21 +38,24 @@ def ops(
     found = [one for one in known if name in (None, one.name)]
     if not found:
         hint = nearest(str(name), (one.name for one in known))
-        typer.echo(f"there is no `{name}`" + (f": {hint}" if hint else ""), err=True)
+        say(f"there is no `{name}`" + (f": {hint}" if hint else ""), is_error=True)
         raise typer.Exit(1)
     if as_json:
-        typer.echo(json_text([dataclasses.asdict(one) for one in found], indent=2))
+        say_lines(json_text([dataclasses.asdict(one) for one in found], indent=2))
     elif name is None:
         for kind in KINDS:
-            typer.echo(("\n" if kind != KINDS[0] else "") + plural(kind))
+            if kind != KINDS[0]:
+                say()
+            say(plural(kind))
             table([(f"  {one.signature}", one.summary) for one in known if one.kind == kind])
     else:
         for one in found:
-            typer.echo(f"{one.signature}    ({one.kind})\n{one.doc}")
+            say(f"{one.signature}    ({one.kind})")
+            say_lines(one.doc)
             for detail in one.details:
-                typer.echo(detail)
+                say_lines(detail)
             if one.text:
-                typer.echo(f"\n{one.text}")
+                say_lines(f"\n{one.text}")
 
 
 def _test(name: str | None) -> None:
@@ -71,11 +74,11 @@ def _test(name: str | None) -> None:
     elif stage is not None:
         found = list(findings_of_pass(stage))
     for one in found:
-        typer.echo(str(one), err=True)
+        say(str(one), is_error=True)
     if found:
         raise typer.Exit(1)
     if operation is None:
-        typer.echo(f"{name}: every model comes to the same with it and without")
+        say(f"{name}: every model comes to the same with it and without")
         return
     count = len(list(cases(operation)))
-    typer.echo(f"{operation.name}: type rule, reference, kernel and gradients agree, in f32 and f64, in {count} cases")
+    say(f"{operation.name}: type rule, reference, kernel and gradients agree, in f32 and f64, in {count} cases")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
 
 
 def predict(
@@ -25,7 +26,12 @@ def predict(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="A csv file for the outputs (default: the terminal)."),
+        typer.Option(
+            "-o",
+            "--out",
+            metavar="FILE",
+            help="A csv file for the outputs (default: the standard output; a terminal shows no more than 80 characters of a cell).",
+        ),
     ] = None,
     beam: Annotated[
         int,
@@ -39,7 +45,8 @@ def predict(
     Example: netc predict runs/autoencoder digits.csv --output code -o codes.csv, and back again: netc predict runs/autoencoder codes.csv --given code
     """
     import netc
-    from netc.dsl.quoting import escaped
+    from netc.dsl.files import real
+    from netc.dsl.quoting import cell
     from netc.runtime.answers import columns_of
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs, read_values
@@ -48,7 +55,7 @@ def predict(
 
     opened = netc.open(run, threads)
     model, spec = opened.model, opened.spec
-    source = SourceSpec(spec.source.reader, str(data.resolve()), place_of(data), spec.source.options)
+    source = SourceSpec(spec.source.reader, str(real(data)), place_of(data), spec.source.options)
     options.known_values(model, given or ())
     alone = given if outputs is None else None  # then what the file must hold is what was given, and no more
     try:
@@ -64,11 +71,13 @@ def predict(
     columns = columns_of(opened, opened.predict(fields, beam, outputs))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    is_shown = out is None and sys.stdout.isatty()  # then labels must not move the cursor
+    is_shown = (
+        out is None and sys.stdout.isatty()
+    )  # then for eyes: labels do not move the cursor, and long cells are cut
     for row in (columns, *zip(*columns.values(), strict=True)):
-        writer.writerow([escaped(str(cell)) for cell in row] if is_shown else row)
+        writer.writerow(map(cell, row) if is_shown else row)
     if out is None:
         sys.stdout.write(text.getvalue())
     else:
         write_whole(out, text.getvalue().encode(errors="backslashreplace"))
-        typer.echo(f"{len(next(iter(columns.values()))):,} rows -> {out}")
+        say(f"{len(next(iter(columns.values()))):,} rows -> {out}")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import table
+from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -54,13 +54,13 @@ def profile(
     work = sum(row.flops for row in found.rows)
     rows.append(("", "a step", "", *_spent(found.seconds, found), *_rate(work, found.seconds, found), ""))
     table(rows, right=(3, 4, 5, 6, 7))
-    typer.echo(
+    say(
         f"batch {model.train.batch}, {found.threads} thread{'s' * (found.threads > 1)}; the peak is {found.peak / 1e9:.0f} GFLOP/s in {model.train.precision}, "
         "measured now; bytes are those of the buffers, wherever they lie"
     )
     if out is not None:
         write_whole(out, flame_svg(_flames(found, model)).encode())
-        typer.echo(f"-> {out}")
+        say(f"-> {out}")
 
 
 _HEADS = ("us", "of step", "GFLOP/s", "of peak", "GB/s")

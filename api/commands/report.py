@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
 
 
 def report(
@@ -26,4 +27,4 @@ def report(
 
     path = out or run / "report.html"
     write_whole(path, page(netc.open(run, threads)).encode())
-    typer.echo(str(path))
+    say(str(path))

@@ -1,13 +1,15 @@
 """`netc runs`: the runs of a folder side by side."""
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from netc.commands.terminal import number, table
-from netc.dsl.quoting import json_text
+from netc.commands.terminal import number, say, say_lines, table
+from netc.dsl.files import content_of
+from netc.dsl.quoting import cell, json_text
 
 
 def runs(
@@ -18,18 +20,19 @@ def runs(
 
     Example: netc runs
     """
-    found = [row for path in sorted(folder.glob("*/run.json")) if (row := _row(path.parent)) is not None]
+    paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
+    found = [row for path in paths if (row := _row(path.parent)) is not None]
     if as_json:
-        typer.echo(json_text(found, indent=2))
+        say_lines(json_text(found, indent=2))
         return
     if not found:
-        typer.echo(f"no runs in {folder}")
+        say(f"no runs in {folder}")
         return
     names = list(dict.fromkeys(name for row in found for name in row["figures"] if "watch." not in name))
-    rows = [("run", "epochs", *names, "seconds")]
+    rows = [("run", "epochs", *map(cell, names), "seconds")]
     for row in found:
-        cells = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
-        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *cells, f"{row['seconds']:.1f}"))
+        figures = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
+        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *figures, f"{row['seconds']:.1f}"))
     table(rows, right=range(1, len(rows[0])))
 
 
@@ -39,7 +42,7 @@ def _row(folder: Path) -> dict[str, Any] | None:
     from netc.runtime.run_info import decoded
 
     try:
-        info = decoded((folder / "run.json").read_bytes())
+        info = decoded(content_of(folder / "run.json"))
         last: Mapping[str, Any] = {}
         epochs, seconds = 0, 0.0
         rows: Iterator[Mapping[str, Any]] = whole_rows(folder / "metrics.jsonl")

@@ -4,6 +4,7 @@ from typing import Annotated, Any
 
 import typer
 
+from netc.commands.terminal import say, say_lines
 from netc.dsl.quoting import json_text
 
 
@@ -20,21 +21,19 @@ def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     report: dict[str, Any] = {"environment": environment(), "groups": []}
     if not as_json:
         for name, text in report["environment"].items():
-            typer.echo(f"{name}: {text}")
+            say(f"{name}: {text}")
     for group in GROUPS:
         with counting() as counter:
             wrong = list(group.run())
         report["groups"].append({"group": group.name, "compared": counter.count, "wrong": wrong})
         if not as_json:
             outcome = f"{len(wrong)} wrong" if wrong else f"ok, {counter.count:,} compared"
-            typer.echo(f"  {group.name:<14}  {outcome:<20}  {group.doc}")
+            say(f"  {group.name:<14}  {outcome:<20}  {group.doc}")
             for line in wrong:
-                typer.echo(f"    {line}")
+                say(f"    {line}")
     report["ok"] = not any(group["wrong"] for group in report["groups"])
     if as_json:
-        typer.echo(json_text(report, indent=2))
+        say_lines(json_text(report, indent=2))
     elif not report["ok"]:
-        typer.echo(
-            "This is a fault of netc or of what it is installed with. Please report it with all that is printed here."
-        )
+        say("This is a fault of netc or of what it is installed with. Please report it with all that is printed here.")
     raise typer.Exit(0 if report["ok"] else 1)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
+from netc.commands.terminal import say
 
 _KINDS = ("svg", "png", "html")
 
@@ -39,4 +40,4 @@ def show(
     write_whole(path, page(folds, model, unfold).encode() if kind == "html" else picture(folds, model, kind, unfold))
     boxes = sum(1 for box in folds.all() if not box.inside)
     blocks = sum(1 for box in folds.all() if box.inside)
-    typer.echo(f"{boxes:,} values, {blocks:,} blocks -> {path}")
+    say(f"{boxes:,} values, {blocks:,} blocks -> {path}")

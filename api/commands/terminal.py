@@ -1,15 +1,32 @@
-"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is."""
+"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is.
 
+Whatever is printed goes through `say`, `say_lines` or `table`: control characters of names, paths and data are escaped on the way.
+"""
+
+import os
 import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, TextIO
 
 import typer
 
 from netc.dsl.diagnostics import Diagnostic, Fault
-from netc.dsl.quoting import escaped
+from netc.dsl.home import CacheWarning
+from netc.dsl.quoting import escaped, escaped_lines
 
-_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}
+_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # where a terminal is, unless NO_COLOR is set
+
+
+def say(text: str = "", is_error: bool = False) -> None:
+    """Print one line, on the error stream if `is_error`."""
+    print(escaped(text), file=sys.stderr if is_error else sys.stdout, flush=True)
+
+
+def say_lines(text: str) -> None:
+    """Print a text of several lines, such as a graph or JSON."""
+    print(escaped_lines(text), flush=True)
 
 
 def show_fault(found: Fault) -> None:
@@ -17,14 +34,33 @@ def show_fault(found: Fault) -> None:
     show_diagnostics(found.diagnostics)
     count = sum(one.is_error for one in found.diagnostics)
     if count > 1:
-        typer.echo(f"\n{count} errors", err=True)
+        say(is_error=True)
+        say(f"{count} errors", is_error=True)
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
+    """Messages on the error stream, their first lines in colour."""
+    has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     for i, one in enumerate(diagnostics):
         head, _, rest = one.render().partition("\n")
-        kind = "error" if one.is_error else "warning"
-        typer.echo(("\n" if i else "") + typer.style(head, fg=_COLOURS[kind], bold=True) + f"\n{rest}", err=True)
+        if has_colours:
+            head = typer.style(head, fg=_COLOURS["error" if one.is_error else "warning"], bold=True)
+        print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
+
+
+def show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Takes the place of `warnings.showwarning`: a warning about the cache is one line for users; another one is for programmers, and looks as ever."""
+    if issubclass(category, CacheWarning):
+        say(f"warning: {message}", is_error=True)
+    else:
+        print(warnings.formatwarning(message, category, filename, lineno, line), end="", file=file or sys.stderr)
 
 
 def number(value: float) -> str:
@@ -45,7 +81,8 @@ def matrices(row: Mapping[str, Any]) -> None:
     """The matrices among figures (confusion: a row for each true label, a column for each predicted one)."""
     for name, value in row.items():
         if isinstance(value, list):
-            typer.echo(f"\n{name}: rows are true, columns predicted")
+            say()
+            say(f"{name}: rows are true, columns predicted")
             heads = ["", *map(str, range(len(value[0])))]
             rows = [
                 [str(i), *(number(int(cell) if cell == int(cell) else cell) for cell in line)]
@@ -55,16 +92,15 @@ def matrices(row: Mapping[str, Any]) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Columns under one another; those of `right` are set to the right. Control characters are escaped."""
+    """Columns under one another; those of `right` are set to the right."""
     shown = [[escaped(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
     for row in shown:
-        typer.echo(
-            "  ".join(
-                cell.rjust(width) if i in right else cell.ljust(width)
-                for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-            ).rstrip()
-        )
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        say("  ".join(cells).rstrip())
 
 
 class Ticker:
@@ -92,7 +128,8 @@ class Ticker:
 
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            with suppress(OSError):  # the terminal is gone
+                self._bar.stop()
 
     def update(self, epoch: int, epochs: int, done: int, samples: int, loss: float, speed: float) -> None:
         if self._bar is not None:
@@ -107,6 +144,6 @@ class Ticker:
 
     def line(self, text: str) -> None:
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(escaped(text), highlight=False, markup=False)
         else:
-            typer.echo(text)
+            say(text)

@@ -1,6 +1,7 @@
 """`netc train M.net`: trains, shows how it goes, leaves a run."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, figures, matrices, number, table
+from netc.commands.terminal import Ticker, figures, matrices, number, say, table
 
 if TYPE_CHECKING:
     from netc.runtime.figures import Figure, Row
@@ -37,7 +38,7 @@ def train(
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
-    """Train a model. Ctrl-C keeps a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
+    """Train a model. Ctrl-C, SIGTERM and SIGHUP keep a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
 
     Example: netc train examples/iris.net --epochs 20
     """
@@ -50,11 +51,13 @@ def train(
     names, told = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, Figure]"]]()
     for one in several:
         chosen = {name: value for name, value in (setting.split("=", 1) for setting in one) if name in names}
-        typer.echo(("\n" if told else "") + ", ".join(f"{name} = {value}" for name, value in chosen.items()))
+        if told:
+            say()
+        say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
         base = out or Path("runs") / (file or Path("model")).stem
         folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
         told.append((chosen, _train(file, one, epochs, folder, None, strict, threads)))
-    typer.echo()
+    say()
     _compare(names, told)
 
 
@@ -117,13 +120,15 @@ def _train(
         try:
             train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
-            typer.echo(f"\ninterrupted; netc train --resume {run.folder} goes on", err=True)
+            with suppress(OSError):  # the terminal is gone
+                say(is_error=True)
+                say(f"interrupted; netc train --resume {run.folder} goes on", is_error=True)
             raise
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     if "test" in run.load_data().parts:
         found = run.evaluate("test")
         refuse_lost_loss(run, "test", found)
-        typer.echo(f"test  {figures(found)}")
+        say(f"test  {figures(found)}")
         matrices(found)
         return found
     last = run.metrics[-1] if run.metrics else {}
@@ -144,16 +149,16 @@ def _started(
     dataset = load(model, spec)
     options.warn(dataset.warnings, strict)
     for note in dataset.notes:
-        typer.echo(note)
+        say(note)
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-    run = runs.start(model, runs.new_folder(out or Path("runs") / file.stem), given, dataset, spec, program)
+    run = runs.start(model, out or Path("runs") / file.stem, given, dataset, spec, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
-    typer.echo(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
+    say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
     if run.loaded is not None:
-        typer.echo(run.loaded.describe())
+        say(run.loaded.describe())
     return run
 
 
@@ -167,11 +172,11 @@ def _resumed(
     run = runs.open_run(resume, threads, to_train=True)
     if file is not None:
         for change in adopt(run, options.load(file, settings)[0]):
-            typer.echo(f"changed: {change.what}")
+            say(f"changed: {change.what}")
         run = runs.open_run(resume, threads, to_train=True)
     elif (changed := has_changed(run)) is not None:
-        typer.echo(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
+        say(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
     run.model = replace(run.model, train=replace(run.model.train, epochs=epochs or run.model.train.epochs))
     run.load_data()
-    typer.echo(f"going on with {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
+    say(f"going on with {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
     return run

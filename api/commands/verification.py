@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
+from netc.commands.terminal import say, say_lines
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -16,17 +16,17 @@ def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> 
     sample = sampled(model, with_own_data)
     report: dict[str, Any] = {"data": sample.told, "environment": environment(), "checks": []}
     if not quietly:
-        typer.echo(f"verified on {sample.told}")
+        say(f"verified on {sample.told}")
     for outcome in outcomes(sample.subject):
         report["checks"].append(outcome.as_json())
         if not quietly:
-            typer.echo(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
+            say(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
             for difference in outcome.differences:  # on the same stream, in its place: a report is one text
-                typer.echo(f"\n{diagnostic_of(difference).render()}\n")
+                say_lines(f"\n{diagnostic_of(difference).render()}\n")
     report["ok"] = all(check["ok"] for check in report["checks"])
     if not quietly:
         for name, text in report["environment"].items():
-            typer.echo(f"{name}: {text}")
+            say(f"{name}: {text}")
         if not report["ok"]:
-            typer.echo(PLEASE)
+            say(PLEASE)
     return report

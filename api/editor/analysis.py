@@ -1,7 +1,7 @@
 """All that is known of one text: its faults, its names, what each comes to. The text may be wrong anywhere; what is left of it is known all the same."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from importlib import resources
@@ -15,41 +15,79 @@ from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.compiler.elaborate.library import library_places
 from netc.compiler.types import describe_sample
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.diagnostics import Diagnostic, Fault, fault
+from netc.dsl.files import real
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.printer import print_file
+from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, Symbol, names_of
 from netc.reference import KINDS, Entry, entries
+from netc.runtime.data.access import inside, is_below
 from netc.runtime.data.dataset import class_counter
 from netc.runtime.data.spec import parse_data
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")
 
 
-class Counts:
-    """How many classes the data says that a field has, read once while neither the `data` block nor the files change."""
+NOT_OPENED = "E0807"  # no error of the text: an editor shows it as information
 
-    def __init__(self) -> None:
+
+def _changed(path: Path) -> int | None:
+    """When a file was changed last; None if there is none, or no file can have this name."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return None
+
+
+class Counts:
+    """How many classes the data says that a field has, read once while neither the `data` block nor the files change.
+
+    Opens what lies below a text's own folder or one of `folders`, and nothing else; nothing at all unless `opens_data`.
+    """
+
+    def __init__(self, folders: Sequence[Path] = (), opens_data: bool = True) -> None:
+        self.folders, self.opens_data = tuple(folders), opens_data
         self.known: dict[tuple[Any, ...], int | Fault] = {}
 
     def counter(self, file: syntax.File) -> Any:
         count = class_counter(file)
         block = next((item.span.text for item in file.items if isinstance(item, syntax.Data)), "")
+        folders = self._folders(file.source)
         paths = [file.source.folder / found for found in re.findall(r'"([^"\n]+)"', block)]
-        times = tuple(path.stat().st_mtime_ns for path in paths if path.exists())
+        times = tuple(_changed(path) for path in paths if is_below(path, folders))
 
         def counted(name: str, lets: Mapping[str, Any], seed: int, asked: Span) -> int:
-            key = (file.source.folder, block, name, repr(sorted(lets.items())), seed, times)
+            key = (file.source.folder, folders, block, name, repr(sorted(lets.items())), seed, times)
             if key not in self.known:
                 if len(self.known) > 100:
                     self.known.clear()
-                self.known[key] = count(name, lets, seed, asked)
+                with inside(folders, self._refuse):
+                    self.known[key] = count(name, lets, seed, asked)
             found = self.known[key]
             assert isinstance(found, int)
             return found
 
         return counted
+
+    def _folders(self, source: Source) -> tuple[Path, ...]:
+        """Where the data of a text may lie; of one that is in no file, not just anywhere that the server was started in."""
+        if not self.opens_data:
+            return ()
+        return (source.folder, *self.folders) if source.path is not None else self.folders
+
+    def _refuse(self, path: Path, shown: str, span: Span) -> None:
+        fault(
+            NOT_OPENED,
+            f"the editor does not open `{shown}`, and cannot count its classes",
+            span,
+            "it lies outside of this file's folder and of the workspace"
+            if self.opens_data
+            else "in a workspace that is not trusted no data is opened",
+            hint="`class(10)` for `class(auto)`"
+            + (", or its folder as a folder of the workspace, or `netc lsp --allow FOLDER`" if self.opens_data else ""),
+        )
 
 
 class Analysis:
@@ -189,7 +227,7 @@ def section_at(known: Analysis, offset: int) -> str:
 
 def told(one: Entry) -> str:
     """An entry of the reference as Markdown."""
-    parts = [f"```net\n{one.signature}\n```", f"*{one.kind}*: {one.doc}", *one.details]
+    parts = [markdown_block(one.signature, "net"), f"*{one.kind}*: {one.doc}", *one.details]
     return "\n\n".join(parts)
 
 
@@ -208,18 +246,19 @@ def _of_symbol(known: Analysis, symbol: Symbol, place: Span) -> str:
     definition = symbol.defined_at(place) if place not in symbol.definitions else place
     if isinstance(symbol.node, syntax.Block | syntax.Op):
         head = symbol.node.span.text.partition("{" if isinstance(symbol.node, syntax.Block) else "=")[0].rstrip()
-        return f"```net\n{head}\n```\n\n*{symbol.kind}* of this file. {symbol.node.span.comment_before}".rstrip()
+        said = markdown_text(symbol.node.span.comment_before)
+        return f"{markdown_block(head, 'net')}\n\n*{symbol.kind}* of this file. {said}".rstrip()
     if (
         symbol.kind in ("let", "loss", "layer", "argument")
         and symbol.node is not None
         and definition not in known.assigned
     ):
-        return f"```net\n{symbol.node.span.text}\n```\n\n*{symbol.kind}*"
+        return f"{markdown_block(symbol.node.span.text, 'net')}\n\n*{symbol.kind}*"
     made = known.assigned.get(definition, ())
     types = list(dict.fromkeys(describe_sample(one.value.type) for one in made))
     if not types:
-        return f"`{symbol.name}`: *{symbol.kind}*"
-    lines = [f"```net\n{symbol.name}: {', '.join(types)}\n```", f"*{symbol.kind}*"]
+        return f"{markdown_code(symbol.name)}: *{symbol.kind}*"
+    lines = [markdown_block(f"{symbol.name}: {', '.join(types)}", "net"), f"*{symbol.kind}*"]
     costs = _costs(known, made[-1])
     return "\n\n".join([*lines, costs] if costs else lines)
 
@@ -229,7 +268,7 @@ def _costs(known: Analysis, one: Assigned) -> str:
     parts = []
     if one.parameters:
         count = sum(known.parameters[name] for name in one.parameters)
-        listed = ", ".join(f"`{name}`" for name in one.parameters[:4]) + (", ..." if len(one.parameters) > 4 else "")
+        listed = ", ".join(map(markdown_code, one.parameters[:4])) + (", ..." if len(one.parameters) > 4 else "")
         parts.append(f"{count:,} parameters: {listed}")
     graph = one.value.graph
     values = [value for value in graph.values() if one.first <= value.number < one.end]  # type: ignore[attr-defined]
@@ -261,8 +300,10 @@ def definitions(known: Analysis, offset: int) -> list[Span]:
 
 
 def _imported(item: syntax.Import) -> dict[str, Span]:
-    """What a file that is imported defines."""
-    path = (item.span.source.folder / item.path.value).resolve()
+    """What a file that is imported defines; nothing if it may not be (import_file)."""
+    path = real(item.span.source.folder / item.path.value)
+    if path.suffix != ".net" or not is_below(path, [item.span.source.folder]):
+        return {}
     try:
         items = parse_file(path).items
     except Fault:

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from lsprotocol import types
@@ -13,6 +14,7 @@ from pygls.uris import from_fs_path, to_fs_path
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import (
+    NOT_OPENED,
     Action,
     Analysis,
     Counts,
@@ -92,10 +94,14 @@ def _whole(text: str) -> types.Range:
 
 
 class NetServer(LanguageServer):
-    """The open texts, each with what is known of it, and of its last version that the grammar took."""
+    """The open texts, each with what is known of it, and of its last version that the grammar took.
 
-    def __init__(self) -> None:
+    `allowed` are folders whose data may be opened, besides those of the workspace.
+    """
+
+    def __init__(self, allowed: Sequence[Path] = ()) -> None:
         super().__init__("netc", "1", text_document_sync_kind=types.TextDocumentSyncKind.Incremental)
+        self.allowed = tuple(allowed)
         self.known: dict[str, Analysis] = {}
         self.good: dict[str, Analysis] = {}
         self.counts = Counts()
@@ -108,11 +114,18 @@ class NetServer(LanguageServer):
         """What is known of a text as it is now."""
         text, known = self.text(uri), self.known.get(uri)
         if known is None or known.source.text != text:
-            path = to_fs_path(uri)
-            known = self.known[uri] = Analysis(text, Path(path) if path else None, self.counts)
+            known = self.known[uri] = Analysis(text, _path(uri), self.counts)
         if known.file is not None:
             self.good[uri] = known
         return known
+
+    def look_around(self) -> None:
+        """The folders of the workspace are those whose data may be opened; what was found out with others is forgotten."""
+        folders = [_path(folder.uri) for folder in self.workspace.folders.values()] or [
+            _path(self.workspace.root_uri or "")
+        ]
+        self.counts.folders = (*self.allowed, *(folder for folder in folders if folder is not None))
+        self.known.clear()
 
     def tell(self, uri: str) -> None:
         """Publish what is wrong with a text."""
@@ -139,6 +152,18 @@ class NetServer(LanguageServer):
         gc.collect()
 
 
+def _path(uri: str) -> Path | None:
+    """The path of a file; None for what is in no file: new, an earlier version, elsewhere."""
+    path = to_fs_path(uri) if uri.startswith("file:") else None
+    return Path(path) if path else None
+
+
+def _severity(one: Diagnostic) -> types.DiagnosticSeverity:
+    if one.code == NOT_OPENED:
+        return types.DiagnosticSeverity.Information
+    return types.DiagnosticSeverity.Error if one.is_error else types.DiagnosticSeverity.Warning
+
+
 def _published(one: Diagnostic) -> types.Diagnostic:
     label = f": {one.primary.text}" if one.primary.text else ""
     hint = f"\nhint: {one.hint}" if one.hint else ""
@@ -152,7 +177,7 @@ def _published(one: Diagnostic) -> types.Diagnostic:
     return types.Diagnostic(
         range_of(one.primary.span),
         f"{one.title}{label}{hint}",
-        types.DiagnosticSeverity.Error if one.is_error else types.DiagnosticSeverity.Warning,
+        _severity(one),
         one.code,
         source="netc",
         related_information=others or None,
@@ -175,9 +200,21 @@ def _item(one: Completion) -> types.CompletionItem:
     )
 
 
-def server() -> NetServer:
+def server(allowed: Sequence[Path] = ()) -> NetServer:
     """The server, its features registered."""
-    made = NetServer()
+    made = NetServer(allowed)
+
+    @made.feature(types.INITIALIZE)
+    def initialized(ls: NetServer, params: types.InitializeParams) -> None:
+        options = params.initialization_options
+        ls.counts.opens_data = not (isinstance(options, dict) and options.get("isTrusted") is False)
+        ls.look_around()
+
+    @made.feature(types.WORKSPACE_DID_CHANGE_WORKSPACE_FOLDERS)
+    def moved(ls: NetServer, params: types.DidChangeWorkspaceFoldersParams) -> None:
+        ls.look_around()
+        for uri in list(ls.workspace.text_documents):
+            ls.tell_soon(uri)
 
     @made.feature(types.TEXT_DOCUMENT_DID_OPEN)
     def opened(ls: NetServer, params: types.DidOpenTextDocumentParams) -> None:
@@ -290,9 +327,9 @@ def _code_action(uri: str, one: Action) -> types.CodeAction:
     )
 
 
-def serve() -> None:
-    """Speak with one editor over standard input and output until it ends."""
+def serve(allowed: Sequence[Path] = ()) -> None:
+    """Speak with one editor over standard input and output until it ends. `allowed` are folders whose data may be opened, besides the workspace."""
     logging.getLogger("pygls").setLevel(logging.ERROR)
     gc.freeze()  # what is loaded stays
     gc.disable()  # a walk through a text's tree would be felt while one types: it is done in a pause
-    server().start_io()
+    server(allowed).start_io()

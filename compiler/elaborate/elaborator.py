@@ -4,6 +4,7 @@ Each statement of the model is tried on its own: what is wrong with it is noted,
 rest goes on, so that independent faults are told together.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -32,6 +33,7 @@ from netc.compiler.model import FITTED, Model, TrainSettings
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.files import real
 from netc.dsl.limits import fits
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Span
@@ -190,8 +192,8 @@ def define(
 
 def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list[Path | None]) -> None:
     """Bring in the definitions of another file: one `.net` file under the main file's folder, so that no text of a model shows what lies elsewhere."""
-    path = (item.span.source.folder / item.path.value).resolve()
-    root = (trail[0].parent if trail and trail[0] else item.span.source.folder).resolve()
+    path = real(item.span.source.folder / item.path.value)
+    root = real(trail[0].parent if trail and trail[0] else item.span.source.folder)
     if path.suffix != ".net" or not path.is_relative_to(root):
         told = (
             "only `.net` files are imported"
@@ -199,14 +201,14 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
             else "it lies outside of the folder that the model's file is in"
         )
         fault("E0203", f"`{item.path.value}` cannot be imported", item.path.span, told)
-    if path in [one.resolve() for one in trail if one]:
+    if path in [real(one) for one in trail if one]:
         fault(
             "E0203",
             f'`import "{item.path.value}"` goes round in a circle',
             item.path.span,
             "this file is being imported already",
         )
-    if not path.is_file():
+    if not os.path.isfile(path):  # unlike Path.is_file False also for a name that is too long
         fault(
             "E0203",
             f"there is no file `{item.path.value}`",

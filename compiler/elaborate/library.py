@@ -34,7 +34,7 @@ _KINDS = {"losses.net": "loss", "metrics.net": "metric", "schedules.net": "sched
 def _own() -> dict[str, Library]:
     files = sorted(resources.files("netc.dsl.library").iterdir(), key=lambda one: one.name)
     made = [
-        Library(f"netc/{file.name}", _KINDS.get(file.name, "layer"), file.read_text(encoding="utf-8"))
+        Library(f"netc/{file.name}", _KINDS.get(file.name, "layer"), file.read_bytes().decode())
         for file in files
         if file.name.endswith(".net")
     ]

@@ -137,10 +137,11 @@ class Access:
             raise self.fail(f"{verb} of {pointer} what another unit of work {other} in the same phase")
 
     def _readers_with_this(self, readers: Array, size: int) -> Any:
-        mine = self.unit * _ONES[size]
+        word = readers.dtype.type  # beyond 63 bits NumPy 2.5 takes no int
+        mine = word(self.unit * _ONES[size])
         if not readers.any():
             return mine
-        return np.where((readers == 0) | (readers == mine), mine, _SEVERAL * _ONES[size])
+        return np.where((readers == 0) | (readers == mine), mine, word(_SEVERAL * _ONES[size]))
 
     # -------------------------------------------------------------- elements that an index names
 

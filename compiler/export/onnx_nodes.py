@@ -87,7 +87,7 @@ class OnnxNodes(Writer):
             self.count += 1
             ends = [f"_{i}" for i in range(outputs)] if outputs > 1 else [""]
             names = [self.unique(f"{operation.lower()}_{self.count}{end}") for end in ends]
-            self.nodes.append(helper.make_node(operation, list(inputs), names, **attributes))
+            self.nodes.append(helper.make_node(operation, list(inputs), names, name=names[0], **attributes))
             self.known[key] = [Term(name, dtype) for name in names]
         return self.known[key]
 

@@ -9,6 +9,7 @@ from netc.compiler.kernels import cache
 from netc.compiler.kernels.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.schedule import Arenas, Schedule, emit
+from netc.dsl import eviction
 
 
 class Linked:
@@ -34,6 +35,8 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     for kernel, made in compile_all(missing, machine):
         cache.write(parts[kernel], cache.why_missing(parts[kernel], known), made.code, made.lanes)
         objects[kernel] = made.code
+    if missing:
+        eviction.enforce()
     target = target_machine(machine)
     symbols = {kernel: symbol_of(one) for kernel, one in parts.items()}
     step = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))

@@ -1,21 +1,18 @@
 """Object code on disk: a folder of the user's own, an entry a file, never unpickled and never run unless it is whole.
 
-NETC_CACHE names the folder (default: netc in the user's cache folder). A folder that others can write to is refused, one that cannot be
-written is read only; a damaged entry is a miss. An entry is written beside and renamed, so that many processes may share the folder, and
-one that is killed leaves nothing but a file that nobody reads. Its name is a hash of `Parts`, all that decides the code.
+`dsl/home.py` says which folder, `dsl/eviction.py` what goes when it is full, `dsl/temporary.py` how a file is written whole, so that many processes may
+share the folder. A damaged entry is a miss. Its name is a hash of `Parts`, all that decides the code.
 """
 
 import hashlib
 import json
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
 
-from netc.dsl import home
+from netc.dsl import eviction, home, temporary
 
 _DIGEST = 32
 
@@ -73,22 +70,23 @@ def read(parts: Parts) -> bytes | None:
     """The object code, or None if it is not there, or not whole."""
     path = home.folder()
     found = _open(path / f"{parts.name}.o") if path is not None else None
-    return found[1] if found is not None and found[0].parts == parts else None
+    if found is None or found[0].parts != parts:
+        return None
+    eviction.use(found[0].path)
+    return found[1]
 
 
 def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
-    """Keep object code, why it was compiled, and its lanes. A folder that cannot be written keeps nothing."""
+    """Keep object code, why it was compiled, and its lanes. A folder that cannot be written keeps nothing. After the last of several, call `eviction.enforce`."""
     path = home.folder()
     if path is None:
         return
     head = json.dumps({"parts": asdict(parts), "made": time.time(), "why": why, "lanes": lanes}).encode()
     body = head + b"\n" + code
     try:
-        with tempfile.NamedTemporaryFile(dir=path, prefix=parts.name, delete=False) as beside:
-            beside.write(hashlib.sha256(body).digest() + body)
-        os.replace(beside.name, path / f"{parts.name}.o")
-    except OSError:
-        return
+        temporary.write(path / f"{parts.name}.o", hashlib.sha256(body).digest() + body)
+    except OSError as error:
+        home.warn_cannot_write(error)
 
 
 def _open(path: Path) -> tuple[Entry, bytes] | None:
@@ -109,14 +107,12 @@ def _open(path: Path) -> tuple[Entry, bytes] | None:
 
 
 def entries() -> Iterator[Entry]:
-    """All kernels in the folder, whole or damaged, and what killed processes left."""
+    """All kernels in the folder, whole or damaged."""
     path = home.folder()
-    for file in sorted(path.iterdir()) if path is not None else ():
-        if file.name.startswith("parser-"):
-            continue
-        found = _open(file)
+    for kept in sorted(eviction.entries(path), key=lambda entry: entry.path) if path is not None else ():
+        found = _open(kept.path) if kept.path.suffix == ".o" else None
         if found is not None:
-            yield found[0] if file.suffix == ".o" else Entry(file, found[0].size)
+            yield found[0]
 
 
 def entry(parts: Parts) -> Entry | None:
@@ -146,13 +142,3 @@ def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
     return ", ".join(
         told.get(name, f"{name} was {getattr(before, name)}, is {getattr(parts, name)}") for name in differing
     )
-
-
-def clear() -> int:
-    """Remove every file from the folder; returns how many."""
-    path, count = home.folder(), 0
-    parsers = list(path.glob("parser-*")) if path is not None else []
-    for file in [*(one.path for one in entries()), *parsers]:
-        file.unlink(missing_ok=True)
-        count += 1
-    return count

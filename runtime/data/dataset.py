@@ -13,6 +13,7 @@ from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
+from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
@@ -26,6 +27,7 @@ from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
 Part = tuple[Table, Array]  # rows of a table
+_QUIETLY = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is not finite in the end is a fault
 
 
 @dataclass(slots=True)
@@ -59,6 +61,7 @@ def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
     return back
 
 
+@_QUIETLY
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
     """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
     parts = _parts(spec, model.source, _label(model), model.train.seed)
@@ -154,6 +157,7 @@ def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Datase
     return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
 
 
+@_QUIETLY
 def read_inputs(
     model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
 ) -> dict[str, Field]:
@@ -263,7 +267,7 @@ def _largest(one: FieldSpec, states: Sequence[State], table: Table, rows: Array)
     most = 0
     for array, place in _applied(one, states, table, rows):
         values = numbers(array, place)
-        if not (values == np.floor(values)).all():
+        if not (np.isfinite(values) & (values == np.floor(values))).all():
             fault("E0805", f"`{one.name}` holds no whole numbers", one.span, hint="`-> classes` numbers what it holds")
         most = max(most, int(values.max()))
     return most
@@ -468,7 +472,7 @@ def convert(
             "E0805",
             f"`{one.name}` has {len(labels)} classes, the model says {type_.classes}",
             declared,
-            ", ".join(labels[:12]),
+            ", ".join(map(cell, labels[:12])),
             hint=f"class({len(labels)})",
         )
     if type_.is_varying:

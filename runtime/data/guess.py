@@ -3,7 +3,9 @@
 `netc new` writes what this gives. The guesses are simple on purpose, so that a reader can see each and change it.
 """
 
+import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.files import real
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
-from netc.dsl.quoting import net_comment, net_name, net_string
+from netc.dsl.quoting import cell, net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import Array, Table, read, reader_of
-from netc.runtime.data.steps import is_missing, natural
+from netc.runtime.data.steps import is_missing, natural, texts_of
 
 _MOST_CLASSES, _MOST_CATEGORIES = 50, 20
 _WIDEST = 80  # characters of a label
@@ -81,7 +84,7 @@ class Start:
 def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> Start:
     """A file that trains on the table `data`, to lie in `folder`. Faults E0802 if there is no column `target`, E0803 if it cannot be one, E0801 if a text in
     quotes cannot hold the path."""
-    reader = "idx" if data.is_dir() else reader_of(data, "csv")
+    reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
     chosen = target or list(table.columns)[-1]
     table.column(chosen, span)
@@ -92,7 +95,7 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
         hint = "give the column another name, or --target COLUMN"
         fault(
             "E0803",
-            f"`{chosen}` cannot be a target",
+            f"`{cell(chosen)}` cannot be a target",
             span,
             f"no `.net` text can name it: {left_out[chosen]}",
             hint=hint,
@@ -102,14 +105,18 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
     if aim.kind not in ("class", "number"):
         why = {"array": "an array", "constant": "the same in every row"}.get(aim.kind, f"a {aim.kind}")
         fault(
-            "E0803", f"`{chosen}` cannot be a target", span, f"it is {why}", hint=nearest("", ()) or "--target COLUMN"
+            "E0803",
+            f"`{cell(chosen)}` cannot be a target",
+            span,
+            f"it is {why}",
+            hint=nearest("", ()) or "--target COLUMN",
         )
     if all(one is aim or one.kind == "constant" for one in guesses):
         why = "every other one is the same in every row, or no `.net` text can name it"
-        fault("E0802", f"`{data}` has no column beside `{chosen}` that a network could learn from", span, why)
-    path = data.resolve()
+        fault("E0802", f"`{data}` has no column beside `{cell(chosen)}` that a network could learn from", span, why)
+    path = real(data)
     try:
-        written = path.relative_to(folder.resolve()).as_posix()
+        written = path.relative_to(real(folder)).as_posix()
     except ValueError:
         written = path.as_posix()
     if why := _unwritable(written):
@@ -137,9 +144,8 @@ def _guess(table: Table, name: str, is_target: bool) -> Guess:
         return Guess(name, "array", 0, (), cells.shape[1:], cells.dtype == np.uint8)
     missing = is_missing(cells)
     present = cells[~missing]
-    labels, counts = np.unique(present.astype(str), return_counts=True)
-    by_label = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda one: natural(one[0]))
-    found = tuple((str(label), int(count)) for label, count in by_label)
+    labels = Counter(texts_of(present))
+    found = tuple(sorted(labels.items(), key=lambda one: natural(one[0])))
     gone = int(missing.sum())
     if len(labels) < 2:
         return Guess(name, "constant", gone)
@@ -162,7 +168,7 @@ def _as_numbers(cells: Array) -> Array | None:
     try:
         values = cells.astype(np.float64)
         return values if np.isfinite(values).all() else None
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

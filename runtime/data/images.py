@@ -8,9 +8,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
-import shutil
-import tempfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,10 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of, opened, reason
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
-from netc.runtime.data import store
+from netc.runtime.data import copies, store
+from netc.runtime.data.access import opening
 
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]
@@ -35,13 +35,20 @@ def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[d
     Faults E0801 at the first picture that cannot be decoded, E0804 where one is of another size than the first.
     """
     files, columns = _listed(path, shown, span)
+    for file in files:
+        opening(file, str(file), span)
     if not files:
         fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
-    place = _kept(files, options)
+    place = _place(files, options)
     found = _open(place)
+    if found is not None and place is not None:
+        eviction.use(place)
     if found is None:
         images, kept = _decode(files, shown, span, options)
-        found = _keep(place, images, kept)
+        found = images, kept
+        if place is not None:
+            origin = copies.Origin(str(path.resolve()), repr(sorted(options.items())))
+            found = _keep(place, images, kept, origin) or found
     images, kept = found
     skipped = len(files) - len(kept)
     notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
@@ -56,51 +63,47 @@ def _texts(cells: Sequence[Any]) -> Array:
 
 def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
     """The files in order, and a cell for each of what else is known."""
-    if path.is_dir():
+    if os.path.isdir(path):
+        for folder in path.iterdir():
+            if folder.is_symlink() and folder.is_dir():
+                opening(folder, f"{shown}/{folder.name}", span)
         files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in _ENDINGS)
         return files, {
             "label": _texts([one.parent.name for one in files]),
             "path": _texts([str(one.relative_to(path)) for one in files]),
         }
-    if not path.is_file():
+    if not os.path.exists(path):
         fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
-    try:
-        rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error))
-    if not rows or "path" not in rows[0]:
+    text = content_of(path).decode("utf-8-sig")
+    table = csv.DictReader(io.StringIO(text, newline=None))
+    rows, names = list(table), table.fieldnames or ()
+    if not rows or "path" not in names:
         fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
     files = [path.parent / str(row["path"]) for row in rows]
-    return files, {name: _texts([row.get(name) or None for row in rows]) for name in rows[0]}
+    return files, {name: _texts([row.get(name) or None for row in rows]) for name in names}
 
 
 def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> tuple[Array, Array]:
     """All pictures as one array, and which of the files they are."""
-    from PIL import Image
-
     images: Array | None = None
     kept: list[int] = []
     channels, size = options.get("channels"), options.get("size")
     for number, file in enumerate(files):
         try:
-            if file.exists() and not file.is_file():  # to open a pipe would wait for whoever writes to it
-                raise OSError("it is no regular file")
-            with Image.open(file, formats=_FORMATS) as picture:
-                channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
-                decoded = picture.convert("L" if channels == 1 else "RGB")
-                if size is not None:
-                    decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
-                pixels = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            pixels = _pixels(file, channels, size)
+        except MemoryError:
+            raise
+        except Exception as error:  # a decoder raises anything where a picture is broken
             if options.get("broken") == "skip":
                 continue
             fault(
                 "E0801",
                 f"cannot decode `{file}`",
                 span,
-                str(error),
+                reason(error),
                 hint=f'images("{shown}", broken = skip) leaves such pictures out',
             )
+        channels = pixels.shape[2]
         if images is None:
             images = store.allocate((len(files), *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
@@ -119,13 +122,26 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
     return images[: len(kept)], np.array(kept)
 
 
+def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
+    """A picture [h, w, c], brought to a size; grey ones have one channel if `channels` does not say it."""
+    from PIL import Image
+
+    with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
+        channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
+        decoded = picture.convert("L" if channels == 1 else "RGB")
+        if size is not None:
+            decoded = decoded.resize((size[1], size[0]), Image.Resampling.BILINEAR)
+        pixels: Array = np.asarray(decoded, np.uint8).reshape(decoded.height, decoded.width, channels)
+    return pixels
+
+
 # ------------------------------------------------------------------ decoded once
 
 
-def _kept(files: Sequence[Path], options: Options) -> Path | None:
+def _place(files: Sequence[Path], options: Options) -> Path | None:
     """Where the decoded pictures of these files lie: a name for what they are and were made with."""
-    home = store.folder()
-    if home is None:
+    own = copies.folder()
+    if own is None:
         return None
     told: list[Any] = [sorted((key, str(value)) for key, value in options.items())]
     for file in files:
@@ -134,7 +150,7 @@ def _kept(files: Sequence[Path], options: Options) -> Path | None:
             told.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
         except (OSError, ValueError):  # ValueError: a null character in the path
             told.append(str(file))
-    return home / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
+    return own / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
 
 
 def _open(place: Path | None) -> tuple[Array, Array] | None:
@@ -155,20 +171,17 @@ def _checksum(images: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(images).data)
 
 
-def _keep(place: Path | None, images: Array, kept: Array) -> tuple[Array, Array]:
-    if place is None:
-        return images, kept
-    beside: Path | None = None
+def _keep(place: Path, images: Array, kept: Array, origin: copies.Origin) -> tuple[Array, Array] | None:
+    """Keep decoded pictures, and return them as they are kept. None where there is no room for them: they are decoded anew each time."""
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(dir=place.parent, prefix=secrets.token_hex(4)))
-        np.save(beside / "images.npy", images)
-        told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
-        (beside / "images.json").write_text(json_text(told), encoding="utf-8")
-        shutil.rmtree(place, ignore_errors=True)
-        os.replace(beside, place)
-    except OSError:  # without room for it the pictures are decoded anew each time
-        if beside is not None:
-            shutil.rmtree(beside, ignore_errors=True)
-        return images, kept
-    return _open(place) or (images, kept)
+        place.parent.mkdir(0o700, exist_ok=True)
+        with temporary.folder(place.parent) as beside:
+            np.save(beside / "images.npy", images)
+            told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
+            (beside / "images.json").write_text(json_text(told), encoding="utf-8")
+            found = _open(beside)  # mapped files stay usable, whatever becomes of their names
+            copies.publish(beside, place, origin)
+            return found
+    except OSError as error:
+        home.warn_cannot_write(error)
+        return None

@@ -38,7 +38,7 @@ def cells_of(array: Array, place: Place) -> Array | Ragged:
         is_text = isinstance(cell[0], str)
         try:
             found.append(np.array(cell, object if is_text else np.float64))
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, OverflowError):
             fault("E0804", "the steps of a sequence are of one shape, and numbers", place.span, place.cell([row]))
         if found[-1].shape[1:] != found[0].shape[1:]:
             shapes = f"{list(found[-1].shape[1:])}, row {place.rows[0]} has {list(found[0].shape[1:])}"

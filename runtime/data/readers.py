@@ -8,18 +8,24 @@ import csv
 import gzip
 import io
 import json
-import zipfile
-import zlib
+import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.diagnostics import Fault, fault, nearest
+from netc.dsl.files import content_of, reason
+from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.runtime.data.access import opening
 from netc.runtime.data.images import Options, read_images
+from netc.runtime.data.npz import read_arrays
+from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.store import IsText, TextColumn, is_large, stored_columns
 
 if TYPE_CHECKING:
@@ -27,7 +33,6 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 Column = Array | TextColumn
-_BROKEN = (OSError, EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,7 @@ class Table:
 
     def column(self, name: str, span: Span) -> Column:
         if name not in self.columns:
-            known = ", ".join(list(self.columns)[:12]) + (", ..." if len(self.columns) > 12 else "")
+            known = ", ".join(map(cell, list(self.columns)[:12])) + (", ..." if len(self.columns) > 12 else "")
             fault(
                 "E0802",
                 f"`{self.name}` has no column `{name}`",
@@ -57,16 +62,14 @@ class Table:
         return self.columns[name]
 
 
-def _content(path: Path, shown: str, span: Span) -> bytes:
-    """The bytes of a file, unpacked if it is a .gz. Faults E0801 if it is broken."""
-    try:
-        return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except _BROKEN as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error))
+def _content(path: Path) -> bytes:
+    """The bytes of a file, unpacked if it is a .gz."""
+    content = content_of(path)
+    return gzip.decompress(content) if path.suffix == ".gz" else content
 
 
 def _text(path: Path, shown: str, span: Span) -> str:
-    content = _content(path, shown, span)
+    content = _content(path)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -81,14 +84,17 @@ def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     import polars
 
     if path.suffix != ".gz" and is_large(path):
-        columns = stored_columns(path, lambda: polars.scan_csv(path, infer_schema=False), shown, span, is_text)
-        return Table(shown, columns, 2)
+        scan = partial(polars.scan_csv, path, infer_schema=False, glob=False)
+        with decoding(shown, span):
+            large = stored_columns(path, scan, shown, span, is_text)
+        return Table(shown, large, 2)
     text = _text(path, shown, span)
     try:
-        frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False, raise_if_empty=False)
-    except (polars.exceptions.PolarsError, polars.exceptions.PanicException) as error:
-        _explain_rows(text, shown, span)
-        fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
+        with decoding(shown, span):
+            frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False, raise_if_empty=False)
+    except Fault:
+        _explain_rows(text, shown, span)  # in words of the file, if it can be said
+        raise
     if not frame.height:
         fault("E0801", f"`{shown}` has no rows", span)
     if frame[frame.columns[-1]].null_count() or len(set(_header(text))) != len(frame.columns):
@@ -105,36 +111,32 @@ def _explain_rows(text: str, shown: str, span: Span) -> None:
     header = _header(text)
     for i, name in enumerate(header):
         if name in header[:i]:
-            fault("E0801", f"`{shown}` has two columns `{name}`", span)
-    try:
-        rows = csv.reader(io.StringIO(text), strict=True)
-        next(rows, None)
-        for number, row in enumerate(rows, 2):
-            if row and len(row) != len(header):
-                fault(
-                    "E0804",
-                    f"`{shown}`, row {number} has {len(row)} cells, the header has {len(header)}",
-                    span,
-                    f"the last one is `{row[-1]}` in column `{header[min(len(row), len(header)) - 1]}`"
-                    if len(row) < len(header)
-                    else f"`{row[len(header)]}` has no column",
-                )
-    except csv.Error as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error))
+            fault("E0801", f"`{shown}` has two columns `{cell(name)}`", span)
+    rows = csv.reader(io.StringIO(text), strict=True)
+    next(rows, None)
+    for number, row in enumerate(rows, 2):
+        if row and len(row) != len(header):
+            fault(
+                "E0804",
+                f"`{shown}`, row {number} has {len(row)} cells, the header has {len(header)}",
+                span,
+                f"the last one is `{cell(row[-1])}` in column `{cell(header[min(len(row), len(header)) - 1])}`"
+                if len(row) < len(header)
+                else f"`{cell(row[len(header)])}` has no column",
+            )
 
 
 def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     import polars
 
-    try:
-        if is_large(path):
-            return Table(shown, stored_columns(path, lambda: polars.scan_parquet(path), shown, span, is_text))
-        frame = polars.read_parquet(path)
-    except (polars.exceptions.PolarsError, polars.exceptions.PanicException, OSError) as error:
-        fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
-    if not frame.height:
-        fault("E0801", f"`{shown}` has no rows", span)
-    return Table(shown, {name: _plain_column(frame[name]) for name in frame.columns})
+    if is_large(path):
+        with decoding(shown, span):
+            large = stored_columns(path, partial(polars.scan_parquet, path, glob=False), shown, span, is_text)
+        return Table(shown, large)
+    with decoding(shown, span):
+        frame = polars.read_parquet(path, glob=False)
+        columns = {name: _plain_column(frame[name]) for name in frame.columns}
+    return Table(shown, columns)
 
 
 def _plain_column(column: "polars.Series") -> Array:
@@ -170,8 +172,8 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            fault("E0801", f"`{shown}`, line {number} is no JSON", span, str(error))
+        except (ValueError, RecursionError) as error:  # ValueError: no JSON, or an integer of some thousand digits
+            fault("E0801", f"`{shown}`, line {number} is no JSON", span, reason(error))
         if not isinstance(row, dict):
             fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint='{"x": [1, 2], "label": "a"}')
         rows.append(row)
@@ -182,26 +184,19 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
 
 
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    if not zipfile.is_zipfile(path):
-        fault("E0801", f"`{shown}` is no .npz archive", span)
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            columns = {name: archive[name] for name in archive.files}
-    except (*_BROKEN, ValueError, zipfile.BadZipFile, KeyError, NotImplementedError, RuntimeError) as error:
-        why = "it holds Python objects, which netc never unpickles" if "pickle" in str(error) else str(error)
-        fault("E0801", f"cannot read `{shown}`", span, why)
-    lengths = {name: column.shape[0] if column.ndim else 0 for name, column in columns.items()}
-    if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-        fault(
-            "E0801",
-            f"the arrays of `{shown}` differ in length",
-            span,
-            ", ".join(f"{name}: {length}" for name, length in lengths.items()),
-        )
-    return Table(
-        shown,
-        {name: column.astype(object) if column.dtype.kind in "US" else column for name, column in columns.items()},
-    )
+    return _table(shown, read_arrays(path, shown, span), "arrays", span)
+
+
+def _table(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:
+    """Columns as a table. Fault E0801 if they are not of one length."""
+    for name, column in columns.items():
+        if not column.ndim:
+            fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
+    lengths = {name: len(column) for name, column in columns.items()}
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
+        fault("E0801", f"the {what} of `{shown}` differ in length", span, told)
+    return Table(shown, columns)
 
 
 def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
@@ -213,33 +208,33 @@ def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
 
 
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_MOST_AXES = 32
 
 
-def _read_idx_file(path: Path, shown: str, span: Span) -> Array:
+def _read_idx_file(path: Path, span: Span) -> Array:
     """LeCun's format: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements."""
-    content = _content(path, shown, span)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES:
+    shown = path.name
+    opening(path, shown, span)
+    with reading(shown, span):
+        content = _content(path)
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES or not 1 <= content[3] <= _MOST_AXES:
         fault("E0801", f"`{shown}` is not an idx file", span)
     rank, kind = content[3], np.dtype(_IDX_TYPES[content[2]])
     dims = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
-    size, held = int(np.prod(dims, dtype=np.float64)), max(len(content) - 4 - 4 * rank, 0) // kind.itemsize
-    if size != held or not rank or len(content) < 4 + 4 * rank:
-        fault("E0801", f"`{shown}` is cut short", span, f"{held} elements where its head says {size}")
+    size, present = math.prod(dims), max(len(content) - 4 - 4 * rank, 0) // kind.itemsize
+    if size != present or len(content) < 4 + 4 * rank:
+        fault("E0801", f"`{shown}` is cut short", span, f"{present:,} elements where its head says {size:,}")
     return np.frombuffer(content, kind, offset=4 + 4 * rank).reshape(dims)
 
 
 def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """`path` is a folder or the beginning of the files' names: images are the field `image`, labels `label`."""
-    folder, beginning = (path, "") if path.is_dir() else (path.parent, path.name)
-    files = sorted(
-        one
-        for one in folder.glob(f"{beginning}*")
-        if ("-idx" in one.name and ".idx" not in one.name) or one.name.endswith((".idx", ".idx.gz"))
-    )
+    folder, beginning = (path, "") if os.path.isdir(path) else (path.parent, path.name)
+    files = sorted(one for one in folder.iterdir() if one.name.startswith(beginning)) if os.path.isdir(folder) else []
     parts: dict[str, list[Array]] = {}
-    for file in files:
+    for file in filter(_is_idx, files):
         name = "label" if "label" in file.name else "image" if "image" in file.name else file.name.split(".")[0]
-        parts.setdefault(name, []).append(_read_idx_file(file, str(file.name), span))
+        parts.setdefault(name, []).append(_read_idx_file(file, span))
     if not parts:
         fault(
             "E0801",
@@ -249,16 +244,12 @@ def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
         )
     for name, arrays in parts.items():
         if len({array.shape[1:] for array in arrays}) != 1:
-            fault("E0804", f"the files of `{shown}` hold `{name}` of different shapes", span)
-    columns = {name: np.concatenate(arrays) for name, arrays in parts.items()}
-    if len({len(column) for column in columns.values()}) != 1:
-        fault(
-            "E0801",
-            f"the files of `{shown}` differ in length",
-            span,
-            ", ".join(f"{name}: {len(column)}" for name, column in columns.items()),
-        )
-    return Table(shown, columns)
+            fault("E0804", f"the files of `{shown}` hold `{cell(name)}` of different shapes", span)
+    return _table(shown, {name: np.concatenate(arrays) for name, arrays in parts.items()}, "files", span)
+
+
+def _is_idx(path: Path) -> bool:
+    return ("-idx" in path.name and ".idx" not in path.name) or path.name.endswith((".idx", ".idx.gz"))
 
 
 Read = Callable[[Path, str, Span, IsText], Table]
@@ -279,18 +270,12 @@ class Reader:
 def simple_reader(
     name: str, doc: str, read: Callable[[Path], Mapping[str, Any]], suffixes: tuple[str, ...] = ()
 ) -> Reader:
-    """A reader that gives columns by name, arrays of one length with samples first, and raises ValueError or OSError where a file is broken."""
+    """A reader that gives columns by name, arrays of one length with samples first, and raises an exception that says why where a file is broken."""
 
     def table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-        try:
+        with decoding(shown, span):
             columns = {str(key): np.asarray(column) for key, column in read(path).items()}
-        except (OSError, ValueError, EOFError) as error:
-            fault("E0801", f"cannot read `{shown}`", span, str(error))
-        lengths = {key: len(column) if column.ndim else 0 for key, column in columns.items()}
-        if len(set(lengths.values())) != 1:
-            told = ", ".join(f"{key}: {length}" for key, length in lengths.items()) or "there are none"
-            fault("E0801", f"the columns of `{shown}` differ in length", span, told)
-        return Table(shown, columns)
+        return _table(shown, columns, "columns", span)
 
     return Reader(name, doc, table, suffixes)
 
@@ -324,6 +309,9 @@ READERS = {
 }
 
 
+_OWN = frozenset(READERS)
+
+
 def reader_of(path: Path, otherwise: str) -> str:
     """The reader that a file's name asks for."""
     if otherwise == "images":
@@ -342,9 +330,15 @@ def read(
 ) -> Table:
     """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
     one = READERS[reader]
-    if one.read is None:
-        columns, notes = read_images(path, shown, span, options or {})
-        return Table(shown, columns, notes=notes)
-    if not one.takes_folder and not path.is_file():
-        fault("E0801", f"there is no file `{shown}`", span, "paths start from the `.net` file's folder")
-    return one.read(path, shown, span, is_text)
+    opening(path, shown, span)
+    if not one.takes_folder:
+        refuse_irregular(path, shown, span)
+    with (reading if reader in _OWN else decoding)(shown, span):
+        if one.read is None:
+            columns, notes = read_images(path, shown, span, options or {})
+            table = Table(shown, columns, notes=notes)
+        else:
+            table = one.read(path, shown, span, is_text)
+    if not len(table):
+        fault("E0801", f"`{shown}` has no rows", span)
+    return table

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.quoting import cell
 from netc.runtime.data import windows
 from netc.runtime.data.readers import Column, Table
 from netc.runtime.data.spec import PARTS, DataSpec, FieldSpec
-from netc.runtime.data.steps import natural
+from netc.runtime.data.steps import natural, texts_of
 from netc.runtime.data.store import TextColumn
 from netc.runtime.random import generator
 
@@ -60,7 +61,9 @@ def _labels(column: Column, rows: Array) -> Array:
     cells = column[rows]
     if cells.ndim > 1:
         return np.unique(cells.reshape(len(cells), -1), axis=0, return_inverse=True)[1].reshape(-1)
-    return np.unique(cells.astype(str), return_inverse=True)[1]
+    texts = texts_of(cells)
+    number_of = {text: i for i, text in enumerate(sorted(set(texts)))}
+    return np.array([number_of[text] for text in texts], np.int64)
 
 
 def _by_group(rows: Array, groups: Array, fractions: dict[str, float], seed: int) -> dict[str, Array]:
@@ -79,13 +82,13 @@ def _as_told(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
     column = table.column(spec.split.column, spec.split.span)
     found: dict[str, list[Array]] = {}
     for chosen in chunks_of(rows):
-        cells = column[chosen].astype(str)
-        for name in np.unique(cells):
+        cells = np.array(texts_of(column[chosen]), object)
+        for name in sorted(set(cells)):
             if name not in PARTS:
                 row = chosen[int(np.flatnonzero(cells == name)[0])] + table.first_row
                 fault(
                     "E0803",
-                    f'"{name}" is no part',
+                    f'"{cell(name)}" is no part',
                     spec.split.span,
                     f"`{table.name}`, row {row}, column `{spec.split.column}`",
                     hint=nearest(name, PARTS) or "train, valid and test",

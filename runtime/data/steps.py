@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Ragged
 
@@ -32,7 +33,7 @@ class Place:
     def cell(self, index: Sequence[int]) -> str:
         """How messages call an element of an array."""
         column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
-        return f"`{self.file}`, row {self.rows[index[0]]}, column `{column}`"
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
 
 
 Chunks = Callable[[], Iterator[tuple[Array, Place]]]
@@ -102,6 +103,11 @@ def is_missing(array: Array) -> Array:
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
+def texts_of(column: Array) -> list[str]:
+    """The cells of a column as texts. (An array of them would have room for the longest one in each row.)"""
+    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+
+
 def refuse_missing(array: Array, place: Place) -> None:
     """Fault E0803 at the first empty cell."""
     missing = is_missing(array)
@@ -121,11 +127,13 @@ def numbers(array: Array, place: Place) -> Array:
     refuse_missing(array, place)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
-            fault("E0803", "this holds no numbers", place.span, f"`{place.file}`, column `{place.columns[0]}`")
+            fault(
+                "E0803", "this holds no numbers", place.span, f"`{place.file}`, column `{shown_cell(place.columns[0])}`"
+            )
         return array
     try:
         return array.astype(np.float64)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         _explain(array, place)
         raise
 
@@ -141,11 +149,13 @@ def _explain(array: Array, place: Place) -> None:
     for index, cell in cells:
         try:
             float(cell)
+        except OverflowError:
+            fault("E0803", "this number is too large", place.span, f"{place.cell(index)}: {shown_cell(cell)}")
         except (ValueError, TypeError):
             is_text = isinstance(cell, str)
             fault(
                 "E0803",
-                f'"{cell}" is not a number' if is_text else "this is not a number",
+                f'"{shown_cell(cell)}" is not a number' if is_text else "this is not a number",
                 place.span,
                 place.cell(index),
                 hint="`classes` or `one_hot` takes text" if is_text else None,
@@ -288,7 +298,12 @@ def _classes(array: Array, state: State, place: Place) -> Array:
     result = np.empty(array.shape, np.int32)
     for index, cell in np.ndenumerate(array):
         if str(cell) not in codes:
-            fault("E0805", f'the class "{cell}" does not occur in the training split', place.span, place.cell(index))
+            fault(
+                "E0805",
+                f'the class "{shown_cell(cell)}" does not occur in the training split',
+                place.span,
+                place.cell(index),
+            )
         result[index] = codes[str(cell)]
     return result
 
@@ -368,7 +383,13 @@ def _date(array: Array, state: State, place: Place) -> Array:
             assert found is not None
             day = date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
         except (AssertionError, ValueError):
-            fault("E0803", f'"{cell}" is not a date', place.span, place.cell(index), hint="2004-07-15, 2004-07 or 2004")
+            fault(
+                "E0803",
+                f'"{shown_cell(cell)}" is not a date',
+                place.span,
+                place.cell(index),
+                hint="2004-07-15, 2004-07 or 2004",
+            )
         days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
         result[index] = day.year + (day - date(day.year, 1, 1)).days / days
     return result
@@ -422,12 +443,12 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
         column = np.concatenate([array.reshape(len(array), -1)[:, i] for array, _ in chunks()])
         present = column[~is_missing(column)]
         if not len(present):
-            fault("E0803", "a column of the training split is empty", place.span, f"`{place.columns[i]}`")
+            fault("E0803", "a column of the training split is empty", place.span, f"`{shown_cell(place.columns[i])}`")
         if how in _FILLS:
             fills.append(float(_FILLS[how](numbers(present, place).astype(np.float64))))
         else:
-            labels, counts = np.unique(present.astype(str), return_counts=True)
-            fills.append(str(labels[np.argmax(counts)]))
+            counts = Counter(texts_of(present))
+            fills.append(min(counts, key=lambda text: (-counts[text], text)))
     return {"fill": fills, "drop": False}
 
 

@@ -5,21 +5,20 @@ Numbers are kept as f64, NaN where a cell is empty; texts as numbers of the word
 
 import hashlib
 import json
-import os
-import shutil
 import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.dsl import home
+from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
+from netc.runtime.data import copies
 
 if TYPE_CHECKING:
     import polars
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 IsText = Callable[[str], bool]
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
-_FORMAT = 1
+_FORMAT = 2
 _ROWS = 1 << 16  # at a time, while a table is written
 
 
@@ -47,33 +46,11 @@ class TextColumn:
         return found
 
 
+Columns = dict[str, Array | TextColumn]
+
+
 def is_large(path: Path) -> bool:
     return path.stat().st_size >= LARGE
-
-
-def folder() -> Path | None:
-    """Where tables are kept: inside of the cache's folder; None if there is none that is the user's own."""
-    own = home.folder()
-    return own / "tables" if own is not None else None
-
-
-def entries() -> dict[str, int]:
-    """The tables that are kept, and their bytes."""
-    own = folder()
-    if own is None or not own.is_dir():
-        return {}
-    return {
-        place.name[:8]: sum(file.stat().st_size for file in place.iterdir())
-        for place in sorted(own.iterdir())
-        if place.is_dir()
-    }
-
-
-def clear() -> None:
-    """Remove all tables; they are read anew when needed."""
-    own = folder()
-    if own is not None:
-        shutil.rmtree(own, ignore_errors=True)
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
@@ -81,14 +58,23 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
-    with tempfile.TemporaryFile(dir=home.folder()) as file:
+    with _nameless_file() as file:
         file.truncate(size)
         return np.memmap(file, dtype, "r+", shape=shape)
 
 
+def _nameless_file() -> IO[bytes]:
+    """A file in the cache's folder, or where that cannot be written, in the system's folder for temporary files."""
+    try:
+        return tempfile.TemporaryFile(dir=home.folder())
+    except OSError as error:
+        home.warn_cannot_write(error)
+        return tempfile.TemporaryFile()
+
+
 def stored_columns(
     path: Path, scan: Callable[[], "polars.LazyFrame"], shown: str, span: Span, is_text: IsText
-) -> dict[str, Array | TextColumn]:
+) -> Columns:
     """The columns of a table by name; written first if this file has not been read before."""
     import polars
 
@@ -97,29 +83,62 @@ def stored_columns(
         names = scan().collect_schema().names()
     except polars.exceptions.PolarsError as error:
         fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
-    told = [str(path.resolve()), status.st_size, status.st_mtime_ns, [is_text(name) for name in names], _FORMAT]
-    kept = folder() or Path(tempfile.mkdtemp(prefix="netc-tables-"))
-    place = kept / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
-    found = _open(place)
+    variant = json.dumps([_FORMAT, [is_text(name) for name in names]])
+    origin = copies.Origin(str(path.resolve()), variant, status.st_size, status.st_mtime_ns)
+    found = _kept(origin)
     if found is None:
-        shutil.rmtree(place, ignore_errors=True)
         try:
-            kept.mkdir(parents=True, exist_ok=True)
-            beside = Path(tempfile.mkdtemp(dir=kept))
-            try:
-                _write(beside, scan, is_text)
-                os.replace(beside, place)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
+            found = _copied(origin, scan, is_text)
         except polars.exceptions.PolarsError as error:
             fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
         except OSError as error:
             fault("E0801", f"cannot keep `{shown}` on disk", span, error.strerror or str(error))
-        found = _open(place)
-        assert found is not None, place
     if not len(next(iter(found.values()), ())):
         fault("E0801", f"`{shown}` has no rows", span)
     return found
+
+
+def _place(origin: copies.Origin) -> Path | None:
+    """Where the copy of a table is kept."""
+    kept = copies.folder()
+    if kept is None:
+        return None
+    told = [origin.path, origin.size, origin.mtime_ns, origin.variant]
+    return kept / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+
+
+def _kept(origin: copies.Origin) -> Columns | None:
+    """The columns of a table that was read before."""
+    place = _place(origin)
+    found = _open(place) if place is not None else None
+    if found is not None and place is not None:
+        eviction.use(place)
+    return found
+
+
+def _copied(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+    """The columns of a table, written to disk: to the cache, or where that takes nothing, to files that go when they are no longer used. Raises OSError."""
+    place = _place(origin)
+    if place is not None:
+        try:
+            place.parent.mkdir(0o700, exist_ok=True)
+            with temporary.folder(place.parent) as beside:
+                columns = _written(beside, scan, is_text)
+                copies.publish(beside, place, origin)
+                return columns
+        except OSError as error:
+            home.warn_cannot_write(error)
+    with temporary.folder(Path(tempfile.gettempdir())) as beside:
+        return _written(beside, scan, is_text)
+
+
+def _written(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+    """Write the columns into an empty folder. They stay usable when the folder is renamed or removed."""
+    _write(place, scan, is_text)
+    columns = _open(place)
+    if columns is None:
+        raise OSError("what was written is not what is read")
+    return columns
 
 
 def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> None:
@@ -167,11 +186,11 @@ def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:
     return {name for name in names if not found[name][0]}
 
 
-def _open(place: Path) -> dict[str, Array | TextColumn] | None:
+def _open(place: Path) -> Columns | None:
     """The columns, or None if they are not there, or not as they were written."""
     try:
         told = json.loads((place / "columns.json").read_text(encoding="utf-8"))
-        columns: dict[str, Array | TextColumn] = {}
+        columns: Columns = {}
         for column in told["columns"]:
             words, path = column["words"], place / column["file"]
             dtype = np.dtype(np.float64 if words is None else np.int32)

@@ -67,7 +67,7 @@ def environment() -> dict[str, str]:
     """The versions, the target and the machine that results depend on."""
     machine = machine_for()
     packages = ", ".join(f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy"))
-    folder = home.folder()
+    folder = home.usable_folder()
     return {
         "netc": f"{version('netc')} ({packages}, Python {platform.python_version()})",
         "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, {'FMA' if machine.has_fma else 'no FMA'}, "

@@ -1,13 +1,17 @@
 """The commands beside train: what they print, write and answer, end to end."""
 
 import json
+import os
 import re
+import signal
 from pathlib import Path
 
 import pytest
+import typer
 from support import ROOT, command
 
 import netc
+from netc.commands.signals import end_at_once, exit_statuses
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source
@@ -174,7 +178,7 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 """,
         encoding="utf-8",
     )
-    done = command("check", "m.net", "--try", cwd=tmp_path)
+    done = command("check", "m.net", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
     assert "two steps on made-up data: loss" in done.stdout
@@ -203,3 +207,50 @@ def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
     both = command("train", "--resume", "runs/m-width=2-kind=a", "--set", "width=2,3", cwd=tmp_path)
     assert both.returncode == 2
     assert "a run goes on with one value" in " ".join(both.stderr.split())
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])
+def test_signals_have_an_exit_status_of_their_own(name: str, status: int) -> None:
+    number = getattr(signal, name)
+    before = signal.getsignal(number)
+    assert before == signal.SIG_DFL
+    seen = []
+
+    @exit_statuses()
+    def ended_like_typer() -> None:
+        try:
+            os.kill(os.getpid(), number)
+        except KeyboardInterrupt:
+            seen.append("unwound")
+            raise typer.Exit(130) from None
+
+    with pytest.raises(SystemExit) as ended:
+        ended_like_typer()
+    assert ended.value.code == status
+    assert seen == ["unwound"]
+    assert signal.getsignal(number) == before
+
+
+def test_a_signal_that_is_ignored_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with exit_statuses():
+            os.kill(os.getpid(), signal.SIGHUP)
+            end_at_once()
+            assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_cache_that_is_refused_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open").chmod(0o777)
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "open"))
+    (tmp_path / "m.net").write_text("model {\n  input x: float\n  output y = x * 2\n}\n", encoding="utf-8")
+    done = command("check", "m.net", cwd=tmp_path)
+    assert done.returncode == 0
+    reason = f"others can write to {tmp_path / 'open'} (chmod go-w makes it yours alone)"
+    assert done.stderr == f"warning: the cache is not used: {reason}; netc goes on without it\n"
+    assert not list((tmp_path / "open").iterdir())
+    assert command("cache", cwd=tmp_path).stdout == f"no cache: {reason}\n"

@@ -3,7 +3,8 @@
 import asyncio
 import random
 import re
-from collections.abc import Awaitable, Callable
+import signal
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +88,19 @@ class Editor:
         return self.told[self.uri]
 
 
-def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
+def in_an_editor(
+    path: Path,
+    talk: Callable[[Editor], Awaitable[None]],
+    arguments: Sequence[str] = (),
+    workspace: Path | None = None,
+    options: object = None,
+) -> None:
+    """A session with a server that was started with these arguments, by an editor that has opened a workspace."""
+    folders = [types.WorkspaceFolder(workspace.as_uri(), "workspace")] if workspace is not None else None
+    start = types.InitializeParams(
+        capabilities=types.ClientCapabilities(), workspace_folders=folders, initialization_options=options
+    )
+
     async def run() -> None:
         client = LanguageClient("test", "1")
         editor = Editor(client, path.as_uri())
@@ -97,8 +110,8 @@ def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
             editor.told[params.uri] = list(params.diagnostics)
             editor.came.set()
 
-        await client.start_io(*netc_command("lsp"))
-        await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+        await client.start_io(*netc_command("lsp", *arguments))
+        await client.initialize_async(start)
         client.initialized(types.InitializedParams())
         await talk(editor)
         await client.shutdown_async(None)
@@ -110,6 +123,24 @@ def in_an_editor(path: Path, talk: Callable[[Editor], Awaitable[None]]) -> None:
 
 def labels(found: Any) -> set[str]:
     return {one.label for one in found.items}
+
+
+def test_the_server_ends_quietly_when_it_is_asked_to() -> None:
+    """While it waits for its editor, which an exception would not interrupt."""
+
+    async def run() -> None:
+        client = LanguageClient("test", "1")
+        await client.start_io(*netc_command("lsp"))
+        await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
+        server = client._server
+        assert server is not None
+        assert server.stderr is not None
+        server.send_signal(signal.SIGTERM)
+        assert await asyncio.wait_for(server.wait(), 600) == -signal.SIGTERM
+        assert await server.stderr.read() == b""
+        await client.stop()
+
+    asyncio.run(run())
 
 
 def test_a_session(tmp_path: Path) -> None:

@@ -495,7 +495,7 @@ def test_an_installed_plugin_needs_no_option(project: Path) -> None:
     broken = run(project, "check", "m.net")
     assert broken.returncode == 1
     assert broken.stderr.startswith(
-        "error[E1101]: the plug-in `mine:hard` cannot be imported\n --> the plug-in mine:hard:1:1\n"
+        "error[E1101]: the plug-in `mine:hard` cannot be imported\n --> the plug-in mine:hard\n"
     )
 
 

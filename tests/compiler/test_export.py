@@ -28,7 +28,8 @@ from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
-from netc.runtime.export import as_onnx, as_python, difference, exported, from_padded, padded, samples_of
+from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
+from netc.runtime.export_check import checked
 from netc.runtime.program import Program
 from netc.runtime.run import Run
 
@@ -381,7 +382,7 @@ def test_double_precision(expression: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     asked = exported(run)
     path.write_bytes(as_onnx(asked))
-    told = difference(run, asked, path)
+    told = checked(run, asked, path).text
     assert float(re.search(r"at most (\S+) from", told)[1]) < 1e-6, told
 
 

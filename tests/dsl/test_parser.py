@@ -123,7 +123,7 @@ def test_spans_are_the_text() -> None:
 def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from lark import Lark
 
-    from netc.dsl import tables
+    from netc.dsl import home, tables
 
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
     grammar, made = 'start: "a"+\n', []
@@ -140,7 +140,9 @@ def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: 
         assert tables._read(kept, None) is not None
     assert len(made) == 4
     (tmp_path / "own").chmod(0o777)
-    tables.parser_of(grammar, None)
+    monkeypatch.setattr(home, "_warned", set())
+    with pytest.warns(home.CacheWarning, match="others can write to"):
+        tables.parser_of(grammar, None)
     assert len(made) == 5, "a folder that others can write to was trusted"
 
 

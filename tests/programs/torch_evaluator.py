@@ -114,15 +114,11 @@ class Evaluator:
             and call.function.text == "weighted"
         ):
             error, weight = (self.evaluate(one.value, scope) for one in call.arguments)
+            pairs = list(zip(weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True))
+            if any(one.ndim > like.ndim for one, like in pairs):
+                raise Unsupported("a weight for each step, of samples that are all as long (over_fixed)")
             errors = torch.cat([one.reshape(-1) for one in error])
-            weights = torch.cat(
-                [
-                    one.broadcast_to(like.shape).reshape(-1)
-                    for one, like in zip(
-                        weight if isinstance(weight, Samples) else (weight,) * self.count, error, strict=True
-                    )
-                ]
-            ).detach()
+            weights = torch.cat([one.broadcast_to(like.shape).reshape(-1) for one, like in pairs]).detach()
             return (errors * weights).sum() / weights.sum()
         value = self.evaluate(node, scope)
         parts = value if isinstance(value, Samples) else (value,)
@@ -269,9 +265,17 @@ class Evaluator:
             else:
                 numbers.append(0 if isinstance(one, Samples) else one)
         if numbers == ["fixed"]:
-            numbers = list(range(int(self.varies(places[0])), places[0][0].ndim))
-        chosen = tuple(numbers) if len(numbers) > 1 else numbers[0]
+            numbers = self.fixed_axes(places[0])
+            if not numbers and name in ("sum", "mean", "max", "min"):  # PyTorch takes no axes for all of them
+                return places[0]
+        chosen = numbers[0] if len(numbers) == 1 else tuple(numbers)
         return self.each(lambda *xs: function(*xs, over=chosen), *places)
+
+    def fixed_axes(self, x: Any) -> list[int]:
+        """The axes of a value that have the same length in all samples. Raises Unsupported where the data does not show it."""
+        if not isinstance(x, Samples):  # a parameter
+            return list(range(x.ndim))
+        return list(range(int(self.varies(x)), x[0].ndim)) if x[0].ndim else []
 
     def varies(self, x: Any) -> bool:
         """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""

@@ -2,13 +2,16 @@
 
 import gzip
 import json
+import tempfile
 from pathlib import Path
 
 import numpy as np
 import polars
 import pytest
+from support import command
 
 import netc
+from netc.dsl import home
 from netc.runtime.data import store
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, parse_data
@@ -289,3 +292,100 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
         np.testing.assert_array_equal(x[1], first + 2 + np.arange(4))
         np.testing.assert_array_equal(y, x[:, -1] + 3)
         assert y.max() <= (29 if part == "train" else 49), "a window stays inside of its part"
+
+
+def left_in(folder: Path) -> list[str]:
+    """The names of a folder's content, also where there is none yet."""
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+def test_copies_of_what_is_gone_or_has_changed_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever was opened before stays usable."""
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "LARGE", 1)
+    tables = tmp_path / "cache" / "tables"
+    source = f'source = csv("t.csv")\n{FIELDS}'
+    written(tmp_path)
+    first, _ = dataset(tmp_path, source)
+    before = {name: np.array(array) for name, array in first.parts["train"].items()}
+    (old,) = left_in(tables)
+    text = (tmp_path / "t.csv").read_text(encoding="utf-8")
+    (tmp_path / "t.csv").write_text(text + text.splitlines()[-1] + "\n", encoding="utf-8")
+    dataset(tmp_path, source)
+    (new,) = left_in(tables)
+    assert new != old, "the copy of the file as it was is kept"
+    for name, array in first.parts["train"].items():
+        np.testing.assert_array_equal(array, before[name])
+    dataset(tmp_path, source.replace('csv("t.csv")', 'parquet("t.parquet")'))
+    assert len(left_in(tables)) == 2
+    (tmp_path / "t.parquet").unlink()
+    (tables / "not-ours").mkdir()
+    shown = command("cache", cwd=tmp_path).stdout
+    assert "copies of data that is gone or has changed: 1 removed\n" in shown
+    assert str(tmp_path / "t.csv") in shown
+    assert left_in(tables) == sorted([new, "not-ours"])
+
+
+@pytest.mark.parametrize("hindrance", ["refused", "unwritable", "small"])
+def test_without_room_in_the_cache_a_large_table_is_read_all_the_same(
+    hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """netc says so once, and leaves nothing behind."""
+    written(tmp_path)
+    source = f'source = csv("t.csv")\n{FIELDS}'
+    in_memory, _ = dataset(tmp_path, source)
+    cache, temporary = tmp_path / "cache", tmp_path / "temporary"
+    for place in (cache, temporary):
+        place.mkdir(0o700)
+    monkeypatch.setenv("NETC_CACHE", str(cache))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    monkeypatch.setattr(store, "LARGE", 1)
+    monkeypatch.setattr(home, "_warned", set())
+    if hindrance == "refused":
+        cache.chmod(0o777)
+    elif hindrance == "unwritable":
+        (cache / "tables").write_text("", encoding="utf-8")
+    else:
+        monkeypatch.setenv("NETC_CACHE_LIMIT", "100")
+    told = {
+        "refused": f"the cache is not used: others can write to {cache}",
+        "unwritable": "the cache cannot be written (File exists)",
+        "small": f"the cache may hold 100 bytes (NETC_CACHE_LIMIT), too little for a copy of {tmp_path / 't.csv'}",
+    }[hindrance]
+    with pytest.warns(home.CacheWarning) as warnings:
+        on_disk = [dataset(tmp_path, source)[0] for _ in range(2)]
+    assert [str(warning.message).startswith(told) for warning in warnings] == [True], [*map(str, warnings)]
+    for part, fields in in_memory.parts.items():
+        for name, array in fields.items():
+            assert all(isinstance(other.parts[part][name], np.memmap) for other in on_disk)
+            assert all(np.array_equal(array, other.parts[part][name]) for other in on_disk)
+    assert not left_in(temporary)
+    assert (
+        left_in(cache / "tables") == []
+        if hindrance == "small"
+        else left_in(cache) == ["tables"] * (hindrance == "unwritable")
+    )
+
+
+def test_two_copy_one_table_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one begins and finishes while this one writes: both have their copy, and one is kept."""
+    written(tmp_path)
+    source = f'source = csv("t.csv")\n{FIELDS}'
+    in_memory, _ = dataset(tmp_path, source)
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(store, "LARGE", 1)
+    real, others = store._write, []
+
+    def write(*arguments: object) -> None:
+        real(*arguments)
+        if not others:
+            others.append(None)
+            others.append(dataset(tmp_path, source)[0])
+
+    monkeypatch.setattr(store, "_write", write)
+    mine, _ = dataset(tmp_path, source)
+    for part, fields in in_memory.parts.items():
+        for name, array in fields.items():
+            np.testing.assert_array_equal(array, mine.parts[part][name])
+            np.testing.assert_array_equal(array, others[1].parts[part][name])
+    assert len(left_in(tmp_path / "cache" / "tables")) == 1

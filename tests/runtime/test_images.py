@@ -129,6 +129,14 @@ def test_a_folder_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(images, "_decode", lambda *_: pytest.fail("decoded a second time"))
     assert netc.open(run.folder).evaluate("valid") == run.evaluate("valid")
+    monkeypatch.undo()
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    (before,) = (tmp_path / "cache" / "tables").iterdir()
+    (tmp_path / "pictures" / "dark" / "0.jpg").unlink()
+    changed = netc.open(run.folder).load_data()
+    (after,) = (tmp_path / "cache" / "tables").iterdir()
+    assert after != before, "the pictures of the folder as it was are kept"
+    assert sum(len(part["label"]) for part in changed.parts.values()) == 23
 
 
 def test_a_table_of_paths(tmp_path: Path) -> None:

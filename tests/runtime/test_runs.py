@@ -1,5 +1,7 @@
 """What a run leaves is never lost: killed runs, damaged files, changed files, folders that cannot be used."""
 
+import collections
+import fcntl
 import hashlib
 import json
 import os
@@ -7,42 +9,22 @@ import random
 import shutil
 import signal
 import subprocess
+import sys
+import termios
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
-from support import command, netc_command
+from support import PROJECT as TEXT
+from support import command, netc_command, write_project
 
 import netc
-
-TEXT = """data {
-  source = csv("t.csv")
-  x = columns("a", "b") -> standardize
-  y = column("y") -> standardize
-  split = (train = 0.8, valid = 0.2)
-}
-model {
-  input x: float[2]
-  target y: float
-  h = x -> dense(8) -> tanh -> dropout(0.1)
-  output z = h -> dense(1) -> squeeze
-  loss mse(z, y)
-}
-train {
-  epochs = 40
-  batch = 8
-  keep = best(valid.loss)
-}
-"""
-
-
-def write_project(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    rows = ["a,b,y"] + [f"{a:.4f},{b:.4f},{a * b:.4f}" for a, b in rng.standard_normal((200, 2))]
-    (folder / "t.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (folder / "m.net").write_text(TEXT, encoding="utf-8")
+from netc.runtime.resume import has_changed
 
 
 @pytest.fixture
@@ -68,50 +50,84 @@ def same(first: Path, second: Path) -> bool:
     )
 
 
-def test_killed_at_any_moment_nothing_is_lost(project: Path, is_long: bool) -> None:
-    """kill -9, again and again; what was saved opens, and resuming ends at the bits of the run that was not killed.
+FILES = {
+    "model.net",
+    "run.json",
+    "data.json",
+    "metrics.jsonl",
+    "checkpoint.safetensors",
+    "best.safetensors",
+    "curves.svg",
+}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
-    A process is killed as it prints the line of an epoch (which it saves just before or after) or a little later, never by a clock: a slow machine is killed as often.
+
+def test_killed_at_any_moment_nothing_is_lost(
+    project: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
+) -> None:
+    """Four kinds of signals, again and again; what was saved opens, resuming ends at the bits of the run that was not killed, and nothing else is left.
+
+    A process is killed as it prints the line of an epoch (which it saves just before or after) or a little later, never by a clock: a slow machine is killed as
+    often. With `--long` some are also killed while they start, read data and compile.
     """
+    if is_long:
+        monkeypatch.setenv("NETC_CACHE", str(project / "cache"))
     whole = command("train", "m.net", "--out", "whole", cwd=project)
     assert whole.returncode == 0, whole.stderr
-    draw, kills, inside = random.Random(0), 0, 0
-    while kills < (50 if is_long else 4):
+    draw, kills, counts = random.Random(0), 0, collections.Counter[str]()
+    while kills < (300 if is_long else len(SIGNALS)):
         folder = project / f"run{kills}"
+        if is_long and draw.random() < 0.1:
+            shutil.rmtree(project / "cache")
         arguments: tuple[object, ...] = ("m.net", "--out", folder)
-        for _ in range(3):
-            killed_after(arguments, draw.choice((0, 1, 2, 7)), draw.choice((0, 0, 0.002, 0.01)), project)
+        for _ in SIGNALS:
+            number = SIGNALS[kills % len(SIGNALS)]
+            moment = draw.choice((*(0, 1, 2, 7) * 2, None)) if is_long else draw.choice((0, 1, 2, 7))
+            later = draw.uniform(0, 2) if moment is None else draw.choice((0, 0, 0.002, 0.01))
+            status = ended_by(number, ("train", *arguments), moment, later, project)
+            if moment is not None:  # else Python itself may have been starting
+                assert status in (0, -9 if number == signal.SIGKILL else 128 + number), (number, status)
+            counts[f"{number.name} {status}"] += 1
             kills += 1
-            if (folder / "checkpoint.safetensors").exists():
-                inside += 1
+            if folder.exists():
+                counts["with a run"] += 1
+                assert {path.name for path in folder.iterdir() if not path.name.startswith(".netc-")} <= FILES
                 netc.open(folder)
                 arguments = ("--resume", folder)
-            elif folder.exists():
-                folder = project / f"run{kills}"
-                arguments = ("m.net", "--out", folder)
         ended = command("train", *arguments, cwd=project)
         assert ended.returncode == 0, ended.stderr
         assert same(project / "whole", folder)
-    assert inside >= 3
+        assert {path.name for path in folder.iterdir()} == FILES
+    record_property("kills", dict(counts))
+    assert counts["with a run"] >= 3
+    places = {path.name for path in project.iterdir() if not path.name.startswith("run")}
+    assert places == {"m.net", "t.csv", "whole", *["cache"] * is_long}
+    if is_long:
+        command("cache", cwd=project)
+        assert not [path for path in (project / "cache").rglob("*") if path.suffix not in (".o", ".tables")]
 
 
-def killed_after(arguments: tuple[object, ...], epochs: int, later: float, cwd: Path) -> None:
-    """Train, and kill the process some seconds after so many more epochs; with none, as soon as it says anything or has a folder."""
+def ended_by(number: int, arguments: tuple[object, ...], epochs: int | None, later: float, cwd: Path) -> int:
+    """Run a command that trains, send it a signal some seconds after so many more epochs, and return its exit status. With 0 epochs as soon as it has a folder and
+    says so, with None as soon as it has been started."""
     running = subprocess.Popen(
-        netc_command("train", *arguments), cwd=cwd, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        netc_command(*arguments),
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
     )
     assert running.stdout is not None
-    if not epochs:
-        folder = Path(str(arguments[-1]))
-        while not folder.exists() and running.poll() is None:
-            time.sleep(0.001)
-    for line in running.stdout if epochs else ():
-        epochs -= line.startswith("epoch ")
-        if not epochs:
-            break
+    if epochs is not None:
+        for line in running.stdout:
+            epochs -= line.startswith("epoch ")
+            if epochs <= 0:
+                break
     time.sleep(later)
-    running.kill()
+    running.send_signal(number)
     running.communicate()
+    return running.returncode
 
 
 def test_a_changed_file_says_what_changed(project: Path) -> None:
@@ -141,6 +157,33 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     assert refused.stderr.count("E1004") == 3
     assert "it was `h = x -> dense(8) -> tanh -> dropout(0.1)`" in refused.stderr
     assert all(np.array_equal(before[0][name], array) for name, array in left(project / "run")[0].items())
+
+
+def test_ends_of_lines_are_no_change(project: Path) -> None:
+    """A file is compared to the byte: with carriage returns as they were it is the same, and without them another."""
+    content = (project / "m.net").read_bytes().replace(b"\n", b"\r\n")
+    (project / "m.net").write_bytes(content)
+    run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=1)
+    assert has_changed(netc.open(run.folder)) is None
+    (project / "m.net").write_bytes(content.replace(b"\r\n", b"\n"))
+    assert has_changed(netc.open(run.folder)) == project / "m.net"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_text(project: Path) -> None:
+    """A path is bytes: a run of a file whose name is no UTF-8 is opened again, with labels that are half of a pair."""
+    path = Path(os.fsdecode(os.fsencode(project) + b"/m\xff.net"))
+    rows = [{"x": i / 3, "y": ("a", "\ud800")[i % 2]} for i in range(20)]
+    (project / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    path.write_text(
+        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n  split = (train = 1)\n}\n'
+        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n  loss cross_entropy(z, y)\n}\n",
+        encoding="utf-8",
+    )
+    run = netc.train(netc.load(path), out=project / os.fsdecode(b"run\xfe"), epochs=1)
+    opened = netc.open(run.folder)
+    assert opened.model.source.path == path
+    assert opened.states["y"] == [{"classes": ["a", "\ud800"]}]
 
 
 def test_start_from(project: Path) -> None:
@@ -239,23 +282,143 @@ def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkey
 
 
 def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
+    """Nor does the one that does end with its terminal, if it was started with `nohup`; SIGTERM ends it."""
     (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"), encoding="utf-8")
     running = subprocess.Popen(
-        netc_command("train", "m.net", "--out", "run"), cwd=project, stdout=subprocess.PIPE, text=True, encoding="utf-8"
+        ["nohup", *netc_command("train", "m.net", "--out", "run")],
+        cwd=project,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
     )
     try:
         assert running.stdout is not None
         while not running.stdout.readline().startswith("epoch 1"):
             assert running.poll() is None
+        running.send_signal(signal.SIGHUP)
         refused = command("train", "--resume", "run", cwd=project)
         assert refused.returncode == 1
         assert "error[E1001]: another process trains in `run`" in refused.stderr
         other = command("train", "m.net", "--out", "run", "--epochs", "1", cwd=project)
         assert "-> run-2" in other.stdout
     finally:
-        running.send_signal(signal.SIGINT)
-        running.communicate(timeout=600)
+        running.send_signal(signal.SIGTERM)
+        _, message = running.communicate(timeout=600)
+    assert running.returncode == 128 + signal.SIGTERM
+    assert message.splitlines()[-2:] == ["", "interrupted; netc train --resume run goes on"]
+    assert "Traceback" not in message
     assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
+
+
+def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
+    (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"), encoding="utf-8")
+    mine, its = os.openpty()
+
+    def take_terminal() -> None:
+        fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+    running = subprocess.Popen(
+        netc_command("train", "m.net", "--out", "run"),
+        cwd=project,
+        stdin=its,
+        stdout=its,
+        stderr=its,
+        start_new_session=True,
+        preexec_fn=take_terminal,
+    )
+    os.close(its)
+    shown = b""
+    while b"epoch 3" not in shown:
+        shown += os.read(mine, 1000)
+    os.close(mine)
+    assert running.wait(timeout=600) == 128 + signal.SIGHUP
+    assert command("train", "--resume", "run", "--epochs", "3", cwd=project).returncode == 0
+    assert netc.open(project / "run").progress.epoch >= 3
+
+
+class Asked(Exception):
+    """What a handler of a signal raises."""
+
+
+def stop(number: int, frame: object) -> NoReturn:
+    raise Asked
+
+
+@pytest.mark.parametrize("raises", [False, True])
+@pytest.mark.parametrize("number", SIGNALS[1:])
+def test_a_handler_of_ones_own_is_called_when_the_checkpoint_is_there(
+    number: int, raises: bool, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then training ends: as the handler does, or with KeyboardInterrupt."""
+    seen: list[int] = []
+
+    def note(number: int, frame: object) -> None:
+        seen.append(netc.open(project / "run").progress.step)
+
+    handler, asked = stop if raises else note, Asked if raises else KeyboardInterrupt
+    real_steps, chunks = netc.Program.steps, []
+
+    def steps(self: netc.Program, *arguments: object) -> object:
+        chunks.append(0)
+        if len(chunks) == 2:
+            os.kill(os.getpid(), number)
+            assert not seen, "it came inside of a step"
+        return real_steps(self, *arguments)
+
+    monkeypatch.setattr(netc.Program, "steps", steps)
+    before = signal.signal(number, handler)
+    try:
+        with pytest.raises(asked):
+            netc.train(netc.load(project / "m.net"), out=project / "run")
+        assert signal.getsignal(number) is handler
+    finally:
+        signal.signal(number, before)
+    run = netc.open(project / "run")
+    assert seen == [run.progress.step] * (not raises)
+    assert run.progress.step > 0, "the step was lost"
+
+
+def test_a_signal_that_would_end_the_process_does_when_the_checkpoint_is_there(project: Path) -> None:
+    """By arrays, because the readers of tables have threads, which a fork does not copy."""
+    model = netc.parse(TEXT[TEXT.index("model {") :].replace("  keep = best(valid.loss)\n", ""))
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal((40, 2), np.float32), "y": rng.standard_normal(40, np.float32)}
+    if (child := os.fork()) == 0:
+        real_steps = netc.Program.steps
+
+        def steps(self: netc.Program, *arguments: object) -> object:
+            os.kill(os.getpid(), signal.SIGTERM)
+            return real_steps(self, *arguments)
+
+        netc.Program.steps = steps
+        try:
+            netc.train(model, data, out=project / "run", threads=1)
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGTERM
+    assert netc.open(project / "run").progress.step > 0
+
+
+def test_a_thread_leaves_signals_alone(project: Path) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS[1:]]
+    seen: list[list[object]] = []
+    program = netc.Program.steps
+
+    def steps(self: netc.Program, *arguments: object) -> object:
+        seen.append([signal.getsignal(number) for number in SIGNALS[1:]])
+        return program(self, *arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(netc.Program, "steps", steps)
+        thread = threading.Thread(
+            target=netc.train, args=(netc.load(project / "m.net"),), kwargs={"out": project / "run", "epochs": 1}
+        )
+        thread.start()
+        thread.join()
+    assert (project / "run" / "checkpoint.safetensors").exists()
+    assert seen
+    assert all(handlers == before for handlers in seen)
 
 
 def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:

@@ -1,0 +1,42 @@
+"""Names the data that a command reads outside of the folder of its `.net` file: a note on the error stream, before it is opened."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from netc.commands.terminal import say
+from netc.compiler.model import Model
+from netc.dsl.files import real
+from netc.dsl.source import Span
+from netc.runtime.data.access import inside, opening
+from netc.runtime.data.spec import parse_data
+
+_MOST_NOTES = 8  # a table of pictures may name thousands
+
+
+class OutsideData:
+    """The paths that were named so far, links followed, each once; beyond the most they are kept and not printed."""
+
+    def __init__(self, file: Path) -> None:
+        self.file, self.paths = file, dict[str, None]()
+
+    def named(self) -> AbstractContextManager[None]:
+        """Meanwhile whatever is read outside is named."""
+        return inside([self.file.parent], self._name)
+
+    def name_sources(self, model: Model) -> None:
+        """Name what training would read, whether or not the command does. Faults as `parse_data`."""
+        spec = parse_data(model)
+        with self.named():
+            for source in (spec.source, *(source for _, source in spec.split.sources)):
+                opening(model.source.folder / source.path, source.path, source.span)
+
+    def _name(self, path: Path, shown: str, span: Span) -> None:
+        followed = str(real(path))
+        if followed in self.paths:
+            return
+        self.paths[followed] = None
+        if len(self.paths) <= _MOST_NOTES:
+            text = f"note: the data `{shown}` is {followed}, outside of the folder of {self.file.name}"
+            say(text, is_error=True)
+        elif len(self.paths) == _MOST_NOTES + 1:
+            say("note: and others", is_error=True)

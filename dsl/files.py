@@ -1,0 +1,76 @@
+"""Regular files, read without surprises: a pipe or a device is refused before it is waited for, and every failure is an OSError that says why.
+
+Whoever reads a file that a user names does it through here; `reason` puts an exception of the system or of a decoder into words for a message.
+"""
+
+import errno
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from netc.dsl.quoting import bounded
+
+_LONGEST_REASON = 200
+# never to wait for the other end of a pipe, nor take a terminal over
+_FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file, open to be read. Raises OSError."""
+    try:
+        _refuse_irregular(os.stat(path).st_mode, path)  # some devices act when they are opened
+        descriptor = os.open(path, os.O_RDONLY | _FLAGS)
+    except ValueError as error:  # a null character, or half of a surrogate pair
+        raise OSError(errno.EINVAL, "no file can have this name", str(path)) from error
+    try:
+        _refuse_irregular(os.fstat(descriptor).st_mode, path)
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def content_of(path: Path) -> bytes:
+    """All bytes of a regular file. Raises OSError."""
+    with opened(path) as file:
+        return file.read()
+
+
+def real(path: Path) -> Path:
+    """The absolute path without symbolic links; one that goes round in a circle stays as it is, and cannot be opened."""
+    return Path(os.path.realpath(path))
+
+
+def is_device(path: Path) -> bool:
+    """Whether a path leads to a pipe or a device that is written to: such a name is not replaced by a file."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def write_to_device(path: Path, content: bytes) -> None:
+    """Write to a pipe or a device, as `-o /dev/stdout` asks. Raises OSError, also for a pipe that nobody reads."""
+    descriptor = os.open(path, os.O_WRONLY | _FLAGS)
+    os.set_blocking(descriptor, True)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+
+
+def _refuse_irregular(mode: int, path: Path) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+
+
+def reason(error: BaseException) -> str:
+    """What went wrong, in a few words: what the system says of a file, or the first line of what a decoder says."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not text"
+    first = next(iter(str(error).splitlines()), "")
+    return bounded(first, _LONGEST_REASON) if first else type(error).__name__

@@ -1,0 +1,222 @@
+"""Writes files and folders under a temporary name and renames them: whatever is there under its own name is whole.
+
+A process that is killed can leave one behind. Its name holds the process that wrote it, so that the next process that writes to the same folder removes
+what dead processes left there, and nothing else. Used by every writer of netc: runs, reports, exports, the cache.
+"""
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+try:
+    import fcntl
+except ImportError:  # this system has no file locks
+    fcntl = None  # type: ignore[assignment]
+
+_NAME = re.compile(r"\.netc-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{8}\.tmp")
+_UNKNOWN = "0" * 8  # the host of a process that cannot know its own
+_UNTOUCHED = 600.0  # seconds without a change after which a file that no process has locked counts as left over
+_swept: set[tuple[int, str]] = set()  # folders that this process has swept
+
+
+class _Process(NamedTuple):
+    """A process, also after its number was given to another one. `host` stands for the boot and the namespaces that `pid` and `start` belong to."""
+
+    host: str
+    pid: int
+    start: int  # in ticks since the boot
+
+
+def write(path: Path, content: bytes, is_durable: bool = False) -> None:
+    """Write a file, whole or not at all. With `is_durable` it is on the disk before it has its name. Raises OSError."""
+    sweep_once(path.parent)
+    beside = path.parent / _new_name()
+    try:
+        if not _write_nameless(beside, content, is_durable):
+            with open(beside, "xb") as file:
+                _lock(file.fileno())
+                _fill(file.fileno(), content, is_durable)
+        os.replace(beside, path)
+    except BaseException:
+        with suppress(OSError):
+            beside.unlink()
+        raise
+
+
+def _write_nameless(beside: Path, content: bytes, is_durable: bool) -> bool:
+    """Write a file that has no name until it is whole, where the system can (Linux): a process that is killed meanwhile leaves nothing. False if it cannot."""
+    try:
+        handle = os.open(beside.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
+    except (AttributeError, OSError):
+        return False
+    try:
+        _lock(handle)
+        _fill(handle, content, is_durable)
+        try:
+            # src_dir_fd has no effect but that Python calls linkat, which follows the link
+            os.link(f"/proc/self/fd/{handle}", beside, src_dir_fd=handle, follow_symlinks=True)
+        except (NotImplementedError, OSError):
+            return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _fill(handle: int, content: bytes, is_durable: bool) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+    if is_durable:
+        os.fsync(handle)
+
+
+@contextmanager
+def folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
+    """An empty folder with a temporary name, for the caller to fill and rename. It is removed at the end if it is still there. Raises OSError."""
+    sweep_once(parent)
+    place = parent / _new_name()
+    handle: int | None = None
+    try:
+        place.mkdir(mode)
+        handle = os.open(place, os.O_RDONLY)
+        _lock(handle)
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        if handle is not None:
+            os.close(handle)
+
+
+def name_folder(beside: Path, place: Path) -> None:
+    """Give a folder that is whole its name, in place of what has it. Another process that does the same at the same time may be the one that does. Raises
+    OSError."""
+    remove_folder(place)
+    try:
+        os.replace(beside, place)
+    except OSError as error:
+        if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            raise
+
+
+def remove_folder(place: Path) -> None:
+    """Remove a folder so that nobody finds half of it. Whoever has its files open keeps them."""
+    beside = place.with_name(_new_name())
+    with suppress(OSError):  # another process was first
+        os.replace(place, beside)
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def sweep_once(place: Path) -> None:
+    """Sweep a folder unless this process has done so before."""
+    key = (os.getpid(), str(place.absolute()))
+    if key not in _swept:
+        _swept.add(key)
+        sweep(place)
+
+
+def sweep(place: Path) -> None:
+    """Remove what dead processes left in a folder: entries with a temporary name of netc whose process is gone."""
+    try:
+        with os.scandir(place) as entries:
+            names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
+    except OSError:
+        return
+    for name in names:
+        with suppress(OSError):  # gone meanwhile, or not ours to remove
+            _remove_if_left(place / name)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether netc gives such names to what it has not finished."""
+    return _NAME.fullmatch(name) is not None
+
+
+def _remove_if_left(path: Path) -> None:
+    status = path.lstat()
+    is_folder = stat.S_ISDIR(status.st_mode)
+    if not (is_folder or stat.S_ISREG(status.st_mode)) or not _is_left(path, status.st_uid):
+        return
+    if is_folder:
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink()
+
+
+def _is_left(path: Path, owner: int) -> bool:
+    """Whether the process that wrote a temporary file is gone. Where it would not be visible (another machine or container, an earlier boot, another user),
+    its lock tells."""
+    match = _NAME.fullmatch(path.name)
+    assert match is not None
+    host, pid, start = match["host"], int(match["pid"]), int(match["start"])
+    if host == _host() != _UNKNOWN and owner == os.geteuid():
+        return _start_of(pid) != start
+    places = [path, *path.iterdir()] if path.is_dir() else [path]
+    untouched = time.time() - max(place.lstat().st_mtime for place in places)
+    return untouched > _UNTOUCHED and not _is_locked(path)
+
+
+def _lock(handle: int) -> None:
+    """Lock an open file for as long as this process has it open."""
+    if fcntl is not None:
+        with suppress(OSError):  # the file system has no locks
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_locked(path: Path) -> bool:
+    """Whether a process has locked a file; True also where that cannot be known."""
+    if fcntl is None:
+        return True
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return True
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
+
+
+def _new_name() -> str:
+    process = _process(os.getpid())
+    return f".netc-{process.host}-{process.pid}-{process.start}-{secrets.token_hex(4)}.tmp"
+
+
+@cache
+def _process(pid: int) -> _Process:
+    """This process, whose number is `pid`: a child of a fork is another one."""
+    start = _start_of(pid)
+    return _Process(_UNKNOWN, pid, 0) if start is None else _Process(_host(), pid, start)
+
+
+@cache
+def _host() -> str:
+    """A hash of the boot and of the namespaces in which this process counts processes and time."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+        spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time")]
+    except (OSError, UnicodeDecodeError):
+        return _UNKNOWN
+    return hashlib.sha256("".join([boot, *spaces]).encode()).hexdigest()[:8]
+
+
+def _start_of(pid: int) -> int | None:
+    """When a process of this host started; None if there is none that still runs."""
+    try:
+        content = Path(f"/proc/{pid}/stat").read_bytes()
+    except OSError:
+        return None
+    state, *fields = content[content.rindex(b")") + 2 :].split()  # a program's name may hold spaces and brackets
+    return None if state in b"ZX" else int(fields[18])

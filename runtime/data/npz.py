@@ -1,0 +1,76 @@
+"""`npz("file.npz")`: NumPy arrays by name, out of a zip archive. Numbers and texts alone: nothing is unpickled.
+
+What an array's head says is compared with what the archive holds before memory is taken for it.
+"""
+
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.files import opened
+from netc.dsl.quoting import cell
+from netc.dsl.source import Span
+from netc.runtime.data.reading import decoding
+
+Array = np.ndarray[Any, Any]
+_NUMBERS, _TEXTS = "biuf", "US"  # kinds of elements
+_MOST_AXES = 32
+
+
+def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
+    """The arrays of an archive by name; texts as cells. Faults E0801 if it is none, or holds something else."""
+    with opened(path) as file:
+        if not zipfile.is_zipfile(file):
+            fault("E0801", f"`{shown}` is no .npz archive", span)
+        with decoding(shown, span), zipfile.ZipFile(file) as archive:
+            arrays = _arrays(archive, shown, span)
+    return arrays
+
+
+def _arrays(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, Array]:
+    arrays: dict[str, Array] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name == member.filename:
+            fault("E0801", f"`{shown}` holds `{cell(name)}`, which is no array", span, "np.savez writes arrays alone")
+        if name in arrays:
+            fault("E0801", f"`{shown}` holds two arrays `{cell(name)}`", span)
+        with decoding(f"{shown}: {cell(name)}", span):
+            with archive.open(member) as stream:
+                _check_head(stream, member, f"`{cell(name)}` in `{shown}`", span)
+            with archive.open(member) as stream:
+                array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+                arrays[name] = _cells(array) if array.dtype.kind in _TEXTS else array
+    return arrays
+
+
+def _check_head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> None:
+    """Fault E0801 if the head of an array names elements that netc does not read, or promises another size than the archive has."""
+    version = np.lib.format.read_magic(stream)
+    if version not in ((1, 0), (2, 0)):
+        fault("E0801", f"{what} has named fields", span, _KINDS)
+    head = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    shape, _, dtype = head(stream)
+    if dtype.hasobject:
+        fault("E0801", f"{what} holds Python objects", span, "netc never unpickles")
+    if dtype.kind not in _NUMBERS + _TEXTS:
+        fault("E0801", f"{what} holds {cell(dtype)}", span, _KINDS)
+    if len(shape) > _MOST_AXES or any(dim < 0 for dim in shape):
+        fault("E0801", f"{what} has the shape {cell(list(shape))}", span)
+    promised, size = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
+    if promised != size:
+        fault("E0801", f"{what} is damaged", span, f"{size:,} bytes where its head says {cell(f'{promised:,}')}")
+
+
+_KINDS = "netc reads numbers and texts"
+
+
+def _cells(array: Array) -> Array:
+    """Texts as objects, those of bytes from UTF-8."""
+    if array.dtype.kind == "U":
+        return array.astype(object)
+    return np.array([text.decode() for text in array.ravel().tolist()], object).reshape(array.shape)

@@ -1,0 +1,94 @@
+"""Whether an exported file says what the run says: both are asked about the same made-up samples.
+
+A file of Python runs in a process of its own (separate.py), one of ONNX in onnxruntime, if that is installed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.export.writer import Exported
+from netc.dsl.files import reason
+from netc.runtime.export import from_padded, padded, samples_of
+from netc.runtime.run import Run
+from netc.runtime.separate import Failed, NotRun, predict_separately
+
+SAMPLES = 17
+_TOLERANCE = {"f32": 1e-2, "f64": 1e-6}  # beyond any rounding; what is usual is a thousandth of it
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The outcome, in words for the user, and whether the file must not be used."""
+
+    text: str
+    is_wrong: bool = False
+
+
+def checked(run: Run, asked: Exported, path: Path) -> Checked:
+    """Compare the answers of an exported file with the run's own."""
+    raw, prepared = samples_of(run, asked.inputs, SAMPLES)
+    own = run.predict(prepared, outputs=[*asked.outputs])
+    try:
+        found = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
+    except Failed as error:
+        return Checked(str(error), is_wrong=True)
+    except NotRun as error:
+        return Checked(f"not checked: {error}")
+    apart = max(difference(own[name], found[name]) for name in asked.outputs)
+    compared = f"checked on {SAMPLES} made-up samples: "
+    if apart == np.inf:
+        why = "NaN, infinite or of another shape where the run has a number, or the reverse"
+        return Checked(f"{compared}it is not what the run says: {why}", is_wrong=True)
+    without = sum(_count_not_finite(own[name]) for name in asked.outputs)
+    note = f"; {without:,} of the run's numbers are NaN or infinite, and the file's are the same" if without else ""
+    text = f"{compared}at most {apart:.1g} from what the run says{note}"
+    return Checked(text, is_wrong=apart > _TOLERANCE[run.model.train.precision])
+
+
+def _of_python(asked: Exported, path: Path, raw: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    return predict_separately(path, [*raw.values()], {name: isinstance(own[name], list) for name in asked.outputs})
+
+
+def _of_onnx(asked: Exported, path: Path, raw: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        import onnxruntime
+        from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as Missing
+    except ImportError:
+        raise NotRun("onnxruntime is not installed") from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    fields = padded(asked, raw)
+    try:
+        session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        names = [one.name for one in session.get_outputs()]
+        answers = session.run(None, fields)
+    except Missing as error:
+        raise NotRun(str(error).rpartition(": ")[2]) from None
+    except Exception as error:  # its exceptions have no class in common
+        raise Failed(f"onnxruntime refuses it: {reason(error)}") from error
+    return from_padded(dict(zip(names, answers, strict=True)), asked, fields)
+
+
+def difference(own: Any, found: Any) -> float:
+    """The largest difference between two outputs, relative to the largest number if that is above 1. NaN is as NaN and an infinity as itself; any other
+    number is infinitely far from them, and so is another shape."""
+    pairs = [*zip(own, found, strict=False)] if isinstance(own, list) else [(own, found)]
+    is_other = isinstance(own, list) and len(own) != len(found)
+    if is_other or any(np.shape(left) != np.shape(right) for left, right in pairs):
+        return np.inf
+    left, right = (np.concatenate([np.ravel(part[i]).astype(np.float64) for part in pairs]) for i in (0, 1))
+    is_same = (left == right) | (np.isnan(left) & np.isnan(right))
+    is_finite = np.isfinite(left) & np.isfinite(right)
+    if not (is_same | is_finite).all():
+        return np.inf
+    left, right = left[is_finite], right[is_finite]
+    return float(np.max(np.abs(left - right), initial=0.0) / np.max(np.abs(left), initial=1.0))
+
+
+def _count_not_finite(own: Any) -> int:
+    parts = own if isinstance(own, list) else [own]
+    return sum(int((~np.isfinite(np.asarray(part, np.float64))).sum()) for part in parts)

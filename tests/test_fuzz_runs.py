@@ -1,0 +1,74 @@
+"""Forged run folders, opened, evaluated, drawn and trained on: a message, or a result; nothing that they hold is executed, nothing hangs.
+
+`pytest --long tests/test_fuzz_runs.py` forges 1,000 of them.
+"""
+
+import random
+import resource
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from forged_runs import forged_copy
+from support import command, problem_of, write_project
+from watching import nothing_else_runs
+
+import netc
+from netc.runtime import report
+from netc.runtime.program import Program
+from netc.runtime.run import open_run
+from netc.runtime.trainer import train
+
+SEED = 20261128
+MOST_MEMORY = 512 << 20  # bytes more than before: the run has some hundred numbers
+SECONDS = 10
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two epochs that keeps its best parameters, beside its data."""
+    folder = tmp_path_factory.mktemp("trained")
+    write_project(folder)
+    done = command("train", "m.net", "--out", "run", "--epochs", "2", cwd=folder)
+    assert done.returncode == 0, done.stderr
+    return folder / "run"
+
+
+def use(folder: Path) -> None:
+    """What the commands do with a run, a step of training included."""
+    run = open_run(folder)
+    run.predict({"x": np.zeros((2, 2), np.float32)})
+    run.evaluate("valid")
+    report.page(run)
+    again = open_run(folder, to_train=True)
+    again.load_data()
+    train(again, again.progress.epoch + 1, lambda report: None, lambda row: None)
+
+
+def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interpreted, so that nothing is compiled: whatever is executed then comes from the folder."""
+    monkeypatch.setattr("netc.runtime.run.Program", partial(Program, backend="reference"))
+    use(shutil.copytree(trained, tmp_path / "as it was"))
+    draw, problems = random.Random(SEED), []
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for turn in range(1000 if is_long else 60):
+        folder = forged_copy(trained, tmp_path / str(turn), draw)
+        with nothing_else_runs():
+            problem = problem_of(lambda folder=folder: use(folder), SECONDS)
+        problems += [f"turn {turn}: {problem}"] if problem else []
+        shutil.rmtree(folder)
+    assert not problems, "\n\n".join(problems[:5])
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) << 10
+    assert grown < MOST_MEMORY, f"{grown >> 20} MiB more"
+
+
+def test_a_forged_run_is_refused_by_a_plain_open(trained: Path, tmp_path: Path) -> None:
+    """What a forger does not change still opens: the forgeries are not all refused for their hashes."""
+    draw, opened = random.Random(SEED), 0
+    for turn in range(40):
+        folder = forged_copy(trained, tmp_path / str(turn), draw)
+        if problem_of(lambda folder=folder: netc.open(folder)) is None:
+            opened += 1
+    assert opened

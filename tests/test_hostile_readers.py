@@ -1,0 +1,586 @@
+"""Hostile data files through every reader and the steps behind it: a table or a message, never a traceback, code that runs, or a wait.
+
+`pytest --long tests/test_hostile_readers.py` reads 10,000 mutated files.
+"""
+
+import gzip
+import io
+import json
+import os
+import pickle
+import random
+import re
+import struct
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars
+import pytest
+from hostile import plain
+from PIL import Image
+from support import at_most
+from watching import nothing_else_runs
+
+import netc
+from netc.dsl.source import NOWHERE
+from netc.runtime.data.dataset import load
+from netc.runtime.data.readers import READERS, read, simple_reader
+from netc.runtime.data.spec import parse_data
+
+ROWS = 24
+TABLE = """data {
+  source = READER("NAME")
+  x = columns("a", "b") -> impute(median) -> standardize
+  s = column("s") -> lowercase -> ngrams(2, 30)
+  d = column("d") -> impute(mode) -> date
+  y = column("y") -> impute(drop) -> classes
+  split = (train = 0.75, test = 0.25)
+}
+model {
+  input x: float[2]
+  input s: float[30]
+  input d: float
+  target y: class(2)
+  z = concat(x, s, stack(d, d)) -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+ARRAYS = """data {
+  source = READER("NAME")
+  x = field("FIELD") -> flatten -> scale(0.1)
+  y = field("label")
+  split = (train = 0.75, test = 0.25)
+}
+model {
+  input x: float[SIZE]
+  target y: class(2)
+  z = x -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+SEQUENCES = """data {
+  source = READER("NAME")
+  x = field("x")
+  t = column("t") -> characters -> vocabulary(4)
+  split = (train = 0.75, test = 0.25)
+}
+model {
+  input x: float[time]
+  input t: class(5)[length]
+  output p = sum(x) + sum(t -> embed(1))
+}
+"""
+TEXT = """data {
+  source = READER("NAME")
+  x = field("text") -> characters -> vocabulary(8) -> window(8)
+  y = field("text") -> characters -> vocabulary(8) -> next(1) -> window(8)
+}
+model {
+  input x: class(9)[8]
+  target y: class(9)[8]
+  z = x -> embed(4) -> dense(9)
+  output p = z
+  loss cross_entropy(z, y)
+}
+"""
+
+
+# ------------------------------------------------------------------ files that are right
+
+
+def csv_file() -> bytes:
+    rows = [f'{i}.5,{i % 7},"w{i % 5} ""q""",2020-01-{i % 28 + 1:02d},{("no", "yes")[i % 2]}\n' for i in range(ROWS)]
+    return ("a,b,s,d,y\n" + "".join(rows)).encode()
+
+
+def columns() -> dict[str, list[Any]]:
+    return {
+        "a": [i / 2 for i in range(ROWS)],
+        "b": [i % 7 for i in range(ROWS)],
+        "s": [f"w{i % 5}" for i in range(ROWS)],
+        "d": [f"2020-01-{i % 28 + 1:02d}" for i in range(ROWS)],
+        "y": [i % 2 for i in range(ROWS)],
+    }
+
+
+def jsonl_file() -> bytes:
+    rows = [dict(zip(columns(), row, strict=True)) for row in zip(*columns().values(), strict=True)]
+    return "".join(json.dumps(row) + "\n" for row in rows).encode()
+
+
+def sequences_file() -> bytes:
+    rows = [{"x": [1.5, -i, 3.0][: i % 3 + 1], "t": "a\u00e9bc"[: i % 4 + 1]} for i in range(ROWS)]
+    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+
+
+def parquet_file() -> bytes:
+    stream = io.BytesIO()
+    polars.DataFrame(columns()).write_parquet(stream)
+    return stream.getvalue()
+
+
+def npz_file(save: Callable[..., None] = np.savez) -> bytes:
+    stream = io.BytesIO()
+    image = np.arange(ROWS * 12, dtype=np.uint8).reshape(ROWS, 3, 4)
+    save(stream, image=image, label=np.arange(ROWS) % 2, name=np.array(["a", "b\u00e9"] * (ROWS // 2)))
+    return stream.getvalue()
+
+
+def idx_file(*dims: int) -> bytes:
+    count = int(np.prod(dims))
+    return (
+        struct.pack(">BBBB", 0, 0, 8, len(dims)) + struct.pack(f">{len(dims)}I", *dims) + bytes([0, 1] * (count // 2))
+    )
+
+
+def picture(mode: str, kind: str) -> bytes:
+    stream = io.BytesIO()
+    pixels = np.random.default_rng(1).integers(0, 256, (9, 9, 3), np.uint8)
+    Image.fromarray(pixels).convert(mode).save(stream, kind)
+    return stream.getvalue()
+
+
+def net(template: str, reader: str, name: str, field: str = "", size: int = 0) -> str:
+    text = template.replace("READER", reader).replace("NAME", name)
+    return text.replace("FIELD", field).replace("SIZE", str(size))
+
+
+# a `.net` text, the file that is mutated, its content, and the other files that it needs
+SEEDS: dict[str, tuple[str, str, bytes, dict[str, bytes]]] = {
+    "csv": (net(TABLE, "csv", "t.csv"), "t.csv", csv_file(), {}),
+    "csv.gz": (net(TABLE, "csv", "t.csv.gz"), "t.csv.gz", gzip.compress(csv_file(), mtime=0), {}),
+    "jsonl": (net(TABLE, "jsonl", "t.jsonl"), "t.jsonl", jsonl_file(), {}),
+    "jsonl of sequences": (net(SEQUENCES, "jsonl", "t.jsonl"), "t.jsonl", sequences_file(), {}),
+    "parquet": (net(TABLE, "parquet", "t.parquet"), "t.parquet", parquet_file(), {}),
+    "npz": (net(ARRAYS, "npz", "t.npz", "image", 12), "t.npz", npz_file(), {}),
+    "npz, compressed": (net(ARRAYS, "npz", "t.npz", "image", 12), "t.npz", npz_file(np.savez_compressed), {}),
+    "idx": (
+        net(ARRAYS, "idx", "d", "image", 12),
+        "d/image.idx",
+        idx_file(ROWS, 3, 4),
+        {"d/label.idx": idx_file(ROWS)},
+    ),
+    "idx.gz": (
+        net(ARRAYS, "idx", "d", "image", 12),
+        "d/image.idx.gz",
+        gzip.compress(idx_file(ROWS, 3, 4), mtime=0),
+        {"d/label.idx": idx_file(ROWS)},
+    ),
+    "text": (net(TEXT, "text", "t.txt"), "t.txt", "Call me Ishmael, \u00e9.\n".encode() * 6, {}),
+    **{
+        f"images, {mode} {kind}": (
+            net(ARRAYS, "images", "p", "image", 81 if mode == "L" else 243).replace(
+                'y = field("label")', 'y = column("label") -> classes'
+            ),
+            f"p/a/0.{kind.lower()}",
+            picture(mode, kind),
+            {f"p/{'ab'[i % 2]}/{i}x.{kind.lower()}": picture(mode, kind) for i in range(8)},
+        )
+        for mode, kind in (("RGB", "PNG"), ("L", "PNG"), ("P", "PNG"), ("RGB", "JPEG"))
+    },
+    "images, a list": (
+        net(ARRAYS, "images", "l.csv", "image", 243).replace('y = field("label")', 'y = column("label") -> classes'),
+        "l.csv",
+        b"path,label\n" + b"".join(b"%d.png,%s\n" % (i % 3, b"ab"[i % 2 :][:1]) for i in range(8)),
+        {f"{i}.png": picture("RGB", "PNG") for i in range(3)},
+    ),
+}
+SPECIAL = (
+    *(
+        b"\0",
+        b"\r",
+        b'"',
+        b"\n",
+        b"\r\n",
+        b",",
+        b"\x1b[31m",
+        b"\xed\xb0\x80",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf",
+        "\u2028".encode(),
+    ),
+    *(
+        b"[[[[[[[[[[",
+        b"[" * 3000,
+        b"{",
+        b"9" * 400,
+        b"9" * 5000,
+        b"NaN",
+        b"1e999",
+        b"-Infinity",
+        b"null",
+        b"true",
+        b"[]",
+        b'""',
+    ),
+    *(
+        b"\xff\xff\xff\xff",
+        b"\0\0\0\0",
+        b"\x7f\xff\xff\xff",
+        b"\xff\xff\xff\x7f",
+        b"\0\0\x08\xff",
+        b"PK\x03\x04",
+        b"x" * 200_000,
+    ),
+)
+
+
+def mutated(content: bytes, draw: random.Random) -> bytes:
+    """The content with one to five changes: bytes, pieces moved, pieces of other formats, an early end."""
+    data = bytearray(content)
+    for _ in range(draw.choice((1, 1, 1, 2, 3, 5))):
+        at = draw.randint(0, len(data))
+        match draw.randrange(8):
+            case 0 | 1 if data:
+                data[draw.randrange(len(data))] = draw.randrange(256)
+            case 2:
+                data[at:at] = draw.randbytes(draw.randint(1, 8))
+            case 3:
+                del data[at : at + draw.randint(1, 20)]
+            case 4:
+                piece = draw.choice(SPECIAL)
+                data[at : at + len(piece) * draw.randint(0, 1)] = piece
+            case 5:
+                del data[at:]
+            case _ if data:
+                other = draw.randrange(len(data))
+                data[at:at] = data[other : other + draw.randint(1, 40)]
+    return bytes(data)
+
+
+def put(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+@pytest.mark.parametrize("kind", SEEDS)
+def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    text, name, content, others = SEEDS[kind]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("netc.dsl.home.folder", lambda: None)  # each set of pictures would be kept
+    put(tmp_path, {**others, name: content})
+    model = netc.parse(text)
+    spec = parse_data(model)
+    assert load(model, spec).parts["train"], "the file that is mutated is right"
+    read_well = 0
+    for seed in range(700 if is_long else 60):
+        data = mutated(content, random.Random(f"{kind} {seed}"))
+        (tmp_path / name).write_bytes(data)
+        try:
+            with at_most(10), nothing_else_runs():
+                read_well += bool(load(model, spec).parts)
+        except netc.Fault as fault:
+            message = str(fault)
+            assert message.startswith("error[E08"), (seed, message)
+            assert len(message) < 3_000, seed
+            assert all(plain(line.replace("\t", "")) for line in message.split("\n")), seed
+    assert read_well < (700 if is_long else 60), "nothing that was changed was noticed"
+
+
+# ------------------------------------------------------------------ one kind of file each
+
+
+def faults(reader: str, path: Path, **options: Any) -> str:
+    """What is said of a file that cannot be read."""
+    with at_most(10), nothing_else_runs(), pytest.raises(netc.Fault) as told:
+        read(reader, path, path.name, NOWHERE, options=options)
+    message = str(told.value)
+    assert all(plain(line) for line in message.split("\n"))
+    assert len(message) < 3_000
+    return message
+
+
+class Evil:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, ("touch PWNED",)
+
+
+def npy(shape: str, content: bytes = b"", descr: str = "'<f8'") -> bytes:
+    head = f"{{'descr': {descr}, 'fortran_order': False, 'shape': {shape}, }}".encode()
+    head += b" " * ((64 - (10 + len(head) + 1) % 64) % 64) + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(head)) + head + content
+
+
+def npy_of(array: Any) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, array, allow_pickle=True)
+    return stream.getvalue()
+
+
+DEEP = b"\x93NUMPY\x01\x00" + struct.pack("<H", 60) + b"{'descr': " + b"(" * 49 + b"\n"
+GOOD = npy_of(np.arange(ROWS))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"x.npy": npy("(1000000000000,)"), "y.npy": GOOD}, "0 bytes where its head says 8,000,000,000,000"),
+        ({"x.npy": npy("(99999999999999999999,)")}, "where its head says"),
+        ({"x.npy": npy(f"({'9' * 5000},)")}, "cannot read `t.npz: x`"),
+        ({"x.npy": npy("(-5,)")}, "has the shape [-5]"),
+        ({"x.npy": npy(f"({'1,' * 40})", bytes(8))}, "has the shape [1, 1"),
+        ({"x.npy": npy("(2, 2)", bytes(31))}, "31 bytes where its head says 32"),
+        ({"x.npy": npy("(2,)", bytes(17))}, "17 bytes where its head says 16"),
+        ({"x.npy": npy("()", bytes(8))}, "is a single value"),
+        ({"x.npy": npy("(2,)", bytes(16), "'<c8'")}, "holds complex64"),
+        ({"x.npy": npy("(2,)", bytes(16), "'<M8[s]'")}, "holds datetime64[s]"),
+        ({"x.npy": npy("(2,)", bytes(16), "[('a', '<f8')]")}, "holds [('a', '<f8')]"),
+        ({"x.npy": npy("(2,)", b"\xff\0\xff\0", "'|S2'")}, "byte 0 is not text"),
+        ({"x.npy": npy_of(np.array([Evil()], object))}, "holds Python objects"),
+        ({"x.npy": pickle.dumps(Evil())}, "cannot read `t.npz: x`"),
+        ({"x.npy": DEEP}, "cannot read `t.npz: x`"),
+        ({"x.npy": b""}, "cannot read `t.npz: x`"),
+        ({"x.npy": GOOD, "y.npy": GOOD[:-8]}, "is damaged"),
+        ({"x.npy": GOOD, "y.npy": npy_of(np.arange(3))}, "differ in length"),
+        ({"x.npy": GOOD, "readme.txt": b"hello"}, "holds `readme.txt`, which is no array"),
+        ({"x.npy": npy_of(np.zeros((0, 3)))}, "has no rows"),
+        ({}, "there are none"),
+    ],
+    ids=lambda value: value[:30] if isinstance(value, str) else "",
+)
+def test_archives_of_arrays(members: dict[str, bytes], message: str, tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert message in faults("npz", tmp_path / "t.npz")
+    assert not Path("PWNED").exists()
+
+
+def test_an_archive_with_a_name_twice(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "t.npz", "w") as archive:
+        archive.writestr("x.npy", GOOD)
+        with pytest.warns(UserWarning, match="Duplicate"):
+            archive.writestr("x.npy", GOOD)
+    assert "two arrays `x`" in faults("npz", tmp_path / "t.npz")
+
+
+def test_names_and_texts_of_arrays(tmp_path: Path) -> None:
+    """Nothing is unpacked to the disk, so a name is a name; texts of both kinds are cells."""
+    np.savez(tmp_path / "t.npz", **{"../../x": np.array(["a", "b"]), "/y": np.array([b"a", "\u00e9".encode()])})
+    with nothing_else_runs():
+        table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE)
+    assert {name: list(column[np.arange(2)]) for name, column in table.columns.items()} == {
+        "../../x": ["a", "b"],
+        "/y": ["a", "\u00e9"],
+    }
+    assert [path.name for path in tmp_path.iterdir()] == ["t.npz"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\0\0\x08\xff" + b"\xff" * 1020 + b"abc", "is not an idx file"),
+        (b"\0\0\x08\x46" + struct.pack(">I", 1) * 70 + b"a", "is not an idx file"),
+        (b"\0\0\x08\x00", "is not an idx file"),
+        (b"\0\0\x08\x20" + b"\xff" * 128, "0 elements where its head says"),
+        (b"\0\0\x08\x03" + struct.pack(">III", 1 << 30, 1 << 30, 16) + b"abc", "3 elements where its head says"),
+        (b"\0\0\x08\x02" + struct.pack(">II", 0, 0xFFFFFFFF), "has no rows"),
+        (b"\0\0\x08\x02\0", "is cut short"),
+        (b"", "is not an idx file"),
+    ],
+    ids=lambda value: value[:12] if isinstance(value, str) else "",
+)
+def test_idx_files(content: bytes, message: str, tmp_path: Path) -> None:
+    put(tmp_path, {"d/x.idx": content})
+    assert message in faults("idx", tmp_path / "d")
+
+
+@pytest.mark.parametrize("name", ["**", "[", "?", "no\0where", "x" * 300, "nowhere/x"])
+def test_beginnings_of_idx_files(name: str, tmp_path: Path) -> None:
+    put(tmp_path, {"d/x.idx": idx_file(4, 2)})
+    assert "there are no idx files" in faults("idx", tmp_path / "d" / name)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ('{"x": ' + "1" * 5000 + "}", "line 3 is no JSON"),
+        ('{"x": ' + "[" * 100_000, "line 3 is no JSON"),
+        ('{"x": ' + '{"a": ' * 100_000, "line 3 is no JSON"),
+        ("[1]", "line 3 is no JSON object"),
+        ("NaN", "line 3 is no JSON object"),
+        ('{"x": 1}}', "line 3 is no JSON"),
+    ],
+    ids=lambda value: value[:12],
+)
+def test_lines_of_json(row: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"x": 1}\n{"x": 2}\n' + row + "\n", encoding="utf-8")
+    assert message in faults("jsonl", tmp_path / "t.jsonl")
+
+
+CELLS = """data {
+  source = jsonl("t.jsonl")
+  x = column("x")FIELD
+  split = (train = 1)
+}
+model {
+  input x: TYPE
+  output p = x
+}
+"""
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *("1" * 400, "-" + "1" * 400, "1e999", "NaN", "null", '"a"', "[1]", "[[1], [2, 3]]", '{"a": 1}', "true"),
+        *("[" + "1" * 400 + "]", '["a", 1]', "[null]", "[]", "[[]]", "[" * 500 + "]" * 500, '"\\ud800"', '"1_0"'),
+        '{"a": ' * 300 + "1" + "}" * 300,
+    ],
+    ids=lambda cell: cell[:12],
+)
+@pytest.mark.parametrize(
+    ("field", "type_"),
+    [
+        ("", "float"),
+        ("", "class(3)"),
+        (" -> classes", "class(2)"),
+        (" -> standardize", "float"),
+        (" -> impute(median)", "float"),
+        (" -> impute(mode) -> one_hot", "float[2]"),
+        (" -> date", "float"),
+        ("", "float[time]"),
+        (" -> words -> vocabulary", "class(3)[time]"),
+        (" -> ngrams(2, 5)", "float[5]"),
+    ],
+    ids=lambda value: value.removeprefix(" -> "),
+)
+def test_a_cell_in_every_step(cell: str, field: str, type_: str, tmp_path: Path) -> None:
+    """A number that is none, of 400 digits, a list, an object: where another cell is right."""
+    (tmp_path / "t.jsonl").write_text(f'{{"x": 1}}\n{{"x": {cell}}}\n', encoding="utf-8")
+    (tmp_path / "m.net").write_text(CELLS.replace("FIELD", field).replace("TYPE", type_), encoding="utf-8")
+    try:
+        with at_most(10), nothing_else_runs():
+            _load(tmp_path / "m.net")
+    except netc.Fault as told:
+        message = str(told)
+    else:
+        message = ""
+    assert len(message) < 2_000
+
+
+@pytest.mark.parametrize("largest", ["1e999", "1" * 400, "NaN", "1.5", "-1"])
+def test_counting_classes_of_what_has_none(largest: str, tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text(f'{{"x": 0, "y": 1}}\n{{"x": 1, "y": {largest}}}\n', encoding="utf-8")
+    text = CELLS.replace("FIELD", '\n  y = column("y")').replace("TYPE", "float\n  target y: class(auto)")
+    text = text.replace("output p = x", "z = stack(x, x) -> dense(size(y))\n  loss cross_entropy(z, y)")
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    with at_most(10), pytest.raises(netc.Fault) as told:
+        _load(tmp_path / "m.net")
+    assert re.match(r"error\[E080[345]\]", str(told.value))
+
+
+def _load(path: Path) -> None:
+    model = netc.load(path)
+    load(model, parse_data(model))
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("x" * 200_000 + ",y\n1,0\n2\n3,1\n", "field larger than field limit"),
+        ("a\rb,y\n1,0\n2\n", "new-line character"),
+        ("x,y\r1,0\r2,1\r", "has no rows"),
+        ("\0,y\n1,0\n2\n", "row 3 has 1 cells"),
+        ('x,y\n1,0\n"abc,1\n1,2\n', "cannot read"),
+        ("x,x\n1,2\n", "two columns `x`"),
+        ("", "has no rows"),
+        ("\n\n", "has no rows"),
+        ("x,y\n1,2,3\n", "row 2 has 3 cells"),
+    ],
+    ids=lambda value: repr(value[:10]),
+)
+def test_tables_of_text(table: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_bytes(table.encode())
+    assert message in faults("csv", tmp_path / "t.csv")
+
+
+# ------------------------------------------------------------------ what is no regular file
+
+
+def places(folder: Path) -> dict[str, Path]:
+    """Paths that are no regular files, by what is wrong with them."""
+    os.mkfifo(folder / "pipe")
+    (folder / "link").symlink_to("pipe")
+    (folder / "loop").symlink_to("loop")
+    (folder / "broken").symlink_to("nowhere")
+    (folder / "folder").mkdir()
+    return {
+        **{name: folder / name for name in ("pipe", "link", "loop", "broken", "folder", "nowhere")},
+        "device": Path("/dev/zero"),
+        "terminal": Path("/dev/tty"),
+        "long": folder / ("x" * 300),
+        "long folder": folder / ("x" * 300) / "x",
+        "null": folder / "a\0b",
+        "surrogate": folder / "a\ud800b",
+        "file as folder": folder / "file" / "x",
+    }
+
+
+@pytest.mark.parametrize("reader", [*READERS])
+def test_what_is_no_regular_file(reader: str, tmp_path: Path) -> None:
+    """Nobody waits for the other end of a pipe; a name that no file can have is a message."""
+    (tmp_path / "file").write_text("x,y\n1,2\n", encoding="utf-8")
+    for kind, path in places(tmp_path).items():
+        assert faults(reader, path).startswith("error[E0801]: "), kind
+
+
+def test_pipes_inside_of_folders(tmp_path: Path) -> None:
+    for folder in ("p/a", "d"):
+        (tmp_path / folder).mkdir(parents=True)
+    os.mkfifo(tmp_path / "p/a/x.png")
+    os.mkfifo(tmp_path / "d/x.idx")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "d/y.idx").mkdir()
+    assert "it is no regular file" in faults("images", tmp_path / "p")
+    assert "it is no regular file" in faults("idx", tmp_path / "d")
+    for name in ("pipe.png", "a\0b.png", "x" * 300 + ".png", "../../../../etc/passwd", "/dev/zero", "p"):
+        (tmp_path / "l.csv").write_text(f"path,label\n{name},a\n", encoding="utf-8")
+        assert "cannot decode" in faults("images", tmp_path / "l.csv")
+        assert "no picture" in faults("images", tmp_path / "l.csv", broken="skip")
+
+
+@pytest.mark.parametrize(
+    "raised",
+    [KeyError("a"), RecursionError(), ZeroDivisionError(), EOFError("\x1b"), OSError(5, "x")],
+    ids=lambda raised: type(raised).__name__,
+)
+def test_readers_of_others(raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever a plug-in's reader raises, or gives, of a broken file is a message."""
+
+    def broken(path: Path) -> dict[str, Any]:
+        raise raised
+
+    (tmp_path / "t.arff").touch()
+    monkeypatch.setitem(READERS, "arff", simple_reader("arff", "", broken))
+    assert "cannot read `t.arff`" in faults("arff", tmp_path / "t.arff")
+    for columns_ in ({"a": 1}, {"a": [1], "b": [1, 2]}, {"a": [[1], [2, 3]]}, {"a": []}, {}, [1], None):
+        monkeypatch.setitem(READERS, "arff", simple_reader("arff", "", lambda path, given=columns_: given))
+        assert "error[E0801]" in faults("arff", tmp_path / "t.arff")
+
+
+# ------------------------------------------------------------------ .net files and runs
+
+
+def test_texts_that_are_no_regular_files(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for kind, path in places(tmp_path).items():
+        with at_most(10), pytest.raises(netc.Fault) as told:
+            netc.load(path)
+        assert str(told.value).startswith("error[E0104]"), kind
+        with at_most(10), pytest.raises(netc.Fault) as told:
+            netc.open(path)
+        assert str(told.value).startswith("error[E1001]"), kind
+    for name in ("x" * 300, "loop", "pipe", "folder", "broken", "x" * 300 + "/y"):
+        target = tmp_path / f"{name}.net"
+        if name in ("loop", "pipe", "folder", "broken"):
+            (tmp_path / name).rename(target)
+        (tmp_path / "m.net").write_text(f'import "{name}.net"\nmodel {{ output y = 1 }}\n', encoding="utf-8")
+        with at_most(10), pytest.raises(netc.Fault, match="E0203"):
+            netc.load(tmp_path / "m.net")

@@ -1,0 +1,145 @@
+"""What is said of the package is true: the lowest versions are those that CI installs, what is imported is declared, what editors and licences say agrees."""
+
+import ast
+import importlib.util
+import json
+import platform
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import packages_distributions, version
+from pathlib import Path
+
+import pytest
+from support import ROOT, command
+
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT = PYPROJECT["project"]
+CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses their newest versions
+
+
+def bounds(requirements: list[str]) -> dict[str, str]:
+    """The lower bound of each package."""
+    found = dict(text.split(">=") for text in requirements)
+    assert len(found) == len(requirements)
+    return found
+
+
+def test_ci_installs_the_lowest_versions_that_are_declared() -> None:
+    printed = subprocess.run(
+        [sys.executable, ROOT / ".ci" / "lowest.py"], capture_output=True, text=True, check=True, encoding="utf-8"
+    ).stdout
+    installed = dict(line.split("==") for line in printed.splitlines())
+    extras = PROJECT["optional-dependencies"]
+    declared = bounds(PROJECT["dependencies"]) | bounds(extras["onnx"])
+    assert declared.items() <= installed.items()
+    for_tests = {name: bound for name, bound in bounds(extras["test"]).items() if name.lower() not in TOOLS}
+    assert installed == declared | for_tests
+    assert '.ci/lowest.py >"$work/lowest.txt"' in CI
+    assert '-c "$work/lowest.txt" "$wheel[onnx]"' in CI
+
+
+def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
+    spec = importlib.util.spec_from_file_location("lowest", ROOT / ".ci" / "lowest.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    for text in ("numpy", "numpy==2.0", "numpy>=2.0,<3", "numpy>2"):
+        project = f'[project]\ndependencies = ["{text}"]\n[project.optional-dependencies]\nonnx = []\ntest = []\n'
+        (tmp_path / "pyproject.toml").write_text(project, encoding="utf-8")
+        with pytest.raises(ValueError, match="has no lower bound"):
+            list(module.lowest(tmp_path / "pyproject.toml"))
+
+
+def imported(folder: str) -> set[str]:
+    """The packages that modules below a folder import, but for Python's own and netc."""
+    found = set()
+    for path in (ROOT / folder).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                found.add(node.module.partition(".")[0])
+    return found - {*sys.stdlib_module_names, "netc"}
+
+
+@pytest.mark.parametrize("folder", ["dsl", "compiler", "runtime", "api"])
+def test_what_is_imported_is_declared(folder: str) -> None:
+    """What another dependency brings along today, it may not bring along tomorrow."""
+    names = packages_distributions()
+    declared = {name.lower() for name in bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["onnx"])}
+    undeclared = {
+        module for module in imported(folder) if not declared & {name.lower() for name in names.get(module, ())}
+    }
+    assert not undeclared
+
+
+def test_the_pythons_that_are_named_are_tested() -> None:
+    named = {
+        found[1]
+        for text in PROJECT["classifiers"]
+        if (found := re.fullmatch(r"Programming Language :: Python :: (3\.\d+)", text))
+    }
+    (versions,) = re.findall(r"^for version in (.+); do$", CI, re.MULTILINE)
+    lowest = PROJECT["requires-python"].removeprefix(">=")
+    assert f"version/lowest/{lowest}" in CI
+    assert named <= {lowest, *versions.split()}
+    assert lowest == min(named, key=lambda text: int(text.partition(".")[2]))
+
+
+def test_version(tmp_path: Path) -> None:
+    done = command("--version", cwd=tmp_path)
+    assert done.returncode == 0
+    assert done.stdout.splitlines() == [
+        f"netc {version('netc')}",
+        f"Python {platform.python_version()}",
+        *(f"{name} {version(name)}" for name in ("numba", "llvmlite", "numpy")),
+    ]
+
+
+def test_versions_and_licences_agree() -> None:
+    text = (ROOT / "LICENSE").read_text(encoding="utf-8")
+    assert text.split()[:2] == ["Apache", "License"]
+    assert "END OF TERMS AND CONDITIONS" in text
+    assert PROJECT["license"] == "Apache-2.0"
+    extension = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8"))
+    assert extension["license"] == PROJECT["license"]
+    assert extension["version"] == PROJECT["version"]
+    assert f"\n## {PROJECT['version']}\n" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert all(f"({name})" in readme for name in ("LICENSE", "SECURITY.md", "CHANGELOG.md"))
+
+
+def test_a_workspace_of_vs_code_does_not_choose_what_is_started() -> None:
+    extension = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8"))
+    assert extension["contributes"]["configuration"]["properties"]["netc.command"]["scope"] == "machine"
+    trust = extension["capabilities"]["untrustedWorkspaces"]
+    assert trust["supported"] == "limited"
+    assert trust["restrictedConfigurations"] == ["netc.command"]
+    started = (ROOT / "editors" / "vscode" / "extension.js").read_text(encoding="utf-8")
+    assert "isTrusted: workspace.isTrusted" in started
+    assert "cwd: context.extensionPath" in started
+
+
+def test_the_sdist_is_the_repository() -> None:
+    """Each folder and file at the top is named in MANIFEST.in: .ci/run builds an sdist, and compares it file by file."""
+    lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
+    packed = {word for line in lines if line.startswith(("include ", "graft ")) for word in line.split()[1:]}
+    missing = {
+        one.name
+        for one in ROOT.iterdir()
+        if one.name not in packed | {"pyproject.toml", "MANIFEST.in"} and _is_of_the_repository(one)
+    }
+    assert not missing
+    assert all((ROOT / word).exists() for word in packed)
+
+
+def _is_of_the_repository(path: Path) -> bool:
+    """Whether .gitignore says nothing of it; a folder without a file is none for git."""
+    ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
+    if path.name in (".git", "PKG-INFO", "setup.cfg"):  # the last two are an sdist's own
+        return False
+    return not any(path.match(pattern.rstrip("/")) for pattern in ignored)
