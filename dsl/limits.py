@@ -63,7 +63,7 @@ def number_too_large(span: Span, text: str) -> Diagnostic | None:
         if len(plain) <= 308:
             fraction = plain[1:3].rstrip("0")
             size = f"{plain[0]}{'.' if fraction else ''}{fraction}e{len(plain) - 1}"
-            hint = f"{size} is a number of about that size, with a point that floats"
+            hint = f"{size} is a float of about that size"
         return Diagnostic("E0107", "this whole number does not fit into 64 bits", Label(span, told), (), hint)
     if text and math.isinf(float(text.replace("_", ""))):
         return Diagnostic("E0107", "this number does not fit into 64 bits", Label(span, "the largest is about 1.8e308"))

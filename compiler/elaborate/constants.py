@@ -42,7 +42,7 @@ def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
     if isinstance(result, complex) or (isinstance(result, float) and abs(result) > _LARGEST):
         fault("E0304", "this number cannot be computed", span, "it is not a finite number")
     if isinstance(result, int) and not fits(result):
-        hint = "with a point, as in 10.0 ** 20, it is a number of another kind, without this limit"
+        hint = "floats go further: 10.0 ** 20"
         fault("E0304", "this whole number does not fit into 64 bits", span, hint=hint)
     return result
 
