@@ -19,12 +19,14 @@ CODES = {
     "E0103": "a statement stands where it may not",
     "E0104": "the file cannot be read",
     "E0105": "a character that no text may hold",
+    "E0106": "an expression or a block that is nested too deeply",
+    "E0107": "a number that 64 bits do not hold",
     "E0201": "an unknown name",
     "E0202": "a name is defined twice",
     "E0203": "an import that cannot be followed",
     "E0204": "a block that applies itself",
     "E0205": "a name used as what it is not",
-    "E0206": "a model that is too large when it is written out",
+    "E0206": "a model that is too large to be compiled",
     "E0301": "a call with arguments missing or too many",
     "E0302": "an unknown or repeated argument",
     "E0303": "an argument of the wrong kind",
@@ -86,6 +88,8 @@ CODES = {
     "W1005": "a layer many of whose units are saturated",
 }
 
+MOST_ERRORS = 100  # after which a file is not looked at any further
+_MOST_NAMES = 1_000  # that an unknown name is compared with
 _LONGEST = 1000  # characters of a title, of what is said of a place, of a hint
 _WIDEST = 240  # characters of a source line that are shown
 
@@ -205,6 +209,7 @@ class Diagnostics:
     """Collects messages, so that all independent faults are told in one go."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    _seen: set[Diagnostic] = field(default_factory=set)
 
     def add(
         self,
@@ -216,13 +221,20 @@ class Diagnostics:
         others: Iterable[Label] = (),
         hint: str | None = None,
     ) -> None:
-        diagnostic = Diagnostic(code, title, Label(span, label), tuple(others), hint)
-        if diagnostic not in self.found:  # a loop meets the same fault once a turn
-            self.found.append(diagnostic)
+        self._take([Diagnostic(code, title, Label(span, label), tuple(others), hint)])
 
     def note(self, fault: Fault) -> None:
         """Take over what a Fault carries."""
-        self.found += [one for one in fault.diagnostics if one not in self.found]
+        self._take(fault.diagnostics)
+
+    def _take(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Add what is new: a loop meets the same fault once a turn. Raises a Fault with all errors where there are too many to go on."""
+        for one in diagnostics:
+            if one not in self._seen:
+                self._seen.add(one)
+                self.found.append(one)
+        if len(self.found) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
+            self.raise_errors()
 
     @property
     def errors(self) -> list[Diagnostic]:
@@ -247,7 +259,10 @@ def fault(
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The hint "did you mean ...?" with the known name most like `name`, or None if none is."""
-    matches = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    names = sorted(set(known))
+    if len(names) > _MOST_NAMES:  # to compare takes its time
+        names = [one for one in names if one[:1] == name[:1]][:_MOST_NAMES]
+    matches = get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean `{matches[0]}`?" if matches else None
 
 

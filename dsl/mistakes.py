@@ -12,6 +12,7 @@ from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Source, Span
 
 OPEN, CLOSE = {"(": ")", "[": "]", "{": "}"}, {")": "(", "]": "[", "}": "{"}
+_LONGEST_NUMBER = 500  # characters that are searched for a second point
 CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->")
 
 
@@ -79,7 +80,8 @@ def _unexpected(source: Source, place: Span, found: str) -> Diagnostic:
             Label(place, "expected a name or a call"),
             hint="what stands right of `->` is applied to what stands left, as in `x -> dense(10)`",
         )
-    if found == "=" and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before):
+    line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
+    if found == "=" and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:]):
         return Diagnostic(
             "E0101", "`=` assigns; it does not compare", Label(place), hint="a comparison is written `==`"
         )
@@ -127,23 +129,29 @@ def _operator_at_line_end(source: Source, place: Span) -> Diagnostic | None:
     """An operator that ends a line takes in the next one; if the next one begins a statement, what is missing is here."""
     text = source.text[: place.start]
     start = text.rfind("\n") + 1
-    before = re.sub(r"#[^\n]*", "", text[:start]).rstrip()
-    after = re.search(r"(->|\*\*|//|[=+\-*/@%<>,]|\b(?:and|or))$", before)
+    end = start
+    line = ""
+    while end and not line:  # the last line before this one that holds more than a comment
+        begin = text.rfind("\n", 0, end - 1) + 1
+        line, end = re.sub(r"#[^\n]*", "", text[begin:end]).rstrip(), begin
+    after = re.search(r"(->|\*\*|//|[=+\-*/@%<>,]|\b(?:and|or))$", line)
     if not after or not re.match(r"\s*\w+\s*$", text[start:]):
         return None
-    at = re.search(re.escape(after[0]) + r"\s*(#[^\n]*)?(\n\s*(#[^\n]*)?)*$", text[:start])
-    assert at is not None
-    return Diagnostic(
-        "E0101", f"something is missing after `{after[0]}`", Label(Span(source, at.start(), at.start() + len(after[0])))
-    )
+    at = Span(source, end + after.start(), end + after.end())
+    return Diagnostic("E0101", f"something is missing after `{after[0]}`", Label(at))
 
 
 def _two_points(source: Source, place: Span) -> Diagnostic | None:
-    before = re.search(r"\d[\d_]*\.\d*\.?$", source.text[: place.start])
+    start = place.start
+    while start and (source.text[start - 1].isdigit() or source.text[start - 1] in "_."):
+        start -= 1
+    if place.start - start > _LONGEST_NUMBER:
+        return None
+    before = re.search(r"\d[\d_]*\.\d*\.?$", source.text[start : place.start])
     after = re.match(r"\.?[\d.]*", source.text[place.start :])
     if not before or not after or not after[0]:
         return None
-    whole = Span(source, before.start(), place.start + after.end())
+    whole = Span(source, start + before.start(), place.start + after.end())
     return Diagnostic("E0101", f"`{whole.text}` is no number", Label(whole, "it has two points"))
 
 

@@ -4,6 +4,7 @@ A text that does not follow the grammar raises a Fault; statements that parse af
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -13,13 +14,22 @@ from lark import Lark, Token, Tree, UnexpectedInput
 
 from netc.dsl import syntax
 from netc.dsl.characters import forbidden_characters
-from netc.dsl.diagnostics import Fault, fault
+from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
+from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.mistakes import CLOSE, CONTINUES, OPEN, explain
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
 
 _MOST_SYNTAX_FAULTS = 10
+
+
+class TooLong(Exception):
+    """The text has more words than a file may have; here is one too many."""
+
+    def __init__(self, token: Token) -> None:
+        super().__init__()
+        self.token = token
 
 
 class Newlines:
@@ -33,7 +43,9 @@ class Newlines:
     def process(self, stream: Iterator[Token]) -> Iterator[Token]:
         brackets: list[str] = []
         before = ""
-        for token in stream:
+        for count, token in enumerate(stream):
+            if count >= MOST_WORDS:
+                raise TooLong(token)
             if token.type == "_NL" and ((brackets and brackets[-1] != "{") or before in CONTINUES):
                 continue
             if token in OPEN:
@@ -81,11 +93,23 @@ def parse(source: Source) -> syntax.File:
             if shortened is None or len(found) == _MOST_SYNTAX_FAULTS:
                 break
             text = shortened
+        except TooLong as error:
+            found.append(too_long(source, error.token.start_pos or 0))
+            break
         else:
             break
     if found:
         raise Fault(found)
-    return syntax.File(source, tuple(_build(source, child) for child in tree.children if isinstance(child, Tree)))
+    items: list[syntax.Item] = []
+    for child in tree.children:
+        try:
+            if isinstance(child, Tree):
+                items.append(_build(source, child))
+        except Fault as wrong:
+            found += wrong.diagnostics
+    if found:
+        raise Fault(found[:_MOST_SYNTAX_FAULTS])
+    return syntax.File(source, tuple(items))
 
 
 def _without_line(text: str, number: int) -> str | None:
@@ -107,16 +131,45 @@ def _span(source: Source, tree: Tree[Token]) -> Span:
     return Span(source, tree.meta.start_pos, tree.meta.end_pos)
 
 
-def _build(source: Source, node: Any) -> Any:
-    """The syntax of a tree, of the children first; None stays None (an optional part that is not there)."""
-    if node is None:
-        return None
-    if isinstance(node, Token):
-        return node
-    return _RULES[node.data](
-        _span(source, node),
-        [_build(source, child) for child in node.children if not (isinstance(child, Token) and child.type == "_NL")],
-    )
+@dataclass(slots=True)
+class _Open:
+    """A rule of Lark's tree whose children are being built, and how deeply it stands in the text."""
+
+    tree: Tree[Token]
+    levels: int
+    bodies: int
+    parts: list[Any] = field(default_factory=list)
+    next: int = 0
+
+
+def _build(source: Source, root: Tree[Token]) -> Any:
+    """The syntax of a tree, of the children first, without recursion; None stays None (an optional part that is not there). Faults where it is nested too
+    deeply, or holds a number that no machine has."""
+    pending, found = [_Open(root, 0, 0)], list[Diagnostic]()
+    while True:
+        rule = pending[-1]
+        if rule.next == len(rule.tree.children):
+            pending.pop()
+            span = _span(source, rule.tree)
+            built = _RULES[rule.tree.data](span, rule.parts)
+            if isinstance(built, syntax.Number) and (wrong := number_too_large(span, built.text)):
+                found.append(wrong)
+            if pending:
+                pending[-1].parts.append(built)
+                continue
+            if found:
+                raise Fault(found)
+            return built
+        child = rule.tree.children[rule.next]
+        rule.next += 1
+        if not isinstance(child, Tree):
+            rule.parts.append(child)
+            continue
+        levels, bodies = rule.levels + is_level(rule.tree, rule.next - 1, child), rule.bodies + (child.data == "body")
+        place = _span(source, rule.tree if child.data == "body" else child)
+        if wrong := nested_too_deeply(place, levels, bodies):
+            raise Fault([wrong])
+        pending.append(_Open(child, levels, bodies))
 
 
 def _present(parts: list[Any]) -> tuple[Any, ...]:

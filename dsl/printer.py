@@ -4,6 +4,7 @@ A comment of its own line stands before the statement that follows it; one at a 
 """
 
 import re
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -27,7 +28,11 @@ def print_file(file: syntax.File) -> str:
     """The whole file in its canonical form; printing what was printed changes nothing."""
     source = file.source.text
     comments = [
-        _Comment(found.start(), found[0].rstrip(), not source[: found.start()].rpartition("\n")[2].strip())
+        _Comment(
+            found.start(),
+            found[0].rstrip(),
+            not source[source.rfind("\n", 0, found.start()) + 1 : found.start()].strip(),
+        )
         for found in re.finditer(r'"[^"\n]*"|#[^\n]*', source)
         if found[0].startswith("#")
     ]
@@ -41,7 +46,7 @@ class _Writer:
     """Lines so far, and the comments that still wait for their place."""
 
     def __init__(self, source: str, comments: list[_Comment]) -> None:
-        self.source, self.comments = source, comments
+        self.source, self.comments = source, deque(comments)
         self.lines: list[str] = []
 
     def write(self, nodes: Sequence[syntax.Node], depth: int) -> None:
@@ -53,21 +58,24 @@ class _Writer:
     def gap(self, start: int) -> None:
         """An empty line where the source has some, but for the beginning of a block."""
         is_first = not self.lines or not self.lines[-1] or self.lines[-1].endswith("{")
-        if not is_first and re.search(r"\n[ \t\r]*\n[^\S\n]*$", self.source[:start]):
+        end = start
+        while end and self.source[end - 1].isspace():
+            end -= 1
+        if not is_first and self.source.count("\n", end, start) > 1:
             self.lines.append("")
 
     def comments_before(self, offset: int, depth: int) -> None:
         while self.comments and self.comments[0].start < offset:
             if self.comments[0].own_line:
                 self.gap(self.comments[0].start)
-            self.lines.append(_INDENT * depth + self.comments.pop(0).text)
+            self.lines.append(_INDENT * depth + self.comments.popleft().text)
 
     def trailing(self, offset: int) -> None:
         """A comment on the line where `offset` lies goes to the end of the line just written."""
         line_end = self.source.find("\n", offset)
         line_end = len(self.source) if line_end < 0 else line_end
         if self.comments and not self.comments[0].own_line and offset <= self.comments[0].start < line_end:
-            self.lines[-1] += "  " + self.comments.pop(0).text
+            self.lines[-1] += "  " + self.comments.popleft().text
 
     def statement(self, node: syntax.Node, depth: int) -> None:
         indent = _INDENT * depth
@@ -132,11 +140,11 @@ def _fit(indent: str, node: syntax.Node) -> str:
     steps: list[str] = []
     rest: Expression = value
     while isinstance(rest, syntax.Pipe):
-        steps.insert(0, f"{indent}{_INDENT}-> {expression(rest.into)}")
+        steps.append(f"{indent}{_INDENT}-> {expression(rest.into)}")
         rest = rest.value
     whole = expression(value)
     head = line[: len(line) - len(whole)]
-    return "\n".join(_wrapped(line, indent + _INDENT) for line in (head + expression(rest), *steps))
+    return "\n".join(_wrapped(line, indent + _INDENT) for line in (head + expression(rest), *reversed(steps)))
 
 
 def _wrapped(line: str, indent: str) -> str:
@@ -188,7 +196,7 @@ def _line(node: syntax.Node) -> str:
             return f"update {name.text} = {expression(value)}"
         case syntax.Param(name=name, type=type_, initial=initial, options=options):
             start = f" = {expression(initial)}" if initial else ""
-            return f"param {name.text}: {type_text(type_)}{start}" + "".join(f", {_argument(one)}" for one in options)
+            return f"param {name.text}: {type_text(type_)}{start}" + "".join(f", {expression(one)}" for one in options)
         case syntax.State(name=name, type=type_, initial=initial):
             return f"state {name.text}: {type_text(type_)}" + (f" = {expression(initial)}" if initial else "")
         case syntax.Return(values=values):
@@ -212,56 +220,70 @@ def parameter_text(node: syntax.Parameter) -> str:
     return text + (f" = {expression(node.default)}" if node.default else "")
 
 
-def _argument(node: syntax.Argument) -> str:
-    if node.name is None:
-        return expression(node.value)
-    name = net_string(node.name.value) if isinstance(node.name, syntax.Text) else node.name.text
-    return f"{name} = {expression(node.value)}"
-
-
 def _list(nodes: Sequence[Expression]) -> str:
     return ", ".join(expression(node) for node in nodes)
 
 
-def expression(node: Expression) -> str:
+def expression(node: Expression | syntax.Argument) -> str:
     """An expression on one line. Brackets are where the tree has a Group, so binding is never guessed."""
+    written: list[str] = []
+    pending: list[str | syntax.Node] = [node]
+    while pending:  # a loop, as a long chain is a deep tree
+        part = pending.pop()
+        if isinstance(part, str):
+            written.append(part)
+        else:
+            pending += reversed(_pieces(part))
+    return "".join(written)
+
+
+_Pieces = list[str | syntax.Node]
+
+
+def _pieces(node: syntax.Node) -> _Pieces:
+    """An expression, or an argument, as its own words and the expressions between them."""
     match node:
         case syntax.Name(text=text) | syntax.Number(text=text):
-            return text
+            return [text]
         case syntax.Text(value=value):
-            return net_string(value)
+            return [net_string(value)]
         case syntax.Leading():
-            return "..."
+            return ["..."]
         case syntax.Group(value=inner):
-            return f"({expression(inner)})"
+            return ["(", inner, ")"]
         case syntax.ListOf(items=items):
-            return f"[{_list(items)}]"
+            return ["[", *_listed(items), "]"]
         case syntax.Tuple(entries=entries):
-            inside = ", ".join(_argument(one) for one in entries)
-            return f"({inside},)" if len(entries) == 1 and entries[0].name is None else f"({inside})"
-        case syntax.Unary(operator="not", operand=operand):
-            return f"not {expression(operand)}"
+            end = ",)" if len(entries) == 1 and entries[0].name is None else ")"
+            return ["(", *_listed(entries), end]
+        case syntax.Argument(name=None, value=value):
+            return [value]
+        case syntax.Argument(name=syntax.Name() | syntax.Text() as name, value=value):
+            return [name, " = ", value]
         case syntax.Unary(operator=operator, operand=operand):
-            return operator + expression(operand)
-        case syntax.Binary(operator="**", left=left, right=right):
-            return f"{expression(left)} ** {expression(right)}"
+            return ["not " if operator == "not" else operator, operand]
         case syntax.Binary(operator=operator, left=left, right=right):
-            return f"{expression(left)} {operator} {expression(right)}"
+            return [left, f" {operator} ", right]
         case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
-            return f"{expression(then)} if {expression(condition)} else {expression(otherwise)}"
+            return [then, " if ", condition, " else ", otherwise]
         case syntax.Call(function=function, arguments=arguments):
-            return f"{expression(function)}({', '.join(_argument(one) for one in arguments)})"
+            return [function, "(", *_listed(arguments), ")"]
         case syntax.Pipe(value=value, into=into):
-            return f"{expression(value)} -> {expression(into)}"
+            return [value, " -> ", into]
         case syntax.Attribute(value=value, name=name):
-            return f"{expression(value)}.{name.text}"
+            return [value, ".", name]
         case syntax.Slice(start=start, stop=stop):
-            return (expression(start) if start else "") + ":" + (expression(stop) if stop else "")
+            return [*([start] if start else []), ":", *([stop] if stop else [])]
         case syntax.Index(value=value, indices=indices):
-            return f"{expression(value)}[{_list(indices)}]"
+            return [value, "[", *_listed(indices), "]"]
         case syntax.Scan():
-            return _scan(node)
-    raise AssertionError(node)
+            return [_scan(node)]
+    raise AssertionError(type(node))
+
+
+def _listed(nodes: Sequence[syntax.Node]) -> _Pieces:
+    """The nodes, with commas between them."""
+    return [piece for i, node in enumerate(nodes) for piece in ((", ", node) if i else (node,))]
 
 
 def _scan(node: syntax.Scan) -> str:

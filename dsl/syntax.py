@@ -3,27 +3,70 @@
 Spans take no part in comparison, so two trees are equal when they say the same.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from netc.dsl.source import Source, Span
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Node:
     """Anything that stands in the text."""
 
-    span: Span = field(compare=False, repr=False)
+    span: Span = field(repr=False)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether two trees say the same; compared in a loop, as a long chain is a deep tree."""
+        pending: list[tuple[object, object]] = [(self, other)]
+        while pending:
+            a, b = pending.pop()
+            if type(a) is not type(b):
+                return False
+            if isinstance(a, Node):
+                pending += zip(_parts(a), _parts(b), strict=True)
+            elif isinstance(a, tuple) and isinstance(b, tuple):
+                if len(a) != len(b):
+                    return False
+                pending += zip(a, b, strict=True)
+            elif a != b:
+                return False
+        return True
+
+    def __hash__(self) -> int:
+        return hash((type(self), *(part for part in _parts(self) if isinstance(part, str))))
+
+
+def _parts(node: object) -> list[object]:
+    """All that a node holds, but for its span."""
+    return [getattr(node, name) for name in type(node).__slots__ if name != "span"]  # type: ignore[attr-defined]
+
+
+def children(node: Node) -> Iterator[Node]:
+    """The nodes right inside of a node, in the order of the text."""
+    for part in _parts(node):
+        if isinstance(part, Node):
+            yield part
+        elif isinstance(part, tuple):
+            yield from (item for item in part if isinstance(item, Node))
+
+
+def first_part(node: Node) -> "Expression | None":
+    """What an expression of a chain begins with, as `a + b` of `a + b + c`; None where an expression is no chain."""
+    match node:
+        case Binary(left=part) | Pipe(value=part) | Call(function=part) | Index(value=part) | Attribute(value=part):
+            return part
+    return None
 
 
 # ------------------------------------------------------------------ expressions
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Name(Node):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Number(Node):
     """`text` is the number as it was written: 1e-3 stays 1e-3."""
 
@@ -32,32 +75,32 @@ class Number(Node):
     @property
     def value(self) -> int | float:
         plain = self.text.replace("_", "")
-        return int(plain) if plain.isdigit() else float(plain)
+        return int(plain.lstrip("0") or "0") if plain.isdigit() else float(plain)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Text(Node):
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Leading(Node):
     """`...`: any leading dimensions."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Group(Node):
     """An expression in brackets that the user wrote."""
 
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ListOf(Node):
     items: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Argument(Node):
     """`value`, or `name = value`. In a tuple the name may be a pattern in quotes."""
 
@@ -65,27 +108,27 @@ class Argument(Node):
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Tuple(Node):
     """`(a, b)`, `(train = 0.8, test = 0.2)`."""
 
     entries: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Unary(Node):
     operator: str
     operand: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Binary(Node):
     operator: str
     left: "Expression"
     right: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Choose(Node):
     """`then if condition else otherwise`."""
 
@@ -94,13 +137,13 @@ class Choose(Node):
     otherwise: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Call(Node):
     function: "Expression"
     arguments: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Pipe(Node):
     """`value -> into`: `into` is a name, a way to a name, or a call that lacks its first argument."""
 
@@ -108,13 +151,13 @@ class Pipe(Node):
     into: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Attribute(Node):
     value: "Expression"
     name: Name
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Slice(Node):
     """`start:stop`, either of which may be missing."""
 
@@ -122,13 +165,13 @@ class Slice(Node):
     stop: "Expression | None"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Index(Node):
     value: "Expression"
     indices: tuple["Expression", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Range(Node):
     """`start..stop`."""
 
@@ -136,13 +179,13 @@ class Range(Node):
     stop: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Carry(Node):
     name: Name
     value: "Expression"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Scan(Node):
     names: tuple[Name, ...]
     over: "tuple[Expression, ...] | Range"
@@ -171,7 +214,7 @@ Expression = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class TypeOf(Node):
     """`float[28, 28]`, `class(10)[time]`: `kind` is the word as written, `size` the expression of a class."""
 
@@ -183,43 +226,43 @@ class TypeOf(Node):
 # ------------------------------------------------------------------ statements
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Input(Node):
     name: Name
     type: TypeOf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Target(Node):
     name: Name
     type: TypeOf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Output(Node):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Loss(Node):
     name: Name | None
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Metric(Node):
     name: Name | None
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Watch(Node):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Param(Node):
     name: Name
     type: TypeOf
@@ -227,30 +270,30 @@ class Param(Node):
     options: tuple[Argument, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class State(Node):
     name: Name
     type: TypeOf
     initial: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Update(Node):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Return(Node):
     values: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Yield(Node):
     values: tuple[Expression, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class For(Node):
     name: Name
     start: Expression
@@ -258,7 +301,7 @@ class For(Node):
     body: tuple["Statement", ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Assign(Node):
     """`a, b = value`, or `a: type = value`."""
 
@@ -267,7 +310,7 @@ class Assign(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Layer(Node):
     """`layer f = dense(64)`: one instance."""
 
@@ -283,19 +326,19 @@ Statement = (
 # ------------------------------------------------------------------ items of a file
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Let(Node):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Import(Node):
     path: Text
     alias: Name | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Parameter(Node):
     """One argument in a block's signature."""
 
@@ -304,37 +347,37 @@ class Parameter(Node):
     default: Expression | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Block(Node):
     name: Name
     parameters: tuple[Parameter, ...]
     body: tuple[Statement, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Op(Node):
     name: Name
     parameters: tuple[Name, ...]
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Setting(Node):
     name: Name
     value: Expression
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Data(Node):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Train(Node):
     settings: tuple[Setting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Model(Node):
     body: tuple[Statement, ...]
 

@@ -142,11 +142,11 @@ class Analysis:
     @cached_property
     def assigned(self) -> dict[Span, tuple[Assigned, ...]]:
         """What each name that is given a meaning came to, by its place; in a block that is applied several times, several."""
-        found: dict[Span, tuple[Assigned, ...]] = {}
+        found: dict[Span, list[Assigned]] = {}
         context = self._examined[0]
         for one in context.assigned if context is not None else ():
-            found[one.span] = (*found.get(one.span, ()), one)
-        return found
+            found.setdefault(one.span, []).append(one)
+        return {span: tuple(several) for span, several in found.items()}
 
     @property
     def parameters(self) -> dict[str, int]:

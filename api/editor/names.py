@@ -1,7 +1,7 @@
 """Which name is which in a text: each symbol with the places that define it and the places that use it. It knows scopes, and nothing of values."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 from netc.dsl import syntax
 from netc.dsl.source import Span
@@ -81,6 +81,7 @@ class _Binder:
         self.names = Names()
         self.fields: dict[str, Symbol] = {}  # inputs and targets, which the data block gives
         self.losses: dict[str, Symbol] = {}
+        self.places: set[tuple[int, Span]] = set()  # of each symbol, by its id
         whole = Span(file.source, 0, len(file.source.text))
         top = self.scope(whole, None)
         for item in file.items:
@@ -104,15 +105,21 @@ class _Binder:
         if symbol is None:
             symbol = scope.names[name.text] = Symbol(name.text, kind, node=node)
             self.names.symbols.append(symbol)
-        if name.span not in symbol.definitions:
+        if self.is_new(symbol, name.span):
             symbol.definitions.append(name.span)
         return symbol
+
+    def is_new(self, symbol: Symbol, place: Span) -> bool:
+        """Whether this place of a symbol is not noted yet; it is from now on."""
+        known = (id(symbol), place) in self.places
+        self.places.add((id(symbol), place))
+        return not known
 
     def use(self, name: syntax.Name, scope: _Scope) -> Symbol | None:
         symbol = scope.find(name.text)
         if symbol is None:
             self.names.others.append(name)
-        elif name.span not in symbol.places:
+        elif self.is_new(symbol, name.span):
             symbol.uses.append(name.span)
         return symbol
 
@@ -217,25 +224,25 @@ class _Binder:
                 self.use(name, scope)
 
     def walk(self, node: syntax.Node, scope: _Scope) -> None:
-        match node:
-            case syntax.Name():
-                self.use(node, scope)
-            case syntax.Attribute(value=value):
-                self.walk(value, scope)
-            case syntax.Call(function=function, arguments=arguments):
-                self.walk(function, scope)
-                called = scope.find(function.text) if isinstance(function, syntax.Name) else None
-                for argument in arguments:
-                    self.keyword(argument, called)
-                    self.walk(argument.value, scope)
-            case syntax.Tuple(entries=entries):
-                for entry in entries:
-                    self.walk(entry.value, scope)
-            case syntax.Scan():
-                self.scan(node, scope)
-            case _:
-                for child in _children(node):
-                    self.walk(child, scope)
+        """Bind the names of an expression, in the order of the text; in a loop, as a long chain is a deep tree."""
+        pending = [node]
+        while pending:
+            match part := pending.pop():
+                case syntax.Name():
+                    self.use(part, scope)
+                case syntax.Attribute(value=value):
+                    pending.append(value)
+                case syntax.Call(function=function, arguments=arguments):
+                    called = scope.find(function.text) if isinstance(function, syntax.Name) else None
+                    for argument in arguments:
+                        self.keyword(argument, called)
+                    pending += [*(argument.value for argument in reversed(arguments)), function]
+                case syntax.Tuple(entries=entries):
+                    pending += [entry.value for entry in reversed(entries)]
+                case syntax.Scan():
+                    self.scan(part, scope)
+                case _:
+                    pending += reversed(list(syntax.children(part)))
 
     def keyword(self, argument: syntax.Argument, called: Symbol | None) -> None:
         """`dense(x, units = 3)`: the name is an argument of the block, if that is one of this file's."""
@@ -264,22 +271,14 @@ class _Binder:
             self.walk(node.until, inner)
 
 
-def _children(node: syntax.Node) -> Iterator[syntax.Node]:
-    for one in fields(node):
-        value = getattr(node, one.name)
-        if isinstance(value, syntax.Node):
-            yield value
-        elif isinstance(value, tuple):
-            yield from (item for item in value if isinstance(item, syntax.Node))
-
-
 def _names(node: syntax.Node) -> Iterator[syntax.Name]:
     """The names in a dimension: `time`, `2 * n`, `time <= 40`."""
-    if isinstance(node, syntax.Name):
-        yield node
-    elif isinstance(node, syntax.Call):
-        for argument in node.arguments:
-            yield from _names(argument.value)
-    else:
-        for child in _children(node):
-            yield from _names(child)
+    pending = [node]
+    while pending:
+        match part := pending.pop():
+            case syntax.Name():
+                yield part
+            case syntax.Call(arguments=arguments):
+                pending += [argument.value for argument in reversed(arguments)]
+            case _:
+                pending += reversed(list(syntax.children(part)))

@@ -65,9 +65,9 @@ def apply_operation(
     loose: list[syntax.Argument] = []
     if rest is not None:  # what takes any number of arguments takes all unnamed ones that are left
         fixed = list(kinds).index(rest)
-        unnamed = [argument for argument in arguments if argument.name is None]
-        loose = unnamed[fixed:]
-        arguments = [argument for argument in arguments if argument not in loose]
+        loose = [argument for argument in arguments if argument.name is None][fixed:]
+        taken = set(map(id, loose))
+        arguments = [argument for argument in arguments if id(argument) not in taken]
     names = [name for name, kind in kinds.items() if name != rest and kind != "stream"]
     bound = bind(context, names, arguments, operation.name, span)
     operands: list[Value] = []

@@ -245,10 +245,16 @@ def _is_value(context: Context, node: syntax.Expression, scope: Scope) -> bool:
 
 
 def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple[int | str, ...]:
-    if isinstance(node, syntax.Group):
-        return named_axes(context, node.value, scope)
-    if isinstance(node, syntax.Tuple):
-        return tuple(axis for entry in node.entries for axis in named_axes(context, entry.value, scope))
-    if isinstance(node, syntax.Name):
-        return (node.text,)
-    return (constants.whole(constant(context, node, scope), node.span, "an axis", least=-16),)
+    axes: list[int | str] = []
+    pending = [node]
+    while pending:
+        match part := pending.pop():
+            case syntax.Group(value=inner):
+                pending.append(inner)
+            case syntax.Tuple(entries=entries):
+                pending += [entry.value for entry in reversed(entries)]
+            case syntax.Name(text=text):
+                axes.append(text)
+            case _:
+                axes.append(constants.whole(constant(context, part, scope), part.span, "an axis", least=-16))
+    return tuple(axes)

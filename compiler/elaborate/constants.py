@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.limits import fits
 from netc.dsl.source import Span
 
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -38,8 +39,11 @@ def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
         result = _BINARY[symbol](left, right)
     except (ZeroDivisionError, OverflowError) as error:
         fault("E0304", "this number cannot be computed", span, str(error))
-    if isinstance(result, complex) or (isinstance(result, int | float) and abs(result) > _LARGEST):
+    if isinstance(result, complex) or (isinstance(result, float) and abs(result) > _LARGEST):
         fault("E0304", "this number cannot be computed", span, "it is not a finite number")
+    if isinstance(result, int) and not fits(result):
+        hint = "floats go further: 10.0 ** 20"
+        fault("E0304", "this whole number does not fit into 64 bits", span, hint=hint)
     return result
 
 

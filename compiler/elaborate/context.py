@@ -113,6 +113,7 @@ class Frame(Graph):
 
 
 MOST_WRITTEN_OUT = 30_000
+MOST_OPERATIONS = 50_000
 
 
 class Exhausted(Exception):
@@ -160,17 +161,31 @@ class Context:
     imported: dict[Path, Scope] = field(default_factory=dict)
     frames: list[Frame] = field(default_factory=list)
     written_out: int = 0  # statements, and applications of operations that the file defines
+    operations: int = 0  # that were applied to values
+    levels: int = 0  # expressions in which the one at hand stands
+    ready: dict[tuple[int, int], Item] = field(default_factory=dict)  # links of chains, by the ids of node and scope
 
     def count(self, span: Span) -> None:
         """One more statement, or application of an operation that the file defines: loops, blocks and imports are written out. Raises Exhausted beyond the most."""
         self.written_out += 1
         if self.written_out > MOST_WRITTEN_OUT:
-            title = f"written out, this model has more than {MOST_WRITTEN_OUT:,} statements"
-            hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
-            raise Exhausted(Diagnostic("E0206", title, Label(self.user_span(span), "it was here by then"), (), hint))
+            raise self.exhausted(f"this model has more than {MOST_WRITTEN_OUT:,} statements", span)
+
+    def count_operations(self, count: int, span: Span) -> None:
+        """So many more operations on values. Raises Exhausted beyond the most."""
+        self.operations += count
+        if self.operations > MOST_OPERATIONS:
+            raise self.exhausted(f"this model has more than {MOST_OPERATIONS:,} operations", span)
+
+    def exhausted(self, told: str, span: Span) -> Exhausted:
+        """What to raise where elaboration has gone too far."""
+        hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
+        place = Label(self.user_span(span), "it was here by then")
+        return Exhausted(Diagnostic("E0206", f"written out, {told}", place, (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
         """Run `build` at a place of the text; types that do not fit become a fault there, with the places that `others` then says."""
+        self.count_operations(1, span)
         with self.graph.at(self.user_span(span)):
             try:
                 return build()
@@ -243,6 +258,7 @@ class Context:
             with self.graph.at(self.user_span(span)):
                 return sequence.length(self.graph, item.dim)
         if isinstance(item, tuple) and item and all(isinstance(one, int | float) for one in item):
+            self.count_operations(len(item), span)
             parts = [apply("reshape", self.as_value(float(one), span), dims=(1,)) for one in item]
             return apply("concat", *parts, axis=0)
         if isinstance(item, Weighted):

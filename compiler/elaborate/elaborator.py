@@ -34,6 +34,7 @@ from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.files import real
+from netc.dsl.limits import fits
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Span
 
@@ -67,8 +68,8 @@ def _examined(
     file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None
 ) -> tuple[Context, TrainSettings]:
     context = Context(apply_item, FORMS, Scope(library_scope()), scan)
-    unknown_overrides(context, file, overrides or {})
-    define(context, file, context.globals, [file.source.path], overrides or {})
+    overrides = usable_overrides(context, file, overrides or {})
+    define(context, file, context.globals, [file.source.path], overrides)
     sections = {
         kind: [item for item in file.items if isinstance(item, kind)]
         for kind in (syntax.Data, syntax.Model, syntax.Train)
@@ -137,7 +138,8 @@ def _lets(context: Context) -> dict[str, object]:
     return {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
 
 
-def unknown_overrides(context: Context, file: syntax.File, overrides: Mapping[str, Any]) -> None:
+def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The overrides whose numbers 64 bits hold; what is wrong with the others, or has no `let`, is noted."""
     known = {item.name.text for item in file.items if isinstance(item, syntax.Let)}
     for unknown in sorted(set(overrides) - known):
         context.diagnostics.add(
@@ -146,6 +148,13 @@ def unknown_overrides(context: Context, file: syntax.File, overrides: Mapping[st
             Span(file.source, 0, 0),
             hint=nearest(unknown, known),
         )
+    usable = {name: value for name, value in overrides.items() if not isinstance(value, int | float) or fits(value)}
+    for name in sorted(overrides.keys() - usable.keys()):
+        context.diagnostics.add("E0107", f"`--set {name}`: 64 bits do not hold this number", Span(file.source, 0, 0))
+    return usable
+
+
+_DEEPEST_IMPORT = 50
 
 
 def define(
@@ -208,6 +217,8 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
             if item.span.source.path is None
             else "paths start from this file's folder",
         )
+    if len(trail) > _DEEPEST_IMPORT:
+        fault("E0203", f"imports lead through more than {_DEEPEST_IMPORT} files", item.path.span)
     if path not in context.imported:  # once, however many files import it
         context.imported[path] = Scope(context.globals.around)
         define(context, parse_file(path, item.path.value), context.imported[path], [*trail, path], {})

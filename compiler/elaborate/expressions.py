@@ -1,6 +1,5 @@
 """Expressions -> values of the graph, or what is known when compiling: numbers, texts, lists, blocks."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -21,6 +20,7 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.elaborate.context import BrokenName, Context
+from netc.compiler.elaborate.stacks import on_new_stack
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.rows import table
@@ -64,11 +64,50 @@ def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
     return item
 
 
+MOST_LEVELS = 2_000  # expressions in expressions, through all blocks that are applied
+_SEGMENT = 16  # links of a chain that are evaluated by recursion
+_LEVELS_A_STACK = 40  # expressions in expressions that one thread's stack takes
+
+
 def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
+    """What an expression comes to: a value, or something that is known when compiling.
+
+    A chain, as `a + b + c` or `x -> f -> g`, may have any number of links: of a long one the beginning is evaluated first, a segment at a time, and what
+    it came to is ready when the recursion arrives there.
+    """
+    if (id(node), id(scope)) in context.ready:
+        return context.ready.pop((id(node), id(scope)))
+    starts = _links(context, node, scope)[_SEGMENT::_SEGMENT]
+    context.levels += 1
+    try:
+        if context.levels > MOST_LEVELS:
+            raise context.exhausted(f"expressions of this model are more than {MOST_LEVELS:,} levels deep", node.span)
+        for link in reversed(starts):
+            context.ready[id(link), id(scope)] = _evaluate(context, link, scope)
+        if context.levels % _LEVELS_A_STACK == 0:
+            return on_new_stack(lambda: _evaluate(context, node, scope))
+        return _evaluate(context, node, scope)
+    finally:
+        context.levels -= 1
+        for link in starts:  # whoever applies a form may not have asked for it
+            context.ready.pop((id(link), id(scope)), None)
+
+
+def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[syntax.Expression]:
+    """A chain from its end to its beginning, or to what is ready."""
+    links, part = [node], syntax.first_part(node)
+    while part is not None and (id(part), id(scope)) not in context.ready:
+        following = syntax.first_part(part)
+        if following is None:
+            break
+        links.append(part)
+        part = following
+    return links
+
+
+def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
     match node:
         case syntax.Number():
-            if isinstance(node.value, float) and math.isinf(node.value):
-                fault("E0304", "this number is too large", node.span)
             return node.value
         case syntax.Text(value=text):
             return text
@@ -84,25 +123,8 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
             return unary(context, symbol, operand, node.span, scope)
         case syntax.Binary(operator=symbol, left=left, right=right):
             return binary(context, symbol, left, right, node.span, scope)
-        case syntax.Choose(then=then, condition=condition, otherwise=otherwise):
-            known = evaluate(context, condition, scope)
-            if isinstance(known, Value) and context.depends_on_training_alone(known):
-                branches = [evaluate(context, one, scope) for one in (then, otherwise)]
-                yes, no = (
-                    context.as_value(item, one.span) for item, one in zip(branches, (then, otherwise), strict=True)
-                )
-                return context.guard(
-                    node.span, lambda: samples.apply_elementwise(OPERATIONS["where"], [known, yes, no])
-                )
-            if isinstance(known, Value):
-                fault(
-                    "E0304",
-                    "the condition of `if else` must be known when compiling",
-                    condition.span,
-                    "it depends on data",
-                    hint=f"where({expression(condition)}, {expression(then)}, {expression(otherwise)})",
-                )
-            return evaluate(context, then if known else otherwise, scope)
+        case syntax.Choose():
+            return choose(context, node, scope)
         case syntax.Pipe(value=value, into=into):
             return pipe(context, value, into, scope)
         case syntax.Call(function=function, arguments=arguments):
@@ -117,6 +139,33 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         case syntax.Leading() | syntax.Slice():
             fault("E0103", f"`{node.span.text}` cannot stand here", node.span)
     raise AssertionError(node)
+
+
+def choose(context: Context, node: syntax.Choose, scope: Scope) -> Item:
+    """`then if condition else otherwise`; a row of conditions is one of these in the `otherwise` of the one before."""
+    chosen: syntax.Expression = node
+    while isinstance(chosen, syntax.Choose):
+        then, condition, otherwise = chosen.then, chosen.condition, chosen.otherwise
+        known = evaluate(context, condition, scope)
+        if isinstance(known, Value) and context.depends_on_training_alone(known):
+            return _chosen_in_training(context, chosen, known, scope)
+        if isinstance(known, Value):
+            fault(
+                "E0304",
+                "the condition of `if else` must be known when compiling",
+                condition.span,
+                "it depends on data",
+                hint=f"where({expression(condition)}, {expression(then)}, {expression(otherwise)})",
+            )
+        chosen = then if known else otherwise
+    return evaluate(context, chosen, scope)
+
+
+def _chosen_in_training(context: Context, node: syntax.Choose, is_training: Value, scope: Scope) -> Value:
+    branches = (node.then, node.otherwise)
+    items = [evaluate(context, one, scope) for one in branches]
+    values = [is_training, *(context.as_value(item, one.span) for item, one in zip(items, branches, strict=True))]
+    return context.guard(node.span, lambda: samples.apply_elementwise(OPERATIONS["where"], values))
 
 
 def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, scope: Scope) -> Item:

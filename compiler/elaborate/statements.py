@@ -267,7 +267,9 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
 def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     name = ".".join((*context.path.prefix, statement.name.text))
     type_ = type_of(context, statement.type, scope)
-    shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+    shared = None
+    if name in context.states:
+        shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
     if context.frames:
         fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:

@@ -5,7 +5,7 @@ same points if all that it reads is there by then and the two read something in 
 something else is one unit: the register tile begins with the other term (a bias, a residual). Decides only; lower.py writes the loops.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from netc.compiler.graph import Graph
@@ -40,32 +40,54 @@ class Fusion:
     users: dict[Value, list[Value]]
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
-        """What is in memory when a value is computed, and whether it is read point by point."""
+        """What is in memory when a value is computed, and whether it is read point by point; each once."""
         space = _space(value) if space is None else space
-        for operand in value.operands:
-            yield from self._source(operand, space, operand.type.dims == space and value not in self.starts)
+        first = [(operand, operand.type.dims == space and value not in self.starts) for operand in value.operands]
+        pending, seen = first[::-1], set(first)
+        while pending:
+            one, pointwise = pending.pop()
+            if one.operation in ("constant", "arange"):
+                continue
+            is_view = bool(one.operands) and isinstance(OPERATIONS[one.operation].lower, View)
+            if not is_view and one not in self.inlined:
+                yield one, pointwise
+                continue
+            is_product = not is_view and not isinstance(OPERATIONS[one.operation].lower, Scalar)
+            keeps = pointwise and not is_view and not is_product
+            for pair in [(operand, keeps and operand.type.dims == space) for operand in reversed(one.operands)]:
+                if pair not in seen:
+                    seen.add(pair)
+                    pending.append(pair)
 
     def views(self, value: Value, space: tuple[Dim, ...]) -> Iterator[Value]:
         """The views that a value reads point by point: another value that reads the same ones reads the same memory."""
-        for operand in value.operands:
-            if operand in self.inlined:
-                yield from self.views(operand, space)
-                continue
+        for operand in self._read(value, self.inlined.__contains__):
             is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
             if is_view and operand.type.dims == space:
                 yield operand
 
-    def _source(self, value: Value, space: tuple[Dim, ...], pointwise: bool) -> Iterator[tuple[Value, bool]]:
-        if value.operation in ("constant", "arange"):
-            return
-        is_view = bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, View)
-        if is_view or value in self.inlined:
-            is_product = not is_view and not isinstance(OPERATIONS[value.operation].lower, Scalar)
-            for operand in value.operands:
-                same = pointwise and not is_view and not is_product and operand.type.dims == space
-                yield from self._source(operand, space, same)
-        else:
-            yield value, pointwise
+    def large(self, value: Value) -> Iterator[Value]:
+        """The values of a batch that are read to compute a value."""
+        for one in self._read(value, lambda one: one in self.inlined and _is_scalar(one)):
+            if one.type.is_batched and one.operation != "constant":
+                yield one
+
+    def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
+        """The operands of a value, and in place of one that is inside of its loop the operands of that; each once."""
+        pending, seen = list(reversed(value.operands)), set(value.operands)
+        while pending:
+            one = pending.pop()
+            if not is_inside(one):
+                yield one
+                continue
+            for operand in reversed(one.operands):
+                if operand not in seen:
+                    seen.add(operand)
+                    pending.append(operand)
+
+
+def _is_scalar(value: Value) -> bool:
+    return isinstance(OPERATIONS[value.operation].lower, Scalar)
 
 
 def fuse(graph: Graph) -> Fusion:
@@ -115,7 +137,7 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
             continue
         if not all(_walks(user, value) and user not in fusion.starts for user in users):
             continue
-        sources = frozenset(_large(value, fusion))
+        sources = frozenset(fusion.large(value))
         steps = 1 + max(depth.get(one, 0) for one in sources)
         if any(one.operation in ("input", "target") for one in sources) or steps > _MOST_STEPS:
             continue
@@ -127,15 +149,6 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
     for sources, values in several.items():
         if len(sources) <= len(values):
             fusion.inlined.update(values)
-
-
-def _large(value: Value, fusion: Fusion) -> Iterator[Value]:
-    """The values of a batch that are read to compute a value."""
-    for one in value.operands:
-        if one in fusion.inlined and isinstance(OPERATIONS[one.operation].lower, Scalar):
-            yield from _large(one, fusion)
-        elif one.type.is_batched and one.operation != "constant":
-            yield one
 
 
 def _walks(user: Value, value: Value) -> bool:
@@ -191,9 +204,11 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
 
 def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
     """Who reads a value, directly or as a view of it."""
-    for user in fusion.users[value]:
+    pending = list(reversed(fusion.users[value]))
+    while pending:
+        user = pending.pop()
         if isinstance(OPERATIONS[user.operation].lower, View):
-            yield from readers(fusion, user)
+            pending += reversed(fusion.users[user])
         else:
             yield user
 

@@ -39,7 +39,7 @@ def fusion_lines(fusion: Fusion) -> Iterator[str]:
         yield f"unit {unit.position}: {_space(unit)}"
         for value in unit.values:
             yield f"  {value_line(value)}"
-        inside = sorted(set(_inside(fusion, unit)), key=lambda value: value.number)
+        inside = sorted(_inside(fusion, unit), key=lambda value: value.number)
         for value in inside:
             shared = len(fusion.users[value]) > 1
             yield f"  {value_line(value)}  (computed {'again ' if shared else ''}on the way)"
@@ -62,10 +62,13 @@ def _space(unit: Unit) -> str:
 
 
 def _inside(fusion: Fusion, unit: Unit) -> Iterator[Value]:
-    """The values without memory that a unit computes for its own."""
-    pending = list(unit.values)
+    """The values without memory that a unit computes for its own; each once."""
+    pending, seen = list(unit.values), set[Value]()
     while pending:
         for operand in pending.pop().operands:
+            if operand in seen:
+                continue
+            seen.add(operand)
             if operand in fusion.inlined:
                 yield operand
                 pending.append(operand)

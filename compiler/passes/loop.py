@@ -26,6 +26,23 @@ class Places(Protocol):
     def read(self, value: Value) -> Place: ...
 
 
+class _Gathered:
+    """A value whose operands' elements are being named, and the name for which a line is awaited."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.operands = iter(list(zip("xyz", value.operands, strict=False)))
+        self.names: dict[str, str] = {}
+        self.awaited = ""
+
+
+def _behind_views(value: Value) -> Value:
+    """The constant that is broadcast or reshaped, or whatever else is."""
+    while value.operation in ("broadcast", "reshape") and value.operands:
+        value = value.operands[0]
+    return value
+
+
 class Loop:
     """The body of one loop while it is gathered: lines, and the buffers behind its pointers.
 
@@ -44,6 +61,7 @@ class Loop:
         self.pointers: list[Pointer] = []
         self.names: dict[Any, str] = {}
         self.members: dict[Value, str] = {}
+        self.inlined: dict[Value, str] = {}
         self.computed: list[Value] = []
         self.is_whole = False  # it cannot be cut into rows
 
@@ -69,15 +87,13 @@ class Loop:
 
     def operand(self, value: Value) -> str:
         """The name of an operand's element: computed here, a literal, or loaded."""
-        constant = value
-        while constant.operation in ("broadcast", "reshape") and constant.operands:
-            constant = constant.operands[0]
+        constant = _behind_views(value)
         if constant.operation == "constant":
             return self.add(literal(constant.attributes["value"], value.type.dtype))
         if value in self.members:
             return self.members[value]
         if value in self.lowering.fusion.inlined:
-            return self.compute(value)
+            return self.inlined.get(value) or self.compute(value)
         if (
             value in self.lowering.tables
             and len(self.lowering.fusion.users[value]) == 1
@@ -96,9 +112,35 @@ class Loop:
         return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
 
     def compute(self, value: Value) -> str:
+        """The line of a value, behind those of the inlined values that it needs: each once, and in a loop, as a chain of them may be long."""
+        pending = [_Gathered(value)]
+        while True:
+            last = pending[-1]
+            for name, operand in last.operands:
+                if self._is_to_compute(operand):
+                    last.awaited = name
+                    pending.append(_Gathered(operand))
+                    break
+                last.names[name] = self.operand(operand)
+            else:
+                pending.pop()
+                line = self._line(last.value, last.names)
+                if not pending:
+                    return line
+                self.inlined[last.value] = pending[-1].names[pending[-1].awaited] = line
+
+    def _is_to_compute(self, value: Value) -> bool:
+        return (
+            value in self.lowering.fusion.inlined
+            and value not in self.inlined
+            and value not in self.members
+            and _behind_views(value).operation != "constant"
+        )
+
+    def _line(self, value: Value, names: dict[str, str]) -> str:
+        """The line that computes a value of its operands' elements."""
         lower = OPERATIONS[value.operation].lower
         assert isinstance(lower, Scalar)
-        names = {name: self.operand(operand) for name, operand in zip("xyz", value.operands, strict=False)}
         dtype = (
             value.type.dtype
             if value.operation == "cast" or value.type.dtype != "bool"

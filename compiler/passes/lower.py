@@ -321,9 +321,12 @@ class Lowering:
         """Whether all users of a value are in its own loop."""
         if value in self.graph.results.values() or isinstance(OPERATIONS[value.operation].lower, Fold):
             return False
-        waiting = list(self.fusion.users[value])
+        waiting, seen = list(self.fusion.users[value]), set[Value]()
         while waiting:
             user = waiting.pop()
+            if user in seen:
+                continue
+            seen.add(user)
             if user in self.fusion.inlined and isinstance(OPERATIONS[user.operation].lower, Scalar):
                 waiting.extend(self.fusion.users[user])
             elif self.fusion.unit_of.get(user) is not unit:

@@ -139,24 +139,46 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     return DataSpec(origin or training, fields, split, data.span)  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class _Apply:
+    """What is made of the last values that were computed: a list of `count` ones, or the result of an operator."""
+
+    node: syntax.ListOf | syntax.Unary | syntax.Binary
+
+    def to(self, values: list[Any]) -> None:
+        match self.node:
+            case syntax.ListOf(items=items):
+                values[len(values) - len(items) :] = [tuple(values[len(values) - len(items) :])]
+            case syntax.Unary():
+                values[-1] = compute("-", 0, values[-1], self.node.span)
+            case syntax.Binary(operator=operator):
+                right = values.pop()
+                values[-1] = compute(operator, values[-1], right, self.node.span)
+
+
 def plain(node: syntax.Expression, constants: Constants) -> Any:
     """A constant of the data block: a number, a text, a name's `let` value. Faults E0303 for anything else."""
-    match node:
-        case syntax.Number():
-            return node.value
-        case syntax.Text(value=text):
-            return text
-        case syntax.Group(value=inner):
-            return plain(inner, constants)
-        case syntax.ListOf(items=items):
-            return tuple(plain(item, constants) for item in items)
-        case syntax.Unary(operator="-", operand=operand):
-            return compute("-", 0, plain(operand, constants), node.span)
-        case syntax.Binary(operator=operator, left=left, right=right):
-            return compute(operator, plain(left, constants), plain(right, constants), node.span)
-        case syntax.Name(text=text) if text in constants:
-            return constants[text]
-    fault("E0303", "this must be a number or a text", node.span)
+    values: list[Any] = []
+    pending: list[syntax.Expression | _Apply] = [node]
+    while pending:  # a loop, as a long chain is a deep tree
+        match part := pending.pop():
+            case _Apply():
+                part.to(values)
+            case syntax.Number() | syntax.Text():
+                values.append(part.value)
+            case syntax.Group(value=inner):
+                pending.append(inner)
+            case syntax.ListOf(items=items):
+                pending += [_Apply(part), *reversed(items)]
+            case syntax.Unary(operator="-", operand=operand):
+                pending += [_Apply(part), operand]
+            case syntax.Binary(left=left, right=right):
+                pending += [_Apply(part), right, left]
+            case syntax.Name(text=text) if text in constants:
+                values.append(constants[text])
+            case _:
+                fault("E0303", "this must be a number or a text", part.span)
+    return values[0]
 
 
 def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
@@ -280,8 +302,9 @@ def _field(name: str, node: syntax.Expression, constants: Constants) -> FieldSpe
     steps: list[StepSpec] = []
     head = node
     while isinstance(head, syntax.Pipe):
-        steps.insert(0, _step(head.into, constants))
+        steps.append(_step(head.into, constants))
         head = head.value
+    steps.reverse()
     kind, arguments = call_of(head)
     if kind not in _HEADS:
         fault(
@@ -375,9 +398,10 @@ def _augmentations(node: syntax.Expression, arguments: Sequence[syntax.Argument]
     if rest is None or arguments[0].name is not None:
         fault("E0301", "`train_only` takes one pipe", node.span, hint="train_only(flip(horizontal) -> shift(2))")
     while isinstance(rest, syntax.Pipe):
-        found.insert(0, _augmentation(rest.into, constants))
+        found.append(_augmentation(rest.into, constants))
         rest = rest.value
-    found.insert(0, _augmentation(rest, constants))
+    found.append(_augmentation(rest, constants))
+    found.reverse()
     return StepSpec("train_only", tuple(found), node.span)
 
 

@@ -1,0 +1,69 @@
+"""Models of many operations in a row: no pass walks them by recursion, and what several values share is computed, and written, once."""
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler import pipeline
+from netc.compiler.kernels.machine import host
+from netc.compiler.passes.fuse import fuse
+from netc.compiler.passes.lower import lower
+
+LONG = 600
+
+
+def model(links: int, link: str) -> netc.Model:
+    """`link` applied so many times in a row, with parameters before and behind."""
+    text = f"""
+block f(h: float[n]) {{
+  return {link}
+}}
+model {{
+  input x: float[3]
+  target y: float
+  h = x -> dense(4) {"-> f" * links}
+  output z = h -> dense(1) -> squeeze
+  loss mse(z, y)
+}}
+"""
+    return netc.parse(text)
+
+
+CHAINS = {
+    "one user each": ("tanh(h * 1.5)", lambda h: np.tanh(h * 1.5)),
+    "two uses by one user": ("tanh(h * h + h)", lambda h: np.tanh(h * h + h)),
+    "two users": ("0.5 * (sin(h) + cos(h) * h)", lambda h: 0.5 * (np.sin(h) + np.cos(h) * h)),
+}
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_a_long_chain_is_computed(kind: str) -> None:
+    link, reference = CHAINS[kind]
+    built = model(60, link)
+    program = netc.Program(built, seed=1)
+    x = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+    weights = [program.persistent[name].astype(np.float64) for name in built.parameters if name.endswith(".W")]
+    h = x.astype(np.float64) @ weights[0]
+    for _ in range(60):
+        h = reference(h)
+    np.testing.assert_allclose(program.predict({"x": x})["z"], (h @ weights[1])[:, 0], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", CHAINS)
+def test_a_training_step_of_a_long_chain_is_written_once(kind: str) -> None:
+    """Twice as many links make twice as many lines of kernels: what is inlined is neither written nor walked once for each use."""
+    lines, sources = [], []
+    for links in (30, 60):
+        graph = pipeline.run_passes(pipeline.training_graph(model(links, CHAINS[kind][0])))
+        tasks = lower(graph, 8, host())
+        lines.append(sum(task.kernel.text.count("\n") for task in tasks.tasks))
+        fusion = fuse(graph)
+        sources.append(sum(len(list(fusion.sources(value))) for unit in fusion.units for value in unit.values))
+    assert lines[0] < lines[1] < 2.5 * lines[0]
+    assert sources[1] < 2.5 * sources[0]
+
+
+@pytest.mark.parametrize("link", ["tanh(h)", "h + 1", "h + h", "reshape(reshape(h, 2, 2), 4)"])
+def test_no_pass_recurses_along_a_chain(link: str) -> None:
+    graph = pipeline.run_passes(pipeline.training_graph(model(LONG, link)))
+    assert lower(graph, 8, host()).tasks
