@@ -10,7 +10,8 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,8 +46,8 @@ class SparseColumn:
     cells: Array
 
     @classmethod
-    def of(cls, count: int, rows: list[int], cells: list[Any]) -> "SparseColumn":
-        return cls(count, np.array(rows, np.int64), _plain_cells(cells))
+    def of(cls, count: int, rows: Iterable[int], cells: list[Any]) -> "SparseColumn":
+        return cls(count, np.fromiter(rows, np.int64), _plain_cells(cells))
 
     def __len__(self) -> int:
         return self.count
@@ -228,7 +229,7 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """A JSON object a line. Lists of one shape are arrays; a key that a line lacks is a missing value."""
     text, raw = _text(path, shown, span)
     require_cells(raw, b",:\n", shown, span)
-    columns: dict[str, tuple[list[int], list[Any]]] = {}  # in which rows a key is, and its cells
+    columns: dict[str, tuple[array[int], list[Any]]] = {}  # in which rows a key is, and its cells
     count = 0
     for number, line in enumerate(text.split("\n"), 1):  # JSON has other line ends in its texts
         if not line.strip():
@@ -240,7 +241,7 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
         if not isinstance(row, dict):
             fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint='{"x": [1, 2], "label": "a"}')
         for name, value in row.items():
-            rows, cells = columns.setdefault(name, ([], []))
+            rows, cells = columns.setdefault(name, (array("q"), []))
             rows.append(count)
             cells.append(value)
         count += 1

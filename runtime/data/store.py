@@ -158,6 +158,7 @@ def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText)
     schema = frame.collect_schema()
     as_numbers = _numeric(frame, [name for name in schema.names() if not is_text(name)])
     words: dict[str, dict[str, int]] = {name: {} for name in schema.names() if name not in as_numbers}
+    files = [(place / f"{i}.bin").open("wb") for i in range(len(schema))]
     sums = dict.fromkeys(schema.names(), 0)
     rows = 0
     for batch in frame.collect_batches(chunk_size=_ROWS, maintain_order=True):
@@ -173,8 +174,9 @@ def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText)
                 codes = [-1 if cell is None else known.setdefault(cell, len(known)) for cell in cells]
                 content = np.array(codes, np.int32).tobytes()
             sums[name] = zlib.crc32(content, sums[name])
-            with (place / f"{i}.bin").open("ab") as file:  # a system has fewer open files than a table may have columns
-                file.write(content)
+            files[i].write(content)
+    for file in files:
+        file.close()
     columns = [
         {"name": name, "file": f"{i}.bin", "crc": sums[name], "words": list(words[name]) if name in words else None}
         for i, name in enumerate(sums)
