@@ -122,13 +122,16 @@ clip_norm = 1
     "E1003": """`start_from = ("runs/other", only = "encoder.*")`, and the parameters there are others, or of other shapes. The message lists both; `only` takes those that fit.""",
     "E1004": """`netc train M.net --resume RUN` goes on with the rate, the epochs and when to stop changed, and with nothing else: other parameters or other data are another run. Leave out
 `--resume`, or take the parameters over with `start_from`.""",
-    "E1005": """Parameters and the optimizer's states are larger than the machine's memory, or it does not suffice for a batch or the data:
+    "E1005": """Something is larger than the memory that is free: parameters and the optimizer's states, a step of so many samples, a table, an array, or what a packed file
+unpacks to:
 
 ```{.net .wrong}
 z = x -> dense(1000000000)
 ```
 
-The message names the largest parameter. Often a shape is not what was meant: `netc check` prints them all.""",
+The message says how many bytes it would take and how many there are, on the machine, in its control group (a container's limit) or under `ulimit -v`; it stands at
+the line that asks for them. Often a shape is not what was meant: `netc check` prints them all, and what a step takes. Nothing was taken yet: a smaller batch, a
+smaller layer or less data goes on.""",
     "E1006": """`NETC_TARGET=avx512 netc check M.net` on a machine without AVX-512, or a name or setting that there is not. The message says what is missing; [commands](commands.md)
 has what may be written. Without the variable the code is for the machine that it runs on.""",
     "E1007": """The disk is full, a place is read-only, a name is too long, too many files are open, the output cannot be written: the message has what the system says, and of which

@@ -60,7 +60,7 @@ CODES = {
     "E1002": "a loss that is no longer a number",
     "E1003": "a run to start from whose parameters do not fit",
     "E1004": "a run that cannot go on with what was changed",
-    "E1005": "a model that this machine's memory does not hold",
+    "E1005": "a model, a batch or data that this machine's memory does not hold",
     "E1006": "a target description that is wrong, or that this machine cannot run",
     "E1007": "a file, a folder or an output that the system refuses",
     "E1008": "something that is nested too deeply",

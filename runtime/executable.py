@@ -96,9 +96,13 @@ class Executable:
     @staticmethod
     def result(table: Table, count: int, steps: int) -> Array:
         """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
-        shape = (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
-        size = NUMPY[table.type.dtype].itemsize * math.prod(shape)
-        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, shape)
+        size = Executable.result_bytes(table, count, steps)
+        return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, _shape(table, count, steps))
+
+    @staticmethod
+    def result_bytes(table: Table, count: int, steps: int) -> int:
+        """The bytes of a result of all samples or steps."""
+        return NUMPY[table.type.dtype].itemsize * math.prod(_shape(table, count, steps))
 
     def tables(self, inputs: Arrays, results: Arrays) -> Tables:
         """Where each table of the plan is."""
@@ -165,6 +169,10 @@ class Executable:
             [array_at(begin, end - begin) for begin, end in zip(tables.begins, tables.ends, strict=True)],
         )
         self.emulator.run(memories, steps, batch, self._words(rows, self.members))
+
+
+def _shape(table: Table, count: int, steps: int) -> tuple[int, ...]:
+    return (count, *table.type.shape(1)[1:]) if table.type.is_batched else (steps, *table.type.shape(1))
 
 
 def _emulator(plan: Plan, members: int) -> "Emulator":

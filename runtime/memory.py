@@ -10,6 +10,7 @@ from netc.compiler.kernels.machine import cores
 from netc.compiler.kernels.schedule import NAN_BYTE
 from netc.compiler.passes.plan import ALIGNMENT
 from netc.compiler.types import NUMPY, Type
+from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 
 
@@ -26,11 +27,12 @@ def is_debugging() -> bool:
 
 class Memory:
     """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. They begin as zeros; with `unwritten`, in the debugging
-    mode, as NaN."""
+    mode, as NaN. Raises NotEnough where the machine has less."""
 
     def __init__(self, size: int, unwritten: bool = False) -> None:
         is_spoiled = unwritten and is_debugging()
         size_in_all = footprint(size)
+        require(size_in_all, "an array")
         self._bytes = np.full(size_in_all, NAN_BYTE, np.uint8) if is_spoiled else np.zeros(size_in_all, np.uint8)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start

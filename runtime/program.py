@@ -1,7 +1,7 @@
 """A model that runs: parameters and states in one flat memory, and the steps over it, compiled or interpreted."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -21,8 +21,8 @@ from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Bounded, Type
-from netc.dsl.diagnostics import fault
 from netc.runtime import schedule
+from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.beam import Decoder, decoders, search
 from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
@@ -32,6 +32,7 @@ from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
 from netc.runtime.schedule import Factors
 from netc.runtime.sequences import SequenceStep
+from netc.runtime.settings import place_of_setting
 from netc.runtime.step import Backend, State, Step, check_backend, has_rows, must_be_frugal, state_layout
 from netc.runtime.workers import Workers
 
@@ -88,13 +89,27 @@ class Program:
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run for the way that these fields are kept; made once for a key."""
         kept = kept_as_bytes(fields)
-        return _kept(self._steps, (key, kept), lambda: self._made_ready(as_bytes(graph(), kept)))
+        return _kept(self._steps, (key, kept), lambda: self._made_ready(as_bytes(graph(), kept), fields))
 
-    def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
+    def _made_ready(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
         arguments = (graph, self.state, self.batch, self.workers, self.backend, self.machine)
-        if has_rows(graph):
-            return SequenceStep(*arguments, profiled=profiled, varying=self.varying)
-        return Step(*arguments, profiled=profiled)
+        rows = max(map(len, fields.values()), default=None)
+        with self._with_memory():
+            if has_rows(graph):
+                return SequenceStep(*arguments, profiled=profiled, rows=rows, varying=self.varying)
+            return Step(*arguments, profiled=profiled, rows=rows)
+
+    @contextmanager
+    def _with_memory(self) -> Iterator[None]:
+        """Fault E1005, at its place in the text, where what is done meanwhile does not fit into memory."""
+        try:
+            yield
+        except NotEnough as lack:
+            if lack.span is not None:
+                refuse(lack, lack.span, "fewer samples at once")
+            fitting = int(0.8 * self.batch * lack.room.nbytes / lack.needed)
+            hint = f"batch = {fitting}" if 0 < fitting < self.batch else None
+            refuse(lack, place_of_setting(self.model, "batch"), hint)
 
     @property
     def _steps_done(self) -> int:
@@ -125,7 +140,7 @@ class Program:
                 arrays[name] = np.array(kept.scale)
             elif not name.startswith(PREFIX):
                 arrays[name] = words(2, self.seed, name, epoch)
-        with self.guard.writing if step.is_update else self.guard.reading:
+        with self._with_memory(), self.guard.writing if step.is_update else self.guard.reading:
             return step.run(arrays, order)
 
     def training(self, fields: Fields) -> Step:
@@ -155,7 +170,7 @@ class Program:
     def profiled(self, fields: Fields) -> Step:
         """A training step of this program that counts the ticks of each call."""
         with building:
-            return self._made_ready(as_bytes(self._training_graph(), kept_as_bytes(fields)), profiled=True)
+            return self._made_ready(as_bytes(self._training_graph(), kept_as_bytes(fields)), fields, profiled=True)
 
     def _ready(self, fields: Given) -> dict[str, Field]:
         """Fields as they were given, lists of arrays as sequences. Raises ValueError where lengths do not fit together."""
@@ -424,19 +439,11 @@ def _kept(memory: dict[_Key, _Kept], key: _Key, make: Callable[[], _Kept]) -> _K
 
 
 def _refuse_too_large(model: Model, size: int) -> None:
-    """Fault E1005 where parameters and states are larger than the machine's memory."""
-    try:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):  # a system that does not tell
-        return
-    if size > memory and model.trainables:
+    """Fault E1005 where parameters and states are larger than the memory that is there."""
+    if model.trainables:
         largest = max(model.trainables.values(), key=lambda info: info.type.nbytes(1))
-        fault(
-            "E1005",
-            f"training would take {size:,} bytes for parameters and the optimizer's states, this machine has {memory:,}",
-            largest.span,
-            f"`{largest.name}` is the largest: {largest.type}",
-        )
+        what = f"parameters and the optimizer's states, of which `{largest.name}` is the largest,"
+        require_at(size, what, largest.span, f"{largest.type} alone are {largest.type.nbytes(1):,} bytes")
 
 
 def kept_as_bytes(fields: Fields) -> frozenset[str]:

@@ -17,6 +17,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Span
 from netc.runtime.data.spec import DataSpec, parse_data
 from netc.runtime.run import Run, rewrite_model
+from netc.runtime.settings import places_of_settings
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")
 
@@ -63,7 +64,7 @@ def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
         yield Change("outputs, metrics or watched values", True, start)
     if new.data is not None and _without_spans(old_spec) != _without_spans(parse_data(new)):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
-    places = _settings(new)
+    places = places_of_settings(new)
     for one in fields(new.train):
         before, after = getattr(old.train, one.name), getattr(new.train, one.name)
         if _without_spans(before) == _without_spans(after):
@@ -107,11 +108,6 @@ def _without_spans(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_spans(item) for key, item in value.items()}
     return tuple(_without_spans(item) for item in value) if isinstance(value, tuple | list) else value
-
-
-def _settings(model: Model) -> dict[str, Span]:
-    items = parse(model.source).items
-    return {one.name.text: one.span for item in items if isinstance(item, syntax.Train) for one in item.settings}
 
 
 def _first_difference(old: Model, new: Model) -> tuple[Span, str]:

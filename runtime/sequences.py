@@ -10,7 +10,7 @@ from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.passes.plan import SLACK, Plan
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.rows import PREFIX, Other, Rows, asked, rows_of_same
-from netc.compiler.types import BATCH, NUMPY
+from netc.compiler.types import BATCH, NUMPY, size_of
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.executable import Executable
 from netc.runtime.locks import building
@@ -135,7 +135,9 @@ class SequenceStep(Step):
         )  # how often `order` has a sample: in a bootstrap sample several times
         executable, fitting = self._room
         is_seen = most == 1 and all(any(one is other for other in fitting) for one in sequences.values())
-        if executable is not None and ((sequences and is_seen) or not self.dims):  # or nothing varies after the passes
+        if executable is not None and (
+            (sequences and is_seen) or (not self.dims and len(order) <= size_of(BATCH, executable.plan.sizes))
+        ):  # or nothing varies after the passes
             return executable
         lengths = {dim: one.lengths for dim, one in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
@@ -143,12 +145,13 @@ class SequenceStep(Step):
             dim: int(np.sort(np.repeat(lengths_of(dim, lengths, count), most))[-self.batch :].sum())
             for dim in self.dims
         }
+        needed[BATCH] = min(self.batch, max(len(order), count))
         with building:
             executable, fitting = self._room
             sizes = executable.plan.sizes if executable is not None else {}
             assert isinstance(sizes, Mapping)
             if executable is None or any(sizes.get(dim, 0) < rows for dim, rows in needed.items()):
-                executable, fitting = self.build({BATCH: self.batch, **needed}), ()
+                executable, fitting = self.build(needed), ()
             self.executable = executable
             self._room = executable, (*fitting[-_REMEMBERED:], *(sequences.values() if most == 1 else ()))
             return executable

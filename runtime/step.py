@@ -19,8 +19,9 @@ from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import Plan, layout, plan
 from netc.compiler.reference import evaluate
 from netc.compiler.rows import PREFIX, Rows
-from netc.compiler.types import Sizes, Type
+from netc.compiler.types import BATCH, Sizes, Type, size_of
 from netc.dsl.diagnostics import fault
+from netc.runtime.available import require
 from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.executable import Executable
@@ -72,10 +73,13 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     return types, offsets, size
 
 
-def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
-    """The plan of a graph that went through the passes, for a machine; verified in the debugging mode."""
+def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
+    """The plan of a graph that went through the passes, for a machine; verified in the debugging mode.
+
+    `sizes` decide what is computed how, and so its bits; `room` is for how many samples and rows there is memory, if that are fewer.
+    """
     tasks = lower(graph, sizes, machine)
-    planned = plan(tasks, offsets, sizes, machine)
+    planned = plan(tasks, offsets, sizes if room is None else room, machine)
     if is_debugging():
         from netc.compiler.passes.verify_plan import verify_plan
 
@@ -186,7 +190,10 @@ def members_of(graph: Graph, sizes: Sizes, workers: int) -> int:
 
 
 class Step:
-    """One graph without varying dimensions, ready to run on any number of samples, `batch` of them a step (sequences.py has those with them)."""
+    """One graph without varying dimensions, ready to run on any number of samples, `batch` of them a step (sequences.py has those with them).
+
+    There is memory for as many samples as the data has that it was made for (`rows`), if those are fewer than a batch. Where more come, it is planned anew.
+    """
 
     def __init__(
         self,
@@ -197,6 +204,7 @@ class Step:
         backend: Backend = "numba",
         machine: Machine | None = None,
         profiled: bool = False,
+        rows: int | None = None,
     ) -> None:
         check_backend(backend)
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
@@ -207,7 +215,7 @@ class Step:
         self.executable: Executable | None = None
         if backend != "reference" and not has_rows(self.graph):
             with building:
-                self.executable = self.build(batch)
+                self.executable = self.build(min(batch, rows or batch))
 
     @property
     def plan(self) -> Plan | None:
@@ -229,13 +237,31 @@ class Step:
         step.batch = batch
         return step
 
-    def build(self, sizes: Sizes) -> Executable:
-        """Plan and link for steps of at most these sizes."""
-        planned = plan_step(self.graph, self.state.offsets, sizes, self.machine)
+    def build(self, room: Sizes) -> Executable:
+        """Plan and link, with memory for steps of at most these sizes. Raises NotEnough where the machine has less."""
+        nominal: Sizes = self.batch if isinstance(room, int) else {**room, BATCH: self.batch}
+        planned = plan_step(self.graph, self.state.offsets, nominal, self.machine, room)
         count, is_emulated = self.workers.count, self.backend == "plan"
         shares = is_emulated or self.workers.shares_small_steps
-        members = count if shares else members_of(self.graph, sizes, count)
+        members = count if shares else members_of(self.graph, room, count)
+        samples = size_of(BATCH, room)
+        require(
+            footprint(planned.shared) + members * footprint(planned.private),
+            f"a step of {samples:,} sample{'s' * (samples != 1)}",
+        )
         return Executable(planned, self.state.memory, self.workers, members, self.machine, is_emulated, self.profiled)
+
+    def _with_room_for(self, count: int) -> Executable:
+        """What runs so many samples: planned anew, for at least twice as many, where it was planned for fewer. Calls that began before go on with the old one."""
+        executable, needed = self.executable, min(self.batch, count)
+        assert executable is not None
+        if needed <= size_of(BATCH, executable.plan.sizes):
+            return executable
+        with building:
+            planned = size_of(BATCH, self.executable.plan.sizes) if self.executable is not None else 0
+            if self.executable is None or needed > planned:
+                self.executable = self.build(min(self.batch, max(needed, 2 * planned)))
+            return self.executable
 
     def run(self, fields: Mapping[str, Array | Ragged], order: Array) -> dict[str, Array | Ragged]:
         """Run the samples of `order`, in steps of `batch`, the last one smaller; updates go into the program's memory.
@@ -246,13 +272,17 @@ class Step:
         arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
         if self.executable is None:
             return {**self._interpret(arrays, order)}
-        return {**self.run_arrays(self.executable, arrays, order)}
+        return {**self.run_arrays(self._with_room_for(len(order)), arrays, order)}
 
     def run_arrays(self, executable: Executable, fields: Arrays, order: Array) -> dict[str, Array]:
         """As `run`, compiled: all whole steps in one go, then the smaller last one."""
         plan, count, steps = executable.plan, len(order), -(-len(order) // self.batch)
         order = np.ascontiguousarray(order, np.int32)
-        results = {name: executable.result(table, count, steps) for name, table in plan.results.items()}
+        results = {}
+        for name, table in plan.results.items():
+            size = executable.result_bytes(table, count, steps)
+            require(size, f"`{name}` of {count:,} samples", self.graph.results[name].span)
+            results[name] = executable.result(table, count, steps)
         whole = count // self.batch
         for at, turns, size in ((0, whole, self.batch), (whole, 1, count % self.batch)):
             if not turns or not size:

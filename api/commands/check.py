@@ -169,11 +169,16 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
     import math
 
     from netc.dsl.diagnostics import fault
+    from netc.runtime.available import NotEnough, refuse
     from netc.runtime.data.madeup import made_up
     from netc.runtime.program import Program
+    from netc.runtime.settings import place_of_setting
 
     program = Program(model, threads=threads)
-    fields = made_up(model, model.train.batch * model.train.accumulate)
+    try:
+        fields = made_up(model, model.train.batch * model.train.accumulate)
+    except NotEnough as lack:
+        refuse(lack, place_of_setting(model, "batch"))
     losses = [program.step(fields)["loss"] for _ in range(2)]
     if not all(math.isfinite(loss) for loss in losses):
         place = next(value.span for name, value in model.graph.results.items() if name.startswith("loss."))

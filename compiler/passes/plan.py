@@ -135,7 +135,8 @@ def _band(group: TaskGroup, sizes: Sizes, second: int) -> int:
     row = sum(_row_bytes(buffer) for buffer in moving)
     if group.kind == "samples":
         weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
-        choices = [extent, *(rows for rows in range(4 * grain, extent, 2 * grain) if rows * row <= second)]
+        fitting = min(extent, second // row + 1) if row else 0
+        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
         return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
     passes_on = any(buffer.kind == "temporary" for task in group.tasks for buffer in task.writes & moving)
     return max(grain, min(extent, second // 2 // row // grain * grain)) if passes_on else extent

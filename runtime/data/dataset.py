@@ -15,6 +15,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
@@ -27,6 +28,7 @@ from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
 Part = tuple[Table, Array]  # rows of a table
+_CELL = 16  # bytes of a cell of a row that is taken from its columns
 _QUIETLY = np.errstate(over="ignore", divide="ignore", invalid="ignore")  # what is not finite in the end is a fault
 
 
@@ -370,6 +372,7 @@ def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ra
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{one.name}`", one.span)
     for chosen in chunks_of(rows):
+        require_at(_CELL * len(chosen) * len(columns), f"{len(chosen):,} rows of {len(columns):,} columns", one.span)
         cells = [column[chosen] for column in columns]
         if len({part.shape for part in cells}) != 1:
             fault("E0804", f"the columns of `{one.name}` have different shapes", one.span)

@@ -20,12 +20,14 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of, opened, reason
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
+from netc.runtime.available import NotEnough, refuse, require
 from netc.runtime.data import copies, store
 from netc.runtime.data.access import opening
 
 Array = np.ndarray[Any, Any]
 Options = Mapping[str, Any]
 _ENDINGS = (".png", ".jpg", ".jpeg")
+_PIXEL = 8  # bytes of a pixel as it is decoded, and as it is converted
 _FORMATS = ("PNG", "JPEG")  # Pillow knows others, some of which start programs of the system (PostScript: Ghostscript)
 
 
@@ -91,6 +93,8 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
     for number, file in enumerate(files):
         try:
             pixels = _pixels(file, channels, size)
+        except NotEnough as lack:
+            refuse(lack, span)
         except MemoryError:
             raise
         except Exception as error:  # a decoder raises anything where a picture is broken
@@ -127,6 +131,7 @@ def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> A
     from PIL import Image
 
     with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
+        require(_PIXEL * picture.width * picture.height, f"`{file}`, {picture.width} x {picture.height} pixels,")
         channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
         decoded = picture.convert("L" if channels == 1 else "RGB")
         if size is not None:

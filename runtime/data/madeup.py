@@ -1,5 +1,6 @@
 """Made-up data of the types that a model declares: to try or to time a model whose data is not there."""
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -7,6 +8,7 @@ import numpy as np
 from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type
+from netc.runtime.available import require
 from netc.runtime.data.stored import Field, Ragged
 
 LONGEST = 100  # steps of a made-up sequence; the shortest has one
@@ -32,6 +34,7 @@ def made_up(
     for name, type_ in types.items():
         own = lengths_of(str(type_.rows), lengths, count) if type_.is_varying else None
         shape = (count if own is None else int(own.sum()), *type_.shape(1)[1:])
+        require(8 * math.prod(shape), f"made-up data of {count:,} samples for `{name}`")
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
         array = np.asarray(values, NUMPY[type_.dtype])
         fields[name] = array if own is None else Ragged(array, own)

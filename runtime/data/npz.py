@@ -5,6 +5,7 @@ What an array's head says is compared with what the archive holds before memory 
 
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,11 +15,13 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.runtime.available import require_at
 from netc.runtime.data.reading import decoding
 
 Array = np.ndarray[Any, Any]
 _NUMBERS, _TEXTS = "biuf", "US"  # kinds of elements
 _MOST_AXES = 32
+_CELL = 80  # bytes of a text that is a cell
 
 
 def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
@@ -33,23 +36,44 @@ def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
 
 def _arrays(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
+    for name, member in _members(archive, shown, span).items():
+        with decoding(f"{shown}: {cell(name)}", span), archive.open(member) as stream:
+            array: Array = np.lib.format.read_array(stream, allow_pickle=False)
+            arrays[name] = _cells(array) if array.dtype.kind in _TEXTS else array
+    return arrays
+
+
+def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an archive by name, of which the memory holds all. Their heads say what they are; nothing else is unpacked yet."""
+    members: dict[str, zipfile.ZipInfo] = {}
+    lengths: dict[str, int] = {}
+    needed = 0
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name == member.filename:
             fault("E0801", f"`{shown}` holds `{cell(name)}`, which is no array", span, "np.savez writes arrays alone")
-        if name in arrays:
+        if name in members:
             fault("E0801", f"`{shown}` holds two arrays `{cell(name)}`", span)
-        with decoding(f"{shown}: {cell(name)}", span):
-            with archive.open(member) as stream:
-                _check_head(stream, member, f"`{cell(name)}` in `{shown}`", span)
-            with archive.open(member) as stream:
-                array: Array = np.lib.format.read_array(stream, allow_pickle=False)
-                arrays[name] = _cells(array) if array.dtype.kind in _TEXTS else array
-    return arrays
+        with decoding(f"{shown}: {cell(name)}", span), archive.open(member) as stream:
+            shape, dtype = _head(stream, member, f"`{cell(name)}` in `{shown}`", span)
+        members[name] = member
+        lengths |= {name: shape[0]} if shape else {}
+        needed += member.file_size + (_CELL * math.prod(shape) if dtype.kind in _TEXTS else 0)
+    if len(lengths) == len(members):
+        refuse_lengths(lengths, "arrays", shown, span)
+    require_at(needed, f"the arrays of `{shown}`", span)
+    return members
 
 
-def _check_head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> None:
-    """Fault E0801 if the head of an array names elements that netc does not read, or promises another size than the archive has."""
+def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span) -> None:
+    """Fault E0801 if not all of what a source holds has as many rows."""
+    if len(set(lengths.values())) != 1:
+        told = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
+        fault("E0801", f"the {what} of `{shown}` differ in length", span, told)
+
+
+def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
+    """The shape and the elements of an array. Fault E0801 if netc does not read such elements, or there are as many bytes as the head promises."""
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         fault("E0801", f"{what} has named fields", span, _KINDS)
@@ -64,6 +88,7 @@ def _check_head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Spa
     promised, size = math.prod(shape) * dtype.itemsize, member.file_size - stream.tell()
     if promised != size:
         fault("E0801", f"{what} is damaged", span, f"{size:,} bytes where its head says {cell(f'{promised:,}')}")
+    return shape, dtype
 
 
 _KINDS = "netc reads numbers and texts"

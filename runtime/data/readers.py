@@ -4,13 +4,14 @@ Text tables are read as text: what a column's type is, the model says, not its f
 (store.py). polars is imported where a table is read: a fifth of a second that images need not wait.
 """
 
+import codecs
 import csv
-import gzip
 import io
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,12 +20,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netc.dsl.diagnostics import Fault, fault, nearest
-from netc.dsl.files import content_of, reason
+from netc.dsl.files import opened, reason
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.runtime.available import require_at
 from netc.runtime.data.access import opening
+from netc.runtime.data.content import content, require_cells, require_characters
 from netc.runtime.data.images import Options, read_images
-from netc.runtime.data.npz import read_arrays
+from netc.runtime.data.npz import read_arrays, refuse_lengths
 from netc.runtime.data.reading import decoding, reading, refuse_irregular
 from netc.runtime.data.store import IsText, TextColumn, is_large, stored_columns
 
@@ -32,7 +35,34 @@ if TYPE_CHECKING:
     import polars
 
 Array = np.ndarray[Any, Any]
-Column = Array | TextColumn
+
+
+@dataclass(frozen=True, slots=True)
+class SparseColumn:
+    """A column whose cells are there in some rows alone; indexed by row numbers it is an array, None where a cell is missing."""
+
+    count: int
+    rows: Array
+    cells: Array
+
+    @classmethod
+    def of(cls, count: int, rows: Iterable[int], cells: list[Any]) -> "SparseColumn":
+        return cls(count, np.fromiter(rows, np.int64), _plain_cells(cells))
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, rows: Any) -> Array:
+        wanted = np.arange(self.count)[rows]
+        at = np.searchsorted(self.rows, wanted)
+        at[at == len(self.rows)] = 0
+        found = np.full(wanted.shape, None, object)
+        is_there = self.rows[at] == wanted
+        found[is_there] = self.cells[at[is_there]]
+        return found
+
+
+Column = Array | TextColumn | SparseColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +92,13 @@ class Table:
         return self.columns[name]
 
 
-def _content(path: Path) -> bytes:
-    """The bytes of a file, unpacked if it is a .gz."""
-    content = content_of(path)
-    return gzip.decompress(content) if path.suffix == ".gz" else content
-
-
-def _text(path: Path, shown: str, span: Span) -> str:
-    content = _content(path)
+def _text(path: Path, shown: str, span: Span) -> tuple[str, bytes]:
+    """A text, and its bytes."""
+    raw = content(path, shown, span)
     try:
-        return content.decode("utf-8-sig")
+        return raw.decode("utf-8-sig"), raw
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
+        line = raw[: error.start].count(b"\n") + 1
         fault("E0801", f"`{shown}` is not UTF-8", span, f"byte {error.start}, in line {line}, is not text")
 
 
@@ -84,22 +109,45 @@ def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     import polars
 
     if path.suffix != ".gz" and is_large(path):
-        scan = partial(polars.scan_csv, path, infer_schema=False, glob=False)
+        scan = partial(
+            polars.scan_csv,
+            path,
+            infer_schema=False,
+            glob=False,
+            with_column_names=partial(_unquoted, _first_text(path)),
+        )
         with decoding(shown, span):
             large = stored_columns(path, scan, shown, span, is_text)
         return Table(shown, large, 2)
-    text = _text(path, shown, span)
+    text, raw = _text(path, shown, span)
+    require_cells(raw, b",\n\r", shown, span)
     try:
         with decoding(shown, span):
-            frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False, raise_if_empty=False)
+            frame = polars.read_csv(
+                io.BytesIO(raw.removeprefix(codecs.BOM_UTF8)), infer_schema=False, raise_if_empty=False
+            )
     except Fault:
         _explain_rows(text, shown, span)  # in words of the file, if it can be said
         raise
     if not frame.height:
         fault("E0801", f"`{shown}` has no rows", span)
-    if frame[frame.columns[-1]].null_count() or len(set(_header(text))) != len(frame.columns):
+    columns, header = frame.get_columns(), _header(text)
+    if columns[-1].null_count() or len(set(header)) != len(columns):
         _explain_rows(text, shown, span)
-    return Table(shown, {name: frame[name].to_numpy(allow_copy=True).astype(object) for name in frame.columns}, 2)
+    cells = (column.to_numpy(allow_copy=True).astype(object) for column in columns)
+    return Table(shown, dict(zip(_unquoted(text, frame.columns), cells, strict=True)), 2)
+
+
+def _first_text(path: Path) -> str:
+    """A text that begins as a file does."""
+    with opened(path) as file:
+        return file.read(1 << 20).decode("utf-8-sig", "replace")
+
+
+def _unquoted(text: str, names: list[str]) -> list[str]:
+    """The names in the header of a csv; polars leaves doubled quotes as they are."""
+    header = _header(text)
+    return header if len(header) == len(set(header)) == len(names) else names
 
 
 def _header(text: str) -> list[str]:
@@ -109,9 +157,11 @@ def _header(text: str) -> list[str]:
 def _explain_rows(text: str, shown: str, span: Span) -> None:
     """Fault E0804 at the first row that is longer or shorter than the header, E0801 where the header names a column twice."""
     header = _header(text)
-    for i, name in enumerate(header):
-        if name in header[:i]:
+    seen: set[str] = set()
+    for name in header:
+        if name in seen:
             fault("E0801", f"`{shown}` has two columns `{cell(name)}`", span)
+        seen.add(name)
     rows = csv.reader(io.StringIO(text), strict=True)
     next(rows, None)
     for number, row in enumerate(rows, 2):
@@ -134,9 +184,15 @@ def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
             large = stored_columns(path, partial(polars.scan_parquet, path, glob=False), shown, span, is_text)
         return Table(shown, large)
     with decoding(shown, span):
-        frame = polars.read_parquet(path, glob=False)
-        columns = {name: _plain_column(frame[name]) for name in frame.columns}
+        scan = polars.scan_parquet(path, glob=False)
+        rows, names = scan.select(polars.len()).collect().item(), scan.collect_schema().names()
+        require_at(_PARQUET_CELL * rows * len(names), f"{rows:,} rows of {len(names):,} columns", span)
+        frame = scan.collect()
+        columns = {column.name: _plain_column(column) for column in frame.get_columns()}
     return Table(shown, columns)
+
+
+_PARQUET_CELL = 24  # bytes of a number while it is read: as the file has it, as polars has it, as a float
 
 
 def _plain_column(column: "polars.Series") -> Array:
@@ -159,6 +215,11 @@ def _cells(cells: list[Any]) -> Array:
             return np.asarray(cells, np.float64)
     except (ValueError, TypeError, OverflowError):
         pass
+    return _plain_cells(cells)
+
+
+def _plain_cells(cells: list[Any]) -> Array:
+    """Cells as they are, but for true and false."""
     result = np.empty(len(cells), object)
     result[:] = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
     return result
@@ -166,8 +227,11 @@ def _cells(cells: list[Any]) -> Array:
 
 def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """A JSON object a line. Lists of one shape are arrays; a key that a line lacks is a missing value."""
-    rows: list[dict[str, Any]] = []
-    for number, line in enumerate(_text(path, shown, span).splitlines(), 1):
+    text, raw = _text(path, shown, span)
+    require_cells(raw, b",:\n", shown, span)
+    columns: dict[str, tuple[array[int], list[Any]]] = {}  # in which rows a key is, and its cells
+    count = 0
+    for number, line in enumerate(text.split("\n"), 1):  # JSON has other line ends in its texts
         if not line.strip():
             continue
         try:
@@ -176,11 +240,22 @@ def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
             fault("E0801", f"`{shown}`, line {number} is no JSON", span, reason(error))
         if not isinstance(row, dict):
             fault("E0801", f"`{shown}`, line {number} is no JSON object", span, hint='{"x": [1, 2], "label": "a"}')
-        rows.append(row)
-    if not rows:
+        for name, value in row.items():
+            rows, cells = columns.setdefault(name, (array("q"), []))
+            rows.append(count)
+            cells.append(value)
+        count += 1
+    if not count:
         fault("E0801", f"`{shown}` has no rows", span)
-    names = dict.fromkeys(name for row in rows for name in row)
-    return Table(shown, {name: _cells([row.get(name) for row in rows]) for name in names})
+    if not columns:
+        fault("E0801", f"`{shown}` has no columns", span, "its objects are empty")
+    return Table(
+        shown,
+        {
+            name: _cells(cells) if len(cells) == count else SparseColumn.of(count, rows, cells)
+            for name, (rows, cells) in columns.items()
+        },
+    )
 
 
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
@@ -192,19 +267,17 @@ def _table(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> T
     for name, column in columns.items():
         if not column.ndim:
             fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
-    lengths = {name: len(column) for name, column in columns.items()}
-    if len(set(lengths.values())) != 1:
-        told = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
-        fault("E0801", f"the {what} of `{shown}` differ in length", span, told)
+    refuse_lengths({name: len(column) for name, column in columns.items()}, what, shown, span)
     return Table(shown, columns)
 
 
 def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     """A text as a series of its characters, the column `text`; dataset.py joins them to words where words are asked for."""
-    content = _text(path, shown, span)
-    if not content:
+    text, raw = _text(path, shown, span)
+    if not text:
         fault("E0801", f"`{shown}` is empty", span)
-    return Table(shown, {"text": np.array(list(content), object)})
+    require_characters(text, len(raw), shown, span)
+    return Table(shown, {"text": np.array(list(text), object)})
 
 
 _IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
@@ -216,15 +289,15 @@ def _read_idx_file(path: Path, span: Span) -> Array:
     shown = path.name
     opening(path, shown, span)
     with reading(shown, span):
-        content = _content(path)
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _IDX_TYPES or not 1 <= content[3] <= _MOST_AXES:
+        raw = content(path, shown, span)
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_TYPES or not 1 <= raw[3] <= _MOST_AXES:
         fault("E0801", f"`{shown}` is not an idx file", span)
-    rank, kind = content[3], np.dtype(_IDX_TYPES[content[2]])
-    dims = [int.from_bytes(content[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
-    size, present = math.prod(dims), max(len(content) - 4 - 4 * rank, 0) // kind.itemsize
-    if size != present or len(content) < 4 + 4 * rank:
+    rank, kind = raw[3], np.dtype(_IDX_TYPES[raw[2]])
+    dims = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
+    size, present = math.prod(dims), max(len(raw) - 4 - 4 * rank, 0) // kind.itemsize
+    if size != present or len(raw) < 4 + 4 * rank:
         fault("E0801", f"`{shown}` is cut short", span, f"{present:,} elements where its head says {size:,}")
-    return np.frombuffer(content, kind, offset=4 + 4 * rank).reshape(dims)
+    return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims)
 
 
 def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:

@@ -36,7 +36,7 @@ def divide(table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, s
     groups = [rows]
     if label is not None and len(label.columns) == 1 and not label.is_rest:
         cells = _labels(table.column(label.columns[0], label.span), rows)
-        groups = [rows[cells == i] for i in range(int(cells.max(initial=-1)) + 1)]
+        groups = np.split(rows[np.argsort(cells, kind="stable")], np.cumsum(np.bincount(cells))[:-1])
     chosen: dict[str, list[Array]] = {name: [] for name in fractions}
     for i, group in enumerate(groups):
         order = generator(seed, "split", i).permutation(len(group))

@@ -16,6 +16,7 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
+from netc.runtime.available import require_at
 from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]
@@ -309,7 +310,11 @@ def _classes(array: Array, state: State, place: Place) -> Array:
 
 
 def _one_hot(array: Array, state: State, place: Place) -> Array:
-    return np.eye(len(state["classes"]), dtype=np.float64)[_classes(array, state, place)]
+    codes, count = _classes(array, state, place), len(state["classes"])
+    require_at(8 * codes.size * count, f"{codes.size:,} cells of {count:,} numbers", place.span)
+    result = np.zeros((*codes.shape, count))
+    np.put_along_axis(result, codes[..., None], 1.0, axis=-1)
+    return result
 
 
 def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Place], Ragged]:
@@ -414,6 +419,7 @@ def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 def _ngrams(array: Array, state: State, place: Place) -> Array:
     refuse_missing(array, place)
     codes = {one: i for i, one in enumerate(state["grams"])}
+    require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", place.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)
     for index, cell in np.ndenumerate(array):
         known = [codes[one] for one in grams(str(cell), state["longest"]) if one in codes]

@@ -5,6 +5,7 @@ Numbers are kept as f64, NaN where a cell is empty; texts as numbers of the word
 
 import hashlib
 import json
+import os
 import tempfile
 import zlib
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
+from netc.runtime.available import SMALL, require
 from netc.runtime.data import copies
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 IsText = Callable[[str], bool]
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
-_FORMAT = 2
+_FORMAT = 3
 _ROWS = 1 << 16  # at a time, while a table is written
 
 
@@ -41,8 +43,9 @@ class TextColumn:
         return len(self.codes)
 
     def __getitem__(self, rows: Any) -> Array:
-        lexicon = np.array([*self.words, None], object)
-        found: Array = lexicon[np.asarray(self.codes[rows])]
+        codes, which = np.unique(np.asarray(self.codes[rows]), return_inverse=True)
+        lexicon = np.array([None if code < 0 else self.words[code] for code in codes.tolist()], object)
+        found: Array = lexicon[which.reshape(np.shape(which))]
         return found
 
 
@@ -59,8 +62,15 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
     if size < LARGE:
         return np.empty(shape, dtype)
     with _nameless_file() as file:
-        file.truncate(size)
+        _reserve(file, size)
         return np.memmap(file, dtype, "r+", shape=shape)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Let a file have so many bytes, and its disk room for them: a mapped page that finds none would end the process. Raises OSError."""
+    file.truncate(size)
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _nameless_file() -> IO[bytes]:
@@ -148,26 +158,28 @@ def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText)
     schema = frame.collect_schema()
     as_numbers = _numeric(frame, [name for name in schema.names() if not is_text(name)])
     words: dict[str, dict[str, int]] = {name: {} for name in schema.names() if name not in as_numbers}
-    files = {name: (place / f"{i}.bin").open("wb") for i, name in enumerate(schema.names())}
-    sums = dict.fromkeys(files, 0)
+    files = [(place / f"{i}.bin").open("wb") for i in range(len(schema))]
+    sums = dict.fromkeys(schema.names(), 0)
     rows = 0
     for batch in frame.collect_batches(chunk_size=_ROWS, maintain_order=True):
+        require(SMALL, "the next rows of the table")  # texts that occur are kept in memory
         rows += batch.height
-        for name, file in files.items():
+        for i, column in enumerate(batch.get_columns()):
+            name = column.name
             if name in as_numbers:
-                content = batch[name].cast(polars.Float64).to_numpy(allow_copy=True).tobytes()
+                content = column.cast(polars.Float64).to_numpy(allow_copy=True).tobytes()
             else:
                 known = words[name]
-                cells = batch[name].cast(polars.String).to_list()
+                cells = column.cast(polars.String).to_list()
                 codes = [-1 if cell is None else known.setdefault(cell, len(known)) for cell in cells]
                 content = np.array(codes, np.int32).tobytes()
             sums[name] = zlib.crc32(content, sums[name])
-            file.write(content)
-    for file in files.values():
+            files[i].write(content)
+    for file in files:
         file.close()
     columns = [
         {"name": name, "file": f"{i}.bin", "crc": sums[name], "words": list(words[name]) if name in words else None}
-        for i, name in enumerate(files)
+        for i, name in enumerate(sums)
     ]
     (place / "columns.json").write_text(json_text({"rows": rows, "columns": columns}), encoding="utf-8")
 
@@ -183,7 +195,7 @@ def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:
         for name in names
     ]
     found = frame.select(lost).collect(engine="streaming")
-    return {name for name in names if not found[name][0]}
+    return {name for name, count in zip(found.columns, found.row(0), strict=True) if not count}
 
 
 def _open(place: Path) -> Columns | None:

@@ -12,6 +12,7 @@ import numpy as np
 from netc.compiler.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
+from netc.runtime.available import require_at
 from netc.runtime.data.spec import FieldSpec, StepSpec
 from netc.runtime.data.stored import Array, Ragged
 
@@ -98,6 +99,10 @@ def cut(one: FieldSpec, at: Cut, rows: Array, begins: Array, type_: Type, declar
     if not type_.is_varying and type_.sample[0] != at.count:
         told = f"a window has {at.count} rows"
         fault("E0804", f"`{one.name}` is declared as {describe_sample(type_)}", declared, told, others=[Label(at.span)])
+    size = len(begins) * at.count * rows[:1].nbytes
+    require_at(
+        size, f"{len(begins):,} windows of `{one.name}`", at.span, "window(n, step) begins one every `step` rows"
+    )
     chosen = rows[begins[:, None] + at.first + np.arange(at.count)]
     if type_.is_varying:
         return Ragged(chosen.reshape(-1, *chosen.shape[2:]), np.full(len(begins), at.count, np.int64))

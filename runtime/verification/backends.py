@@ -15,7 +15,7 @@ from netc.compiler.kernels.targets import machine_for
 from netc.compiler.passes.update import STEP
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.program import Program
+from netc.runtime.program import Fields, Program
 from netc.runtime.step import Backend, Step, longest_of, sizes_of
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.interpreter import Noise, results
@@ -35,8 +35,8 @@ class NoisyProgram(Program):
 
     noise: Noise | None = None
 
-    def _made_ready(self, graph: Graph, profiled: bool = False) -> Step:
-        step = super()._made_ready(graph, profiled)
+    def _made_ready(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
+        step = super()._made_ready(graph, fields, profiled)
         step.trace = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
         return step
 

@@ -1,0 +1,49 @@
+"""The content of data files, read only if the memory holds what is made of it: a small file may unpack to anything."""
+
+import gzip
+from pathlib import Path
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of, opened
+from netc.dsl.source import Span
+from netc.runtime.available import SMALL, memory, require_at
+
+_PIECE = 1 << 20  # bytes that are unpacked at a time
+_SHARE = 4  # of the free memory, what an unpacked file may take: text, table and cells come beside it
+_MOST = 1 << 31
+_CELL = 80  # bytes of a cell that is kept as a Python text or number, with what points to it
+_ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from disk, column by column"
+
+
+def content(path: Path, shown: str, span: Span) -> bytes:
+    """The bytes of a file, unpacked if it is a .gz. Faults E1005 if they are too many for the memory; raises what the file system or gzip raises."""
+    if path.suffix == ".gz":
+        return _unpacked(path, shown, span)
+    require_at(2 * path.stat().st_size, f"`{shown}`", span, _ON_DISK)
+    return content_of(path)
+
+
+def _unpacked(path: Path, shown: str, span: Span) -> bytes:
+    """The content of a .gz, counted while it is unpacked: what its end says of its size may be wrong."""
+    room = memory()
+    most, total, pieces = max(min(room.nbytes // _SHARE, _MOST), SMALL), 0, []
+    with opened(path) as file, gzip.GzipFile(fileobj=file) as stream:
+        while piece := stream.read(_PIECE):
+            total += len(piece)
+            if total > most:
+                told = f"{path.stat().st_size:,} bytes packed; {room}"
+                fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, told, hint=_ON_DISK)
+            pieces.append(piece)
+    return b"".join(pieces)
+
+
+def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> None:
+    """Fault E1005 if the memory does not hold a table of text: `separators` are the characters one of which ends each cell."""
+    if len(text) >= SMALL // _CELL:
+        cells = sum(text.count(bytes([one])) for one in separators)
+        require_at(4 * len(text) + _CELL * cells, f"the {cells:,} cells of `{shown}`", span, _ON_DISK)
+
+
+def require_characters(text: str, size: int, shown: str, span: Span) -> None:
+    """Fault E1005 if the memory does not hold each character of a text, of `size` bytes, as a cell. Those of Latin-1 are shared."""
+    require_at(16 * len(text) + _CELL * (size - len(text)), f"the {len(text):,} characters of `{shown}`", span)

@@ -1,0 +1,144 @@
+"""Readers of text: cells and names as the file has them, at a cost that grows with the file and no faster."""
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netc
+from netc.dsl.source import NOWHERE
+from netc.runtime.data import readers, store
+from netc.runtime.data.readers import SparseColumn, Table, read
+from netc.runtime.data.spec import parse_block
+from netc.runtime.data.split import divide
+from netc.runtime.data.store import TextColumn
+
+
+def table(reader: str, path: Path) -> Table:
+    return read(reader, path, path.name, NOWHERE, lambda column: True)
+
+
+def drawn_value(draw: random.Random) -> Any:
+    return draw.choice([1, 2.5, True, None, "a", "a\u2028b\x85c\x0bd\x1ee", [1, 2], [[1.5], [2]], [], {"k": 1}, 10**30])
+
+
+def whole(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """The columns of a table of rows, by the rule as it is written down: a key that a row lacks is None."""
+    return {name: readers._cells([row.get(name) for row in rows]) for name in names}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    keys, is_alike = [f"k{i}" for i in range(draw.randrange(1, 8))], draw.random() < 0.3
+    rows = [
+        {key: 1.5 if is_alike else drawn_value(draw) for key in keys if is_alike or draw.random() < 0.7}
+        for _ in range(draw.randrange(1, 30))
+    ]
+    rows[draw.randrange(len(rows))]["always"] = 1
+    ends = draw.choice(["\n", "\r\n", "\n\n"])
+    text = "".join(json.dumps(row, ensure_ascii=draw.random() < 0.5) + ends for row in rows)
+    (tmp_path / "t.jsonl").write_bytes(text.encode())
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    found = table("jsonl", tmp_path / "t.jsonl")
+    assert list(found.columns) == names
+    chosen = np.array([draw.randrange(len(rows)) for _ in range(20)])
+    for name, column in whole(names, rows).items():
+        assert len(found.columns[name]) == len(rows)
+        for picked in (np.arange(len(rows)), chosen):
+            np.testing.assert_equal(found.columns[name][picked].tolist(), column[picked].tolist())
+            assert found.columns[name][picked].dtype == column.dtype
+
+
+def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
+    """What is kept are the cells that the file has, not a cell of each key for each line."""
+    count = 3_000
+    lines = "".join(json.dumps({f"k{i}": i, "x": i % 7}) + "\n" for i in range(count))
+    (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
+    found = table("jsonl", tmp_path / "t.jsonl")
+    sparse = [column for column in found.columns.values() if isinstance(column, SparseColumn)]
+    assert len(sparse) == count
+    assert sum(len(column.cells) + len(column.rows) for column in sparse) == 2 * count
+    assert found.columns["k17"][np.array([16, 17, 18, 17])].tolist() == [None, 17, None, 17]
+    assert found.columns["k0"][np.arange(count)].tolist() == [0] + [None] * (count - 1)
+    assert found.columns[f"k{count - 1}"][np.array([count - 1, 0])].tolist() == [count - 1, None]
+    np.testing.assert_array_equal(found.columns["x"][np.arange(count)], np.arange(count) % 7)
+
+
+def test_objects_without_keys(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text("{}\n{}\n", encoding="utf-8")
+    with pytest.raises(netc.Fault, match="has no columns"):
+        table("jsonl", tmp_path / "t.jsonl")
+
+
+HEADERS = ['a,"b ""q""",c', '"a,b",c,d', 'a b,"c\nd",e', '"""",x,y', "a,b,c", '"a",b,"c"']
+
+
+@pytest.mark.parametrize("header", HEADERS)
+@pytest.mark.parametrize("large", [False, True])
+def test_names_of_a_csv_are_unquoted(tmp_path: Path, header: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    import csv
+    import io
+
+    names = next(csv.reader(io.StringIO(header)))
+    for bom in (b"", b"\xef\xbb\xbf"):
+        path = tmp_path / f"t{len(bom)}.csv"
+        path.write_bytes(bom + header.encode() + b'\n1,2,3\n4,"5 ""q""",6\n')
+        if large:
+            monkeypatch.setattr(store, "LARGE", 1)
+        found = table("csv", path)
+        assert list(found.columns) == names
+        assert found.columns[names[1]][np.arange(2)].tolist() == ["2", '5 "q"']
+
+
+def test_a_header_of_many_columns(tmp_path: Path) -> None:
+    """Each name is compared with all others once."""
+    names = [f"c{i}" for i in range(60_000)]
+    (tmp_path / "t.csv").write_text(",".join([*names, "c7"]) + "\n" + ",".join("1" * 60_001) + "\n", encoding="utf-8")
+    with pytest.raises(netc.Fault, match=r"two columns `c7`"):
+        table("csv", tmp_path / "t.csv")
+
+
+def test_texts_on_disk_are_looked_up_for_the_rows_alone() -> None:
+    class Words(tuple[str, ...]):
+        looked_up = 0
+
+        def __getitem__(self, index: Any) -> Any:
+            Words.looked_up += 1
+            return super().__getitem__(index)
+
+        def __iter__(self) -> Any:
+            raise AssertionError("all words are gone through")
+
+    column = TextColumn(np.array([3, -1, 0, 3, 2], np.int32), Words(f"w{i}" for i in range(1000)))
+    assert column[np.array([[0, 1], [3, 4]])].tolist() == [["w3", None], ["w3", "w2"]]
+    assert column[np.array([], np.int64)].tolist() == []
+    assert Words.looked_up == 2
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
+    """As before the rows were sorted by their labels once, and not looked through for each label."""
+    from netc.dsl.parser import parse
+    from netc.dsl.source import Source
+    from netc.runtime.data.split import _edges, _labels
+    from netc.runtime.random import generator
+
+    text = 'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n'
+    source = Source("m.net", text)
+    spec = parse_block(source, parse(source).items[0], {})
+    draw = np.random.default_rng(seed)
+    labels = draw.integers(0, [1, 3, 50, 400, 2][seed], 400).astype(str).astype(object)
+    rows = np.sort(draw.permutation(400)[:350])
+    found = divide(Table("t", {"y": labels}), rows, spec, spec.fields["y"], seed)
+    cells, expected = _labels(labels, rows), {name: [] for name in found}
+    for i in range(int(cells.max()) + 1):
+        group = rows[cells == i]
+        order = generator(seed, "split", i).permutation(len(group))
+        for name, (start, stop) in _edges(dict(spec.split.fractions), len(group)).items():
+            expected[name].append(group[order[start:stop]])
+    for name, parts in expected.items():
+        np.testing.assert_array_equal(found[name], np.sort(np.concatenate(parts)))
