@@ -119,7 +119,8 @@ def _cell(draw: random.Random, noise: float) -> str:
 
 def _csv(path: Path, draw: random.Random) -> None:
     names = list(_COLUMNS[:3])
-    match draw.randrange(8):
+    is_plain = draw.random() < 0.3
+    match 8 if is_plain else draw.randrange(8):
         case 0:
             names.append(draw.choice(names))
         case 1:
@@ -130,9 +131,9 @@ def _csv(path: Path, draw: random.Random) -> None:
             names = names[: draw.randrange(3)]
         case _:
             pass
-    separator = draw.choices((",", ";", "\t", "|", "\0"), (20, 1, 1, 1, 1))[0]
+    separator = "," if is_plain else draw.choices((",", ";", "\t", "|", "\0"), (20, 1, 1, 1, 1))[0]
     end = draw.choices(("\n", "\r\n", "\r", "\n\n", "\u2028"), (20, 5, 1, 1, 1))[0]
-    wrong_length, noise = draw.random() < 0.2, draw.choice((0, 0, 0.02, 0.3))
+    wrong_length, noise = not is_plain and draw.random() < 0.2, 0 if is_plain else draw.choice((0, 0.02, 0.3))
 
     def line(cells: list[str]) -> str:
         quoted = ['"' + cell.replace('"', '""') + '"' if draw.random() < 0.7 else cell for cell in cells]
@@ -146,6 +147,9 @@ def _csv(path: Path, draw: random.Random) -> None:
         if wrong_length and draw.random() < 0.2:
             cells = cells[1:] if draw.random() < 0.5 else [*cells, "more"]
         rows.append(line(cells))
+    if is_plain:
+        path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+        return
     text = end.join(rows) + draw.choice((end, "", '"', "\0", "\x1a"))
     coding = draw.choices(("utf-8", "utf-8-sig", "utf-16", "latin-1", "utf-32"), (20, 2, 1, 1, 1))[0]
     content = text.encode(coding, "surrogatepass" if coding.startswith("utf") else "replace")

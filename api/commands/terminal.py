@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 import typer
 
-from netc.dsl.diagnostics import Diagnostic, Fault
+from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
@@ -37,7 +37,8 @@ def show_fault(found: Fault) -> None:
     count = sum(one.is_error for one in found.diagnostics)
     if count > 1:
         say(is_error=True)
-        say(f"{count} errors", is_error=True)
+        rest = ", and the rest of the file was not looked at" if count >= MOST_ERRORS else ""
+        say(f"{count} errors{rest}", is_error=True)
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
