@@ -92,6 +92,8 @@ def train(
     this is called in the main thread; then they do what they would have done: KeyboardInterrupt, the end of the process, or what a handler of yours does.
     """
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
+    if data is not None:
+        model = replace(model, data=None)
     program = Program(model, threads=threads)
     if data is None:
         spec = parse_data(model)

@@ -128,6 +128,12 @@ class Diagnostic:
         found = re.search(r"#\s*allow:([\sA-Z0-9,]*)", line)
         return found is not None and self.code in re.split(r"[\s,]+", found[1])
 
+    def summary(self) -> str:
+        """The message without its place, as editors show it beside the place."""
+        label = f": {_said(self.primary.text)}" if self.primary.text else ""
+        hint = f"\nhint: {_said(self.hint)}" if self.hint else ""
+        return f"{_said(self.title)}{label}{hint}"
+
     def render(self) -> str:
         """The message as the terminal shows it: title, place, source lines with carets, further places, hint. Control characters are escaped, and nothing is
         longer than a reader would read."""

@@ -38,7 +38,8 @@ class _Process(NamedTuple):
 
 
 def write(path: Path, content: bytes, is_durable: bool = False) -> None:
-    """Write a file, whole or not at all. With `is_durable` it is on the disk before it has its name. Raises OSError."""
+    """Write a file, whole or not at all. With `is_durable` it is on the disk before it has its name. Raises OSError, and
+    ValueError for a path with a null character."""
     sweep_once(path.parent)
     beside = path.parent / _new_name()
     try:
@@ -129,7 +130,7 @@ def sweep(place: Path) -> None:
     try:
         with os.scandir(place) as entries:
             names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a null character in the path
         return
     for name in names:
         with suppress(OSError):  # gone meanwhile, or not ours to remove

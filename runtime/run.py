@@ -176,6 +176,7 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         epochs=model.train.epochs,
         classes=dict(model.counted),
         plugins=list(plugins.loaded()),
+        from_arrays=model.data is None,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
         hashes={_MODEL: [digest(text)], _STATES: [digest(states)]},
     )
@@ -238,7 +239,8 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
 
     source = Source(info.name, text, Path(info.path) if info.path else None)
     model = elaborate(parse(source), info.set, class_count)
-    model = replace(model, train=replace(model.train, epochs=info.epochs))
+    data = None if info.from_arrays else model.data
+    model = replace(model, data=data, train=replace(model.train, epochs=info.epochs))
     program = Program(model, seed=info.seed, threads=threads)
     progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
     metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)

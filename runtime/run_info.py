@@ -30,6 +30,7 @@ class RunInfo(msgspec.Struct, kw_only=True):
     versions: dict[str, str]
     hashes: dict[str, list[str]]
     plugins: list[str] = []  # the modules that a command named
+    from_arrays: bool = False  # trained on arrays of a Python program, whatever data the file names
     hash: str = ""
 
 

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
+from netc.dsl.quoting import cell
 from netc.runtime.checkpoint import read_checkpoint
 from netc.runtime.program import Program
 
@@ -24,7 +25,8 @@ class Loaded:
 
     def describe(self) -> str:
         parts = [
-            f"{len(names)} {what}" + (f" ({', '.join(names[:8])}{', ...' if len(names) > 8 else ''})" if listed else "")
+            f"{len(names)} {what}"
+            + (f" ({', '.join(map(cell, names[:8]))}{', ...' if len(names) > 8 else ''})" if listed else "")
             for names, what, listed in (
                 (self.loaded, "loaded", False),
                 (self.new, "new", True),

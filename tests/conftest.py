@@ -2,6 +2,7 @@
 
 import collections
 import os
+import signal
 import tempfile
 from pathlib import Path
 
@@ -16,6 +17,9 @@ for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "X
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
 # NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
+for _number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(_number) == signal.SIG_IGN:  # in a job of the background, whose commands would ignore it too
+        signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
     # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's

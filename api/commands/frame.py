@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from netc.commands.failures import failure_text, keep
-from netc.commands.terminal import show_diagnostics, show_fault
+from netc.commands.terminal import show_diagnostics, show_fault, show_warning
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import reason
 from netc.dsl.quoting import escaped
@@ -83,6 +83,7 @@ class Commands(TyperGroup):
 def run(app: Callable[[], object]) -> NoReturn:
     """Run a command and end the process with one of STATUSES."""
     _prepare_streams()
+    warnings.showwarning = show_warning
     # matplotlib says this of every letter that it draws as a box
     warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     status = _status_of(app)

@@ -10,6 +10,7 @@ import typer
 from netc.commands.terminal import number, say, say_lines, table
 from netc.dsl.files import content_of
 from netc.dsl.quoting import cell, json_text
+from netc.dsl.temporary import is_temporary
 
 
 def runs(
@@ -21,7 +22,8 @@ def runs(
     Example: netc runs
     """
     paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
-    found = [row for path in paths if (row := _row(path.parent)) is not None]
+    folders = [path.parent for path in paths if not is_temporary(path.parent.name)]
+    found = [row for path in folders if (row := _row(path)) is not None]
     if as_json:
         say_lines(json_text(found, indent=2))
         return

@@ -19,6 +19,8 @@ from netc.dsl.quoting import escaped, escaped_lines
 _MOST_CLASSES = 40  # of a matrix that is printed
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # where a terminal is, unless NO_COLOR is set
 
+_MOST = 50  # messages of one go
+
 
 def say(text: str = "", is_error: bool = False) -> None:
     """Print one line, on the error stream if `is_error`."""
@@ -40,13 +42,17 @@ def show_fault(found: Fault) -> None:
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Messages on the error stream, their first lines in colour."""
+    """Messages on the error stream, their first lines in colour; no more than somebody would read."""
+    diagnostics = [*diagnostics]
     has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    for i, one in enumerate(diagnostics):
+    for i, one in enumerate(diagnostics[:_MOST]):
         head, _, rest = one.render().partition("\n")
         if has_colours:
             head = typer.style(head, fg=_COLOURS["error" if one.is_error else "warning"], bold=True)
         print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
+    if len(diagnostics) > _MOST:
+        say(is_error=True)
+        say(f"... and {len(diagnostics) - _MOST:,} more", is_error=True)
 
 
 def show_warning(

@@ -12,6 +12,7 @@ from pygls.lsp.server import LanguageServer
 from pygls.uris import from_fs_path, to_fs_path
 
 from netc.dsl.diagnostics import Diagnostic
+from netc.dsl.quoting import escaped
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import (
     NOT_OPENED,
@@ -165,18 +166,16 @@ def _severity(one: Diagnostic) -> types.DiagnosticSeverity:
 
 
 def _published(one: Diagnostic) -> types.Diagnostic:
-    label = f": {one.primary.text}" if one.primary.text else ""
-    hint = f"\nhint: {one.hint}" if one.hint else ""
     others = [
         types.DiagnosticRelatedInformation(
-            types.Location(_uri(label.span), range_of(label.span)), label.text or "see here"
+            types.Location(_uri(label.span), range_of(label.span)), escaped(label.text) or "see here"
         )
         for label in one.others
         if label.span.source.path is not None
     ]
     return types.Diagnostic(
         range_of(one.primary.span),
-        f"{one.title}{label}{hint}",
+        one.summary(),
         _severity(one),
         one.code,
         source="netc",

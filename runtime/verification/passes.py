@@ -85,8 +85,12 @@ def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:
         if first is None or last is None:
             first, last, expected = stage, stage, found
             continue
-        found = {name: array for name, array in found.items() if name in expected or stage.name not in _ADDING}
         # a parameter that a pass finds not to matter has no gradient there: it is zero
+        found = {
+            name: array
+            for name, array in found.items()
+            if name in expected or not (stage.name in _ADDING or _is_no_gradient(name, array))
+        }
         expected = {
             name: array for name, array in expected.items() if name in found or not _is_no_gradient(name, array)
         }

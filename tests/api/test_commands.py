@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -108,6 +109,8 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
         assert not re.search(r'(src|href)="(?!data:|#)', page), "the page needs other files"
         assert page.count("<svg") >= 1
         assert all(part in page for part in parts)
+    # a run that another process is about to name
+    shutil.copytree(tmp_path / "cars", tmp_path / ".netc-0123abcd-1-1-0123abcd.tmp")
     listed = json.loads(command("runs", tmp_path, "--json", cwd=tmp_path).stdout)
     assert [(row["file"].rpartition("/")[2], row["epochs"]) for row in listed] == [("cars.net", 2), ("wine.net", 2)]
     assert "valid.accuracy" in command("runs", tmp_path, cwd=tmp_path).stdout
@@ -178,7 +181,7 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 """,
         encoding="utf-8",
     )
-    done = command("check", "m.net", cwd=tmp_path)
+    done = command("check", "m.net", "--try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
     assert "two steps on made-up data: loss" in done.stdout

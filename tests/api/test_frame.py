@@ -295,6 +295,15 @@ def test_messages_are_bounded(tmp_path: Path) -> None:
     assert len(wide.stderr) < 3_000
 
 
+def test_there_are_no_more_messages_than_somebody_reads(tmp_path: Path) -> None:
+    names = "".join(f"  a{i} = b{i}\n" for i in range(500))
+    (tmp_path / "m.net").write_text(f"model {{\n{names}  output y = 1\n}}\n", encoding="utf-8")
+    done = command("check", "m.net", cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.count("error[E0201]") == 50
+    assert done.stderr.endswith("\n... and 450 more\n\n500 errors\n")
+
+
 def test_statuses_and_codes_are_documented() -> None:
     page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
     assert all(f"| {status} | {meaning} |" in page for status, meaning in frame.STATUSES.items())

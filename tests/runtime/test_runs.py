@@ -486,3 +486,16 @@ def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> N
     refused = command("eval", forged.name, cwd=forged.parent)
     assert refused.returncode == 1
     assert refused.stderr.startswith("error[E1001]: `run` is no run\n"), refused.stderr
+
+
+def test_a_run_on_arrays_of_a_file_with_data_opens(project: Path) -> None:
+    """It was not trained on the data that the file names, so neither that data nor its steps belong to it."""
+    fields = {"x": np.ones((8, 2), np.float32), "y": np.ones(8, np.float32)}
+    (project / "m.net").write_text(
+        TEXT.replace("  keep = best(valid.loss)\n", ""), encoding="utf-8"
+    )  # there is no such part
+    run = netc.train(netc.load(project / "m.net"), data=fields, out=project / "run", epochs=1)
+    again = netc.open(run.folder)
+    np.testing.assert_array_equal(again.predict(fields)["z"], run.predict(fields)["z"])
+    with pytest.raises(netc.Fault, match="trained on arrays"):
+        again.evaluate("train")
