@@ -36,7 +36,7 @@ _MOST_CLASSES = 30  # of a confusion matrix: those in most mistakes, and all oth
 _MOST_POINTS = 20_000
 _MOST_STEPS = 2_000  # of a sequence that is drawn
 _MOST_TEXT = 200_000  # characters of the file
-_LONGEST_LABEL = 60
+_LONGEST_LABEL = 200
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #3b82c4; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
