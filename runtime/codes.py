@@ -14,15 +14,18 @@ from netc.dsl.quoting import html_text, plot_text
 from netc.runtime.answers import Classes, classes_of
 from netc.runtime.data.stored import Array
 from netc.runtime.parts import inputs_of, part_of
-from netc.runtime.pictures import as_image, cards, drawn, first_of, png, tiled
+from netc.runtime.pictures import as_image, cards, drawn, first_of, left_out, one_of, png, thinned, tiled
 from netc.runtime.run import Run
 
 _MOST = 4_000  # samples that are looked at
+_MOST_NUMBERS = 1 << 26  # of their inputs, together
 _SIDE = 12  # of a grid
 _BEYOND = 0.02  # of the samples lie outside of it, on either side
 _DRAWN, _ASKED, _NEAREST = 24, 8, 9
 _MOST_CLASSES = 20
 _PIXELS = 40  # how wide a picture among others is
+_MOST_CODES = 4
+_LONGEST_CODE = 1_000  # numbers: a covariance has the square of that
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,18 @@ class _Plane:
 
 def pictures_of_codes(run: Run, part: str) -> Iterator[str]:
     """Sections of a page, of the samples of a part of the data."""
-    found = codes_of(run)
+    every_code = codes_of(run)
+    found = [one for one in every_code if run.model.outputs[one.name].size(1) <= _LONGEST_CODE][:_MOST_CODES]
+    if len(found) < len(every_code):
+        yield left_out(
+            f"Codes are drawn if they have at most {_LONGEST_CODE:,} numbers, and the first {_MOST_CODES} of them."
+        )
     if not found:
         return
     fields = run.load_data().parts[part]
-    shown = {name: first_of(fields[name], _MOST) for name in run.model.inputs}
+    size = sum(type_.size(1) for type_ in run.model.inputs.values() if not type_.is_varying)
+    most = min(_MOST, max(_MOST_NUMBERS // max(size, 1), _DRAWN))
+    shown = {name: first_of(fields[name], most) for name in run.model.inputs}
     made = run.program.predict(shown, outputs=[code.name for code in found])
     classes = classes_of(run, part, _MOST_CLASSES)
     for code in found:
@@ -109,9 +119,11 @@ def pictures_of_codes(run: Run, part: str) -> Iterator[str]:
         yield from _from_codes(run, code, values, plane)
         images = None if run.model.inputs[code.like].is_varying else as_image(shown[code.like])
         if images is not None:
+            images, every = thinned(images, 2 * _PIXELS)
             rows = [tiled(images[row], len(row)) for row in nearest(values)]
-            yield f"<h2>{html_text(code.like)}: the nearest in {name}, {part}</h2>{cards([png(one) for one in rows], _PIXELS * _NEAREST)}"
+            yield f"<h2>{html_text(code.like)}: the nearest in {name}, {part}</h2>{cards([png(one, most=max(one.shape[:2])) for one in rows], _PIXELS * _NEAREST)}"
             yield "<p>First in each row a sample, then those whose codes are nearest to its own.</p>"
+            yield one_of(every, "pixels, along each side,")
 
 
 def _scatter(plane: _Plane, codes: Array, classes: Classes | None) -> str:
@@ -151,15 +163,18 @@ def _from_codes(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[
     images = as_image(np.clip(run.program.predict({code.name: given}, outputs=[code.decoded])[code.decoded], 0, None))
     if images is None:
         return
+    images, every = thinned(images, 2 * _PIXELS)
     whole, few = tiled(images[: _SIDE**2], _SIDE), tiled(images[_SIDE**2 :], _DRAWN // 2)
-    yield f"<h2>{html_text(code.decoded)}, decoded from a grid of {html_text(code.name)}</h2>{cards([png(whole)], _PIXELS * _SIDE)}"
-    yield f"<h2>{html_text(code.decoded)}, decoded from codes drawn at random</h2>{cards([png(few)], _PIXELS * _SIDE)}"
+    width, most = _PIXELS * _SIDE, max(whole.shape[:2])
+    yield f"<h2>{html_text(code.decoded)}, decoded from a grid of {html_text(code.name)}</h2>{cards([png(whole, most=most)], width)}"
+    yield f"<h2>{html_text(code.decoded)}, decoded from codes drawn at random</h2>{cards([png(few, most=most)], width)}"
+    yield one_of(every, "pixels, along each side,")
     yield "<p>Drawn from the normal distribution that has the mean and the covariance of the codes above.</p>"
 
 
 def nearest(codes: Array) -> Array:
     """Rows of a few samples [asked, nearest]: itself, then those whose codes have the least Euclidean distance to its own."""
     asked = np.linspace(0, len(codes) - 1, min(_ASKED, len(codes))).astype(int)
-    distance = np.square(codes[asked, None] - codes[None]).sum(axis=-1)
+    distance = np.stack([np.square(codes - codes[one]).sum(axis=-1) for one in asked])
     distance[np.arange(len(asked)), asked] = -1
     return np.argsort(distance, axis=1, kind="stable")[:, :_NEAREST]

@@ -18,6 +18,25 @@ def first_of(field: Field, count: int = 1) -> Any:
     return np.asarray(Bytes(field.array[:count], field.scale) if isinstance(field, Bytes) else field[:count])
 
 
+MOST_PIXELS = 256  # of a picture in a page, along each side
+
+
+def thinned(images: Array, most: int = MOST_PIXELS, first: int = 1) -> tuple[Array, int]:
+    """Pictures whose height and width are the axes from `first` on, with so many pixels at most along each: one of `step`, which is returned too."""
+    step = max(1, -(-max(images.shape[first : first + 2]) // most))
+    return images[(*[slice(None)] * first, slice(None, None, step), slice(None, None, step))], step
+
+
+def left_out(told: str) -> str:
+    """A sentence of a page on what it does not show."""
+    return f'<p class="left">{html_text(told)}</p>'
+
+
+def one_of(step: int, what: str) -> str:
+    """That one of every `step` is shown; nothing where all are."""
+    return left_out(f"One of every {step:,} {what} is shown.") if step > 1 else ""
+
+
 def as_image(field: Any) -> Array | None:
     """A field's samples as pictures [sample, height, width] or [sample, height, width, 3], if they look like that: 8 pixels square at least, no number
     below 0."""
@@ -32,18 +51,18 @@ def as_image(field: Any) -> Array | None:
     return values if is_picture else None
 
 
-def png(values: Array, centred: bool = False) -> str:
-    """A grey picture; `centred`, 0 is white, blue below and red above; three channels are colours."""
+def png(values: Array, centred: bool = False, most: int = MOST_PIXELS) -> str:
+    """A grey picture, thinned to `most` pixels; `centred`, 0 is white, blue below and red above; three channels are colours."""
     from matplotlib.image import imsave
 
-    buffer, values = io.BytesIO(), np.asarray(values, np.float64)
+    buffer, values = io.BytesIO(), np.asarray(thinned(np.asarray(values), most, first=0)[0], np.float64)
     if values.ndim == 3 and values.shape[2] == 3:
         span = values.max() - values.min() or 1.0
         imsave(buffer, (values - values.min()) / span, format="png")
     else:
         values = values[..., 0] if values.ndim == 3 else values
-        most = np.abs(values).max() or 1.0
-        low, high = (-most, most) if centred else (values.min(), values.max())
+        largest = np.abs(values).max() or 1.0
+        low, high = (-largest, largest) if centred else (values.min(), values.max())
         imsave(buffer, values, vmin=low, vmax=high, cmap="RdBu_r" if centred else "gray", format="png")
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 

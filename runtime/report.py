@@ -1,4 +1,7 @@
-"""One HTML page of a run, with all in it: curves, what the network gets wrong, its parameters, the file. Takes a Run, gives text."""
+"""One HTML page of a run, with all in it: curves, what the network gets wrong, its parameters, the file. Takes a Run, gives text.
+
+A page is read by a person, so each part of it has a bound, and says what it leaves out.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,21 +10,38 @@ import numpy as np
 
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
-from netc.dsl.quoting import html_attribute, html_lines, html_text, plot_text
+from netc.dsl.quoting import bounded, html_attribute, html_lines, html_text, plot_text
 from netc.runtime.answers import Answer, answers
 from netc.runtime.codes import pictures_of_codes
 from netc.runtime.curves import draw
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.figures import Figure
-from netc.runtime.pictures import as_image, cards, drawn, first_of, png, svg_of
+from netc.runtime.pictures import (
+    MOST_PIXELS,
+    as_image,
+    cards,
+    drawn,
+    first_of,
+    left_out,
+    one_of,
+    png,
+    svg_of,
+    thinned,
+)
 from netc.runtime.run import Run
 
 _WORST = 24
+_MOST_TARGETS, _MOST_FIGURES, _MOST_PARAMETERS = 8, 60, 300
+_MOST_CLASSES = 30  # of a confusion matrix: those in most mistakes, and all others as one
+_MOST_POINTS = 20_000
+_MOST_STEPS = 2_000  # of a sequence that is drawn
+_MOST_TEXT = 200_000  # characters of the file
+_LONGEST_LABEL = 200
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8882; --accent: #3b82c4; }
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 66rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin-bottom: .2rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; border-bottom: 1px solid var(--line); }
-p.sub { margin-top: 0; opacity: .75; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+p.sub, p.left { margin-top: 0; opacity: .75; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 td, th { padding: .2rem .6rem; text-align: right; border-bottom: 1px solid var(--soft); } th:first-child, td:first-child { text-align: left; }
 .figures td { font-size: 1.3rem; padding-right: 2rem; border: 0; text-align: left; } .figures small { display: block; font-size: .8rem; opacity: .7; }
 .wide { overflow-x: auto; } .wide svg { width: 100%; height: auto; background: #fff; border-radius: 4px; }
@@ -57,7 +77,10 @@ def _sections(run: Run) -> Iterator[str]:
         yield from pictures_of_codes(run, part)
         yield from _first_layer(run, part)
     yield f"<h2>Parameters</h2>{_parameters(run)}"
-    yield f"<h2>The file</h2><pre>{html_lines(run.model.source.text)}</pre>"
+    text = run.model.source.text
+    yield f"<h2>The file</h2><pre>{html_lines(text[:_MOST_TEXT])}</pre>"
+    if len(text) > _MOST_TEXT:
+        yield left_out(f"{len(text) - _MOST_TEXT:,} more characters are in the run's folder.")
 
 
 def _part(run: Run) -> str | None:
@@ -69,12 +92,21 @@ def _part(run: Run) -> str | None:
 
 
 def _figures(part: str, found: Mapping[str, Figure]) -> str:
+    numbers = {name: value for name, value in found.items() if isinstance(value, float) and "watch." not in name}
     cells = "".join(
-        f"<td>{value:.4g}<small>{part} {html_text(name)}</small></td>"
-        for name, value in found.items()
-        if isinstance(value, float) and "watch." not in name
+        f"<td>{value:.4g}<small>{part} {html_text(_short(name))}</small></td>"
+        for name, value in list(numbers.items())[:_MOST_FIGURES]
     )
-    return f'<table class="figures"><tr>{cells}</tr></table>'
+    return f'<table class="figures"><tr>{cells}</tr></table>{_rest(len(numbers), _MOST_FIGURES, "figures")}'
+
+
+def _rest(count: int, shown: int, what: str) -> str:
+    """How many more there are than are shown."""
+    return left_out(f"{count - shown:,} more {what} are left out.") if count > shown else ""
+
+
+def _short(label: str) -> str:
+    return bounded(label, _LONGEST_LABEL)
 
 
 def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
@@ -85,26 +117,41 @@ def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
 
 
 def _answers(run: Run, part: str) -> Iterator[str]:
-    for one in answers(run, part):
+    found = answers(run, part)
+    for one in found[:_MOST_TARGETS]:
         if one.labels:
             yield f"<h2>{html_text(one.target)}: true (rows) and predicted (columns), {part}</h2>{_confusion(one)}"
         else:
             yield f'<h2>{html_text(one.target)}: predicted against true, {part}</h2><div class="wide">{_scatter(one)}</div>'
         yield f"<h2>The worst mistakes, {html_text(one.target)}</h2>{_worst(run, part, one)}"
+    yield _rest(len(found), _MOST_TARGETS, "targets")
 
 
 def _confusion(answer: Answer) -> str:
-    size = len(answer.labels)
+    """A matrix of all classes, or of those that are in most mistakes, with all others as one more."""
+    count = len(answer.labels)
+    labels, true, given, note = [_short(label) for label in answer.labels], answer.true, answer.given, ""
+    if count > _MOST_CLASSES:
+        wrong = true != given
+        mistakes = sum(np.bincount(side[wrong], minlength=count) for side in (true, given))
+        kept = np.sort(np.argsort(-mistakes, kind="stable")[:_MOST_CLASSES])
+        place = np.full(count, _MOST_CLASSES)
+        place[kept] = np.arange(_MOST_CLASSES)
+        labels, true, given = [*(labels[i] for i in kept), "others"], place[true], place[given]
+        note = left_out(
+            f"{_MOST_CLASSES} of {count:,} classes are shown, those that are in most mistakes; all others are one."
+        )
+    size = len(labels)
     table = np.zeros((size, size), int)
-    np.add.at(table, (answer.true, answer.given), 1)
-    shown = [f"<tr><td></td>{''.join(f'<th>{html_text(label)}</th>' for label in answer.labels)}</tr>"]
+    np.add.at(table, (true, given), 1)
+    shown = [f"<tr><td></td>{''.join(f'<th>{html_text(label)}</th>' for label in labels)}</tr>"]
     for i, row in enumerate(table):
         cells = "".join(
             f'<td style="background: color-mix(in srgb, {"#2e9e5b" if i == j else "#d0453e"} {_shade(count, row.sum())}%, transparent)">{count or ""}</td>'
             for j, count in enumerate(row.tolist())
         )
-        shown.append(f"<tr><th>{html_text(answer.labels[i])}</th>{cells}</tr>")
-    return f'<div class="wide"><table class="matrix">{"".join(shown)}</table></div>'
+        shown.append(f"<tr><th>{html_text(labels[i])}</th>{cells}</tr>")
+    return f'<div class="wide"><table class="matrix">{"".join(shown)}</table></div>{note}'
 
 
 def _shade(count: int, of: int) -> int:
@@ -118,9 +165,10 @@ def _scatter(answer: Answer) -> str:
     axes = picture.add_subplot()
     both = [min(answer.true.min(), answer.given.min()), max(answer.true.max(), answer.given.max())]
     axes.plot(both, both, color="0.7", linewidth=1)
-    axes.scatter(answer.true, answer.given, s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
+    every = -(-len(answer.true) // _MOST_POINTS)
+    axes.scatter(answer.true[::every], answer.given[::every], s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
     axes.set(xlabel=plot_text(f"true {answer.target}"), ylabel=plot_text(f"predicted ({answer.output})"))
-    return drawn(picture, "32rem")
+    return drawn(picture, "32rem") + one_of(every, "samples")
 
 
 def _worst(run: Run, part: str, answer: Answer) -> str:
@@ -133,16 +181,18 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
         return "<p>None.</p>"
 
     def told(value: Any) -> str:
-        return html_text(answer.labels[int(value)]) if is_class else f"{float(value):.4g}"
+        return html_text(_short(answer.labels[int(value)])) if is_class else f"{float(value):.4g}"
 
     rows = dataset.rows[part]
-    image = next((one for name in run.model.inputs if (one := as_image(dataset.parts[part][name])) is not None), None)
+    fields = dataset.parts[part]
+    images = (one for name in run.model.inputs if (one := _images(fields[name], order)) is not None)
+    image = next(images, None)
     if image is not None:
         shown = "".join(
-            f"<figure><img alt={html_attribute(f'row {rows[i]}')} src={html_attribute(png(image[i]))}><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>"
-            for i in order
+            f"<figure><img alt={html_attribute(f'row {rows[i]}')} src={html_attribute(png(picture))}><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>"
+            for i, picture in zip(order, image, strict=True)
         )
-        return f'<div class="cards">{shown}</div>'
+        return f'<div class="cards">{shown}</div>{one_of(thinned(image)[1], "pixels, along each side,")}'
     head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'chance of the true one' if is_class else 'off by'}</th></tr>"
     body = "".join(
         f"<tr><td>{rows[i]}</td><td>{told(answer.true[i])}</td><td>{told(answer.given[i])}</td>"
@@ -150,6 +200,14 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
         for i in order
     )
     return f"<table>{head}{body}</table>"
+
+
+def _images(field: Field, rows: Array) -> Array | None:
+    """Some samples of a field as pictures, if it looks like that."""
+    if isinstance(field, Bytes):
+        return as_image(Bytes(field.array[rows], field.scale))
+    found = as_image(field)
+    return None if found is None else found[rows]
 
 
 def _again(run: Run, part: str) -> Iterator[str]:
@@ -162,14 +220,17 @@ def _again(run: Run, part: str) -> Iterator[str]:
         for output, other in run.model.outputs.items()
         if type_.is_float and other.is_float and (type_.rows, type_.sample) == (other.rows, other.sample)
     ]
+    alike, count = alike[:_MOST_TARGETS], len(alike)
     made = run.program.predict(chosen, outputs=[output for _, output in alike]) if alike else {}
+    yield _rest(count, _MOST_TARGETS, "pairs of an input and an output")
     for name, output in alike:
         title = f"<h2>{html_text(name)}, and beside it {html_text(output)}, {part}</h2>"
         images = None if run.model.inputs[name].is_varying else as_image(chosen[name])
         if images is not None:
             again = np.clip(np.asarray(made[output]), 0, None).reshape(images.shape)
+            (images, every), (again, _) = thinned(images, MOST_PIXELS // 2), thinned(again, MOST_PIXELS // 2)
             pairs = [png(np.concatenate([one, other], axis=1)) for one, other in zip(images, again, strict=True)]
-            yield f"{title}{cards(pairs, 168)}"
+            yield f"{title}{cards(pairs, 168)}{one_of(every, 'pixels, along each side,')}"
         elif len(run.model.inputs[name].sample) <= 2:
             yield f'{title}<div class="wide">{_lines(chosen[name], made[output])}</div><p>Thin: the input. Thick: what comes out. A colour a channel.</p>'
 
@@ -179,14 +240,14 @@ def _lines(given: Sequence[Array], made: Sequence[Array]) -> str:
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(9, 4.2), layout="constrained")
+    every = -(-max(map(len, given[:_DRAWN])) // _MOST_STEPS)
     for i, (one, other) in enumerate(zip(given[:_DRAWN], made[:_DRAWN], strict=True), 1):
         axes = picture.add_subplot(2, _DRAWN // 2, i)
         for channel in range(min(_CHANNELS, one.reshape(len(one), -1).shape[1])):
             for values, width, alpha in ((one, 0.8, 1.0), (other, 2.2, 0.5)):
-                axes.plot(
-                    values.reshape(len(values), -1)[:, channel], color=f"C{channel}", linewidth=width, alpha=alpha
-                )
-    return drawn(picture, "60rem")
+                line = values.reshape(len(values), -1)[::every, channel]
+                axes.plot(range(0, len(values), every), line, color=f"C{channel}", linewidth=width, alpha=alpha)
+    return drawn(picture, "60rem") + one_of(every, "steps")
 
 
 _DRAWN, _CHANNELS = 6, 4
@@ -207,6 +268,7 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
     kernels = weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights
     pictures = [png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS))]
     yield f"<h2>The kernels of the first convolution, line {first.span.line}</h2>{cards(pictures)}"
+    yield _rest(kernels.shape[-1], _MOST_MAPS, "kernels")
     inner = settle(graph.subgraph({"map": first})[0], training=False)
     fields = run.load_data().parts[part]
     names = [str(leaf.attributes["name"]) for leaf in inner.values("input")]
@@ -216,14 +278,15 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
     shown = [png(image[0])] if image is not None else []
     shown += [png(maps[..., n]) for n in range(min(maps.shape[-1], _MOST_MAPS))]
     row = run.load_data().rows[part][0]
-    yield f"<h2>What they make of row {row} of {part}</h2>{cards(shown)}"
+    yield f"<h2>What they make of row {row} of {part}</h2>{cards(shown)}{one_of(thinned(maps, first=0)[1], 'pixels, along each side,')}"
 
 
 def _parameters(run: Run) -> str:
     rows = "".join(
         f"<tr><td>{html_text(name)}</td><td>{list(array.shape)}</td><td>{array.size:,}</td><td>{array.mean():.3g}</td>"
         f"<td>{array.std():.3g}</td><td>{array.min():.3g}</td><td>{array.max():.3g}</td></tr>"
-        for name, array in run.program.parameters.items()
+        for name, array in list(run.program.parameters.items())[:_MOST_PARAMETERS]
     )
+    note = _rest(len(run.program.parameters), _MOST_PARAMETERS, "parameters")
     head = "<tr><th>name</th><th>shape</th><th>count</th><th>mean</th><th>std</th><th>least</th><th>largest</th></tr>"
-    return f'<div class="wide"><table>{head}{rows}</table></div>'
+    return f'<div class="wide"><table>{head}{rows}</table></div>{note}'

@@ -16,6 +16,7 @@ from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
+_MOST_CLASSES = 40  # of a matrix that is printed
 _COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # where a terminal is, unless NO_COLOR is set
 
 _MOST = 50  # messages of one go
@@ -89,6 +90,11 @@ def matrices(row: Mapping[str, Any]) -> None:
     for name, value in row.items():
         if isinstance(value, list):
             say()
+            if len(value[0]) > _MOST_CLASSES:
+                say(
+                    f"{name}: {len(value)} rows of {len(value[0])} numbers, too many to show; `netc eval RUN --json` prints them"
+                )
+                continue
             say(f"{name}: rows are true, columns predicted")
             heads = ["", *map(str, range(len(value[0])))]
             rows = [

@@ -12,6 +12,7 @@ _PIECE = 1 << 20  # bytes that are unpacked at a time
 _SHARE = 4  # of the free memory, what an unpacked file may take: text, table and cells come beside it
 _MOST = 1 << 31
 _CELL = 80  # bytes of a cell that is kept as a Python text or number, with what points to it
+_COLUMN = 2_500  # bytes of a column besides its cells
 _ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from disk, column by column"
 
 
@@ -41,7 +42,10 @@ def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> Non
     """Fault E1005 if the memory does not hold a table of text: `separators` are the characters one of which ends each cell."""
     if len(text) >= SMALL // _CELL:
         cells = sum(text.count(bytes([one])) for one in separators)
-        require_at(4 * len(text) + _CELL * cells, f"the {cells:,} cells of `{shown}`", span, _ON_DISK)
+        columns = text[: text.find(b"\n")].count(separators[:1])
+        require_at(
+            4 * len(text) + _CELL * cells + _COLUMN * columns, f"the {cells:,} cells of `{shown}`", span, _ON_DISK
+        )
 
 
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:

@@ -1,0 +1,202 @@
+"""A page has bounds: what is large is cut, and the page says so."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from netc.commands import terminal
+from netc.compiler.elaborate.elaborator import elaborate
+from netc.dsl.parser import parse
+from netc.dsl.source import Source
+from netc.runtime import report
+from netc.runtime.answers import Answer
+from netc.runtime.codes import nearest
+from netc.runtime.curves import draw
+from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.spec import parse_data
+from netc.runtime.metrics import Metrics
+from netc.runtime.pictures import MOST_PIXELS, png, thinned
+from netc.runtime.program import Program
+from netc.runtime.run import Run
+
+MB = 1_000_000
+
+
+def answer(classes: int, count: int, seed: int = 0) -> Answer:
+    rng = np.random.default_rng(seed)
+    true, given = rng.integers(0, classes, count), rng.integers(0, classes, count)
+    given = np.where(rng.random(count) < 0.6, true, given)
+    labels = tuple(f"label <{i}> {'x' * (i % 90)}" for i in range(classes))
+    return Answer("y", "p", labels, given, true, (true != given).astype(float))
+
+
+def cells(table: str) -> tuple[list[str], np.ndarray]:
+    """The labels of the rows, and the numbers of a matrix in HTML."""
+    rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", table)
+    numbers = [[int(one or 0) for one in re.findall(r"<td[^>]*>(\d*)</td>", row)] for _, row in rows]
+    return [label for label, _ in rows], np.array(numbers)
+
+
+@pytest.mark.parametrize("classes", [2, 30])
+def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
+    one = answer(classes, 500)
+    labels, numbers = cells(report._confusion(one))
+    expected = np.zeros((classes, classes), int)
+    np.add.at(expected, (one.true, one.given), 1)
+    np.testing.assert_array_equal(numbers, expected)
+    assert len(labels) == classes
+    assert "left" not in report._confusion(one)
+
+
+@pytest.mark.parametrize("classes", [31, 2_000, 200_000])
+def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classes: int) -> None:
+    one = answer(classes, 5_000)
+    text = report._confusion(one)
+    assert len(text) < MB // 5
+    assert f"30 of {classes:,} classes are shown, those that are in most mistakes; all others are one." in text
+    labels, numbers = cells(text)
+    assert labels[-1] == "others"
+    assert numbers.shape == (31, 31)
+    assert numbers.sum() == 5_000
+    kept = [int(re.match(r"label &lt;(\d+)&gt;", label)[1]) for label in labels[:-1]]
+    mistakes = np.zeros(classes, int)
+    for side in (one.true, one.given):
+        np.add.at(mistakes, side[one.true != one.given], 1)
+    rest = np.delete(mistakes, kept)
+    assert mistakes[kept].min() >= rest.max()
+    for i, row in enumerate(kept):
+        assert numbers[i, i] == ((one.true == row) & (one.given == row)).sum()
+        assert numbers[i].sum() == (one.true == row).sum()
+
+
+def run_of(folder: Path, rows: list[dict], text: str) -> Run:
+    (folder / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    file = parse(Source("m.net", text, folder / "m.net"))
+    model = elaborate(file, {}, class_counter(file))
+    spec = parse_data(model)
+    data = load(model, spec)
+    return Run(folder / "run", model, spec, data.states, Program(model, backend="reference"), dataset=data)
+
+
+def test_a_page_of_two_thousand_classes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        {"a": rng.normal(), "kind": f"a long label of a kind {i} {'x' * 500}"} for i in range(2_000) for _ in range(3)
+    ]
+    text = """data {
+  source = jsonl("t.jsonl")
+  x = columns("a")
+  y = column("kind") -> classes
+  split = (train = 0.5, test = 0.5)
+}
+model {
+  input x: float[1]
+  target y: class(auto)
+  z = x -> dense(size(y))
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+    page = report.page(run_of(tmp_path, rows, text))
+    assert len(page) < MB // 2
+    assert "30 of 2,000 classes are shown" in page
+
+
+def test_a_page_of_many_targets_parameters_and_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "_MOST_TEXT", 3_000)
+    monkeypatch.setattr(report, "_MOST_POINTS", 10)
+    rows = [{f"y{i}": i + n * 0.5 for i in range(20)} | {"a": n * 0.1} for n in range(40)]
+    names = [f"y{i}" for i in range(20)]
+    text = (
+        'data {\n  source = jsonl("t.jsonl")\n  x = columns("a")\n'
+        + "".join(f'  {name} = column("{name}")\n' for name in names)
+        + "  split = (train = 0.5, test = 0.5)\n}\nmodel {\n  input x: float[1]\n"
+        + "".join(f"  target {name}: float\n" for name in names)
+        + "".join(f"  z{name} = x -> dense(1) -> squeeze\n" for name in names)
+        + "".join(f"  h{i} = x -> dense(1)\n" for i in range(300))
+        + "".join(f"  output o{name} = z{name}\n  loss l{name} = mse(z{name}, {name})\n" for name in names)
+        + "}\n"
+    )
+    page = report.page(run_of(tmp_path, rows, text))
+    assert page.count("predicted against true") == 8
+    assert "12 more targets are left out." in page
+    assert "340 more parameters are left out." in page
+    assert "One of every 2 samples is shown." in page
+    assert re.search(
+        r"[\d,]+ more characters are in the run's folder", page.replace("&#x27;", "'").replace("&#39;", "'")
+    )
+    assert len(page) < 2 * MB
+
+
+def test_a_page_of_large_pictures(tmp_path: Path) -> None:
+    """Each picture is thinned: bytes of a page do not grow with the pixels of the data."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for label in "ab":
+        (tmp_path / "p" / label).mkdir(parents=True)
+        for i in range(10):
+            Image.fromarray(rng.integers(0, 256, (900, 900, 3), np.uint8)).save(tmp_path / "p" / label / f"{i}.png")
+    text = """data {
+  source = images("p")
+  x = field("image") -> scale(1 / 255)
+  y = field("label") -> classes
+  split = (train = 0.5, test = 0.5)
+}
+model {
+  input x: float[900, 900, 3]
+  target y: class(auto)
+  s = x -> mean(over = (0, 1))
+  z = s -> dense(2)
+  output p = softmax(z)
+  loss cross_entropy(z, y)
+}
+"""
+    page = report.page(run_of(tmp_path, [], text))
+    assert "One of every 4 pixels, along each side, is shown." in page
+    assert page.count("data:image/png") >= 1
+    assert len(page) / page.count("data:image/png") < 0.3 * MB
+
+
+def test_pictures_are_thinned() -> None:
+    image = np.arange(2 * 1000 * 600.0).reshape(2, 1000, 600)
+    small, every = thinned(image)
+    assert (every, small.shape) == (4, (2, 250, 150))
+    np.testing.assert_array_equal(small, image[:, ::4, ::4])
+    assert thinned(image[:, :256, :256])[1] == 1
+    assert len(png(np.random.default_rng(0).random((5000, 5000)))) < 6 * MOST_PIXELS**2
+
+
+def test_curves_of_many_epochs_and_figures() -> None:
+    rng = np.random.default_rng(0)
+    names = [f"valid.watch.{name}.{kind}" for name in ("g", "h") for kind in ("mean", "std", "min", "max")]
+    rows = Metrics(
+        {"epoch": i + 1, "train.loss": rng.random(), **{name: rng.random() for name in names}} for i in range(9_001)
+    )
+    text = draw(rows).decode()
+    assert "one of every 5" in text
+    assert len(text) < 2 * MB
+    few = draw(rows[:2_000]).decode()
+    assert "one of every" not in few
+    many = Metrics([{"epoch": 1, **{f"train.m{i}": 1.0 for i in range(40)}}])
+    assert "16 more figures are in metrics.jsonl" in draw(many).decode()
+    assert draw(many).decode().count("epoch") == 24
+
+
+def test_the_nearest_codes_are_found_a_row_at_a_time() -> None:
+    codes = np.random.default_rng(0).standard_normal((50, 3))
+    distance = np.square(codes[:, None] - codes[None]).sum(axis=-1)
+    asked = np.linspace(0, 49, 8).astype(int)
+    np.testing.assert_array_equal(nearest(codes), np.argsort(distance[asked], axis=1, kind="stable")[:, :9])
+
+
+def test_matrices_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal.matrices({"confusion": [[1.0, 0.0], [2.0, 3.0]]})
+    assert "rows are true, columns predicted" in capsys.readouterr().out
+    terminal.matrices({"confusion": [[0.0] * 2000] * 2000})
+    told = capsys.readouterr().out
+    assert "2000 rows of 2000 numbers, too many to show" in told
+    assert len(told) < 200
