@@ -104,7 +104,7 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
                 "E0801",
                 f"cannot decode `{file}`",
                 span,
-                reason(error),
+                _why(error),
                 hint=f'images("{shown}", broken = skip) leaves such pictures out',
             )
         channels = pixels.shape[2]
@@ -124,6 +124,11 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
     if images is None:
         fault("E0801", f"no picture in `{shown}` can be decoded", span)
     return images[: len(kept)], np.array(kept)
+
+
+def _why(error: Exception) -> str:
+    """What keeps a picture from being decoded. Pillow names its own stream where it knows no format."""
+    return "it is no PNG or JPEG" if type(error).__name__ == "UnidentifiedImageError" else reason(error)
 
 
 def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
