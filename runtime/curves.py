@@ -35,7 +35,7 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
         axes = picture.add_subplot(rows, columns, i)
         axes.set(title=plot_text(kind), xlabel=f"epoch{beside}")
         # a metric may have come or gone where training went on with another file: there its curve has a gap
-        series = {name: [row.get(name, math.nan) for row in epoch_rows] for name in names if _panel(name) == kind}
+        series = {name: [_number(row.get(name)) for row in epoch_rows] for name in names if _panel(name) == kind}
         if "watch." in next(iter(series)):
             _band(axes, epochs, {name.rpartition(".")[2]: values for name, values in series.items()})
         else:
@@ -47,6 +47,11 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
     buffer = io.BytesIO()
     picture.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
+
+
+def _number(figure: Figure | None) -> float:
+    """A figure as a point of a curve: NaN, which is a gap, where there is none or it is a matrix."""
+    return figure if isinstance(figure, int | float) else math.nan
 
 
 def _panel(name: str) -> str:
