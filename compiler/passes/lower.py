@@ -7,6 +7,7 @@ user; fuse.py has decided. phases.py then puts the tasks into phases, plan.py gi
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph
@@ -226,13 +227,21 @@ class Lowering:
         unit = self.fusion.unit_of[value]
         if not isinstance(OPERATIONS[value.operation].lower, Scalar) or unit.space != self.leaf_of[name].type.dims:
             return False
-        for reader in self.fusion.units:
-            for one in reader.values:
-                for source, pointwise in self.fusion.sources(one):
-                    is_before = reader.position < unit.position or (reader is unit and pointwise)
-                    if source.attributes.get("name") == name and not is_before:
-                        return False
-        return True
+        return all(
+            reader.position < unit.position or (reader is unit and pointwise)
+            for reader, pointwise in self.leaf_readers.get(name, ())
+        )
+
+    @cached_property
+    def leaf_readers(self) -> dict[str, list[tuple[Unit, bool]]]:
+        """Which units read a leaf, and whether point by point, by the leaf's name."""
+        found: dict[str, list[tuple[Unit, bool]]] = {}
+        for unit in self.fusion.units:
+            for value in unit.values:
+                for source, pointwise in self.fusion.sources(value):
+                    if (name := source.attributes.get("name")) is not None:
+                        found.setdefault(str(name), []).append((unit, pointwise))
+        return found
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
         """The buffer that holds a result whole and in order: a copy is made of what is only a view or a leaf."""

@@ -1,12 +1,14 @@
 """Models of many operations in a row: no pass walks them by recursion, and what several values share is computed, and written, once."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import netc
 from netc.compiler import pipeline
 from netc.compiler.kernels.machine import host
-from netc.compiler.passes.fuse import fuse
+from netc.compiler.passes.fuse import Fusion, fuse
 from netc.compiler.passes.lower import lower
 
 LONG = 600
@@ -67,3 +69,21 @@ def test_a_training_step_of_a_long_chain_is_written_once(kind: str) -> None:
 def test_no_pass_recurses_along_a_chain(link: str) -> None:
     graph = pipeline.run_passes(pipeline.training_graph(model(LONG, link)))
     assert lower(graph, 8, host()).tasks
+
+
+def test_updates_look_for_readers_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as many layers read twice as much: not each update looks through all that is read."""
+    real, looked_at = Fusion.sources, [0]
+
+    def counted(*arguments: Any) -> Any:
+        for source in real(*arguments):
+            looked_at[0] += 1
+            yield source
+
+    monkeypatch.setattr(Fusion, "sources", counted)
+    counts = []
+    for layers in (12, 24):
+        looked_at[0] = 0
+        lower(pipeline.run_passes(pipeline.training_graph(model(layers, "h -> dense(4)"))), 8, host())
+        counts.append(looked_at[0])
+    assert 0 < counts[1] < 2.5 * counts[0]
