@@ -42,6 +42,13 @@ def real(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def write_all(handle: int, content: bytes) -> None:
+    """Write all bytes to an open file: the system may take fewer at a time. Raises OSError."""
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+
+
 def is_device(path: Path) -> bool:
     """Whether a path leads to a pipe or a device that is written to: such a name is not replaced by a file."""
     try:

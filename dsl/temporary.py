@@ -18,6 +18,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from netc.dsl.files import write_all
+
 try:
     import fcntl
 except ImportError:  # this system has no file locks
@@ -74,9 +76,7 @@ def _write_nameless(beside: Path, content: bytes, is_durable: bool) -> bool:
 
 
 def _fill(handle: int, content: bytes, is_durable: bool) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
+    write_all(handle, content)
     if is_durable:
         os.fsync(handle)
 

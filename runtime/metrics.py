@@ -14,7 +14,7 @@ from typing import overload
 import msgspec
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened, reason
+from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
 from netc.runtime.checkpoint import place_of, write_whole
 from netc.runtime.figures import Row
@@ -92,19 +92,13 @@ class MetricsFile:
             with open(path, "r+b", buffering=0) as file:
                 try:
                     file.seek(length)
-                    _write_all(file.fileno(), content)
+                    write_all(file.fileno(), content)
                     os.fsync(file.fileno())
                 except BaseException:
                     file.truncate(length)
                     raise
         except OSError as error:
             fault("E1001", f"cannot write `{path}`", place_of(path), reason(error))
-
-
-def _write_all(handle: int, content: bytes) -> None:
-    rest = memoryview(content)
-    while rest:
-        rest = rest[os.write(handle, rest) :]
 
 
 def _encoded(rows: Sequence[Row]) -> bytes:
