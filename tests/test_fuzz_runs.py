@@ -6,6 +6,7 @@
 import random
 import resource
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -64,11 +65,12 @@ def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: 
     assert grown < MOST_MEMORY, f"{grown >> 20} MiB more"
 
 
-def test_a_forged_run_is_refused_by_a_plain_open(trained: Path, tmp_path: Path) -> None:
-    """What a forger does not change still opens: the forgeries are not all refused for their hashes."""
+def test_some_forged_runs_open(trained: Path, tmp_path: Path) -> None:
+    """The forgeries are not all refused for their hashes: what comes after those is reached too."""
     draw, opened = random.Random(SEED), 0
     for turn in range(40):
         folder = forged_copy(trained, tmp_path / str(turn), draw)
-        if problem_of(lambda folder=folder: netc.open(folder)) is None:
+        with suppress(netc.Fault):
+            netc.open(folder)
             opened += 1
     assert opened
