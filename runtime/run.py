@@ -246,7 +246,8 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)
     spec = parse_data(model) if model.data else array_spec(model)
     try:
-        check_states(spec.fields, states)
+        # a field that the model does not read was never fitted
+        check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
         _no_run(folder, ValueError(f"{_STATES}: {error}"))
     run = Run(folder, model, spec, states, program, metrics, progress)

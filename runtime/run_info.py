@@ -64,10 +64,12 @@ def decoded_states(content: bytes) -> States:
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:
-    """Raises ValueError where the state of a step is missing, or is none that the step keeps."""
+    """Raises ValueError where the state of a step of these fields is missing, or is none that the step keeps."""
     for name, field in fields.items():
-        if len(states.get(name, ())) != len(field.steps):
-            raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states.get(name, ()))}")
+        if name not in states:
+            raise ValueError(f"the states of the steps of `{name}` are missing")
+        if len(states[name]) != len(field.steps):
+            raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states[name])}")
         for step, state in zip(field.steps, states[name], strict=True):
             for key, is_right in STEPS[step.name].keeps.items():
                 if key not in state or not is_right(state[key]):

@@ -134,6 +134,7 @@ PROJECT = """data {
   source = csv("t.csv")
   x = columns("a", "b") -> standardize
   y = column("y") -> standardize
+  unread = column("a") -> standardize  # no input and no target, so nothing is fitted
   split = (train = 0.8, valid = 0.2)
 }
 model {

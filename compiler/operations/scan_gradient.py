@@ -174,8 +174,14 @@ class _Backward:
             return self.body.add(value.operation, (), value.attributes, value.type, value.span)
         return self.element(self.rows_of(value), value)
 
+    def has_rows(self, value: Value) -> bool:
+        """Whether the forward scan has a row of a value for each step. What is captured from outside has one for all steps."""
+        return value in self.kept or (
+            value.operation == "given" and value in self.forward and str(value.attributes["name"]).startswith("x")
+        )
+
     def rows_of(self, value: Value) -> Value:
-        """What the forward scan had of a value at each step."""
+        """What the forward scan had of a value at each step, if it `has_rows`."""
         name = str(value.attributes.get("name", ""))
         if value.operation == "given" and name.startswith("x"):
             return self.scan.sequences[int(name[1:])]
@@ -191,7 +197,7 @@ class _Backward:
     def reach(self, gradient: Value) -> None:
         """See that the backward scan yields what a sum over all steps needs of it."""
         if gradient.type.is_batched:
-            if not (gradient in self.forward and self.is_kept(gradient)):
+            if not self.has_rows(gradient):
                 self.yielded(gradient)
             return
         if gradient in self.of_step and gradient not in self.reached:
@@ -205,7 +211,7 @@ class _Backward:
         It is made of reductions over the samples, which are taken over all rows instead, and of what is linear in them.
         """
         if gradient.type.is_batched:
-            if gradient in self.forward and self.is_kept(gradient):
+            if self.has_rows(gradient):
                 return self.rows_of(gradient)
             if gradient in self.sequences:
                 return self.sequences[gradient]

@@ -36,6 +36,8 @@ MADE = {
     "a running sum": "last(running(x)) -> dense(4)",
     "two carries change places": "last(turning(x)) -> dense(4)",
     "a sample's own at each step": "last(pulled(x, v))",
+    "a sample's own times a parameter": "last(led(x, v))",
+    "a sample's own alone times a parameter": "led_alone(v)",
     "two sequences": "last(both(x, x * x)) -> dense(4)",
     "counted": "counted(v) -> dense(4)",
     "a weight per step": "last(weighed(x))",
@@ -76,6 +78,22 @@ block pulled(x: float[t, n], goal: float[m]) {
     yield h
   }
   return s
+}
+block led(x: float[t, n], goal: float[m]) {
+  param U: float[m, m] = orthogonal
+  param W: float[n, m] = glorot_uniform
+  s = scan xt in x with h = zeros(m) {
+    h = tanh(xt @ W + goal @ U + h)
+    yield h
+  }
+  return s
+}
+block led_alone(v: float[n]) {
+  param U: float[n, n] = orthogonal
+  s = scan i in 1..4 {
+    yield v @ U
+  }
+  return sum(s, over = 0)
 }
 block both(x: float[t, n], z: float[t, n]) {
   s = scan xt, zt in x, z with a = zeros(n) {

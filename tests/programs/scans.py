@@ -38,6 +38,17 @@ def _captures(g: Growth, inner: Growth) -> None:
             inner.values[name] = value
 
 
+def _captured_product(g: Growth) -> tuple[Value, Value] | None:
+    """A value of outside and a parameter to multiply it with at each step: what the parameter gets is a sum over steps that the value does not change in."""
+    x = g.pick_float(lambda one: one.type.is_fixed and 1 <= one.type.rank <= 2, 8)
+    depth = x.type.dims[-1] if x is not None else None
+    if x is None or not isinstance(depth, int):
+        return None
+    width = g.size()
+    w = g.parameter(depth, width) if g.fits(*x.type.dims[:-1], width) else None
+    return None if w is None else (x, w)
+
+
 def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple[Value, ...], Type, float]:
     """What a carry begins with: a value of outside, a parameter, zeros, or a number."""
     kind = g.draw.choice(("value", "value", "zeros", "zeros", "number"))
@@ -161,6 +172,7 @@ def scan(g: Growth) -> bool:
         return False
     walked = _walked(g)
     counted = not walked or g.chance(0.25)
+    factors = _captured_product(g) if g.chance(0.2) else None
     inner = g.child("scan")
     _captures(g, inner)
     if counted:
@@ -189,6 +201,11 @@ def scan(g: Growth) -> bool:
     for name, type_, scale, values in carries:
         inner.define(name, type_, values, scale=max(scale, 2.0), is_batched=True, is_parameter=False)
     inner.reserved = set(inner.values)
+    if factors is not None:
+        x, w = factors
+        dims = (*x.type.dims[:-1], w.type.dims[-1])
+        inner.assign("{0} @ {1}", factors, floats(*dims), scale=1.5 * x.scale)
+        inner.feature("captured value times a parameter")
     _body(g, inner, [name for name, *_ in carries], g.draw.choice((0, 1, 1, 2, 3)))
     own = [
         value for name, value in inner.values.items() if name not in g.values or g.values[name].number != value.number

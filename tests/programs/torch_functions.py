@@ -202,7 +202,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "divide": torch.divide,
     "power": torch.pow,
     "floor_divide": lambda a, b: torch.floor(a / b),
-    "remainder": lambda a, b: torch.remainder(a, b).detach(),  # the language says that it has no gradient
+    "remainder": torch.remainder,
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
     "max": reduction(torch.amax),

@@ -208,9 +208,9 @@ def test_start_from(project: Path) -> None:
     assert (
         refused.stderr
         == """error[E1003]: no parameter is called "g.*"
-  --> n.net:17:16
+  --> n.net:18:16
    |
-17 |   start_from = ("first", only = "g.*")
+18 |   start_from = ("first", only = "g.*")
    |                ^^^^^^^^^^^^^^^^^^^^^^^
    = hint: there are h.dense.W, h.dense.b, z.dense.W, z.dense.b, z.dense_2.W, z.dense_2.b
 """
@@ -428,7 +428,7 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     assert refused.returncode == 1
     told = r"error\[E1005\]: parameters and the optimizer's states, of which `h.dense.W` is the largest, would take [\d,]+ bytes"
     assert re.search(told, refused.stderr)
-    assert "10 | " in refused.stderr
+    assert "11 | " in refused.stderr
     assert re.search(r"has [\d,]+ bytes free", refused.stderr)
     assert "f32[2, 10000000000000] alone are 80,000,000,000,000 bytes" in refused.stderr
     assert not (project / "runs").exists()
