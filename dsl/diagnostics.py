@@ -203,6 +203,10 @@ class Fault(Exception):
         self.diagnostics = tuple(diagnostics)
         super().__init__("\n\n".join(diagnostic.render() for diagnostic in self.diagnostics))
 
+    def __reduce__(self) -> tuple[type["Fault"], tuple[tuple[Diagnostic, ...]]]:
+        """Pickle by the diagnostics: an exception's default is its message, and a pool of processes dies of what it cannot unpickle."""
+        return type(self), (self.diagnostics,)
+
 
 @dataclass(slots=True)
 class Diagnostics:

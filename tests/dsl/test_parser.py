@@ -1,5 +1,6 @@
 """The grammar: the contract's examples parse, print and parse again to the same tree."""
 
+import pickle
 from importlib import resources
 from pathlib import Path
 
@@ -154,3 +155,12 @@ def test_a_scan_is_printed_with_its_comments() -> None:
     messy = text.replace("h + xt", "h  +xt").replace("    # inside", "# inside").replace("    yield", "  yield")
     assert print_file(parse(Source("a.net", messy))) == text
     assert print_file(parse(Source("a.net", text))) == text
+
+
+def test_a_fault_goes_from_process_to_process() -> None:
+    """A pool of processes breaks if it cannot unpickle what a worker raised."""
+    with pytest.raises(Fault) as caught:
+        parse(Source("model.net", "model {\n  x = \n}\n"))
+    copy = pickle.loads(pickle.dumps(caught.value))
+    assert (type(copy), str(copy)) == (Fault, str(caught.value))
+    assert copy.diagnostics[0].primary.span.line == 2

@@ -1,0 +1,177 @@
+"""The texts of everything the compiler makes, to prove that a change of its code changes nothing: `python -m tests.manifest write|compare FILE`.
+
+For every example, every benchmark model and generated programs: the graph after each pass, tasks, phases and plan for named targets, the kernels' keys,
+and the LLVM IR of the schedule. `write` keeps them in a zip file, an entry a text; `compare` makes them again and prints what differs. Nothing is
+compiled, and texts do not depend on the machine that they are made on: every target is a named one.
+"""
+
+import argparse
+import difflib
+import sys
+import zipfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import netc
+from benchmarks.models import MODELS
+from netc.compiler import pipeline
+from netc.compiler.evaluation import evaluation_graphs
+from netc.compiler.graph import Graph, print_graph
+from netc.compiler.kernels.compile import parts_of
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.schedule import emit
+from netc.compiler.kernels.targets import NAMED
+from netc.compiler.model import Model
+from netc.compiler.passes.listing import phase_lines, plan_lines, task_lines
+from netc.compiler.passes.lower import lower
+from netc.compiler.passes.phases import divide
+from netc.compiler.passes.plan import plan
+from netc.compiler.types import BATCH, size_of
+from netc.runtime.step import in_a_step, longest_of, sizes_of, state_layout
+from tests.programs.generator import outcome
+
+ROOT = Path(__file__).resolve().parent.parent
+GENERATED = 300
+INTERPRETED = "whole split"  # the graph that is never lowered: it runs once an epoch
+SHOWN = 40  # lines of a difference that are printed
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of the manifest: `text` of a `.net` file, or the path of one; `targets` are names of targets that it is planned for."""
+
+    name: str
+    targets: tuple[str, ...]
+    text: str = ""
+    path: Path | None = None
+
+    def model(self) -> Model:
+        return netc.load(self.path) if self.path is not None else netc.parse(self.text)
+
+
+def programs(generated: int) -> Iterator[Program]:
+    """All programs, in a fixed order. Generated ones take the targets in turn."""
+    for path in sorted((ROOT / "examples").glob("*.net")):
+        yield Program(str(path.relative_to(ROOT)), tuple(NAMED), path=path)
+    for model in MODELS:
+        yield Program(f"benchmarks/{model.name}", tuple(NAMED), model.net())
+    for seed in range(generated):
+        program = outcome(seed).program
+        if program is not None:
+            yield Program(f"generated/{seed}", (tuple(NAMED)[seed % len(NAMED)],), program.text)
+
+
+def graphs(model: Model) -> Iterator[tuple[str, Graph]]:
+    """The graphs that a run of a model builds, before the passes."""
+    if any(name.startswith("loss.") for name in model.graph.results):
+        yield "training", pipeline.training_graph(model)
+        yield "rematerialised", pipeline.training_graph(model, is_frugal=True)
+        if model.train.accumulate > 1:
+            yield "accumulation", pipeline.accumulation_graph(model)
+    if any(name.startswith("output.") for name in model.graph.results):
+        yield "prediction", pipeline.prediction_graph(model)
+    evaluation = evaluation_graphs(model)
+    yield "evaluation", evaluation.batches
+    yield INTERPRETED, evaluation.whole
+
+
+def texts_of(program: Program) -> dict[str, str]:
+    """All texts of a program by `PROGRAM/GRAPH/STAGE`."""
+    model = program.model()
+    texts: dict[str, str] = {}
+    if any(name.startswith("loss.") for name in model.graph.results):
+        stages = pipeline.training_stages(model)
+        for name in ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate"):
+            texts[f"{program.name}/model/{name}"] = print_graph(stages[name])
+    for name, graph in graphs(model):
+        texts[f"{program.name}/{name}/before passes"] = print_graph(graph)
+        steps: dict[str, Graph] = {}
+        graph = pipeline.run_passes(graph, steps.__setitem__)
+        for stage, after in steps.items():
+            texts[f"{program.name}/{name}/{stage}"] = print_graph(after)
+        for target in program.targets if name != INTERPRETED else ():
+            for stage, text in planned(model, graph, replace(NAMED[target], cores=2)).items():
+                texts[f"{program.name}/{name}/{target} {stage}"] = text
+    return texts
+
+
+def planned(model: Model, graph: Graph, machine: Machine) -> dict[str, str]:
+    """The texts of everything below a graph, for a machine."""
+    sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
+    tasks = lower(graph, sizes, machine)
+    _, offsets, _ = state_layout(model, graph)
+    made = plan(tasks, offsets, sizes, machine)
+    kernels = list(dict.fromkeys(call.kernel for call in made.schedule.calls()))
+    keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}
+    return {
+        "tasks": "\n".join(task_lines(tasks)),
+        "phases": "\n".join(phase_lines(divide(tasks.tasks, size_of(BATCH, sizes), machine))),
+        "plan": "\n".join(plan_lines(made)),
+        "kernels": "\n".join(f"{keys[kernel]} {kernel.form} {kernel.arguments}\n{kernel.text}" for kernel in kernels),
+        "schedule": emit(made.schedule, {kernel: f"kernel_{key}" for kernel, key in keys.items()}),
+    }
+
+
+def all_texts(generated: int, jobs: int) -> Iterator[dict[str, str]]:
+    with ProcessPoolExecutor(jobs) as pool:
+        yield from pool.map(texts_of, programs(generated))
+
+
+def write(path: Path, generated: int, jobs: int) -> int:
+    count = 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=3) as file:
+        for texts in all_texts(generated, jobs):
+            for name, text in texts.items():
+                file.writestr(name, text)
+            count += len(texts)
+    print(f"{count} texts in {path}")
+    return 0
+
+
+def compare(path: Path, generated: int, jobs: int) -> int:
+    """Prints a difference for each stage of each kind of graph, the shortest text in which it shows, and how many texts differ; 1 if any does."""
+    differing: dict[str, list[tuple[int, str, str, str]]] = {}
+    with zipfile.ZipFile(path) as file:
+        missing, added, seen, count = set(file.namelist()), [], set[str](), 0
+        for texts in all_texts(generated, jobs):
+            for name, text in texts.items():
+                seen.add(name.split("/")[1])
+                count += 1
+                if name not in missing:
+                    added.append(name)
+                    continue
+                missing.discard(name)
+                before = file.read(name).decode()
+                if text != before:
+                    stage = name.rpartition("/")[2]
+                    differing.setdefault(stage, []).append((len(text), name, before, text))
+    for stage, rows in differing.items():
+        _, name, before, text = min(rows)
+        print(f"{stage}: {len(rows)} texts differ, the shortest is {name}")
+        lines = list(difflib.unified_diff(before.splitlines(), text.splitlines(), "before", "now", lineterm="", n=1))
+        print("\n".join(lines[:SHOWN]))
+    missing = {
+        name for name in missing if name.split("/")[1] in seen
+    }  # of programs that were made: there may be fewer now
+    for names, fate in ((sorted(missing), "gone"), (added, "new")):
+        if names:
+            print(f"{len(names)} texts are {fate}, such as {names[0]}")
+    is_same = not differing and not missing and not added
+    print(f"{count} texts, all identical" if is_same else "not identical")
+    return 0 if is_same else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.manifest", description=__doc__)
+    parser.add_argument("action", choices=("write", "compare"))
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--generated", type=int, default=GENERATED, help="how many generated programs")
+    parser.add_argument("--jobs", type=int, default=2, help="processes")
+    options = parser.parse_args()
+    return {"write": write, "compare": compare}[options.action](options.file, options.generated, options.jobs)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
