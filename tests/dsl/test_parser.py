@@ -163,4 +163,4 @@ def test_a_fault_goes_from_process_to_process() -> None:
         parse(Source("model.net", "model {\n  x = \n}\n"))
     copy = pickle.loads(pickle.dumps(caught.value))
     assert (type(copy), str(copy)) == (Fault, str(caught.value))
-    assert copy.diagnostics[0].primary.span.line == 2
+    assert copy.diagnostics[0].primary.span.line == 3
