@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 
 import netc
 from netc.compiler.folds import folds_of
-from netc.runtime.diagnose import diagnose
-from netc.runtime.drawing.figure import picture
+from netc.runtime.insight.diagnose import diagnose
+from netc.runtime.insight.drawing.figure import picture
 
 HERE = Path(__file__).parent
 EXAMPLES = HERE.parent / "examples"

@@ -21,9 +21,9 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.checkpoint import Progress, place_of
-from netc.runtime.culprit import find
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.figures import Figures, Row, loss_figures
+from netc.runtime.insight.nan_origin import find
 from netc.runtime.random import permutation
 from netc.runtime.run import Run
 from netc.runtime.schedule import Decisions, factors

@@ -17,7 +17,7 @@ from support import command, problem_of, write_project
 from watching import nothing_else_runs
 
 import netc
-from netc.runtime import report
+from netc.runtime.insight import report
 from netc.runtime.program import Program
 from netc.runtime.run import open_run
 from netc.runtime.trainer import train

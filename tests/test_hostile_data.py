@@ -23,13 +23,14 @@ from netc.dsl import quoting
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime import report, separate
+from netc.runtime import separate
 from netc.runtime.checkpoint import load_checkpoint, save_checkpoint
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
 from netc.runtime.export import as_onnx, as_python, exported
 from netc.runtime.export_check import Checked, checked, difference
+from netc.runtime.insight import report
 from netc.runtime.metrics import Metrics, read_metrics
 from netc.runtime.program import Program
 from netc.runtime.run import Run

@@ -6,7 +6,7 @@ from netc.commands import options
 from netc.commands.terminal import number, say, show_diagnostics, table
 
 if TYPE_CHECKING:
-    from netc.runtime.diagnose import Diagnosed
+    from netc.runtime.insight.diagnose import Diagnosed
 
 _BACK = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
@@ -18,8 +18,8 @@ def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     """
     import netc
     from netc.runtime.checkpoint import write_whole
-    from netc.runtime.diagnose import diagnose as measure
-    from netc.runtime.diagnose import draw
+    from netc.runtime.insight.diagnose import diagnose as measure
+    from netc.runtime.insight.diagnose import draw
 
     opened = netc.open(run)
     found = measure(opened)

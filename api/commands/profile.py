@@ -10,8 +10,8 @@ from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
-    from netc.runtime.drawing.flame import Flame
-    from netc.runtime.profile import Profile, Row
+    from netc.runtime.insight.drawing.flame import Flame
+    from netc.runtime.insight.profile import Profile, Row
 
 _MADE_UP = 4096  # samples, where the file has no data
 
@@ -37,8 +37,8 @@ def profile(
     from netc.runtime.data.dataset import load
     from netc.runtime.data.madeup import made_up
     from netc.runtime.data.spec import parse_data
-    from netc.runtime.drawing.flame import flame_svg
-    from netc.runtime.profile import profile as measure
+    from netc.runtime.insight.drawing.flame import flame_svg
+    from netc.runtime.insight.profile import profile as measure
     from netc.runtime.program import Fields
 
     if out is not None and out.suffix != ".svg":
@@ -110,8 +110,8 @@ def _text(model: "Model", number: int, most: int = 60) -> str:
 
 def _flames(found: "Profile", model: "Model") -> "Flame":
     """The step, its phases, their lines, and the kernels of each."""
-    from netc.runtime.drawing.flame import Flame
-    from netc.runtime.profile import Row, line_of
+    from netc.runtime.insight.drawing.flame import Flame
+    from netc.runtime.insight.profile import Row, line_of
 
     phases: dict[str, dict[int, list[Row]]] = {"forward": {}, "backward": {}, "update": {}}
     for row in found.rows:

@@ -23,7 +23,7 @@ def report(
     """
     import netc
     from netc.runtime.checkpoint import write_whole
-    from netc.runtime.report import page
+    from netc.runtime.insight.report import page
 
     path = out or run / "report.html"
     write_whole(path, page(netc.open(run, threads)).encode())

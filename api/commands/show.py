@@ -28,8 +28,8 @@ def show(
     """
     from netc.compiler.folds import folds_of
     from netc.runtime.checkpoint import write_whole
-    from netc.runtime.drawing.figure import picture
-    from netc.runtime.drawing.page import page
+    from netc.runtime.insight.drawing.figure import picture
+    from netc.runtime.insight.drawing.page import page
 
     path = out or Path(f"{file.stem}.svg")
     kind = path.suffix.lower().removeprefix(".")

@@ -89,8 +89,8 @@ def _train(
 ) -> "Mapping[str, Figure]":
     """One run, from its beginning or where it was left, and what it came to: on the test part, or in the last epoch."""
     from netc.runtime.checkpoint import write_whole
-    from netc.runtime.curves import draw
-    from netc.runtime.diagnose import diagnose, longest
+    from netc.runtime.insight.curves import draw
+    from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.trainer import Report, refuse_lost_loss
     from netc.runtime.trainer import train as train_run
 

@@ -120,7 +120,7 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
 
 def test_images_are_shown(tmp_path: Path) -> None:
     run = netc.train(netc.load(ROOT / "examples" / "digits8x8.net"), out=tmp_path / "digits", epochs=1)
-    from netc.runtime.report import page
+    from netc.runtime.insight.report import page
 
     assert "data:image/png;base64," in page(run)
 

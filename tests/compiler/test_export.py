@@ -22,14 +22,14 @@ from netc.compiler.graph import Graph
 from netc.compiler.types import parse_type
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
-from netc.runtime import report
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS, Place
-from netc.runtime.drawing import page as drawing
-from netc.runtime.drawing.figure import picture
 from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
 from netc.runtime.export_check import checked
+from netc.runtime.insight import report
+from netc.runtime.insight.drawing import page as drawing
+from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.program import Program
 from netc.runtime.run import Run
 

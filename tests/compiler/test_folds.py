@@ -11,8 +11,8 @@ from support import ROOT, command
 
 import netc
 from netc.compiler.folds import Box, Folds, folds_of
-from netc.runtime.drawing.figure import picture
-from netc.runtime.drawing.places import TOP, box_item, grids_of, port_in
+from netc.runtime.insight.drawing.figure import picture
+from netc.runtime.insight.drawing.places import TOP, box_item, grids_of, port_in
 
 TEXT = """op swish(x) = x * sigmoid(x)
 

@@ -7,9 +7,9 @@ import pytest
 from support import ROOT, command, slope
 
 import netc
-from netc.runtime.answers import classes_of
-from netc.runtime.codes import Code, codes_of, nearest
-from netc.runtime.report import page
+from netc.runtime.insight.codes import Code, codes_of, nearest
+from netc.runtime.insight.report import page
+from netc.runtime.predictions import classes_of
 
 TIED = """
 model {

@@ -8,7 +8,7 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.diagnose import Diagnosed, diagnose
+from netc.runtime.insight.diagnose import Diagnosed, diagnose
 from netc.runtime.run import Run
 
 HEAD = """data {

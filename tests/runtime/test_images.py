@@ -199,7 +199,7 @@ def test_the_report_shows_kernels_and_maps(tmp_path: Path) -> None:
     pictures(tmp_path)
     (tmp_path / "m.net").write_text(FOLDER.replace("conv(4)", "conv(5)"), encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
-    from netc.runtime.report import page
+    from netc.runtime.insight.report import page
 
     text = page(run)
     assert text.count("data:image/png") >= 10

@@ -7,7 +7,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.runtime.data.madeup import made_up
-from netc.runtime.profile import profile
+from netc.runtime.insight.profile import profile
 
 EXAMPLES = ROOT / "examples"
 

@@ -11,14 +11,14 @@ from netc.commands import terminal
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime import report
-from netc.runtime.answers import Answer
-from netc.runtime.codes import nearest
-from netc.runtime.curves import draw
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.spec import parse_data
+from netc.runtime.insight import report
+from netc.runtime.insight.codes import nearest
+from netc.runtime.insight.curves import draw
+from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
 from netc.runtime.metrics import Metrics
-from netc.runtime.pictures import MOST_PIXELS, png, thinned
+from netc.runtime.predictions import Answer
 from netc.runtime.program import Program
 from netc.runtime.run import Run
 

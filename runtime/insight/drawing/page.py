@@ -6,9 +6,9 @@ from importlib import resources
 from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
 from netc.dsl.quoting import html_text, json_in_html
-from netc.runtime.drawing.figure import COLOURS
-from netc.runtime.drawing.places import TOP, Grid, box_item, grids_of, is_lane
-from netc.runtime.drawing.words import details_of, lines_of
+from netc.runtime.insight.drawing.figure import COLOURS
+from netc.runtime.insight.drawing.places import TOP, Grid, box_item, grids_of, is_lane
+from netc.runtime.insight.drawing.words import details_of, lines_of
 
 
 def page(folds: Folds, model: Model, unfold: int = 0) -> str:

@@ -11,12 +11,11 @@ import numpy as np
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
 from netc.dsl.quoting import bounded, html_attribute, html_lines, html_text, plot_text
-from netc.runtime.answers import Answer, answers
-from netc.runtime.codes import pictures_of_codes
-from netc.runtime.curves import draw
 from netc.runtime.data.stored import Array, Bytes, Field
 from netc.runtime.figures import Figure
-from netc.runtime.pictures import (
+from netc.runtime.insight.codes import pictures_of_codes
+from netc.runtime.insight.curves import draw
+from netc.runtime.insight.pictures import (
     MOST_PIXELS,
     as_image,
     cards,
@@ -28,6 +27,7 @@ from netc.runtime.pictures import (
     svg_of,
     thinned,
 )
+from netc.runtime.predictions import Answer, answers
 from netc.runtime.run import Run
 
 _WORST = 24

@@ -11,10 +11,10 @@ import numpy as np
 
 from netc.compiler.types import describe_sample
 from netc.dsl.quoting import html_text, plot_text
-from netc.runtime.answers import Classes, classes_of
 from netc.runtime.data.stored import Array
+from netc.runtime.insight.pictures import as_image, cards, drawn, first_of, left_out, one_of, png, thinned, tiled
 from netc.runtime.parts import inputs_of, part_of
-from netc.runtime.pictures import as_image, cards, drawn, first_of, left_out, one_of, png, thinned, tiled
+from netc.runtime.predictions import Classes, classes_of
 from netc.runtime.run import Run
 
 _MOST = 4_000  # samples that are looked at

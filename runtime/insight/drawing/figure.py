@@ -9,8 +9,8 @@ from typing import Any
 from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
 from netc.dsl.quoting import plot_text
-from netc.runtime.drawing.places import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
-from netc.runtime.drawing.words import lines_of
+from netc.runtime.insight.drawing.places import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
+from netc.runtime.insight.drawing.words import lines_of
 
 # fill, line
 COLOURS = {
