@@ -1,4 +1,4 @@
-"""What a run says of its targets, in the data's own words: labels of classes, units of numbers."""
+"""What a run predicts, in the words of its data: the labels of classes, the units of numbers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,29 +7,33 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
-from netc.compiler.model import Model
 from netc.dsl.quoting import json_text
 from netc.runtime.data.dataset import classes_beside
 from netc.runtime.data.dataset import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.run import Run
+from netc.runtime.target_outputs import probability_outputs
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a run says of a target on one part: `given` and `true` in the data's units (labels for a class), `wrong` how far off each is."""
+class TargetPrediction:
+    """The predictions for one target over a part of the data.
+
+    `predicted` and `true` have an entry for each sample, in the units of the data, or the number of a class whose label
+    is in `labels`. `error` is the absolute error, or for a class 1 minus the probability of the true class.
+    """
 
     target: str
     output: str
     labels: tuple[str, ...]
-    given: Array
+    predicted: Array
     true: Array
-    wrong: Array
+    error: Array
 
 
 @dataclass(frozen=True, slots=True)
 class Classes:
-    """What class each sample of a part has, for pictures by class."""
+    """The class of each sample of a part, as numbers into `labels`; `field` is the field of the data that says so."""
 
     field: str
     labels: tuple[str, ...]
@@ -37,97 +41,104 @@ class Classes:
 
 
 def classes_of(run: Run, part: str, most: int) -> Classes | None:
-    """By the model's own target, or else by a field of the data that the model does not read; None if no field has 2 to `most` classes."""
+    """The classes of a part's samples, for pictures by class.
+
+    Taken from a target of the model, or else from a field of the data that the model does not read. Returns None if no
+    field has between 2 and `most` classes.
+    """
     for name, type_ in run.model.targets.items():
         if type_.classes is not None and type_.classes <= most and not type_.sample:
             numbers = np.asarray(run.load_data().parts[part][name])
             return Classes(name, labels_of(run, name, type_.classes), numbers)
-    for name, one in run.spec.fields.items():
+    for name, field in run.spec.fields.items():
         if name not in run.model.inputs and name not in run.model.targets and run.model.data is not None:
-            found = classes_beside(run.model, run.spec, one, part, most)
-            if found is not None:
-                return Classes(name, *found)
+            labelled = classes_beside(run.model, run.spec, field, part, most)
+            if labelled is not None:
+                return Classes(name, *labelled)
     return None
 
 
-def answers(run: Run, part: str) -> list[Answer]:
-    """For each target the output that stands for it: a class's probabilities, or what a loss compares with the target."""
-    dataset = run.load_data()
-    fields = dataset.parts[part]
+def predictions_of(run: Run, part: str) -> list[TargetPrediction]:
+    """The predictions for each target that is one class or one number a sample and that an output stands for."""
+    fields = run.load_data().parts[part]
     predicted = run.predict(fields)
-    units = values_in_units_of_targets(run.model.graph)
-    undone, found = run.undone(), []
+    probabilities = probability_outputs(run.model, predicted)
+    results = []
     for name, type_ in run.model.targets.items():
-        if type_.is_varying:
+        if type_.is_varying or type_.sample:
             continue
         true = np.asarray(fields[name])
-        if type_.classes is not None and not type_.sample:
-            output = probabilities(run.model, predicted, type_.classes)
-            if output is None:
-                continue
-            chances = predicted[output]
-            labels = labels_of(run, name, type_.classes)
-            missed = 1 - chances[np.arange(len(true)), true]
-            found.append(Answer(name, output, labels, chances.argmax(axis=1), true, missed))
-        elif type_.is_float and not type_.sample:
-            output = next(
-                (one for one in predicted if units.get(run.model.graph.results[f"output.{one}"]) == name), None
-            )
-            if output is not None:
-                back = undone[name](true) if name in undone else true
-                found.append(Answer(name, output, (), predicted[output], back, np.abs(predicted[output] - back)))
-    return found
+        if type_.classes is not None:
+            if name in probabilities:
+                chances = predicted[probabilities[name]]
+                error = 1 - chances[np.arange(len(true)), true]
+                labels = labels_of(run, name, type_.classes)
+                results.append(TargetPrediction(name, probabilities[name], labels, chances.argmax(axis=1), true, error))
+        elif type_.is_float and (prediction := _of_number(run, name, true, predicted)) is not None:
+            results.append(prediction)
+    return results
+
+
+def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any]) -> TargetPrediction | None:
+    """The prediction of a float target, by the first output that a loss or metric subtracts from it."""
+    units, undone = values_in_units_of_targets(run.model.graph), run.undone()
+    for output, values in predicted.items():
+        if units.get(run.model.graph.results[f"output.{output}"]) == target:
+            in_units = undone[target](true) if target in undone else true
+            return TargetPrediction(target, output, (), values, in_units, np.abs(values - in_units))
+    return None
 
 
 def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Outputs as the columns of a table, a row a sample: a target's label first, then what its chances are of; a sequence is a cell, as JSON."""
+    """Predictions as the columns of a table with a row for each sample; a sequence is one cell, as JSON.
+
+    The predicted label of each target comes first, then the outputs, with a column for each number of a sample.
+    """
     columns: dict[str, list[Any]] = {}
-    parts: dict[str, tuple[str, ...]] = {}
-    for target, type_ in run.model.targets.items():
-        likely = probabilities(run.model, predicted, type_.classes) if type_.classes is not None else None
-        if likely is not None and likely not in parts:
-            assert type_.classes is not None
-            parts[likely], found = labels_of(run, target, type_.classes), predicted[likely]
-            if isinstance(found, list):
-                named = [[parts[likely][i] for i in one.argmax(axis=1)] for one in found]
-                columns[target] = [json_text(one, is_ascii=False) for one in named]
-            else:
-                columns[target] = [parts[likely][i] for i in found.argmax(axis=1)]
+    labels: dict[str, tuple[str, ...]] = {}  # of the outputs that hold probabilities
+    for target, output in probability_outputs(run.model, predicted).items():
+        classes = run.model.targets[target].classes
+        if output not in labels and classes is not None:
+            labels[output] = labels_of(run, target, classes)
+            columns[target] = _likeliest(predicted[output], labels[output])
     for name, value in predicted.items():
         words = words_of(run, name)
         if isinstance(value, list):
-            told = [[words[i] for i in one] if words and one.ndim == 1 else one.tolist() for one in value]
-            columns[name] = [json_text(one, is_ascii=False) for one in told]
+            cells = [[words[i] for i in row] if words and row.ndim == 1 else row.tolist() for row in value]
+            columns[name] = [json_text(cell, is_ascii=False) for cell in cells]
             continue
         if words and value.ndim == 1:
             columns[name] = [words[i] for i in value]
             continue
         flat = value.reshape(len(value), -1)
         for i in range(flat.shape[1]):
-            of = parts[name][i] if name in parts else i
-            columns[name if flat.shape[1] == 1 else f"{name}[{of}]"] = flat[:, i].tolist()
+            index = labels[name][i] if name in labels else i
+            columns[name if flat.shape[1] == 1 else f"{name}[{index}]"] = flat[:, i].tolist()
     return columns
 
 
-def probabilities(model: Model, predicted: Mapping[str, Any], classes: int) -> str | None:
-    """The output that holds a probability for each class, of a sample or of each of its steps."""
-    for name, found in predicted.items():
-        values = np.concatenate(found) if isinstance(found, list) else found
-        if values.shape[1:] == (classes,) and (values >= 0).all() and np.allclose(values.sum(axis=1), 1, atol=1e-3):
-            return name
-    return None
+def _likeliest(probabilities: Any, labels: tuple[str, ...]) -> list[str]:
+    """The label with the largest probability for each sample; for sequences the labels of all steps, as JSON."""
+    if isinstance(probabilities, list):
+        steps = [[labels[i] for i in sample.argmax(axis=1)] for sample in probabilities]
+        return [json_text(sample, is_ascii=False) for sample in steps]
+    return [labels[i] for i in probabilities.argmax(axis=1)]
 
 
 def words_of(run: Run, output: str) -> tuple[str, ...]:
-    """What the tokens of an output are called: as those of the target, or else the input, that has as many; none if two have, or it holds none."""
+    """The labels of an output that holds tokens: those of the one target, or else the one input, with as many classes.
+
+    Returns () if the output holds no tokens, or if several fields have as many classes.
+    """
     classes = run.model.values[output].type.classes
     for fields in (run.model.targets, run.model.inputs):
-        found = [name for name, type_ in fields.items() if classes is not None and type_.classes == classes]
-        if len(found) == 1 and classes is not None:
-            return labels_of(run, found[0], classes)
+        names = [name for name, type_ in fields.items() if classes is not None and type_.classes == classes]
+        if len(names) == 1 and classes is not None:
+            return labels_of(run, names[0], classes)
     return ()
 
 
 def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:
-    known = field_labels(run.spec.fields[name], run.states[name])
-    return tuple(known) if known else tuple(map(str, range(classes)))
+    """The labels of a field's classes; their numbers if the data does not name them."""
+    labels = field_labels(run.spec.fields[name], run.states[name])
+    return tuple(labels) if labels else tuple(map(str, range(classes)))

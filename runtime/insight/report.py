@@ -27,7 +27,7 @@ from netc.runtime.insight.pictures import (
     svg_of,
     thinned,
 )
-from netc.runtime.predictions import Answer, answers
+from netc.runtime.predictions import TargetPrediction, predictions_of
 from netc.runtime.run import Run
 
 _WORST = 24
@@ -71,7 +71,7 @@ def _sections(run: Run) -> Iterator[str]:
     if run.metrics:
         yield f'<h2>Curves</h2><div class="wide">{_curves(run.metrics)}</div>'
     if part is not None:
-        yield from _answers(run, part)
+        yield from _predictions(run, part)
     if part is not None:
         yield from _again(run, part)
         yield from pictures_of_codes(run, part)
@@ -113,11 +113,11 @@ def _curves(metrics: Sequence[Mapping[str, Figure]]) -> str:
     return svg_of(draw(metrics).decode())
 
 
-# ------------------------------------------------------------------ answers
+# ------------------------------------------------------------------ predictions
 
 
-def _answers(run: Run, part: str) -> Iterator[str]:
-    found = answers(run, part)
+def _predictions(run: Run, part: str) -> Iterator[str]:
+    found = predictions_of(run, part)
     for one in found[:_MOST_TARGETS]:
         if one.labels:
             yield f"<h2>{html_text(one.target)}: true (rows) and predicted (columns), {part}</h2>{_confusion(one)}"
@@ -127,10 +127,15 @@ def _answers(run: Run, part: str) -> Iterator[str]:
     yield _rest(len(found), _MOST_TARGETS, "targets")
 
 
-def _confusion(answer: Answer) -> str:
+def _confusion(prediction: TargetPrediction) -> str:
     """A matrix of all classes, or of those that are in most mistakes, with all others as one more."""
-    count = len(answer.labels)
-    labels, true, given, note = [_short(label) for label in answer.labels], answer.true, answer.given, ""
+    count = len(prediction.labels)
+    labels, true, given, note = (
+        [_short(label) for label in prediction.labels],
+        prediction.true,
+        prediction.predicted,
+        "",
+    )
     if count > _MOST_CLASSES:
         wrong = true != given
         mistakes = sum(np.bincount(side[wrong], minlength=count) for side in (true, given))
@@ -158,30 +163,35 @@ def _shade(count: int, of: int) -> int:
     return round(75 * (count / of) ** 0.5) if count else 0
 
 
-def _scatter(answer: Answer) -> str:
+def _scatter(prediction: TargetPrediction) -> str:
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(5, 4.5), layout="constrained")
     axes = picture.add_subplot()
-    both = [min(answer.true.min(), answer.given.min()), max(answer.true.max(), answer.given.max())]
+    both = [
+        min(prediction.true.min(), prediction.predicted.min()),
+        max(prediction.true.max(), prediction.predicted.max()),
+    ]
     axes.plot(both, both, color="0.7", linewidth=1)
-    every = -(-len(answer.true) // _MOST_POINTS)
-    axes.scatter(answer.true[::every], answer.given[::every], s=14, alpha=0.6, rasterized=len(answer.true) > 5000)
-    axes.set(xlabel=plot_text(f"true {answer.target}"), ylabel=plot_text(f"predicted ({answer.output})"))
+    every = -(-len(prediction.true) // _MOST_POINTS)
+    axes.scatter(
+        prediction.true[::every], prediction.predicted[::every], s=14, alpha=0.6, rasterized=len(prediction.true) > 5000
+    )
+    axes.set(xlabel=plot_text(f"true {prediction.target}"), ylabel=plot_text(f"predicted ({prediction.output})"))
     return drawn(picture, "32rem") + one_of(every, "samples")
 
 
-def _worst(run: Run, part: str, answer: Answer) -> str:
+def _worst(run: Run, part: str, prediction: TargetPrediction) -> str:
     dataset = run.load_data()
-    order = np.argsort(-answer.wrong, kind="stable")[:_WORST]
-    is_class = bool(answer.labels)
+    order = np.argsort(-prediction.error, kind="stable")[:_WORST]
+    is_class = bool(prediction.labels)
     if is_class:
-        order = order[answer.given[order] != answer.true[order]]
+        order = order[prediction.predicted[order] != prediction.true[order]]
     if not len(order):
         return "<p>None.</p>"
 
     def told(value: Any) -> str:
-        return html_text(_short(answer.labels[int(value)])) if is_class else f"{float(value):.4g}"
+        return html_text(_short(prediction.labels[int(value)])) if is_class else f"{float(value):.4g}"
 
     rows = dataset.rows[part]
     fields = dataset.parts[part]
@@ -189,14 +199,14 @@ def _worst(run: Run, part: str, answer: Answer) -> str:
     image = next(images, None)
     if image is not None:
         shown = "".join(
-            f"<figure><img alt={html_attribute(f'row {rows[i]}')} src={html_attribute(png(picture))}><br>{told(answer.true[i])}, taken for {told(answer.given[i])}</figure>"
+            f"<figure><img alt={html_attribute(f'row {rows[i]}')} src={html_attribute(png(picture))}><br>{told(prediction.true[i])}, taken for {told(prediction.predicted[i])}</figure>"
             for i, picture in zip(order, image, strict=True)
         )
         return f'<div class="cards">{shown}</div>{one_of(thinned(image)[1], "pixels, along each side,")}'
     head = f"<tr><th>row</th><th>true</th><th>predicted</th><th>{'chance of the true one' if is_class else 'off by'}</th></tr>"
     body = "".join(
-        f"<tr><td>{rows[i]}</td><td>{told(answer.true[i])}</td><td>{told(answer.given[i])}</td>"
-        f"<td>{1 - answer.wrong[i] if is_class else answer.wrong[i]:.3g}</td></tr>"
+        f"<tr><td>{rows[i]}</td><td>{told(prediction.true[i])}</td><td>{told(prediction.predicted[i])}</td>"
+        f"<td>{1 - prediction.error[i] if is_class else prediction.error[i]:.3g}</td></tr>"
         for i in order
     )
     return f"<table>{head}{body}</table>"

@@ -18,19 +18,19 @@ from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
 from netc.runtime.metrics import Metrics
-from netc.runtime.predictions import Answer
+from netc.runtime.predictions import TargetPrediction
 from netc.runtime.program import Program
 from netc.runtime.run import Run
 
 MB = 1_000_000
 
 
-def answer(classes: int, count: int, seed: int = 0) -> Answer:
+def prediction(classes: int, count: int, seed: int = 0) -> TargetPrediction:
     rng = np.random.default_rng(seed)
-    true, given = rng.integers(0, classes, count), rng.integers(0, classes, count)
-    given = np.where(rng.random(count) < 0.6, true, given)
+    true, predicted = rng.integers(0, classes, count), rng.integers(0, classes, count)
+    predicted = np.where(rng.random(count) < 0.6, true, predicted)
     labels = tuple(f"label <{i}> {'x' * (i % 90)}" for i in range(classes))
-    return Answer("y", "p", labels, given, true, (true != given).astype(float))
+    return TargetPrediction("y", "p", labels, predicted, true, (true != predicted).astype(float))
 
 
 def cells(table: str) -> tuple[list[str], np.ndarray]:
@@ -42,10 +42,10 @@ def cells(table: str) -> tuple[list[str], np.ndarray]:
 
 @pytest.mark.parametrize("classes", [2, 30])
 def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
-    one = answer(classes, 500)
+    one = prediction(classes, 500)
     labels, numbers = cells(report._confusion(one))
     expected = np.zeros((classes, classes), int)
-    np.add.at(expected, (one.true, one.given), 1)
+    np.add.at(expected, (one.true, one.predicted), 1)
     np.testing.assert_array_equal(numbers, expected)
     assert len(labels) == classes
     assert "left" not in report._confusion(one)
@@ -53,7 +53,7 @@ def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
 
 @pytest.mark.parametrize("classes", [31, 2_000, 200_000])
 def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classes: int) -> None:
-    one = answer(classes, 5_000)
+    one = prediction(classes, 5_000)
     text = report._confusion(one)
     assert len(text) < MB // 5
     assert f"30 of {classes:,} classes are shown, those that are in most mistakes; all others are one." in text
@@ -63,12 +63,12 @@ def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classe
     assert numbers.sum() == 5_000
     kept = [int(re.match(r"label &lt;(\d+)&gt;", label)[1]) for label in labels[:-1]]
     mistakes = np.zeros(classes, int)
-    for side in (one.true, one.given):
-        np.add.at(mistakes, side[one.true != one.given], 1)
+    for side in (one.true, one.predicted):
+        np.add.at(mistakes, side[one.true != one.predicted], 1)
     rest = np.delete(mistakes, kept)
     assert mistakes[kept].min() >= rest.max()
     for i, row in enumerate(kept):
-        assert numbers[i, i] == ((one.true == row) & (one.given == row)).sum()
+        assert numbers[i, i] == ((one.true == row) & (one.predicted == row)).sum()
         assert numbers[i].sum() == (one.true == row).sum()
 
 
