@@ -30,7 +30,7 @@ from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
 from netc.runtime.export import as_onnx, as_python, exported
 from netc.runtime.export_check import Checked, checked, difference
-from netc.runtime.insight import report
+from netc.runtime.insight import mistakes, report
 from netc.runtime.metrics import Metrics, read_metrics
 from netc.runtime.program import Program
 from netc.runtime.run import Run
@@ -97,7 +97,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
         new = {*parsed.attributes} - {*calm.attributes}  # how dark a cell is
         assert all(name == "style" and "color-mix" in str(value) for name, value in new)
         for label in part:
-            shown = quoting.escaped(quoting.bounded(label, report._LONGEST_LABEL))
+            shown = quoting.escaped(quoting.bounded(label, mistakes.LONGEST_LABEL))
             assert parsed.texts.count(shown) >= 2, "a row and a column of the confusion"
 
 

@@ -36,6 +36,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import Analysis, Counts, hover
+from netc.runtime.insight import sections
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.drawing import page as drawing
 from netc.runtime.insight.drawing.figure import picture
@@ -363,6 +364,33 @@ def test_names_in_the_page_of_a_model(names: list[str]) -> None:
         facts = strict(next(text for text in parsed.texts if text.startswith('{"links"')))
         line = model.source.line(5).strip()
         assert joined(line) in {one["line"] for one in facts["details"].values()}
+
+
+def sections_of(name: str) -> list[sections.Section]:
+    """A section of each kind, with the text wherever one can stand."""
+    return [
+        sections.Heading(name),
+        sections.Paragraph(name),
+        sections.Note(name),
+        sections.Cards([sections.Card("data:,", f"below {name}", name)]),
+        sections.Table((name,), [(name,)]),
+        sections.Summary([(name, "1")]),
+        sections.Matrix((name,), [[sections.Cell(1, 75, True)]]),
+        sections.Listing(f"first\n{name}"),
+    ]
+
+
+def test_names_in_a_report(names: list[str]) -> None:
+    calm = Parsed.of(sections.page_html("model.net", "model.net", sections_of("model.net")))
+    for name in names:
+        parsed = Parsed.of(sections.page_html(name, name, sections_of(name)))
+        assert parsed.tags == calm.tags
+        assert parsed.others == calm.others
+        shown = quoting.escaped(name)
+        assert parsed.attributes == [(key, shown if key == "alt" else value) for key, value in calm.attributes]
+        assert not shown or parsed.texts.count(shown) == calm.texts.count("model.net")
+        assert f"below {shown}" in parsed.texts
+        assert f"first\n{quoting.escaped_lines(name)}" in parsed.texts
 
 
 def test_names_in_a_flame_graph(names: list[str]) -> None:

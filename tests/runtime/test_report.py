@@ -13,10 +13,11 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.insight import report
+from netc.runtime.insight import mistakes, report
 from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
+from netc.runtime.insight.sections import section_html
 from netc.runtime.metrics import Metrics
 from netc.runtime.predictions import TargetPrediction
 from netc.runtime.program import Program
@@ -33,6 +34,10 @@ def prediction(classes: int, count: int, seed: int = 0) -> TargetPrediction:
     return TargetPrediction("y", "p", labels, predicted, true, (true != predicted).astype(float))
 
 
+def confusion_html(prediction: TargetPrediction) -> str:
+    return "".join(map(section_html, mistakes.confusion(prediction)))
+
+
 def cells(table: str) -> tuple[list[str], np.ndarray]:
     """The labels of the rows, and the numbers of a matrix in HTML."""
     rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", table)
@@ -43,18 +48,18 @@ def cells(table: str) -> tuple[list[str], np.ndarray]:
 @pytest.mark.parametrize("classes", [2, 30])
 def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
     one = prediction(classes, 500)
-    labels, numbers = cells(report._confusion(one))
+    labels, numbers = cells(confusion_html(one))
     expected = np.zeros((classes, classes), int)
     np.add.at(expected, (one.true, one.predicted), 1)
     np.testing.assert_array_equal(numbers, expected)
     assert len(labels) == classes
-    assert "left" not in report._confusion(one)
+    assert "left" not in confusion_html(one)
 
 
 @pytest.mark.parametrize("classes", [31, 2_000, 200_000])
 def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classes: int) -> None:
     one = prediction(classes, 5_000)
-    text = report._confusion(one)
+    text = confusion_html(one)
     assert len(text) < MB // 5
     assert f"30 of {classes:,} classes are shown, those that are in most mistakes; all others are one." in text
     labels, numbers = cells(text)
@@ -107,7 +112,7 @@ model {
 
 def test_a_page_of_many_targets_parameters_and_letters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "_MOST_TEXT", 3_000)
-    monkeypatch.setattr(report, "_MOST_POINTS", 10)
+    monkeypatch.setattr(mistakes, "_MOST_POINTS", 10)
     rows = [{f"y{i}": i + n * 0.5 for i in range(20)} | {"a": n * 0.1} for n in range(40)]
     names = [f"y{i}" for i in range(20)]
     text = (
@@ -182,7 +187,7 @@ def test_curves_of_many_epochs_and_figures() -> None:
     few = draw(rows[:2_000]).decode()
     assert "one of every" not in few
     many = Metrics([{"epoch": 1, **{f"train.m{i}": 1.0 for i in range(40)}}])
-    assert "16 more figures are in metrics.jsonl" in draw(many).decode()
+    assert "16 more metrics are in metrics.jsonl" in draw(many).decode()
     assert draw(many).decode().count("epoch") == 24
 
 

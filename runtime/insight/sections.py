@@ -1,0 +1,160 @@
+"""The parts that a report's page is made of, and how they become HTML (Jinja templates in `templates/`).
+
+A part is plain data. Every text in it is escaped while the page is written, by the template engine, so that no name,
+label or path becomes markup: only `Svg` holds markup, which matplotlib has written.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from netc.dsl.quoting import escaped, html_lines
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """The title of what follows."""
+
+    kind: ClassVar[str] = "heading"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Paragraph:
+    """A sentence or two."""
+
+    kind: ClassVar[str] = "paragraph"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence on what the page does not show."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Svg:
+    """A plot: an `<svg>` element."""
+
+    kind: ClassVar[str] = "svg"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A picture by its `source` (a data URL), with the text below it and the one that stands for it."""
+
+    source: str
+    caption: str = ""
+    alternative: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """Pictures side by side, `width` pixels wide each."""
+
+    kind: ClassVar[str] = "cards"
+    cards: Sequence[Card]
+    width: int | None = None
+
+    @classmethod
+    def of(cls, sources: Iterable[str], width: int | None = None) -> "Cards":
+        """Pictures without captions."""
+        return cls([Card(source) for source in sources], width)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Rows of cells below their headings."""
+
+    kind: ClassVar[str] = "table"
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The metrics of the run in large letters: pairs of a name and a number."""
+
+    kind: ClassVar[str] = "summary"
+    metrics: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A count of a confusion matrix and how dark it is shown, from 0 to 75 percent."""
+
+    count: int
+    shade: int
+    is_right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """A confusion matrix: a row for each true label, a column for each predicted one."""
+
+    kind: ClassVar[str] = "matrix"
+    labels: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The lines of a file."""
+
+    kind: ClassVar[str] = "listing"
+    text: str
+
+
+Section = Heading | Paragraph | Note | Svg | Cards | Table | Summary | Matrix | Listing
+
+
+def one_of_every(step: int, things: str) -> Iterator[Note]:
+    """A note that only one of every `step` things is shown; none if all are."""
+    if step > 1:
+        yield Note(f"One of every {step:,} {things} is shown.")
+
+
+def left_out(count: int, shown: int, things: str) -> Iterator[Note]:
+    """A note on how many of `count` things are not shown; none if all are."""
+    if count > shown:
+        yield Note(f"{count - shown:,} more {things} are left out.")
+
+
+def page_html(title: str, subtitle: str, sections: Iterable[Section]) -> str:
+    """A whole page that needs no other file."""
+    return _environment().get_template("report.html").render(title=title, subtitle=subtitle, sections=sections)
+
+
+def section_html(section: Section) -> str:
+    """One part of a page."""
+    return _environment().get_template("section.html").render(section=section)
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("netc.runtime.insight"),
+        autoescape=True,
+        finalize=_on_one_line,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["html_lines"] = html_lines
+    return environment
+
+
+def _on_one_line(value: Any) -> Any:
+    """The text of an expression with escapes for its control characters and line ends; Jinja then quotes it.
+
+    Markup stays as it is: what a macro or the filter `safe` gives.
+    """
+    return value if hasattr(value, "__html__") else escaped(str(value))
