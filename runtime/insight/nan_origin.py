@@ -1,7 +1,7 @@
-"""Where a number was lost: the first operation of a step that gave no number from numbers, found by doing the step again in the interpreter.
+"""The NaN origin: the first operation of a step whose result is not finite although its operands are.
 
-Nothing of this costs a run that has none: training starts again from its last checkpoint, which comes to the same bits, and only the step in question is
-interpreted, with the same random numbers.
+Found by repeating the step in the interpreter, so that a run without NaN pays nothing for it: training starts again from
+its last checkpoint, which gives the same bits, and only the step in question is interpreted, with the same random numbers.
 """
 
 from collections.abc import Mapping
@@ -24,24 +24,31 @@ from netc.runtime.start_from import CHECKPOINT
 
 
 @dataclass(frozen=True, slots=True)
-class Culprit:
-    """The operation, the least and the largest of each operand, what it gave first, and for which sample of the batch (and of the data, if that is known)."""
+class NanOrigin:
+    """The value that is not finite first.
+
+    `operands` has the least and the largest number of each operand, `result` the first number that is not finite, and
+    `sample` its sample in the batch, or its row in the data once that is known.
+    """
 
     value: Value
     operands: tuple[tuple[float, float], ...]
-    given: float
+    result: float
     sample: int | None
 
     def told(self) -> str:
+        """A sentence for a message."""
         ranges = ", ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in self.operands)
-        of = (f" of {ranges}" if ranges else "") + (
-            f", in row {self.sample} of the data" if self.sample is not None else ""
-        )
-        return f"`{self.value.operation}` gives {self.given:g}{of}"
+        operands = f" of {ranges}" if ranges else ""
+        row = f", in row {self.sample} of the data" if self.sample is not None else ""
+        return f"`{self.value.operation}` gives {self.result:g}{operands}{row}"
 
 
-def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culprit | None:
-    """What made the loss of step `bad` of the running epoch no number; None if the interpreter comes to one."""
+def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOrigin | None:
+    """The NaN origin of step `bad` of the running epoch, whose samples are taken in `order`.
+
+    Returns None if the interpreter finds nothing that is not finite, or if batches are accumulated.
+    """
     settings, epoch = run.model.train, run.progress.epoch
     if settings.accumulate > 1:
         return None
@@ -50,74 +57,75 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> Culpr
         for backend in (run.program.backend, "reference")
     )
     progress = load_checkpoint(run.folder / CHECKPOINT, compiled.persistent)
-    in_all, plateau = -(-len(order) // settings.batch), Decisions(settings, run.metrics).rate
+    steps_per_epoch, plateau = -(-len(order) // settings.batch), Decisions(settings, run.metrics).rate
 
-    def steps(program: Program, first: int, last: int) -> None:
+    def run_steps(program: Program, first: int, last: int) -> None:
         if first < last:
-            moved = factors(settings, epoch * in_all + first, last - first, in_all, plateau)
-            program.steps(fields, order[first * settings.batch : last * settings.batch], epoch, moved)
+            rates = factors(settings, epoch * steps_per_epoch + first, last - first, steps_per_epoch, plateau)
+            program.steps(fields, order[first * settings.batch : last * settings.batch], epoch, rates)
 
     begin = progress.step if progress.epoch == epoch else 0
-    steps(compiled, begin, bad - 1)
+    run_steps(compiled, begin, bad - 1)
     step = interpreted.training(fields)
-    for at in range(max(begin, bad - 1), bad + 1):  # what was lost in one step may be seen in the next
+    for at in range(max(begin, bad - 1), bad + 1):  # a NaN of one step may show in the loss of the next one only
         for name, array in compiled.persistent.items():
             interpreted.persistent[name][...] = array
         step.trace = trace = Trace()
-        steps(interpreted, at, at + 1)
-        if step.graph in trace.found:
-            return _of_data(trace.found[step.graph], run, order[at * settings.batch :])
-        steps(compiled, at, at + 1)
+        run_steps(interpreted, at, at + 1)
+        if step.graph in trace.origins:
+            return _with_row(trace.origins[step.graph], run, order[at * settings.batch :])
+        run_steps(compiled, at, at + 1)
     return None
 
 
-def _of_data(found: Culprit, run: Run, samples: Array) -> Culprit:
-    """The sample's row in the data; a batch of sequences is in an order of its own."""
-    is_known = found.sample is not None and not run.program.varying and run.dataset is not None
-    if not is_known or found.sample is None or run.dataset is None or found.sample >= len(samples):
-        return replace(found, sample=None)
-    return replace(found, sample=int(run.dataset.rows["train"][samples[found.sample]]))
+def _with_row(origin: NanOrigin, run: Run, samples: Array) -> NanOrigin:
+    """The origin with its sample's row in the data; without one for sequences, whose batches have an order of their own."""
+    sample, dataset = origin.sample, run.dataset
+    if sample is None or run.program.varying or dataset is None or sample >= len(samples):
+        return replace(origin, sample=None)
+    return replace(origin, sample=int(dataset.rows["train"][samples[sample]]))
 
 
 class Trace:
-    """An interpreter that looks where a result that is no number comes from: `found` holds the culprit of each graph, a scan's body among them."""
+    """An interpreter of graphs that looks for the NaN origin of each: `origins` holds them, also of scans' bodies."""
 
     def __init__(self) -> None:
-        self.found: dict[Graph, Culprit] = {}
+        self.origins: dict[Graph, NanOrigin] = {}
 
     def __call__(self, graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
-        """As reference.evaluate."""
+        """The results of a graph, like `reference.evaluate`."""
         memory = values_of(graph, leaves, sizes, self)
-        if graph not in self.found:  # of a body, the first step that lost a number
-            found = self._first(graph, memory)
-            if found is not None:
-                self.found[graph] = found
+        if graph not in self.origins:  # of a body, the first step counts
+            origin = self._first(graph, memory)
+            if origin is not None:
+                self.origins[graph] = origin
         return {name: memory[value] for name, value in graph.results.items()}
 
-    def _first(self, graph: Graph, memory: Mapping[Value, Array]) -> Culprit | None:
-        """From a result that is no number back to the operation whose operands are all numbers."""
-        value = next((one for one in graph.results.values() if _lost(memory[one])), None)
+    def _first(self, graph: Graph, memory: Mapping[Value, Array]) -> NanOrigin | None:
+        """Walks from a result that is not finite back to the value all of whose operands are finite."""
+        value = next((result for result in graph.results.values() if not _is_finite(memory[result])), None)
         while value is not None:
             operands = value.operands
             if value.operation == "part":
-                inside = self.found.get(Scan.of(value.operands[0]).body)
-                if inside is not None:
-                    return inside
-                operands = value.operands[0].operands
-            lost = next((one for one in operands if _lost(memory[one])), None)
-            if lost is None:
-                return _culprit(value, memory)
-            value = lost
+                scan = Scan.of(value.operands[0])
+                if scan.body in self.origins:
+                    return self.origins[scan.body]
+                operands = scan.value.operands
+            operand = next((operand for operand in operands if not _is_finite(memory[operand])), None)
+            if operand is None:
+                return _origin(value, memory)
+            value = operand
         return None
 
 
-def _culprit(value: Value, memory: Mapping[Value, Array]) -> Culprit:
+def _origin(value: Value, memory: Mapping[Value, Array]) -> NanOrigin:
+    """The value as an origin, with the ranges of its operands."""
     array = memory[value]
-    at = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]) if array.ndim else ()
-    ranges = [memory[one] for one in value.operands if one in memory and memory[one].size]
-    sample = at[0] if at and value.type.lead else None
-    return Culprit(value, tuple((float(one.min()), float(one.max())) for one in ranges), float(array[at]), sample)
+    index = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0]) if array.ndim else ()
+    operands = [memory[operand] for operand in value.operands if operand in memory and memory[operand].size]
+    ranges = tuple((float(operand.min()), float(operand.max())) for operand in operands)
+    return NanOrigin(value, ranges, float(array[index]), index[0] if index and value.type.lead else None)
 
 
-def _lost(array: Any) -> bool:
-    return bool(array.dtype.kind == "f" and not np.isfinite(array).all())
+def _is_finite(array: Any) -> bool:
+    return bool(array.dtype.kind != "f" or np.isfinite(array).all())
