@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: ticks of each kernel call, beside what the machine can do at most."""
+"""Where the time of a training step goes: the time of each kernel call, beside what the machine can do at most."""
 
 import time
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from netc.runtime.workers import Workers
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One kernel call: what it computes, its share of a step in seconds, the work that it does in a step."""
+    """One kernel call: its task, and its seconds, floating-point operations and bytes in a step."""
 
     task: Task
     seconds: float
@@ -28,32 +28,35 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What one line of the file costs in a step; `rows` are the calls most of whose values are of it."""
+    """The cost of one line of the file in a step; `rows` are the calls most of whose values belong to it."""
 
     number: int
     rows: tuple[Row, ...]
 
     @property
     def seconds(self) -> float:
+        """The time of all calls."""
         return sum(row.seconds for row in self.rows)
 
     @property
     def flops(self) -> int:
+        """The work of all calls."""
         return sum(row.flops for row in self.rows)
 
 
 def line_of(task: Task) -> int:
-    """The line that a call is told under: the one that most of its values are from."""
+    """The line that most values of a call come from."""
     lines = [value.span.line for value in task.values]
     return max(sorted(set(lines)), key=lines.count)
 
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A step's calls in order; `seconds` of a whole step, of which `waiting` is neither theirs: barriers, and threads that have nothing to do.
+    """The calls of a step in order, and the `seconds` of the whole step.
 
-    `peak` is the FLOP/s of all threads together. Seconds of a call are the mean over the threads, so all adds up.
-    `phase_of` says of a task whether it is forward, backward or update.
+    `waiting` is the part of it in which threads wait at barriers or have nothing to do; with the calls' seconds, which
+    are means over the threads, it adds up to `seconds`. `peak` is the FLOP/s of all threads together. `phase_of` says
+    whether a task belongs to the forward pass, the backward pass or the update.
     """
 
     rows: list[Row]
@@ -66,14 +69,14 @@ class Profile:
     @property
     def lines(self) -> list[Line]:
         """The step's calls by line, in the order of the file."""
-        found: dict[int, list[Row]] = {}
+        rows: dict[int, list[Row]] = {}
         for row in self.rows:
-            found.setdefault(line_of(row.task), []).append(row)
-        return [Line(number, tuple(found[number])) for number in sorted(found)]
+            rows.setdefault(line_of(row.task), []).append(row)
+        return [Line(number, tuple(rows[number])) for number in sorted(rows)]
 
 
 def phase_of(graph: Graph) -> Callable[[Task], str]:
-    """What a call of a step is for: `forward` to the loss and the figures, `backward` for the gradients, `update` of what stays."""
+    """A function that says what a task is for: `forward` for losses and metrics, `backward` for gradients, or `update`."""
     forward = needed_by([value for name, value in graph.results.items() if not name.startswith("update.")])
 
     def phase(task: Task) -> str:
@@ -85,30 +88,31 @@ def phase_of(graph: Graph) -> Callable[[Task], str]:
 
 
 def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
-    """Run training steps over the fields for so long, timing each call. The program is trained by it."""
+    """Runs training steps over the fields for so many seconds and times each call. The program is trained by it."""
     step = program.profiled(fields)
     count = len(next(iter(fields.values())))
     batch = min(program.batch, count)
     chunk = count // batch * batch
     rng = np.random.default_rng(0)
-    program.run_step(step, fields, rng.permutation(count)[:chunk], 0)  # the first one reads all from memory
+    program.run_step(
+        step, fields, rng.permutation(count)[:chunk], 0
+    )  # warms the caches: the first chunk reads everything from memory
     assert step.executable is not None
     step.executable.ticks[:] = 0
-    steps, begin = 0, time.perf_counter()
-    inside = 0.0
-    while (now := time.perf_counter()) - begin < seconds:
+    steps, inside, begin = 0, 0.0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
         order = rng.permutation(count)[:chunk]
-        now = time.perf_counter()
+        start = time.perf_counter()
         program.run_step(step, fields, order, 0)
-        inside += time.perf_counter() - now
+        inside += time.perf_counter() - start
         steps += chunk // batch
     ticks = step.executable.ticks.mean(axis=0)
-    tick = inside / ticks[-1]  # what a call costs outside of the steps is small beside a chunk of them
+    tick = inside / ticks[-1]  # the time of a call outside of its steps is small beside a chunk of steps
     assert step.plan is not None
     rows, counted = [], set[Value]()
     for task, spent in zip(step.plan.tasks, ticks[:-1], strict=True):
         work = sum(flops_of(value, batch) for value in task.values if value not in counted)
-        counted.update(task.values)  # a sum in shards is two tasks
+        counted.update(task.values)  # a sum in shards is two tasks of the same values
         rows.append(Row(task, spent * tick / steps, work, _touched(task, batch)))
     waiting = (ticks[-1] - ticks[:-1].sum()) * tick / steps
     peak = peak_of(program.model.train.precision, program.workers, step.members, program.machine)
@@ -116,7 +120,7 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0) -> Profile:
 
 
 def peak_of(dtype: str, workers: Workers, members: int, machine: Machine | None = None) -> float:
-    """FLOP/s of so many workers at once on a machine, never more than that many times one core's."""
+    """The FLOP/s of `members` workers at once, measured now; at most `members` times the peak of one core."""
     if members == 1:
         return peak_flops(dtype, machine)
     loop, best = PeakLoop(dtype, machine), float("inf")
@@ -128,6 +132,6 @@ def peak_of(dtype: str, workers: Workers, members: int, machine: Machine | None 
 
 
 def _touched(task: Task, batch: int) -> int:
-    """Bytes of the buffers that a task reads or writes, each counted once, as if nothing were in a cache."""
+    """The bytes of the buffers that a task reads or writes, each counted once, as if no cache held any of them."""
     buffers = {pointer.buffer for pointer in task.pointers if pointer.buffer.kind not in ("order", "scratch")}
     return sum(buffer.type.nbytes(batch) for buffer in buffers)

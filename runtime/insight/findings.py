@@ -1,0 +1,168 @@
+"""What is wrong with the measured gradients and units of a model, as warnings with the remedies that it does not use yet.
+
+Takes measurements and the model as elaborated: which blocks and operations it applies, how its parameters begin. Never
+asks the text of the file.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler.model import Model, ParameterInfo
+from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.source import Span
+from netc.runtime.insight.gradients import Layer, Measured, Reach, Units
+from netc.runtime.run import Run
+
+FAINT = 1e-3  # of the gradient at the last step: nothing is learned from less
+_LOUD = 1e2  # of the gradient at the last step: it explodes
+_FAR_APART = 1e-4  # the ratio of two layers' relative gradients at which one of them vanishes
+_MANY = 0.5  # the share of a layer's units that are stuck
+_LSTMS = {"lstm", "lstm_peephole", "lstm_layernorm"}
+_GATED = {*_LSTMS, "gru"}
+_NORMALISATIONS = {"layernorm", "batchnorm"}
+_DEFAULT_LSTM_BIAS = (0.0, 1.0, 0.0, 0.0)  # lstm(n, forget = 1)
+Remedies = Sequence[tuple[bool, str]]  # whether the model could use it, and what to write
+
+
+@dataclass(frozen=True, slots=True)
+class _Recurrence:
+    """A scan of the model: the blocks inside which it was applied, and the parameters that its body reads."""
+
+    blocks: frozenset[str]
+    parameters: tuple[ParameterInfo, ...]
+
+    @classmethod
+    def at(cls, model: Model, span: Span) -> "_Recurrence":
+        """The scans that belong to a place in the text (a bidirectional layer has two)."""
+        scans = [value for value in model.graph.values("scan") if value.span == span]
+        blocks = {
+            application.name
+            for application in model.applications
+            if any(application.first <= scan.number < application.end for scan in scans)
+        }
+        parameters = {*model.graph.values("parameter")}
+        names = {str(leaf.attributes["name"]) for scan in scans for leaf in scan.operands if leaf in parameters}
+        return cls(frozenset(blocks), tuple(model.trainables[name] for name in sorted(names)))
+
+    @property
+    def is_gated(self) -> bool:
+        """Whether it is an LSTM or a GRU."""
+        return not self.blocks.isdisjoint(_GATED)
+
+    @property
+    def may_forget_less(self) -> bool:
+        """Whether it is an LSTM whose forget gate begins as it does by default."""
+        biases = (info.numbers for info in self.parameters if info.initial == "constant")
+        return not self.blocks.isdisjoint(_LSTMS) and _DEFAULT_LSTM_BIAS in biases
+
+    @property
+    def may_be_orthogonal(self) -> bool:
+        """Whether it has no gates and no matrix that begins orthogonal."""
+        return not self.is_gated and all(info.initial != "orthogonal" for info in self.parameters)
+
+
+def findings_of(run: Run, measured: Measured, share: float) -> Iterator[Diagnostic]:
+    """All warnings. A gradient vanishes in time if it does not reach this share of the steps."""
+    applied = frozenset(application.name for application in run.model.applications)
+    for states in _by_scan(measured.reaches):
+        yield from _in_time(run.model, states, share, applied)
+    yield from _through_layers(run.model, measured.layers, applied)
+    steps = {step.name for field in run.spec.fields.values() for step in field.steps}
+    for layer in measured.units:
+        if layer.stuck > 1 and layer.stuck >= _MANY * layer.count:
+            yield _stuck(layer, measured.samples, applied, is_scaled=not steps.isdisjoint({"standardize", "minmax"}))
+
+
+def _by_scan(reaches: Sequence[Reach]) -> list[list[Reach]]:
+    """The states of each scan."""
+    groups: dict[str, list[Reach]] = {}
+    for reach in reaches:
+        groups.setdefault(reach.group, []).append(reach)
+    return list(groups.values())
+
+
+def _in_time(model: Model, states: Sequence[Reach], share: float, applied: frozenset[str]) -> Iterator[Diagnostic]:
+    """Whether the gradient of a scan's states vanishes or explodes on its way back in time."""
+    span, recurrence = states[0].span, _Recurrence.at(model, states[0].span)
+    names = " and ".join(f"`{state.name}`" for state in states)
+    steps = min(len(state.sizes) for state in states)
+    # what one state loses, another may keep
+    ratios = np.max([state.sizes[:steps] / state.sizes[0] for state in states], axis=0)
+    faint = np.flatnonzero(ratios < FAINT)
+    if len(faint) and faint[0] < share * steps:
+        yield _warning(
+            "W1001",
+            f"the gradient vanishes on its way back in time: it reaches {faint[0]} of {steps} steps",
+            Label(span, f"{names}, {steps - 1} steps back: {_number(ratios[-1])} of the last step's"),
+            (
+                (not recurrence.is_gated, "lstm(n) or gru(n), whose states last for many steps"),
+                (recurrence.may_forget_less, "lstm(n, forget = 3)"),
+                (recurrence.may_be_orthogonal, "param U: float[n, n] = orthogonal"),
+                (True, "attention, or a mean over all steps, is a shorter way"),
+            ),
+        )
+    elif ratios.max() > _LOUD:
+        farthest = int(ratios.argmax())
+        yield _warning(
+            "W1002",
+            f"the gradient explodes on its way back in time: {_number(ratios[farthest])} times in {farthest} steps",
+            Label(span, names),
+            (
+                (model.train.clip_norm is None, "clip_norm = 1"),
+                (recurrence.may_be_orthogonal, "param U: float[n, n] = orthogonal"),
+                ("lstm_layernorm" not in applied, "lstm_layernorm(n)"),
+                (True, "a smaller rate"),
+            ),
+        )
+
+
+def _through_layers(model: Model, layers: Sequence[Layer], applied: frozenset[str]) -> Iterator[Diagnostic]:
+    """Whether the gradient vanishes or explodes on its way through the layers, whose weights are in the order of the model."""
+    moved = [layer for layer in layers if layer.relative > 0]
+    if len(moved) < 2:
+        return
+    least, most = (choose(moved, key=lambda layer: layer.relative) for choose in (min, max))
+    if least.relative < _FAR_APART * most.relative:
+        vanishes = layers.index(least) < layers.index(most)
+        yield _warning(
+            "W1003",
+            f"the gradient {'vanishes' if vanishes else 'explodes'} on its way through the layers",
+            Label(
+                (least if vanishes else most).span,
+                f"`{least.name}` gets {least.relative:.1e} of its size, `{most.name}` {most.relative:.1e}",
+            ),
+            (
+                (not applied.isdisjoint({"sigmoid", "tanh"}), "relu in place of sigmoid and tanh"),
+                (applied.isdisjoint(_NORMALISATIONS), "layernorm or batchnorm between the layers"),
+                ("residual" not in applied, "residual(...) around some"),
+                (not vanishes and model.train.clip_norm is None, "clip_norm = 1"),
+            ),
+        )
+
+
+def _stuck(layer: Units, samples: int, applied: frozenset[str], is_scaled: bool) -> Diagnostic:
+    """The warning for a layer with many dead or saturated units; `is_scaled` says whether some field is."""
+    is_dead = layer.operation == "relu"
+    state, where = ("dead", "0 for all") if is_dead else ("saturated", "at a bound for nearly all")
+    return _warning(
+        "W1004" if is_dead else "W1005",
+        f"{layer.stuck} of {layer.count} units are {state}",
+        Label(layer.span, f"{where} of {samples} samples"),
+        (
+            (True, "a smaller lr"),
+            (is_dead, "leaky_relu"),
+            (applied.isdisjoint(_NORMALISATIONS), "layernorm or batchnorm before it"),
+            (not is_dead and not is_scaled, "-> standardize in the data block"),
+        ),
+    )
+
+
+def _warning(code: str, title: str, label: Label, remedies: Remedies) -> Diagnostic:
+    """A diagnostic that hints at the remedies that the model could use."""
+    return Diagnostic(code, title, label, hint="; ".join(text for is_open, text in remedies if is_open))
+
+
+def _number(value: float) -> str:
+    return "nothing" if value == 0 else f"{value:.1e}" if value < 0.01 or value >= 1000 else f"{value:.2g}"
