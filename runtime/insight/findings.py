@@ -27,14 +27,14 @@ Remedies = Sequence[tuple[bool, str]]  # whether the model could use it, and wha
 
 
 @dataclass(frozen=True, slots=True)
-class _Recurrence:
+class Recurrence:
     """A scan of the model: the blocks inside which it was applied, and the parameters that its body reads."""
 
     blocks: frozenset[str]
     parameters: tuple[ParameterInfo, ...]
 
     @classmethod
-    def at(cls, model: Model, span: Span) -> "_Recurrence":
+    def at(cls, model: Model, span: Span) -> "Recurrence":
         """The scans that belong to a place in the text (a bidirectional layer has two)."""
         scans = [value for value in model.graph.values("scan") if value.span == span]
         blocks = {
@@ -85,7 +85,7 @@ def _by_scan(reaches: Sequence[Reach]) -> list[list[Reach]]:
 
 def _in_time(model: Model, states: Sequence[Reach], share: float, applied: frozenset[str]) -> Iterator[Diagnostic]:
     """Whether the gradient of a scan's states vanishes or explodes on its way back in time."""
-    span, recurrence = states[0].span, _Recurrence.at(model, states[0].span)
+    span, recurrence = states[0].span, Recurrence.at(model, states[0].span)
     names = " and ".join(f"`{state.name}`" for state in states)
     steps = min(len(state.sizes) for state in states)
     # what one state loses, another may keep

@@ -9,6 +9,7 @@ from support import command
 
 import netc
 from netc.runtime.insight.diagnose import Diagnosed, diagnose
+from netc.runtime.insight.findings import Recurrence
 from netc.runtime.run import Run
 
 HEAD = """data {
@@ -77,7 +78,8 @@ def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_s
 def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     x, y = [rng.standard_normal((40, 2)) for _ in range(40)], rng.standard_normal(40)
-    block = """block fading(x: float[t, n]) {
+    block = """# neither lstm nor orthogonal, and no gru
+block fading(x: float[t, n]) {
   hs = scan xt in x with h = zeros(n) {
     h = 0.3 * h + xt
     yield h
@@ -91,9 +93,48 @@ def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
     assert [code for code, _ in codes(fading)] == ["W1001"]
     assert "6 of 40" in fading.findings[0].title
     assert "lstm(n) or gru(n)" in (fading.findings[0].hint or "")
+    assert "orthogonal" in (fading.findings[0].hint or "")
     assert fading.findings[0].primary.span.text == "scan"
     assert [code for code, _ in codes(growing)] == ["W1002"]
     assert "clip_norm = 1" in (growing.findings[0].hint or "")
+
+
+@pytest.mark.parametrize(
+    ("layer", "is_gated", "may_forget_less", "may_be_orthogonal"),
+    [
+        ("rnn(4)", False, False, False),
+        ("gru(4)", True, False, False),
+        ("lstm(4)", True, True, False),
+        ("lstm(4, forget = 3)", True, False, False),
+        ("lstm_peephole(4)", True, True, False),
+        ("bidirectional(lstm(4))", True, True, False),
+        ("own", False, False, True),
+    ],
+)
+def test_what_a_recurrence_is(layer: str, is_gated: bool, may_forget_less: bool, may_be_orthogonal: bool) -> None:
+    """As the model applies it: the comment says something else."""
+    model = netc.parse(
+        """block own(x: float[t, n]) {
+  param U: float[n, n] = glorot_uniform
+  hs = scan xt in x with h = zeros(n) {
+    h = tanh(h @ U + xt)
+    yield h
+  }
+  return hs
+}
+model {
+  input x: float[time, 2]
+  z = x -> LAYER  # lstm, gru, forget, orthogonal
+  output z = z
+  loss mean(square(z))
+}
+""".replace("LAYER", layer)
+    )
+    (span,) = {scan.span for scan in model.graph.values("scan")}
+    recurrence = Recurrence.at(model, span)
+    assert recurrence.is_gated == is_gated
+    assert recurrence.may_forget_less == may_forget_less
+    assert recurrence.may_be_orthogonal == may_be_orthogonal
 
 
 PLAIN = "  input x: float[8]\n  target y: float\n"
