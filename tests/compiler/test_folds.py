@@ -12,7 +12,7 @@ from support import ROOT, command
 import netc
 from netc.compiler.folds import Box, Folds, folds_of
 from netc.runtime.insight.drawing.figure import picture
-from netc.runtime.insight.drawing.places import TOP, box_item, grids_of, port_in
+from netc.runtime.insight.drawing.grids import TOP, box_item, grids_of, port_in
 
 TEXT = """op swish(x) = x * sigmoid(x)
 
@@ -69,10 +69,10 @@ def test_links_lead_from_box_to_box(name: str) -> None:
     assert grids.keys() == around.keys()
     ways: dict[tuple[str, int], set[str]] = {}
     for key, grid in grids.items():
-        assert len(set(grid.places.values())) == len(grid.places), "two things in one place"
-        assert {box_item(box.key) for box in around[key]} <= grid.places.keys()
+        assert len(set(grid.positions.values())) == len(grid.positions), "two things in one place"
+        assert {box_item(box.key) for box in around[key]} <= grid.positions.keys()
         for link in grid.links:
-            (row, _), (below, _) = grid.places[link.begin], grid.places[link.end]
+            (row, _), (below, _) = grid.positions[link.begin], grid.positions[link.end]
             assert below == row + 1 or link.end[0] == "o" or link.begin[0] == "i", "a link passes a row without a lane"
             assert below > row
             ways.setdefault((link.begin, link.source), set()).add(link.end)

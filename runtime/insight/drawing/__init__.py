@@ -1,1 +1,1 @@
-"""A model as a picture: where its boxes stand, as SVG or PNG, as a page that folds. Takes what compiler/folds.py made."""
+"""Pictures of a model as SVG, PNG or a page that folds, and of a training step as a flame graph."""

@@ -1,4 +1,7 @@
-"""A training step as a flame graph, one SVG: how wide a box is, is how long it takes. From below: the step; forward, backward and update; lines; kernels."""
+"""A training step as a flame graph in SVG: the width of a box is its time.
+
+From below: the step; forward, backward and update; the lines of the file; kernels.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,20 +14,23 @@ _COLOURS = {"step": "#cbd5e1", "forward": "#93c5fd", "backward": "#fdba74", "upd
 
 @dataclass(frozen=True, slots=True)
 class Flame:
-    """Something that takes time: its name, its seconds, what is told of it, and what is in it. `kind` decides its colour."""
+    """A box: its name, its time in seconds, what a reader should know of it, and the boxes that share its time.
+
+    `kind` decides its colour: `step`, `forward`, `backward`, `update` or `waiting`.
+    """
 
     name: str
     seconds: float
-    told: str
+    description: str
     kind: str
     inside: tuple["Flame", ...] = ()
 
 
-def flame_svg(whole: Flame) -> str:
-    """The picture; a box tells more when the mouse is over it."""
-    depth = _depth(whole)
+def flame_svg(flame: Flame) -> str:
+    """The picture, as wide as the outermost box; a box shows its description when the mouse is over it."""
+    depth = _depth(flame)
     height = depth * _ROW + 2 * _MARGIN
-    boxes = "\n".join(_boxes(whole, 0.0, 0, depth, _WIDTH / whole.seconds))
+    boxes = "\n".join(_boxes(flame, 0.0, 0, depth, _WIDTH / flame.seconds))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH + 2 * _MARGIN:g} {height:g}" '
         f'font-family="ui-monospace, Menlo, Consolas, monospace" font-size="11">\n'
@@ -32,24 +38,31 @@ def flame_svg(whole: Flame) -> str:
     )
 
 
-def _depth(one: Flame) -> int:
-    return 1 + max(map(_depth, one.inside), default=0)
+def _depth(flame: Flame) -> int:
+    return 1 + max(map(_depth, flame.inside), default=0)
 
 
-def _boxes(one: Flame, start: float, level: int, depth: int, scale: float) -> Sequence[str]:
-    width = one.seconds * scale
+def _boxes(flame: Flame, start: float, level: int, depth: int, scale: float) -> Sequence[str]:
+    """A box that begins at `start` seconds, `level` rows above the lowest, and the boxes on it; `scale` is in 1/second."""
+    width = flame.seconds * scale
     if width < 0.3:
         return []
     x, y = _MARGIN + start * scale, _MARGIN + (depth - 1 - level) * _ROW
-    letters = int((width - 6) / _LETTER)
-    shown = one.name if len(one.name) <= letters else one.name[: letters - 1] + "…" if letters > 3 else ""
-    found = [
-        f"<g><title>{svg_text(f'{one.name}: {one.told}')}</title>"
-        f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{_ROW - 1:g}" fill="{_COLOURS[one.kind]}" '
+    boxes = [
+        f"<g><title>{svg_text(f'{flame.name}: {flame.description}')}</title>"
+        f'<rect x="{x:.2f}" y="{y:.2f}" width="{width:.2f}" height="{_ROW - 1:g}" fill="{_COLOURS[flame.kind]}" '
         f'fill-opacity="{1 - 0.18 * max(level - 1, 0):g}" stroke="#ffffff" rx="2"/>'
-        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}" fill="#0f172a">{svg_text(shown)}</text></g>'
+        f'<text x="{x + 4:.2f}" y="{y + 15:.2f}" fill="#0f172a">{svg_text(_fitting(flame.name, width))}</text></g>'
     ]
-    for inner in one.inside:
-        found += _boxes(inner, start, level + 1, depth, scale)
+    for inner in flame.inside:
+        boxes += _boxes(inner, start, level + 1, depth, scale)
         start += inner.seconds
-    return found
+    return boxes
+
+
+def _fitting(name: str, width: float) -> str:
+    """As much of a name as a box of this width has room for."""
+    letters = int((width - 6) / _LETTER)
+    if len(name) <= letters:
+        return name
+    return name[: letters - 1] + "…" if letters > 3 else ""

@@ -1,55 +1,57 @@
-// Draws the links between boxes, folds and unfolds, tells what a box is. The browser itself lays out the grids; `facts` holds links and details.
+// Draws the links between boxes, folds and unfolds them, shows their details. The browser lays out the grids itself; `facts`
+// holds the links and the details.
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const picture = document.getElementById("picture");
 const lines = picture.querySelector("svg");
 const element = (item) => document.getElementById(item);
 const isOpen = (box) => box.classList.contains("open");
 
-function place(item) {
-  const frame = picture.getBoundingClientRect(), at = element(item).getBoundingClientRect();
-  return { x: (at.left + at.right) / 2 - frame.left, top: at.top - frame.top, bottom: at.bottom - frame.top };
+// An item's middle, top and bottom in the picture.
+function position(item) {
+  const frame = picture.getBoundingClientRect(), box = element(item).getBoundingClientRect();
+  return { x: (box.left + box.right) / 2 - frame.left, top: box.top - frame.top, bottom: box.bottom - frame.top };
 }
 
-// Where a link begins or ends: at a box, at the port of one that is open, at the middle of a lane.
+// Where a link begins or ends: at a box, at a port of an open box, or at the middle of a lane.
 function end(item, source, leaves) {
   const box = element(item);
   if (box.classList.contains("box") && isOpen(box)) {
-    const port = place((leaves ? "o" : "i") + item + "." + source), edge = place(item);
+    const port = position((leaves ? "o" : "i") + item + "." + source), edge = position(item);
     return [port.x, leaves ? edge.bottom : edge.top];
   }
-  const at = place(item);
+  const middle = position(item);
   if (box.classList.contains("port")) {
-    const edge = place(box.parentElement.parentElement.id);
-    return [at.x, item[0] === "i" ? edge.top : edge.bottom];
+    const edge = position(box.parentElement.parentElement.id);
+    return [middle.x, item[0] === "i" ? edge.top : edge.bottom];
   }
-  return [at.x, leaves ? at.bottom : at.top];
+  return [middle.x, leaves ? middle.bottom : middle.top];
 }
 
-// Where an item's row ends, so that a link goes sideways between rows alone.
-function rowEnd(item, known) {
-  const one = element(item), key = one.parentElement, row = one.style.gridRowStart;
-  if (!known.has(key)) known.set(key, new Map());
-  const ends = known.get(key);
+// The lower end of an item's row: a link goes sideways below it. `cache` holds the ends of rows by grid.
+function rowEnd(item, cache) {
+  const cell = element(item), grid = cell.parentElement, row = cell.style.gridRowStart;
+  if (!cache.has(grid)) cache.set(grid, new Map());
+  const ends = cache.get(grid);
   if (!ends.has(row)) {
-    const members = [...key.children].filter((other) => other.style.gridRowStart === row);
-    ends.set(row, Math.max(...members.map((other) => place(other.id).bottom)));
+    const members = [...grid.children].filter((other) => other.style.gridRowStart === row);
+    ends.set(row, Math.max(...members.map((other) => position(other.id).bottom)));
   }
   return ends.get(row);
 }
 
 function draw() {
-  const paths = [], known = new Map();
+  const paths = [], cache = new Map();
   for (const [grid, links] of Object.entries(facts.links)) {
     const around = element(grid);
-    if (around && around.offsetParent === null) continue; // inside of what is folded
+    if (around && around.offsetParent === null) continue; // inside of a folded box
     if (grid !== "0" && !isOpen(around)) continue;
     for (const [begin, to, source] of links) {
       const [x0, y0] = end(begin, source, true), [x1, y1] = end(to, source, false);
-      const down = Math.max(y0, rowEnd(begin, known)), bend = (y1 - down) / 2;
+      const down = Math.max(y0, rowEnd(begin, cache)), bend = (y1 - down) / 2;
       const head = element(to).classList.contains("box") ? ' marker-end="url(#head)"' : "";
       paths.push(`<path d="M${x0} ${y0} V${down} C${x0} ${down + bend} ${x1} ${y1 - bend} ${x1} ${y1}"${head}/>`);
       if (element(to).classList.contains("lane")) {
-        const lane = place(to);
+        const lane = position(to);
         paths.push(`<path d="M${lane.x} ${lane.top} V${lane.bottom}"/>`);
       }
     }
@@ -64,27 +66,28 @@ function fold(box, open) {
   box.querySelector(":scope > b > .fold").textContent = open ? "▾" : "▸";
 }
 
-function tell(item) {
-  for (const one of picture.querySelectorAll(".chosen")) one.classList.remove("chosen");
+// Shows the details of a box beside the picture.
+function showDetails(item) {
+  for (const box of picture.querySelectorAll(".chosen")) box.classList.remove("chosen");
   element(item).classList.add("chosen");
-  const found = facts.details[item], panel = document.querySelector("aside");
+  const details = facts.details[item], panel = document.querySelector("aside");
   panel.replaceChildren();
   const add = (name, text) => {
     if (!text) return;
-    const made = document.createElement(name);
-    made.textContent = text;
-    panel.append(made);
+    const child = document.createElement(name);
+    child.textContent = text;
+    panel.append(child);
   };
-  add("h2", found.title);
-  add("p", found.kind + (found.type ? ", " + found.type : ""));
-  add("p", found.place);
-  add("pre", found.line);
-  add("p", found.work);
-  if (found.reads.length) {
+  add("h2", details.title);
+  add("p", details.kind + (details.type ? ", " + details.type : ""));
+  add("p", details.location);
+  add("pre", details.line);
+  add("p", details.work);
+  if (details.reads.length) {
     const table = document.createElement("table");
-    for (const row of found.reads) {
-      const made = table.insertRow();
-      for (const cell of row) made.insertCell().textContent = cell;
+    for (const texts of details.reads) {
+      const row = table.insertRow();
+      for (const text of texts) row.insertCell().textContent = text;
     }
     panel.append(table);
   }
@@ -96,7 +99,7 @@ picture.addEventListener("click", (event) => {
   if (event.target.classList.contains("fold")) {
     fold(box, !isOpen(box));
     draw();
-  } else tell(box.id);
+  } else showDetails(box.id);
 });
 picture.addEventListener("dblclick", (event) => {
   const box = event.target.closest(".box.holds");

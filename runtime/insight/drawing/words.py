@@ -1,4 +1,4 @@
-"""What a box says: in the picture, and when it is asked."""
+"""The text in a box of the picture, and the details that are shown when it is clicked."""
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -10,45 +10,49 @@ from netc.compiler.types import describe_sample
 
 @dataclass(frozen=True, slots=True)
 class Details:
-    """All that is known of a box: its place in the text and the line there, its parameters and states (name, type, count), its work."""
+    """The details of a box: its location in the file and the line there, the parameters and states that it reads (name,
+    type, count), and its work.
+    """
 
     title: str
     kind: str
     type: str
-    place: str
+    location: str
     line: str
     reads: tuple[tuple[str, str, str], ...]
     work: str
 
     def as_dict(self) -> dict[str, object]:
+        """The details as the script of the page reads them."""
         return asdict(self)
 
 
 def lines_of(box: Box, model: Model) -> list[str]:
-    """What stands in it: what it is, of which type, and how many parameters it has."""
-    told = title_of(box)
+    """The lines of text in a box: what it is, its type, the number of its parameters."""
     count = _count(box.reads, model)
-    return [told, *([box.type] if box.type else []), *([f"{count:,} parameters"] if count else [])]
+    return [title_of(box), *([box.type] if box.type else []), *([f"{count:,} parameters"] if count else [])]
 
 
 def title_of(box: Box) -> str:
+    """What a box is, with its name if the model gives it one: `h = dense`."""
     if box.kind in RESULTS or box.kind in ("input", "target"):
         return f"{box.kind} {box.title}"
     return f"{box.name} = {box.title}" if box.name else box.title
 
 
 def details_of(box: Box, model: Model) -> Details:
+    """The details of a box; the location is empty for what another file defines."""
     infos = {**model.trainables, **model.states}
     reads = [(name, describe_sample(infos[name].type), f"{infos[name].type.size(1):,}") for name in box.reads]
     span = box.span
-    is_placed = span.source is model.source
+    is_in_file = span.source is model.source
     work = "depends on the length" if box.flops is None else f"{box.flops:,} FLOPs a sample" if box.flops else ""
     return Details(
         title_of(box),
         box.kind,
         box.type,
-        f"{span.source.file_name}:{span.line}" if is_placed else "",
-        span.source.line(span.line).strip() if is_placed else "",
+        f"{span.source.file_name}:{span.line}" if is_in_file else "",
+        span.source.line(span.line).strip() if is_in_file else "",
         tuple(reads),
         work,
     )
