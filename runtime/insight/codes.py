@@ -158,7 +158,7 @@ def _colour(i: int, count: int) -> tuple[float, ...]:
 
 
 def _decoded(run: Run, code: Code, values: Array, plane: _Plane) -> Iterator[Section]:
-    """What the decoder makes of a grid of codes and of random ones; nothing unless its output is an image."""
+    """The images that the decoder makes of a grid of codes and of random ones; nothing if it makes no images."""
     if run.model.outputs[code.decoded].is_varying:
         return
     generator = np.random.default_rng(run.program.seed)

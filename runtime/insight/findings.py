@@ -1,4 +1,4 @@
-"""What is wrong with the measured gradients and units of a model, as warnings with the remedies that it does not use yet.
+"""What is wrong with the measured gradients and units of a model, as warnings that name remedies it does not use yet.
 
 Takes measurements and the model as elaborated: which blocks and operations it applies, how its parameters begin. Never
 asks the text of the file.
@@ -119,7 +119,7 @@ def _in_time(model: Model, states: Sequence[Reach], share: float, applied: froze
 
 
 def _through_layers(model: Model, layers: Sequence[Layer], applied: frozenset[str]) -> Iterator[Diagnostic]:
-    """Whether the gradient vanishes or explodes on its way through the layers, whose weights are in the order of the model."""
+    """Whether the gradient vanishes or explodes on its way through the layers, which are in the order of the model."""
     moved = [layer for layer in layers if layer.relative > 0]
     if len(moved) < 2:
         return

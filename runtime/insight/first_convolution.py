@@ -17,7 +17,7 @@ _MOST_MAPS = 32
 
 
 def convolution_sections(run: Run, part: str) -> Iterator[Section]:
-    """The kernels, and the maps of the first sample of a part; nothing if no convolution has a parameter as its kernels."""
+    """The kernels, and the maps of the first sample of a part; nothing if no convolution has learned kernels."""
     graph = run.model.graph
     convolution = _first(graph)
     if convolution is None:
@@ -47,6 +47,6 @@ def _first(graph: Graph) -> Value | None:
 
 
 def _kernels(run: Run, convolution: Value) -> Array:
-    """The kernels [height, width, channels or nothing, kernel]: their mean over the channels, unless they are colours."""
+    """The kernels [height, width, kernel] as means over the channels; of one or three channels as they are."""
     weights = run.program.parameters[str(convolution.operands[1].attributes["name"])]
     return weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights

@@ -28,8 +28,8 @@ _LONG_SAMPLES = 0.5  # the share of the samples that go back at least as far as 
 class Reach:
     """How far back in time the gradient of a state of a scan reaches.
 
-    `sizes[k]` is the mean norm of the gradient, of the loss at a sample's last step, k steps before that step. States of
-    the same scan have the same `group`.
+    `sizes[k]` is the mean norm of the gradient, of the loss at a sample's last step, k steps before that step. States
+    of the same scan have the same `group`.
     """
 
     name: str
@@ -68,7 +68,7 @@ class Units:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured; `samples` is the number of samples at which units were looked at."""
+    """All measurements; `samples` is the number of samples at which units were looked at."""
 
     reaches: tuple[Reach, ...]
     layers: tuple[Layer, ...]

@@ -1,7 +1,8 @@
 """The NaN origin: the first operation of a step whose result is not finite although its operands are.
 
-Found by repeating the step in the interpreter, so that a run without NaN pays nothing for it: training starts again from
-its last checkpoint, which gives the same bits, and only the step in question is interpreted, with the same random numbers.
+Found by repeating the step in the interpreter, so that a run without NaN pays nothing for it: training starts again
+from its last checkpoint, which gives the same bits, and only the step in question is interpreted, with the same random
+numbers.
 """
 
 from collections.abc import Mapping
@@ -79,7 +80,7 @@ def find(run: Run, fields: Mapping[str, Field], order: Array, bad: int) -> NanOr
 
 
 def _with_row(origin: NanOrigin, run: Run, samples: Array) -> NanOrigin:
-    """The origin with its sample's row in the data; without one for sequences, whose batches have an order of their own."""
+    """The origin with its sample's row in the data; for sequences without a sample, as their batches are reordered."""
     sample, dataset = origin.sample, run.dataset
     if sample is None or run.program.varying or dataset is None or sample >= len(samples):
         return replace(origin, sample=None)

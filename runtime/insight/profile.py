@@ -76,7 +76,7 @@ class Profile:
 
 
 def phase_of(graph: Graph) -> Callable[[Task], str]:
-    """A function that says what a task is for: `forward` for losses and metrics, `backward` for gradients, or `update`."""
+    """A function that says what a task is for: losses and metrics (`forward`), gradients (`backward`) or `update`."""
     forward = needed_by([value for name, value in graph.results.items() if not name.startswith("update.")])
 
     def phase(task: Task) -> str:

@@ -57,7 +57,7 @@ def _side_by_side(images: Array, outputs: Any) -> Iterator[Section]:
 
 
 def _curves(inputs: Sequence[Array], outputs: Sequence[Array]) -> Iterator[Section]:
-    """The first samples [step] or [step, channel], with a thin line for an input's channel and a thick one for the output's."""
+    """The first samples [step] or [step, channel] as thin lines, one a channel, and the outputs as thick ones."""
     from matplotlib.figure import Figure as Picture
 
     picture = Picture(figsize=(9, 4.2), layout="constrained")

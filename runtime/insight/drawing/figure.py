@@ -1,4 +1,7 @@
-"""The picture of a model as one figure, for SVG and PNG, with the outermost blocks unfolded. A unit is a point; y goes down."""
+"""The picture of a model as one figure, for SVG and PNG, with the outermost blocks unfolded.
+
+A unit is a point; y goes down.
+"""
 
 import io
 from collections.abc import Iterator
@@ -34,7 +37,7 @@ _MOST_PIXELS = 30_000  # of a side
 
 @dataclass(slots=True)
 class _Placed:
-    """A box with its size and its top left corner; if it is unfolded, also its grid and the boxes inside, by their items.
+    """A box with its size and its top left corner; if it is unfolded, with its grid and the boxes inside by item.
 
     `columns` and `rows` are the widths and heights of the grid's columns and rows.
     """
@@ -108,7 +111,7 @@ class _Layout:
         return x, around.y + head + _MARGIN + sum(around.rows[:row]) + _BETWEEN_ROWS * row
 
     def path(self, around: _Placed, link: Link) -> list[tuple[float, float]]:
-        """Where a link begins, where it leaves the row, and where it ends: at edges of boxes, or at ports of unfolded ones."""
+        """Where a link begins, leaves the row, and ends: at edges of boxes, or at ports of unfolded ones."""
         begin, end = self._end(around, link.begin, link.source, True), self._end(around, link.end, link.source, False)
         return [begin, (begin[0], max(begin[1], self.bottom(around, link.begin))), end]
 

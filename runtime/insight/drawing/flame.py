@@ -43,7 +43,7 @@ def _depth(flame: Flame) -> int:
 
 
 def _boxes(flame: Flame, start: float, level: int, depth: int, scale: float) -> Sequence[str]:
-    """A box that begins at `start` seconds, `level` rows above the lowest, and the boxes on it; `scale` is in 1/second."""
+    """A box that begins at `start` seconds in row `level`, and the boxes on it; `scale` is in points a second."""
     width = flame.seconds * scale
     if width < 0.3:
         return []
@@ -61,7 +61,7 @@ def _boxes(flame: Flame, start: float, level: int, depth: int, scale: float) -> 
 
 
 def _fitting(name: str, width: float) -> str:
-    """As much of a name as a box of this width has room for."""
+    """A name, cut to what a box of this width has room for."""
     letters = int((width - 6) / _LETTER)
     if len(name) <= letters:
         return name

@@ -1,8 +1,8 @@
 """Where the boxes of a model stand: a grid for each box that holds others, and the links between its positions.
 
-Rows are layers by the longest path from above (Sugiyama, Tagawa and Toda 1981). A link that passes rows has a lane in each
-of them, so that it crosses no box; what goes on stays in its column, so that a chain is a straight line. A link between
-boxes of different depth passes a port of each box that it enters or leaves.
+Rows are layers by the longest path from above (Sugiyama, Tagawa and Toda 1981). A link that passes rows has a lane in
+each of them, so that it crosses no box; what goes on stays in its column, so that a chain is a straight line. A link
+between boxes of different depth passes a port of each box that it enters or leaves.
 """
 
 from collections.abc import Iterable, Iterator
@@ -153,7 +153,8 @@ def _with_lanes(links: list[Link], rows: dict[Item, int]) -> Iterator[Link]:
 def _set_positions(grid: Grid, rows: dict[Item, int]) -> None:
     """Chooses the columns, row by row from above.
 
-    A lane goes on in its column; a box stands below the first box that it comes from, or beside that if there is no room.
+    A lane goes on in its column. A box stands below the first box that it comes from, or beside that if there is no
+    room.
     """
     sources: dict[Item, list[Item]] = {}
     for link in grid.links:

@@ -1,5 +1,5 @@
-// Draws the links between boxes, folds and unfolds them, shows their details. The browser lays out the grids itself; `facts`
-// holds the links and the details.
+// Draws the links between boxes, folds and unfolds them, shows their details. The browser lays out the grids itself;
+// `facts` holds the links and the details.
 const facts = JSON.parse(document.getElementById("facts").textContent);
 const picture = document.getElementById("picture");
 const lines = picture.querySelector("svg");

@@ -34,7 +34,7 @@ def lines_of(box: Box, model: Model) -> list[str]:
 
 
 def title_of(box: Box) -> str:
-    """What a box is, with its name if the model gives it one: `h = dense`."""
+    """The title of a box, with its name if the model gives it one: `h = dense`."""
     if box.kind in RESULTS or box.kind in ("input", "target"):
         return f"{box.kind} {box.title}"
     return f"{box.name} = {box.title}" if box.name else box.title
