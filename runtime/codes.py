@@ -13,9 +13,9 @@ from netc.compiler.types import describe_sample
 from netc.dsl.quoting import html_text, plot_text
 from netc.runtime.answers import Classes, classes_of
 from netc.runtime.data.stored import Array
-from netc.runtime.parts import inputs_of, part_of
+from netc.runtime.inference.parts import inputs_of, part_of
 from netc.runtime.pictures import as_image, cards, drawn, first_of, left_out, one_of, png, thinned, tiled
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST = 4_000  # samples that are looked at
 _MOST_NUMBERS = 1 << 26  # of their inputs, together

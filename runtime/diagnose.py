@@ -15,11 +15,11 @@ from netc.compiler.graph import Graph
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import plot_text
 from netc.dsl.source import Span
-from netc.runtime.checkpoint import place_of
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
 from netc.runtime.random import permutation
-from netc.runtime.run import Run
+from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.run import Run
 
 SAMPLES = 64
 STEPS = 50_000  # of all samples, at which units are looked at

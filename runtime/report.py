@@ -28,7 +28,7 @@ from netc.runtime.pictures import (
     svg_of,
     thinned,
 )
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _WORST = 24
 _MOST_TARGETS, _MOST_FIGURES, _MOST_PARAMETERS = 8, 60, 300

@@ -40,7 +40,7 @@ from netc.runtime.curves import draw
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
 from netc.runtime.drawing.flame import Flame, flame_svg
-from netc.runtime.parts import fields_of
+from netc.runtime.inference.parts import fields_of
 from netc.runtime.program import Program
 
 SEED = 20261128

@@ -9,7 +9,7 @@ from support import command
 
 import netc
 from netc.runtime.diagnose import Diagnosed, diagnose
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 HEAD = """data {
   source = jsonl("t.jsonl")

@@ -17,10 +17,10 @@ from netc.runtime.codes import nearest
 from netc.runtime.curves import draw
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.metrics import Metrics
 from netc.runtime.pictures import MOST_PIXELS, png, thinned
 from netc.runtime.program import Program
-from netc.runtime.run import Run
+from netc.runtime.runs.metrics import Metrics
+from netc.runtime.runs.run import Run
 
 MB = 1_000_000
 
