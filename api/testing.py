@@ -28,9 +28,9 @@ from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.madeup import made_up
+from netc.runtime.execution.step import Backend, State, Step
+from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
-from netc.runtime.step import Backend, State, Step
-from netc.runtime.workers import Workers
 
 BATCH = 5  # samples
 _SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # of an axis, in a type's text

@@ -13,8 +13,8 @@ from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
 from netc.compiler.kernels.peak import peak_flops
+from netc.runtime.execution.workers import Workers
 from netc.runtime.insight.profile import peak_of
-from netc.runtime.workers import Workers
 
 _MNIST = Path(__file__).parent.parent / "examples" / "mnist.net"
 

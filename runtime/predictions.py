@@ -11,7 +11,7 @@ from netc.dsl.quoting import json_text
 from netc.runtime.data.dataset import classes_beside
 from netc.runtime.data.dataset import labels_of as field_labels
 from netc.runtime.data.stored import Array
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import probability_outputs
 
 

@@ -21,20 +21,20 @@ from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Bounded, Type
-from netc.runtime import schedule
 from netc.runtime.available import NotEnough, refuse, require_at
-from netc.runtime.beam import Decoder, decoders, search
-from netc.runtime.chunks import Carried, chunks
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.execution.sequences import SequenceStep
+from netc.runtime.execution.step import Backend, State, Step, check_backend, has_rows, must_be_frugal, state_layout
+from netc.runtime.execution.workers import Workers
 from netc.runtime.figures import Figures, Losses, figure_of, loss_figures
+from netc.runtime.inference.beam import Decoder, decoders, search
+from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Guard, building
-from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import initial, words
-from netc.runtime.schedule import Factors
-from netc.runtime.sequences import SequenceStep
 from netc.runtime.settings import place_of_setting
-from netc.runtime.step import Backend, State, Step, check_backend, has_rows, must_be_frugal, state_layout
-from netc.runtime.workers import Workers
+from netc.runtime.training import schedule
+from netc.runtime.training.chunks import Carried, chunks
+from netc.runtime.training.schedule import Factors
 
 Fields = Mapping[str, Field]
 _Key = TypeVar("_Key")

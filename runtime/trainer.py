@@ -20,13 +20,13 @@ import numpy as np
 from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
-from netc.runtime.checkpoint import Progress, place_of
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.figures import Figures, Row, loss_figures
 from netc.runtime.insight.nan_origin import find
 from netc.runtime.random import permutation
-from netc.runtime.run import Run
-from netc.runtime.schedule import Decisions, factors
+from netc.runtime.runs.checkpoint import Progress, place_of
+from netc.runtime.runs.run import Run
+from netc.runtime.training.schedule import Decisions, factors
 
 _SMALLER = "a smaller rate; inputs of very different scale want `-> standardize`"
 _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"

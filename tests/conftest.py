@@ -39,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(autouse=True)
 def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every step is divided among all workers. By itself netc runs a step as small as most in the tests on one, whatever `threads` says."""
-    monkeypatch.setattr("netc.runtime.step._WORTH_SHARING", 0)
+    monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
 
 
 @pytest.fixture

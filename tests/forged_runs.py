@@ -17,7 +17,7 @@ from hostile_bytes import damaged
 from safetensors.numpy import save
 from test_fuzz import mutated
 
-from netc.runtime.checkpoint import Progress, read_checkpoint, save_checkpoint
+from netc.runtime.runs.checkpoint import Progress, read_checkpoint, save_checkpoint
 
 _LONG = 10**400
 _DEEP: list[Any] = []

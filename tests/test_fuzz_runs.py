@@ -19,7 +19,7 @@ from watching import nothing_else_runs
 import netc
 from netc.runtime.insight import report
 from netc.runtime.program import Program
-from netc.runtime.run import open_run
+from netc.runtime.runs.run import open_run
 from netc.runtime.trainer import train
 
 SEED = 20261128
@@ -50,7 +50,7 @@ def use(folder: Path) -> None:
 
 def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interpreted, so that nothing is compiled: whatever is executed then comes from the folder."""
-    monkeypatch.setattr("netc.runtime.run.Program", partial(Program, backend="reference"))
+    monkeypatch.setattr("netc.runtime.runs.run.Program", partial(Program, backend="reference"))
     use(shutil.copytree(trained, tmp_path / "as it was"))
     draw, problems = random.Random(SEED), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

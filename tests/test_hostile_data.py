@@ -23,19 +23,19 @@ from netc.dsl import quoting
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime import separate
-from netc.runtime.checkpoint import load_checkpoint, save_checkpoint
 from netc.runtime.data.dataset import class_counter, load
 from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
-from netc.runtime.export import as_onnx, as_python, exported
-from netc.runtime.export_check import Checked, checked, difference
+from netc.runtime.export import separate
+from netc.runtime.export.check import Checked, checked, difference
+from netc.runtime.export.exported import as_onnx, as_python, exported
+from netc.runtime.export.separate import NotRun, predict_separately
 from netc.runtime.insight import mistakes, report
-from netc.runtime.metrics import Metrics, read_metrics
 from netc.runtime.program import Program
-from netc.runtime.run import Run
-from netc.runtime.separate import NotRun, predict_separately
-from netc.runtime.start_from import CHECKPOINT
+from netc.runtime.runs.checkpoint import load_checkpoint, save_checkpoint
+from netc.runtime.runs.metrics import Metrics, read_metrics
+from netc.runtime.runs.run import Run
+from netc.runtime.runs.start_from import CHECKPOINT
 
 SEED = 20261129
 NET = """data {
@@ -212,7 +212,7 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
     ):
         text = re.sub(pattern, spoiled, right)
         assert text != right
-        monkeypatch.setattr("netc.runtime.export.as_python", lambda run, asked, text=text: text)
+        monkeypatch.setattr("netc.runtime.export.exported.as_python", lambda run, asked, text=text: text)
         with pytest.raises(netc.Fault) as told:
             export(tmp_path, path)
         assert str(told.value).startswith(f"error[E1203]: `{path}` does not say what the run says\n")

@@ -1,6 +1,7 @@
 """The house: imports go down, never up and never in a circle; each file says what it is for."""
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,28 @@ def test_imports_go_down(path: Path) -> None:
             there = floor_of(name)
             assert there is None or there <= own, f"line {node.lineno} imports {name}, a floor above"
         assert not {"pickle", "marshal", "shelve", "dill"} & set(names), "what is unpickled can run code"
+
+
+def rooms_of_runtime() -> dict[str, set[str]]:
+    """For each folder of runtime/, and each module directly in it, those that it imports."""
+    folder = ROOT / "runtime"
+    rooms: dict[str, set[str]] = {}
+    for path in folder.rglob("*.py"):
+        room = path.relative_to(folder).with_suffix("").parts[0]
+        imported = rooms.setdefault(room, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("netc.runtime"):
+                names = [node.module or ""] if node.module != "netc.runtime" else []
+                names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "netc.runtime"]
+                imported |= {name.split(".")[2] for name in names} - {room}
+    return rooms
+
+
+def test_the_rooms_of_the_runtime_import_each_other_in_no_circle() -> None:
+    rooms = rooms_of_runtime()
+    assert {"data", "execution", "training", "inference", "runs"} <= rooms.keys()
+    assert rooms["runs"] >= {"execution"}, "imports are found"
+    try:
+        TopologicalSorter(rooms).prepare()
+    except CycleError as error:
+        pytest.fail(f"rooms in a circle: {' <- '.join(error.args[1])}")

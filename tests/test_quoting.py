@@ -36,12 +36,12 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
 from netc.editor.analysis import Analysis, Counts, hover
+from netc.runtime.inference.parts import fields_of
 from netc.runtime.insight import sections
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.drawing import page as drawing
 from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.insight.drawing.flame import Flame, flame_svg
-from netc.runtime.parts import fields_of
 from netc.runtime.program import Program
 
 SEED = 20261128

@@ -17,9 +17,9 @@ def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     Example: netc diagnose runs/japanese_vowels
     """
     import netc
-    from netc.runtime.checkpoint import write_whole
     from netc.runtime.insight.diagnose import diagnose as measure
     from netc.runtime.insight.diagnose import draw
+    from netc.runtime.runs.checkpoint import write_whole
 
     opened = netc.open(run)
     found = measure(opened)

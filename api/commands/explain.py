@@ -142,7 +142,7 @@ def _narrowed(graph: "Graph", line: int | None) -> "Graph":
 
 def _costs(one: "Model", other: "Model") -> list[tuple[str, str, str]]:
     """Parameters, work and memory of a step on one thread, of two models."""
-    from netc.runtime.step import cost_of_step
+    from netc.runtime.execution.step import cost_of_step
 
     found = []
     for model in (one, other):

@@ -33,9 +33,9 @@ def export(
     """
     import netc
     from netc.dsl.diagnostics import fault
-    from netc.runtime.checkpoint import place_of, write_whole
-    from netc.runtime.export import as_onnx, as_python, exported
-    from netc.runtime.export_check import checked
+    from netc.runtime.export.check import checked
+    from netc.runtime.export.exported import as_onnx, as_python, exported
+    from netc.runtime.runs.checkpoint import place_of, write_whole
 
     if out.suffix not in (".onnx", ".py"):
         raise typer.BadParameter(f"`{out}` ends in none of .onnx, .py", param_hint="--out")

@@ -22,7 +22,7 @@ def fmt(
     from netc.dsl.parser import parse_file
     from netc.dsl.printer import print_file
     from netc.dsl.quoting import escaped
-    from netc.runtime.checkpoint import write_whole
+    from netc.runtime.runs.checkpoint import write_whole
 
     changed = []
     for path in files:

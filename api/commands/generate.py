@@ -27,7 +27,7 @@ def generate(
     """
     import netc
     from netc.dsl.quoting import escaped_lines
-    from netc.runtime.generate import generate as pieces
+    from netc.runtime.runs.generate import generate as pieces
 
     opened = netc.open(run, threads)
     text = pieces(opened, prompt, length, temperature, top_k, stop, seed)

@@ -49,8 +49,8 @@ def new(
     """
     from netc.dsl.diagnostics import fault
     from netc.dsl.quoting import cell, net_comment
-    from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.guess import Start, starting_file
+    from netc.runtime.runs.checkpoint import place_of, write_whole
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
     if os.path.lexists(path):

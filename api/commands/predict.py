@@ -47,11 +47,11 @@ def predict(
     import netc
     from netc.dsl.files import real
     from netc.dsl.quoting import cell
-    from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs, read_values
     from netc.runtime.data.spec import SourceSpec
-    from netc.runtime.parts import fields_of, part_of
+    from netc.runtime.inference.parts import fields_of, part_of
     from netc.runtime.predictions import columns_of
+    from netc.runtime.runs.checkpoint import place_of, write_whole
 
     opened = netc.open(run, threads)
     model, spec = opened.model, opened.spec

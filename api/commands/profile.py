@@ -33,13 +33,13 @@ def profile(
     Example: netc profile examples/mnist.net --lines -o mnist.svg
     """
     import netc
-    from netc.runtime.checkpoint import write_whole
     from netc.runtime.data.dataset import load
     from netc.runtime.data.madeup import made_up
     from netc.runtime.data.spec import parse_data
     from netc.runtime.insight.drawing.flame import flame_svg
     from netc.runtime.insight.profile import profile as measure
     from netc.runtime.program import Fields
+    from netc.runtime.runs.checkpoint import write_whole
 
     if out is not None and out.suffix != ".svg":
         raise typer.BadParameter(f"`{out}` does not end in .svg", param_hint="--out")

@@ -22,8 +22,8 @@ def report(
     Example: netc report runs/iris
     """
     import netc
-    from netc.runtime.checkpoint import write_whole
     from netc.runtime.insight.report import page
+    from netc.runtime.runs.checkpoint import write_whole
 
     path = out or run / "report.html"
     write_whole(path, page(netc.open(run, threads)).encode())

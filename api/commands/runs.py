@@ -40,8 +40,8 @@ def runs(
 
 def _row(folder: Path) -> dict[str, Any] | None:
     """What the table says of a run; None if its files are not to be read."""
-    from netc.runtime.metrics import whole_rows
-    from netc.runtime.run_info import decoded
+    from netc.runtime.runs.metrics import whole_rows
+    from netc.runtime.runs.run_info import decoded
 
     try:
         info = decoded(content_of(folder / "run.json"))

@@ -27,9 +27,9 @@ def show(
     Example: netc show examples/lenet.net -o lenet.html
     """
     from netc.compiler.folds import folds_of
-    from netc.runtime.checkpoint import write_whole
     from netc.runtime.insight.drawing.figure import picture
     from netc.runtime.insight.drawing.page import page
+    from netc.runtime.runs.checkpoint import write_whole
 
     path = out or Path(f"{file.stem}.svg")
     kind = path.suffix.lower().removeprefix(".")

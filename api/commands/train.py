@@ -13,7 +13,7 @@ from netc.commands.terminal import Ticker, figures, matrices, number, say, table
 
 if TYPE_CHECKING:
     from netc.runtime.figures import Figure, Row
-    from netc.runtime.run import Run
+    from netc.runtime.runs.run import Run
 
 _NO_FIGURES = ("epoch", "seconds", "samples_per_second")  # of an epoch's row
 _FEW = 32  # samples that gradients are looked at while training
@@ -88,9 +88,9 @@ def _train(
     threads: int | None,
 ) -> "Mapping[str, Figure]":
     """One run, from its beginning or where it was left, and what it came to: on the test part, or in the last epoch."""
-    from netc.runtime.checkpoint import write_whole
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
+    from netc.runtime.runs.checkpoint import write_whole
     from netc.runtime.trainer import Report, refuse_lost_loss
     from netc.runtime.trainer import train as train_run
 
@@ -139,10 +139,10 @@ def _started(
     file: Path, settings: list[str] | None, epochs: int | None, out: Path | None, strict: bool, threads: int | None
 ) -> "Run":
     """A new run in a folder of its own."""
-    from netc.runtime import run as runs
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
+    from netc.runtime.runs import run as runs
 
     model, given = options.load(file, settings, strict)
     spec = parse_data(model)
@@ -166,8 +166,8 @@ def _resumed(
     resume: Path, file: Path | None, settings: list[str] | None, epochs: int | None, threads: int | None
 ) -> "Run":
     """A run where it was left, by a changed file if one is given."""
-    from netc.runtime import run as runs
-    from netc.runtime.resume import adopt, has_changed
+    from netc.runtime.runs import run as runs
+    from netc.runtime.runs.resume import adopt, has_changed
 
     run = runs.open_run(resume, threads, to_train=True)
     if file is not None:

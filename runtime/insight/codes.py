@@ -13,11 +13,11 @@ import numpy as np
 from netc.compiler.types import describe_sample
 from netc.dsl.quoting import plot_text
 from netc.runtime.data.stored import Array
+from netc.runtime.inference.parts import inputs_of, part_of
 from netc.runtime.insight.pictures import as_image, first_of, png, svg_bytes, svg_element, thinned, tiled
 from netc.runtime.insight.sections import Cards, Heading, Note, Paragraph, Section, Svg, one_of_every
-from netc.runtime.parts import inputs_of, part_of
 from netc.runtime.predictions import Classes, classes_of
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST_SAMPLES = 4_000
 _MOST_NUMBERS = 1 << 26  # of all inputs of these samples together

@@ -9,12 +9,12 @@ import numpy as np
 
 from netc.dsl.diagnostics import Diagnostic, fault
 from netc.dsl.quoting import plot_text
-from netc.runtime.checkpoint import place_of
 from netc.runtime.data.stored import Ragged
 from netc.runtime.insight.findings import FAINT, findings_of
 from netc.runtime.insight.gradients import Layer, Reach, Units, measure
 from netc.runtime.insight.pictures import svg_bytes
-from netc.runtime.run import Run
+from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.run import Run
 
 _SAMPLES = 64
 _MOST_MARKED_STEPS = 40  # with fewer steps than this, a curve has a dot for each

@@ -13,7 +13,7 @@ from netc.compiler.model import Model, ParameterInfo
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Span
 from netc.runtime.insight.gradients import Layer, Measured, Reach, Units
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 FAINT = 1e-3  # of the gradient at the last step: nothing is learned from less
 _LOUD = 1e2  # of the gradient at the last step: it explodes

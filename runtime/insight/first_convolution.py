@@ -11,7 +11,7 @@ from netc.compiler.value import Value
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import as_image, first_of, png, thinned
 from netc.runtime.insight.sections import Cards, Heading, Section, left_out, one_of_every
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST_MAPS = 32
 

@@ -15,7 +15,7 @@ from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program
 from netc.runtime.random import permutation
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST_STEPS = 50_000  # of all samples together, at which units are looked at
 _UNDERFLOW = 1e-12  # of the gradient at the last step: what follows such a gradient may be rounded to 0

@@ -22,7 +22,7 @@ from netc.runtime.insight.sections import (
     one_of_every,
 )
 from netc.runtime.predictions import TargetPrediction, predictions_of
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _WORST = 24
 _MOST_TARGETS = 8

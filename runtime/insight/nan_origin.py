@@ -16,12 +16,12 @@ from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
 from netc.compiler.types import Sizes
 from netc.compiler.value import Value
-from netc.runtime.checkpoint import load_checkpoint
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
-from netc.runtime.run import Run
-from netc.runtime.schedule import Decisions, factors
-from netc.runtime.start_from import CHECKPOINT
+from netc.runtime.runs.checkpoint import load_checkpoint
+from netc.runtime.runs.run import Run
+from netc.runtime.runs.start_from import CHECKPOINT
+from netc.runtime.training.schedule import Decisions, factors
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
 from netc.compiler.value import Value
+from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Fields, Program
-from netc.runtime.workers import Workers
 
 
 @dataclass(frozen=True, slots=True)

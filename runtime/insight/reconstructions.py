@@ -9,7 +9,7 @@ from netc.compiler.model import Model
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import MOST_PIXELS, as_image, first_of, png, svg_bytes, svg_element, thinned
 from netc.runtime.insight.sections import Cards, Heading, Paragraph, Section, Svg, left_out, one_of_every
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST_PAIRS = 8  # of an input and an output
 _SAMPLES = 16

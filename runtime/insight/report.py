@@ -23,7 +23,7 @@ from netc.runtime.insight.sections import (
     left_out,
     page_html,
 )
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 _MOST_METRICS, _MOST_PARAMETERS = 60, 300
 _MOST_TEXT = 200_000  # characters of the file

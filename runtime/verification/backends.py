@@ -15,8 +15,8 @@ from netc.compiler.kernels.targets import machine_for
 from netc.compiler.passes.update import STEP
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.step import Backend, Step, longest_of, sizes_of
 from netc.runtime.program import Fields, Program
-from netc.runtime.step import Backend, Step, longest_of, sizes_of
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.interpreter import Noise, results
 from netc.runtime.verification.subject import (

@@ -22,13 +22,13 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.madeup import made_up
 from netc.runtime.data.stored import Array
+from netc.runtime.execution.step import State, Step
+from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
-from netc.runtime.step import State, Step
 from netc.runtime.verification import CHECKS, Subject, verify
 from netc.runtime.verification.comparison import compared, differences
 from netc.runtime.verification.interpreter import results
 from netc.runtime.verification.models import MODELS
-from netc.runtime.workers import Workers
 
 _BATCH, _LONGEST = 5, 7
 _SMALL = """model {

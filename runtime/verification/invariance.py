@@ -12,10 +12,10 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.model import Limit, Model
 from netc.dsl.source import Span
-from netc.runtime import schedule
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.step import Backend, in_a_step, step_memory
 from netc.runtime.program import Program
-from netc.runtime.step import Backend, in_a_step, step_memory
+from netc.runtime.training import schedule
 from netc.runtime.verification.backends import batches_of, dtype_of, span_of
 from netc.runtime.verification.comparison import Rounding, differences, different_bits
 from netc.runtime.verification.mixing import is_random, mixes_samples

@@ -9,8 +9,8 @@ from netc.compiler.graph import Body, Graph, parse_graph, print_graph, verify
 from netc.compiler.passes.update import STEP
 from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
-from netc.runtime import schedule
 from netc.runtime.data.stored import Array
+from netc.runtime.training import schedule
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation

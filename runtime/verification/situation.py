@@ -18,8 +18,8 @@ from netc.compiler.rows import PREFIX, Other, asked
 from netc.compiler.types import BATCH, NUMPY, Sizes
 from netc.compiler.value import Value
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.sequences import Batch
 from netc.runtime.random import generator, words
-from netc.runtime.sequences import Batch
 from netc.runtime.verification.interpreter import Hook, interpret, results
 from netc.runtime.verification.subject import types_of_fields
 

@@ -14,9 +14,9 @@ from netc.compiler.model import Model
 from netc.compiler.types import NUMPY, Type
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
+from netc.runtime.execution.step import Backend
 from netc.runtime.program import Program
 from netc.runtime.random import generator
-from netc.runtime.step import Backend
 
 _JITTER = 0.05  # how far parameters are moved from their initial values: a bias of 0 hides what is done to it
 

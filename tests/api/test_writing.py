@@ -12,7 +12,7 @@ import pytest
 from support import ROOT, at_most, command
 
 import netc
-from netc.runtime.checkpoint import write_whole
+from netc.runtime.runs.checkpoint import write_whole
 
 LONG = "a" * 300
 
@@ -174,10 +174,10 @@ _WRITERS = {
     *(
         "runtime/data/images.py",
         "runtime/data/copies.py",
-        "runtime/separate.py",
+        "runtime/export/separate.py",
         "runtime/verification/installation.py",
     ),
-    *("compiler/kernels/cache.py", "runtime/checkpoint.py"),
+    *("compiler/kernels/cache.py", "runtime/runs/checkpoint.py"),
 }
 _PRINTERS = {"api/commands/terminal.py", "compiler/kernels/compile.py"}
 _STREAMS = {"api/commands/frame.py", "api/commands/fmt.py", "api/commands/predict.py", "api/commands/generate.py"}

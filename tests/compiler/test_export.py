@@ -25,13 +25,13 @@ from netc.dsl.diagnostics import Fault
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS, Place
-from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
-from netc.runtime.export_check import checked
+from netc.runtime.export.check import checked
+from netc.runtime.export.exported import as_onnx, as_python, exported, from_padded, padded, samples_of
 from netc.runtime.insight import report
 from netc.runtime.insight.drawing import page as drawing
 from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.program import Program
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 EXAMPLES = ROOT / "examples"
 RANDOM = ("scramble", "unit", "uniform_like", "normal_like", "dropout")

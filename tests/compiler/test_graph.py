@@ -12,7 +12,7 @@ from netc.compiler.graph import Graph, parse_graph, print_graph, verify
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.reference import evaluate
-from netc.runtime.resume import _meaning
+from netc.runtime.runs.resume import _meaning
 
 HERE = Path(__file__).parent
 NEURON = """model {

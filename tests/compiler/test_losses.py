@@ -7,7 +7,7 @@ import pytest
 
 import netc
 from netc.runtime.data.stored import Array
-from netc.runtime.schedule import factors
+from netc.runtime.training.schedule import factors
 
 SEVERAL = """model {
   input x: float[6]

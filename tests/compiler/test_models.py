@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.runtime import schedule
+from netc.runtime.training import schedule
 
 MODELS = {
     "regression": (

@@ -11,10 +11,10 @@ from netc.compiler.passes.plan import layout
 from netc.compiler.rows import PREFIX
 from netc.compiler.types import NUMPY, Type
 from netc.runtime.data.stored import Ragged
-from netc.runtime.memory import Memory
-from netc.runtime.sequences import SequenceStep
-from netc.runtime.step import Backend, State, Step
-from netc.runtime.workers import Workers
+from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.sequences import SequenceStep
+from netc.runtime.execution.step import Backend, State, Step
+from netc.runtime.execution.workers import Workers
 
 _WORKERS, _ORDERS, _LONGEST = 3, 2, 3
 

@@ -215,7 +215,7 @@ MENDS = (
                 "",
             ),
             Edit(
-                "runtime/step.py",
+                "runtime/execution/step.py",
                 "results = {name: np.array(value) for name, value in results.items()}",
                 "results = dict(results)",
             ),

@@ -18,8 +18,8 @@ from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.executable import Executable
-from netc.runtime.memory import Memory
+from netc.runtime.execution.executable import Executable
+from netc.runtime.execution.memory import Memory
 
 GB = 10**9
 

@@ -10,7 +10,7 @@ from support import command
 import netc
 from netc.runtime.insight.diagnose import Diagnosed, diagnose
 from netc.runtime.insight.findings import Recurrence
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 HEAD = """data {
   source = jsonl("t.jsonl")

@@ -10,8 +10,8 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.generate import Generator, draw, generate
-from netc.runtime.run import Run
+from netc.runtime.runs.generate import Generator, draw, generate
+from netc.runtime.runs.run import Run
 
 TEXT = "the cat sat on the mat. the dog sat on the log. " * 30
 MADE = {

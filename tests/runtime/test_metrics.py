@@ -10,9 +10,9 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime import metrics as module
-from netc.runtime.checkpoint import write_whole
-from netc.runtime.metrics import Metrics, MetricsFile, read_metrics, whole_rows
+from netc.runtime.runs import metrics as module
+from netc.runtime.runs.checkpoint import write_whole
+from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics, whole_rows
 from tests.runtime.test_runs import same, write_project
 
 

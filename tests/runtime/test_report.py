@@ -18,10 +18,10 @@ from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.pictures import MOST_PIXELS, png, thinned
 from netc.runtime.insight.sections import section_html
-from netc.runtime.metrics import Metrics
 from netc.runtime.predictions import TargetPrediction
 from netc.runtime.program import Program
-from netc.runtime.run import Run
+from netc.runtime.runs.metrics import Metrics
+from netc.runtime.runs.run import Run
 
 MB = 1_000_000
 

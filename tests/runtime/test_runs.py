@@ -25,7 +25,7 @@ from support import PROJECT as TEXT
 from support import command, netc_command, write_project
 
 import netc
-from netc.runtime.resume import has_changed
+from netc.runtime.runs.resume import has_changed
 
 
 @pytest.fixture

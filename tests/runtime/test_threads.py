@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 import netc
-from netc.runtime.generate import generate
+from netc.runtime.execution.step import Step
+from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard
-from netc.runtime.step import Step
-from netc.runtime.workers import Workers
+from netc.runtime.runs.generate import generate
 
 Array = np.ndarray[Any, Any]
 NET = """model {

@@ -13,7 +13,7 @@ from safetensors.numpy import load_file
 from support import ROOT, command
 
 import netc
-from netc.runtime.schedule import Decisions
+from netc.runtime.training.schedule import Decisions
 
 
 def figures(line: str) -> dict[str, float]:

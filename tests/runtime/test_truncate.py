@@ -6,8 +6,8 @@ from support import run
 
 import netc
 from netc.compiler import pipeline
-from netc.runtime.memory import footprint
-from netc.runtime.step import state_layout, step_memory
+from netc.runtime.execution.memory import footprint
+from netc.runtime.execution.step import state_layout, step_memory
 
 RNG = np.random.default_rng(5)
 LENGTHS = (23, 7, 40, 12, 10, 31)

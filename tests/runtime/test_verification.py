@@ -19,8 +19,8 @@ from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.compiler.types import Sizes
 from netc.compiler.value import OPERATIONS, Scalar, Value, apply
-from netc.runtime import step as steps
 from netc.runtime.data.madeup import made_up
+from netc.runtime.execution import step as steps
 from netc.runtime.program import Program
 from netc.runtime.verification import CHECKS, Difference, Subject, exports, texts, verify
 from netc.runtime.verification.comparison import difference, different_bits

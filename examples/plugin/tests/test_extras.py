@@ -9,7 +9,7 @@ from netc_extras.mish import mish
 
 import netc
 from netc.compiler.passes.update import FACTOR
-from netc.runtime.schedule import factors
+from netc.runtime.training.schedule import factors
 from netc.testing import check
 
 ARFF = """% two kinds of points

@@ -24,10 +24,10 @@ from netc.dsl.diagnostics import fault
 from netc.runtime.available import require
 from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.executable import Executable
+from netc.runtime.execution.executable import Executable
+from netc.runtime.execution.memory import Memory, footprint, is_debugging
+from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import building
-from netc.runtime.memory import Memory, footprint, is_debugging
-from netc.runtime.workers import Workers
 
 Arrays = Mapping[str, Array]
 _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more than a second worker gives

@@ -16,8 +16,8 @@ import msgspec
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
-from netc.runtime.checkpoint import place_of, write_whole
 from netc.runtime.figures import Row
+from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change

@@ -12,9 +12,9 @@ import numpy as np
 
 from netc.compiler.export.writer import Exported
 from netc.dsl.files import reason
-from netc.runtime.export import from_padded, padded, samples_of
-from netc.runtime.run import Run
-from netc.runtime.separate import Failed, NotRun, predict_separately
+from netc.runtime.export.exported import from_padded, padded, samples_of
+from netc.runtime.export.separate import Failed, NotRun, predict_separately
+from netc.runtime.runs.run import Run
 
 SAMPLES = 17
 _TOLERANCE = {"f32": 1e-2, "f64": 1e-6}  # beyond any rounding; what is usual is a thousandth of it

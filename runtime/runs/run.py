@@ -25,15 +25,15 @@ from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
-from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.spec import DataSpec, array_spec, parse_data
 from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
-from netc.runtime.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.program import Fields, Program
-from netc.runtime.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
-from netc.runtime.start_from import BEST, CHECKPOINT, Loaded, start_from
+from netc.runtime.runs.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
+from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
+from netc.runtime.runs.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
+from netc.runtime.runs.start_from import BEST, CHECKPOINT, Loaded, start_from
 
 Array = np.ndarray[Any, Any]
 _INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"

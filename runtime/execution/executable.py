@@ -36,8 +36,8 @@ from netc.compiler.passes.plan import SLACK, Plan, Table
 from netc.compiler.rows import Rows
 from netc.compiler.types import NUMPY
 from netc.runtime.data.stored import Array
-from netc.runtime.memory import Arena, ArenaPool, Memory, is_debugging
-from netc.runtime.workers import Team, Workers, yield_address
+from netc.runtime.execution.memory import Arena, ArenaPool, Memory, is_debugging
+from netc.runtime.execution.workers import Team, Workers, yield_address
 
 if TYPE_CHECKING:  # imported where it is used: by no command of a user's
     from netc.compiler.emulator.run import Emulator

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
-from netc.runtime.checkpoint import read_checkpoint
 from netc.runtime.program import Program
+from netc.runtime.runs.checkpoint import read_checkpoint
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
 

@@ -10,12 +10,12 @@ from netc.compiler.stepping import STEP, stepping
 from netc.compiler.types import NUMPY
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
-from netc.runtime.checkpoint import place_of
 from netc.runtime.data.dataset import labels_of
 from netc.runtime.data.stored import Array
+from netc.runtime.execution.step import Step
 from netc.runtime.random import generator
-from netc.runtime.run import Run
-from netc.runtime.step import Step
+from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.run import Run
 
 
 class Generator:

@@ -16,7 +16,7 @@ from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
 from netc.runtime.data.spec import DataSpec, parse_data
-from netc.runtime.run import Run, rewrite_model
+from netc.runtime.runs.run import Run, rewrite_model
 from netc.runtime.settings import places_of_settings
 
 _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale", "loss_scale", "early_stop", "keep")

@@ -23,10 +23,10 @@ from netc.runtime.data.madeup import made_up
 from netc.runtime.data.spec import StepSpec
 from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.data.stored import Ragged
-from netc.runtime.parts import fields_of, part_of
+from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.predictions import labels_of, words_of
 from netc.runtime.random import words
-from netc.runtime.run import Run
+from netc.runtime.runs.run import Run
 
 Array = np.ndarray[Any, Any]
 State = Mapping[str, Any]

@@ -12,10 +12,10 @@ from netc.compiler.passes.scans import first_dim
 from netc.compiler.rows import PREFIX, Other, Rows, asked, rows_of_same
 from netc.compiler.types import BATCH, NUMPY, size_of
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.executable import Executable
+from netc.runtime.execution.executable import Executable
+from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.step import Step
 from netc.runtime.locks import building
-from netc.runtime.memory import Memory
-from netc.runtime.step import Step
 
 _REMEMBERED = 8  # fields
 

@@ -1,0 +1,1 @@
+"""A graph ready to run: plan, machine code, memory and threads."""

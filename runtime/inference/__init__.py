@@ -1,0 +1,1 @@
+"""Predictions of a model, and of parts of it."""

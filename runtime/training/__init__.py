@@ -1,0 +1,1 @@
+"""Steps of the optimizer over a model's parameters."""
