@@ -1,5 +1,4 @@
-"""Fused loops as Python source: one nest of loops over an iteration space, with loads, scalar expressions, stores and
-folds.
+"""Fused loops as Python source: a nest of loops with loads, scalar expressions, stores and folds.
 
 Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
 Equal nests give equal text, so that models share kernels. Knows no graph.
@@ -56,8 +55,7 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Loops over `extents` (None: a count that the kernel takes as an argument), in which lines are computed and
-    outputs stored.
+    """Loops over `extents` (None: a count that the kernel takes as an argument), with the lines and outputs inside.
 
     `folded` says which axes the folds reduce, and `scopes` is each pointer's alias scope. With `combine`, an
     expression of a and b, the only output is combined with the element at its target (a: that element, b: the line).

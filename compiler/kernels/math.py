@@ -1,5 +1,4 @@
-"""The words of a scalar expression: exp, log, tanh and the like, for f32 and f64, compiled so that loops over them
-vectorise.
+"""The words of a scalar expression (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
 f32 versions are polynomials, because Numba would call libm for one element at a time. They are compiled without any
 fast-math flag and say themselves where a product and a sum are one instruction: an element must have the same bits
