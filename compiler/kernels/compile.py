@@ -156,9 +156,11 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text, machine)
+    if source.form == "product":
+        function, signature = tiles.product(source.text, machine), types.void(tiles.ARGUMENT)
+    else:
+        function, signature = loops.define(source.text, machine), types.void(*[types.int64] * source.arguments)
     function.__name__ = function.__qualname__ = symbol
-    signature = types.void(*[types.int64] * source.arguments)
     # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
     # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
     # vectorised (sums.py) and where a product and a sum are one instruction (math.py).

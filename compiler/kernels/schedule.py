@@ -1,14 +1,14 @@
-"""The schedule of a program: phases between barriers, in them groups of kernel calls, and the function that runs many steps of it.
+"""The schedule of a program as plain data: phases between barriers, with groups of kernel calls in them.
 
-Every worker enters `netc_run` with a context of its own and stays for a chunk of steps. In a phase it takes its share of each group:
+Every worker stays in the program for a chunk of steps. In a phase it takes its share of each group:
 
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
-    shards   the batch in a fixed number of parts, whatever the number of workers, each done whole by one of them
-    steps    the samples are shared out, and a worker takes those of its own that still run through all calls, step by step
+    shards   the batch is cut into a fixed number of shards, whatever the number of workers; one worker does a whole shard
+    steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls
     one      one worker does it
 
-Written as LLVM IR directly: loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
+emit.py writes the function that runs a schedule. Knows no graph.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,30 +19,18 @@ from typing import Any, Literal
 import llvmlite.binding as llvm
 from llvmlite import ir
 
-# The words of a context: the memories' addresses, what the run is, and from TABLES on the addresses of inputs and results.
+# The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(4, 12)
 TABLES = 12
-# of a varying dimension: its rows; its steps, and the address of where each begins (one more at the end); the samples that are this worker's
+# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the end), and the worker's samples: the first, and the one behind the last.
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
-ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
-NAN_BYTE = 0xFF  # repeated, a float or double that is not a number
-MOST_SPINS = (
-    4000  # turns that a worker waits at a barrier before it gives its processor away, if there is one for each worker
-)
+ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
+NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
+# A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
+MOST_SPINS = 4000
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-
-
-# The arguments of a product, in order (see tiles.py).
-PRODUCT = (
-    *("a", "b", "c", "start", "pack", "touch_1", "touch_2", "touch_3"),
-    *("a_row", "a_step", "b_row", "b_column", "c_row", "start_row", "has_start", "rows", "columns", "depth"),
-    *("runs", "a_run", "b_run", "turns", "a_turn", "b_turn"),
-    *("touches", "outer", "a_outer", "b_outer", "c_outer", "start_outer"),
-    *("middle", "a_middle", "b_middle", "c_middle", "start_middle"),
-    *("inner", "a_inner", "b_inner", "c_inner", "start_inner"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +47,7 @@ class KernelSource:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number: the factor; times the rows that the call is for (`rows`), or all that a named dimension has (its name)."""
+    """A number: the factor (`per` is "one"), times the rows of the call ("rows") or all rows of a dimension (its name)."""
 
     factor: int
     per: str = "one"
@@ -67,8 +55,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at, by `shard` for each shard, and by `step` for each row
-    before the step's first."""
+    """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard` bytes for each shard before the call's, and `step` bytes for each row before the first of a scan's step."""
 
     memory: int
     offset: int
@@ -79,14 +66,18 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """A call of a kernel: addresses, then counts."""
+
     kernel: KernelSource
     arguments: tuple[Address | Count, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut; `dim` is the
-    dimension whose rows samples are, or whose steps are walked, from the last one if `is_reversed`."""
+    """Calls that are done in order for each band of rows.
+
+    `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
+    """
 
     kind: Literal["samples", "pieces", "shards", "one", "steps"]
     calls: tuple[Call, ...]
@@ -99,9 +90,9 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample.
+    """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each sample.
 
-    `dims` are the varying dimensions: the words of DIMENSION for each stand in the context behind the tables. With any, a run is one step.
+    `dims` are the varying dimensions: the context has the words of DIMENSION for each of them, behind the tables. If there are any, a run is one step.
     """
 
     phases: tuple[tuple[Group, ...], ...]
@@ -109,6 +100,7 @@ class Schedule:
     dims: tuple[str, ...] = ()
 
     def calls(self) -> Iterator[Call]:
+        """Yields all calls in the order of the schedule."""
         for phase in self.phases:
             for group in phase:
                 yield from group.calls
@@ -116,7 +108,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Arenas:
-    """Bytes of the arena that workers share, and of each worker's own."""
+    """The bytes of the arena that workers share, and of each worker's own arena."""
 
     shared: int
     private: int
