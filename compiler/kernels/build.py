@@ -7,8 +7,9 @@ import llvmlite.binding as llvm
 
 from netc.compiler.kernels import cache
 from netc.compiler.kernels.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
+from netc.compiler.kernels.emit import emit
 from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.schedule import Arenas, KernelSource, Schedule, emit
+from netc.compiler.kernels.schedule import Arenas, KernelSource, Schedule
 from netc.dsl import eviction
 
 
