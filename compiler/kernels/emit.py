@@ -5,6 +5,7 @@ It consists of loops, addresses and calls, nothing that would need an optimiser.
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -36,6 +37,7 @@ from netc.compiler.kernels.schedule import (
     Address,
     Arenas,
     Call,
+    Count,
     Group,
     KernelSource,
     Schedule,
@@ -51,15 +53,28 @@ def emit(
     profiled: bool = False,
     spoiled: Arenas | None = None,
 ) -> str:
-    """LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 when another worker failed.
+    """Returns LLVM's text of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 if another worker failed.
 
-    With `profiled`, the ticks of each call are added up in the words at PROFILE; the word behind the last call holds those of the whole run. With `spoiled`,
-    each step begins by filling both arenas with NaN bytes, so that a value that is read before it is written shows.
+    With `profiled`, the ticks of each call are added to the words at PROFILE; the word behind the last call has the
+    ticks of the run. With `spoiled`, each step begins by filling both arenas with NaN bytes, so that a value that is
+    read before it is written becomes visible.
     """
     return str(_Emitter(schedule, symbols, profiled, spoiled).module)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The values that calls are done for: rows from `row` on, the shard, and the first row of a scan's step."""
+
+    row: Any
+    rows: Any
+    shard: Any
+    begin: Any
+
+
 class _Emitter:
+    """Emits one schedule."""
+
     def __init__(
         self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool, spoiled: Arenas | None
     ) -> None:
@@ -78,6 +93,7 @@ class _Emitter:
         self.emit_run()
 
     def word(self, index: int) -> Any:
+        """Loads a word of the context."""
         return self.builder.load(self.builder.gep(self.context, [self.number(index)]))
 
     @staticmethod
@@ -113,6 +129,7 @@ class _Emitter:
     # -------------------------------------------------------------- the run
 
     def emit_run(self) -> None:
+        """The body of netc_run: a loop over steps, with the phases inside."""
         builder = self.builder
         self.memories = [self.word(index) for index in range(ORDER + 1)]
         self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
@@ -158,7 +175,7 @@ class _Emitter:
         builder.ret(self.number(0))
 
     def spoil(self, arenas: Arenas) -> None:
-        """Fill this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
+        """Fills this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
         low, high = self.share(self.number(arenas.shared))
         builder, pointer = self.builder, _BYTE.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer, _BYTE, _I64, ir.IntType(1)])
@@ -170,13 +187,16 @@ class _Emitter:
             builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
 
     def share(self, units: Any) -> tuple[Any, Any]:
-        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) / members)."""
+        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) /
+        members)."""
         builder = self.builder
         low = builder.sdiv(builder.mul(units, self.member), self.members)
         high = builder.sdiv(builder.mul(units, builder.add(self.member, self.number(1))), self.members)
         return low, high
 
     def emit_group(self, group: Group, call: int, alone: int) -> None:
+        """This worker's share of a group. `call` is the number of its first call, `alone` that of a group of kind
+        "one"."""
         builder = self.builder
         if group.kind == "one":
             turn = builder.srem(self.number(alone), self.members)
@@ -198,15 +218,18 @@ class _Emitter:
                 low, high = self.samples
             else:
                 pieces = self.number(-(-group.extent // group.grain))
-                low, high = (self.times(one, group.grain) for one in self.share(pieces))
+                low, high = (self.times(end, group.grain) for end in self.share(pieces))
                 high = self.smaller(high, self.number(group.extent))
             with self.loop(low, high, group.band) as row:
                 rows = self.smaller(builder.sub(high, row), self.number(group.band))
                 self.emit_calls(group.calls, call, row, rows)
 
     def emit_rows(self, group: Group, call: int) -> None:
-        """The rows of a varying dimension, band by band; with several workers, each the rows of its own samples, as in `steps`: no line goes from
-        core to core."""
+        """The rows of a varying dimension, band by band.
+
+        Of several workers, each takes the rows of its own samples, as in `steps`, so that no cache line goes from
+        core to core.
+        """
         builder = self.builder
         is_alone = builder.icmp_signed("==", self.members, self.number(1))
         with builder.if_else(is_alone) as (alone, together):
@@ -222,9 +245,10 @@ class _Emitter:
 
     @contextmanager
     def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
-        """Step by step, the samples of this worker that still run: they are ranked by length, so these are the first.
+        """A loop over steps with the samples of this worker that still run: the first ones, since samples are ranked
+        by length.
 
-        Gives where the step's rows begin, the first of the samples, and how many they are.
+        Yields the first row of the step, the first sample, and the number of samples.
         """
         builder, words = self.builder, self.words[group.dim]
         offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
@@ -239,48 +263,49 @@ class _Emitter:
     def emit_calls(
         self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
     ) -> None:
-        builder = self.builder
+        """Calls for `rows` rows from `row` on, of a shard or of a scan's step that begins at a row.
+
+        `number` is that of the first call.
+        """
+        frame = _Frame(row, rows, shard, begin)
         for i, call in enumerate(calls):
-            arguments = []
-            for argument in call.arguments:
-                if isinstance(argument, Address):
-                    base = (
-                        self.memories[argument.memory]
-                        if argument.memory <= ORDER
-                        else self.tables[argument.memory - TABLES]
-                    )
-                    place = builder.add(base, self.number(argument.offset))
-                    if argument.lead:
-                        place = builder.add(place, self.times(row, argument.lead))
-                    if argument.shard:
-                        place = builder.add(place, self.times(shard, argument.shard))
-                    if argument.step:
-                        place = builder.add(place, self.times(begin, argument.step))
-                    arguments.append(place)
-                elif argument.per == "one":
-                    arguments.append(self.number(argument.factor))
-                else:
-                    count = rows if argument.per == "rows" else self.counts[argument.per]
-                    arguments.append(self.times(count, argument.factor))
+            arguments = [self.argument(argument, frame) for argument in call.arguments]
             before = self.ticks() if self.profiled else None
-            builder.call(self.kernels[call.kernel], arguments)
+            self.builder.call(self.kernels[call.kernel], arguments)
             if before is not None:
                 self.add_ticks(before, number + i)
 
+    def argument(self, argument: Address | Count, frame: _Frame) -> Any:
+        """An argument of a call."""
+        match argument:
+            case Address(memory, offset):
+                base = self.memories[memory] if memory <= ORDER else self.tables[memory - TABLES]
+                address = self.builder.add(base, self.number(offset))
+                moves = ((frame.row, argument.lead), (frame.shard, argument.shard), (frame.begin, argument.step))
+                for number, bytes_each in moves:
+                    if bytes_each:
+                        address = self.builder.add(address, self.times(number, bytes_each))
+                return address
+            case Count(factor, "one"):
+                return self.number(factor)
+            case Count(factor, per):
+                return self.times(frame.rows if per == "rows" else self.counts[per], factor)
+
     def ticks(self) -> Any:
-        """A clock of constant rate; on ARM a program may not read the counter of cycles."""
+        """Reads a clock of constant rate. On ARM a program may not read the counter of cycles."""
         name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
         return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
 
     def add_ticks(self, before: Any, index: int) -> None:
-        """Add the ticks since then to a word at PROFILE."""
+        """Adds the ticks since `before` to a word at PROFILE."""
         builder = self.builder
         spent = builder.sub(self.ticks(), before)
         at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(index)])
         builder.store(builder.add(builder.load(at), spent), at)
 
     def flush_subnormals(self) -> Any:
-        """Flush from here on, on a CPU that has a switch for it; returns what emits the way back."""
+        """Flushes subnormal numbers to zero from here on, if the CPU has a switch for it. The returned function emits
+        the switch back."""
         if not self.is_x86:
             return lambda: None
         builder, pointer = self.builder, _BYTE.as_pointer()
@@ -297,9 +322,11 @@ class _Emitter:
     # -------------------------------------------------------------- the barrier
 
     def emit_barrier(self) -> Any:
-        """`i64 barrier(state, members, yield, most)`: waits until all members are here; 1 if ABORT was set meanwhile.
+        """`i64 barrier(state, members, yield, most)`: waits until all members are here; returns 1 if ABORT was set
+        meanwhile.
 
-        The last to arrive moves the phase on, the others spin on it, and after `most` turns give the processor away (at once, with more workers than cores).
+        The last member to arrive moves the phase on. The others spin until it moves, and after `most` turns they give
+        the processor away (`most` is 0 if there are more workers than cores).
         """
         function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 4), "netc_barrier")
         function.linkage = "internal"

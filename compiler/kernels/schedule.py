@@ -4,7 +4,7 @@ Every worker stays in the program for a chunk of steps. In a phase it takes its 
 
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
-    shards   the batch is cut into a fixed number of shards, whatever the number of workers; one worker does a whole shard
+    shards   the batch is cut into shards, whose number does not depend on the workers; one worker does a whole shard
     steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls
     one      one worker does it
 
@@ -15,11 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-# The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and results.
+# The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and
+# results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(4, 12)
 TABLES = 12
-# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the end), and the worker's samples: the first, and the one behind the last.
+# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
+# end), and the worker's samples: the first, and the one behind the last.
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
 NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
@@ -41,7 +43,8 @@ class KernelSource:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number: the factor (`per` is "one"), times the rows of the call ("rows") or all rows of a dimension (its name)."""
+    """A number: the factor (`per` is "one"), times the rows of the call ("rows") or all rows of a dimension (its
+    name)."""
 
     factor: int
     per: str = "one"
@@ -49,7 +52,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard` bytes for each shard before the call's, and `step` bytes for each row before the first of a scan's step."""
+    """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard`
+    bytes for each shard before the call's, and `step` bytes for each row before the first of a scan's step."""
 
     memory: int
     offset: int
@@ -70,7 +74,8 @@ class Call:
 class Group:
     """Calls that are done in order for each band of rows.
 
-    `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
+    `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose
+    rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
     """
 
     kind: Literal["samples", "pieces", "shards", "one", "steps"]
@@ -84,9 +89,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each sample.
+    """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each
+    sample.
 
-    `dims` are the varying dimensions: the context has the words of DIMENSION for each of them, behind the tables. If there are any, a run is one step.
+    `dims` are the varying dimensions: the context has the words of DIMENSION for each of them, behind the tables. If
+    there are any, a run is one step.
     """
 
     phases: tuple[tuple[Group, ...], ...]
