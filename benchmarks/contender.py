@@ -1,7 +1,8 @@
-"""One contender in a process of its own: `python -m benchmarks.contender NAME VARIANT THREADS`, then a command a line on stdin, an answer a line.
+"""One contender in a process of its own: `python -m benchmarks.contender NAME VARIANT THREADS`.
 
-The threads are set before its library is imported. Contenders stay alive side by side, and only one at a time has work: rounds can so be
-measured in turns, and what the machine does meanwhile falls on all alike.
+It reads one command from each line of stdin and writes one answer to each line of stdout, both as JSON. Its threads
+are set before its library is imported. Contenders stay alive side by side, and only one at a time has work: rounds
+can therefore be measured in turns, and whatever else the machine does slows all of them alike.
 """
 
 import importlib
@@ -22,14 +23,14 @@ CONTENDERS = {
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The variables of a contender. OPENBLAS_CORETYPE would slow a peer down where somebody has set it."""
-    kept = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
+    """The environment variables of a contender. OPENBLAS_CORETYPE is removed: it could slow a peer down."""
+    variables = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
     single = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"} if threads == 1 else {}
-    return {**kept, "OMP_NUM_THREADS": str(threads), **single}
+    return {**variables, "OMP_NUM_THREADS": str(threads), **single}
 
 
 class Process:
-    """The other end: starts a contender and asks it. `found` is False if its library is not installed."""
+    """Starts a contender and asks it. `is_installed` is False if its library is not."""
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
@@ -42,20 +43,22 @@ class Process:
             text=True,
             encoding="utf-8",
         )
-        self.found = self.answer() == "ready"
+        self.is_installed = self.answer() == "ready"
 
     def answer(self) -> Any:
+        """The contender's next answer, or None if its library is not installed. Raises RuntimeError if it has ended."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if line:
             return json.loads(line)
         assert self.process.stderr is not None
-        wrong = self.process.stderr.read()
-        if "ModuleNotFoundError" in wrong:
+        errors = self.process.stderr.read()
+        if "ModuleNotFoundError" in errors:
             return None
-        raise RuntimeError(f"{self.name} ended:\n{wrong}")
+        raise RuntimeError(f"{self.name} ended:\n{errors}")
 
     def ask(self, command: str, *arguments: Any) -> Any:
+        """The answer to a command: "prepare" (a model), "round" or "epoch" (a file)."""
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps([command, *arguments]) + "\n")
         self.process.stdin.flush()
@@ -80,7 +83,7 @@ def main() -> None:
         if command == "prepare":
             (fields,) = arguments
             contender.build(
-                Model(**{name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()})
+                Model(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
             )
             result = [contender.advance() for _ in range(5)][-1]
             contender.round()

@@ -1,4 +1,5 @@
-"""How long an editor waits for the language server: each request right after a change of a file of 300 lines, through the protocol."""
+"""How long an editor waits for the language server: each request, through the protocol, right after a change of a
+file of 300 lines."""
 
 import asyncio
 import sys
@@ -21,26 +22,26 @@ def long_file() -> str:
 
 
 def table(rounds: int) -> list[list[str]]:
-    """A row a request: its median and its longest answer, ms, each after a letter was typed."""
+    """One row for each request: the median and the longest time of an answer in ms, each after a letter was typed."""
     return asyncio.run(_measured(rounds))
 
 
 async def _measured(rounds: int) -> list[list[str]]:
     client = LanguageClient("benchmarks", "1")
-    told = asyncio.Event()
+    has_diagnostics = asyncio.Event()
 
     @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
     def published(params: types.PublishDiagnosticsParams) -> None:
-        told.set()
+        has_diagnostics.set()
 
     await client.start_io(sys.executable, "-c", "from netc.commands.main import main; main()", "lsp")
     await client.initialize_async(types.InitializeParams(capabilities=types.ClientCapabilities()))
     client.initialized(types.InitializedParams())
     uri, text = Path("long.net").resolve().as_uri(), long_file()
     client.text_document_did_open(types.DidOpenTextDocumentParams(types.TextDocumentItem(uri, "net", 0, text)))
-    await told.wait()
+    await has_diagnostics.wait()
     document, at = types.TextDocumentIdentifier(uri), types.Position(200, 10)
-    asked: dict[str, Callable[[], Awaitable[object]]] = {
+    requests: dict[str, Callable[[], Awaitable[object]]] = {
         "hover": lambda: client.text_document_hover_async(types.HoverParams(document, at)),
         "completion": lambda: client.text_document_completion_async(types.CompletionParams(document, at)),
         "definition": lambda: client.text_document_definition_async(types.DefinitionParams(document, at)),
@@ -52,15 +53,15 @@ async def _measured(rounds: int) -> list[list[str]]:
         ),
     }
     rows, version = [["the server's answer on 300 lines, ms", "median", "longest"]], 0
-    for name, ask in asked.items():
-        found = []
+    for name, ask in requests.items():
+        times = []
         for i in range(max(rounds, 5)):
             version += 1
             _type(client, uri, version, i)
             begin = time.perf_counter()
             await ask()
-            found.append(1e3 * (time.perf_counter() - begin))
-        rows.append([name, f"{sorted(found)[len(found) // 2]:.0f}", f"{max(found):.0f}"])
+            times.append(1e3 * (time.perf_counter() - begin))
+        rows.append([name, f"{sorted(times)[len(times) // 2]:.0f}", f"{max(times):.0f}"])
     await client.shutdown_async(None)
     client.exit(None)
     await client.stop()
@@ -68,8 +69,8 @@ async def _measured(rounds: int) -> list[list[str]]:
 
 
 def _type(client: LanguageClient, uri: str, version: int, number: int) -> None:
-    """One character of the first line changes."""
-    place = types.Range(types.Position(0, 2), types.Position(0, 3))
-    change = types.TextDocumentContentChangePartial(place, str(number % 10))
+    """Changes one character of the first line."""
+    span = types.Range(types.Position(0, 2), types.Position(0, 3))
+    change = types.TextDocumentContentChangePartial(span, str(number % 10))
     document = types.VersionedTextDocumentIdentifier(version, uri)
     client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))

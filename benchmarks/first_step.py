@@ -1,4 +1,7 @@
-"""Time to the first step: a fresh process builds a model and takes one step. `python -m benchmarks.first_step MODULE VARIANT WIDTH...` prints when it was done."""
+"""Time to the first step: a fresh process builds a model and takes one step.
+
+`python -m benchmarks.first_step MODULE VARIANT WIDTH...` prints the time when the step was done.
+"""
 
 import importlib
 import os
@@ -13,12 +16,15 @@ from benchmarks.models import MODELS, Model
 
 
 def seconds(name: str, widths: tuple[int, ...], caches: Path) -> float | None:
-    """From the start of the process to the end of its first step, import and all; None if its library is not installed. `caches` is its home."""
-    own = {"NETC_CACHE": str(caches / "netc"), "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor")}
+    """The seconds from the start of a contender's process to the end of its first step, including imports.
+
+    Its caches are in the folder `caches`. Returns None if its library is not installed.
+    """
+    cache_folders = {"NETC_CACHE": str(caches / "netc"), "TORCHINDUCTOR_CACHE_DIR": str(caches / "inductor")}
     begin = time.time()
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.first_step", *CONTENDERS[name], *map(str, widths)],
-        env={**environment(2), **own},
+        env={**environment(2), **cache_folders},
         capture_output=True,
         text=True,
         check=False,
@@ -31,14 +37,16 @@ def seconds(name: str, widths: tuple[int, ...], caches: Path) -> float | None:
 
 
 def table() -> list[list[str]]:
-    """A row a contender: with empty caches; another model than ever before, caches filled by others; the same model again."""
+    """One row for each contender: with empty caches, with a new model but caches filled by another, and with the same
+    model again."""
     rows = [["time to first step, s", "cold", "a new model, warm", "the same again"]]
     widths = MODELS[0].widths
     for name in ("netc", "PyTorch eager", "torch.compile", "JAX step"):
         with tempfile.TemporaryDirectory() as folder:
-            # 300 columns and three layers: shapes and a depth that no cache has seen
-            found = [seconds(name, one, Path(folder)) for one in (widths, (300, 70, 50, 7), (300, 70, 50, 7))]
-        rows.append([name, *("not installed" if one is None else f"{one:.2f}" for one in found)])
+            # 300 columns and three layers: shapes and a depth that are in no cache
+            models = (widths, (300, 70, 50, 7), (300, 70, 50, 7))
+            times = [seconds(name, model, Path(folder)) for model in models]
+        rows.append([name, *("not installed" if value is None else f"{value:.2f}" for value in times)])
     return rows
 
 

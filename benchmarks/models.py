@@ -1,5 +1,6 @@
-"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with ReLU and pools of 2 x 2, one layer behind
-an LSTM; trained with Adam, as plain numbers that every contender builds its own from.
+"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with
+ReLU and pools of 2 x 2, one layer behind an LSTM; trained with Adam, as plain numbers that every contender builds its
+own from.
 """
 
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ LEARNING_RATE = 1e-3
 class Model:
     """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder).
 
-    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of it. If it `is_mirrored`, convolutions have
-    a stride of 2 in place of pools, and their transposes lead back to the image. With `units`, the input is a sequence of `longest` steps (of `shortest` to
-    `longest`, if that is given), and the last state of an LSTM goes into the layers.
+    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of
+    it. If it `is_mirrored`, convolutions have a stride of 2 in place of pools, and their transposes lead back to the
+    image. With `units`, the input is a sequence of `longest` steps (of `shortest` to `longest`, if that is given),
+    and the last state of an LSTM goes into the layers.
     """
 
     name: str
@@ -39,7 +41,8 @@ class Model:
 
     @property
     def flops(self) -> int:
-        """Of the products of a step alone: forward, weight gradients, and input gradients but for the first layer; 2 a multiply-add."""
+        """Of the products of a step alone: forward, weight gradients, and input gradients but for the first layer; 2
+        a multiply-add."""
         if self.units:
             rows, (n, m) = int(self.lengths(self.batch).sum()), self.widths
             return 2 * rows * 4 * self.units * (2 * n + 3 * self.units) + 6 * self.batch * self.units * m

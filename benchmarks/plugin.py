@@ -1,4 +1,5 @@
-"""An operation of a package beside a built-in one of the same form: the same loops, as many kernel calls, the same time."""
+"""An operation of a package beside a built-in one of the same form: the same loops, as many kernel calls, the same
+time."""
 
 import sys
 import time

@@ -1,4 +1,5 @@
-"""JAX as a contender: one jitted step called from Python, or many steps in one compiled `lax.scan`. State is donated; its batch is in memory beforehand."""
+"""JAX as a contender: one jitted step called from Python, or many steps in one compiled `lax.scan`. State is donated;
+its batch is in memory beforehand."""
 
 import time
 from functools import partial
@@ -116,7 +117,8 @@ def _mirrored_loss(windows: int, parameters: Any, x: Any, y: Any) -> Any:
 
 
 def _recurrent_loss(lengths: Any, parameters: Any, x: Any, y: Any) -> Any:
-    """An LSTM over padded sequences: `x @ W` of all steps is one product, as whoever knows JAX writes it; the last state of each sample."""
+    """An LSTM over padded sequences: `x @ W` of all steps is one product, as whoever knows JAX writes it; the last
+    state of each sample."""
     (w, b), (u,), (v, c) = parameters
     before = jnp.moveaxis(x @ w + b, 1, 0)
 

@@ -1,5 +1,5 @@
-"""netc as a contender: steps over one batch that is in memory beforehand, as its peers have it; or ("table") over batches gathered from a table of 40 MB,
-in another order each time, as its training loop does.
+"""netc as a contender: steps over one batch that is in memory beforehand, as its peers have it; or ("table") over
+batches gathered from a table of 40 MB, in another order each time, as its training loop does.
 """
 
 import time

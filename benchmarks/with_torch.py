@@ -1,4 +1,5 @@
-"""PyTorch as a contender, eager or compiled: fused Adam, its batch in memory beforehand; what is timed gathers nothing."""
+"""PyTorch as a contender, eager or compiled: fused Adam, its batch in memory beforehand; what is timed gathers
+nothing."""
 
 import time
 
@@ -88,7 +89,8 @@ class Contender:
             self.x = self.x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
     def _recurrent(self, model: Model, packed: bool) -> None:
-        """The LSTM over steps of all samples at once, padded, or over packed sequences; the last state of each sample."""
+        """The LSTM over steps of all samples at once, padded, or over packed sequences; the last state of each
+        sample."""
         weights = [torch.tensor(weight) for weight in model.weights()]
         recurrent, dense = torch.nn.LSTM(model.widths[0], model.units), torch.nn.Linear(model.units, model.widths[1])
         with torch.no_grad():

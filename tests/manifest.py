@@ -20,8 +20,8 @@ from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.graph import Graph, print_graph
 from netc.compiler.kernels.compile import parts_of
+from netc.compiler.kernels.emit import emit
 from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.schedule import emit
 from netc.compiler.kernels.targets import NAMED
 from netc.compiler.model import Model
 from netc.compiler.passes.listing import phase_lines, plan_lines, task_lines

@@ -1,6 +1,6 @@
-"""The calls of a plan as the emulator does them: which kernel, and where each of its pointers stands.
+"""The calls of a plan as the emulator does them: which kernel is called, and where each of its pointers stands.
 
-Everything that does not change from step to step is worked out once. Knows no memory yet.
+Everything that does not change from step to step is computed once. Knows no memory yet.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,11 @@ from netc.compiler.types import BATCH
 
 @dataclass(frozen=True, slots=True)
 class Spot:
-    """A pointer in a call: its address, where its buffer begins, and how far it points into it. A buffer in private memory that `is_band` holds the rows at
-    hand, a table that `is_open` as much as it is given."""
+    """A pointer in a call: its address, its buffer, and where in the memory the buffer begins.
+
+    The offset into the buffer and the size of a row are in bytes. A buffer in private memory that `is_band` holds
+    only the rows of the current frame; a table that `is_open` ends where the array ends that the run is given.
+    """
 
     address: Address
     buffer: Buffer
@@ -28,6 +31,7 @@ class Spot:
 
     @classmethod
     def of(cls, pointer: Pointer, address: Address, tag: int, schedule: Schedule) -> "Spot":
+        """Returns where a pointer of a task stands. `tag` marks the bytes that hold the buffer's values."""
         type_ = pointer.buffer.type
         offset = pointer.offset * type_.itemsize
         row_bytes = type_.itemsize * contiguous(type_.dims)[0] if type_.dims else type_.itemsize
@@ -38,11 +42,12 @@ class Spot:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A task at its place in the schedule, ready to be called."""
+    """A task at its position in the schedule, ready to be called."""
 
     task: Task
     kernel: Kernel
-    spots: tuple[Spot | Count, ...]
+    spots: tuple[Spot, ...]
+    counts: tuple[Count, ...]
     phase: int
     group: str
 
@@ -52,13 +57,17 @@ class Placed:
 
 
 def passing_on(calls: Sequence[Placed], others: Sequence[Placed]) -> set[Buffer]:
-    """The buffers that a scan's step writes before it reads them, and that nothing else touches: empty again when a step begins."""
+    """Returns the buffers that a step of a scan writes before it reads them, and that no other call touches.
+
+    Such a buffer is empty again when the next step begins.
+    """
     outside = {pointer.buffer for placed in others for pointer in placed.task.pointers}
     passing: set[Buffer] = set()
     seen: set[Buffer] = set()
     for placed in calls:
         read = {placed.task.pointers[i].buffer for i in placed.kernel.memory.needs}
         written = {placed.task.pointers[i].buffer for i in placed.kernel.memory.writes}
-        passing |= {one for one in written - read - seen if one.kind == "temporary" and one.type.rows == BATCH}
+        first_written = written - read - seen
+        passing |= {buffer for buffer in first_written if buffer.kind == "temporary" and buffer.type.rows == BATCH}
         seen |= read | written
     return passing - outside

@@ -1,4 +1,5 @@
-"""Kernels without machine code: from a text, or the register tile's sum of products, a Python function over pointers and counts."""
+"""Kernels without machine code: each kernel, be it a text or the product kernel, as a Python function over its
+arguments."""
 
 import ast
 from collections.abc import Callable, Sequence
@@ -11,34 +12,38 @@ import numpy as np
 from netc.compiler.emulator.memory import Access, Reference
 from netc.compiler.emulator.vectorise import vectorised
 from netc.compiler.emulator.words import WORDS
-from netc.compiler.kernels.schedule import PRODUCT, KernelSource
-from netc.compiler.kernels.texts import Touched, access_of, function_of, touched
+from netc.compiler.kernels.product import DEPTHS, POINTERS, Product
+from netc.compiler.kernels.schedule import KernelSource
+from netc.compiler.kernels.texts import Touched, access_of, function_of, parsed, touched
 
 Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """`run(access, *arguments)` takes the pointers as References; `in_order` is the same, element by element."""
+    """A kernel as functions `run` and `in_order` of an Access, pointers and counts.
+
+    `in_order` goes element by element; it is used where a result shares memory with an operand.
+    """
 
     run: Callable[..., None]
     in_order: Callable[..., None]
     memory: Touched
 
-    def __call__(self, access: Access, arguments: Sequence[Reference | int]) -> None:
+    def __call__(self, access: Access, pointers: Sequence[Reference], counts: Sequence[int]) -> None:
         memory = self.memory
-        is_aliased = any(_overlap(arguments[i], arguments[j]) for i in memory.writes for j in memory.reads if i != j)
-        (self.in_order if is_aliased else self.run)(access, *arguments)
+        is_aliased = any(_overlap(pointers[i], pointers[j]) for i in memory.writes for j in memory.reads if i != j)
+        (self.in_order if is_aliased else self.run)(access, *pointers, *counts)
 
 
-def _overlap(one: Reference | int, other: Reference | int) -> bool:
-    assert isinstance(one, Reference)
-    assert isinstance(other, Reference)
-    return one.region is other.region and one.low < other.high and other.low < one.high
+def _overlap(pointer: Reference, other: Reference) -> bool:
+    """Whether the buffers of two pointers share memory."""
+    return pointer.region is other.region and pointer.low < other.high and other.low < pointer.high
 
 
 @cache
 def kernel_of(source: KernelSource) -> Kernel:
+    """Returns the kernel of a source."""
     memory = touched(source)
     if source.form == "product":
         product = _product(source.text)
@@ -49,7 +54,7 @@ def kernel_of(source: KernelSource) -> Kernel:
 
 
 class _Elements(ast.NodeTransformer):
-    """Loads and stores through an Access, numbers as NumPy's (0.0 / 0.0 is no fault there)."""
+    """Turns loads and stores into calls of an Access, and numbers into NumPy's, for which 0.0 / 0.0 is no error."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Call(ast.Name("F64", ast.Load()), [node], []) if isinstance(node.value, float) else node
@@ -59,18 +64,17 @@ class _Elements(ast.NodeTransformer):
         self.generic_visit(node)
         if access is None:
             return node
-        verb, dtype, pointer, _ = access
-        method = ast.Attribute(ast.Name("m", ast.Load()), f"{verb}_at", ast.Load())
-        return ast.Call(method, [ast.Name(pointer, ast.Load()), ast.Constant(dtype), *node.args[1:]], [])
+        method = ast.Attribute(ast.Name("m", ast.Load()), f"{access.verb}_at", ast.Load())
+        return ast.Call(method, [ast.Name(access.pointer, ast.Load()), ast.Constant(access.dtype), *node.args[1:]], [])
 
 
 def _in_order(function: ast.FunctionDef) -> Callable[..., None]:
-    """The text as it stands, an element at a time."""
+    """The function as it stands, an element at a time."""
     arguments = ", ".join(argument.arg for argument in function.args.args)
-    copy = ast.parse(ast.unparse(function)).body[0]
-    assert isinstance(copy, ast.FunctionDef)
-    body = [ast.unparse(ast.fix_missing_locations(_Elements().visit(one))) for one in copy.body]
-    source = f"def kernel(m, {arguments}):\n" + "\n".join("    " + line for one in body for line in one.splitlines())
+    copy = parsed(ast.unparse(function))
+    body = [ast.unparse(ast.fix_missing_locations(_Elements().visit(statement))) for statement in copy.body]
+    lines = ["    " + line for statement in body for line in statement.splitlines()]
+    source = f"def kernel(m, {arguments}):\n" + "\n".join(lines)
     names = dict(WORDS)
     exec(compile(source, "<kernel in order>", "exec"), names)
     run: Callable[..., None] = names["kernel"]
@@ -78,45 +82,35 @@ def _in_order(function: ast.FunctionDef) -> Callable[..., None]:
 
 
 def _product(dtype: str) -> Callable[..., None]:
-    """c[i, j] = start[i, j] + sum over k of a[i, k] * b[k, j], the depth in order, as kernels/tiles.py has it, over its arguments."""
+    """The product kernel over its arguments (kernels/product.py). An element's sum runs over the depth in order."""
 
     def product(access: Access, *arguments: Any) -> None:
-        n = dict(zip(PRODUCT, arguments, strict=True))
-        around = ("outer", "middle", "inner")
-        deep = ("turns", "runs", "depth")
-        counts = {name: n[name] for name in (*around, "rows", "columns", *deep)}
-
-        def walk(axes: Sequence[str], strides: dict[str, int]) -> tuple[list[int], list[int]]:
-            """Counts and strides of the axes: an axis that does not move is one element, repeated."""
-            apart = [strides[axis] for axis in axes]
-            return [
-                counts[axis] if step or not counts[axis] else 1 for axis, step in zip(axes, apart, strict=True)
-            ], apart
-
-        def steps_of(of: str, **more: int) -> dict[str, int]:
-            return {**{axis: n[f"{of}_{axis}"] for axis in around}, **more}
-
-        left = steps_of("a", rows=n["a_row"], turns=n["a_turn"], runs=n["a_run"], depth=n["a_step"])
-        right = steps_of("b", columns=n["b_column"], turns=n["b_turn"], runs=n["b_run"], depth=n["b_row"])
-        target = steps_of("c", rows=n["c_row"], columns=1)
-        first = steps_of("start", rows=n["start_row"], columns=1)
-        shape = tuple(counts[axis] for axis in (*around, "rows", "columns"))
+        pointers, numbers = arguments[: len(POINTERS)], arguments[len(POINTERS) :]
+        call = Product[Reference, int].of(pointers, numbers, int)
+        shape, strides = call.walk("c")
         if 0 in shape:
             return
-        if any(_overlap(n["c"], n[operand]) for operand in "ab"):
+        if any(_overlap(call.c, operand) for operand in (call.a, call.b)):
             raise access.fail("writes its product into an operand")
-        if n["has_start"] and _overlap(n["c"], n["start"]) and (n["c"].start, target) != (n["start"].start, first):
-            raise access.fail("writes its product into another place of what it begins with")
-        a = access.load(n["a"], dtype, 0, *walk((*around, "rows", *deep), left))
-        b = access.load(n["b"], dtype, 0, *walk((*around, *deep, "columns"), right))
+        a, b = (_loaded(access, dtype, call, operand) for operand in ("a", "b"))
         total = np.zeros(shape, a.dtype)
-        if n["has_start"]:
-            total += access.load(n["start"], dtype, 0, *walk((*around, "rows", "columns"), first))
-        depth = tuple(counts[axis] for axis in deep)
+        if call.has_start:
+            is_in_place = (call.c.start, strides) == (call.start.start, call.walk("start")[1])
+            if _overlap(call.c, call.start) and not is_in_place:
+                raise access.fail("writes its product into another place of what it begins with")
+            total += _loaded(access, dtype, call, "start")
+        depth = tuple(getattr(call, loop).count for loop in DEPTHS)
         a = np.broadcast_to(a, (*a.shape[:4], *depth)).reshape(*a.shape[:4], -1)
         b = np.broadcast_to(b, (*b.shape[:3], *depth, b.shape[-1])).reshape(*b.shape[:3], -1, b.shape[-1])
         for k in range(a.shape[-1]):
             total += a[..., k, None] * b[..., k, None, :]
-        access.store(n["c"], dtype, 0, shape, [target[axis] for axis in (*around, "rows", "columns")], total)
+        access.store(call.c, dtype, 0, shape, strides, total)
 
     return product
+
+
+def _loaded(access: Access, dtype: str, call: Product[Reference, int], operand: str) -> Array:
+    """An operand of a product over the loops that it walks. A loop in which it does not move has one element there."""
+    counts, strides = call.walk(operand)
+    shape = [count if stride or not count else 1 for count, stride in zip(counts, strides, strict=True)]
+    return access.load(getattr(call, operand), dtype, 0, shape, strides)

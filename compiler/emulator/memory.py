@@ -1,7 +1,9 @@
-"""Memory with a shadow: for each byte, which buffer's value it holds, and which unit of work of this phase read or wrote it.
+"""Memory with a shadow: for each byte, which buffer's value it holds, and which unit of work of this phase read or
+wrote it.
 
-An element is read through a pointer to a buffer. It must lie in that buffer, must have been written as that buffer's since the step began, and no other
-unit of work of the same phase may write it: what the planner promises, checked at each access. Knows no kernels and no schedule.
+An element is read through a pointer to a buffer. It must lie in that buffer and must have been written as an element
+of that buffer since the step began, and no other unit of work of the same phase may write it. The planner promises
+this; it is checked at each access. Knows no kernels and no schedule.
 """
 
 from collections.abc import Sequence
@@ -16,17 +18,20 @@ from netc.compiler.types import NUMPY
 Array = np.ndarray[Any, Any]
 _WORD: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}
 _ONES = {size: sum(1 << 8 * byte for byte in range(size)) for size in _WORD}
-_SEVERAL = 255  # units that read a byte
+_SEVERAL = 255  # several units have read the byte
 MOST_TAGS = 254
 
 
 class BrokenPlan(AssertionError):
-    """A task did what a plan must not make it do."""
+    """A task read or wrote an element that no plan may let it read or write."""
 
 
 class Region:
-    """Bytes somewhere in memory, with the shadow of each. `tags` say whose value a byte holds (0: nobody's in this step); `writers` and `readers` are units
-    of work, kept only where `is_shared`."""
+    """Bytes somewhere in memory, with the shadow of each.
+
+    `tags` say which buffer's value a byte holds (0: none in this step). `writers` and `readers` are numbers of units
+    of work, recorded only if the region `is_shared`.
+    """
 
     def __init__(self, name: str, data: Array, is_shared: bool = False, is_written: bool = True) -> None:
         self.name, self.data, self.is_shared, self.is_written = name, data, is_shared, is_written
@@ -35,14 +40,14 @@ class Region:
         self.readers = np.zeros(len(data) if is_shared else 0, np.uint8)
 
     def forget_units(self) -> None:
-        """At a barrier: what was read and written is now done."""
+        """Clears the readers and writers. Called at a barrier, where all units of a phase are done."""
         self.writers[:] = 0
         self.readers[:] = 0
 
 
 @dataclass(slots=True)
 class Reference:
-    """A pointer of a task that runs: where it stands in a region, and the bytes of its buffer there."""
+    """A pointer of a task that runs: its position in a region, and the bytes `low` to `high` of its buffer there."""
 
     region: Region
     start: int
@@ -57,7 +62,8 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Loads and stores for one call of a task, done for `frame` by a member, in a `unit` of work (0: the only one in its phase)."""
+    """Loads and stores for one call of a task, which a member does for `frame` in a `unit` of work (0: the only one
+    in its phase)."""
 
     task: object
     member: int
@@ -65,21 +71,22 @@ class Access:
     unit: int
 
     def fail(self, message: str) -> BrokenPlan:
+        """Returns the exception to raise, with the task and the frame in its message."""
         return BrokenPlan(f"{self.task}, member {self.member}, {self.frame}: {message}")
 
     # -------------------------------------------------------------- elements that strides walk
 
     def load(self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
-        """The elements from `at` on that `strides` walk, an array of `shape`."""
+        """Returns the elements from `at` on that `strides` walk, as an array of `shape`."""
         kind = NUMPY[dtype]
         if 0 in shape:
             return np.empty(shape, kind)
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "reads")
         shadow = np.ndarray(shape, _WORD[size], pointer.region.tags, offset, apart)
-        strange = shadow != pointer.tag * _ONES[size]
-        if strange.any():
-            raise self._unwritten(pointer, shadow[strange], at, strange, strides)
+        unwritten = shadow != pointer.tag * _ONES[size]
+        if unwritten.any():
+            raise self._unwritten(pointer, shadow[unwritten], unwritten)
         if self.unit and pointer.region.is_shared:
             self._note_read(pointer, shape, size, offset, apart)
         return np.ndarray(shape, kind, pointer.region.data, offset, apart).copy()
@@ -87,6 +94,7 @@ class Access:
     def store(
         self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int], value: Any
     ) -> None:
+        """Stores an array of `shape` into the elements from `at` on that `strides` walk."""
         if 0 in shape:
             return
         kind = NUMPY[dtype]
@@ -102,7 +110,8 @@ class Access:
     def _span(
         self, pointer: Reference, at: int, shape: Sequence[int], strides: Sequence[int], size: int, verb: str
     ) -> tuple[int, tuple[int, ...]]:
-        """Where the first element is, and how many bytes the others are apart."""
+        """The byte of the first element, and the strides in bytes. Raises BrokenPlan if an element is outside of the
+        buffer."""
         offset = low = high = pointer.start + at * size
         for count, stride in zip(shape, strides, strict=True):
             reach = (count - 1) * stride * size
@@ -132,28 +141,28 @@ class Access:
         writers[...] = self.unit * _ONES[size]
 
     def _refuse(self, pointer: Reference, units: Array, size: int, verb: str, other: str) -> None:
-        """Fail if another unit of work was at these elements."""
+        """Raises BrokenPlan if another unit of work has read or written these elements."""
         if units.any() and ((units != 0) & (units != self.unit * _ONES[size])).any():
             raise self.fail(f"{verb} of {pointer} what another unit of work {other} in the same phase")
 
     def _readers_with_this(self, readers: Array, size: int) -> Any:
-        word = readers.dtype.type  # beyond 63 bits NumPy 2.5 takes no int
-        mine = word(self.unit * _ONES[size])
+        word = readers.dtype.type  # NumPy 2.5 takes no int beyond 63 bits
+        this = word(self.unit * _ONES[size])
         if not readers.any():
-            return mine
-        return np.where((readers == 0) | (readers == mine), mine, word(_SEVERAL * _ONES[size]))
+            return this
+        return np.where((readers == 0) | (readers == this), this, word(_SEVERAL * _ONES[size]))
 
     # -------------------------------------------------------------- elements that an index names
 
     def load_at(self, pointer: Reference, dtype: str, index: Any) -> Any:
-        """The elements at an array of indices."""
+        """Returns the elements at an array of indices."""
         kind, index = NUMPY[dtype], np.asarray(index)
         where = self._elements(pointer, index, kind.itemsize, "reads")
         size = kind.itemsize
         shadow = _words(pointer.region.tags, size)[where]
-        strange = shadow != pointer.tag * _ONES[size]
-        if strange.any():
-            raise self._unwritten(pointer, shadow[strange], 0, strange, ())
+        unwritten = shadow != pointer.tag * _ONES[size]
+        if unwritten.any():
+            raise self._unwritten(pointer, shadow[unwritten], unwritten)
         if self.unit and pointer.region.is_shared:
             self._refuse(pointer, _words(pointer.region.writers, size)[where], size, "reads", "writes")
             readers = _words(pointer.region.readers, size)
@@ -161,6 +170,7 @@ class Access:
         return _words(pointer.region.data, size, kind)[where]
 
     def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
+        """Stores values into the elements at an array of indices."""
         kind, index = NUMPY[dtype], np.asarray(index)
         size = kind.itemsize
         where = self._elements(pointer, index, size, "writes")
@@ -175,27 +185,25 @@ class Access:
         _words(pointer.region.data, size, kind)[where] = value
 
     def _elements(self, pointer: Reference, index: Array, size: int, verb: str) -> Array:
-        """Numbers of elements in a region from those behind a pointer."""
+        """Turns indices from a pointer into indices from the beginning of its region."""
         if pointer.start % size:
             raise self.fail(f"{verb} {pointer} at an address that is no multiple of {size}")
         if index.size:
-            low, high = (int(one) * size + pointer.start for one in (index.min(), index.max()))
+            low, high = int(index.min()) * size + pointer.start, int(index.max()) * size + pointer.start
             if low < pointer.low or high + size > pointer.high:
                 raise self._outside(pointer, low, high, size, verb)
         where: Array = index + pointer.start // size
         return where
 
     def _outside(self, pointer: Reference, low: int, high: int, size: int, verb: str) -> BrokenPlan:
-        first, last = ((one - pointer.low) // size for one in (low, high))
-        held = (pointer.high - pointer.low) // size
-        return self.fail(f"{verb} elements {first} to {last} of {pointer}, which has {held}")
+        first, last = (low - pointer.low) // size, (high - pointer.low) // size
+        count = (pointer.high - pointer.low) // size
+        return self.fail(f"{verb} elements {first} to {last} of {pointer}, which has {count}")
 
-    def _unwritten(
-        self, pointer: Reference, tags: Array, at: int, strange: Array, strides: Sequence[int]
-    ) -> BrokenPlan:
-        place = tuple(int(one) for one in np.argwhere(strange)[0])
+    def _unwritten(self, pointer: Reference, tags: Array, unwritten: Array) -> BrokenPlan:
+        index = tuple(int(number) for number in np.argwhere(unwritten)[0])
         why = "nobody has written" if int(tags.flat[0]) == 0 else "holds another buffer's value"
-        return self.fail(f"reads an element of {pointer} that {why} (at {place}, {int(strange.sum())} such)")
+        return self.fail(f"reads an element of {pointer} that {why} (at {index}, {int(unwritten.sum())} such)")
 
 
 def _words(data: Array, size: int, kind: np.dtype[Any] | None = None) -> Array:

@@ -1,4 +1,4 @@
-"""What a vectorised kernel does along its axes: count, choose, and reduce in order."""
+"""The functions that a vectorised kernel calls: indices along an axis, choices, and reductions in order."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -14,25 +14,25 @@ Array = np.ndarray[Any, Any]
 
 @cache
 def axis(first: int, count: int, depth: int, rank: int) -> Array:
-    """first, first + 1, ... along one of `rank` axes."""
+    """Returns first, first + 1, ... along one of `rank` axes."""
     numbers = np.arange(first, first + count).reshape((1,) * depth + (count,) + (1,) * (rank - depth - 1))
     numbers.flags.writeable = False
     return numbers
 
 
 def _in_order(operand: Any, sizes: Sequence[int], axes: Sequence[int]) -> Array:
-    """An operand over the points of the axes that are reduced, which become one, the last."""
+    """An operand with one more axis at the end, which has the points of all the axes that are reduced."""
     rank = len(sizes)
     shape = np.broadcast_shapes(np.shape(operand), tuple(sizes))
     full = np.broadcast_to(operand, shape)
-    kept = [place for place in range(rank) if place not in axes]
+    kept = [axis for axis in range(rank) if axis not in axes]
     moved = full.transpose([*kept, *axes])
-    count = math.prod(shape[place] for place in axes)
-    return moved.reshape([*(1 if place in axes else shape[place] for place in range(rank)), count])
+    count = math.prod(shape[axis] for axis in axes)
+    return moved.reshape([*(1 if axis in axes else shape[axis] for axis in range(rank)), count])
 
 
 def added(total: Any, operand: Any, sizes: Sequence[int], axes: Sequence[int]) -> Any:
-    """total + operand[0] + operand[1] + ..., one after another."""
+    """Returns total + operand[0] + operand[1] + ..., added one after another."""
     terms = _in_order(operand, sizes, axes)
     if terms.shape[-1] == 0:
         return total
@@ -44,14 +44,14 @@ def added(total: Any, operand: Any, sizes: Sequence[int], axes: Sequence[int]) -
 def folded(
     function: Callable[..., Any], total: Any, operands: Sequence[Any], sizes: Sequence[int], axes: Sequence[int]
 ) -> Any:
-    """total = function(total, *operands) at each point, one after another."""
+    """Computes total = function(total, *operands) at each point, one after another, and returns the last total."""
     rows = [_in_order(operand, sizes, axes) for operand in operands]
-    for i in range(math.prod(sizes[place] for place in axes)):
+    for i in range(math.prod(sizes[axis] for axis in axes)):
         total = function(total, *(row[..., i] for row in rows))
     return total
 
 
-# a kernel's plain functions, and what they are here
+# a kernel's plain functions, and the names of those that take arrays in their place
 WORD_OF = {"max": "largest", "min": "smallest", "bool": "to_bool", "float": "F64", "int": "to_int"}
 PLAIN = {*WORD_OF, "abs"}
 NAMES: dict[str, Any] = {

@@ -1,7 +1,9 @@
-"""A plan, run for several members in one thread: phases, shares, bands, shards and walks as kernels/schedule.py emits them.
+"""Runs a plan for several members in one thread, with the phases, shares, bands, shards and walks of
+kernels/schedule.py.
 
-Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order, and the members' calls come in any order
-among each other, as `random_order` has it; what a plan computes must not depend on that. Between units the private memory is forgotten.
+Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order,
+and the calls of different members interleave in any order: `random_order` draws both. What a plan computes must not
+depend on them. A unit finds private memory empty.
 """
 
 import ctypes
@@ -29,11 +31,12 @@ from netc.compiler.kernels.schedule import (
     STEPS_OF,
     TABLES,
     Address,
+    Call,
     Count,
     Group,
 )
 from netc.compiler.passes.plan import Plan
-from netc.compiler.passes.tasks import Buffer
+from netc.compiler.passes.tasks import Buffer, Task
 from netc.compiler.types import BATCH
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
@@ -41,7 +44,8 @@ _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution
 
 @contextmanager
 def random_order(seed: int) -> Iterator[None]:
-    """Plans that run meanwhile take what is independent in an order drawn from this seed; else they take it in the order of the schedule."""
+    """Inside of this context, plans do independent work in an order drawn from a seed, else in the order of the
+    schedule."""
     token = _random.set(np.random.default_rng(seed))
     try:
         yield
@@ -51,7 +55,10 @@ def random_order(seed: int) -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Memories:
-    """Where a run finds its memory, as bytes: one private arena for each member; tables in the plan's order. `order` holds the numbers of the samples."""
+    """The memory of a run, as bytes: one private arena for each member, tables in the plan's order.
+
+    `order` holds the numbers of the samples.
+    """
 
     persistent: Array
     shared: Array
@@ -62,7 +69,8 @@ class Memories:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a group's calls are done for: `rows` rows from `row` on; the shard; where the rows of a scan's step begin."""
+    """The rows that a group's calls are done for: `rows` rows from `row` on, the shard, and the first row of a scan's
+    step."""
 
     row: int
     rows: int
@@ -72,7 +80,8 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """Frames that one member takes through a group, one after another. `number` tells it from the others of its phase."""
+    """The frames that one member takes through a group, one after another. `group` is the group's number in its
+    phase."""
 
     member: int
     group: int
@@ -85,26 +94,17 @@ class Emulator:
     def __init__(self, plan: Plan, members: int) -> None:
         self.plan, self.members = plan, members
         self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
+        self.tags: dict[Buffer, int] = {}
         self.phases: list[list[tuple[Group, list[Placed]]]] = []
-        tags: dict[Buffer, int] = {}
         tasks = iter(plan.tasks)
         for number, phase in enumerate(plan.schedule.phases):
             self.phases.append([])
             for group in phase:
-                calls = []
-                for call, task in zip(group.calls, tasks, strict=False):
-                    spots: list[Spot | Count] = []
-                    for i, argument in enumerate(call.arguments):
-                        if isinstance(argument, Address):
-                            buffer = task.pointers[i].buffer
-                            tag = tags.setdefault(buffer, len(tags) % MOST_TAGS + 1)
-                            spot = Spot.of(task.pointers[i], argument, tag, plan.schedule)
-                            spots.append(self.spots.setdefault(buffer, spot) if buffer not in self.spots else spot)
-                        else:
-                            spots.append(argument)
-                    calls.append(Placed(task, kernel_of(call.kernel), (*spots,), number, group.kind))
+                calls = [
+                    self.placed(call, task, number, group.kind) for call, task in zip(group.calls, tasks, strict=False)
+                ]
                 self.phases[-1].append((group, calls))
-        assert next(tasks, None) is None, "a task that no call of the schedule is for"
+        assert next(tasks, None) is None, "the schedule has no call for a task"
         groups = [(group, calls) for phase in self.phases for group, calls in phase]
         self.passing = {
             id(calls): passing_on(calls, [placed for _, others in groups if others is not calls for placed in others])
@@ -112,8 +112,22 @@ class Emulator:
             if group.kind == "steps"
         }
 
+    def placed(self, call: Call, task: Task, phase: int, group: str) -> Placed:
+        """Returns the task of a call with all that does not change from step to step."""
+        addresses = [argument for argument in call.arguments if isinstance(argument, Address)]
+        counts = tuple(argument for argument in call.arguments if isinstance(argument, Count))
+        spots = []
+        for pointer, address in zip(task.pointers, addresses, strict=True):
+            tag = self.tags.setdefault(pointer.buffer, len(self.tags) % MOST_TAGS + 1)
+            spots.append(Spot.of(pointer, address, tag, self.plan.schedule))
+            self.spots.setdefault(pointer.buffer, spots[-1])
+        return Placed(task, kernel_of(call.kernel), tuple(spots), counts, phase, group)
+
     def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
-        """So many steps of `batch` samples; `dimensions` holds for each member the words of the varying dimensions. Raises BrokenPlan."""
+        """Runs steps of `batch` samples. Raises BrokenPlan.
+
+        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of kernels/schedule.py).
+        """
         with np.errstate(all="ignore"):
             _Run(self, memories, steps, batch, dimensions).run()
 
@@ -126,13 +140,13 @@ class _Run:
         self.members = emulator.members
         words = dimensions.reshape(self.members, len(self.plan.schedule.dims), len(DIMENSION))
         self.words = {dim: words[:, n] for n, dim in enumerate(self.plan.schedule.dims)}
-        self.sizes = {BATCH: batch, **{dim: int(found[0, ROWS]) for dim, found in self.words.items()}}
+        self.sizes = {BATCH: batch, **{dim: int(numbers[0, ROWS]) for dim, numbers in self.words.items()}}
         self.lengths = {buffer: buffer.type.nbytes(self.sizes) for buffer in emulator.spots}
         self.private = [Region(f"member {i}", data) for i, data in enumerate(memories.private)]
         written = {table.index for table in self.plan.results.values()}
         self.regions = {
-            PERSISTENT: Region("what stays", memories.persistent, is_shared=True),
-            SHARED: Region("what members share", memories.shared, is_shared=True),
+            PERSISTENT: Region("persistent memory", memories.persistent, is_shared=True),
+            SHARED: Region("shared memory", memories.shared, is_shared=True),
             ORDER: Region("the order of the samples", memories.order, is_written=False),
             **{
                 TABLES + i: Region(f"table {i}", data, is_shared=i in written, is_written=i in written)
@@ -158,51 +172,53 @@ class _Run:
             end = self.steps * (fixed + self.batch * per_sample) or len(tags)
             if not tags[:end].all():
                 raise BrokenPlan(
-                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that nobody has written"
+                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that no task has written"
                 )
 
     def fill_tags(self) -> None:
-        """What stays, and what comes from outside, is there when a step begins."""
+        """Marks parameters, states and inputs as written when a step begins."""
         for buffer, spot in self.emulator.spots.items():
             if buffer.kind in ("persistent", "table", "order"):
-                there = self.reference(spot, Frame(0, 0))
-                there.region.tags[there.low : there.high] = there.tag
+                pointer = self.reference(spot, Frame(0, 0))
+                pointer.region.tags[pointer.low : pointer.high] = pointer.tag
 
     # -------------------------------------------------------------- the order of work
 
     def phase(self, phase: Sequence[tuple[Group, list[Placed]]]) -> None:
+        """Runs a phase: the units of each member one after another, those of different members interleaved."""
         units = list(self.units([group for group, _ in phase]))
-        mine: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
+        units_of: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
         for number, unit in enumerate(units):
-            mine[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
+            units_of[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
         for region in self.shared:
             region.forget_units()
         if self.random is not None:
-            for own in mine:
-                self.random.shuffle(own)
-        walks = [self.walk(own, phase) for own in mine if own]
+            for queue in units_of:
+                self.random.shuffle(queue)
+        walks = [self.walk(queue, phase) for queue in units_of if queue]
         while walks:
             turn = 0 if self.random is None else int(self.random.integers(len(walks)))
             if next(walks[turn], None) is None:
                 del walks[turn]
 
     def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[Placed]]]) -> Iterator[bool]:
-        """Do the calls of a member's units, one at each turn."""
+        """Does the calls of a member's units, one each time that it is resumed. Units come with their numbers in the
+        phase."""
         for number, unit in units:
             _, calls = phase[unit.group]
             self.private[unit.member].tags[:] = 0
             for frame in unit.frames:
-                for buffer in self.emulator.passing.get(id(calls), ()):  # a step of a scan begins without it
+                for buffer in self.emulator.passing.get(id(calls), ()):  # empty when a step of a scan begins
                     spot = self.emulator.spots[buffer]
-                    there = self.reference(spot, frame)
-                    low = there.low + frame.row * spot.row_bytes
-                    there.region.tags[low : low + frame.rows * spot.row_bytes] = 0
+                    pointer = self.reference(spot, frame)
+                    low = pointer.low + frame.row * spot.row_bytes
+                    pointer.region.tags[low : low + frame.rows * spot.row_bytes] = 0
                 for placed in calls:
                     self.call(placed, frame, unit.member, number)
                     yield True
 
     def units(self, groups: Sequence[Group]) -> Iterator[Unit]:
-        """The units of a phase, each member's in the order of the schedule."""
+        """Yields the units of a phase, each member's in the order of the schedule."""
         alone = count()
         for number, group in enumerate(groups):
             turn = next(alone) % self.members if group.kind == "one" else 0
@@ -217,10 +233,11 @@ class _Run:
                         yield Unit(member, number, (frame,))
 
     def frames(self, group: Group, member: int) -> Iterator[Frame]:
+        """Yields the frames of a member in a group of samples, pieces or shards."""
         if group.kind == "shards":
             low, high = self.share(group.extent, member)
             for shard in range(low, high):
-                row, end = (self.batch * one // group.extent for one in (shard, shard + 1))
+                row, end = (self.batch * number // group.extent for number in (shard, shard + 1))
                 yield Frame(row, end - row, shard)
             return
         if group.kind == "samples" and group.dim != BATCH:
@@ -232,16 +249,17 @@ class _Run:
         elif group.kind == "samples":
             low, high = self.share(self.batch, member)
         else:
-            low, high = (one * group.grain for one in self.share(-(-group.extent // group.grain), member))
-            high = min(high, group.extent)
+            first, last = self.share(-(-group.extent // group.grain), member)
+            low, high = first * group.grain, min(last * group.grain, group.extent)
         for row in range(low, high, group.band):
             yield Frame(row, min(high - row, group.band))
 
     def share(self, units: int, member: int) -> tuple[int, int]:
+        """A member's part of a number of units: the first, and the one behind the last."""
         return units * member // self.members, units * (member + 1) // self.members
 
     def steps_of(self, group: Group, member: int) -> Iterator[Frame]:
-        """The samples of a member that run at each step."""
+        """Yields a frame for each step of a scan with a member's samples that still run."""
         words = self.words[group.dim][member]
         steps = int(words[STEPS_OF])
         offsets = array_at(int(words[OFFSETS]), 8 * (steps + 1)).view(np.int64)
@@ -255,16 +273,14 @@ class _Run:
     # -------------------------------------------------------------- calls
 
     def call(self, placed: Placed, frame: Frame, member: int, unit: int) -> None:
-        arguments: list[Reference | int] = [
-            self.reference(spot, frame, member)
-            if isinstance(spot, Spot)
-            else spot.factor * (frame.rows if spot.per == "rows" else self.sizes[spot.per] if spot.per != "one" else 1)
-            for spot in placed.spots
-        ]
-        placed.kernel(Access(placed, member, frame, unit), arguments)
+        """Calls a task's kernel for a frame."""
+        sizes = {**self.sizes, "rows": frame.rows, "one": 1}
+        pointers = [self.reference(spot, frame, member) for spot in placed.spots]
+        counts = [count.factor * sizes[count.per] for count in placed.counts]
+        placed.kernel(Access(placed, member, frame, unit), pointers, counts)
 
     def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
-        """Where a pointer stands, and the bytes that its buffer has there: in private memory those of the rows at hand."""
+        """Where a pointer stands, and the bytes of its buffer there: in private memory those of the frame's rows."""
         address, memory = spot.address, spot.address.memory
         region = self.private[member] if memory == PRIVATE else self.regions[memory]
         low = spot.low + self.moved.get(memory, 0)
@@ -279,7 +295,7 @@ class _Run:
 
 
 def array_at(address: int, size: int) -> Array:
-    """So many bytes of memory as an array that shares them."""
+    """Returns `size` bytes at an address as an array that shares them."""
     return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
 
 

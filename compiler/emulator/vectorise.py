@@ -1,8 +1,9 @@
-"""The text of a kernel as a Python function that takes whole axes at a time.
+"""The text of a kernel as a Python function that takes complete axes at a time.
 
-A loop becomes an axis of NumPy arrays where its iterations do not depend on one another, but for sums and their like, which are then reduced in order; any
-other loop stays a loop. `vectorised` gives None for a text with anything else in it (`if`, an element that one iteration stores and another loads).
-Everything is written as source, once for each text.
+A loop becomes an axis of NumPy arrays if its iterations do not depend on one another, except for sums and other
+reductions, which are reduced in order. Any other loop stays a loop. `vectorised` returns None for a text with
+anything else in it (`if`, or an element that one iteration stores and another loads). The function is written as
+source, once for each text.
 """
 
 import ast
@@ -12,15 +13,15 @@ from typing import Any
 
 from netc.compiler.emulator import reductions
 from netc.compiler.emulator.words import WORDS
-from netc.compiler.kernels.texts import Form, access_of, accesses, linear
+from netc.compiler.kernels.texts import Form, MemoryAccess, access_of, accesses, linear
 
 
 class _NotVector(Exception):
-    """The text needs its loops as they are."""
+    """The loops of the text cannot become axes."""
 
 
 def vectorised(function: ast.FunctionDef) -> Any:
-    """A function of an Access, pointers and counts, or None."""
+    """Returns a function of an Access, pointers and counts, or None if the loops cannot become axes."""
     try:
         source = _Vectoriser(function).source()
     except _NotVector:
@@ -32,7 +33,7 @@ def vectorised(function: ast.FunctionDef) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """An open loop: its variable, how deep it stands, and whether it is an axis of arrays."""
+    """An open loop: its variable, how many loops are around it, and whether it is an axis of arrays."""
 
     variable: str
     depth: int
@@ -40,6 +41,8 @@ class _Axis:
 
 
 class _Vectoriser:
+    """Writes the source of one function."""
+
     def __init__(self, function: ast.FunctionDef) -> None:
         self.function = function
         self.loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
@@ -59,25 +62,22 @@ class _Vectoriser:
 
     def _dependencies(self) -> dict[str, set[str]]:
         """The loop variables that each name depends on."""
-        found: dict[str, set[str]] = {}
-        for node in ast.walk(self.function):
-            if isinstance(node, ast.Assign):
-                found.setdefault(_target(node), set())
-        for _ in found:
-            for node in ast.walk(self.function):
-                if isinstance(node, ast.Assign):
-                    for name in _names(node.value):
-                        found[_target(node)] |= {name} & self.loop_variables | found.get(name, set())
-        return found
+        assignments = [node for node in ast.walk(self.function) if isinstance(node, ast.Assign)]
+        variables: dict[str, set[str]] = {_target(node): set() for node in assignments}
+        for _ in variables:  # a dependency passes through at most so many names
+            for node in assignments:
+                for name in _names(node.value):
+                    variables[_target(node)] |= {name} & self.loop_variables | variables.get(name, set())
+        return variables
 
     def _check_aliases(self) -> None:
-        """An element that is loaded and stored must be the same one in each iteration."""
+        """Raises _NotVector if a pointer is loaded from and stored to at different offsets."""
         forms: dict[str, list[Form]] = {}
         stored: set[str] = set()
-        for verb, _, pointer, offset in accesses(self.function):
-            forms.setdefault(pointer, []).append(_linear(offset))
-            stored |= {pointer} if verb == "store" else set()
-        self.loaded = {pointer for verb, _, pointer, _ in accesses(self.function) if verb == "load"}
+        for access in accesses(self.function):
+            forms.setdefault(access.pointer, []).append(_linear(access.offset))
+            stored |= {access.pointer} if access.verb == "store" else set()
+        self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
         if any(form != forms[pointer][0] for pointer in stored & self.loaded for form in forms[pointer]):
             raise _NotVector
 
@@ -95,9 +95,8 @@ class _Vectoriser:
             elif isinstance(node, ast.Assign):
                 self.assign(node, indent)
             elif isinstance(node, ast.Expr) and (access := access_of(node.value)) is not None:
-                assert isinstance(node.value, ast.Call)
-                value = self.expression(node.value.args[2])
-                self.lines.append(f"{indent}{self.access(*access, value)}")
+                (value,) = access.values
+                self.lines.append(f"{indent}{self.access(access, self.expression(value))}")
             else:
                 raise _NotVector
 
@@ -121,7 +120,7 @@ class _Vectoriser:
         self.open.pop()
 
     def is_parallel(self, loop: ast.For) -> bool:
-        """Whether a loop's iterations do not depend on one another, but for names that are only accumulated."""
+        """Whether a loop's iterations do not depend on one another, except for names that are only accumulated."""
         variable = _variable(loop)
         if len(_limits(loop)) == 3 or any(
             variable in _names(limit)
@@ -130,12 +129,12 @@ class _Vectoriser:
             for limit in _limits(inner)
         ):
             return False
-        for verb, _, pointer, offset in accesses(loop):
-            if verb == "load":
+        for access in accesses(loop):
+            if access.verb == "load":
                 continue
-            form = _linear(offset)
+            form = _linear(access.offset)
             moved = any(variable in self.depends.get(name, ()) for name in form)
-            if moved and pointer in self.loaded:
+            if moved and access.pointer in self.loaded:
                 return False
             if not moved and not form.get(variable):
                 return False
@@ -143,6 +142,7 @@ class _Vectoriser:
         return all(_is_accumulated(name, loop) for name in exposed & assigned)
 
     def parallel(self) -> frozenset[str]:
+        """The variables of the open loops that are axes."""
         return frozenset(axis.variable for axis in self.open if axis.is_parallel)
 
     def assign(self, node: ast.Assign, indent: str) -> None:
@@ -156,33 +156,24 @@ class _Vectoriser:
         self.lines.append(f"{indent}{name} = {value}")
 
     def reduce(self, name: str, value: ast.expr, over: frozenset[str], indent: str) -> None:
-        """`name = value` for each point of the axes `over`, in order."""
+        """Writes `name = value` for each point of the axes `over`, in order."""
         axes = [axis for axis in self.open if axis.variable in over]
         sizes = ", ".join(
             next((f"count_{axis.variable}" for axis in axes if axis.depth == depth), "1") for depth in range(self.depth)
         )
-        places = ", ".join(str(axis.depth) for axis in axes)
-        is_plain = (
-            isinstance(value, ast.BinOp)
-            and isinstance(value.op, ast.Add)
-            and isinstance(value.left, ast.Name)
-            and value.left.id == name
-        )
-        if is_plain:
-            assert isinstance(value, ast.BinOp)
-            self.lines.append(
-                f"{indent}{name} = added({name}, {self.expression(value.right)}, ({sizes},), ({places},))"
-            )
-            return
+        depths = ", ".join(str(axis.depth) for axis in axes)
+        match value:
+            case ast.BinOp(op=ast.Add(), left=ast.Name(id=left), right=right) if left == name:
+                self.lines.append(f"{indent}{name} = added({name}, {self.expression(right)}, ({sizes},), ({depths},))")
+                return
         others = sorted(_names(value) - {name} - set(WORDS) - reductions.PLAIN)
         if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
             raise _NotVector
-        self.assigned[name] = self.parallel()  # while its expression is translated, it is one of the points'
+        self.assigned[name] = self.parallel()  # in its own expression, the name is the total at one point
         function = f"lambda {', '.join([name, *others])}: {self.expression(value)}"
         self.assigned[name] = self.parallel() - over
-        self.lines.append(
-            f"{indent}{name} = folded({function}, {name}, ({''.join(f'{other}, ' for other in others)}), ({sizes},), ({places},))"
-        )
+        operands = "".join(f"{other}, " for other in others)
+        self.lines.append(f"{indent}{name} = folded({function}, {name}, ({operands}), ({sizes},), ({depths},))")
 
     # -------------------------------------------------------------- expressions
 
@@ -190,17 +181,19 @@ class _Vectoriser:
         return ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(node), mode="eval").body))
 
     def check_name(self, name: str) -> None:
-        """A name must not hold an axis that is closed."""
+        """Raises _NotVector if a name was assigned along an axis that is closed."""
         if name in self.assigned and not self.assigned[name] <= self.parallel():
             raise _NotVector
 
-    def access(self, verb: str, dtype: str, pointer: str, offset: ast.expr, value: str | None = None) -> str:
-        form = _linear(offset)
+    def access(self, access: MemoryAccess, value: str | None = None) -> str:
+        """The call of an Access that loads, or stores a value: by strides, or by an index if that was loaded or
+        computed."""
+        form = _linear(access.offset)
         tail = "" if value is None else f", {value}"
         parallel = {axis.variable: axis for axis in self.open if axis.is_parallel}
         if set(form) - self.loop_variables - self.arguments - {""}:
-            index = ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(offset), mode="eval").body))
-            return f"m.{verb}_at({pointer}, {dtype!r}, {index}{tail})"
+            index = self.expression(access.offset)
+            return f"m.{access.verb}_at({access.pointer}, {access.dtype!r}, {index}{tail})"
         shape, strides = ["1"] * self.depth, ["0"] * self.depth
         start = [str(form.get("", 0))]
         for name, factor in form.items():
@@ -209,13 +202,12 @@ class _Vectoriser:
                 start.append(f"first_{name} * {factor}")
             elif name:
                 start.append(f"{name} * {factor}")
-        return (
-            f"m.{verb}({pointer}, {dtype!r}, {' + '.join(start)}, ({', '.join(shape)},), ({', '.join(strides)},){tail})"
-        )
+        first, extents, steps = " + ".join(start), ", ".join(shape), ", ".join(strides)
+        return f"m.{access.verb}({access.pointer}, {access.dtype!r}, {first}, ({extents},), ({steps},){tail})"
 
 
 class _Translator(ast.NodeTransformer):
-    """An expression of numbers as one of arrays."""
+    """Turns an expression of numbers into an expression of arrays."""
 
     def __init__(self, vectoriser: _Vectoriser) -> None:
         self.vectoriser = vectoriser
@@ -226,18 +218,18 @@ class _Translator(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if (access := access_of(node)) is not None:
-            return ast.parse(self.vectoriser.access(*access), mode="eval").body
+            return ast.parse(self.vectoriser.access(access), mode="eval").body
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise _NotVector
         word = reductions.WORD_OF.get(node.func.id, node.func.id)
-        return _call(word, *(self.visit(one) for one in node.args))
+        return _call(word, *(self.visit(argument) for argument in node.args))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         word = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
-        result, *others = (self.visit(one) for one in node.values)
+        result, *others = (self.visit(operand) for operand in node.values)
         for other in others:
             result = _call(word, result, other)
         combined: ast.AST = result
@@ -279,7 +271,7 @@ def _target(node: ast.Assign) -> str:
 
 
 def _names(node: ast.AST) -> set[str]:
-    return {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
 
 
 def _linear(node: ast.expr) -> Form:

@@ -1,7 +1,8 @@
 """The words of a kernel's text (kernels/math.py) in NumPy, for numbers and for arrays alike.
 
-They give the values of the compiled words: exactly where a result is defined bit by bit (keys, random bits, rounding), to a few units in the last place
-where the compiled word is a polynomial. Takes no Numba, so that a plan can be run where nothing is compiled.
+They return what the compiled words return: exactly where a result is defined bit by bit (keys, random bits,
+rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without Numba, so
+that a plan can be run where nothing is compiled.
 """
 
 import math
@@ -14,7 +15,7 @@ _SCALAR_ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def cast(dtype: type[np.generic]) -> Any:
-    """F32, F64, I32 or bool of a kernel's text."""
+    """Returns the conversion to a type: F32, F64, I32 or bool of a kernel's text."""
 
     def convert(x: Any) -> Any:
         return np.asarray(x).astype(dtype)[()]
@@ -27,7 +28,7 @@ def where(condition: Any, yes: Any, no: Any) -> Any:
 
 
 def largest(x: Any, y: Any) -> Any:
-    """Python's max of two numbers, as a kernel's text means it: the first one if they are not comparable."""
+    """Returns Python's max of two numbers: the first if one of them is NaN, as in a compiled kernel."""
     return np.where(y > x, y, x)[()]
 
 
@@ -56,7 +57,7 @@ def _mix(x: Any) -> Any:
 
 
 def scramble_i32(x: Any, y: Any) -> Any:
-    left, right = (np.asarray(one, np.int64).astype(np.uint32) for one in (x, y))
+    left, right = (np.asarray(bits, np.int64).astype(np.uint32) for bits in (x, y))
     return _mix(_mix(left ^ right) + right).astype(np.int32)[()]
 
 
@@ -81,23 +82,23 @@ def _erf(dtype: type[np.floating[Any]]) -> Any:
 
 def _float(function: Any, dtype: type[np.floating[Any]]) -> Any:
     def word(*operands: Any) -> Any:
-        return function(*(np.asarray(one, dtype) for one in operands))
+        return function(*(np.asarray(operand, dtype) for operand in operands))
 
     return word
 
 
-def _keys(name: str, kind: Any, whole: Any, ones: int) -> tuple[Any, Any]:
-    """Whole numbers in the order of floats, not-a-number last (max) or first (min), and the way back."""
-    shift, rest = whole(ones.bit_length()), whole(ones)
-    not_a_number = whole(ones if name == "max" else -ones - 1)
+def _keys(name: str, kind: Any, integer: Any, largest: int) -> tuple[Any, Any]:
+    """Integers in the order of floats, NaN last (max) or first (min), and the way back."""
+    shift, rest = integer(largest.bit_length()), integer(largest)
+    nan_key = integer(largest if name == "max" else -largest - 1)
 
     def key(x: Any) -> Any:
         x = np.asarray(x, kind)
-        bits = x.view(whole)
-        return np.where(np.isnan(x), not_a_number, bits ^ ((bits >> shift) & rest))[()]
+        bits = x.view(integer)
+        return np.where(np.isnan(x), nan_key, bits ^ ((bits >> shift) & rest))[()]
 
     def back(n: Any) -> Any:
-        n = np.asarray(n, whole)
+        n = np.asarray(n, integer)
         return (n ^ ((n >> shift) & rest)).view(kind)[()]
 
     return key, back
@@ -124,8 +125,8 @@ for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
     }.items():
         WORDS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))
 for _name in ("max", "min"):
-    for _dtype, _kind, _whole, _ones in (
+    for _dtype, _kind, _integer, _largest in (
         ("f32", np.float32, np.int32, 2**31 - 1),
         ("f64", np.float64, np.int64, 2**63 - 1),
     ):
-        WORDS[f"{_name}_key_{_dtype}"], WORDS[f"of_key_{_dtype}"] = _keys(_name, _kind, _whole, _ones)
+        WORDS[f"{_name}_key_{_dtype}"], WORDS[f"of_key_{_dtype}"] = _keys(_name, _kind, _integer, _largest)

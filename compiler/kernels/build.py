@@ -1,4 +1,4 @@
-"""Kernels and a schedule -> one function: what the cache does not hold is compiled, LLVM links all into one step."""
+"""Compiles the kernels that the cache does not hold, and links all of them with their schedule into one function."""
 
 import ctypes
 from typing import Any
@@ -7,13 +7,14 @@ import llvmlite.binding as llvm
 
 from netc.compiler.kernels import cache
 from netc.compiler.kernels.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
+from netc.compiler.kernels.emit import emit
 from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.schedule import Arenas, Schedule, emit
+from netc.compiler.kernels.schedule import Arenas, KernelSource, Schedule
 from netc.dsl import eviction
 
 
 class Linked:
-    """A program in machine code, over a context (see schedule.py); it lives as long as this object."""
+    """A program in machine code, over a context (see schedule.py). The code lives as long as this object."""
 
     def __init__(self, engine: Any, address: int, compiled: int) -> None:
         self._engine = engine  # owns the code
@@ -21,28 +22,35 @@ class Linked:
         self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
 
     def run(self, context: int) -> bool:
-        """Run the steps that the context at an address asks for, without Python's lock; False if another worker failed."""
+        """Runs the steps that the context at this address asks for, without Python's lock. False if another worker
+        failed."""
         return bool(self._run(context) == 0)
 
 
 def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled: Arenas | None = None) -> Linked:
-    """Compile for a machine what the cache does not hold, and link the kernels and the schedule of their calls. `profiled` and `spoiled` are as in `emit`."""
+    """Compiles for a machine the kernels that the cache does not hold, and links all kernels with their schedule.
+
+    `profiled` and `spoiled` are as in `emit`.
+    """
     start_llvm()
-    parts = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
-    objects = {kernel: cache.read(one) for kernel, one in parts.items()}
-    missing = [kernel for kernel, code in objects.items() if code is None]
-    known = list(cache.entries()) if missing else []
-    for kernel, made in compile_all(missing, machine):
-        cache.write(parts[kernel], cache.why_missing(parts[kernel], known), made.code, made.lanes)
-        objects[kernel] = made.code
+    keys = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
+    objects, missing = dict[KernelSource, bytes](), list[KernelSource]()
+    for kernel, key in keys.items():
+        code = cache.read(key)
+        if code is None:
+            missing.append(kernel)
+        else:
+            objects[kernel] = code
+    entries = list(cache.entries()) if missing else []
+    for kernel, compiled in compile_all(missing, machine):
+        cache.write(keys[kernel], cache.why_missing(keys[kernel], entries), compiled.code, compiled.lanes)
+        objects[kernel] = compiled.code
     if missing:
         eviction.enforce()
-    target = target_machine(machine)
-    symbols = {kernel: symbol_of(one) for kernel, one in parts.items()}
+    symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
     step = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
-    engine = llvm.create_mcjit_compiler(step, target)
-    for found in objects.values():
-        assert found is not None
-        engine.add_object_file(llvm.ObjectFileRef.from_data(found))
+    engine = llvm.create_mcjit_compiler(step, target_machine(machine))
+    for kernel in keys:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(objects[kernel]))
     engine.finalize_object()
     return Linked(engine, engine.get_function_address("netc_run"), len(missing))

@@ -1,7 +1,9 @@
-"""Object code on disk: a folder of the user's own, an entry a file, never unpickled and never run unless it is whole.
+"""Object code on disk: one file for each kernel in a folder of the user's own. Nothing is unpickled, nothing damaged
+is run.
 
-`dsl/home.py` says which folder, `dsl/eviction.py` what goes when it is full, `dsl/temporary.py` how a file is written whole, so that many processes may
-share the folder. A damaged entry is a miss. Its name is a hash of `Parts`, all that decides the code.
+`dsl/home.py` says which folder, `dsl/eviction.py` which entries go when it is full, and `dsl/temporary.py` writes a
+file whole, so that many processes may share the folder. A damaged entry is a miss. A file is named by a hash of
+`Parts`, which hold all that decides the code.
 """
 
 import hashlib
@@ -19,7 +21,7 @@ _DIGEST = 32
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """All that decides the object code of a kernel. Leave one out and a stale kernel runs."""
+    """All that decides the object code of a kernel: if a part is left out, a stale kernel may run."""
 
     kernel: str  # a hash of its text, form and arguments
     cpu: str
@@ -29,7 +31,7 @@ class Parts:
     numba: str
     llvmlite: str
     numpy: str
-    sources: str  # a hash of the files that kernels are made by
+    sources: str  # a hash of the files in this folder
 
     @property
     def name(self) -> str:
@@ -38,13 +40,13 @@ class Parts:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the cache knows of a kernel besides its code: when it was compiled (seconds since 1970), why then, and of how many lanes its
-    vectors are. `parts` is None if it is damaged."""
+    """A kernel in the cache, without its code: when it was compiled (seconds since 1970) and why, and the lanes of its
+    widest vectors. `parts` is None if the entry is damaged."""
 
     path: Path
     size: int
     parts: Parts | None = None
-    made: float = 0.0
+    compiled_at: float = 0.0
     why: str = ""
     lanes: int = 1
 
@@ -54,30 +56,33 @@ def _toolchain() -> dict[str, str]:
     from importlib.metadata import version
     from platform import python_version
 
-    own = hashlib.sha256()
+    sources = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
-        own.update(path.read_bytes())
-    packages = ("netc", "numba", "llvmlite", "numpy")
-    return {"python": python_version(), **{name: version(name) for name in packages}, "sources": own.hexdigest()[:16]}
+        sources.update(path.read_bytes())
+    versions = {name: version(name) for name in ("netc", "numba", "llvmlite", "numpy")}
+    return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}
 
 
 def parts_of(text: str, cpu: str, features: str) -> Parts:
-    """The parts of a kernel's key on a CPU, with this process's versions."""
+    """Returns the parts of a kernel's key on a CPU, with this process's versions."""
     return Parts(hashlib.sha256(text.encode()).hexdigest()[:32], cpu, features, **_toolchain())
 
 
 def read(parts: Parts) -> bytes | None:
-    """The object code, or None if it is not there, or not whole."""
-    path = home.folder()
-    found = _open(path / f"{parts.name}.o") if path is not None else None
-    if found is None or found[0].parts != parts:
+    """Returns the object code, or None if the cache has none or its entry is damaged."""
+    stored = _stored(parts)
+    if stored is None:
         return None
-    eviction.use(found[0].path)
-    return found[1]
+    stored_entry, code = stored
+    eviction.use(stored_entry.path)
+    return code
 
 
 def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
-    """Keep object code, why it was compiled, and its lanes. A folder that cannot be written keeps nothing. After the last of several, call `eviction.enforce`."""
+    """Stores object code, why it was compiled, and its lanes. Does nothing if the folder cannot be written.
+
+    The caller calls `eviction.enforce` after the last of several.
+    """
     path = home.folder()
     if path is None:
         return
@@ -90,7 +95,7 @@ def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
 
 
 def _open(path: Path) -> tuple[Entry, bytes] | None:
-    """An entry and its code; one without parts if it is damaged, None if there is none."""
+    """An entry and its code. A damaged one has no parts; None if there is no such file."""
     try:
         stored = path.read_bytes()
     except OSError:
@@ -100,45 +105,52 @@ def _open(path: Path) -> tuple[Entry, bytes] | None:
     if hashlib.sha256(body).digest() != digest:
         return Entry(path, len(stored)), b""
     try:
-        held = json.loads(head)
-        return Entry(path, len(stored), Parts(**held["parts"]), held["made"], held["why"], held["lanes"]), code
-    except (ValueError, KeyError, TypeError):  # of an older netc
+        header = json.loads(head)
+        parts = Parts(**header["parts"])
+        return Entry(path, len(stored), parts, header["made"], header["why"], header["lanes"]), code
+    except (ValueError, KeyError, TypeError):  # an older netc wrote it
         return Entry(path, len(stored)), b""
 
 
-def entries() -> Iterator[Entry]:
-    """All kernels in the folder, whole or damaged."""
+def _stored(parts: Parts) -> tuple[Entry, bytes] | None:
+    """The undamaged entry of these parts and its code, if there is one."""
     path = home.folder()
-    for kept in sorted(eviction.entries(path), key=lambda entry: entry.path) if path is not None else ():
-        found = _open(kept.path) if kept.path.suffix == ".o" else None
-        if found is not None:
-            yield found[0]
+    stored = _open(path / f"{parts.name}.o") if path is not None else None
+    return stored if stored is not None and stored[0].parts == parts else None
+
+
+def entries() -> Iterator[Entry]:
+    """Yields all kernels in the folder, damaged ones too."""
+    path = home.folder()
+    for file in sorted(eviction.entries(path), key=lambda entry: entry.path) if path is not None else ():
+        stored = _open(file.path) if file.path.suffix == ".o" else None
+        if stored is not None:
+            yield stored[0]
 
 
 def entry(parts: Parts) -> Entry | None:
-    """The whole entry of these parts, if there is one."""
-    path = home.folder()
-    found = _open(path / f"{parts.name}.o") if path is not None else None
-    return found[0] if found is not None and found[0].parts == parts else None
+    """Returns the undamaged entry of these parts, if there is one."""
+    stored = _stored(parts)
+    return stored[0] if stored is not None else None
 
 
-def why_missing(parts: Parts, known: Iterable[Entry]) -> str:
-    """In words, why there is no code for these parts: what differs from the known entry of the same kernel that was made last."""
+def why_missing(parts: Parts, entries: Iterable[Entry]) -> str:
+    """Says why there is no code for these parts: what differs from the entry of the same kernel that was compiled
+    last."""
     path = home.folder()
     if path is None:
         return f"there is no cache: {home.why_unusable()}"
     if (path / f"{parts.name}.o").exists():
         return "its entry is damaged"
-    same = [one for one in known if one.parts is not None and one.parts.kernel == parts.kernel]
+    same = [(entry.compiled_at, entry.parts) for entry in entries if entry.parts and entry.parts.kernel == parts.kernel]
     if not same:
         return "it is new"
-    before = max(same, key=lambda one: one.made).parts
-    assert before is not None
+    _, before = max(same, key=lambda entry: entry[0])
     differing = [field.name for field in fields(Parts) if getattr(before, field.name) != getattr(parts, field.name)]
-    told = {
+    descriptions = {
         "features": "the CPU's instruction sets differ",
         "sources": "netc's kernels have changed",
     }
     return ", ".join(
-        told.get(name, f"{name} was {getattr(before, name)}, is {getattr(parts, name)}") for name in differing
+        descriptions.get(name, f"{name} was {getattr(before, name)}, is {getattr(parts, name)}") for name in differing
     )

@@ -1,6 +1,7 @@
-"""A kernel's source -> object code, by Numba; many of them side by side, one process a core.
+"""Compiles kernels' sources to object code by Numba, many of them side by side, in one process for each core.
 
-A kernel becomes a C function of 64-bit integers: addresses, then counts. Numba is imported only if something has to be compiled.
+A kernel becomes a C function of 64-bit integers: addresses, then counts. Numba is imported only if a kernel has to be
+compiled.
 """
 
 import ctypes.util
@@ -22,39 +23,24 @@ from netc.compiler.kernels.machine import Machine, cores
 from netc.compiler.kernels.schedule import KernelSource
 
 _LIBM = {
-    name + suffix
-    for name in (
-        "pow",
-        "exp",
-        "exp2",
-        "log",
-        "log1p",
-        "expm1",
-        "tanh",
-        "sin",
-        "cos",
-        "erf",
-        "floor",
-        "rint",
-        "fmod",
-        "sqrt",
-    )
-    for suffix in ("", "f")
+    *("pow", "exp", "exp2", "log", "log1p", "expm1", "tanh", "sin", "cos", "erf", "floor", "rint", "fmod", "sqrt"),
+    *("powf", "expf", "exp2f", "logf", "log1pf", "expm1f", "tanhf", "sinf", "cosf", "erff", "floorf", "rintf", "fmodf"),
+    "sqrtf",
 }
 _FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
-_WORTH_A_PROCESS = 6  # kernels: a helper imports Numba first, which takes as long as a few of them
+_WORTH_A_PROCESS = 6  # kernels: a helper process imports Numba first, which takes as long as compiling a few of them
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A kernel's object code, and how many floats its widest vector instructions take at once: 1 where it computes one by one."""
+    """A kernel's object code, and the lanes of its widest vectors of floats: 1 if it has no vectors."""
 
     code: bytes
     lanes: int
 
 
 def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
-    """What decides a kernel's object code."""
+    """Returns all that decides a kernel's object code on a machine."""
     text = (
         f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
     )
@@ -62,7 +48,8 @@ def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
 
 
 def symbol_of(parts: cache.Parts) -> str:
-    """The name of a kernel's function holds its key: Numba gives equal names one symbol, in whatever process (issue 10486)."""
+    """Returns the name of a kernel's function. It holds the kernel's key, because Numba gives functions of one name the
+    same symbol, in any process (its issue 10486)."""
     return f"netc_{parts.name}"
 
 
@@ -74,7 +61,7 @@ def target_machine(machine: Machine) -> Any:
 
 @cache_once
 def start_llvm() -> None:
-    """Ready LLVM, and give it libm: kernels call it for what math.py leaves to it, in processes that never import Numba too."""
+    """Prepares LLVM and loads libm, which kernels call also in processes that never import Numba."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     library = ctypes.util.find_library("m")
@@ -83,32 +70,36 @@ def start_llvm() -> None:
 
 
 def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[tuple[KernelSource, Compiled]]:
-    """Each kernel with its object code, in no order. Helpers take from the same heap, the longest kernels first; if one fails, its kernel comes back."""
+    """Yields each kernel with its object code, in any order.
+
+    This process and its helper processes take kernels from one queue, the longest first. If a helper fails, its kernel
+    returns to the queue.
+    """
     waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form != "product", -len(kernel.text))))
-    made: deque[tuple[KernelSource, Compiled]] = deque()
+    done: deque[tuple[KernelSource, Compiled]] = deque()
     count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
-    helpers = [threading.Thread(target=_feed, args=(waiting, made, machine)) for _ in range(count)]
+    helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
     for helper in helpers:
         helper.start()
     try:
-        while waiting or made or any(helper.is_alive() for helper in helpers):
+        while waiting or done or any(helper.is_alive() for helper in helpers):
             try:
                 kernel = waiting.popleft()
             except IndexError:
                 for helper in helpers:
                     helper.join(0.02)
             else:
-                made.append((kernel, compile_kernel(kernel, machine)))
-            while made:
-                yield made.popleft()
+                done.append((kernel, compile_kernel(kernel, machine)))
+            while done:
+                yield done.popleft()
     finally:
         waiting.clear()
 
 
-def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, Compiled]], machine: Machine) -> None:
-    """Give kernels to a process of its own until none is left."""
+def _feed(waiting: deque[KernelSource], done: deque[tuple[KernelSource, Compiled]], machine: Machine) -> None:
+    """Starts a helper process and gives it one kernel after another until none is waiting."""
     command = [sys.executable, "-P", "-m", "netc.compiler.kernels.compile"]
-    given: list[KernelSource] = []
+    at_work: list[KernelSource] = []  # the kernel that the helper is compiling, if any
     try:
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -116,47 +107,48 @@ def _feed(waiting: deque[KernelSource], made: deque[tuple[KernelSource, Compiled
             assert helper.stdin is not None
             assert helper.stdout is not None
             while waiting:
-                given.append(waiting.popleft())
-                asked = [asdict(given[0]), asdict(machine), parts_of(given[0], machine).name]
-                helper.stdin.write(json.dumps(asked).encode() + b"\n")
+                at_work.append(waiting.popleft())
+                request = [asdict(at_work[0]), asdict(machine), parts_of(at_work[0], machine).name]
+                helper.stdin.write(json.dumps(request).encode() + b"\n")
                 helper.stdin.flush()
                 size, lanes = (int.from_bytes(_exactly(helper.stdout, 8)) for _ in range(2))
-                made.append((given[0], Compiled(_exactly(helper.stdout, size), lanes)))
-                given.clear()
-            helper.kill()  # to leave in its own time takes it as long as some kernels
-    except (OSError, IndexError):  # it died, and what it was at is compiled elsewhere; or another took the last one
-        waiting.extend(given)
+                done.append((at_work[0], Compiled(_exactly(helper.stdout, size), lanes)))
+                at_work.clear()
+            helper.kill()  # its ordinary exit takes as long as compiling some kernels
+    except (OSError, IndexError):  # the helper died, or somebody else took the last kernel
+        waiting.extend(at_work)
 
 
 def _exactly(stream: IO[bytes], count: int) -> bytes:
-    found = stream.read(count)
-    if len(found) != count:
+    content = stream.read(count)
+    if len(content) != count:
         raise OSError("the stream ended")
-    return found
+    return content
 
 
 def _serve() -> None:
-    """The helper: a kernel a line comes in, its size, its lanes and its object code go out. It leaves if its own key of the kernel is another:
-    somebody changed the sources or the versions meanwhile.
+    """Runs a helper process: each line of its input is a kernel; its output is the code's size, the lanes and the code.
+
+    Exits with status 1 if this process has another key for a kernel: somebody has changed the sources or the versions.
     """
     for line in sys.stdin.buffer:
         kernel, machine, name = json.loads(line)
         source, target = KernelSource(**kernel), Machine(**machine)
         if parts_of(source, target).name != name:
             sys.exit(1)
-        made = compile_kernel(source, target)
-        sys.stdout.buffer.write(len(made.code).to_bytes(8) + made.lanes.to_bytes(8) + made.code)
+        compiled = compile_kernel(source, target)
+        sys.stdout.buffer.write(len(compiled.code).to_bytes(8) + compiled.lanes.to_bytes(8) + compiled.code)
         sys.stdout.buffer.flush()
 
 
 def compile_kernel(source: KernelSource, machine: Machine) -> Compiled:
-    """One kernel, compiled for a machine."""
+    """Compiles one kernel for a machine."""
     module, lanes = kernel_module(source, machine)
     return Compiled(bytes(target_machine(machine).emit_object(module)), lanes)
 
 
 def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
-    """A kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
+    """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     from numba import types
 
     from netc.compiler.kernels import loops, tiles
@@ -164,32 +156,43 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    function = tiles.product(source.text, machine) if source.form == "product" else loops.define(source.text, machine)
+    if source.form == "product":
+        function, signature = tiles.product(source.text, machine), types.void(tiles.ARGUMENT)
+    else:
+        function, signature = loops.define(source.text, machine), types.void(*[types.int64] * source.arguments)
     function.__name__ = function.__qualname__ = symbol
-    signature = types.void(*[types.int64] * source.arguments)
-    # No fast-math flag: an element may fall into a vector or be left over, as rows are shared out, and LLVM would form other instructions in the one
-    # than in the other. Kernels say themselves where a sum may be vectorised (sums.py) and where a product and a sum are one instruction.
+    # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
+    # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
+    # vectorised (sums.py) and where a product and a sum are one instruction (math.py).
     options = {"error_model": "numpy", "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-    made = jit_for(machine)(function, signature, **options)
-    native = made.overloads[made.signatures[0]].fndesc.mangled_name
-    text = made.inspect_llvm(made.signatures[0])
+    dispatcher = jit_for(machine)(function, signature, **options)
+    native = dispatcher.overloads[dispatcher.signatures[0]].fndesc.mangled_name
+    text = dispatcher.inspect_llvm(dispatcher.signatures[0])
     module = llvm.parse_assembly(text + _entry(symbol, native, source.arguments))
-    for number, one in enumerate(module.functions):
-        if one.is_declaration:
-            known = one.name.startswith(("llvm.", "mem")) or one.name in _LIBM
-            assert known, f"a kernel calls {one.name}, which only a process with Numba has:\n{source.text}"
-        elif one.name != symbol:
-            one.linkage = "internal"
-            one.name = f"part{number}"  # Numba's own names count what a process compiled before
-    for number, variable in enumerate(module.global_variables):
-        if not variable.is_declaration:
-            variable.linkage, variable.name = "internal", f"held{number}"
-    lanes = max((int(found) for found in _FLOATS.findall(text)), default=1)
+    _make_internal(module, symbol, source)
+    lanes = max((int(lanes) for lanes in _FLOATS.findall(text)), default=1)
     return module, lanes
 
 
+def _make_internal(module: Any, symbol: str, source: KernelSource) -> None:
+    """Makes everything in a module internal but the kernel itself, under names that do not depend on the process:
+    Numba's names count what it compiled before. Asserts that the kernel calls nothing but LLVM's intrinsics and
+    libm."""
+    for number, function in enumerate(module.functions):
+        name = function.name
+        if function.is_declaration:
+            is_available = name.startswith(("llvm.", "mem")) or name in _LIBM
+            assert is_available, f"a kernel calls {name}, which only a process with Numba has:\n{source.text}"
+        elif name != symbol:
+            function.linkage, function.name = "internal", f"part{number}"
+    for number, variable in enumerate(module.global_variables):
+        if not variable.is_declaration:
+            variable.linkage, variable.name = "internal", f"held{number}"
+
+
 def _entry(symbol: str, native: str, arguments: int) -> str:
-    """A C function around Numba's own, which wants places for a result and an exception that no kernel has."""
+    """The text of a C function that calls Numba's own, which takes memory for a result and an exception: kernels have
+    neither."""
     names = ", ".join(f"i64 %a{i}" for i in range(arguments))
     return f"""
 define void @{symbol}({names}) {{

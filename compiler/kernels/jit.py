@@ -1,9 +1,10 @@
 """Numba for a target description: `jit_for(machine)` compiles as `numba.njit` does, but for any CPU.
 
-Numba optimises a function for the CPU of its code generator, and chooses the width of vectors there. So each CPU has a code generator and contexts of
-its own, as a target of Numba's (`numba.core.target_extension`): its own implementations (`min`, `range`) are compiled for that CPU as well. What is
-compiled is LLVM's text, from which compile.py emits object code: Numba itself turns nothing into machine code, which would take as long again.
-Imports Numba: only for a process that compiles.
+Numba optimises a function for the CPU of its code generator, which also decides the width of vectors. Each CPU
+therefore has a code generator and contexts of its own, as a target of Numba's (`numba.core.target_extension`), for
+which Numba's own implementations (`min`, `range`) are compiled as well. Numba stops at LLVM's text, from which
+compile.py emits object code: machine code from both would take twice as long. This module imports Numba, so only a
+process that compiles imports it.
 """
 
 from collections.abc import Callable
@@ -19,7 +20,7 @@ Jit = Callable[..., Any]  # jit(function, signature=None, **options of numba.nji
 
 
 def jit_for(machine: Machine) -> Jit:
-    """The compiler of a machine's CPU."""
+    """Returns the `jit` that compiles for a machine's CPU."""
     return _jit_for(machine.cpu, machine.features)
 
 
@@ -73,18 +74,20 @@ class _Library(codegen.AOTCodeLibrary):  # type: ignore[misc]
     """The functions that are compiled together, as LLVM's text alone."""
 
     def get_pointer_to_function(self, name: str) -> int:
-        """No address: nothing here is called from Python."""
+        """Returns 0 in place of an address, because nothing here is called from Python."""
         self._ensure_finalized()
         return 0
 
     def _optimize_final_module(self) -> None:
-        """Numba's full passes. Those it runs before are for counted references, of which kernels have none."""
+        """Runs Numba's full passes. Those that it usually runs before prune reference counts, which kernels do not
+        have."""
         passes, builder = self._codegen._module_pass_manager()
         passes.run(self._final_module, builder)
 
 
 class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
-    """A code generator that takes its CPU from its arguments where Numba's own asks the host, and makes no machine code."""
+    """A code generator that takes its CPU from its arguments where Numba's own asks the host, and makes no machine
+    code."""
 
     _library_class = _Library
 
@@ -93,10 +96,10 @@ class _Codegen(codegen.JITCPUCodegen):  # type: ignore[misc]
         super().__init__("netc")
 
     def _add_module(self, module: Any) -> None:
-        """Nothing is given to the engine that would make machine code."""
+        """Overrides the method that gives a module to the engine: no machine code is made here."""
 
     def set_env(self, env_name: str, env: Any) -> None:
-        """Kernels have no globals to look up."""
+        """Overrides the method that stores an environment in the engine: kernels look up no globals."""
 
     def _get_host_cpu_name(self) -> str:
         return self.cpu_name

@@ -1,7 +1,7 @@
-"""Fused loops as Python source: one nest of loops over an iteration space, with loads, scalar expressions, stores and folds.
+"""Fused loops as Python source: a nest of loops with loads, scalar expressions, stores and folds.
 
-Takes a `Nest` of strides and expressions, gives the text of a function `kernel(p0, p1, ..., n)` over addresses. Equal nests give equal text,
-so that models share kernels. Knows no graph.
+Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
+Equal nests give equal text, so that models share kernels. Knows no graph.
 """
 
 import ast
@@ -13,18 +13,19 @@ from typing import Any
 from netc.compiler.kernels.machine import SCOPES, Machine
 from netc.compiler.kernels.sums import BLOCK
 
-_IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
-_SHORT_ROW = 64  # elements of a row of sums
-_UNROLLED_LINES = 384  # LLVM unrolls a shorter loop whole, and then finds no vectors in it
-_MOST_ROWS = 16  # that fold_in_memory takes at once
+_IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
+_SHORT_ROW = 64  # a row of sums with fewer elements is short
+_UNROLLED_LINES = 384  # LLVM unrolls a shorter loop completely, and then finds no vectors in it
+_MOST_ROWS = 16  # fold_in_memory takes at most so many rows at once
 TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """An element of a buffer for each point of the iteration space: offset + sum of stride * index (+ stride * a loaded index).
+    """An element of a buffer for each point of the iteration space: sum of stride * index (+ stride * a loaded index).
 
-    `pointer` counts the kernel's addresses; None means that the offset itself is the element (a range of numbers).
+    `pointer` is the number of the kernel's address; None means that the offset itself is the element (a range of
+    numbers). `indirect` is the name of the line with the loaded index, and its stride.
     """
 
     pointer: int | None
@@ -43,8 +44,8 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The value of a line, stored at `target` for each point; with `fold` (initial, combine), reduced over the nest's folded axes first, by way of keys if
-    it is `keyed`."""
+    """Stores the value of a line at `target`. With `fold` (initial, combine) the value is first reduced over the
+    nest's folded axes; `keyed` ("max" or "min") reduces integer keys in place of floats (math.py)."""
 
     line: str
     target: Access
@@ -54,10 +55,11 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Nest:
-    """Loops over `extents` (None: a count given when the kernel is called), in which lines are computed and outputs stored.
+    """Loops over `extents` (None: a count that the kernel takes as an argument), with the lines and outputs inside.
 
-    `folded` are the axes that folds reduce. `scopes` gives each pointer's alias scope. With `combine`, the only output is combined with what its target holds (a: that, b: the line);
-    with `argmax`, it is where along the folded axis the line is largest.
+    `folded` says which axes the folds reduce, and `scopes` is each pointer's alias scope. With `combine`, an
+    expression of a and b, the only output is combined with the element at its target (a: that element, b: the line).
+    With `argmax`, the only output is the index along the folded axis where the line is largest.
     """
 
     extents: tuple[int | None, ...]
@@ -76,14 +78,17 @@ class Nest:
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """A count that a kernel takes: a factor, times the extent that is given for `axis` of the nest (None: the factor alone)."""
+    """The count of a loop: a factor times the extent of an `axis` of the nest (None: the factor alone)."""
 
     factor: int
     axis: int | None
 
 
 def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
-    """Neighbouring axes that every access walks as one become one axis, those of one element none. Returns the nest, and the extent of each axis."""
+    """Joins neighbouring axes that every access can walk as one, and removes axes of one element.
+
+    Returns the smaller nest and the extent of each of its axes.
+    """
     kept: list[list[int]] = []
     for axis, extent in _longer(nest):
         joined = (
@@ -121,40 +126,43 @@ def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
 
 
 def _longer(nest: Nest) -> list[tuple[int, int | None]]:
-    """The axes of more than one element, and their extents; one that is folded stays, if anything is folded."""
+    """The axes of more than one element, and their extents. A nest that folds keeps at least one folded axis."""
     axes = list(enumerate(nest.extents))
-    found = [(axis, extent) for axis, extent in axes if extent != 1]
-    if any(nest.folded) and not any(nest.folded[axis] for axis, _ in found):
-        found = sorted([*found, next(one for one in axes if nest.folded[one[0]])])
-    return found or axes[-1:]
+    longer = [(axis, extent) for axis, extent in axes if extent != 1]
+    if any(nest.folded) and not any(nest.folded[axis] for axis, _ in longer):
+        longer = sorted([*longer, next((axis, extent) for axis, extent in axes if nest.folded[axis])])
+    return longer or axes[-1:]
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
-    """The source of a nest, and the counts that it takes after its addresses.
+    """Returns the source of a nest, and the counts that the kernel takes after its addresses.
 
-    A count is an argument if it is known only at the call, if it is the only one, or if it is that of a long sum: LLVM unrolls a short loop of known length
-    whole, and then finds no vectors in it.
+    A count is an argument if it is known only at the call, if it is the only one, or if it is that of a long sum:
+    LLVM unrolls a short loop of known length completely, and then finds no vectors in it.
 
-    The order in which a sum is taken is fixed by its own axes alone: it does not depend on what else the loop computes, on how many rows a call
-    has, or on the vector width. LLVM gets no freedom to reorder.
+    The order of a sum is decided by its own axes alone. It does not depend on what else the loop computes, on how
+    many rows a call has, or on the vector width. LLVM gets no freedom to reorder.
     """
     in_blocks = is_summed_in_blocks(nest)
     nest, extents = collapse(nest)
-    ranges, given = [], []
+    ranges, counts = list[str](), dict[str, Extent]()
     for axis, extent in enumerate(extents):
         if extent.axis is not None or len(extents) == 1 or (axis == len(extents) - 1 and in_blocks):
             ranges.append(f"n{axis}")
-            given.append(extent)
+            counts[ranges[-1]] = extent
         else:
             ranges.append(str(extent.factor))
-    arguments = [f"p{i}" for i in range(len(nest.scopes))] + [name for name in ranges if name.startswith("n")]
+    arguments = [*(f"p{i}" for i in range(len(nest.scopes))), *counts]
     body = _Writer(nest, ranges, in_blocks).write()
-    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n", tuple(given)
+    text = f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
+    return text, tuple(counts.values())
 
 
 def is_summed_in_blocks(nest: Nest) -> bool:
-    """Whether the nest's sums run along rows and are long enough to be taken block by block (sums.py). Asked before axes are collapsed, because
-    which axes collapse depends on everything in the nest."""
+    """Whether the nest's sums run along rows and are long enough to be computed block by block (sums.py).
+
+    `write` asks this before it collapses axes, because which axes collapse depends on everything in the nest.
+    """
     axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
     folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
     if not folded or not nest.folded[axes[-1]]:
@@ -163,7 +171,10 @@ def is_summed_in_blocks(nest: Nest) -> bool:
 
 
 class _Writer:
-    """Writes one nest; `ranges` are its extents as they stand in the text. With `in_blocks`, sums of floats are taken block by block."""
+    """Writes the body of a kernel for one nest. `ranges` are its extents as they stand in the text.
+
+    With `in_blocks`, sums of floats are computed block by block.
+    """
 
     def __init__(self, nest: Nest, ranges: Sequence[str], in_blocks: bool) -> None:
         self.nest, self.ranges, self.in_blocks = nest, ranges, in_blocks
@@ -173,13 +184,18 @@ class _Writer:
         self.folds = [output for output in nest.outputs if output.fold is not None]
 
     def write(self) -> list[str]:
+        """The lines of the body."""
         if self.nest.argmax:
             return self.argmax()
-        stores = [self.store(output, output.line) for output in self.stored]
         if not self.folds:
-            return self.loops(self.kept, [*self.lines(), *stores])
+            return self.loops(self.kept, [*self.lines(), *self.stores()])
         if self.kept and self.folded and self.kept[-1] > self.folded[-1]:
             return self.fold_in_memory()
+        return self.fold_in_registers()
+
+    def fold_in_registers(self) -> list[str]:
+        """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
+        axes."""
         totals = [f"total{i}" for i in range(len(self.folds))]
         pairs = list(zip(totals, self.folds, strict=True))
         blocked = [pair for pair in pairs if self.is_blocked(pair[1])]
@@ -188,23 +204,25 @@ class _Writer:
         end = [
             self.store(fold, f"of_key_{fold.target.dtype}({total})" if fold.keyed else total) for total, fold in pairs
         ]
-        inside = [*self.lines(), *stores, *combine]
+        inside = [*self.lines(), *self.stores(), *combine]
         if not blocked:
             return self.loops(self.kept, [*start, *self.loops(self.folded, inside), *end])
-        rooms = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in blocked]
-        return [*rooms, *self.loops(self.kept, [*start, *self.fold_in_blocks(inside, blocked), *end])]
+        blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in blocked]
+        return [*blocks, *self.loops(self.kept, [*start, *self.fold_in_blocks(inside, blocked), *end])]
 
     def is_blocked(self, output: Output) -> bool:
-        """Whether a fold is a sum of floats that is taken block by block."""
+        """Whether a fold is a sum of floats that is computed block by block."""
         is_sum = output.fold is not None and output.fold[1] == "a + b"
         return self.in_blocks and is_sum and output.target.dtype in ("f32", "f64")
 
     def fold_in_blocks(self, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
-        """Fill a block with the elements of each sum, in row-major order over all folded axes, and add the block's sum to the total when it is full."""
+        """Stores the elements of each sum into a block, in row-major order over all folded axes, and adds the block's
+        sum to the total whenever the block is full."""
 
-        def keep(at: str) -> list[str]:
+        def keep(index: str) -> list[str]:
+            scope = SCOPES - 1
             return [
-                f"store_{fold.target.dtype}_{SCOPES - 1}(block_of_{total}, {at}, {fold.line})" for total, fold in sums
+                f"store_{fold.target.dtype}_{scope}(block_of_{total}, {index}, {fold.line})" for total, fold in sums
             ]
 
         def add(count: str) -> list[str]:
@@ -229,6 +247,7 @@ class _Writer:
         return ["filled = 0", *self.loops(self.folded[:-1], fill), *add("filled")]
 
     def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
+        """Loops over axes, with the lines `inside` of the innermost one."""
         lines, indent = [], ""
         for axis in axes:
             lines.append(f"{indent}for i{axis} in range({self.ranges[axis]}):")
@@ -249,22 +268,27 @@ class _Writer:
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
+        """The assignments of the nest's lines."""
         return [
             f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else line.value}"
             for line in self.nest.lines
         ]
 
+    def stores(self) -> list[str]:
+        """The stores of the outputs that are not folded."""
+        return [self.store(output, output.line) for output in self.stored]
+
     def store(self, output: Output, value: str) -> str:
         target = output.target
-        assert target.pointer is not None
         if self.nest.combine is not None:
             value = _named(self.nest.combine, {"a": "held", "b": value})
             return f"held = {self.read(target)}; {self.write_to(target, value)}"
         return self.write_to(target, value)
 
     def write_to(self, target: Access, value: str) -> str:
-        assert target.pointer is not None
-        return f"store_{target.dtype}_{self.nest.scopes[target.pointer]}(p{target.pointer}, {self.offset(target)}, {value})"
+        assert target.pointer is not None, "an output is stored in a buffer"
+        word = f"store_{target.dtype}_{self.nest.scopes[target.pointer]}"
+        return f"{word}(p{target.pointer}, {self.offset(target)}, {value})"
 
     @staticmethod
     def initial(output: Output) -> str:
@@ -272,38 +296,39 @@ class _Writer:
         return output.fold[0]
 
     @staticmethod
-    def combined(output: Output, held: str) -> str:
+    def combined(output: Output, total: str) -> str:
         assert output.fold is not None
-        return _named(output.fold[1], {"a": held, "b": output.line})
+        return _named(output.fold[1], {"a": total, "b": output.line})
 
     @staticmethod
     def key(output: Output, value: str) -> str:
         return f"{output.keyed}_key_{output.target.dtype}({value})" if output.keyed else value
 
-    def in_register(self, output: Output, held: str) -> str:
-        """The fold so far and the next element; of keys, so that a vector can take them in any order."""
-        return (
-            f"{output.keyed}({held}, {self.key(output, output.line)})" if output.keyed else self.combined(output, held)
-        )
+    def in_register(self, output: Output, total: str) -> str:
+        """The total so far combined with the next element. Keys of floats allow a vector to take them in any order."""
+        if output.keyed:
+            return f"{output.keyed}({total}, {self.key(output, output.line)})"
+        return self.combined(output, total)
 
     def fold_in_memory(self) -> list[str]:
         """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
 
-        Short rows are taken several at a time, still in their order: that many elements go into a sum before it is stored.
+        Short rows are taken several at a time, still in their order: so many elements are added to a total before it
+        is stored.
         """
-        assert not self.stored
+        assert not self.stored, "outputs that are not folded are stored where the innermost axis is folded"
         last, outer, along = self.kept[-1], self.kept[:-1], self.folded[-1]
-        held = [f"held{i}" for i in range(len(self.folds))]
+        totals = [(f"held{i}", fold) for i, fold in enumerate(self.folds)]
         clear = self.loops([last], [self.store(fold, self.initial(fold)) for fold in self.folds])
-        load = [f"{name} = {self.read(fold.target)}" for name, fold in zip(held, self.folds, strict=True)]
-        store = [self.store(fold, name) for name, fold in zip(held, self.folds, strict=True)]
-        combine = [f"{name} = {self.combined(fold, name)}" for name, fold in zip(held, self.folds, strict=True)]
+        load = [f"{name} = {self.read(fold.target)}" for name, fold in totals]
+        store = [self.store(fold, name) for name, fold in totals]
+        combine = [f"{name} = {self.combined(fold, name)}" for name, fold in totals]
         rows, count = self.rows_at_once(last, along), self.ranges[along]
-        whole, inside = f"{count} // {rows} * {rows}", [*self.lines(), *combine]
+        covered, inside = f"{count} // {rows} * {rows}", [*self.lines(), *combine]
         block = [*load, f"for i{along} in range(row, row + {rows}):", *_indented(inside), *store]
-        blocks = [f"for row in range(0, {whole}, {rows}):", *_indented(self.loops([last], block))]
+        blocks = [f"for row in range(0, {covered}, {rows}):", *_indented(self.loops([last], block))]
         rest = [
-            f"for i{along} in range({whole if rows > 1 else 0}, {count}):",
+            f"for i{along} in range({covered if rows > 1 else 0}, {count}):",
             *_indented(self.loops([last], [*load, *inside, *store])),
         ]
         number = self.nest.extents[along]
@@ -312,17 +337,19 @@ class _Writer:
         return self.loops(outer, [*clear, *self.loops(self.folded[:-1], update)])
 
     def rows_at_once(self, last: int, along: int) -> int:
-        """Of a sum of rows: enough to fill a block, if their length is known and short; if their number is known, so that none is left over."""
+        """How many rows `fold_in_memory` adds up at once: 1 unless rows are known to be short, else enough that LLVM
+        does not unroll the loop over a row. If the number of rows is known, preferably a divisor of it."""
         extent, number = self.nest.extents[last], self.nest.extents[along]
         if extent is None or extent >= _SHORT_ROW:
             return 1
         lines = extent * (len(self.nest.lines) + 2 * len(self.folds))
-        wanted = min(-(-_UNROLLED_LINES // lines), _MOST_ROWS)
+        least = min(-(-_UNROLLED_LINES // lines), _MOST_ROWS)
         if number is not None:
-            return next((rows for rows in range(wanted, _MOST_ROWS + 1) if number % rows == 0), min(wanted, number))
-        return wanted
+            return next((rows for rows in range(least, _MOST_ROWS + 1) if number % rows == 0), min(least, number))
+        return least
 
     def argmax(self) -> list[str]:
+        """The index of the largest element along the folded axis: the first one, or the first NaN."""
         (axis,), (output,) = self.folded, self.nest.outputs
         line = output.line
         test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
@@ -336,6 +363,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 class _Names(ast.NodeTransformer):
+    """Replaces names."""
+
     def __init__(self, names: dict[str, str]) -> None:
         self.names = names
 
@@ -344,7 +373,7 @@ class _Names(ast.NodeTransformer):
 
 
 def _named(expression: str, names: dict[str, str]) -> str:
-    """An expression with other names in it."""
+    """An expression with its names replaced."""
     return ast.unparse(_Names(names).visit(ast.parse(expression, mode="eval")))
 
 
@@ -352,7 +381,8 @@ _BUILTIN = ("abs", "max", "min")
 
 
 class _Scalar(_Names):
-    """Operands by their names, attributes as their numbers, numbers in the result's type (a bare 1 would make f64 of f32), functions of that type."""
+    """Replaces operands by their names, attributes by their numbers, and functions by the words of a type. Numbers
+    are converted to that type: a plain 1 would turn f32 into f64."""
 
     def __init__(self, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> None:
         super().__init__(names)
@@ -367,15 +397,10 @@ class _Scalar(_Names):
         return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [node], [])
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        assert isinstance(node.func, ast.Name)
-        name = node.func.id
+        name = ast.unparse(node.func)
         if name == "T":
             operand = node.args[0]
-            inner = (
-                operand
-                if isinstance(operand, ast.Constant | ast.UnaryOp) and not isinstance(operand, ast.Name)
-                else self.visit(operand)
-            )
+            inner = operand if isinstance(operand, ast.Constant | ast.UnaryOp) else self.visit(operand)
             return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [inner], [])
         return ast.Call(
             ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()),
@@ -385,21 +410,23 @@ class _Scalar(_Names):
 
 
 def scalar(expression: str, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> str:
-    """An operation's scalar expression with the operands' names and the attributes' numbers in it, in the words of math.py for a type."""
+    """Returns an operation's scalar expression with the operands' names and the attributes' numbers in it, in the
+    words of math.py for a type."""
     return ast.unparse(_Scalar(names, dtype, attributes).visit(ast.parse(expression, mode="eval")))
 
 
 def literal(number: object, dtype: str) -> str:
-    """A number in the text of a kernel, of a type."""
+    """Returns a number of a type as text in a kernel."""
     assert isinstance(number, bool | int | float)
     if dtype == "bool":
         return str(bool(number))
     text = repr(int(number) if dtype == "i32" else float(number))
-    return f"{TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
+    text = text.replace("inf", "INF").replace("nan", "NAN")
+    return f"{TYPES[dtype]}({text})"
 
 
 def define(text: str, machine: Machine) -> Any:
-    """The function of a kernel's source for a machine, with the words that it uses."""
+    """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
     import re
 
     import numpy as np

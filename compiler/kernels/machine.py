@@ -1,7 +1,8 @@
 """The target description: the CPU that a program is compiled for, as plain data.
 
-Everything that decides code (`cpu`, `features`, vectors, registers) or a plan (caches, thresholds) is a field, so a program can be compiled for another
-target than the host, and planned for other caches. `host` describes this machine. Knows no kernel and no pass.
+Everything that decides code (`cpu`, `features`, vectors, registers) or a plan (caches, thresholds) is a field. A
+program can therefore be compiled for another target than the host, and planned for other caches. `host` describes
+this machine. Knows no kernel and no pass.
 """
 
 import os
@@ -12,19 +13,22 @@ from pathlib import Path
 import llvmlite.binding as llvm
 
 LINE = 64  # bytes of a cache line
-VECTORS = 2  # of the register tile's width
+VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
-SCOPES = 24  # alias scopes of a loop: buffers of which LLVM knows that they do not overlap
+SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 
 
 @dataclass(frozen=True, slots=True)
 class Machine:
     """A target description.
 
-    `cpu` and `features` go to LLVM; with `vector_bytes`, `has_fma` and `registers`, which shape the register tile, they are in the key of every kernel.
-    The others do not enter kernels: cache sizes and thresholds decide plans, `cores` is how many threads a program has by default. A sum over the batch is
-    taken in shards from `many_bytes` on, if its result has fewer than `few_pieces` pieces to share out and its shards' results take at most one byte for
-    `shard_ratio` bytes that are read: these three decide bits. `few_weights` is how many bytes a task may read again for every shard.
+    `cpu` and `features` go to LLVM. With `vector_bytes`, `has_fma` and `registers`, which shape the register tile,
+    they are in the key of every kernel. The other fields do not enter kernels: cache sizes and thresholds decide
+    plans, and `cores` is the default number of threads of a program.
+
+    A sum over the batch is computed in shards if it reads at least `many_bytes`, its result has fewer than
+    `few_pieces` pieces to share out, and the shards' results take at most one byte for each `shard_ratio` bytes that
+    are read: these three decide bits. `few_weights` is how many bytes a task may read again for every shard.
     """
 
     cpu: str
@@ -34,7 +38,7 @@ class Machine:
     registers: int  # vector registers
     first_cache: int = 32 << 10  # bytes, of one core
     second_cache: int = 512 << 10
-    cores: int = 1  # how many threads a program has by default
+    cores: int = 1
     many_bytes: int = 1 << 18
     few_pieces: int = 8
     shard_ratio: int = 4
@@ -44,18 +48,19 @@ class Machine:
         return self.vector_bytes // {"f32": 4, "f64": 8}[dtype]
 
     def panel(self, dtype: str) -> int:
-        """Columns of the register tile: two vectors."""
+        """The columns of the register tile: two vectors."""
         return VECTORS * self.lanes(dtype)
 
     @property
     def tile_rows(self) -> int:
-        """Rows of the register tile: two vectors of sums a row must fit beside the operands (12 of 32 registers is what was measured best)."""
+        """The rows of the register tile. The two vectors of sums of each row must fit into registers beside the
+        operands; with 32 registers, 12 rows were measured to be best."""
         return 12 if self.registers == 32 else 6 if self.has_fma else 4
 
 
 @cache
 def _cache_size(level: int, otherwise: int) -> int:
-    """Bytes of this machine's data cache of a level. Read from sysfs on Linux; `otherwise` elsewhere."""
+    """The bytes of this machine's data cache of a level, read from sysfs on Linux; `otherwise` elsewhere."""
     for index in Path("/sys/devices/system/cpu/cpu0/cache").glob("index*"):
         try:
             if int((index / "level").read_text()) == level and (index / "type").read_text().strip() != "Instruction":
@@ -66,7 +71,7 @@ def _cache_size(level: int, otherwise: int) -> int:
 
 
 def host() -> Machine:
-    """This machine, with the cores that the process may use now."""
+    """Returns the description of this machine, with the cores that the process may use now."""
     return replace(_host(), cores=cores())
 
 
@@ -86,5 +91,5 @@ def _host() -> Machine:
 
 
 def cores() -> int:
-    """The processors that this process may use."""
+    """Returns the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

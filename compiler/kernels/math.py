@@ -1,8 +1,9 @@
-"""The words of a scalar expression: exp, log, tanh and their kin, for f32 and f64, compiled so that loops over them vectorise.
+"""The words of a scalar expression (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
-f32 versions are polynomials over float bits, because Numba's wheels call libm, one element at a time. They are compiled without any fast-math
-flag, and say themselves where a product and a sum are one instruction: an element must come to the same bits in a vector and alone.
-f64 versions are libm's. The functions here are plain Python; `words_for` compiles them for a target.
+f32 versions are polynomials, because Numba would call libm for one element at a time. They are compiled without any
+fast-math flag and say themselves where a product and a sum are one instruction: an element must have the same bits
+whether it is computed in a vector or alone. f64 versions are libm's. The functions here are plain Python; `words_for`
+compiles them for a target.
 """
 
 import math
@@ -24,20 +25,20 @@ WORDS: dict[str, Any] = {}  # functions by name; they call each other
 
 
 def words_for(machine: Machine) -> dict[str, Any]:
-    """The words, ready to be called from kernels for a machine."""
+    """Returns the words by name, ready to be called from kernels for a machine."""
     return _words_for(jit_for(machine), machine.has_fma)
 
 
 @cache
 def _words_for(jit: Jit, has_fma: bool) -> dict[str, Any]:
-    names = {**globals(), "fma": _fma(has_fma)}  # where the words look for what they call
+    names = {**globals(), "fma": _fma(has_fma)}  # the words' globals
     for name, word in WORDS.items():
         names[name] = jit(FunctionType(word.__code__, names, word.__name__, None, word.__closure__), **_EXACT)
     return {name: names[name] for name in WORDS}
 
 
 def _fma(is_one_instruction: bool) -> Any:
-    """Intrinsic: x * y + z of float32, rounded once where the CPU can."""
+    """Returns an intrinsic: x * y + z of float32, rounded once if the CPU has an instruction for it."""
 
     @intrinsic
     def fma(typing, x, y, z):
@@ -52,7 +53,8 @@ def _fma(is_one_instruction: bool) -> Any:
 
 
 def fma(x: Any, y: Any, z: Any) -> Any:
-    """Compiled, this is rounded once on a CPU with fused multiply-add: `words_for` puts the intrinsic in its place."""
+    """Returns x * y + z. In compiled words, `words_for` replaces this by an intrinsic that rounds once where the CPU
+    can."""
     return x * y + z
 
 
@@ -63,7 +65,8 @@ def _word(function: Any) -> Any:
 
 @_word
 def exp_f32(x):
-    """Cephes expf: 2**n * p(r), |r| <= ln(2)/2; relative error about 1e-7. Below -87.3 it is 0, above 88.7 infinite, of NaN NaN."""
+    """Cephes expf: 2**n * p(r), |r| <= ln(2)/2; the relative error is about 1e-7. The result is 0 below -87.3,
+    infinite above 88.7 and NaN for NaN."""
     y = min(max(x, F(-87.33654)), F(88.72283))
     n = F(np.floor(fma(y, F(1.44269504), F(0.5))))
     r = fma(n, F(-0.693359375), y)
@@ -89,7 +92,7 @@ def exp_f32(x):
 
 @_word
 def log_f32(x):
-    """Cephes logf on x = 2**e * m, sqrt(1/2) <= m < sqrt(2); -inf at 0, NaN below."""
+    """Cephes logf for x = 2**e * m, sqrt(1/2) <= m < sqrt(2); -inf at 0, NaN below 0."""
     bits = F(x).view(np.int32)
     e = F((bits >> np.int32(23)) - np.int32(126))
     m = np.int32((bits & np.int32(0x007FFFFF)) | np.int32(0x3F000000)).view(np.float32)
@@ -134,7 +137,7 @@ def expm1_f32(x):
 
 @_word
 def tanh_f32(x):
-    """A rational function of degree 13 over 6 (as in Eigen), a few units in the last place."""
+    """A rational function of degree 13 over 6 (as in Eigen); the error is a few units in the last place."""
     y = min(max(x, F(-7.90531110763549805)), F(7.90531110763549805))
     z = y * y
     p = F(-2.76076847742355e-16)
@@ -183,7 +186,7 @@ def rint_f32(x):
 
 @intrinsic
 def mix(typing, x):
-    """lowbias32 on the bits of an int32 (see operations/random.py)."""
+    """The hash lowbias32 of the bits of an int32 (see operations/random.py)."""
 
     def codegen(context, builder, signature, arguments):
         (x,), word = arguments, ir.IntType(32)
@@ -220,7 +223,8 @@ def unit_f64(x):
     return float(upper24(x)) * 2**-24
 
 
-def _library(name: str) -> None:
+def _add_libm(name: str) -> None:
+    """Adds the words `NAME_f64` and `NAME_f32` that call libm, where there is no word of that name yet."""
     function = getattr(math, name)
 
     def wide(x):
@@ -235,7 +239,7 @@ def _library(name: str) -> None:
 
 
 for _name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "erf"):
-    _library(_name)
+    _add_libm(_name)
 
 
 @_word
@@ -258,18 +262,21 @@ def sqrt_f64(x):
     return np.sqrt(x)
 
 
-def _ordered(name: str, kind: Any, whole: Any, ones: int) -> None:
-    """Whole numbers in the order of floats, and back: `NAME_key_DTYPE`, in which not-a-number comes last (max) or first (min), and `of_key_DTYPE`."""
-    shift, rest = whole(ones.bit_length()), whole(ones)
-    lost = whole(ones if name == "max" else -ones - 1)
+def _add_keys(name: str, kind: Any, integer: Any, largest: int) -> None:
+    """Adds the words `NAME_key_DTYPE` and `of_key_DTYPE`: integers that are ordered as floats are, and the way back.
+
+    The key of NaN is the largest integer for `max` and the smallest for `min`, so that NaN always wins.
+    """
+    shift, rest = integer(largest.bit_length()), integer(largest)
+    nan_key = integer(largest if name == "max" else -largest - 1)
 
     def key(x):
-        bits = kind(x).view(whole)
-        bits = whole(bits ^ whole(whole(bits >> shift) & rest))
-        return lost if x != x else bits
+        bits = kind(x).view(integer)
+        bits = integer(bits ^ integer(integer(bits >> shift) & rest))
+        return nan_key if x != x else bits
 
     def back(n):
-        return whole(n ^ whole(whole(n >> shift) & rest)).view(kind)
+        return integer(n ^ integer(integer(n >> shift) & rest)).view(kind)
 
     dtype = "f32" if kind is np.float32 else "f64"
     WORDS[f"{name}_key_{dtype}"] = key
@@ -277,5 +284,5 @@ def _ordered(name: str, kind: Any, whole: Any, ones: int) -> None:
 
 
 for _name in ("max", "min"):
-    _ordered(_name, np.float32, np.int32, 2**31 - 1)
-    _ordered(_name, np.float64, np.int64, 2**63 - 1)
+    _add_keys(_name, np.float32, np.int32, 2**31 - 1)
+    _add_keys(_name, np.float64, np.int64, 2**63 - 1)

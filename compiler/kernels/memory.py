@@ -1,6 +1,7 @@
-"""Loads and stores through addresses, as Numba intrinsics. Each names an alias scope: buffers of two scopes never overlap.
+"""Loads and stores through addresses, as Numba intrinsics. Each has an alias scope: buffers of different scopes never
+overlap.
 
-LLVM vectorises a loop over many buffers only if it is told so; the planner knows it.
+LLVM vectorises a loop over many buffers only if it knows that. The planner guarantees it.
 """
 
 from functools import cache
@@ -24,11 +25,12 @@ _ALIGN = {"f32": 4, "f64": 8, "i32": 4, "u8": 1, "bool": 1}
 
 
 def _mark(builder: Any, instruction: Any, scope: int) -> None:
+    """Attaches the metadata of an alias scope to a load or store."""
     module = builder.module
     domain = module.add_metadata([ir.MetaDataString(module, "netc")])
     scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
     instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
-    instruction.set_metadata("noalias", module.add_metadata([one for i, one in enumerate(scopes) if i != scope]))
+    instruction.set_metadata("noalias", module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]]))
 
 
 def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
@@ -37,7 +39,7 @@ def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
 
 @cache
 def load(dtype: str, scope: int) -> Any:
-    """load(address, i): element i of the buffer at an address."""
+    """Returns the intrinsic `load(address, i)`: element i of the buffer at an address."""
 
     @intrinsic
     def get(typing, base, offset):
@@ -54,7 +56,7 @@ def load(dtype: str, scope: int) -> Any:
 
 @cache
 def store(dtype: str, scope: int) -> Any:
-    """store(address, i, value)."""
+    """Returns the intrinsic `store(address, i, value)`."""
 
     @intrinsic
     def put(typing, base, offset, value):

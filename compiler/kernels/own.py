@@ -1,13 +1,14 @@
-"""A kernel that somebody wrote as a plain Python function over the arrays of one sample, in the words that all kernels are written in.
+"""Custom kernels: a plain Python function over the arrays of one sample, rewritten in the words of all kernels.
 
     def total_variation(out, x):
         out[0] = 0.0
         for i in range(len(x) - 1):
             out[0] += abs(x[i + 1] - x[i])
 
-The first argument is the result, then come the operands, then attributes by name. An array is read and written element by element (`x[i, j]`, `x[()]` of a
-number), its sizes are `len(x)` and `x.shape[k]`, functions those of `math` that math.py has (`math.exp`, `math.tanh`, ...). Nothing else is known: no global
-names, no other functions. So the text is all there is to it, as of every kernel.
+The first argument is the result, then come the operands, then attributes by name. An array is read and written
+element by element (`x[i, j]`; `x[()]` for a scalar), and its sizes are `len(x)` and `x.shape[k]`. The functions are
+those of `math` that math.py has (`math.exp`, `math.tanh`, ...). There are no global names and no other functions, so
+that the text alone defines the kernel.
 """
 
 import ast
@@ -28,7 +29,10 @@ _PLAIN = ("range", "abs", "min", "max", "int", "float", "len")
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """One sample of a buffer: its shape and strides, and how far samples are apart (0: one for all); which pointer, which alias scope."""
+    """One sample of a buffer: its shape and strides in elements, the number of its pointer, and its alias scope.
+
+    Samples are `apart` elements apart; 0 if all samples share the array.
+    """
 
     pointer: int
     scope: int
@@ -39,32 +43,35 @@ class Array:
 
 
 def definition(function: Callable[..., None]) -> ast.FunctionDef:
-    """The text of a kernel, parsed. Raises ValueError where there is none to be found."""
+    """Returns the parsed text of a custom kernel. Raises ValueError if it cannot be read or is not a function."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError) as error:
         raise ValueError(f"the text of the kernel cannot be read: {error}") from error
-    found = next((node for node in tree.body if isinstance(node, ast.FunctionDef)), None)
-    if found is None:
-        raise ValueError("a kernel is a function of its own: def kernel(out, x): ...")
-    return found
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            return node
+    raise ValueError("a kernel is a function of its own: def kernel(out, x): ...")
 
 
 def write_own(
     function: Callable[..., None], arrays: Sequence[Array], attributes: Mapping[str, Any], is_batched: bool
 ) -> str:
-    """The source of a kernel over addresses p0, p1, ... and, of a batch, how many samples. Raises ValueError for what a kernel does not know."""
+    """Returns the source of a kernel over addresses p0, p1, ... and, if `is_batched`, the number of samples n0.
+
+    Raises ValueError if the function's parameters do not fit, or if it uses anything that kernels do not have.
+    """
     node = definition(function)
     names = [argument.arg for argument in node.args.args]
-    known = dict(zip(names, arrays, strict=False))
+    array_of = dict(zip(names, arrays, strict=False))
     rest = names[len(arrays) :]
-    if len(known) < len(arrays) or any(name not in attributes for name in rest):
+    if len(array_of) < len(arrays) or any(name not in attributes for name in rest):
         raise ValueError(
             f"the kernel takes {', '.join(names)}: the result, {len(arrays) - 1} operands, then attributes by name"
         )
-    rewriter = _Rewriter(known, {name: attributes[name] for name in rest}, is_batched)
+    rewriter = _Rewriter(array_of, {name: attributes[name] for name in rest}, is_batched)
     body = node.body[1:] if ast.get_docstring(node) is not None else node.body
-    lines = "\n".join(ast.unparse(ast.fix_missing_locations(rewriter.visit(one))) for one in body)
+    lines = "\n".join(ast.unparse(ast.fix_missing_locations(rewriter.visit(statement))) for statement in body)
     pointers = [f"p{i}" for i in range(1 + max(array.pointer for array in arrays))]
     head = f"def kernel({', '.join([*pointers, *(['n0'] if is_batched else [])])}):\n"
     if not is_batched:
@@ -73,7 +80,7 @@ def write_own(
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Elements become loads and stores, sizes and attributes numbers, functions words."""
+    """Replaces elements by loads and stores, sizes and attributes by numbers, and functions by words."""
 
     def __init__(self, arrays: Mapping[str, Array], numbers: Mapping[str, Any], is_batched: bool) -> None:
         self.arrays, self.numbers, self.is_batched = arrays, numbers, is_batched
@@ -111,12 +118,12 @@ class _Rewriter(ast.NodeTransformer):
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         if isinstance(node.target, ast.Subscript):
-            held = ast.Subscript(node.target.value, node.target.slice, ast.Load())
-            return self._store(node.target, self.visit(ast.BinOp(held, node.op, node.value)))
+            before = ast.Subscript(node.target.value, node.target.slice, ast.Load())
+            return self._store(node.target, self.visit(ast.BinOp(before, node.op, node.value)))
         return self.generic_visit(node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        from netc.compiler.kernels.math import WORDS  # Numba, which a warm start never imports
+        from netc.compiler.kernels.math import WORDS  # imports Numba, which a warm start does without
 
         called = node.func
         of_math = isinstance(called, ast.Attribute) and isinstance(called.value, ast.Name) and called.value.id == "math"
@@ -149,7 +156,7 @@ class _Rewriter(ast.NodeTransformer):
         if len(indices) != len(array.shape):
             raise ValueError(f"`{ast.unparse(node)}`: the array has {len(array.shape)} axes")
         steps: list[tuple[ast.expr, int]] = [
-            (self.visit(one), step) for one, step in zip(indices, array.strides, strict=True)
+            (self.visit(index), step) for index, step in zip(indices, array.strides, strict=True)
         ]
         if self.is_batched and array.apart:
             steps.insert(0, (ast.Name("_row"), array.apart))

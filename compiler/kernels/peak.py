@@ -1,4 +1,5 @@
-"""What this machine can do at most: floating-point operations a second of one core, by a loop of fused multiply-adds on registers alone."""
+"""The peak of this machine: floating-point operations per second of one core, measured by a loop of multiply-adds on
+registers alone."""
 
 import ctypes
 import time
@@ -11,13 +12,13 @@ from netc.compiler.kernels.compile import start_llvm, target_machine
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 
-_SUMS = 10  # independent chains: no fewer than a core has units times their latency, and all in registers
-_TURNS = 2_000_000  # some milliseconds: shorter runs end before the clock has risen
+_SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
+_TURNS = 2_000_000  # some milliseconds: shorter runs end before the clock rate has risen
 _I64 = ir.IntType(64)
 
 
 class PeakLoop:
-    """Machine code that does `flops` operations of a dtype in each call, without Python's lock."""
+    """Machine code that does `flops` floating-point operations in each call, without Python's lock."""
 
     def __init__(self, dtype: str, machine: Machine | None = None) -> None:
         machine = machine_for(machine)
@@ -32,6 +33,7 @@ class PeakLoop:
 
 
 def _text(dtype: str, lanes: int, machine: Machine) -> str:
+    """The loop as LLVM's text."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
     vector = ir.VectorType(ir.FloatType() if dtype == "f32" else ir.DoubleType(), lanes)
@@ -45,20 +47,20 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
     sums = [builder.phi(vector) for _ in range(_SUMS)]
     factor, term = (ir.Constant(vector, [number] * lanes) for number in (0.999, 1e-3))
     fma = ir.Function(module, ir.FunctionType(vector, [vector] * 3), f"llvm.fma.v{lanes}{dtype}")
-    for i, held in enumerate(sums):
-        held.add_incoming(ir.Constant(vector, [float(i)] * lanes), entry)
+    for i, running in enumerate(sums):
+        running.add_incoming(ir.Constant(vector, [float(i)] * lanes), entry)
         if machine.has_fma:
-            following = builder.call(fma, [held, factor, term])
+            following = builder.call(fma, [running, factor, term])
         else:
-            following = builder.fadd(builder.fmul(held, factor), term)
-        held.add_incoming(following, loop)
+            following = builder.fadd(builder.fmul(running, factor), term)
+        running.add_incoming(following, loop)
     after = builder.add(turn, ir.Constant(_I64, 1))
     turn.add_incoming(after, loop)
     builder.cbranch(builder.icmp_signed("<", after, ir.Constant(_I64, _TURNS)), loop, end)
     builder.position_at_end(end)
     total = sums[0]
-    for held in sums[1:]:
-        total = builder.fadd(total, held)
+    for running in sums[1:]:
+        total = builder.fadd(total, running)
     first = builder.extract_element(total, ir.Constant(ir.IntType(32), 0))
     builder.ret(first if dtype == "f64" else builder.fpext(first, ir.DoubleType()))
     return str(module)
@@ -66,7 +68,7 @@ def _text(dtype: str, lanes: int, machine: Machine) -> str:
 
 @cache
 def peak_flops(dtype: str, machine: Machine | None = None) -> float:
-    """FLOP/s of one core, the best of several short runs."""
+    """Returns the FLOP/s of one core, the best of several short runs."""
     loop = PeakLoop(dtype, machine)
     best = float("inf")
     for _ in range(12):

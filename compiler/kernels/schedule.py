@@ -1,48 +1,32 @@
-"""The schedule of a program: phases between barriers, in them groups of kernel calls, and the function that runs many steps of it.
+"""The schedule of a program as plain data: phases between barriers, with groups of kernel calls in them.
 
-Every worker enters `netc_run` with a context of its own and stays for a chunk of steps. In a phase it takes its share of each group:
+Every worker stays in the program for a chunk of steps. In a phase it takes its share of each group:
 
     samples  the batch's rows are shared out; a worker walks its rows in bands that fit its cache
     pieces   the rows of a parameter are shared out the same way
-    shards   the batch in a fixed number of parts, whatever the number of workers, each done whole by one of them
-    steps    the samples are shared out, and a worker takes those of its own that still run through all calls, step by step
+    shards   the batch is cut into shards, whose number does not depend on the workers; one worker does a whole shard
+    steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls
     one      one worker does it
 
-Written as LLVM IR directly: loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
+emit.py writes the function that runs a schedule. Knows no graph.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import llvmlite.binding as llvm
-from llvmlite import ir
-
-# The words of a context: the memories' addresses, what the run is, and from TABLES on the addresses of inputs and results.
+# The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and
+# results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
 MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(4, 12)
 TABLES = 12
-# of a varying dimension: its rows; its steps, and the address of where each begins (one more at the end); the samples that are this worker's
+# The words of a varying dimension: its rows, its steps, the address of the steps' first rows (and one more at the
+# end), and the worker's samples: the first, and the one behind the last.
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST, END = tuple(range(5))
-ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # of the barrier's state, a cache line apart
-NAN_BYTE = 0xFF  # repeated, a float or double that is not a number
-MOST_SPINS = (
-    4000  # turns that a worker waits at a barrier before it gives its processor away, if there is one for each worker
-)
-_FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
-_I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
-
-
-# The arguments of a product, in order (see tiles.py).
-PRODUCT = (
-    *("a", "b", "c", "start", "pack", "touch_1", "touch_2", "touch_3"),
-    *("a_row", "a_step", "b_row", "b_column", "c_row", "start_row", "has_start", "rows", "columns", "depth"),
-    *("runs", "a_run", "b_run", "turns", "a_turn", "b_turn"),
-    *("touches", "outer", "a_outer", "b_outer", "c_outer", "start_outer"),
-    *("middle", "a_middle", "b_middle", "c_middle", "start_middle"),
-    *("inner", "a_inner", "b_inner", "c_inner", "start_inner"),
-)
+ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
+NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
+# A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
+MOST_SPINS = 4000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +43,8 @@ class KernelSource:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """A number: the factor; times the rows that the call is for (`rows`), or all that a named dimension has (its name)."""
+    """A number: the factor (`per` is "one"), times the rows of the call ("rows") or all rows of a dimension (its
+    name)."""
 
     factor: int
     per: str = "one"
@@ -67,8 +52,8 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """`offset` bytes into a memory, moved by `lead` bytes for each row that the group is at, by `shard` for each shard, and by `step` for each row
-    before the step's first."""
+    """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard`
+    bytes for each shard before the call's, and `step` bytes for each row before the first of a scan's step."""
 
     memory: int
     offset: int
@@ -79,14 +64,19 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Call:
+    """A call of a kernel: addresses, then counts."""
+
     kernel: KernelSource
     arguments: tuple[Address | Count, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Calls that are done in order for each band of rows. `extent` are the rows of pieces, or the shards; `grain` rows are never cut; `dim` is the
-    dimension whose rows samples are, or whose steps are walked, from the last one if `is_reversed`."""
+    """Calls that are done in order for each band of rows.
+
+    `extent` is the number of rows of pieces, or of shards. `grain` rows are never cut. `dim` is the dimension whose
+    rows are shared out, or whose steps are walked, from the last one if `is_reversed`.
+    """
 
     kind: Literal["samples", "pieces", "shards", "one", "steps"]
     calls: tuple[Call, ...]
@@ -99,9 +89,11 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Phases of groups, and for each table of results the bytes that it moves on by a step: fixed, and for each sample.
+    """Phases of groups, and for each table the bytes by which it moves on in a step: a fixed number, and one for each
+    sample.
 
-    `dims` are the varying dimensions: the words of DIMENSION for each stand in the context behind the tables. With any, a run is one step.
+    `dims` are the varying dimensions: the context has the words of DIMENSION for each of them, behind the tables. If
+    there are any, a run is one step.
     """
 
     phases: tuple[tuple[Group, ...], ...]
@@ -109,6 +101,7 @@ class Schedule:
     dims: tuple[str, ...] = ()
 
     def calls(self) -> Iterator[Call]:
+        """Yields all calls in the order of the schedule."""
         for phase in self.phases:
             for group in phase:
                 yield from group.calls
@@ -116,311 +109,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Arenas:
-    """Bytes of the arena that workers share, and of each worker's own."""
+    """The bytes of the arena that workers share, and of each worker's own arena."""
 
     shared: int
     private: int
-
-
-def emit(
-    schedule: Schedule,
-    symbols: dict[KernelSource, str],
-    profiled: bool = False,
-    spoiled: Arenas | None = None,
-) -> str:
-    """LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 when another worker failed.
-
-    With `profiled`, the ticks of each call are added up in the words at PROFILE; the word behind the last call holds those of the whole run. With `spoiled`,
-    each step begins by filling both arenas with NaN bytes, so that a value that is read before it is written shows.
-    """
-    return str(_Emitter(schedule, symbols, profiled, spoiled).module)
-
-
-class _Emitter:
-    def __init__(
-        self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool, spoiled: Arenas | None
-    ) -> None:
-        self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
-        self.module = ir.Module("step")
-        self.module.triple = llvm.get_default_triple()
-        self.is_x86 = self.module.triple.startswith("x86_64")
-        self.kernels = {
-            kernel: ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
-            for kernel, symbol in symbols.items()
-        }
-        self.barrier = self.emit_barrier()
-        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
-        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
-        self.context = function.args[0]
-        self.emit_run()
-
-    def word(self, index: int) -> Any:
-        return self.builder.load(self.builder.gep(self.context, [self.number(index)]))
-
-    @staticmethod
-    def number(value: int) -> Any:
-        return ir.Constant(_I64, value)
-
-    def intrinsic(self, name: str, type_: Any) -> Any:
-        return self.module.globals.get(name) or ir.Function(self.module, type_, name)
-
-    def times(self, value: Any, factor: int) -> Any:
-        return self.builder.mul(value, self.number(factor))
-
-    def smaller(self, x: Any, y: Any) -> Any:
-        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
-
-    @contextmanager
-    def loop(self, low: Any, high: Any, step: int) -> Iterator[Any]:
-        """for i in range(low, high, step)"""
-        builder = self.builder
-        before, head = builder.block, builder.append_basic_block("loop")
-        body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
-        builder.branch(head)
-        builder.position_at_end(head)
-        i = builder.phi(_I64)
-        i.add_incoming(low, before)
-        builder.cbranch(builder.icmp_signed("<", i, high), body, end)
-        builder.position_at_end(body)
-        yield i
-        i.add_incoming(builder.add(i, self.number(step)), builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
-
-    # -------------------------------------------------------------- the run
-
-    def emit_run(self) -> None:
-        builder = self.builder
-        self.memories = [self.word(index) for index in range(ORDER + 1)]
-        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
-        steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
-        first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
-        order = self.memories[ORDER]
-        entered = self.ticks() if self.profiled else None
-        restore = self.flush_subnormals()
-        self.words = {
-            dim: [self.word(TABLES + len(self.schedule.tables) + len(DIMENSION) * n + word) for word in DIMENSION]
-            for n, dim in enumerate(self.schedule.dims)
-        }
-        self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
-        self.samples = self.share(self.batch)
-        call = 0
-        with self.loop(self.number(0), steps, 1) as step:
-            done = builder.mul(step, self.batch)
-            self.memories[ORDER] = builder.add(order, self.times(done, 4))
-            self.tables = [
-                builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
-                for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
-            ]
-
-            def meet() -> None:
-                failed = builder.call(self.barrier, [state, self.members, give_way, spins])
-                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
-                    restore()
-                    builder.ret(self.number(1))
-
-            if self.spoiled is not None:
-                self.spoil(self.spoiled)
-                meet()
-            for phase in self.schedule.phases:
-                alone = 0
-                for group in phase:
-                    self.emit_group(group, call, alone)
-                    call += len(group.calls)
-                    alone += group.kind == "one"
-                meet()
-        if entered is not None:
-            self.add_ticks(entered, call)
-        restore()
-        builder.ret(self.number(0))
-
-    def spoil(self, arenas: Arenas) -> None:
-        """Fill this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
-        low, high = self.share(self.number(arenas.shared))
-        builder, pointer = self.builder, _BYTE.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer, _BYTE, _I64, ir.IntType(1)])
-        fill, byte, plain = self.intrinsic("llvm.memset.p0.i64", kind), ir.Constant(_BYTE, NAN_BYTE), ir.IntType(1)(0)
-        for start, size in (
-            (builder.add(self.memories[SHARED], low), builder.sub(high, low)),
-            (self.memories[PRIVATE], self.number(arenas.private)),
-        ):
-            builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
-
-    def share(self, units: Any) -> tuple[Any, Any]:
-        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) / members)."""
-        builder = self.builder
-        low = builder.sdiv(builder.mul(units, self.member), self.members)
-        high = builder.sdiv(builder.mul(units, builder.add(self.member, self.number(1))), self.members)
-        return low, high
-
-    def emit_group(self, group: Group, call: int, alone: int) -> None:
-        builder = self.builder
-        if group.kind == "one":
-            turn = builder.srem(self.number(alone), self.members)
-            with builder.if_then(builder.icmp_signed("==", turn, self.member)):
-                self.emit_calls(group.calls, call, self.number(0), self.number(1))
-        elif group.kind == "steps":
-            self.emit_steps(group, call)
-        elif group.kind == "shards":
-            count = self.number(group.extent)
-            low, high = self.share(count)
-            with self.loop(low, high, 1) as shard:
-                row = builder.sdiv(builder.mul(self.batch, shard), count)
-                end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
-                self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
-        elif group.kind == "samples" and group.dim != "batch":
-            self.emit_rows(group, call)
-        else:
-            if group.kind == "samples":
-                low, high = self.samples
-            else:
-                pieces = self.number(-(-group.extent // group.grain))
-                low, high = (self.times(one, group.grain) for one in self.share(pieces))
-                high = self.smaller(high, self.number(group.extent))
-            with self.loop(low, high, group.band) as row:
-                rows = self.smaller(builder.sub(high, row), self.number(group.band))
-                self.emit_calls(group.calls, call, row, rows)
-
-    def emit_rows(self, group: Group, call: int) -> None:
-        """The rows of a varying dimension, band by band; with several workers, each the rows of its own samples, as in `steps`: no line goes from
-        core to core."""
-        builder = self.builder
-        is_alone = builder.icmp_signed("==", self.members, self.number(1))
-        with builder.if_else(is_alone) as (alone, together):
-            with alone, self.loop(self.number(0), self.counts[group.dim], group.band) as row:
-                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.band))
-                self.emit_calls(group.calls, call, row, rows)
-            with together, self.walk(group) as (begin, first, rows):
-                self.emit_calls(group.calls, call, builder.add(begin, first), rows)
-
-    def emit_steps(self, group: Group, call: int) -> None:
-        with self.walk(group) as (begin, first, rows):
-            self.emit_calls(group.calls, call, first, rows, begin=begin)
-
-    @contextmanager
-    def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
-        """Step by step, the samples of this worker that still run: they are ranked by length, so these are the first.
-
-        Gives where the step's rows begin, the first of the samples, and how many they are.
-        """
-        builder, words = self.builder, self.words[group.dim]
-        offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
-        with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
-            step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), turn) if group.is_reversed else turn
-            begin = builder.load(builder.gep(offsets, [step]))
-            after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
-            rows = builder.sub(self.smaller(builder.sub(after, begin), words[END]), words[FIRST])
-            with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
-                yield begin, words[FIRST], rows
-
-    def emit_calls(
-        self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
-    ) -> None:
-        builder = self.builder
-        for i, call in enumerate(calls):
-            arguments = []
-            for argument in call.arguments:
-                if isinstance(argument, Address):
-                    base = (
-                        self.memories[argument.memory]
-                        if argument.memory <= ORDER
-                        else self.tables[argument.memory - TABLES]
-                    )
-                    place = builder.add(base, self.number(argument.offset))
-                    if argument.lead:
-                        place = builder.add(place, self.times(row, argument.lead))
-                    if argument.shard:
-                        place = builder.add(place, self.times(shard, argument.shard))
-                    if argument.step:
-                        place = builder.add(place, self.times(begin, argument.step))
-                    arguments.append(place)
-                elif argument.per == "one":
-                    arguments.append(self.number(argument.factor))
-                else:
-                    count = rows if argument.per == "rows" else self.counts[argument.per]
-                    arguments.append(self.times(count, argument.factor))
-            before = self.ticks() if self.profiled else None
-            builder.call(self.kernels[call.kernel], arguments)
-            if before is not None:
-                self.add_ticks(before, number + i)
-
-    def ticks(self) -> Any:
-        """A clock of constant rate; on ARM a program may not read the counter of cycles."""
-        name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
-        return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
-
-    def add_ticks(self, before: Any, index: int) -> None:
-        """Add the ticks since then to a word at PROFILE."""
-        builder = self.builder
-        spent = builder.sub(self.ticks(), before)
-        at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(index)])
-        builder.store(builder.add(builder.load(at), spent), at)
-
-    def flush_subnormals(self) -> Any:
-        """Flush from here on, on a CPU that has a switch for it; returns what emits the way back."""
-        if not self.is_x86:
-            return lambda: None
-        builder, pointer = self.builder, _BYTE.as_pointer()
-        get, put = (
-            self.intrinsic(f"llvm.x86.sse.{name}mxcsr", ir.FunctionType(ir.VoidType(), [pointer]))
-            for name in ("st", "ld")
-        )
-        before, during = builder.alloca(_I32), builder.alloca(_I32)
-        builder.call(get, [builder.bitcast(before, pointer)])
-        builder.store(builder.or_(builder.load(before), ir.Constant(_I32, _FLUSH)), during)
-        builder.call(put, [builder.bitcast(during, pointer)])
-        return lambda: builder.call(put, [builder.bitcast(before, pointer)])
-
-    # -------------------------------------------------------------- the barrier
-
-    def emit_barrier(self) -> Any:
-        """`i64 barrier(state, members, yield, most)`: waits until all members are here; 1 if ABORT was set meanwhile.
-
-        The last to arrive moves the phase on, the others spin on it, and after `most` turns give the processor away (at once, with more workers than cores).
-        """
-        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 4), "netc_barrier")
-        function.linkage = "internal"
-        state_address, members, give_way, most = function.args
-        entry = function.append_basic_block("entry")
-        builder = ir.IRBuilder(entry)
-        meet, last, wait, spin, polite, out = (
-            function.append_basic_block(name) for name in ("meet", "last", "wait", "spin", "polite", "out")
-        )
-        done = function.append_basic_block("done")
-        state = builder.inttoptr(state_address, _I64.as_pointer())
-        arrived, phase_at, abort = (builder.gep(state, [self.number(word)]) for word in (ARRIVED, PHASE, ABORT))
-        builder.cbranch(builder.icmp_signed("==", members, self.number(1)), done, meet)
-
-        builder.position_at_end(meet)
-        phase = builder.load_atomic(phase_at, "acquire", 8)
-        before = builder.atomic_rmw("add", arrived, self.number(1), "seq_cst")
-        builder.cbranch(builder.icmp_signed("==", before, builder.sub(members, self.number(1))), last, wait)
-        builder.position_at_end(last)
-        builder.atomic_rmw("sub", arrived, members, "seq_cst")
-        builder.atomic_rmw("add", phase_at, self.number(1), "seq_cst")
-        builder.branch(out)
-
-        builder.position_at_end(wait)
-        spins = builder.phi(_I64)
-        spins.add_incoming(self.number(0), meet)
-        now = builder.load_atomic(phase_at, "acquire", 8)
-        builder.cbranch(builder.icmp_signed("==", now, phase), spin, out)
-        builder.position_at_end(spin)
-        if self.is_x86:
-            builder.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
-        more = builder.add(spins, self.number(1))
-        spins.add_incoming(more, spin)
-        builder.cbranch(builder.icmp_signed("<", more, most), wait, polite)
-        builder.position_at_end(polite)
-        yielding = builder.inttoptr(give_way, ir.FunctionType(_I32, []).as_pointer())
-        with builder.if_then(builder.icmp_signed("!=", give_way, self.number(0))):
-            builder.call(yielding, [])
-        stop = builder.load_atomic(abort, "acquire", 8)
-        spins.add_incoming(most, builder.block)
-        builder.cbranch(builder.icmp_signed("==", stop, self.number(0)), wait, out)
-
-        builder.position_at_end(out)
-        builder.ret(builder.load_atomic(abort, "acquire", 8))
-        builder.position_at_end(done)
-        builder.ret(self.number(0))
-        return function

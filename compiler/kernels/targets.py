@@ -1,9 +1,9 @@
-"""Named target descriptions, and the one that is asked for: by the variable NETC_TARGET, by its text, or the host.
+"""Named target descriptions, and the choice of one by its text, by the variable NETC_TARGET, or by default the host.
 
     NETC_TARGET=avx2:l1=16K,l2=64K,cores=3
 
-A name is an instruction set; the settings behind it replace what decides plans. For tests and bug reports: every instruction set of a family on one
-machine, and plans for caches that it does not have.
+A name is an instruction set; the settings behind it replace numbers that decide plans. For tests and bug reports: one
+machine runs code for every instruction set below its own, and plans for caches that it does not have.
 """
 
 import os
@@ -36,13 +36,15 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
 class TargetFault(Fault, ValueError):
-    """A target description that is wrong, or that this machine cannot run."""
+    """The text of a target description is wrong, or this machine cannot run code for that target."""
 
 
 def machine_for(asked: Machine | str | None = None) -> Machine:
-    """The target description that is meant: itself, a text such as `avx2:l2=64K`, or, for None, what NETC_TARGET says, else the host.
+    """Returns the target description of a text such as `avx2:l2=64K`; for None, that of NETC_TARGET, or else of the
+    host.
 
-    Raises TargetFault (a Fault and a ValueError) where a text is wrong or names an instruction set that this machine does not have.
+    Raises TargetFault (a Fault and a ValueError) if a text is wrong or names an instruction set that this machine
+    lacks.
     """
     if isinstance(asked, Machine):
         return asked
@@ -51,7 +53,7 @@ def machine_for(asked: Machine | str | None = None) -> Machine:
 
 
 def runnable() -> tuple[str, ...]:
-    """The named targets that this machine can run, from the least."""
+    """Returns the names of the targets that this machine can run, the smallest instruction set first."""
     return tuple(name for name in NAMED if not _missing(name))
 
 
@@ -66,7 +68,7 @@ def _host_features() -> dict[str, bool]:
 
 
 def _described(source: Source) -> Machine:
-    """A target description from its text, which is the variable's or an argument's."""
+    """Parses a target description, which is the variable's text or an argument's."""
     name, _, settings = source.text.partition(":")
     machine = host() if name == "host" else replace(_named(name, source), cores=cores())
     numbers: dict[str, Any] = {}
@@ -105,7 +107,7 @@ def _number(number: str, key: str, source: Source, at: int) -> int:
 
 
 def _fault(title: str, source: Source, at: int, length: int, label: str, hint: str | None = None) -> NoReturn:
-    """A fault with its place in the text."""
+    """Raises a fault that points to its location in the text."""
     span = Span(source, at, at + max(length, 1))
     example = f"{VARIABLE}={hint}" if source.name == VARIABLE else f'machine = "{hint}"'
     raise TargetFault([Diagnostic("E1006", title, Label(span, label), (), hint and example)])

@@ -1,24 +1,37 @@
-"""The text of a kernel as a syntax tree, and what it says about memory: which pointers are loaded from and stored to, at which offsets.
+"""The text of a kernel as a syntax tree, and which pointers it loads from and stores to, at which offsets.
 
-For whoever runs a kernel without compiling it or proves something about it. Knows the words of memory.py and sums.py, imports neither.
+The emulator runs kernels by these trees, and the checks of a plan use them. Knows the words of memory.py and sums.py,
+but imports neither.
 """
 
 import ast
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
-from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.product import POINTERS
+from netc.compiler.kernels.schedule import KernelSource
 
 _BLOCK = "block_of_"
-Form = dict[str, int]  # an offset as a sum: how often it takes each variable, and under "" the rest
+Form = dict[str, int]  # an offset as a linear form: the factor of each variable, and under "" the constant
+
+
+class MemoryAccess(NamedTuple):
+    """A load or store in a kernel's text."""
+
+    verb: str  # "load" or "store"
+    dtype: str
+    pointer: str
+    offset: ast.expr
+    values: list[ast.expr]  # the value that is stored; nothing in a load
 
 
 @dataclass(frozen=True, slots=True)
 class Touched:
-    """Which pointers a kernel uses, by number: those that it loads from (`reads`) and stores to (`writes`), those that it loads from before it has stored
-    anything there (`needs`), and those that it stores to at offsets loaded from memory (`scattered`)."""
+    """The numbers of the pointers that a kernel uses: those that it loads from (`reads`) and stores to (`writes`),
+    those that it loads from before it has stored anything there (`needs`), and those that it stores to at offsets
+    loaded from memory (`scattered`)."""
 
     reads: frozenset[int]
     writes: frozenset[int]
@@ -28,10 +41,10 @@ class Touched:
 
 @cache
 def touched(source: KernelSource, has_start: bool = True) -> Touched:
-    """How a kernel uses its pointers. `has_start` matters for products alone."""
+    """Returns how a kernel uses its pointers. `has_start` matters only for products."""
     if source.form == "product":
-        reads = frozenset(map(PRODUCT.index, ("a", "b", *(("start",) if has_start else ()))))
-        return Touched(reads, frozenset({PRODUCT.index("c")}), reads)
+        reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
+        return Touched(reads, frozenset({POINTERS.index("c")}), reads)
     function = function_of(source.text)
     numbers = {argument.arg: i for i, argument in enumerate(function.args.args)}
     variables = {
@@ -39,22 +52,22 @@ def touched(source: KernelSource, has_start: bool = True) -> Touched:
     }
     loaded, stored, needs, scattered = set[int](), set[int](), set[int](), set[int]()
     for statement in _in_order(function.body):
-        loads_first = sorted(accesses(statement), key=lambda access: access[0])
-        for verb, _, pointer, offset in loads_first:
-            number = numbers[pointer]
-            if verb == "load":
+        loads_first = sorted(accesses(statement), key=lambda access: access.verb)
+        for access in loads_first:
+            number = numbers[access.pointer]
+            if access.verb == "load":
                 loaded.add(number)
                 needs |= {number} - stored
                 continue
             stored.add(number)
-            names = {node.id for node in ast.walk(offset) if isinstance(node, ast.Name)}
+            names = {node.id for node in ast.walk(access.offset) if isinstance(node, ast.Name)}
             if names - variables - set(numbers):
                 scattered.add(number)
     return Touched(frozenset(loaded), frozenset(stored), frozenset(needs), frozenset(scattered))
 
 
 def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    """The statements and loop heads of a text, in the order in which they first run."""
+    """Yields the statements and loop heads of a text, in the order in which they first run."""
     for statement in body:
         match statement:
             case ast.For(iter=head, body=inside) | ast.While(test=head, body=inside):
@@ -69,36 +82,36 @@ def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
 
 @cache
 def function_of(text: str) -> ast.FunctionDef:
-    """A kernel's function. Sums that are taken in blocks are plain sums in it: the same numbers added up, in another order."""
-    (function,) = ast.parse(text).body
-    assert isinstance(function, ast.FunctionDef)
-    if _BLOCK in text:
-        function = ast.fix_missing_locations(_PlainSums().visit(function))
-    return function
+    """Returns a kernel's function. Sums in blocks are plain sums in it: the same numbers are added, in another
+    order."""
+    function = parsed(text)
+    return ast.fix_missing_locations(_PlainSums().visit(function)) if _BLOCK in text else function
 
 
-def accesses(tree: ast.AST) -> Iterator[tuple[str, str, str, ast.expr]]:
-    """Each load and store: which of them, element type, pointer, offset."""
+def parsed(text: str) -> ast.FunctionDef:
+    """Returns the function that a text defines, as it stands."""
+    return next(node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef))
+
+
+def accesses(tree: ast.AST) -> Iterator[MemoryAccess]:
+    """Yields each load and store in a tree."""
     for node in ast.walk(tree):
         if (access := access_of(node)) is not None:
             yield access
 
 
-def access_of(node: ast.AST) -> tuple[str, str, str, ast.expr] | None:
-    if (
-        isinstance(node, ast.Call)
-        and isinstance(node.func, ast.Name)
-        and node.args
-        and isinstance(node.args[0], ast.Name)
-    ):
-        verb, _, rest = node.func.id.partition("_")
-        if verb in ("load", "store"):
-            return verb, rest.partition("_")[0], node.args[0].id, node.args[1]
+def access_of(node: ast.AST) -> MemoryAccess | None:
+    """Returns the load or store that a call is, or None."""
+    match node:
+        case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=pointer), offset, *values]):
+            verb, _, rest = word.partition("_")
+            if verb in ("load", "store"):
+                return MemoryAccess(verb, rest.partition("_")[0], pointer, offset, values)
     return None
 
 
 def linear(node: ast.expr) -> Form | None:
-    """An offset as a sum of variables times whole numbers; None if it is none."""
+    """Returns an offset as a sum of variables times integers, or None if it is no such sum."""
     match node:
         case ast.Constant(value=int(number)):
             return {"": number}
@@ -123,30 +136,31 @@ def linear(node: ast.expr) -> Form | None:
 
 
 class _PlainSums(ast.NodeTransformer):
-    """Undoes loops._Writer.fold_in_blocks: an element is added to its total where it was stored to a block."""
+    """Undoes loops._Writer.fold_in_blocks: each element is added to its total where it was stored to a block."""
 
     def visit_Assign(self, node: ast.Assign) -> Any:
-        called = {
-            one.func.id for one in ast.walk(node.value) if isinstance(one, ast.Call) and isinstance(one.func, ast.Name)
-        }
+        calls = (call for call in ast.walk(node.value) if isinstance(call, ast.Call))
+        called = {call.func.id for call in calls if isinstance(call.func, ast.Name)}
         is_of_block = any(name.startswith(("block_f", "sum_f")) for name in called)
         is_counter = isinstance(node.targets[0], ast.Name) and node.targets[0].id in ("filled", "done")
         return None if is_of_block or is_counter else node
 
     def visit_While(self, node: ast.While) -> Any:
-        assert isinstance(node.test, ast.Compare)
-        (loop,) = (one for one in node.body if isinstance(one, ast.For))
-        variable, *inside = loop.body
-        assert isinstance(variable, ast.Assign)
-        extent = ast.Call(ast.Name("range", ast.Load()), [node.test.comparators[0]], [])
-        body = [self.visit(one) for one in inside]
-        return ast.For(ast.Name(ast.unparse(variable.targets[0]), ast.Store()), extent, body, [])
+        """The loop over blocks, with a loop over a block's elements inside, becomes one loop over all elements."""
+        match node:
+            case ast.While(
+                test=ast.Compare(comparators=[end]),
+                body=[_, ast.For(body=[ast.Assign(targets=[index]), *inside]), *_],
+            ):
+                extent = ast.Call(ast.Name("range", ast.Load()), [end], [])
+                body = [self.visit(statement) for statement in inside]
+                return ast.For(ast.Name(ast.unparse(index), ast.Store()), extent, body, [])
+        raise AssertionError(f"a `while` that fold_in_blocks does not write: {ast.unparse(node)}")
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         access = access_of(node.value)
-        if access is None or not access[2].startswith(_BLOCK):
+        if access is None or not access.pointer.startswith(_BLOCK):
             return node
-        assert isinstance(node.value, ast.Call)
-        total = access[2].removeprefix(_BLOCK)
-        added = ast.BinOp(ast.Name(total, ast.Load()), ast.Add(), node.value.args[2])
-        return ast.Assign([ast.Name(total, ast.Store())], added)
+        total = access.pointer.removeprefix(_BLOCK)
+        addition = ast.BinOp(ast.Name(total, ast.Load()), ast.Add(), access.values[0])
+        return ast.Assign([ast.Name(total, ast.Store())], addition)

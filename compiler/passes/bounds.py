@@ -7,7 +7,8 @@ import ast
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.product import POINTERS, WALKS, Product
+from netc.compiler.kernels.schedule import KernelSource
 from netc.compiler.kernels.texts import access_of, function_of, linear
 
 Interval = tuple[int, int]
@@ -20,20 +21,13 @@ def reached(kernel: KernelSource, counts: Sequence[int]) -> Iterator[tuple[int, 
 
 def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
     """From where to where each operand of a product is read or written, in elements from its pointer."""
-    n = dict(zip(PRODUCT[len(PRODUCT) - len(counts) :], counts, strict=True))
-    around = ("outer", "middle", "inner")
-    walks = {
-        "a": [("rows", n["a_row"]), ("turns", n["a_turn"]), ("runs", n["a_run"]), ("depth", n["a_step"])],
-        "b": [("columns", n["b_column"]), ("turns", n["b_turn"]), ("runs", n["b_run"]), ("depth", n["b_row"])],
-        "c": [("rows", n["c_row"]), ("columns", 1)],
-        "start": [("rows", n["start_row"]), ("columns", 1)],
-    }
-    for name, walk in walks.items():
-        steps = [*walk, *((axis, n[f"{name}_{axis}"]) for axis in around)]
-        if all(n[axis] for axis, _ in steps) and (name != "start" or n["has_start"]):
-            reach = [(n[axis] - 1) * step for axis, step in steps]
-            low, high = sum(one for one in reach if one < 0), sum(one for one in reach if one > 0)
-            yield PRODUCT.index(name), (low, high)
+    product = Product.of(POINTERS, counts, int)
+    for operand in WALKS:
+        extents, strides = product.walk(operand)
+        if all(extents) and (operand != "start" or product.has_start):
+            reach = [(extent - 1) * stride for extent, stride in zip(extents, strides, strict=True)]
+            low, high = sum(step for step in reach if step < 0), sum(step for step in reach if step > 0)
+            yield POINTERS.index(operand), (low, high)
 
 
 def _reached_by_loops(text: str, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
@@ -56,9 +50,9 @@ def _walk(
         elif isinstance(node, ast.stmt):
             for part in ast.walk(node):
                 access = access_of(part)
-                interval = None if access is None else _interval(access[3], limits)
+                interval = None if access is None else _interval(access.offset, limits)
                 if access is not None and interval is not None:
-                    yield numbers[access[2]], interval
+                    yield numbers[access.pointer], interval
 
 
 def _inside(loop: ast.For, limits: Mapping[str, Interval]) -> dict[str, Interval] | None:

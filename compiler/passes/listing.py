@@ -7,7 +7,8 @@ in the order in which tasks touch them. Prints only what the passes decided; dec
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
-from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, PRODUCT, SHARED, TABLES, Address, Count, Group
+from netc.compiler.kernels.product import WALKS, Loop, Product
+from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.passes.fuse import Fusion, Unit
 from netc.compiler.passes.phases import TaskGroup
 from netc.compiler.passes.plan import Plan
@@ -16,18 +17,7 @@ from netc.compiler.types import Dim
 from netc.compiler.value import OPERATIONS, Scalar, Value
 
 _MEMORIES = {PERSISTENT: "persistent", SHARED: "shared", PRIVATE: "private", ORDER: "order"}
-# the loops of a product from the inside, by the name of their count, and the stride of each operand in them
-_LOOPS = {
-    "rows": ("a_row", "", "c_row", "start_row"),
-    "columns": ("", "b_column", "", ""),
-    "depth": ("a_step", "b_row", "", ""),
-    "runs": ("a_run", "b_run", "", ""),
-    "turns": ("a_turn", "b_turn", "", ""),
-    "inner": ("a_inner", "b_inner", "c_inner", "start_inner"),
-    "middle": ("a_middle", "b_middle", "c_middle", "start_middle"),
-    "outer": ("a_outer", "b_outer", "c_outer", "start_outer"),
-}
-_OPERANDS = ("a", "b", "c", "start")
+_LOOPS = ("rows", "columns", "depth", "runs", "turns", "inner", "middle", "outer")  # of a product, from the inside
 
 
 # ------------------------------------------------------------------ which values share a loop
@@ -160,22 +150,22 @@ def _loop(task: Task, names: Names) -> Iterator[str]:
 
 def _product(task: Task, names: Names) -> Iterator[str]:
     """The operands, then the loops that are walked more than once, with each operand's stride."""
-    pointers = dict(zip(PRODUCT, task.pointers, strict=False))
-    counts = dict(zip(PRODUCT[len(task.pointers) :], task.counts, strict=True))
-    has_start = counts["has_start"].factor == 1
-    shown = _OPERANDS if has_start else _OPERANDS[:3]
-    for name in shown:
-        yield f"{name} = {names.pointer(pointers[name])}"
-    if pointers["pack"] != pointers["c"]:
-        yield f"pack = {names.pointer(pointers['pack'])}"
-    for number in range(counts["touches"].factor):
-        yield f"fetches {names.pointer(pointers[f'touch_{number + 1}'])}"
-    for loop, strides in _LOOPS.items():
-        if counts[loop] != Count(1) or loop in ("rows", "columns", "depth"):
-            steps = [
-                f"{name} + {count_text(counts[stride])}" for name, stride in zip(shown, strides, strict=False) if stride
-            ]
-            yield f"{loop} = {count_text(counts[loop])}: {', '.join(steps)}"
+    product = Product.of(task.pointers, task.counts, Count)
+    operands = {"a": product.a, "b": product.b, "c": product.c}
+    if product.has_start.factor == 1:
+        operands["start"] = product.start
+    for name, pointer in operands.items():
+        yield f"{name} = {names.pointer(pointer)}"
+    if product.pack != product.c:
+        yield f"pack = {names.pointer(product.pack)}"
+    for pointer in product.touched[: product.touches.factor]:
+        yield f"fetches {names.pointer(pointer)}"
+    for name in _LOOPS:
+        loop: Loop[Count] = getattr(product, name)
+        if loop.count != Count(1) or name in ("rows", "columns", "depth"):
+            walking = ["b"] if name == "columns" else [operand for operand in operands if name in WALKS[operand]]
+            steps = [f"{operand} + {count_text(getattr(loop, operand))}" for operand in walking]
+            yield f"{name} = {count_text(loop.count)}: {', '.join(steps)}"
 
 
 # ------------------------------------------------------------------ phases and addresses

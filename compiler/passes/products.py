@@ -9,14 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from netc.compiler.kernels.machine import STRIP, Machine
-from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
+from netc.compiler.kernels.product import TOUCHED, Loop, Product, product_source
+from netc.compiler.kernels.schedule import Count
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
 from netc.compiler.types import BATCH, Dim, Type
 from netc.compiler.value import Value
 
 _FEW_COLUMNS = 2
-_TOUCHED = 3  # buffers at most
+
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 _LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
 
@@ -63,48 +64,56 @@ def product_task(
     outer = [*groups[3], *groups[0][:-1]]
     if len(outer) > 3 or (len(groups[2]) > 1 and b_column != 1) or (start is not None and start_column != 1):
         return None
-    nothing: _LoopOf = (Count(1), (0, 0, 0, 0))
-    height, (a_row, _, c_row, start_row) = groups[0][-1] if groups[0] else nothing
-    deep, (a_step, b_row, _, _) = groups[2][-1] if groups[2] else nothing
-    around = [nothing] * (3 - max(len(groups[2]), 1)) + groups[2][:-1]  # turns, then runs
-    counts = [
-        *map(Count, (a_row, a_step, b_row, b_column, c_row, start_row, int(start is not None))),
-        height,
-        width,
-        deep,
-    ]
-    for count, (a_along, b_along, _, _) in reversed(around):
-        counts += [count, Count(a_along), Count(b_along)]
-    counts.append(Count(0))
-    for count, steps in [nothing] * (3 - len(outer)) + outer:
-        counts += [count, *map(Count, steps)]
+    turns, runs, depth_loop = _last(3, groups[2])
+    outer_loop, middle, inner = _last(3, outer)
+    (rows_loop,) = _last(1, groups[0][-1:])
     room, dtype = target(), value.type.dtype
     c = room.buffer
     assert c is not None
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
     # also stands for what is not there
     result = Pointer(c, room.offset, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
-    pointers = (
-        _pointer(a, strides[0], lead),
-        _pointer(b, strides[1], lead),
-        result,
-        _pointer(start, strides[3], lead) if start is not None else result,
-        Pointer(pack) if pack is not None else result,
-        *[result] * _TOUCHED,
+    product = Product(
+        a=_pointer(a, strides[0], lead),
+        b=_pointer(b, strides[1], lead),
+        c=result,
+        start=_pointer(start, strides[3], lead) if start is not None else result,
+        pack=Pointer(pack) if pack is not None else result,
+        touched=(result,) * TOUCHED,
+        has_start=Count(int(start is not None)),
+        touches=Count(0),
+        rows=rows_loop,
+        columns=_loop(*groups[1][0]),
+        depth=depth_loop,
+        runs=runs,
+        turns=turns,
+        inner=inner,
+        middle=middle,
+        outer=outer_loop,
     )
     return Task(
-        KernelSource("product", dtype, len(PRODUCT)),
-        pointers,
-        tuple(counts),
+        product_source(dtype),
+        product.pointers,
+        product.numbers,
         frozenset({c} if pack is None else {c, pack}),
         SHARDS if in_shards else sizes[lead],
         (einsum, value) if einsum is not value else (value,),
-        _grain(height, machine.tile_rows)
+        _grain(rows_loop.count, machine.tile_rows)
         if lead in rows
         else _grain(width, machine.panel(dtype))
         if lead in columns
         else 1,
     )
+
+
+def _loop(count: Count, strides: Sequence[int]) -> Loop[Count]:
+    return Loop(count, *map(Count, strides))
+
+
+def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
+    """So many loops, of which the last are these and the first are of one iteration."""
+    once = _loop(Count(1), (0, 0, 0, 0))
+    return [once] * (number - len(loops)) + [_loop(*loop) for loop in loops]
 
 
 def _grain(count: Count, tile: int) -> int:
@@ -117,7 +126,8 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
     made = []
     for i, task in enumerate(tasks):
         if task.kernel.form == "product":
-            c = task.pointers[PRODUCT.index("c")]
+            product = Product.of(task.pointers, task.counts, Count)
+            c = product.c
             following = dict.fromkeys(  # in an order that does not depend on addresses, so that two processes make one plan
                 pointer.buffer
                 for later in tasks[i + 1 :]
@@ -126,12 +136,10 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
                 and pointer.buffer.kind == "persistent"
                 and pointer.buffer.type == c.buffer.type
             )
-            touched = [Pointer(buffer, c.offset, c.lead) for buffer in following][:_TOUCHED]
-            at, number = PRODUCT.index("touch_1"), PRODUCT.index("touches") - len(task.pointers)
-            pointers, counts = list(task.pointers), list(task.counts)
-            pointers[at : at + len(touched)] = touched
-            counts[number] = Count(len(touched))
-            task = replace(task, pointers=tuple(pointers), counts=tuple(counts))
+            touched = tuple(Pointer(buffer, c.offset, c.lead) for buffer in following)[:TOUCHED]
+            number = len(touched)
+            product = replace(product, touched=touched + product.touched[number:], touches=Count(number))
+            task = replace(task, pointers=product.pointers, counts=product.numbers)
         made.append(task)
     return made
 

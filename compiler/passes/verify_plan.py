@@ -14,14 +14,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, PRODUCT, SHARED, TABLES, Address, Count, Group
+from netc.compiler.kernels.product import Product
+from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.kernels.texts import Touched, touched
 from netc.compiler.passes.bounds import reached
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
 from netc.compiler.types import BATCH, size_of
-
-_HAS_START = PRODUCT.index("has_start")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +82,8 @@ def _calls(plan: Plan) -> Iterator[_Call]:
             for call, task in zip(group.calls, tasks, strict=False):
                 assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
                 is_product = task.kernel.form == "product"
-                has_start = is_product and task.counts[_HAS_START - len(task.pointers)] == Count(1)
-                memory = touched(task.kernel, has_start) if is_product else touched(task.kernel)
+                has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
+                memory = touched(task.kernel, has_start)
                 yield _Call(p, place, number, group, task, call.arguments, memory)
                 number += 1
             place += 1

@@ -17,7 +17,7 @@ import pytest
 from both import compiled, evaluate, examples, graph_of, random_array
 
 import netc
-from netc.compiler.kernels import cache, compile, schedule
+from netc.compiler.kernels import cache, compile, emit, schedule
 from netc.compiler.kernels.machine import Machine, host
 from netc.compiler.kernels.schedule import KernelSource
 from netc.compiler.value import OPERATIONS
@@ -216,7 +216,7 @@ def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: d
 
 
 def test_a_schedule_for_another_cpu_uses_nothing_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schedule.llvm, "get_default_triple", lambda: "aarch64-unknown-linux-gnu")
-    text = schedule.emit(schedule.Schedule((), ()), {})
+    monkeypatch.setattr(emit.llvm, "get_default_triple", lambda: "aarch64-unknown-linux-gnu")
+    text = emit.emit(schedule.Schedule((), ()), {})
     assert "x86" not in text
     llvm.parse_assembly(text).verify()

@@ -259,7 +259,9 @@ def test_axes_at_once_are_elements_in_order(name: str, monkeypatch: pytest.Monke
     """A kernel that takes whole axes at a time comes to the bits of its text, done as it stands."""
     model = netc.parse(MODELS[name])
     results = trained(model, 3, backend="plan", threads=2, machine=TINY)
-    monkeypatch.setattr(Kernel, "__call__", lambda kernel, access, arguments: kernel.in_order(access, *arguments))
+    monkeypatch.setattr(
+        Kernel, "__call__", lambda kernel, access, pointers, counts: kernel.in_order(access, *pointers, *counts)
+    )
     plain = trained(model, 3, backend="plan", threads=2, machine=TINY)
     for key, value in plain.items():
         np.testing.assert_array_equal(results[key], value, err_msg=key)
@@ -292,7 +294,7 @@ def test_a_custom_kernel_runs_as_its_text_says() -> None:
         region = Region("memory", array.view(np.uint8).reshape(-1))
         region.tags[:] = n + 1
         pointers.append(Reference(region, 0, 0, array.nbytes, n + 1, Buffer(Type("f64", array.shape))))
-    kernel_of(KernelSource("loop", text, 3))(Access("a test", 0, "", 0), [*pointers, 2])
+    kernel_of(KernelSource("loop", text, 3))(Access("a test", 0, "", 0), pointers, [2])
     np.testing.assert_array_equal(result, [0.75, 0.0])
 
 

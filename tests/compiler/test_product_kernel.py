@@ -1,4 +1,7 @@
-"""The product kernel called directly, for every instruction set that this machine can run: random counts, zeros among them, and random strides."""
+"""The product kernel called directly, for every instruction set that this machine can run.
+
+Counts are random, zero among them, and so are strides.
+"""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -10,7 +13,7 @@ import pytest
 from native import FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.kernels.machine import STRIP, Machine
-from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product, product_source
 from netc.compiler.kernels.targets import machine_for
 
 Array = np.ndarray[Any, Any]
@@ -19,35 +22,30 @@ MARGIN = 1024  # elements around everything that a kernel reads or writes
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Counts of a product and the strides of its operands along them, by the names of PRODUCT's arguments."""
+    """The loops of a product by name, how many buffers it touches, and whether it has a start."""
 
-    counts: dict[str, int]
-    strides: dict[str, int]
+    loops: dict[str, Loop[int]]
+    touches: int
     has_start: bool
 
     def memory(self, operand: str, dtype: str) -> "Memory":
         """Memory for an operand."""
-        axes = _AXES[operand]
-        strides = {f"{operand}_column": 1, **self.strides}
-        return Memory.of(list(self.extents(*axes.values())), [strides[f"{operand}_{name}"] for name in axes], dtype)
+        loops = [self.loops[name] for name in WALKS[operand]]
+        return Memory.of([loop.count for loop in loops], [getattr(loop, operand) for loop in loops], dtype)
 
-    def extents(self, *names: str) -> tuple[int, ...]:
-        return tuple(self.counts[name] for name in names)
+    def counts(self, *names: str) -> tuple[int, ...]:
+        return tuple(self.loops[name].count for name in names)
 
 
-_AROUND = ("outer", "middle", "inner")
-# the axes of each operand: the name of its stride, and of the count
-_AXES = {
-    "a": {**{name: name for name in _AROUND}, "row": "rows", "turn": "turns", "run": "runs", "step": "depth"},
-    "b": {**{name: name for name in _AROUND}, "turn": "turns", "run": "runs", "row": "depth", "column": "columns"},
-    "c": {**{name: name for name in _AROUND}, "row": "rows", "column": "columns"},
-    "start": {**{name: name for name in _AROUND}, "row": "rows", "column": "columns"},
-}
+LOOPS = (*BATCHES, *DEPTHS, "rows", "columns")
 
 
 @dataclass(slots=True)
 class Memory:
-    """A view in memory of its own, full of NaN where the view has no element: `indices` of its elements, `address` of the first."""
+    """A view in memory of its own, which is NaN where the view has no element.
+
+    `indices` are those of the view's elements in `data`, `address` is that of the first element.
+    """
 
     indices: Array
     data: Array
@@ -77,16 +75,19 @@ class Memory:
 
 
 def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator) -> None:
-    """c is start (or zero) plus the product, and nothing outside of c is written. Small whole numbers: sums are exact in any order."""
+    """c is start (or zero) plus the product, and nothing outside of c is written.
 
-    def whole(count: int) -> Array:
+    The numbers are small integers, so that sums are exact in any order.
+    """
+
+    def integers(count: int) -> Array:
         return rng.integers(-3, 4, count)
 
-    memories = {name: case.memory(name, dtype).fill(whole) for name in ("a", "b", "start")}
+    memories = {name: case.memory(name, dtype).fill(integers) for name in ("a", "b", "start")}
     memories["c"] = c = case.memory("c", dtype)
-    around, depth = case.extents(*_AROUND), math.prod(case.extents("turns", "runs", "depth"))
-    left = memories["a"].values.reshape(*around, case.counts["rows"], depth).astype(np.float64)
-    right = memories["b"].values.reshape(*around, depth, case.counts["columns"]).astype(np.float64)
+    batches, depth = case.counts(*BATCHES), math.prod(case.counts(*DEPTHS))
+    left = memories["a"].values.reshape(*batches, *case.counts("rows"), depth).astype(np.float64)
+    right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
     expected[c.indices] = left @ right + (memories["start"].values if case.has_start else 0)
     pack = np.full(STRIP * machine.panel(dtype) + MARGIN, np.nan, FLOATS[dtype])
@@ -95,24 +96,34 @@ def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng:
 
 
 def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array) -> None:
-    addresses = {name: memory.address for name, memory in memories.items()}
-    touched = {f"touch_{i}": addresses["c"] for i in (1, 2, 3)}
-    numbers = {**case.counts, **case.strides, "has_start": int(case.has_start)}
-    values = {**addresses, **touched, **numbers, "pack": pack.ctypes.data}
-    kernel.call(*(values[name] for name in PRODUCT))
+    product = Product[int, int](
+        **{name: memory.address for name, memory in memories.items()},
+        pack=pack.ctypes.data,
+        touched=(memories["c"].address,) * TOUCHED,
+        has_start=int(case.has_start),
+        touches=case.touches,
+        **case.loops,
+    )
+    kernel.call(*product.pointers, *product.numbers)
 
 
 def apart(rng: np.random.Generator, counts: Mapping[str, int]) -> dict[str, int]:
     """Strides of a c whose rows lie in any order, forwards or backwards, with gaps between them."""
-    strides, step = {}, counts["columns"] + int(rng.integers(0, 3))
-    for name in rng.permutation([*_AROUND, "row"]):
-        strides[f"c_{name}"] = step * int(rng.choice([1, 1, -1]))
-        step = step * max(counts[_AXES["c"][str(name)]], 1) + int(rng.integers(0, 3))
+    strides, step = {"columns": 1}, counts["columns"] + int(rng.integers(0, 3))
+    for name in rng.permutation([*BATCHES, "rows"]):
+        strides[str(name)] = step * int(rng.choice([1, 1, -1]))
+        step = step * max(counts[str(name)], 1) + int(rng.integers(0, 3))
     return strides
 
 
+def loops_of(counts: Mapping[str, int], strides: Mapping[str, Mapping[str, int]]) -> dict[str, Loop[int]]:
+    """The loops by name, from their counts and the strides of each operand."""
+    return {name: Loop(counts[name], *(strides[operand].get(name, 0) for operand in WALKS)) for name in LOOPS}
+
+
 def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
-    """Counts around the borders of the tile, some of them zero; strides of transposed, overlapping, repeated and reversed views."""
+    """Counts around the borders of the tile, some of them zero; strides of transposed, overlapping, repeated and
+    reversed views."""
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
     counts = {
         "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1]),
@@ -120,36 +131,46 @@ def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
         "depth": rng.choice([1, 2, 3, 7, 8, 9]) if rng.random() < 0.95 else rng.choice([STRIP - 1, STRIP + 1]),
         "runs": rng.choice([1, 2, 3]),
         "turns": rng.choice([1, 2, 3]),
-        **{name: rng.choice([1, 1, 2, 3]) for name in _AROUND},
-        "touches": rng.integers(0, 4),
+        **{name: rng.choice([1, 1, 2, 3]) for name in BATCHES},
     }
+    touches = int(rng.integers(0, TOUCHED + 1))
     if rng.random() < 0.3:
-        for name in rng.choice([name for name in counts if name != "touches"], 2):
+        for name in rng.choice(list(counts), 2):
             counts[name] = 0
     counts = {name: int(number) for name, number in counts.items()}
-    names = [f"{operand}_{name}" for operand, axes in _AXES.items() if operand != "c" for name in axes]
-    strides = {name: int(rng.choice([0, 1, int(rng.integers(-9, 10)), counts["columns"]])) for name in names}
-    strides |= {"start_column": 1, "b_column": int(rng.choice([1, 1, int(rng.integers(-9, 10))]))}
-    if strides["b_column"] != 1:  # the panel is packed: one run of depth
+    strides = {
+        operand: {name: int(rng.choice([0, 1, int(rng.integers(-9, 10)), counts["columns"]])) for name in names}
+        for operand, names in WALKS.items()
+        if operand != "c"
+    }
+    strides["start"]["columns"] = 1
+    strides["b"]["columns"] = int(rng.choice([1, 1, int(rng.integers(-9, 10))]))
+    if strides["b"]["columns"] != 1:  # the panel is packed: one run of depth
         counts["runs"] = min(counts["runs"], 1)
-    return Case(counts, {**strides, **apart(rng, counts)}, bool(rng.integers(0, 2)))
+    return Case(loops_of(counts, {**strides, "c": apart(rng, counts)}), touches, bool(rng.integers(0, 2)))
 
 
 def plain_case(
     rows: int, columns: int, depth: int, runs: int = 1, b_is_transposed: bool = False, has_start: bool = False
 ) -> Case:
-    """Matrices in order: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs * depth]."""
-    counts = {"rows": rows, "columns": columns, "depth": depth, "runs": runs, "turns": 1, "touches": 0}
-    deep = runs * depth
-    b = (1, deep, depth) if b_is_transposed else (columns, 1, depth * columns)
-    strides = {"a_row": deep, "a_step": 1, "a_run": depth, "a_turn": 0, "c_row": columns, "start_row": 0}
-    strides |= {"b_row": b[0], "b_column": b[1], "b_run": b[2], "b_turn": 0}
-    strides |= {f"{operand}_{name}": 0 for operand in ("a", "b", "c", "start") for name in _AROUND}
-    return Case(counts | dict.fromkeys(_AROUND, 1), strides, has_start)
+    """Matrices in order: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs
+    * depth]."""
+    counts = {**dict.fromkeys(LOOPS, 1), "rows": rows, "columns": columns, "depth": depth, "runs": runs}
+    all_depth = runs * depth
+    strides = {
+        "a": {"rows": all_depth, "depth": 1, "runs": depth},
+        "b": {"depth": columns, "columns": 1, "runs": depth * columns},
+        "c": {"rows": columns, "columns": 1},
+        "start": {"columns": 1},
+    }
+    if b_is_transposed:
+        strides["b"] = {"depth": 1, "columns": all_depth, "runs": depth}
+    return Case(loops_of(counts, strides), 0, has_start)
 
 
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
-    """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a strip."""
+    """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a
+    strip."""
     lanes = machine.lanes(dtype)
     for rows in range(2 * machine.tile_rows + 3):
         for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
@@ -175,7 +196,8 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
         for top, bottom in zip([0, *row_cuts], [*row_cuts, rows], strict=True):
             for left, right in zip([0, *column_cuts], [*column_cuts, columns], strict=True):
                 case = plain_case(bottom - top, right - left, depth)
-                case = replace(case, strides=case.strides | {"c_row": columns, "b_row": columns})
+                case.loops["rows"] = replace(case.loops["rows"], c=columns)
+                case.loops["depth"] = replace(case.loops["depth"], b=columns)
                 parts = {"a": replace(a), "b": replace(b), "c": replace(c), "start": replace(c)}
                 parts["a"].address = a.address + top * depth * size
                 parts["b"].address = b.address + left * size
@@ -189,7 +211,7 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
         assert result(row_cuts, column_cuts) == result([], [])
 
 
-# every second one has f32, f64 and f32 again
+# Both types are among every second pair, and in turn.
 PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(FLOATS)[:: -1 if i % 2 else 1]]
 
 
@@ -198,7 +220,7 @@ PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(F
 def test_the_product_kernel(target: str, dtype: str) -> None:
     """One test: the kernel takes seconds to compile."""
     machine = machine_for(target)
-    kernel = Kernel(KernelSource("product", dtype, len(PRODUCT)), machine)
+    kernel = Kernel(product_source(dtype), machine)
     check_instructions(target, kernel.assembly)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (target == "avx512")

@@ -19,7 +19,8 @@ from netc.compiler.kernels import targets
 from netc.compiler.kernels.compile import parts_of
 from netc.compiler.kernels.machine import Machine, host
 from netc.compiler.kernels.math import WORDS
-from netc.compiler.kernels.schedule import PRODUCT, KernelSource
+from netc.compiler.kernels.product import product_source
+from netc.compiler.kernels.schedule import KernelSource
 from netc.compiler.kernels.targets import machine_for, runnable
 from netc.compiler.types import Type
 from netc.compiler.value import apply
@@ -236,7 +237,7 @@ def test_commands_say_it_and_leave_with_1(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_the_key_of_a_kernel_holds_what_decides_its_code_and_nothing_else() -> None:
-    machine, source = machine_for("host"), KernelSource("product", "f32", len(PRODUCT))
+    machine, source = machine_for("host"), product_source("f32")
     decides = {"cpu": "x", "features": "x", "vector_bytes": 128, "has_fma": not machine.has_fma, "registers": 8}
     for item in fields(Machine):
         value = decides.get(item.name, 7)

@@ -122,8 +122,8 @@ FAULTS = (
     _fault(
         "a loop around a product moves b as it moves a",
         "compiler/passes/products.py",
-        "counts += [count, Count(a_along), Count(b_along)]",
-        "counts += [count, Count(a_along), Count(a_along)]",
+        "        runs=runs,\n        turns=turns,\n",
+        "        runs=replace(runs, b=runs.a),\n        turns=replace(turns, b=turns.a),\n",
     ),
     _fault(
         "a task that needs other rows waits at no barrier",
@@ -139,29 +139,29 @@ FAULTS = (
     ),
     _fault(
         "the last sample of a shard is left out",
-        "compiler/kernels/schedule.py",
+        "compiler/kernels/emit.py",
         "self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)",
         "self.emit_calls(group.calls, call, row, builder.sub(builder.sub(end, row), self.number(1)), shard)",
         needs_kernels=True,
     ),
     _fault(
         "a partial tile stores a column too many",
-        "compiler/kernels/tiles.py",
-        'mask = builder.icmp_signed("<", ir.Constant(wide',
-        'mask = builder.icmp_signed("<=", ir.Constant(wide',
+        "compiler/kernels/tile.py",
+        'mask = builder.icmp_signed("<", ir.Constant(numbers',
+        'mask = builder.icmp_signed("<=", ir.Constant(numbers',
         needs_kernels=True,
     ),
     _fault(
         "rows that fill no block are summed from the second on",
         "compiler/kernels/loops.py",
-        'f"for i{along} in range({whole if rows > 1 else 0}, {count}):"',
-        "f\"for i{along} in range({whole + ' + 1' if rows > 1 else 0}, {count}):\"",
+        'f"for i{along} in range({covered if rows > 1 else 0}, {count}):"',
+        "f\"for i{along} in range({covered + ' + 1' if rows > 1 else 0}, {count}):\"",
     ),
     _fault(
         "a sum in blocks leaves out what fills no chunk",
         "compiler/kernels/sums.py",
-        "loop(builder, rest, count, [first],",
-        "loop(builder, count, count, [first],",
+        "_add_items(builder, rest, count, [first],",
+        "_add_items(builder, count, count, [first],",
         needs_kernels=True,
     ),
     _fault(
