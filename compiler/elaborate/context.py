@@ -25,17 +25,15 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
     Weighted,
 )
+from netc.compiler.elaborate.frame import Dimensions, Frame
 from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Application, Equal, ParameterInfo
 from netc.compiler.operations import (
-    bounded,
     elementwise,  # noqa: F401  registers the operations
     sequence,
 )
-from netc.compiler.operations.random import RANDOM
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import BATCH, Mismatch, Type, describe_sample
-from netc.compiler.value import Attribute, Operation, Value, apply
+from netc.compiler.types import Mismatch, Type, describe_sample
+from netc.compiler.value import Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span
@@ -48,68 +46,6 @@ Apply = Callable[["Context", syntax.Expression, Sequence[syntax.Argument], Span,
 
 class BrokenName(Exception):
     """An expression uses a name whose own statement was at fault: that was told already."""
-
-
-class Frame(Graph):
-    """The body of a scan along `dim` while it is elaborated: the graph around it, which sequences it walks, and which leaf stands for which value of
-    outside."""
-
-    has_rows = False
-
-    def __init__(self, outside: Graph, dim: str) -> None:
-        super().__init__()
-        self.outside, self.dim = outside, dim
-        self.walked: list[Value] = []
-        self.precision, self.bounds, self.lengths = outside.precision, outside.bounds, outside.lengths
-        self.captured: dict[Value, Value] = {}
-
-    def walk(self, rows: Value) -> Value:
-        """The leaf for a sequence's element at each step."""
-        self.walked.append(rows)
-        return super().leaf("given", f"x{len(self.walked) - 1}", rows.type.with_dims((BATCH, *rows.type.dims[1:])))
-
-    def add(
-        self,
-        operation: str,
-        operands: Sequence[Value],
-        attributes: Mapping[str, Attribute],
-        type_: Type,
-        span: Span | None = None,
-    ) -> Value:
-        """As Graph.add; random numbers are drawn outside, for all steps, and whether this is training is known there."""
-        if operation == "training":
-            return self.capture(self.outside.add(operation, operands, attributes, type_, span))
-        if operation in RANDOM:
-            if not type_.lead:
-                told = "a random value in a scan is one of each sample: of what no sample changes it does not run yet"
-                raise Mismatch(told, code="E0901")
-            dims = (self.dim, *type_.dims[1:])
-            like = apply("broadcast", self.outside.constant(0.0, type_), dims=dims)
-            return self.walk(self.outside.add(operation, [like], attributes, like.type, span or self.span))
-        return super().add(operation, operands, attributes, type_, span)
-
-    def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
-        """As Graph.leaf; an index table is one of the graph around."""
-        if kind == "given" and name.startswith(PREFIX):
-            return self.capture(self.outside.leaf(kind, name, type_, **attributes))
-        return super().leaf(kind, name, type_, **attributes)
-
-    def local(self, value: Value) -> Value:
-        """A value, or the leaf for one of outside: of a sequence, all of its steps behind the sample. Raises Mismatch where it has no bound."""
-        return value if value.graph is self else self.capture(value)
-
-    def stands_for(self, leaf: Value) -> Value:
-        """The value of outside that a leaf is."""
-        return next((outer for outer, own in self.captured.items() if own is leaf), leaf)
-
-    def capture(self, value: Value) -> Value:
-        with self.outside.at(value.span if self.span is NOWHERE else self.span):
-            value = bounded.hold(value)
-        if value.operation == "training":  # one for all
-            value = next((one for one in self.captured if one.operation == "training"), value)
-        if value not in self.captured:
-            self.captured[value] = super().leaf("given", f"k{len(self.captured)}", value.type)
-        return self.captured[value]
 
 
 MOST_WRITTEN_OUT = 30_000
@@ -127,7 +63,7 @@ class Exhausted(Exception):
 @dataclass(slots=True)
 class Context:
     """`globals` holds the file's own definitions, `calls` the blocks being applied now, `layer` the shared layer among them;
-    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `assigned` what an editor tells of each name, `settings` where the `train` block sets what; `imported` are the definitions of other files; `axis_names` is what declared types call a value's axes, `lengths` where varying dimensions were named first, `bounds` how long they are at most, `equal` which are said to be equal."""
+    `freeze` are patterns of names that training leaves as they are; `may_own` is whether parameters may be made here; `streams` counts random values; `counted` is what `class(auto)` came to; `named` are the values that the model itself assigns; `applied` is what advice.py reads, `applications` what a picture folds (`written`: where each stands, and the number after its last value), `assigned` what an editor tells of each name, `settings` where the `train` block sets what; `imported` are the definitions of other files; `axis_names` is what declared types call a value's axes, `dimensions` are the varying ones, `equal` says which are said to be equal."""
 
     apply: Apply
     forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
@@ -135,7 +71,8 @@ class Context:
     scan: "Callable[[Context, syntax.Scan, Scope], Item] | None" = None
     class_count: ClassCount | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
-    graph: Graph = field(default_factory=Graph)
+    dimensions: Dimensions = field(default_factory=Dimensions)
+    graph: Graph = field(init=False)
     path: ParameterPath = field(default_factory=ParameterPath)
     parameters: dict[str, ParameterInfo] = field(default_factory=dict)
     states: dict[str, ParameterInfo] = field(default_factory=dict)
@@ -143,8 +80,6 @@ class Context:
     targets: dict[str, Type] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
     axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)
-    lengths: dict[str, Span] = field(default_factory=dict)
-    bounds: dict[str, int] = field(default_factory=dict)
     equal: list[Equal] = field(default_factory=list)
     layer: LayerInstance | None = None
     calls: list[tuple[str, Span]] = field(default_factory=list)
@@ -195,7 +130,7 @@ class Context:
 
     def _declared(self, dim: str | None) -> list[Label]:
         """Where a varying dimension was named first."""
-        return [Label(self.lengths[dim], "declared here")] if dim in self.lengths else []
+        return [Label(self.dimensions.spans[dim], "declared here")] if dim in self.dimensions.spans else []
 
     @property
     def outermost(self) -> Graph:
@@ -203,7 +138,7 @@ class Context:
         return self.frames[0].outside if self.frames else self.graph
 
     def __post_init__(self) -> None:
-        self.graph.bounds = self.bounds
+        self.graph = Graph(self.dimensions)
 
     def local(self, item: Item) -> Item:
         """An item as the graph at hand has it: in a scan, a value from outside is a leaf of the body."""

@@ -126,7 +126,7 @@ def model_of(file: syntax.File, context: Context, train: TrainSettings) -> Model
         _lets(context),
         context.counted,
         context.named,
-        context.bounds,
+        context.dimensions.bounds,
         tuple(context.equal),
         tuple(context.applications),
         tuple(context.diagnostics.warnings),
@@ -283,8 +283,8 @@ def check_patterns(context: Context, settings: Sequence[syntax.Setting]) -> None
     for setting in settings:
         if setting.name.text == "truncate" and isinstance(setting.value, syntax.Tuple):
             name = setting.value.entries[0].name
-            if isinstance(name, syntax.Name) and name.text not in context.lengths:
-                hint = nearest(name.text, context.lengths) or "input x: float[time, 3] has the dimension time"
+            if isinstance(name, syntax.Name) and name.text not in context.dimensions.spans:
+                hint = nearest(name.text, context.dimensions.spans) or "input x: float[time, 3] has the dimension time"
                 context.diagnostics.add("E0602", f"no input has the dimension `{name.text}`", name.span, hint=hint)
         if setting.name.text == "loss_scale" and isinstance(setting.value, syntax.Tuple):
             losses = [one.removeprefix("loss.") for one in context.graph.results if one.startswith("loss.")]

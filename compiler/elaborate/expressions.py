@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from netc.compiler.dims import bound_of, names_in, plus, times
+from netc.compiler.dims import names_in, plus, times
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -420,7 +420,7 @@ def _steps(context: Context, value: Value, part: syntax.Slice, scope: Scope) -> 
 
 def _as_long_as(context: Context, value: Value, axis: int, length: Length, part: syntax.Slice) -> Value:
     """x[:time] of an axis of known size: as many of its steps as the dimension has in each sample."""
-    size, most = value.type.dims[axis], bound_of(length.dim, context.bounds)
+    size, most = value.type.dims[axis], context.dimensions.bound(length.dim)
     if axis != value.type.lead or part.start is not None or not isinstance(size, int):
         fault("E0901", f"a slice up to `{length.dim}` begins a value's first axis, so far", part.span)
     if most is None or most > size:

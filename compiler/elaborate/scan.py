@@ -12,8 +12,9 @@ from typing import Any
 from netc.compiler.dims import same
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Results, Scope
-from netc.compiler.elaborate.context import Context, Frame
+from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.frame import Frame
 from netc.compiler.elaborate.statements import assigned, body
 from netc.compiler.graph import Graph
 from netc.compiler.operations import bounded
@@ -48,7 +49,8 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
             parts = [operation.from_steps(one, size) for one in parts]
         if node.until is not None:
             *parts, ends = context.guard(head, lambda: [hold(one) for one in parts])
-            parts = ended(parts, ends, _new_dimension(context, node.names[0].text))
+            dimension = _new_dimension(context, node.names[0].text)
+            parts, context.dimensions.lengths[dimension] = ended(parts, ends, dimension)
         parts = [context.guard(head, partial(hold, one)) if one.type.is_held else one for one in parts]
     return parts[0] if len(parts) == 1 else Results(tuple(parts))
 
@@ -119,9 +121,9 @@ def _inner_steps(context: Context, node: syntax.Scan, scope: Scope) -> tuple[Seq
 
 def _captured(frame: Frame) -> tuple[list[Value], Graph]:
     """What the body uses of outside, and the body alone."""
-    live = frame.live()
+    live = frame.graph.live()
     used = [(outer, str(leaf.attributes["name"])) for outer, leaf in frame.captured.items() if leaf in live]
-    body, _ = frame.subgraph(frame.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
+    body, _ = frame.graph.subgraph(frame.graph.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
     return [outer for outer, _ in used], body
 
 
@@ -157,19 +159,19 @@ def _body(
 ) -> Frame:
     """The graph of a step: `next.N` for each carry, `yield.N` for what is stacked; with `until`, the last of these says whether a sample's last step is done."""
     inner = Scope(scope)
-    with frame.at(context.user_span(head)):
+    with frame.graph.at(context.user_span(head)):
         for name, rows in zip(node.names, sequences, strict=True):
             inner.set(name.text, frame.walk(rows), name.span)
         for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-            inner.set(carry.name.text, frame.leaf("given", f"c{i}", begin.type), carry.name.span)
+            inner.set(carry.name.text, frame.graph.leaf("given", f"c{i}", begin.type), carry.name.span)
     yields = _run(context, node, inner, frame)
     if node.until is not None:
         yields.append(_ends(context, node.until, inner, frame))
     for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-        frame.results[f"next.{i}"] = _next(context, carry, begin, inner, frame)
+        frame.graph.results[f"next.{i}"] = _next(context, carry, begin, inner, frame.graph)
     for i, value in enumerate(yields):
-        frame.results[f"yield.{i}"] = _batched(value)
-    for value in frame.values():
+        frame.graph.results[f"yield.{i}"] = _batched(value)
+    for value in frame.graph.values():
         if not value.type.is_batched and any(one.type.is_batched for one in value.operands):
             fault("E0901", "a reduction over the batch does not run in a scan", value.span)
     return frame
@@ -177,7 +179,7 @@ def _body(
 
 def _ends(context: Context, node: syntax.Expression, inner: Scope, frame: Frame) -> Value:
     """Whether a sample's last step is done, as the step itself leaves it."""
-    outer, context.graph = context.graph, frame
+    outer, context.graph = context.graph, frame.graph
     context.frames.append(frame)
     try:
         found = context.as_value(evaluate(context, node, inner), node.span)
@@ -192,7 +194,7 @@ def _ends(context: Context, node: syntax.Expression, inner: Scope, frame: Frame)
 
 def _new_dimension(context: Context, wanted: str) -> str:
     """A name that no dimension has."""
-    taken = {*context.lengths, *context.graph.lengths}
+    taken = {*context.dimensions.spans, *context.dimensions.lengths}
     return next(name for name in (wanted, *(f"{wanted}_{n}" for n in range(2, len(taken) + 3))) if name not in taken)
 
 
@@ -218,7 +220,7 @@ def _checked(node: syntax.Scan) -> tuple[Any, ...]:
 def _run(context: Context, node: syntax.Scan, inner: Scope, frame: Frame) -> list[Value]:
     """The body's statements; gives what it yields."""
     *statements, last = _checked(node)
-    outer, context.graph = context.graph, frame
+    outer, context.graph = context.graph, frame.graph
     context.frames.append(frame)
     try:
         body(context, statements, inner, in_model=False)

@@ -41,8 +41,9 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
         name = _varying(context, dim.left, scope, axis, field)
         if name is None:
             fault("E0406", f"`{dim.left.text}` is a number", dim.left.span, "and only a varying dimension has a bound")
-        if context.bounds.setdefault(name, bound) != bound:
-            others = [Label(context.lengths[name], f"at most {context.bounds[name]} here")]
+        dimensions = context.dimensions
+        if dimensions.bounds.setdefault(name, bound) != bound:
+            others = [Label(dimensions.spans[name], f"at most {dimensions.bounds[name]} here")]
             fault("E0406", f"`{name}` has two bounds", dim.span, others=others)
         return name
     if isinstance(dim, syntax.Binary | syntax.Call):
@@ -65,7 +66,7 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
     if axis:
         told = "so far it stands first"
         fault("E0901", f"the varying dimension `{dim.text}` does not run here yet", dim.span, told)
-    context.lengths.setdefault(dim.text, dim.span)
+    context.dimensions.spans.setdefault(dim.text, dim.span)
     scope.set(dim.text, Length(dim.text), dim.span)
     return dim.text
 
