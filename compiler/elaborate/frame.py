@@ -1,6 +1,7 @@
-"""The surroundings of the graphs that a model is elaborated into: its varying dimensions, and a frame for the body of a scan.
+"""The surroundings of a model's graph (its varying dimensions) and of a scan's body (a frame) during elaboration.
 
-A body takes index tables, random numbers and the leaf `training` from the graph around it, and every value of that graph through a leaf of its own.
+A body takes index tables, random numbers and the leaf `training` from the graph around it, and every value of that
+graph through a leaf of its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ from netc.dsl.source import NOWHERE, Span
 class Dimensions:
     """The varying dimensions of a model, the surroundings of its graph.
 
-    `spans` says where each was named first, `bounds` how many steps it has at most; `lengths` are those that the model itself computes (`scan ... until`).
+    `spans` says where each was named first, `bounds` how many steps it has at most; `lengths` are those that the model
+    itself computes (`scan ... until`).
     """
 
     spans: dict[str, Span] = field(default_factory=dict)
@@ -43,8 +45,8 @@ class Dimensions:
 class Frame:
     """The body of a scan along `dim` while it is elaborated, and the surroundings of its graph.
 
-    `graph` is the body, `outside` the graph around it. `walked` are the sequences whose elements at each step are the leaves `x0`, `x1`, ...; `captured`
-    maps each other outside value that the body uses to the leaf that stands for it.
+    `graph` is the body, `outside` the graph around it. `walked` are the sequences whose elements at each step are the
+    leaves `x0`, `x1`, ...; `captured` maps each other outside value that the body uses to the leaf that stands for it.
     """
 
     def __init__(self, outside: Graph, dim: str) -> None:
@@ -72,7 +74,9 @@ class Frame:
         type_: Type,
         span: Span | None,
     ) -> Value | None:
-        """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`; None for any other value."""
+        """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
+        None for any other value.
+        """
         is_table = operation == "given" and str(attributes["name"]).startswith(PREFIX)
         if is_table or operation == "training":
             return self.capture(self.outside.add(operation, operands, attributes, type_, span))
