@@ -36,9 +36,9 @@ def apply_item(
     context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
     """The result of applying what an expression stands for to arguments. Faults E0205 if it cannot be applied."""
-    if isinstance(function, syntax.Name) and function.text in context.forms and scope.find(function.text) is None:
+    if isinstance(function, syntax.Name) and function.text in context.rules.forms and scope.find(function.text) is None:
         with context.applying(function.text, span, arguments=[argument.span for argument in arguments]):
-            return context.forms[function.text](context, arguments, span, scope)
+            return context.rules.forms[function.text](context, arguments, span, scope)
     target = evaluate(context, function, scope)
     match target:
         case Operation():
@@ -108,8 +108,7 @@ def _bound_call(
 
 def _named_parameters(operation: Operation) -> list[str]:
     """The parameters that an argument may name or fill by its position, but for the one that takes any number of
-    arguments.
-    """
+    arguments."""
     return [name for name, kind in operation.arguments.items() if kind not in (*_VARIADIC, "stream")]
 
 
@@ -180,8 +179,7 @@ def apply_user_operation(
 @dataclass(frozen=True, slots=True)
 class _BlockCall:
     """An application of a block: `bound` are its arguments by parameter, `items` what they came to, by the argument's
-    id.
-    """
+    id."""
 
     block: syntax.Block
     layer: LayerInstance | None
@@ -305,8 +303,7 @@ def lacks_first(
     context: Context, block: syntax.Block, pairs: Sequence[tuple[syntax.Argument, Scope]], items: dict[int, Item]
 ) -> bool:
     """Whether an application gives a block all arguments but the value it is applied to: `lstm(64)`, `dense(units =
-    10)`.
-    """
+    10)`."""
     named = {argument.name.text for argument, _ in pairs if isinstance(argument.name, syntax.Name)}
     unnamed = [items[id(argument)] for argument, _ in pairs if argument.name is None]
     required = [
@@ -340,8 +337,7 @@ def _at_arguments(error: Fault, block: syntax.Block, places: Mapping[str, Span])
 
 def _seen_from(error: Fault, call: Span) -> Fault:
     """A fault inside a block as whoever applied it sees it: at the call if the block is the library's; with the call
-    beside it if the block is the file's.
-    """
+    beside it if the block is the file's."""
     return Fault([_diagnostic_from(diagnostic, call) for diagnostic in error.diagnostics])
 
 

@@ -65,8 +65,7 @@ class OperationCall:
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """A parameter of an operation that becomes an attribute: its default as text ("" for none), and the argument if
-    there is one.
-    """
+    there is one."""
 
     name: str
     kind: str
@@ -269,8 +268,7 @@ def _size(call: OperationCall, argument: syntax.Argument) -> Dim:
 
 def _on_axes_of(x: Value, pair: tuple[int, int]) -> tuple[int, int]:
     """The pair for height and width; of a sequence x[t, c], which is an image one column wide, only its first number
-    counts.
-    """
+    counts."""
     return (pair[0], 1) if len(x.type.sample) == 2 else pair
 
 

@@ -21,8 +21,7 @@ class Results:
 @dataclass(frozen=True, slots=True)
 class Weighted:
     """`weighted(e, w)`: the sum of `value` over all samples is divided by the sum of `weight`; both have the same
-    shape.
-    """
+    shape."""
 
     value: Value
     weight: Value

@@ -1,7 +1,6 @@
 """Elaboration's state: the graph so far, the way into it, and the faults found on the way.
 
-Every function of this folder takes a Context first. This file knows nothing of the syntax of a model: expressions apply
-what a name stands for through `apply` and `forms`, because application.py and special.py are above them.
+Every function of this folder takes a Context first. This file knows nothing of the syntax of a model.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -41,7 +40,7 @@ from netc.dsl.source import NOWHERE, Span
 _DEEPEST = 64  # blocks in blocks
 T = TypeVar("T")
 ClassCount = Callable[[str, Span], int]  # how many classes the data gives a field, and who asks
-Apply = Callable[["Context", syntax.Expression, Sequence[syntax.Argument], Span, Scope], Item]
+Form = Callable[["Context", Sequence[syntax.Argument], Span, Scope], Item]
 
 
 MOST_WRITTEN_OUT = 30_000
@@ -58,6 +57,17 @@ class Exhausted(Exception):
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.title)
         self.diagnostic = diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """The parts of expressions that are elaborated in files above expressions.py, each a function of the context and
+    the scope."""
+
+    apply: "Callable[[Context, syntax.Expression, Sequence[syntax.Argument], Span, Scope], Item]"
+    index: "Callable[[Context, syntax.Index, Scope], Item]"
+    scan: "Callable[[Context, syntax.Scan, Scope], Item]"
+    forms: Mapping[str, Form]
 
 
 _KINDS = {
@@ -77,11 +87,8 @@ class Context:
     `graph` is the graph that values are added to: the model's own, or the body of the innermost of `frames`.
     """
 
-    # how expressions reach what lies above them
-    apply: Apply
-    forms: "Mapping[str, Callable[[Context, Sequence[syntax.Argument], Span, Scope], Item]]"
+    rules: Rules
     globals: Scope  # the file's own definitions
-    scan: "Callable[[Context, syntax.Scan, Scope], Item] | None" = None
     class_count: ClassCount | None = None
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
 

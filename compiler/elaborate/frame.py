@@ -75,8 +75,7 @@ class Frame:
         span: Span | None,
     ) -> Value | None:
         """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
-        None for any other value.
-        """
+        None for any other value."""
         is_table = operation == "given" and str(attributes["name"]).startswith(PREFIX)
         if is_table or operation == "training":
             return self.capture(self.outside.add(operation, operands, attributes, type_, span))

@@ -1,6 +1,7 @@
 """`scan`: its body elaborated into a graph of its own, once, for every step.
 
-While the body runs, the context's graph is the body's: a value from outside that a name leads to becomes a leaf of it (Context.local).
+While the body runs, the context's graph is the body's: a value from outside that a name leads to becomes a leaf of it
+(Context.local).
 """
 
 from collections.abc import Sequence
@@ -56,7 +57,10 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
 
 
 def _unrolled(context: Context, node: syntax.Scan, scope: Scope, head: Span) -> Item:
-    """A scan in the body of another: a few steps, written out one after the other. Beyond a sample's end its carries stay as they are."""
+    """A scan in the body of another: a few steps, written out one after the other.
+
+    Beyond a sample's end its carries stay as they are.
+    """
     if node.until is not None:
         fault("E0901", "`until` in an inner scan does not run yet", node.until.span)
     *statements, last = _checked(node)
@@ -130,7 +134,10 @@ def _captured(frame: Frame) -> tuple[list[Value], Graph]:
 def _elaborated(
     context: Context, node: syntax.Scan, scope: Scope, sequences: Sequence[Value], dim: str, head: Span
 ) -> tuple[Frame, list[Value]]:
-    """The body and what its carries begin with. A carry that begins as a whole number is a float, or a token if a step makes one of it: what fits is tried."""
+    """The body and what its carries begin with.
+
+    A carry that begins as a whole number is a float, or a token if a step makes one of it: what fits is tried.
+    """
     items = [evaluate(context, carry.value, scope) for carry in node.carries]
     numbers = [i for i, item in enumerate(items) if isinstance(item, int) and not isinstance(item, bool)]
     tries = [some for n in range(len(numbers[:_FEW_NUMBERS]) + 1) for some in combinations(numbers[:_FEW_NUMBERS], n)]
@@ -157,7 +164,8 @@ def _body(
     begins: Sequence[Value],
     head: Span,
 ) -> Frame:
-    """The graph of a step: `next.N` for each carry, `yield.N` for what is stacked; with `until`, the last of these says whether a sample's last step is done."""
+    """The graph of a step: `next.N` for each carry, `yield.N` for what is stacked; with `until`, the last of these says
+    whether a sample's last step is done."""
     inner = Scope(scope)
     with frame.graph.at(context.user_span(head)):
         for name, rows in zip(node.names, sequences, strict=True):

@@ -178,8 +178,7 @@ class _Match:
 
     def refuse(self, code: str = "E0401") -> NoReturn:
         """Raises the fault: what is declared, with the sizes of its names as far as they are bound, and what the value
-        is.
-        """
+        is."""
         node, scope = self.node, self.scope
         sizes = _sizes_in_scope(node, scope)
         lead = scope.find("...") if "..." not in self.bindings and self.has_leading else None
