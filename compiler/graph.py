@@ -10,28 +10,44 @@ from contextlib import contextmanager
 import networkx as nx
 
 from netc.compiler.types import Bounded, DType, Type
-from netc.compiler.value import OPERATIONS, Attribute, Nested, Value
+from netc.compiler.value import OPERATIONS, Attribute, Nested, Surroundings, Value
 from netc.dsl.source import NOWHERE, Span
 
 LEAVES = ("input", "target", "parameter", "state", "constant", "given", "training")
 
 
+class NoSurroundings:
+    """Surroundings of a finished graph: no bounds, lengths from the data, every value in the graph itself."""
+
+    def bound(self, dim: str) -> int | None:
+        return None
+
+    def length(self, dim: str) -> Value | None:
+        return None
+
+    def has_rows(self, dim: str) -> bool:
+        return True
+
+    def add_outside(self, *_: object, **__: object) -> Value | None:
+        return None
+
+
+NO_SURROUNDINGS = NoSurroundings()
+
+
 class Graph:
     """Values, and the results that the program is for.
 
-    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`. While a model is elaborated, `bounds`
-    says how long its varying dimensions are at most, and `lengths` holds those that the model itself comes to (`scan ... until`).
+    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`. `surroundings` matter while a model is
+    elaborated into the graph, and to operations that are built meanwhile; no copy has them.
     """
 
-    has_rows = True  # whether values may have rows for steps: not in the body of a scan
-
-    def __init__(self) -> None:
+    def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
         self.network = nx.MultiDiGraph()
         self.results: dict[str, Value] = {}
         self.span: Span = NOWHERE
         self.precision: DType = "f32"
-        self.bounds: dict[str, int] = {}
-        self.lengths: dict[str, Value] = {}
+        self.surroundings = surroundings
 
     def add(
         self,
@@ -42,6 +58,8 @@ class Graph:
         span: Span | None = None,
     ) -> Value:
         """Add a value; its span is the current one (see `at`) if none is given."""
+        if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
+            return outer
         value = Value(
             self, self.network.number_of_nodes(), operation, tuple(operands), dict(attributes), type_, span or self.span
         )
@@ -58,10 +76,6 @@ class Graph:
     def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
         """A value that is given from outside, by its name."""
         return self.add(kind, (), {"name": name, **attributes}, type_)
-
-    def local(self, value: Value) -> Value:
-        """A value as this graph has it: in the body of a scan, what stands for one of outside."""
-        return value
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:

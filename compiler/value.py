@@ -19,10 +19,34 @@ class Nested:
 Attribute = int | float | bool | str | tuple[Any, ...] | Nested
 
 
+class Surroundings(Protocol):
+    """The world around a graph while a model is elaborated into it (elaborate/frame.py). A finished graph has none (graph.NO_SURROUNDINGS)."""
+
+    def bound(self, dim: str) -> int | None:
+        """The most steps that a sample has along a varying dimension, or None if it has no bound."""
+
+    def length(self, dim: str) -> "Value | None":
+        """The number of each sample's steps, i32[batch], if the model itself computes it; None if the data gives it."""
+
+    def has_rows(self, dim: str) -> bool:
+        """Whether a value may have a row for each step along a varying dimension; otherwise it is stored at its bound."""
+
+    def add_outside(
+        self,
+        operation: str,
+        operands: Sequence["Value"],
+        attributes: Mapping[str, Attribute],
+        type_: Type,
+        span: Span | None,
+    ) -> "Value | None":
+        """Adds the value to the graph around this one and returns what stands for it here; None if it belongs here."""
+
+
 class Builder(Protocol):
     """What adds values to a graph."""
 
     precision: DType
+    surroundings: Surroundings
 
     def add(
         self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type
@@ -206,6 +230,7 @@ __all__ = [
     "Operation",
     "Own",
     "Scalar",
+    "Surroundings",
     "Value",
     "View",
     "Whole",

@@ -1,1 +1,4 @@
-"""Syntax tree -> checked model: names, constants, blocks, shapes. Layers are gone afterwards, primitive operations remain."""
+"""Syntax tree -> checked model: names, constants, blocks, shapes.
+
+Layers are gone afterwards, primitive operations remain.
+"""

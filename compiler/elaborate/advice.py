@@ -1,4 +1,6 @@
-"""Warnings: what a model says that is almost surely not what was meant. Each rule is a function of the finished Context; ADVICE is their table.
+"""Warnings: what a model says that is almost surely not what was meant.
+
+Each rule is a function of the finished Context; ADVICE is their table.
 
 A rule is silent unless it is sure. A comment at the line's end, `# allow: W0502`, silences one.
 """

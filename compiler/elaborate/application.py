@@ -4,11 +4,10 @@ A block runs its statements in a scope of its own; a fault inside is shown from 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from netc.compiler.elaborate import samples
-from netc.compiler.elaborate.arguments import STEPS, attribute_argument, bind, named_axes
+from netc.compiler.elaborate.arguments import OperationCall, bind, read_attribute
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
@@ -30,13 +29,16 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
+_VARIADIC = ("values", "dims", "order")  # kinds of parameters that take any number of arguments
+
 
 def apply_item(
     context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
-    if isinstance(function, syntax.Name) and function.text in context.forms and scope.find(function.text) is None:
-        with context.applying(function.text, span, arguments=[one.span for one in arguments]):
-            return context.forms[function.text](context, arguments, span, scope)
+    """The result of applying what an expression stands for to arguments. Faults E0205 if it cannot be applied."""
+    if isinstance(function, syntax.Name) and function.text in context.rules.forms and scope.find(function.text) is None:
+        with context.applying(function.text, span, arguments=[argument.span for argument in arguments]):
+            return context.rules.forms[function.text](context, arguments, span, scope)
     target = evaluate(context, function, scope)
     match target:
         case Operation():
@@ -60,73 +62,100 @@ def apply_item(
 def apply_operation(
     context: Context, operation: Operation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
-    kinds = operation.arguments
-    rest = next((name for name, kind in kinds.items() if kind in ("values", "dims", "order")), None)
-    loose: list[syntax.Argument] = []
-    if rest is not None:  # what takes any number of arguments takes all unnamed ones that are left
-        fixed = list(kinds).index(rest)
-        loose = [argument for argument in arguments if argument.name is None][fixed:]
-        taken = set(map(id, loose))
-        arguments = [argument for argument in arguments if id(argument) not in taken]
-    names = [name for name, kind in kinds.items() if name != rest and kind != "stream"]
-    bound = bind(context, names, arguments, operation.name, span)
-    operands: list[Value] = []
-    attributes: dict[str, Any] = {}
-    for name, kind in kinds.items():
-        if kind == "value" and name not in bound:
-            fault(
-                "E0301",
-                f"`{operation.name}` lacks its argument `{name}`",
-                span,
-                hint=f"{operation.name}({', '.join(names)})",
-            )
-        if kind == "value":
-            operands.append(context.as_value(evaluate(context, bound[name].value, scope), bound[name].span))
-    if (
-        operands
-        and all(operand.operation == "constant" for operand in operands)
-        and isinstance(operation.lower, Scalar)
-        and set(kinds.values()) == {"value"}
-    ):
-        with context.graph.at(span):
-            return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]
-    if kinds and next(iter(kinds.values())) == "values":
-        operands = [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
-        axes = named_axes(context, bound["over"].value, scope) if "over" in bound else (-1,)
-        if operation.name == "concat" and samples.joins_steps(operands, axes):
-            return context.guard(
-                span, lambda: samples.join_steps(operands), others=lambda: context.origins(operands, span)
-            )
-        operands = samples.with_common_batch(operands)
-        if not operands:
+    """The result of an operation, or several; a number if all operands are numbers."""
+    call = _bound_call(context, operation, arguments, span, scope)
+    _read_operands(call)
+    if _is_constant(call):
+        numbers = [float(operand.attributes["value"]) for operand in call.operands]  # type: ignore[arg-type]
+        return float(operation.reference(*numbers))
+    if next(iter(operation.arguments.values()), None) == "values":
+        call.operands = [call.value(argument) for argument in call.rest]
+        if (joined := _joined_steps(call)) is not None:
+            return joined
+        call.operands = samples.with_common_batch(call.operands)
+        if not call.operands:
             fault("E0301", f"`{operation.name}` takes at least one value", span)
+    sources = [call.named[name] for name, kind in operation.arguments.items() if kind == "value"] or call.rest
+    spans = tuple(argument.span for argument in sources[: len(call.operands)])
 
-    def build() -> tuple[Value, ...]:
-        for name, kind in kinds.items():
-            attribute_argument(
-                context, operation, name, kind, bound.get(name), loose, operands, attributes, scope, span
-            )
-        if attributes.pop(STEPS, False):
-            with context.applying(operation.name, span):
-                return (samples.along_steps(operation, operands[0], attributes["over"]),)
-        with context.applying(operation.name, span):
-            return samples.results_of(operation, operands, attributes)
+    def labels() -> list[Label]:
+        pairs = zip(spans, call.operands, strict=False)
+        return [
+            *(Label(place, describe_sample(value.type)) for place, value in pairs),
+            *context.origins(call.operands, span),
+        ]
 
-    given = [bound[name] for name, kind in kinds.items() if kind == "value"] or loose
-    spans = tuple(argument.span for argument in given[: len(operands)])
-
-    def others() -> list[Label]:
-        labels = [Label(place, describe_sample(value.type)) for place, value in zip(spans, operands, strict=False)]
-        return [*labels, *context.origins(operands, span)]
-
-    first, *more = context.guard(span, build, others)
-    context.applied.append(Applied(operation.name, True, tuple(operands), spans, first, span))
+    first, *more = context.guard(span, lambda: _results(call), labels)
+    context.applied.append(Applied(operation.name, True, tuple(call.operands), spans, first, span))
     return Results((first, *more)) if more else first
+
+
+def _bound_call(
+    context: Context, operation: Operation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
+) -> OperationCall:
+    """The call with its arguments bound: a parameter of any number of arguments takes all unnamed ones that are left."""
+    kinds = operation.arguments
+    variadic = next((name for name, kind in kinds.items() if kind in _VARIADIC), None)
+    rest: list[syntax.Argument] = []
+    if variadic is not None:
+        fixed = list(kinds).index(variadic)
+        rest = [argument for argument in arguments if argument.name is None][fixed:]
+        taken = set(map(id, rest))
+        arguments = [argument for argument in arguments if id(argument) not in taken]
+    named = bind(context, _named_parameters(operation), arguments, operation.name, span)
+    return OperationCall(context, operation, span, scope, named, rest)
+
+
+def _named_parameters(operation: Operation) -> list[str]:
+    """The parameters that an argument may name or fill by its position, but for the one that takes any number of
+    arguments."""
+    return [name for name, kind in operation.arguments.items() if kind not in (*_VARIADIC, "stream")]
+
+
+def _read_operands(call: OperationCall) -> None:
+    operation = call.operation
+    for name, kind in operation.arguments.items():
+        if kind == "value" and name not in call.named:
+            hint = f"{operation.name}({', '.join(_named_parameters(operation))})"
+            fault("E0301", f"`{operation.name}` lacks its argument `{name}`", call.span, hint=hint)
+        if kind == "value":
+            call.operands.append(call.value(call.named[name]))
+
+
+def _is_constant(call: OperationCall) -> bool:
+    """Whether the result is known when compiling: an element-wise operation of numbers alone."""
+    return (
+        bool(call.operands)
+        and all(operand.operation == "constant" for operand in call.operands)
+        and isinstance(call.operation.lower, Scalar)
+        and set(call.operation.arguments.values()) == {"value"}
+    )
+
+
+def _joined_steps(call: OperationCall) -> Value | None:
+    """The result of `concat` along a varying dimension; None for any other call."""
+    axes = call.axes(call.named["over"]) if "over" in call.named else (-1,)
+    if call.operation.name != "concat" or not samples.joins_steps(call.operands, axes):
+        return None
+    operands, span = call.operands, call.span
+    return call.context.guard(span, lambda: samples.join_steps(operands), lambda: call.context.origins(operands, span))
+
+
+def _results(call: OperationCall) -> tuple[Value, ...]:
+    """Reads the attributes and applies the operation. Raises Mismatch where they or the operands do not fit."""
+    operation, context = call.operation, call.context
+    for name, kind in operation.arguments.items():
+        read_attribute(call, name, kind)
+    with context.applying(operation.name, call.span):
+        if call.is_along_steps:
+            return (samples.along_steps(operation, call.operands[0], call.attributes["over"]),)
+        return samples.results_of(operation, call.operands, call.attributes)
 
 
 def apply_user_operation(
     context: Context, target: UserOperation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
+    """The result of an `op` of the file: its expression, evaluated with the arguments as its names."""
     op = target.op
     context.count(span)
     bound = bind(context, [name.text for name in op.parameters], arguments, op.name.text, span)
@@ -143,8 +172,20 @@ def apply_user_operation(
     with context.inside(op.name.text, span, is_builtin=False):
         try:
             return evaluate(context, op.value, inner)
-        except Fault as found:
-            raise _seen_from(found, span) from None
+        except Fault as inner_fault:
+            raise _seen_from(inner_fault, span) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _BlockCall:
+    """An application of a block: `bound` are its arguments by parameter, `items` what they came to, by the argument's
+    id."""
+
+    block: syntax.Block
+    layer: LayerInstance | None
+    bound: Mapping[str, syntax.Argument]
+    items: Mapping[int, Item]
+    span: Span
 
 
 def apply_block(
@@ -155,59 +196,22 @@ def apply_block(
     scope: Scope,
     layer: LayerInstance | None = None,
 ) -> Item:
-    block = target.block
-    names = [parameter.name.text for parameter in block.parameters]
+    """What a block returns; the block with more of its arguments, if its first one is still lacking."""
     pairs = [(argument, scope) for argument in arguments]
-    if target.given:
-        pairs[1:1] = [(argument, target.given_scope or scope) for argument in target.given]
-    items = {
-        id(argument): evaluate(context, argument.value, where) for argument, where in pairs
-    }  # first, so that inner applications count before this one
-    block = _block_for(context, target, [items[id(one)] for one, _ in pairs if one.name is None], span)
-    bound = (
-        bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
-        if not lacks_first(context, block, pairs, items)
-        else {}
-    )
+    if target.arguments:
+        pairs[1:1] = [(argument, target.arguments_scope or scope) for argument in target.arguments]
+    # arguments come first, so that applications in them are counted before this one
+    items = {id(argument): evaluate(context, argument.value, where) for argument, where in pairs}
+    block = _block_for(context, target, [items[id(argument)] for argument, _ in pairs if argument.name is None], span)
+    bound: dict[str, syntax.Argument] = {}
+    if not lacks_first(context, block, pairs, items):
+        names = [parameter.name.text for parameter in block.parameters]
+        bound = bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
     if not bound and block.parameters:
-        return replace(target, given=tuple(arguments), given_scope=scope)
-    for parameter in block.parameters:
-        if parameter.name.text not in bound and parameter.default is None:
-            fault(
-                "E0301",
-                f"`{block.name.text}` lacks its argument `{parameter.name.text}`",
-                span,
-                others=[Label(parameter.name.span, "declared here")] if not block.span.source.is_library else [],
-                hint=f"{block.name.text}({', '.join(names[1:])})",
-            )
-    inner = Scope(target.scope)
-    outer_path, outer_layer = context.path, context.layer
-    outer_axes = {value: context.axis_names.get(value) for value in items.values() if isinstance(value, Value)}
-    prefix = (layer.name,) if layer else context.path.apply(block.name.text)
-    with context.inside(block.name.text, span, block.span.source.is_library):
-        try:
-            for parameter in block.parameters:
-                name = parameter.name.text
-                item = items[id(bound[name])] if name in bound else evaluate(context, parameter.default, inner)  # type: ignore[arg-type]
-                if parameter.type is not None:
-                    where = bound[name].span if name in bound else parameter.name.span
-                    item = context.as_value(item, where)
-                    for dimension, bound_to in match_type(context, parameter.type, item, inner, where, block).items():
-                        inner.set(dimension, bound_to, where)
-                inner.set(name, item, parameter.name.span)
-            context.path = ParameterPath(prefix)
-            context.layer = layer or context.layer
-            result = body(context, block.body, inner, in_model=False)
-        except Fault as found:
-            places = {name: argument.value.span for name, argument in bound.items()}
-            raise _seen_from(_at_arguments(found, block, places), span) from None
-        finally:
-            context.path, context.layer = outer_path, outer_layer
-            for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
-                if axes is None:
-                    context.axis_names.pop(value, None)
-                else:
-                    context.axis_names[value] = axes
+        return replace(target, arguments=tuple(arguments), arguments_scope=scope)
+    call, inner = _BlockCall(block, layer, bound, items, span), Scope(target.scope)
+    _require_arguments(call)
+    result = _run_block(context, call, inner)
     if result is None:
         fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
     first = result.items[0]
@@ -219,15 +223,77 @@ def apply_block(
     return first if len(result.items) == 1 else result
 
 
+def _require_arguments(call: _BlockCall) -> None:
+    """Faults E0301 if a parameter without a default has no argument."""
+    block = call.block
+    for parameter in block.parameters:
+        if parameter.name.text not in call.bound and parameter.default is None:
+            fault(
+                "E0301",
+                f"`{block.name.text}` lacks its argument `{parameter.name.text}`",
+                call.span,
+                others=[Label(parameter.name.span, "declared here")] if not block.span.source.is_library else [],
+                hint=f"{block.name.text}({', '.join(other.name.text for other in block.parameters[1:])})",
+            )
+
+
+def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | None:
+    """Runs a block's statements in the scope `inner`, and returns what it returns.
+
+    The context's path, layer and names of axes are then as before.
+    """
+    block, layer = call.block, call.layer
+    outer_path, outer_layer = context.path, context.layer
+    outer_axes = {value: context.axis_names.get(value) for value in call.items.values() if isinstance(value, Value)}
+    prefix = (layer.name,) if layer else context.path.apply(block.name.text)
+    with context.inside(block.name.text, call.span, block.span.source.is_library):
+        try:
+            _set_parameters(context, call, inner)
+            context.path = ParameterPath(prefix)
+            context.layer = layer or context.layer
+            return body(context, block.body, inner, in_model=False)
+        except Fault as inner_fault:
+            places = {name: argument.value.span for name, argument in call.bound.items()}
+            raise _seen_from(_at_arguments(inner_fault, block, places), call.span) from None
+        finally:
+            context.path, context.layer = outer_path, outer_layer
+            for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
+                if axes is None:
+                    context.axis_names.pop(value, None)
+                else:
+                    context.axis_names[value] = axes
+
+
+def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
+    """Gives a block's parameters their arguments or defaults, and the names of their dimensions what these are."""
+    for parameter in call.block.parameters:
+        name, argument = parameter.name.text, call.bound.get(parameter.name.text)
+        if argument is not None:
+            item = call.items[id(argument)]
+        else:
+            assert parameter.default is not None
+            item = evaluate(context, parameter.default, inner)
+        if parameter.type is not None:
+            place = argument.span if argument else parameter.name.span
+            item = context.as_value(item, place)
+            for dimension, size in match_type(context, parameter.type, item, inner, place, call.block).items():
+                inner.set(dimension, size, place)
+        inner.set(name, item, parameter.name.span)
+
+
 def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item], span: Span) -> syntax.Block:
-    """Of the blocks of one name, the one whose first argument has as many axes as what it is given."""
+    """The one of a name's blocks whose first parameter has as many axes as the first argument.
+
+    Faults E0401 if there is none.
+    """
     first = unnamed[0].items[0] if unnamed and isinstance(unnamed[0], Results) else unnamed[0] if unnamed else None
     for block in (target.block, *target.others):
         declared = block.parameters[0].type if block.parameters else None
         if isinstance(first, Value) and declared is not None and len(declared.dims) == len(first.type.sample):
             return block
     if isinstance(first, Value) and target.others:
-        takes = " or ".join(block.parameters[0].type.span.text for block in (target.block, *target.others))  # type: ignore[union-attr]
+        types = [block.parameters[0].type for block in (target.block, *target.others)]
+        takes = " or ".join(type_.span.text for type_ in types if type_ is not None)
         told = f"this is {describe_sample(first.type)}"
         fault("E0401", f"`{target.block.name.text}` takes {takes}", span, told, others=context.origins([first], span))
     return target.block
@@ -236,7 +302,8 @@ def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item],
 def lacks_first(
     context: Context, block: syntax.Block, pairs: Sequence[tuple[syntax.Argument, Scope]], items: dict[int, Item]
 ) -> bool:
-    """Whether a block of one value is given only what comes after it: `lstm(64)`, `dense(units = 10)`."""
+    """Whether an application gives a block all arguments but the value it is applied to: `lstm(64)`, `dense(units =
+    10)`."""
     named = {argument.name.text for argument, _ in pairs if isinstance(argument.name, syntax.Name)}
     unnamed = [items[id(argument)] for argument, _ in pairs if argument.name is None]
     required = [
@@ -253,38 +320,35 @@ def lacks_first(
     )
 
 
-def _at_arguments(found: Fault, block: syntax.Block, given: Mapping[str, Span]) -> Fault:
-    """A fault at the name of a library block's argument is one at what it was given."""
+def _at_arguments(error: Fault, block: syntax.Block, places: Mapping[str, Span]) -> Fault:
+    """The fault with its place moved from the name of a library block's parameter to the argument."""
     moved = []
-    for one in found.diagnostics:
-        place = given.get(one.primary.span.text.rpartition("=")[2].strip())
-        if place is not None and one.primary.span.source is block.span.source and block.span.source.is_library:
-            inside = () if any(label.span.source.is_library for label in one.others) else (Label(one.primary.span),)
-            one = replace(one, primary=Label(place, one.primary.text), others=(*one.others, *inside))
-        moved.append(one)
+    for diagnostic in error.diagnostics:
+        primary = diagnostic.primary
+        place = places.get(primary.span.text.rpartition("=")[2].strip())
+        if place is not None and primary.span.source is block.span.source and block.span.source.is_library:
+            is_inside = any(label.span.source.is_library for label in diagnostic.others)
+            declared = () if is_inside else (Label(primary.span),)
+            others = (*diagnostic.others, *declared)
+            diagnostic = replace(diagnostic, primary=Label(place, primary.text), others=others)
+        moved.append(diagnostic)
     return Fault(moved)
 
 
-def _seen_from(found: Fault, call: Span) -> Fault:
-    """A fault inside a block as its user sees it: the call first where the block is the library's, the call as well where it is his own."""
-    seen: list[Diagnostic] = []
-    for one in found.diagnostics:
-        if one.primary.span.source.is_library and not call.source.is_library:
-            inside = [label for label in (one.primary, *one.others) if label.span.source.is_library]
-            seen.append(
-                replace(
-                    one,
-                    primary=Label(call, one.primary.text),
-                    others=(*inside[:1], *(label for label in one.others if not label.span.source.is_library)),
-                )
-            )
-        elif one.primary.span.source is not call.source or not (call.start <= one.primary.span.start < call.end):
-            extra = (
-                ()
-                if any(label.text == "applied here" for label in one.others) or call.source.is_library
-                else (Label(call, "applied here"),)
-            )
-            seen.append(replace(one, others=(*one.others, *extra)))
-        else:
-            seen.append(one)
-    return Fault(seen)
+def _seen_from(error: Fault, call: Span) -> Fault:
+    """A fault inside a block as whoever applied it sees it: at the call if the block is the library's; with the call
+    beside it if the block is the file's."""
+    return Fault([_diagnostic_from(diagnostic, call) for diagnostic in error.diagnostics])
+
+
+def _diagnostic_from(diagnostic: Diagnostic, call: Span) -> Diagnostic:
+    primary, others = diagnostic.primary, diagnostic.others
+    if primary.span.source.is_library and not call.source.is_library:
+        inside = [label for label in (primary, *others) if label.span.source.is_library]
+        outside = [label for label in others if not label.span.source.is_library]
+        return replace(diagnostic, primary=Label(call, primary.text), others=(*inside[:1], *outside))
+    if primary.span.source is call.source and call.start <= primary.span.start < call.end:
+        return diagnostic
+    if call.source.is_library or any(label.text == "applied here" for label in others):
+        return diagnostic
+    return replace(diagnostic, others=(*others, Label(call, "applied here")))

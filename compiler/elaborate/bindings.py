@@ -1,4 +1,4 @@
-"""What a name can stand for while a model is elaborated, and where names are looked up."""
+"""The items that a name can stand for during elaboration, and the scopes where names are looked up."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,14 +13,15 @@ Constant = int | float | bool | str | tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Several results of one application; where one is wanted, the first is taken."""
+    """Several results of one application; where a single item is needed, it is the first."""
 
     items: tuple["Item", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Weighted:
-    """`weighted(e, w)`: what is added up, and what that sum is divided by; of equal shapes."""
+    """`weighted(e, w)`: the sum of `value` over all samples is divided by the sum of `weight`; both have the same
+    shape."""
 
     value: Value
     weight: Value
@@ -28,7 +29,10 @@ class Weighted:
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """That an operation or a block of the library (`is_builtin`), or one of the file's, was applied: to which values, written where, giving what."""
+    """An application of an operation or block, of the library (`is_builtin`) or of the file.
+
+    `spans` are the places of its operands, `span` its own.
+    """
 
     name: str
     is_builtin: bool
@@ -40,7 +44,10 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Assigned:
-    """That a name at a place in the text became a value: with it came the values of its graph from number `first` up to `end`, and new parameters."""
+    """A name at a place in the text, and the value that it stands for.
+
+    Its statement added the values of the graph from number `first` up to `end`, and the `parameters`.
+    """
 
     span: Span
     value: Value
@@ -51,18 +58,24 @@ class Assigned:
 
 @dataclass(frozen=True, slots=True)
 class BlockFunction:
-    """A block, and the arguments that it has been given so far (`lstm(64)` lacks only its first). `others` of the same name take a first argument of another rank."""
+    """A block, and the arguments that it has so far: `lstm(64)` lacks only its first.
+
+    `others` are blocks of the same name whose first argument has another rank.
+    """
 
     block: syntax.Block
     scope: "Scope"
     others: tuple[syntax.Block, ...] = ()
-    given: tuple[syntax.Argument, ...] = ()
-    given_scope: "Scope | None" = None
+    arguments: tuple[syntax.Argument, ...] = ()
+    arguments_scope: "Scope | None" = None
 
 
 @dataclass(slots=True)
 class LayerInstance:
-    """`layer f = dense(64)`: its parameters (`W`, or `dense.W` of a block inside) are made by the first application and shared by the others."""
+    """`layer f = dense(64)`: a block whose parameters are shared by all its applications.
+
+    The first application makes `parameters`, by their names in the layer: `W`, or `dense.W` in a block inside.
+    """
 
     name: str
     function: BlockFunction
@@ -96,7 +109,7 @@ class Length:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """A name whose statement is at fault: whoever uses it is not told again."""
+    """Stands for a name whose statement was at fault, so that its uses give no second message."""
 
 
 Item = (
@@ -116,7 +129,11 @@ Item = (
 
 @dataclass(slots=True)
 class Scope:
-    """Names and where they were defined; what is not here may be in the scope around. `later` is where names will be defined that are not yet."""
+    """Names, what they stand for, and the places where they were defined; other names are looked up in the scope
+    around.
+
+    `later` has the places of names that later statements define.
+    """
 
     around: "Scope | None" = None
     names: dict[str, Item] = field(default_factory=dict)
@@ -124,6 +141,7 @@ class Scope:
     later: dict[str, Span] = field(default_factory=dict)
 
     def find(self, name: str) -> Item | None:
+        """The item of the innermost definition, or None if there is none."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.names:
@@ -135,6 +153,7 @@ class Scope:
         self.names[name], self.places[name] = item, span
 
     def defined_later(self, name: str) -> Span | None:
+        """The place where a later statement defines a name."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.later:
@@ -150,9 +169,11 @@ class Scope:
 
 @dataclass(slots=True)
 class ParameterPath:
-    """Where in the model the next parameter is made: the way in that names it, as language.md says.
+    """The path of blocks and statements that names the next parameter; language.md has the rules.
 
-    `assign` is the name of the running statement (empty in a `return`), `applied` counts applications within that statement.
+    `assign` is the name that the running statement assigns (empty in a `return`), `loops` the turns of the loops around
+    it, such as `[0][2]`. `applied` counts a statement's applications by block, `statements` has the places of the
+    statements that assign a name.
     """
 
     prefix: tuple[str, ...] = ()
@@ -162,7 +183,7 @@ class ParameterPath:
     statements: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
     def start(self, name: str, statement: syntax.Node) -> None:
-        """A statement that assigns `name` begins."""
+        """Begins a statement that assigns `name`."""
         seen = self.statements.setdefault((name, "loop" if self.loops else ""), [])
         if statement.span.start not in seen:
             seen.append(statement.span.start)
@@ -171,7 +192,7 @@ class ParameterPath:
         self.applied = {}
 
     def apply(self, block: str) -> tuple[str, ...]:
-        """The way into the next application of a block in this statement."""
+        """The path into the next application of a block in this statement."""
         self.applied[block] = self.applied.get(block, 0) + 1
         count = self.applied[block]
         return (*self.prefix, *([self.assign] if self.assign else []), block if count == 1 else f"{block}_{count}")

@@ -30,7 +30,10 @@ _LARGEST = 1e300
 
 
 def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
-    """left symbol right. Faults E0304 where it has no value: a division by zero, a number beyond all bounds, a text in arithmetic."""
+    """left symbol right.
+
+    Faults E0304 where it has no value: a division by zero, a number beyond all bounds, a text in arithmetic.
+    """
     if symbol not in ("==", "!=", "and", "or") and not all(isinstance(side, int | float) for side in (left, right)):
         fault("E0304", f"`{symbol}` cannot be computed here", span, f"{_describe(left)} {symbol} {_describe(right)}")
     if symbol == "**" and abs(left) > 1 and abs(right) > 1000:

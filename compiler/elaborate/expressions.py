@@ -1,11 +1,9 @@
-"""Expressions -> values of the graph, or what is known when compiling: numbers, texts, lists, blocks."""
+"""Expressions: each becomes a value of the graph, or a constant: a number, a text, a list, a block."""
 
-from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from netc.compiler.dims import bound_of, names_in, plus, times
+from netc.compiler.dims import plus, times
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -21,11 +19,8 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.stacks import on_new_stack
-from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import to_steps
-from netc.compiler.rows import table
-from netc.compiler.types import Bounded, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Operation, Value, apply
+from netc.compiler.types import Type, describe_sample
+from netc.compiler.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
@@ -52,7 +47,7 @@ _OPERATORS = {
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
-    """What an expression comes to when compiling; faults E0304 if it depends on data."""
+    """The constant that an expression stands for. Faults E0304 if it depends on data."""
     item = evaluate(context, node, scope)
     if isinstance(item, Value | Results | BlockFunction | LayerInstance | UserOperation | Namespace | Operation):
         fault(
@@ -70,10 +65,10 @@ _LEVELS_A_STACK = 40  # expressions in expressions that one thread's stack takes
 
 
 def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
-    """What an expression comes to: a value, or something that is known when compiling.
+    """The value or constant that an expression stands for.
 
-    A chain, as `a + b + c` or `x -> f -> g`, may have any number of links: of a long one the beginning is evaluated first, a segment at a time, and what
-    it came to is ready when the recursion arrives there.
+    A chain such as `a + b + c` or `x -> f -> g` may have any number of links. A long one is evaluated from its
+    beginning, a segment at a time, so that each segment's result is ready when the recursion arrives there.
     """
     if (id(node), id(scope)) in context.ready:
         return context.ready.pop((id(node), id(scope)))
@@ -89,19 +84,19 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         return _evaluate(context, node, scope)
     finally:
         context.levels -= 1
-        for link in starts:  # whoever applies a form may not have asked for it
+        for link in starts:  # a form need not have evaluated its argument
             context.ready.pop((id(link), id(scope)), None)
 
 
 def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[syntax.Expression]:
-    """A chain from its end to its beginning, or to what is ready."""
-    links, part = [node], syntax.first_part(node)
-    while part is not None and (id(part), id(scope)) not in context.ready:
-        following = syntax.first_part(part)
+    """The links of a chain, from its end to its beginning or to a link that is ready."""
+    links, link = [node], syntax.first_part(node)
+    while link is not None and (id(link), id(scope)) not in context.ready:
+        following = syntax.first_part(link)
         if following is None:
             break
-        links.append(part)
-        part = following
+        links.append(link)
+        link = following
     return links
 
 
@@ -128,28 +123,30 @@ def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
         case syntax.Pipe(value=value, into=into):
             return pipe(context, value, into, scope)
         case syntax.Call(function=function, arguments=arguments):
-            return context.apply(context, function, arguments, node.span, scope)
+            return context.rules.apply(context, function, arguments, node.span, scope)
         case syntax.Attribute(value=value, name=name):
             return attribute(context, value, name, scope)
-        case syntax.Index(value=value, indices=indices):
-            return index(context, value, indices, node.span, scope)
+        case syntax.Index():
+            return context.rules.index(context, node, scope)
         case syntax.Scan():
-            assert context.scan is not None
-            return context.scan(context, node, scope)
+            return context.rules.scan(context, node, scope)
         case syntax.Leading() | syntax.Slice():
             fault("E0103", f"`{node.span.text}` cannot stand here", node.span)
     raise AssertionError(node)
 
 
 def choose(context: Context, node: syntax.Choose, scope: Scope) -> Item:
-    """`then if condition else otherwise`; a row of conditions is one of these in the `otherwise` of the one before."""
+    """The branch of `then if condition else otherwise` that the condition chooses.
+
+    A condition on `training` becomes a value with both branches. Faults E0304 for a condition that depends on data.
+    """
     chosen: syntax.Expression = node
-    while isinstance(chosen, syntax.Choose):
+    while isinstance(chosen, syntax.Choose):  # a further condition is in the `otherwise` of the one before
         then, condition, otherwise = chosen.then, chosen.condition, chosen.otherwise
-        known = evaluate(context, condition, scope)
-        if isinstance(known, Value) and context.depends_on_training_alone(known):
-            return _chosen_in_training(context, chosen, known, scope)
-        if isinstance(known, Value):
+        item = evaluate(context, condition, scope)
+        if isinstance(item, Value) and context.depends_on_training_alone(item):
+            return _chosen_in_training(context, chosen, item, scope)
+        if isinstance(item, Value):
             fault(
                 "E0304",
                 "the condition of `if else` must be known when compiling",
@@ -157,36 +154,39 @@ def choose(context: Context, node: syntax.Choose, scope: Scope) -> Item:
                 "it depends on data",
                 hint=f"where({expression(condition)}, {expression(then)}, {expression(otherwise)})",
             )
-        chosen = then if known else otherwise
+        chosen = then if item else otherwise
     return evaluate(context, chosen, scope)
 
 
 def _chosen_in_training(context: Context, node: syntax.Choose, is_training: Value, scope: Scope) -> Value:
     branches = (node.then, node.otherwise)
-    items = [evaluate(context, one, scope) for one in branches]
-    values = [is_training, *(context.as_value(item, one.span) for item, one in zip(items, branches, strict=True))]
+    items = [evaluate(context, branch, scope) for branch in branches]
+    pairs = zip(items, branches, strict=True)
+    values = [is_training, *(context.as_value(item, branch.span) for item, branch in pairs)]
     return context.guard(node.span, lambda: samples.apply_elementwise(OPERATIONS["where"], values))
 
 
 def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, scope: Scope) -> Item:
-    first, owned = syntax.Argument(value.span, None, value), len(context.parameters)
+    """`value -> into`: the application of `into` to the value. Warns W0504 if a layer takes in a whole sum."""
+    first, parameters_before = syntax.Argument(value.span, None, value), len(context.parameters)
     function, arguments = (into.function, into.arguments) if isinstance(into, syntax.Call) else (into, ())
-    result = context.apply(context, function, (first, *arguments), into.span, scope)
+    result = context.rules.apply(context, function, (first, *arguments), into.span, scope)
     is_sum = isinstance(value, syntax.Binary) and value.operator in ("+", "-")
-    if is_sum and len(context.parameters) > owned and not value.span.source.is_library:
+    if is_sum and len(context.parameters) > parameters_before and not value.span.source.is_library:
         assert isinstance(value, syntax.Binary)
-        meant = f"{expression(value.left)} {value.operator} ({expression(value.right)} -> {expression(into)})"
+        alternative = f"{expression(value.left)} {value.operator} ({expression(value.right)} -> {expression(into)})"
         context.diagnostics.add(
             "W0504",
             "`->` takes in the whole sum before it",
             value.span,
             "all of this goes into it",
-            hint=f"{meant}, or brackets around the sum",
+            hint=f"{alternative}, or brackets around the sum",
         )
     return result
 
 
 def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
+    """The item that a name stands for. Faults E0201 if it is unknown, or defined by a later statement."""
     item = scope.find(node.text)
     if isinstance(item, Broken):
         raise BrokenName
@@ -196,7 +196,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
         return OPERATIONS[node.text]
     if node.text in ("true", "false"):
         return node.text == "true"
-    if node.text in ("same", "valid"):  # what stands for a border
+    if node.text in ("same", "valid"):  # borders of images
         return node.text
     if node.text == "training":
         if context.is_frozen:
@@ -210,32 +210,33 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
             others=[Label(later, "defined here")],
             hint="statements run in order",
         )
-    known = [
+    names = [
         *scope.all_names(),
         *(name for name, operation in OPERATIONS.items() if operation.is_callable),
-        *context.forms,
+        *context.rules.forms,
     ]
     fault(
         "E0201",
         f"unknown name `{node.text}`",
         node.span,
         "nothing of this name is defined before this line",
-        hint=nearest(node.text, known),
+        hint=nearest(node.text, names),
     )
 
 
 def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> Item:
+    """`owner.name`: a definition of an imported file, or a parameter of a shared layer. Faults E0201 and E0205."""
     owner = evaluate(context, node, scope)
     if isinstance(owner, Namespace):
-        found = owner.scope.names.get(name.text)
-        if found is None:
+        item = owner.scope.names.get(name.text)
+        if item is None:
             fault(
                 "E0201",
                 f"the imported file has no `{name.text}`",
                 name.span,
                 hint=nearest(name.text, owner.scope.names),
             )
-        return found
+        return item
     if isinstance(owner, LayerInstance):
         if name.text not in owner.parameters:
             fault(
@@ -257,6 +258,7 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
 
 
 def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span, scope: Scope) -> Item:
+    """`-x` or `not x`, of a value or a constant."""
     item = evaluate(context, operand, scope)
     if isinstance(item, Value | Results | Length):
         with context.applying(symbol, span):
@@ -276,6 +278,7 @@ def unary(context: Context, symbol: str, operand: syntax.Expression, span: Span,
 def binary(
     context: Context, symbol: str, left: syntax.Expression, right: syntax.Expression, span: Span, scope: Scope
 ) -> Item:
+    """`left symbol right`: of values, lengths or constants."""
     x, y = evaluate(context, left, scope), evaluate(context, right, scope)
     x, y = (item.items[0] if isinstance(item, Results) else item for item in (x, y))
     if isinstance(x, Weighted) and symbol in ("*", "/"):
@@ -311,7 +314,7 @@ def binary(
 
 
 def _length(symbol: str, x: Length | int, y: Length | int) -> str | None:
-    """The dimension that a sum, a difference or a multiple of dimensions is; None where it is none."""
+    """The dimension that is a sum, a difference or a multiple of dimensions; None if no dimension is."""
     if symbol == "+" and isinstance(x, int) and isinstance(y, Length):
         x, y = y, x
     if isinstance(x, Length) and symbol in ("+", "-"):
@@ -332,126 +335,3 @@ def _scaled(context: Context, symbol: str, value: Value, by: Item, node: syntax.
             "E0503", "a weighted loss is multiplied by a number", node.span, f"this is {describe_sample(factor.type)}"
         )
     return context.guard(span, lambda: samples.apply_elementwise(OPERATIONS[_OPERATORS[symbol]], [value, factor]))
-
-
-def index(
-    context: Context, node: syntax.Expression, indices: Sequence[syntax.Expression], span: Span, scope: Scope
-) -> Item:
-    item = evaluate(context, node, scope)
-    if isinstance(item, tuple):
-        position = constants.whole(constant(context, indices[0], scope), indices[0].span, "an index", least=-len(item))
-        if position >= len(item):
-            fault("E0404", f"index {position} of a list of {len(item)}", indices[0].span)
-        entry: Item = item[position]
-        return entry
-    value = context.as_value(item, node.span)
-    written, within = span.text.removeprefix(node.span.text), [one.span for one in indices]
-    name = written if "\n" not in written else "[...]"
-    with context.graph.at(context.user_span(span)), context.applying(name, span, arguments=within):
-        lead, drop = value.type.lead, []
-        if len(indices) > len(value.type.sample):
-            fault(
-                "E0404",
-                f"{len(indices)} indices for a value with {len(value.type.sample)} ax{'i' if len(value.type.sample) == 1 else 'e'}s",
-                span,
-                others=[Label(node.span, describe_sample(value.type))],
-            )
-        for axis, part in enumerate(indices, lead):
-            if isinstance(part, syntax.Slice):
-                value = slice_axis(context, value, axis, part, scope)
-                continue
-            at = evaluate(context, part, scope)
-            if isinstance(at, Value):
-                if len(indices) > 1:
-                    fault("E0901", "an index that depends on data stands alone, so far", part.span)
-                if value.type.is_batched:
-                    return context.guard(span, partial(samples.pick, value, at))
-                return context.guard(span, partial(apply, "gather", value, at))
-            size = value.type.dims[axis]
-            if isinstance(size, str):
-                value = _end_of(context, value, at, size, part.span)
-                continue
-            if isinstance(size, Bounded):
-                told = "beside another such dimension, or in a scan"
-                fault("E0901", f"an index along `{size.name}` does not run yet", part.span, told)
-            number = constants.whole(at, part.span, "an index", least=-size)
-            if number >= size:
-                fault(
-                    "E0404",
-                    f"index {number} of an axis of {size}",
-                    part.span,
-                    others=[Label(node.span, describe_sample(value.type))],
-                )
-            value = apply("slice", value, axis=axis, start=number % size, stop=number % size + 1)
-            drop.append(axis)
-        return (
-            apply("reshape", value, dims=tuple(dim for axis, dim in enumerate(value.type.dims) if axis not in drop))
-            if drop
-            else value
-        )
-
-
-def _end_of(context: Context, value: Value, at: Item, dim: str, span: Span) -> Value:
-    """x[2] or x[-1] along a varying dimension: a step of each sample, which is at least so long."""
-    number = constants.whole(at, span, "an index", least=-(10**6))
-    kept = sequence.between(value, max(number, 0), max(-number - 1, 0))
-    return sequence.at_end(kept, "first" if number >= 0 else "last")
-
-
-def _steps(context: Context, value: Value, part: syntax.Slice, scope: Scope) -> Value:
-    """x[2:], x[:-1], x[:10], x[-10:] along a varying dimension: steps of each sample, and of a shorter one fewer."""
-    start, stop = (
-        None
-        if one is None
-        else constants.whole(constant(context, one, scope), one.span, "a bound of a slice", least=-(10**6))
-        for one in (part.start, part.stop)
-    )
-    if stop == 0 or (
-        start is not None and stop is not None and (start < 0 < stop or 0 <= stop <= start or stop <= start < 0)
-    ):
-        fault("E0404", "an empty slice", part.span, "or one whose steps differ in number between samples of any length")
-    if start is not None and start < 0:
-        value, start = sequence.end(value, -start), None
-    if stop is not None and stop > 0:
-        value, stop = sequence.begin(value, stop), None
-    first, last = start or 0, -(stop or 0)
-    return sequence.between(value, first, last) if first or last else value
-
-
-def _as_long_as(context: Context, value: Value, axis: int, length: Length, part: syntax.Slice) -> Value:
-    """x[:time] of an axis of known size: as many of its steps as the dimension has in each sample."""
-    size, most = value.type.dims[axis], bound_of(length.dim, context.bounds)
-    if axis != value.type.lead or part.start is not None or not isinstance(size, int):
-        fault("E0901", f"a slice up to `{length.dim}` begins a value's first axis, so far", part.span)
-    if most is None or most > size:
-        told = "nobody says how long it is at most" if most is None else f"{length.dim} <= {most}"
-        hint = f"{names_in(length.dim)[0]} <= {size}, where it is declared"
-        fault("E0404", f"an axis of {size} may be shorter than `{length.dim}`", part.span, told, hint=hint)
-    if value.type.lead:
-        return to_steps(value, length.dim)
-    return apply("gather", value, table(context.graph, "step", length.dim))
-
-
-def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
-    size = value.type.dims[axis]
-    if isinstance(size, str):
-        return _steps(context, value, part, scope)
-    if part.stop is not None and isinstance(length := evaluate(context, part.stop, scope), Length):
-        return _as_long_as(context, value, axis, length, part)
-    if isinstance(size, Bounded) and (part.start or part.stop):
-        told = "beside another such dimension, or in a scan"
-        fault("E0901", f"a slice along `{size.name}` does not run yet", part.span, told)
-    start = (
-        constants.whole(constant(context, part.start, scope), part.start.span, "a slice's start", least=-size)
-        if part.start
-        else 0
-    )
-    stop = (
-        constants.whole(constant(context, part.stop, scope), part.stop.span, "a slice's end", least=-size)
-        if part.stop
-        else size
-    )
-    start, stop = (min(at + size if at < 0 else at, size) for at in (start, stop))
-    if start >= stop:
-        fault("E0404", "an empty slice", part.span, f"of an axis of {size}")
-    return value if stop - start == size else apply("slice", value, axis=axis, start=start, stop=stop)

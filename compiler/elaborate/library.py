@@ -1,4 +1,5 @@
-"""The blocks that every file may use: of the `.net` files that come with netc, and of libraries that packages add (runtime/plugins.py)."""
+"""The blocks that every file may use: of the `.net` files that come with netc, and of libraries that packages add
+(runtime/plugins.py)."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,7 +14,10 @@ from netc.dsl.source import Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Library:
-    """Blocks as the text of a `.net` file. `kind` is what the reference calls them: "layer", "loss", "metric" or "schedule"."""
+    """Blocks as the text of a `.net` file.
+
+    `kind` is what the reference calls them: "layer", "loss", "metric" or "schedule".
+    """
 
     name: str
     kind: str
@@ -56,7 +60,8 @@ def register_library(one: Library) -> Library:
 
 @cache
 def library_scope() -> Scope:
-    """All blocks by name; of several that take a first argument of another rank, the first one with the others beside it."""
+    """All blocks by name; of several that take a first argument of another rank, the first one with the others beside
+    it."""
     scope = Scope()
     for library in LIBRARIES.values():
         for block in library.blocks():

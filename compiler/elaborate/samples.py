@@ -1,24 +1,29 @@
-"""Operations applied to the values of one sample: alignment of the batch, axes by name or number, listed arguments.
+"""Operations applied to the values of one sample: alignment of the batch, and axes by name or number.
 
-A model describes one sample; in the graph the batch is the first dimension of whatever depends on data. This file is the only
-one that turns the first view into the second. Takes evaluated operands, gives values; raises Mismatch where they do not fit.
+A model describes one sample; in the graph the batch is the first dimension of every value that depends on data. This
+file and contractions.py alone turn the first view into the second. Functions take evaluated operands and return values;
+they raise Mismatch if operands do not fit.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.compiler.dims import same
+from netc.compiler.elaborate import contractions
 from netc.compiler.elaborate.bindings import Results
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.scan import to_steps
-from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
+from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, describe_sample
 from netc.compiler.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
 
 def batched_dims(sample: Sequence[Dim], like: Value) -> tuple[Dim, ...]:
-    """A sample's shape as the graph has it: the batch in front if `like` has one. Raises Mismatch where varying dimensions are not those of `like`."""
+    """A sample's shape with the batch in front if `like` has one.
+
+    Raises Mismatch if its varying dimensions are not those of `like`.
+    """
     names = [dim for dim in sample if isinstance(dim, str)]
     if names != [dim for dim in like.type.sample if isinstance(dim, str)] or (
         like.type.is_varying and sample[0] != names[0]
@@ -26,15 +31,16 @@ def batched_dims(sample: Sequence[Dim], like: Value) -> tuple[Dim, ...]:
         raise Mismatch(f"{describe_sample(like.type)} cannot become {list(sample)}")
     if not like.type.lead:
         return tuple(sample)
-    known = {dim.name: dim for dim in like.type.dims if isinstance(dim, Bounded)}
-    return (BATCH, *(known[dim] if isinstance(dim, str) else dim for dim in sample))
+    bounded_dims = {dim.name: dim for dim in like.type.dims if isinstance(dim, Bounded)}
+    return (BATCH, *(bounded_dims[dim] if isinstance(dim, str) else dim for dim in sample))
 
 
 def align(values: Sequence[Value]) -> list[Value]:
-    """Values whose samples broadcast against each other, by NumPy's rule on the shape of one sample.
+    """The values shaped so that their samples broadcast against each other, by NumPy's rule on the shape of one sample.
 
-    Where some have a batch and fewer sample dimensions than the widest, ones are put between, or the batch would be taken for one
-    of the sample's dimensions. Beside a varying dimension, what a sample has once is repeated at each of its steps; where two of them meet, all are held.
+    A value with a batch and fewer sample dimensions than the widest gets dimensions of size 1 behind the batch, or the
+    batch would be taken for one of the sample's dimensions. Beside a varying dimension, a value that a sample has once
+    is repeated at each of the sample's steps; if two varying dimensions meet, all values are stored at their bounds.
     """
     rank = max(len(value.type.sample) for value in values)
     _check_fit(values, rank)
@@ -52,53 +58,54 @@ def align(values: Sequence[Value]) -> list[Value]:
 
 
 def _check_fit(values: Sequence[Value], rank: int) -> None:
-    """Raises Mismatch where samples do not broadcast."""
-    for column in zip(*((1,) * (rank - len(one.type.sample)) + one.type.sample for one in values), strict=True):
-        found = list(dict.fromkeys(dim for dim in column if dim != 1))
-        if len(found) > 1:
-            if all(isinstance(dim, str) for dim in found):
+    """Raises Mismatch if samples do not broadcast to `rank` dimensions."""
+    samples = [value.type.sample for value in values]
+    for column in zip(*((1,) * (rank - len(sample)) + sample for sample in samples), strict=True):
+        sizes = list(dict.fromkeys(dim for dim in column if dim != 1))
+        if len(sizes) > 1:
+            if all(isinstance(dim, str) for dim in sizes):
                 raise Mismatch(
-                    f"the lengths {found[0]} and {found[1]} differ from sample to sample",
-                    f"one name for both dimensions says that they are equal: {found[0]}",
+                    f"the lengths {sizes[0]} and {sizes[1]} differ from sample to sample",
+                    f"one name for both dimensions says that they are equal: {sizes[0]}",
                     "E0406",
                 )
-            is_lying = any(isinstance(dim, str) for dim in found) and len({len(one.type.sample) for one in values}) > 1
-            hint = "`unsqueeze` adds an axis" if is_lying else None
+            lacks_axis = any(isinstance(dim, str) for dim in sizes) and len(set(map(len, samples))) > 1
+            hint = "`unsqueeze` adds an axis" if lacks_axis else None
             raise Mismatch(f"the dimensions {' and '.join(map(str, column))} do not fit together", hint)
 
 
 def beside(x: Value, like: Value) -> Value:
-    """A number of each sample with as many axes of size 1 as another value has axes."""
+    """A number of each sample, with an axis of size 1 for each axis of a sample of `like`."""
     return apply("reshape", x, dims=(BATCH, *(1,) * len(like.type.sample)))
 
 
 def held_together(values: Sequence[Value]) -> list[Value]:
-    """Values that meet: where they have more than one varying dimension, each is behind the batch."""
+    """The operands of one operation: at their bounds, behind the batch, if they have more than one varying dimension."""
     steps = {(value.type.rows, value.type.rank) for value in values if value.type.is_varying}
     if len(steps) > 1 or (steps and any(value.type.is_held for value in values)):
         return [bounded.hold(value) for value in values]
     return list(values)
 
 
+# element-wise operations that take integers and bools as they are
+_OF_ANY_TYPE = (
+    *("where", "equal", "not_equal", "less", "less_equal", "greater", "greater_equal"),
+    *("logical_and", "logical_or", "logical_not"),
+)
+
+
 def apply_elementwise(
     operation: Operation, values: Sequence[Value], attributes: Mapping[str, Any] | None = None
 ) -> Value:
+    """An element-wise operation: operands become floats if the operation needs them, and broadcast.
+
+    Raises Mismatch for classes.
+    """
     labels = [value for value in values if value.type.classes is not None]
     if labels and operation.name not in ("equal", "not_equal", "where"):
         raise Mismatch("a class is a label, not a number", "`one_hot(label)` makes numbers of it", "E0402")
     operands = list(values)
-    if any(operand.type.is_float for operand in operands) or operation.name not in (
-        "where",
-        "equal",
-        "not_equal",
-        "less",
-        "less_equal",
-        "greater",
-        "greater_equal",
-        "logical_and",
-        "logical_or",
-        "logical_not",
-    ):
+    if any(operand.type.is_float for operand in operands) or operation.name not in _OF_ANY_TYPE:
         precision = operands[0].graph.precision
         first = 1 if operation.name == "where" else 0
         operands = [
@@ -108,22 +115,25 @@ def apply_elementwise(
     return operation(*align(operands), **(attributes or {}))
 
 
-def axis_names(value: Value, given: AxisNames) -> tuple[str | None, ...]:
-    """The name of each sample axis of a value, as far as it is known: declared, or handed on by element-wise operations."""
-    if value in given:
-        return given[value]
+def axis_names(value: Value, declared: AxisNames) -> tuple[str | None, ...]:
+    """The names of a sample's axes, None for an axis without one: declared, or passed on by element-wise operations."""
+    if value in declared:
+        return declared[value]
     sample = len(value.type.sample)
     names: list[str | None] = [dim if isinstance(dim, str) else None for dim in value.type.sample]
     if value.operands and isinstance(OPERATIONS[value.operation].lower, Scalar):
         for operand in value.operands:
-            for i, name in enumerate(reversed(axis_names(operand, given)), 1):
+            for i, name in enumerate(reversed(axis_names(operand, declared)), 1):
                 if i <= sample and name is not None:
                     names[sample - i] = name
     return tuple(names)
 
 
-def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
-    """An axis of a sample, by number or name, as an axis of the graph's value. Raises Mismatch if there is none, or two."""
+def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
+    """An axis of a sample, by number or name, as an axis of the graph's value.
+
+    Raises Mismatch unless there is exactly one.
+    """
     lead = value.type.lead
     sample = value.type.rank - lead
     if isinstance(axis, str):
@@ -131,7 +141,7 @@ def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
             if not value.type.is_batched:
                 raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
-        names = axis_names(value, given)
+        names = axis_names(value, declared)
         if names.count(axis) != 1:
             raise Mismatch(
                 f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
@@ -144,15 +154,16 @@ def axis_number(value: Value, axis: int | str, given: AxisNames) -> int:
     return axis % sample + lead if sample else lead
 
 
-def class_size(index: Value, given: int) -> int:
-    size = given or index.type.classes
+def class_size(index: Value, count: int) -> int:
+    """The number of classes: `count`, or if that is 0 the one in the index's type. Raises Mismatch if neither says it."""
+    size = count or index.type.classes
     if not size:
         raise Mismatch("how many classes there are is not known here", "give the number: `one_hot(x, 10)`", "E0402")
     return size
 
 
 def split(x: Value, parts: int, axis: int) -> Results:
-    """x in equal parts along an axis."""
+    """x cut into equal parts along an axis. Raises Mismatch if its size is no multiple of their number."""
     size = x.type.dims[axis]
     if isinstance(size, str | Bounded):
         raise Mismatch(
@@ -166,7 +177,10 @@ def split(x: Value, parts: int, axis: int) -> Results:
 
 
 def pick(x: Value, index: Value) -> Value:
-    """x[index] where each sample has an x and an index of its own, along the first axis of the sample."""
+    """x[index] along the first axis of a sample, with an index of each sample.
+
+    Raises Mismatch unless it is one class or integer.
+    """
     x = bounded.hold(x)
     if not index.type.lead or index.type.sample or index.type.dtype != "i32":
         raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
@@ -177,85 +191,8 @@ def pick(x: Value, index: Value) -> Value:
     return apply("sum", x * apply("reshape", chosen, dims=(BATCH, size, *(1,) * (x.type.rank - 2))), over=(1,))
 
 
-def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:
-    """The sum of products over the axes that `out` does not name; letters name the axes of samples. More than two values are taken from the left."""
-    for value, letters in zip(values, parts, strict=True):
-        if not value.type.is_float:
-            raise Mismatch("a product needs floats", code="E0402")
-        if len(letters) != len(value.type.sample) or len(set(letters)) != len(letters):
-            raise Mismatch(
-                f"`{letters}` names {len(letters)} axes, the value has {len(value.type.sample)}; each is named once"
-            )
-    if unknown := set(out) - set("".join(parts)):
-        raise Mismatch(f"no value has the axis `{min(unknown)}` of the result")
-    if len(set(out)) != len(out):
-        raise Mismatch("an axis of the result is named twice")
-    _check_letters(values, parts)
-    rows = {letters[0] for value, letters in zip(values, parts, strict=True) if value.type.is_varying}
-    is_by_row = bool(rows) and rows == set(out[:1]) and not any(value.type.lead for value in values)
-    if rows and not is_by_row:
-        values = [bounded.hold(value) for value in values]
-    values = _without_beyond(values, parts, out)
-    left, letters = values[0], parts[0]
-    for i, right in enumerate(values[1:], 1):
-        later = out + "".join(parts[i + 1 :])
-        kept = "".join(dict.fromkeys(letter for letter in letters + parts[i] if letter in later))
-        if is_by_row and out[0] in kept:  # the first of whatever has it
-            kept = out[0] + kept.replace(out[0], "")
-        kept = out if i == len(values) - 1 else kept
-        marked = ["#" * one.type.lead + own for one, own in ((left, letters), (right, parts[i]))]
-        batch = "#" if "#" in "".join(marked) else ""
-        subscripts = f"{marked[0]},{marked[1]}->{batch}{kept}".replace("#", _free_letter("".join(parts)))
-        left, letters = apply("einsum", left, right, subscripts=subscripts), kept
-    lead = left.type.lead
-    gone = tuple(i + lead for i, letter in enumerate(letters) if letter not in out)
-    letters = "".join(letter for letter in letters if letter in out)
-    left = apply("sum", left, over=gone) if gone else left
-    order = (*range(lead), *(letters.index(letter) + lead for letter in out))
-    return left if order == tuple(range(left.type.rank)) else apply("transpose", left, order=order)
-
-
-def _check_letters(values: Sequence[Value], parts: Sequence[str]) -> None:
-    """Raises Mismatch where one letter stands for two dimensions."""
-    known: dict[str, Dim] = {}
-    for value, letters in zip(values, parts, strict=True):
-        for letter, dim in zip(letters, value.type.sample, strict=True):
-            if known.setdefault(letter, dim) != dim:
-                code = "E0406" if isinstance(dim, str) and isinstance(known[letter], str) else "E0401"
-                raise Mismatch(f"the axis `{letter}` is {known[letter]} and {dim}", code=code)
-
-
-def _without_beyond(values: Sequence[Value], parts: Sequence[str], out: str) -> list[Value]:
-    """The operands of a product: of each axis that is summed over, one has zeros beyond the end of a sample."""
-    result, done = list(values), set(out)
-    for i, letters in enumerate(parts):
-        lead = values[i].type.lead
-        axes = [n + lead for n, letter in enumerate(letters) if letter not in done]
-        result[i] = bounded.without_beyond(result[i], tuple(axes)) if lead else result[i]
-        done |= set(letters)
-    return result
-
-
-def matmul(x: Value, y: Value) -> Value:
-    """x[..., n, k] @ y[..., k, m] of each sample. A product of steps with what does not depend on data is taken row by row."""
-    if not x.type.sample or not y.type.sample:
-        raise Mismatch("`@` needs at least a vector on each side", "a number multiplies with `*`")
-    depth, wanted = x.type.sample[-1], y.type.sample[0 if len(y.type.sample) == 1 else -2]
-    if depth != wanted:
-        raise Mismatch(f"`@` multiplies rows of {depth} with columns of {wanted}")
-    if y.type.is_batched or depth == x.type.rows:
-        x, y = bounded.hold(x), bounded.hold(y)
-        y = bounded.without_beyond(y, (y.type.lead if len(y.type.sample) == 1 else y.type.rank - 2,))
-    return apply("matmul", x, y)
-
-
-def _free_letter(used: str) -> str:
-    """A letter for the batch that no axis has."""
-    return next(letter for letter in "BACDEFGHIJKLMNOPQRSTUVWXYZ" if letter not in used)
-
-
 def with_common_batch(values: Sequence[Value]) -> list[Value]:
-    """Values to be joined: if one depends on data, all get its batch, and if one has steps, all that a step has."""
+    """Values to be joined: if one of them has a batch, or a row for each step, all get it."""
     values = held_together(values)
     if not any(value.type.is_batched for value in values):
         return values
@@ -269,20 +206,20 @@ def with_common_batch(values: Sequence[Value]) -> list[Value]:
 
 
 def joins_steps(values: Sequence[Value], axes: Sequence[int | str]) -> bool:
-    """Whether values are joined along a varying dimension: one of them has it, and it is the axis that is named."""
-    known = next((value for value in values if value.type.is_varying), None)
-    if known is None or len(axes) != 1 or any(value.type.is_held for value in values):
+    """Whether values are joined along a varying dimension: one of them has it, and `axes` names it."""
+    sequence_value = next((value for value in values if value.type.is_varying), None)
+    if sequence_value is None or len(axes) != 1 or any(value.type.is_held for value in values):
         return False
-    return axes[0] in (0, -len(known.type.sample)) or axes[0] in {value.type.rows for value in values}
+    return axes[0] in (0, -len(sequence_value.type.sample)) or axes[0] in {value.type.rows for value in values}
 
 
 def join_steps(values: Sequence[Value]) -> Value:
-    """The steps of each sample, those of one value after those of another. Raises Mismatch where a step of one is not as one of the others."""
+    """The steps of each sample, one value's after another's. Raises Mismatch if the steps differ in type or shape."""
     first = values[0].type
     for value in values:
         if value.type.sample[1:] != first.sample[1:] or value.type.dtype != first.dtype or not value.type.sample:
-            told = f"{describe_sample(first)} and {describe_sample(value.type)}"
-            raise Mismatch(f"what is joined may differ along that axis alone: {told}", code="E0403")
+            types = f"{describe_sample(first)} and {describe_sample(value.type)}"
+            raise Mismatch(f"what is joined may differ along that axis alone: {types}", code="E0403")
     rows = []
     for value in values:
         if not value.type.is_batched:
@@ -292,7 +229,7 @@ def join_steps(values: Sequence[Value]) -> Value:
     return sequence.joined(rows)
 
 
-# what takes a held value as it is, beside element-wise operations and what names its axes
+# operations that take a value at its bound as it is, beside element-wise ones and those that name axes
 _OF_HELD = (
     *("matmul", "einsum", "transpose", "reshape", "broadcast", "squeeze", "unsqueeze", "concat", "gather", "one_hot"),
     *("dropout", "normal_like", "uniform_like", "stop_gradient", "edit_distance"),
@@ -300,61 +237,63 @@ _OF_HELD = (
 
 
 def apply_operation(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> Value:
-    """The first result of an operation, as `results_of`."""
+    """The first of the results that `results_of` returns."""
     return results_of(operation, operands, attributes)[0]
 
 
 def results_of(operation: Operation, operands: Sequence[Value], attributes: Mapping[str, Any]) -> tuple[Value, ...]:
-    """An operation on values of a sample, none of whose axes that it goes along varies. Raises Mismatch where they do not fit."""
+    """The results of an operation on values of a sample, along axes that do not vary.
+
+    Raises Mismatch if they do not fit.
+    """
     result: Value | tuple[Value, ...]
     if isinstance(operation.lower, Scalar):
         result = apply_elementwise(operation, operands, attributes)
     elif operation.name == "matmul":
-        result = matmul(*operands)
+        result = contractions.matmul(*operands)
     else:
-        held = next((one for one in operands if one.type.is_held), None)
-        if held is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
-            raise Mismatch(f"`{operation.name}` of {describe_sample(held.type)} does not run yet", code="E0901")
-        if isinstance(operation.lower, Own) and any(one.type.is_varying or one.type.is_held for one in operands):
+        types = [operand.type for operand in operands]
+        at_bound = next((type_ for type_ in types if type_.is_held), None)
+        if at_bound is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
+            raise Mismatch(f"`{operation.name}` of {describe_sample(at_bound)} does not run yet", code="E0901")
+        if isinstance(operation.lower, Own) and any(type_.is_varying or type_.is_held for type_ in types):
             raise Mismatch(f"`{operation.name}` of a sequence does not run yet", code="E0901")
         result = operation(*operands, **attributes)
     return tuple(map(bounded.pack, result if isinstance(result, tuple) else (result,)))
 
 
 def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
-    """An operation whose axes take in a varying one: along the steps of each sample."""
+    """An operation along axes one of which varies: along the steps of each sample.
+
+    Raises Mismatch if it has no such form.
+    """
     if x.type.is_varying and operation.name in sequence.ALONG_STEPS:
         return sequence.ALONG_STEPS[operation.name](x, tuple(axis for axis in over if axis))
     build = bounded.ALONG_HELD.get(operation.name)
     if build is None:
         name = next(dim for dim in x.type.sample if isinstance(dim, str))
         raise Mismatch(f"`{operation.name}` along {name} does not run yet", code="E0901")
-    lead = int(x.type.is_varying)  # the batch, which comes before a row's steps then
+    lead = int(x.type.is_varying)  # `hold` puts the batch before a row's steps
     return bounded.pack(build(bounded.hold(x), tuple(axis + lead for axis in over)))
 
 
-def filled(number: float) -> Callable[..., Value]:
-    def build(like: Value, dims: tuple[int, ...]) -> Value:
-        constant = like.graph.constant(number, Type(like.graph.precision))
-        return apply("broadcast", constant, dims=dims) if dims else constant
-
-    return build
-
-
-def step_of(x: Value, at: int) -> Value:
-    """One element along the first axis of a sample, that axis gone; `at` from the end if negative."""
+def step_of(x: Value, position: int) -> Value:
+    """The element at a position along the first axis of a sample, which is dropped; counted from the end if negative."""
     axis, size = x.type.lead, x.type.dims[x.type.lead]
     assert isinstance(size, int)
     if isinstance(size, Bounded):
         raise Mismatch(f"a step along {size.name} beside another such dimension does not run yet", code="E0901")
-    if x.operation == "from_steps" and at in (0, -1):  # what a scan stacked
-        return sequence.at_end(x.operands[0], "first" if at == 0 else "last")
-    one = apply("slice", x, axis=axis, start=at % size, stop=at % size + 1)
-    return apply("reshape", one, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
+    if x.operation == "from_steps" and position in (0, -1):  # the stack of a scan
+        return sequence.at_end(x.operands[0], "first" if position == 0 else "last")
+    element = apply("slice", x, axis=axis, start=position % size, stop=position % size + 1)
+    return apply("reshape", element, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
 
 
 def shifted(x: Value, first: Value) -> Value:
-    """x one step later along the first axis of a sample. Raises Mismatch where `first` is not as one of its steps."""
+    """x one step later along the first axis of a sample, after `first`.
+
+    Raises Mismatch if `first` is not like a step of x.
+    """
     if not x.type.sample:
         raise Mismatch("a number has no steps to shift")
     if first.type.dims[first.type.lead :] not in ((), x.type.sample[1:]):

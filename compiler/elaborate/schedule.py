@@ -1,4 +1,11 @@
-"""A schedule, of the rate or of a loss: an expression of where training stands, elaborated into a small graph of its own whose batch are steps."""
+"""Schedules of the learning rate or of a loss: an expression of training's progress, elaborated into a graph of its
+own.
+
+The batch of that graph are steps of training.
+"""
+
+from dataclasses import replace
+from typing import NoReturn
 
 from netc.compiler.elaborate.bindings import BlockFunction, Scope
 from netc.compiler.elaborate.context import Context
@@ -9,30 +16,46 @@ from netc.compiler.value import apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 
-STANDING = ("step", "epoch", "progress", "epochs")
+PROGRESS = ("step", "epoch", "progress", "epochs")  # the inputs of a schedule's graph
 
 
 def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
-    """The graph whose result `factor` is the schedule, from the inputs of STANDING. What a library's schedule lacks of them is filled in."""
-    inner = Context(context.apply, context.forms, context.globals)
+    """The graph whose result `factor` is the schedule, computed from the inputs of PROGRESS.
+
+    A library's schedule gets those of its parameters that are inputs without being written. Faults E0602 if the result
+    is no float of one number.
+    """
+    inner = Context(replace(context.rules, scan=_refuse_scan), context.globals)
     inner.graph.precision = "f64"
     scope = Scope(context.globals)
-    for name in STANDING:
+    for name in PROGRESS:
         scope.set(name, inner.graph.leaf("input", name, Type("f64", (BATCH,))), node.span)
-    if isinstance(node, syntax.Name | syntax.Call):
-        function = node.function if isinstance(node, syntax.Call) else node
-        arguments = node.arguments if isinstance(node, syntax.Call) else ()
-        found = scope.find(function.text) if isinstance(function, syntax.Name) else None
-        if isinstance(found, BlockFunction):
-            given = {argument.name.text for argument in arguments if isinstance(argument.name, syntax.Name)}
-            lacking = tuple(
-                syntax.Argument(node.span, syntax.Name(node.span, name), syntax.Name(node.span, name))
-                for name in (parameter.name.text for parameter in found.block.parameters)
-                if name in STANDING and name not in given
-            )
-            node = syntax.Call(node.span, function, (*arguments, *lacking))
+    node = _with_progress(node, scope)
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:
         fault("E0602", "a schedule is one number, a factor", node.span, describe_sample(value.type))
     inner.graph.results["factor"] = value if value.type.is_batched else apply("broadcast", value, dims=(BATCH,))
     return inner.graph
+
+
+def _with_progress(node: syntax.Expression, scope: Scope) -> syntax.Expression:
+    """The application of a block with the inputs of PROGRESS that it takes and is not given; any other expression as it
+    is."""
+    if not isinstance(node, syntax.Name | syntax.Call):
+        return node
+    function = node.function if isinstance(node, syntax.Call) else node
+    arguments = node.arguments if isinstance(node, syntax.Call) else ()
+    target = scope.find(function.text) if isinstance(function, syntax.Name) else None
+    if not isinstance(target, BlockFunction):
+        return node
+    named = {argument.name.text for argument in arguments if isinstance(argument.name, syntax.Name)}
+    lacking = tuple(
+        syntax.Argument(node.span, syntax.Name(node.span, name), syntax.Name(node.span, name))
+        for name in (parameter.name.text for parameter in target.block.parameters)
+        if name in PROGRESS and name not in named
+    )
+    return syntax.Call(node.span, function, (*arguments, *lacking))
+
+
+def _refuse_scan(context: Context, node: syntax.Scan, scope: Scope) -> NoReturn:
+    fault("E0602", "a schedule has no scan", node.span)

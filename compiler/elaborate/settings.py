@@ -1,4 +1,7 @@
-"""The `train` block: a table of settings, each with what it takes. Faults E0601 for an unknown one, E0602 for a wrong value."""
+"""The `train` block: a table of settings, each with what it takes.
+
+Faults E0601 for an unknown one, E0602 for a wrong value.
+"""
 
 import re
 from collections.abc import Callable, Sequence

@@ -1,5 +1,8 @@
-"""Declared types: `float[time, 28]` -> Type, and a value against the type that a block or an assignment asks for."""
+"""Declared types: reads `float[time, 28]` as a Type, and checks a value against the type that a block or an assignment
+declares.
+"""
 
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from netc.compiler.elaborate import constants
@@ -13,19 +16,22 @@ from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
 
 
-def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | None = None) -> Type:
-    """A declared type whose dimensions are all known; `field` is the input or target that it is of, whose `class(auto)` the data tells."""
+def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str | None = None) -> Type:
+    """The type that a text declares.
+
+    `field_name` is the input or target of this type, if it is one: the data says what its `class(auto)` stands for.
+    """
     check_kind(node)
     dims: list[Dim] = []
     for axis, dim in enumerate(node.dims):
         if isinstance(dim, syntax.Leading):
             fault("E0401", "`...` stands in a block's signature only", dim.span)
-        varying = _varying(context, dim, scope, axis, field)
+        varying = _varying(context, dim, scope, axis, field_name)
         dims.append(varying or constants.whole(constant(context, dim, scope), dim.span, "a dimension"))
     if node.kind == "class":
         assert node.size is not None
         if isinstance(node.size, syntax.Name) and node.size.text == "auto" and scope.find("auto") is None:
-            classes = _counted(context, node.size, field)
+            classes = _class_count(context, node.size, field_name)
         else:
             classes = constants.whole(
                 constant(context, node.size, scope), node.size.span, "the number of classes", least=2
@@ -34,15 +40,16 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field: str | No
     return Type("bool" if node.kind == "bool" else context.graph.precision, tuple(dims))
 
 
-def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field: str | None) -> str | None:
-    """The name of a dimension that has another length in every sample; None if it is a number. Faults where such a name cannot stand."""
+def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field_name: str | None) -> str | None:
+    """The name of a varying dimension; None if the dimension is a number. Faults where a varying one cannot stand."""
     if isinstance(dim, syntax.Binary) and dim.operator == "<=" and isinstance(dim.left, syntax.Name):
         bound = constants.whole(constant(context, dim.right, scope), dim.right.span, "the longest length")
-        name = _varying(context, dim.left, scope, axis, field)
+        name = _varying(context, dim.left, scope, axis, field_name)
         if name is None:
             fault("E0406", f"`{dim.left.text}` is a number", dim.left.span, "and only a varying dimension has a bound")
-        if context.bounds.setdefault(name, bound) != bound:
-            others = [Label(context.lengths[name], f"at most {context.bounds[name]} here")]
+        dimensions = context.dimensions
+        if dimensions.bounds.setdefault(name, bound) != bound:
+            others = [Label(dimensions.spans[name], f"at most {dimensions.bounds[name]} here")]
             fault("E0406", f"`{name}` has two bounds", dim.span, others=others)
         return name
     if isinstance(dim, syntax.Binary | syntax.Call):
@@ -50,27 +57,28 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
         return derived.dim if isinstance(derived, Length) else None
     if not isinstance(dim, syntax.Name):
         return None
-    known = scope.find(dim.text)
-    if known is not None and not isinstance(known, Length):
+    item = scope.find(dim.text)
+    if item is not None and not isinstance(item, Length):
         return None
-    if field is None:
-        told = "its length differs from sample to sample" if known else "nothing of this name is defined"
+    if field_name is None:
+        note = "its length differs from sample to sample" if item else "nothing of this name is defined"
         fault(
             "E0406",
             f"`{dim.text}` is no number",
             dim.span,
-            told,
+            note,
             hint="only inputs and targets declare such a dimension",
         )
     if axis:
-        told = "so far it stands first"
-        fault("E0901", f"the varying dimension `{dim.text}` does not run here yet", dim.span, told)
-    context.lengths.setdefault(dim.text, dim.span)
+        note = "so far it stands first"
+        fault("E0901", f"the varying dimension `{dim.text}` does not run here yet", dim.span, note)
+    context.dimensions.spans.setdefault(dim.text, dim.span)
     scope.set(dim.text, Length(dim.text), dim.span)
     return dim.text
 
 
 def check_kind(node: syntax.TypeOf) -> None:
+    """Faults E0402 unless the type is a float, a bool or a class."""
     if node.kind not in ("float", "bool", "class"):
         fault(
             "E0402",
@@ -80,95 +88,127 @@ def check_kind(node: syntax.TypeOf) -> None:
         )
 
 
-def _counted(context: Context, node: syntax.Name, field: str | None) -> int:
-    """What `class(auto)` stands for."""
-    if field is None:
+def _class_count(context: Context, node: syntax.Name, field_name: str | None) -> int:
+    """The number of classes that `class(auto)` stands for, from the data. Faults E0402 and E0702 where no data says it."""
+    if field_name is None:
         fault("E0402", "`class(auto)` is of an input or a target", node.span, "no data tells how many classes this has")
     if context.class_count is None:
         fault("E0702", "`class(auto)` is told by the data, and there is none", node.span, hint="class(10)")
-    context.counted[field] = context.class_count(field, node.span)
-    return context.counted[field]
+    context.counted[field_name] = context.class_count(field_name, node.span)
+    return context.counted[field_name]
 
 
 def match_type(
     context: Context, node: syntax.TypeOf, value: Value, scope: Scope, span: Span, block: syntax.Block | None = None
 ) -> dict[str, Item]:
-    """Check a value against a declared type and bind the names of its dimensions. Faults name both."""
-    check_kind(node)
-    dims, found = list(node.dims), list(value.type.sample)
-    leading = next((i for i, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
-    bindings: dict[str, Item] = {}
+    """Checks a value against a declared type, and returns what the names of its dimensions stand for.
 
-    def wrong(code: str = "E0401", why: str = "") -> NoReturn:
-        place = Label(node.span, "declared here")
-        takes = f"`{block.name.text}` takes" if block else "this is declared as"
-        bound = {**_known(node, scope), **bindings}
-        froms = [
+    Faults E0401 and E0402 name both.
+    """
+    check_kind(node)
+    kinds = {"float": value.type.is_float, "bool": value.type.dtype == "bool", "class": value.type.dtype == "i32"}
+    match = _Match(context, node, value, scope, span, block, list(node.dims), list(value.type.sample))
+    if not kinds[node.kind]:
+        match.refuse("E0402")
+    if match.has_leading:
+        match.bind_leading()
+    if len(match.dims) != len(match.sizes):
+        match.refuse()
+    for dim, size in zip(match.dims, match.sizes, strict=True):
+        match.bind(dim, size)
+    if node.size and value.type.classes is not None:
+        match.bind(node.size, value.type.classes)
+    if not match.has_leading:
+        names = [dim.text if isinstance(dim, syntax.Name) else None for dim in match.dims]
+        context.axis_names[value] = tuple(names)
+    return match.bindings
+
+
+@dataclass(slots=True)
+class _Match:
+    """A value that is checked against the type `node`, which a block's parameter or an assignment declares.
+
+    `dims` are the declared dimensions and `sizes` the value's, from both of which `...` is taken; `bindings` fills up
+    with names of dimensions.
+    """
+
+    context: Context
+    node: syntax.TypeOf
+    value: Value
+    scope: Scope
+    span: Span
+    block: syntax.Block | None
+    dims: list[syntax.Expression]
+    sizes: list[Dim]
+    bindings: dict[str, Item] = field(default_factory=dict)
+
+    @property
+    def has_leading(self) -> bool:
+        """Whether the type is declared with `...`, which stands for any number of dimensions."""
+        return any(isinstance(dim, syntax.Leading) for dim in self.node.dims)
+
+    def bind_leading(self) -> None:
+        """Binds `...` to the dimensions that it stands for, and takes it and them out."""
+        leading = next(i for i, dim in enumerate(self.dims) if isinstance(dim, syntax.Leading))
+        count = len(self.sizes) - (len(self.dims) - 1)
+        if count < 0:
+            self.refuse()
+        lead = tuple(self.sizes[leading : leading + count])
+        if (before := self.scope.find("...")) is not None and before != lead:
+            self.refuse()
+        self.bindings["..."] = lead
+        del self.sizes[leading : leading + count], self.dims[leading]
+
+    def bind(self, dim: syntax.Expression, size: Dim) -> None:
+        """Binds a new name to a size; faults if the name, or another expression, stands for another size."""
+        if isinstance(dim, syntax.Name) and self._is_new(dim.text):
+            self.bindings[dim.text] = Length(size) if isinstance(size, str) else size
+            return
+        if isinstance(dim, syntax.Name) and dim.text in self.bindings:
+            expected = self.bindings[dim.text]
+        else:
+            expected = constant(self.context, dim, self.scope)
+        if (expected.dim if isinstance(expected, Length) else expected) != size:
+            self.refuse()
+
+    def _is_new(self, name: str) -> bool:
+        if name in self.bindings or name in self.scope.names:
+            return False
+        return not isinstance(self.scope.find(name), int | Length)
+
+    def refuse(self, code: str = "E0401") -> NoReturn:
+        """Raises the fault: what is declared, with the sizes of its names as far as they are bound, and what the value
+        is."""
+        node, scope = self.node, self.scope
+        sizes = _sizes_in_scope(node, scope)
+        lead = scope.find("...") if "..." not in self.bindings and self.has_leading else None
+        bound = {**sizes, **self.bindings, **({"...": list(lead)} if isinstance(lead, tuple) else {})}
+        shown = ", ".join(f"{name} = {size}" for name, size in bound.items() if not isinstance(size, tuple))
+        sources = [
             Label(scope.places[name], f"{name} = {size} comes from here")
-            for name, size in _known(node, scope).items()
-            if name in scope.places and not scope.places[name].source.is_library and scope.places[name] != span
+            for name, size in sizes.items()
+            if name in scope.places and not scope.places[name].source.is_library and scope.places[name] != self.span
         ]
-        lead = scope.find("...") if "..." not in bindings and leading is not None else None
-        known = ", ".join(
-            f"{name} = {size}"
-            for name, size in {**bound, **({"...": list(lead)} if isinstance(lead, tuple) else {})}.items()
-            if not isinstance(size, tuple)
-        )
+        declared = [] if node.span.source.is_library else [Label(node.span, "declared here")]
+        has_too_many = 1 in self.sizes and len(self.sizes) > len(self.dims)
+        is_squeezable = has_too_many or (isinstance(lead, tuple) and 1 in lead)
+        takes = f"`{self.block.name.text}` takes" if self.block else "this is declared as"
         fault(
             code,
-            f"{takes} {node.span.text}{' with ' + known if known else ''}",
-            span,
-            f"this is {describe_sample(value.type)}{why}",
-            others=[*froms, *context.origins([value], span), *([place] if not node.span.source.is_library else [])],
-            hint="`squeeze` drops dimensions of size 1"
-            if (isinstance(lead, tuple) and 1 in lead) or (1 in found and len(found) > len(dims))
-            else None,
+            f"{takes} {node.span.text}{' with ' + shown if shown else ''}",
+            self.span,
+            f"this is {describe_sample(self.value.type)}",
+            others=[*sources, *self.context.origins([self.value], self.span), *declared],
+            hint="`squeeze` drops dimensions of size 1" if is_squeezable else None,
         )
 
-    kinds = {"float": value.type.is_float, "bool": value.type.dtype == "bool", "class": value.type.dtype == "i32"}
-    if not kinds[node.kind]:
-        wrong("E0402")
-    if leading is not None:
-        count = len(found) - (len(dims) - 1)
-        if count < 0:
-            wrong()
-        lead = tuple(found[leading : leading + count])
-        if (before := scope.find("...")) is not None and before != lead:
-            wrong()
-        bindings["..."] = lead
-        found[leading : leading + count] = []
-        del dims[leading]
-    if len(dims) != len(found):
-        wrong()
-    for dim, size in [
-        *zip(dims, found, strict=True),
-        *([(node.size, value.type.classes)] if node.size and value.type.classes is not None else []),
-    ]:
-        assert dim is not None
-        if (
-            isinstance(dim, syntax.Name)
-            and dim.text not in bindings
-            and (dim.text not in scope.names and not isinstance(scope.find(dim.text), int | Length))
-        ):
-            bindings[dim.text] = Length(size) if isinstance(size, str) else size
-        else:
-            expected = (
-                bindings.get(dim.text)
-                if isinstance(dim, syntax.Name) and dim.text in bindings
-                else constant(context, dim, scope)
-            )
-            if (expected.dim if isinstance(expected, Length) else expected) != size:
-                wrong()
-    if leading is None:
-        context.axis_names[value] = tuple(dim.text if isinstance(dim, syntax.Name) else None for dim in dims)
-    return bindings
 
-
-def _known(node: syntax.TypeOf, scope: Scope) -> dict[str, Item]:
+def _sizes_in_scope(node: syntax.TypeOf, scope: Scope) -> dict[str, Item]:
+    """The sizes of a declared type's dimensions that the scope knows by name."""
     names = [dim.text for dim in (*node.dims, node.size) if isinstance(dim, syntax.Name)]
-    found = {name: scope.find(name) for name in names}
+    items = {name: scope.find(name) for name in names}
     return {
         name: item.dim if isinstance(item, Length) else item
-        for name, item in found.items()
+        for name, item in items.items()
         if isinstance(item, int | Length)
     }

@@ -1,4 +1,7 @@
-"""Special forms: what takes arguments, or gives results, as no single operation does. FORMS is their table; applied as `form(context, arguments, span, scope)`."""
+"""Special forms: what takes arguments, or gives results, as no single operation does.
+
+FORMS is their table; applied as `form(context, arguments, span, scope)`.
+"""
 
 import math
 import re
@@ -6,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
 from netc.compiler.dims import divided
-from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate import constants, contractions, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
@@ -133,7 +136,8 @@ def _weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) 
 
 
 def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """samples / (classes * samples of the class): a number for each class, from the training split (King and Zeng 2001)."""
+    """samples / (classes * samples of the class): a number for each class, from the training split (King and Zeng
+    2001)."""
     (argument,) = _bound(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
     label = _value(context, argument, scope)
     name = label.attributes.get("name")
@@ -155,7 +159,8 @@ def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Sc
 
 
 def _fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A figure of the whole training split, by the parameters that an epoch ends with; kept with the run: fitted(quantile(error, 0.99))."""
+    """A figure of the whole training split, by the parameters that an epoch ends with; kept with the run:
+    fitted(quantile(error, 0.99))."""
     (argument,) = _bound(context, "fitted", ("x",), arguments, span, "fitted(mean(x, over = batch))")
     value = _value(context, argument, scope)
     if value.type.is_batched or not value.type.is_float:
@@ -192,7 +197,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(parts) != len(values):
         fault("E0301", f"{len(parts)} groups of axes for {len(values)} values", arguments[-1].span, hint=example)
     labels = [Label(one.span, describe_sample(value.type)) for one, value in zip(arguments, values, strict=False)]
-    return context.guard(span, lambda: bounded.pack(samples.einsum(values, parts, out)), lambda: labels)
+    return context.guard(span, lambda: bounded.pack(contractions.einsum(values, parts, out)), lambda: labels)
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -293,7 +298,8 @@ def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scop
 
 
 def _grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The derivative of y, a number of each sample (of a sequence's steps their sum), with respect to a value x that it depends on; of any order."""
+    """The derivative of y, a number of each sample (of a sequence's steps their sum), with respect to a value x that it
+    depends on; of any order."""
     first, second = _bound(context, "grad", ("y", "x"), arguments, span, "grad(energy, x)")
     y, x = _value(context, first, scope), _value(context, second, scope)
     if context.frames:

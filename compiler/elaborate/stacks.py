@@ -1,4 +1,4 @@
-"""Python's stack has a limit in each thread: what goes deeper goes on in another."""
+"""Deep recursion on the stacks of several threads, because Python limits the depth of each."""
 
 from collections.abc import Callable
 from contextvars import copy_context
@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 def on_new_stack(call: Callable[[], T]) -> T:
-    """What `call` returns or raises, run on a thread of its own, which has all of a stack before it; this thread waits."""
+    """Runs `call` on a new thread, whose stack is empty, and returns or raises what it does; this thread waits."""
     results: list[T] = []
     errors: list[BaseException] = []
 
     def run() -> None:
         try:
             results.append(call())
-        except BaseException as error:
+        except BaseException as error:  # raised again below, in the thread that waits
             errors.append(error)
 
     thread = Thread(target=copy_context().run, args=(run,), name="netc-elaboration", daemon=True)

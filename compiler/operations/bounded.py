@@ -7,8 +7,7 @@ elements out. `hold` takes rows to it, `pack` back.
 import math
 from collections.abc import Callable, Sequence
 
-from netc.compiler.dims import bound_of, names_in
-from netc.compiler.graph import Graph
+from netc.compiler.dims import names_in
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.operations.sequence import length, lengths, rows_of
@@ -19,8 +18,7 @@ from netc.compiler.value import Value, apply
 
 def at_bound(x: Value, name: str) -> Bounded:
     """A varying dimension of the graph at its bound. Raises Mismatch where nobody said what that is."""
-    assert isinstance(x.graph, Graph)
-    most = bound_of(name, x.graph.bounds)
+    most = x.graph.surroundings.bound(name)
     if most is None:
         raise Mismatch(
             f"how long `{name}` is at most must be known here",
@@ -41,9 +39,7 @@ def hold(x: Value) -> Value:
 def pack(x: Value) -> Value:
     """A held value as rows, if its one varying dimension is its first and the data gives the lengths; anything else, and in the body of a scan, as it is."""
     names = [dim for dim in x.type.dims if isinstance(dim, Bounded)]
-    if not isinstance(x.graph, Graph) or not x.graph.has_rows or len(names) != 1 or x.type.dims[1] is not names[0]:
-        return x
-    if names[0].name in x.graph.lengths:
+    if len(names) != 1 or x.type.dims[1] is not names[0] or not x.graph.surroundings.has_rows(names[0].name):
         return x
     return to_steps(x, names[0].name)
 
@@ -140,10 +136,10 @@ def _held_logsumexp(x: Value, over: Axes) -> Value:
     return apply("logsumexp", without_beyond(x, over, -math.inf), over=over)
 
 
-def ended(parts: Sequence[Value], ends: Value, name: str) -> list[Value]:
-    """Stacks of steps, each [batch, n, ...], as a dimension of its own whose last step is the first at which `ends` [batch, n] is true, or the last there is."""
+def ended(parts: Sequence[Value], ends: Value, name: str) -> tuple[list[Value], Value]:
+    """Stacks of steps, each [batch, n, ...], as a dimension of its own whose last step is the first at which `ends` [batch, n] is true, or the last there is;
+    and how many steps each sample has along it, i32[batch]."""
     graph = ends.graph
-    assert isinstance(graph, Graph)
     before = ends.type.dims[1]
     assert isinstance(before, int)
     number = graph.add("arange", (), {"n": int(before)}, Type("i32", (int(before),)))
@@ -151,12 +147,13 @@ def ended(parts: Sequence[Value], ends: Value, name: str) -> list[Value]:
     whole = length(graph, before.name) if isinstance(before, Bounded) else graph.constant(float(before), known.type)
     limit = apply("reshape", whole, dims=(BATCH, 1)) if whole.type.dims else whole
     first = apply("min", apply("minimum", apply("where", ends, known, float(before)), limit), over=(1,))
-    graph.lengths[name] = apply("cast", first, dtype="i32")
-    return [
+    steps = apply("cast", first, dtype="i32")
+    shaped = [
         graph.add("reshape", (one,), {"dims": dims}, one.type.with_dims(dims))
         for one in parts
         for dims in [(BATCH, Bounded(before, name), *one.type.dims[2:])]
     ]
+    return shaped, steps
 
 
 # what an operation of a name is along axes of a held value

@@ -29,9 +29,8 @@ def rows_of(x: Value) -> str:
 
 def lengths(graph: Builder, dim: str) -> Value:
     """How many steps each sample has along a dimension, i32[batch]."""
-    if isinstance(graph, Graph) and dim in graph.lengths:
-        return graph.local(graph.lengths[dim])
-    return table(graph, "length", dim)
+    computed = graph.surroundings.length(dim)
+    return table(graph, "length", dim) if computed is None else computed
 
 
 def length(graph: Builder, dim: str) -> Value:
@@ -189,7 +188,6 @@ def joined(values: Sequence[Value]) -> Value:
 
 def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     """The running sum: a scan whose carry is what was summed so far."""
-    assert isinstance(x.graph, Graph)
     body, row = Graph(), x.type.with_dims((BATCH, *x.type.dims[1:]))
     body.precision = x.graph.precision
     total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)

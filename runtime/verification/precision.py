@@ -30,14 +30,13 @@ def in_f64(model: Model) -> Model:
 def widened(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
     """A copy of a graph, values that no result needs included, with f64 in place of f32; and the copy of each value."""
     copy, copies = Graph(), dict[Value, Value]()
-    copy.precision, copy.bounds = "f64", dict(graph.bounds)
+    copy.precision = "f64"
     for value in graph.values():
         operands = [copies[operand] for operand in value.operands]
         attributes = {key: _attribute(attribute) for key, attribute in value.attributes.items()}
         type_ = value.type if value.operation == "scan" else _type(value.type)  # a scan has no type of its own
         copies[value] = copy.add(value.operation, operands, attributes, type_, value.span)
     copy.results = {name: copies[value] for name, value in graph.results.items()}
-    copy.lengths = {name: copies[value] for name, value in graph.lengths.items() if value in copies}
     return copy, copies
 
 

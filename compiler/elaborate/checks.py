@@ -1,0 +1,101 @@
+"""Checks of an elaborated model: results that cannot be computed or learned, names that nothing reads, settings that
+match nothing.
+
+Both checks look only at models without errors.
+"""
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant
+from netc.compiler.graph import needed_by
+from netc.compiler.model import FITTED
+from netc.compiler.value import OPERATIONS, Value, Whole
+from netc.dsl import syntax
+from netc.dsl.diagnostics import nearest, nearest_or_all
+from netc.dsl.source import Span
+
+
+def check_results(context: Context, file: syntax.File) -> None:
+    """Notes a model without results, inputs and parameters that nothing reads, and results of the wrong kind."""
+    if context.diagnostics.errors:
+        return
+    if not context.graph.results and any(isinstance(item, syntax.Model) for item in file.items):
+        context.diagnostics.add(
+            "E0501",
+            "the model gives nothing",
+            Span(file.source, 0, 0),
+            "it has no output and no loss",
+            hint="output y = ...",
+        )
+    live = context.graph.live()
+    for value in context.graph.values():
+        if value not in live and "name" in value.attributes and value.operation != "given":
+            context.diagnostics.add(
+                "W0501", f"nobody reads the {value.operation} `{value.attributes['name']}`", value.span
+            )
+    for name, value in context.graph.results.items():
+        _check_result(context, name, value)
+
+
+def _check_result(context: Context, name: str, value: Value) -> None:
+    """Notes an output that needs a target, a loss without parameters, and a split metric outside of a metric."""
+    needed = needed_by([value])
+    kinds = {leaf.operation for leaf in needed}
+    if name.startswith("output.") and "target" in kinds:
+        context.diagnostics.add(
+            "E0505", f"the output `{name[7:]}` needs a target", value.span, "a prediction has no target to read"
+        )
+    split_metrics = [
+        operand for operand in needed if operand.operands and isinstance(OPERATIONS[operand.operation].lower, Whole)
+    ]
+    if split_metrics and not name.startswith(("metric.", FITTED)):
+        note, hint = "only a metric may use it", "fitted(...) keeps a figure of the training split"
+        context.diagnostics.add("E0503", "this is a figure of a whole split", split_metrics[0].span, note, hint=hint)
+    if name.startswith("loss.") and "parameter" not in kinds:
+        context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
+
+
+def check_settings(context: Context, settings: Sequence[syntax.Setting]) -> None:
+    """Notes settings that name a parameter, a loss or a dimension that the model does not have."""
+    if context.diagnostics.errors:
+        return
+    for setting in settings:
+        if setting.name.text == "truncate" and isinstance(setting.value, syntax.Tuple):
+            _check_dimension(context, setting.value.entries[0].name)
+        if setting.name.text == "loss_scale" and isinstance(setting.value, syntax.Tuple):
+            _check_losses(context, [entry.name for entry in setting.value.entries])
+    for setting in settings:
+        if setting.name.text == "freeze":
+            nodes = setting.value.items if isinstance(setting.value, syntax.ListOf) else (setting.value,)
+            _check_patterns(context, nodes)
+        elif setting.name.text == "lr_scale" and isinstance(setting.value, syntax.Tuple):
+            _check_patterns(context, [entry.name for entry in setting.value.entries if entry.name is not None])
+
+
+def _check_dimension(context: Context, name: syntax.Expression | None) -> None:
+    dimensions = context.dimensions.spans
+    if isinstance(name, syntax.Name) and name.text not in dimensions:
+        hint = nearest(name.text, dimensions) or "input x: float[time, 3] has the dimension time"
+        context.diagnostics.add("E0602", f"no input has the dimension `{name.text}`", name.span, hint=hint)
+
+
+def _check_losses(context: Context, names: Sequence[syntax.Expression | None]) -> None:
+    losses = [name.removeprefix("loss.") for name in context.graph.results if name.startswith("loss.")]
+    for name in names:
+        if isinstance(name, syntax.Name) and name.text not in losses:
+            hint = nearest_or_all(name.text, losses)
+            context.diagnostics.add("E0602", f"there is no loss `{name.text}`", name.span, hint=hint)
+
+
+def _check_patterns(context: Context, nodes: Sequence[syntax.Expression]) -> None:
+    for node in nodes:
+        pattern = constant(context, node, context.globals)
+        if not any(fnmatchcase(name, pattern) for name in (*context.parameters, *context.states)):
+            context.diagnostics.add(
+                "E0602",
+                f'no parameter is called "{pattern}"',
+                node.span,
+                hint=nearest(pattern, context.parameters) or f"there are {', '.join(list(context.parameters)[:6])}",
+            )

@@ -1,0 +1,179 @@
+"""Statements that declare what a model has: inputs, targets, parameters, states and shared layers.
+
+A parameter or a state is made by the first application that declares it. A shared layer's later applications take it
+from there.
+"""
+
+from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.settings import INITIALISERS
+from netc.compiler.elaborate.signatures import type_of
+from netc.compiler.model import ParameterInfo
+from netc.compiler.types import BATCH, Type, describe_sample
+from netc.compiler.value import Value
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault, nearest_or_all
+from netc.dsl.printer import expression
+
+
+def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
+    """Adds an input or a target to the model. Faults E0202 if there is one of this name."""
+    name, kind = statement.name, "input" if isinstance(statement, syntax.Input) else "target"
+    if name.text in context.declared:
+        fault(
+            "E0202",
+            f"`{name.text}` is declared twice",
+            name.span,
+            others=[Label(context.declared[name.text], "first here")],
+        )
+    context.declared[name.text] = name.span
+    type_ = type_of(context, statement.type, scope, name.text)
+    batched = type_ if type_.is_varying else Type(type_.dtype, (BATCH, *type_.dims), type_.classes)
+    with context.graph.at(name.span):
+        scope.set(name.text, context.graph.leaf(kind, name.text, batched), name.span)
+    (context.inputs if kind == "input" else context.targets)[name.text] = batched
+
+
+def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
+    """Defines a shared layer: `layer f = dense(64)`. Faults E0205 if its value is no block."""
+    function = evaluate(context, item.value, scope)
+    if not isinstance(function, BlockFunction):
+        fault(
+            "E0205",
+            "a layer is an application of a block that lacks its first argument",
+            item.value.span,
+            hint="layer f = dense(64)",
+        )
+    scope.set(item.name.text, LayerInstance(".".join((*context.path.prefix, item.name.text)), function), item.name.span)
+
+
+def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
+    """Makes a parameter, or takes a shared layer's own. Faults E0503 where none may stand, E0202 if the name is taken."""
+    name, layer = ".".join((*context.path.prefix, statement.name.text)), context.layer
+    if context.frames and layer is None:
+        fault(
+            "E0503",
+            "parameters stand outside of a scan",
+            statement.span,
+            f"`{name}` would be made anew at each step",
+            hint="layer f = dense(64) before the scan, and f(x) in it",
+        )
+    type_ = type_of(context, statement.type, scope)
+    value = _shared_parameter(context, statement, name, type_)
+    if value is None:
+        value = _new_parameter(context, statement, name, type_, scope)
+        if layer is not None:
+            layer.parameters[name.removeprefix(f"{layer.name}.")] = value
+    scope.set(statement.name.text, value, statement.name.span)
+
+
+def _shared_parameter(context: Context, statement: syntax.Param, name: str, type_: Type) -> Value | None:
+    """The parameter of this name that a shared layer has already, or None if there is none of this name.
+
+    Faults E0401 if its shape is another, E0202 if the name is taken by a parameter that is not shared.
+    """
+    if name not in context.parameters:
+        return None
+    layer = context.layer
+    shared = layer.parameters.get(name.removeprefix(f"{layer.name}.")) if layer is not None else None
+    if shared is not None:
+        if shared.type != type_:
+            fault(
+                "E0401",
+                f"`{name}` is shared, and its shape is {describe_sample(shared.type)}",
+                statement.span,
+                f"here it would be {describe_sample(type_)}",
+            )
+        return shared
+    leaves = context.outermost.values("parameter")
+    leaf = next((value for value in leaves if value.attributes["name"] == name), None)
+    if layer is None or leaf is None or leaf.type != type_:
+        fault(
+            "E0202",
+            f"there is a parameter `{name}` already",
+            statement.span,
+            others=[Label(context.parameters[name].span, "the first one")],
+        )
+    return leaf
+
+
+def _new_parameter(context: Context, statement: syntax.Param, name: str, type_: Type, scope: Scope) -> Value:
+    if not context.may_own:
+        fault(
+            "E0503",
+            "a loss or metric may not own parameters",
+            statement.span,
+            f"`{name}` would be one",
+            hint="assign the value first, then give it to the loss",
+        )
+    initial, numbers = initialiser(context, statement, type_, scope)
+    decay = _has_decay(statement)
+    span = context.user_span(statement.name.span)
+    context.parameters[name] = ParameterInfo(name, type_, initial, numbers, decay, span)
+    with context.outermost.at(span):
+        return context.outermost.leaf("parameter", name, type_)
+
+
+def _has_decay(statement: syntax.Param) -> bool:
+    """Whether weight decay applies to a parameter: unless it is declared with `decay = no`."""
+    decay = True
+    for option in statement.options:
+        key = option.name.text if isinstance(option.name, syntax.Name) else ""
+        if key != "decay" or not isinstance(option.value, syntax.Name) or option.value.text not in ("yes", "no"):
+            fault(
+                "E0302",
+                f"a parameter has no option `{expression(option.value) if key == 'decay' else key}`",
+                option.span,
+                hint="decay = no",
+            )
+        decay = option.value.text == "yes"
+    return decay
+
+
+def state(context: Context, statement: syntax.State, scope: Scope) -> None:
+    """Makes a state, or takes a shared layer's own. Faults E0503 where none may stand, E0202 if the name is taken."""
+    name = ".".join((*context.path.prefix, statement.name.text))
+    type_ = type_of(context, statement.type, scope)
+    shared = None
+    if name in context.states:
+        shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+    if context.frames:
+        fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
+    if context.layer is not None and shared is not None and shared.type == type_:
+        scope.set(statement.name.text, shared, statement.name.span)
+        return
+    if not context.may_own or name in context.states or name in context.parameters:
+        fault(
+            "E0202" if context.may_own else "E0503",
+            f"there is a value `{name}` already" if context.may_own else "a loss or metric may not own states",
+            statement.span,
+        )
+    initial, numbers = initialiser(context, statement, type_, scope)
+    span = context.user_span(statement.name.span)
+    context.states[name] = ParameterInfo(name, type_, initial, numbers, False, span)
+    with context.graph.at(span):
+        scope.set(statement.name.text, context.graph.leaf("state", name, type_), statement.name.span)
+
+
+def initialiser(
+    context: Context, statement: syntax.Param | syntax.State, type_: Type, scope: Scope
+) -> tuple[str, tuple[float, ...]]:
+    """The initialiser of a parameter or state, by its name, and its numbers. Faults E0504 and E0301."""
+    node = statement.initial
+    if node is None:
+        return ("glorot_uniform" if isinstance(statement, syntax.Param) else "zeros"), ()
+    function = node.function if isinstance(node, syntax.Call) else node
+    arguments = [argument.value for argument in node.arguments] if isinstance(node, syntax.Call) else []
+    if not isinstance(function, syntax.Name) or function.text not in INITIALISERS:
+        name = function.text if isinstance(function, syntax.Name) else expression(node)
+        fault("E0504", f"there is no initialiser `{name}`", node.span, hint=nearest_or_all(name, INITIALISERS))
+    count = INITIALISERS[function.text]
+    if function.text == "constant":
+        size = type_.dims[-1] if type_.dims else 1
+        if not arguments or size % len(arguments):
+            note = f"{size} elements" if arguments else "none is given"
+            fault("E0301", "`constant` takes a number, or one for each equal part of the last axis", node.span, note)
+    elif len(arguments) != count:
+        fault("E0301", f"`{function.text}` takes {count} numbers", node.span)
+    return function.text, tuple(float(constant(context, argument, scope)) for argument in arguments)

@@ -1,0 +1,116 @@
+"""The surroundings of a model's graph (its varying dimensions) and of a scan's body (a frame) during elaboration.
+
+A body takes index tables, random numbers and the leaf `training` from the graph around it, and every value of that
+graph through a leaf of its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from netc.compiler.dims import bound_of
+from netc.compiler.graph import Graph
+from netc.compiler.operations import bounded
+from netc.compiler.operations.random import RANDOM
+from netc.compiler.rows import PREFIX
+from netc.compiler.types import BATCH, Mismatch, Type
+from netc.compiler.value import Attribute, Value, apply
+from netc.dsl.source import NOWHERE, Span
+
+
+@dataclass(slots=True)
+class Dimensions:
+    """The varying dimensions of a model, the surroundings of its graph.
+
+    `spans` says where each was named first, `bounds` how many steps it has at most; `lengths` are those that the model
+    itself computes (`scan ... until`).
+    """
+
+    spans: dict[str, Span] = field(default_factory=dict)
+    bounds: dict[str, int] = field(default_factory=dict)
+    lengths: dict[str, Value] = field(default_factory=dict)
+
+    def bound(self, dim: str) -> int | None:
+        return bound_of(dim, self.bounds)
+
+    def length(self, dim: str) -> Value | None:
+        return self.lengths.get(dim)
+
+    def has_rows(self, dim: str) -> bool:
+        return dim not in self.lengths
+
+    def add_outside(self, *_: object, **__: object) -> Value | None:
+        return None
+
+
+class Frame:
+    """The body of a scan along `dim` while it is elaborated, and the surroundings of its graph.
+
+    `graph` is the body, `outside` the graph around it. `walked` are the sequences whose elements at each step are the
+    leaves `x0`, `x1`, ...; `captured` maps each other outside value that the body uses to the leaf that stands for it.
+    """
+
+    def __init__(self, outside: Graph, dim: str) -> None:
+        self.graph = Graph(self)
+        self.graph.precision = outside.precision
+        self.outside, self.dim = outside, dim
+        self.walked: list[Value] = []
+        self.captured: dict[Value, Value] = {}
+
+    def bound(self, dim: str) -> int | None:
+        return self.outside.surroundings.bound(dim)
+
+    def length(self, dim: str) -> Value | None:
+        computed = self.outside.surroundings.length(dim)
+        return None if computed is None else self.local(computed)
+
+    def has_rows(self, dim: str) -> bool:
+        return False
+
+    def add_outside(
+        self,
+        operation: str,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute],
+        type_: Type,
+        span: Span | None,
+    ) -> Value | None:
+        """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
+        None for any other value."""
+        is_table = operation == "given" and str(attributes["name"]).startswith(PREFIX)
+        if is_table or operation == "training":
+            return self.capture(self.outside.add(operation, operands, attributes, type_, span))
+        if operation not in RANDOM:
+            return None
+        if not type_.lead:
+            message = "a random value in a scan is one of each sample: of what no sample changes it does not run yet"
+            raise Mismatch(message, code="E0901")
+        dims = (self.dim, *type_.dims[1:])
+        like = apply("broadcast", self.outside.constant(0.0, type_), dims=dims)
+        return self.walk(self.outside.add(operation, [like], attributes, like.type, span or self.graph.span))
+
+    def walk(self, rows: Value) -> Value:
+        """The leaf for a sequence's element at each step."""
+        self.walked.append(rows)
+        type_ = rows.type.with_dims((BATCH, *rows.type.dims[1:]))
+        return self.graph.leaf("given", f"x{len(self.walked) - 1}", type_)
+
+    def local(self, value: Value) -> Value:
+        """A value of the body as it is, one of outside as its leaf.
+
+        A sequence of outside stands at its bound, behind the batch. Raises Mismatch if it has no bound.
+        """
+        return value if value.graph is self.graph else self.capture(value)
+
+    def capture(self, value: Value) -> Value:
+        """The leaf for a value of outside. Raises Mismatch if that is a sequence without a bound."""
+        with self.outside.at(value.span if self.graph.span is NOWHERE else self.graph.span):
+            value = bounded.hold(value)
+        if value.operation == "training":  # one leaf is enough
+            value = next((outer for outer in self.captured if outer.operation == "training"), value)
+        if value not in self.captured:
+            self.captured[value] = self.graph.leaf("given", f"k{len(self.captured)}", value.type)
+        return self.captured[value]
+
+    def stands_for(self, leaf: Value) -> Value:
+        """The outside value that a leaf of the body stands for; any other value as it is."""
+        return next((outer for outer, own in self.captured.items() if own is leaf), leaf)

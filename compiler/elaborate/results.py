@@ -1,0 +1,102 @@
+"""Statements that give the model its results: outputs, losses, metrics, watched values and the next values of states."""
+
+from netc.compiler.elaborate.bindings import Scope, Weighted
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.operations import sequence
+from netc.compiler.types import Bounded, describe_sample
+from netc.compiler.value import Value
+from netc.dsl import syntax
+from netc.dsl.diagnostics import Label, fault
+from netc.dsl.source import Span
+
+
+def output(context: Context, statement: syntax.Output, scope: Scope) -> Value:
+    """Adds an output, and the length of each dimension that is stored at its bound."""
+    name, node = statement.name, statement.value
+    context.path.start(name.text, statement)
+    result = context.as_value(evaluate(context, node, scope), node.span)
+    add_result(context, f"output.{name.text}", result, name.span)
+    for dim in result.type.dims:
+        if isinstance(dim, Bounded):  # a reader of the output needs to know where each sample ends
+            context.graph.results[f"length.{dim.name}"] = sequence.lengths(context.graph, dim.name)
+    return result
+
+
+def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, scope: Scope) -> None:
+    """Adds a loss or a metric, and the weight that its sum is divided by if it is weighted.
+
+    Faults E0402 for a loss of integers.
+    """
+    kind, label, node = "loss" if isinstance(statement, syntax.Loss) else "metric", statement.name, statement.value
+    if label is not None and label.text == "loss":
+        fault("E0202", "`loss` is what all losses come to", label.span, hint=f"{kind} another_name = ...")
+    name = label.text if label else _applied_name(node) or ("objective" if kind == "loss" else kind)
+    context.path.start(name, statement)
+    before, context.may_own = context.may_own, False
+    try:
+        item = evaluate(context, node, scope)
+        result = item.value if isinstance(item, Weighted) else context.as_value(item, node.span)
+    finally:
+        context.may_own = before
+    if kind == "loss" and not result.type.is_float:
+        fault("E0402", "a loss is a float", node.span, f"this is {describe_sample(result.type)}")
+    add_result(context, f"{kind}.{name}", result, node.span)
+    if isinstance(item, Weighted):
+        context.graph.results[f"weight.{kind}.{name}"] = item.weight
+
+
+def _applied_name(node: syntax.Expression) -> str:
+    """The name of the function that an expression applies last, or "" if there is none."""
+    inner = node.value if isinstance(node, syntax.Group) else node
+    function = inner.into if isinstance(inner, syntax.Pipe) else inner
+    while isinstance(function, syntax.Call | syntax.Attribute):
+        function = function.function if isinstance(function, syntax.Call) else function.name
+    return function.text if isinstance(function, syntax.Name) else ""
+
+
+def watch(context: Context, statement: syntax.Watch, scope: Scope) -> None:
+    """Adds a watched value. Faults E0402 if it is no float."""
+    context.path.start(statement.name.text, statement)
+    value = context.as_value(evaluate(context, statement.value, scope), statement.value.span)
+    if not value.type.is_float:
+        fault("E0402", "a watched value is a float", statement.value.span, f"this is {describe_sample(value.type)}")
+    add_result(context, f"watch.{statement.name.text}", value, statement.value.span)
+
+
+def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
+    """Adds a state's next value, after a step of training. Faults E0401 if its type is not the state's."""
+    name, node = statement.name, statement.value
+    state = scope.find(name.text)
+    if not isinstance(state, Value) or state.operation != "state":
+        fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
+    value = context.as_value(evaluate(context, node, scope), node.span, like=state)
+    if value.type.dims != state.type.dims or value.type.dtype != state.type.dtype:
+        in_batch = " for each sample: it has to reduce over `batch`" if value.type.is_batched else ""
+        fault(
+            "E0401",
+            f"the state `{name.text}` is {describe_sample(state.type)}",
+            node.span,
+            f"this is {describe_sample(value.type)}{in_batch}",
+            others=[Label(context.states[str(state.attributes["name"])].span, "declared here")],
+        )
+    add_result(context, f"update.{state.attributes['name']}", value, node.span)
+
+
+def add_result(context: Context, name: str, value: Value, span: Span) -> None:
+    """Adds a result of the graph. Faults E0202 if there is one of this name, E0401 if its steps cannot be reduced."""
+    if name in context.graph.results:
+        kind, _, own = name.partition(".")
+        fault(
+            "E0202",
+            f"there is a {kind} `{own}` already",
+            span,
+            others=[Label(context.graph.results[name].span, "the first one")],
+            hint=f"{kind} another_name = ...",
+        )
+    if value.type.is_held and not name.startswith("output."):
+        kind, dims = name.partition(".")[0], [dim.name for dim in value.type.dims if isinstance(dim, Bounded)]
+        limit = "one varying dimension at most" if len(dims) > 1 else "no steps whose number the model itself makes"
+        note, hint = f"this is {describe_sample(value.type)}", f"take a mean: mean(e, over = {dims[-1]})"
+        fault("E0401", f"a {kind} has {limit}", span, note, hint=hint)
+    context.graph.results[name] = value
