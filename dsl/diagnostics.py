@@ -218,7 +218,7 @@ class Fault(Exception):
 class Diagnostics:
     """Collects messages, so that all independent faults are reported together."""
 
-    found: list[Diagnostic] = field(default_factory=list)
+    messages: list[Diagnostic] = field(default_factory=list)
     _seen: set[Diagnostic] = field(default_factory=set)
 
     def add(
@@ -245,17 +245,17 @@ class Diagnostics:
         for diagnostic in diagnostics:
             if diagnostic not in self._seen:
                 self._seen.add(diagnostic)
-                self.found.append(diagnostic)
-        if len(self.found) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
+                self.messages.append(diagnostic)
+        if len(self.messages) >= MOST_ERRORS and len(self.errors) >= MOST_ERRORS:
             self.raise_errors()
 
     @property
     def errors(self) -> list[Diagnostic]:
-        return [diagnostic for diagnostic in self.found if diagnostic.is_error]
+        return [diagnostic for diagnostic in self.messages if diagnostic.is_error]
 
     @property
     def warnings(self) -> list[Diagnostic]:
-        return [diagnostic for diagnostic in self.found if not (diagnostic.is_error or diagnostic.is_silenced)]
+        return [diagnostic for diagnostic in self.messages if not (diagnostic.is_error or diagnostic.is_silenced)]
 
     def raise_errors(self) -> None:
         """Raises one Fault with all errors so far, in the order of the text, if there are any."""
