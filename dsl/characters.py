@@ -1,7 +1,7 @@
-"""Characters that a `.net` text may not hold, and what is said of them.
+"""The characters that a `.net` text must not contain, and the messages about them.
 
-A carriage return by itself ends a line for other programs and not for netc, and characters that hide or turn what stands beside them make a text look
-like another one: none has a use, in a comment as little as elsewhere.
+A lone carriage return ends a line for other programs but not for netc. Invisible characters and characters that reverse
+the direction of text make a text look like a different one. None of them has a use, not even in a comment.
 """
 
 import unicodedata
@@ -15,8 +15,8 @@ _NAMES = {"\0": "a null character", "\b": "a backspace", "\x1b": "an escape char
 
 
 def forbidden_characters(source: Source) -> list[Diagnostic]:
-    """A message for each, of the first ten."""
-    return [_message(source, found.start()) for found in refused(source.text)[:_MOST]]
+    """Returns one message for each of the first ten forbidden characters."""
+    return [_message(source, match.start()) for match in refused(source.text)[:_MOST]]
 
 
 def _message(source: Source, at: int) -> Diagnostic:
@@ -26,8 +26,9 @@ def _message(source: Source, at: int) -> Diagnostic:
         hint = "end lines with a line feed, with or without a carriage return before it"
         return Diagnostic("E0105", title, place, hint=hint)
     if character == "\ufeff":
-        return Diagnostic("E0105", "the text holds a byte order mark, `\\ufeff`", place, hint=_PLAIN)
-    return Diagnostic("E0105", f"the text holds {_name(character)}, `{escaped(character)}`", place, hint="leave it out")
+        return Diagnostic("E0105", "the text contains a byte order mark, `\\ufeff`", place, hint=_PLAIN)
+    title = f"the text contains {_name(character)}, `{escaped(character)}`"
+    return Diagnostic("E0105", title, place, hint="remove it")
 
 
 _PLAIN = "save the file as UTF-8 without a byte order mark"

@@ -1,7 +1,8 @@
-"""The cache's size limit: of what it holds, the entries that were used least recently go first.
+"""Enforces the cache's size limit: the entries that were used least recently are removed first.
 
-An entry is a file (a kernel, a parser's tables) or a folder (the copy of a data table) with a name that netc gives, and nothing else counts. When it was last
-used is its time of modification, which netc sets itself, since file systems seldom keep a time of access.
+An entry is a file (a kernel, a parser's tables) or a folder (the copy of a data table) with a name that netc gives;
+other files are neither counted nor removed. An entry's modification time is the time of its last use. netc sets it
+itself, because file systems seldom keep access times.
 """
 
 import os
@@ -18,12 +19,12 @@ from netc.dsl import home, temporary
 TABLES = "tables"  # the folder of copies of data tables
 _FILE = re.compile(r"[0-9a-f]{32}\.o|parser-[0-9a-f]{32}\.tables")
 _FOLDER = re.compile(r"(images-)?[0-9a-f]{32}")
-_PRECISION = 3600 * 10**9  # nanoseconds: a use is written down if the last one that was is older
+_PRECISION = 3600 * 10**9  # nanoseconds: a use is recorded only if the last recorded use is older than this
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is kept under a name: its bytes, and when it was last used, in nanoseconds."""
+    """A cached file or folder: its size in bytes, and when it was last used, in nanoseconds since the epoch."""
 
     path: Path
     size: int
@@ -32,8 +33,8 @@ class Entry:
 
 
 def use(path: Path) -> None:
-    """Remember that an entry is used now. Costs little: at most once an hour it writes."""
-    with suppress(OSError):  # a cache that is only read
+    """Records that an entry is used now. Writes at most once an hour."""
+    with suppress(OSError):  # the cache is read-only
         now = _now()
         if abs(now - path.stat().st_mtime_ns) >= _PRECISION:
             os.utime(path, ns=(now, now))
@@ -44,22 +45,23 @@ def _now() -> int:
 
 
 def enforce() -> None:
-    """Remove entries until the cache keeps to its limit: those that are larger than the limit, then those used least recently. Called after writing.
+    """Removes entries until the cache keeps to its limit. Called after writing.
 
-    Another process may do the same, or use what goes: whatever it has open stays usable, and what it misses it makes anew.
+    Entries larger than the limit go first, then those used least recently. Another process may do the same at the same
+    time, or use an entry that is removed: files that it has open stay usable, and what it misses it makes again.
     """
     folder = home.usable_folder()
     if folder is None:
         return
     limit = home.limit()
-    found = sorted(entries(folder), key=lambda entry: (entry.used, entry.path))
+    candidates = sorted(entries(folder), key=lambda entry: (entry.used, entry.path))
     total = 0
-    for entry in found:
+    for entry in candidates:
         if entry.size > limit:
             remove(entry)
         else:
             total += entry.size
-    for entry in found:
+    for entry in candidates:
         if total <= limit:
             return
         if entry.size <= limit:
@@ -68,7 +70,7 @@ def enforce() -> None:
 
 
 def remove(entry: Entry) -> None:
-    """Remove an entry, if another process has not done so."""
+    """Removes an entry unless another process has already done so."""
     if entry.is_folder:
         temporary.remove_folder(entry.path)
     else:
@@ -77,13 +79,13 @@ def remove(entry: Entry) -> None:
 
 
 def entries(folder: Path) -> Iterator[Entry]:
-    """All entries of the cache, in no order."""
+    """Yields all entries of the cache, in no particular order."""
     for path, status in _matching(folder, _FILE):
         if stat.S_ISREG(status.st_mode):
             yield Entry(path, status.st_size, status.st_mtime_ns, False)
     for path, status in _matching(folder / TABLES, _FOLDER):
         if stat.S_ISDIR(status.st_mode):
-            with suppress(OSError):  # gone meanwhile
+            with suppress(OSError):  # removed in the meantime
                 yield Entry(path, sum(file.stat().st_size for file in path.iterdir()), status.st_mtime_ns, True)
 
 
@@ -99,6 +101,6 @@ def _matching(place: Path, names: re.Pattern[str]) -> Iterator[tuple[Path, os.st
 
 
 def sweep(folder: Path) -> None:
-    """Remove what dead processes left half written."""
+    """Removes incomplete files that dead processes left behind."""
     temporary.sweep(folder)
     temporary.sweep(folder / TABLES)

@@ -1,6 +1,7 @@
-"""Regular files, read without surprises: a pipe or a device is refused before it is waited for, and every failure is an OSError that says why.
+"""Reads regular files that a user names. Every failure is an OSError that says why.
 
-Whoever reads a file that a user names does it through here; `reason` puts an exception of the system or of a decoder into words for a message.
+A pipe or a device is refused before it is opened, so that netc never waits for one. `reason` turns an exception of the
+system or of a decoder into a few words for a message.
 """
 
 import errno
@@ -12,12 +13,12 @@ from typing import BinaryIO
 from netc.dsl.quoting import bounded
 
 _LONGEST_REASON = 200
-# never to wait for the other end of a pipe, nor take a terminal over
+# so that opening neither waits for the other end of a pipe nor makes a terminal the controlling one
 _FLAGS = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 def opened(path: Path) -> BinaryIO:
-    """A regular file, open to be read. Raises OSError."""
+    """Opens a regular file for reading. Raises OSError."""
     try:
         _refuse_irregular(os.stat(path).st_mode, path)  # some devices act when they are opened
         descriptor = os.open(path, os.O_RDONLY | _FLAGS)
@@ -32,25 +33,25 @@ def opened(path: Path) -> BinaryIO:
 
 
 def content_of(path: Path) -> bytes:
-    """All bytes of a regular file. Raises OSError."""
+    """Returns all bytes of a regular file. Raises OSError."""
     with opened(path) as file:
         return file.read()
 
 
 def real(path: Path) -> Path:
-    """The absolute path without symbolic links; one that goes round in a circle stays as it is, and cannot be opened."""
+    """Returns the absolute path with symbolic links resolved. A link in a cycle is kept, and cannot be opened."""
     return Path(os.path.realpath(path))
 
 
 def write_all(handle: int, content: bytes) -> None:
-    """Write all bytes to an open file: the system may take fewer at a time. Raises OSError."""
+    """Writes all bytes to an open file; one call of the system may write only some of them. Raises OSError."""
     rest = memoryview(content)
     while rest:
         rest = rest[os.write(handle, rest) :]
 
 
 def is_device(path: Path) -> bool:
-    """Whether a path leads to a pipe or a device that is written to: such a name is not replaced by a file."""
+    """Whether a path leads to a pipe or a character device. netc writes into it and does not replace it by a file."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -59,7 +60,7 @@ def is_device(path: Path) -> bool:
 
 
 def write_to_device(path: Path, content: bytes) -> None:
-    """Write to a pipe or a device, as `-o /dev/stdout` asks. Raises OSError, also for a pipe that nobody reads."""
+    """Writes to a pipe or a device, for example for `-o /dev/stdout`. Raises OSError, also if no one reads the pipe."""
     descriptor = os.open(path, os.O_WRONLY | _FLAGS)
     os.set_blocking(descriptor, True)
     with os.fdopen(descriptor, "wb") as file:
@@ -74,7 +75,7 @@ def _refuse_irregular(mode: int, path: Path) -> None:
 
 
 def reason(error: BaseException) -> str:
-    """What went wrong, in a few words: what the system says of a file, or the first line of what a decoder says."""
+    """Describes an exception in a few words: the system's message about a file, or the first line of a decoder's."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, UnicodeDecodeError):

@@ -1,6 +1,6 @@
-"""`.net` text in colours, for whatever knows Pygments: the docs, a terminal, a notebook. By entry point, under the name `net`.
+"""A Pygments lexer that colours `.net` text in the docs, a terminal or a notebook. Its entry point is called `net`.
 
-The words are those of the grammar; nothing is checked here.
+The words are those of the grammar; the text is not checked.
 """
 
 from typing import ClassVar
@@ -17,7 +17,7 @@ _DECLARATION = bygroups(Whitespace, Keyword.Declaration)  # type: ignore[no-unty
 
 
 class NetLexer(RegexLexer):
-    """Names that begin a statement are keywords there, and names elsewhere, as in the language."""
+    """Colours `.net` text. A word such as `input` is a keyword at the start of a statement and a name elsewhere."""
 
     name = "netc"
     url = "https://pypi.org/project/netc"

@@ -1,6 +1,8 @@
-"""The parser that Lark makes of the grammar, kept between processes: to make its tables takes a third of a second, to read them some hundredths.
+"""Caches the tables of the parser that Lark generates from the grammar.
 
-Kept are plain numbers and texts with their hash, in the user's own folder; what is damaged, or of another grammar, Lark or Python, is made anew.
+Generating them takes a third of a second, reading them a few hundredths. The file in the cache folder is JSON with its
+hash: Lark's own cache is a pickle, which can execute code. Tables that are damaged, or that belong to another grammar,
+Lark or Python, are generated again.
 """
 
 import hashlib
@@ -18,20 +20,20 @@ from netc.dsl import eviction, home, temporary
 
 
 def parser_of(grammar: str, postlex: Any) -> Lark:
-    """The LALR parser of a grammar, with positions and placeholders."""
-    path = _place(grammar)
-    kept = _read(path, postlex)
-    if kept is not None:
-        return kept
-    made = Lark(grammar, parser="lalr", postlex=postlex, propagate_positions=True, maybe_placeholders=True)
-    _write(path, made)
-    return made
+    """Returns the LALR parser of a grammar, with positions and placeholders, from the cache if it is there."""
+    path = _path_of(grammar)
+    cached = _read(path, postlex)
+    if cached is not None:
+        return cached
+    parser = Lark(grammar, parser="lalr", postlex=postlex, propagate_positions=True, maybe_placeholders=True)
+    _write(path, parser)
+    return parser
 
 
-def _place(grammar: str) -> Path | None:
+def _path_of(grammar: str) -> Path | None:
     folder = home.folder()
-    told = repr((grammar, version("lark"), sys.version_info[:3]))
-    return folder / f"parser-{hashlib.sha256(told.encode()).hexdigest()[:32]}.tables" if folder else None
+    key = repr((grammar, version("lark"), sys.version_info[:3]))
+    return folder / f"parser-{hashlib.sha256(key.encode()).hexdigest()[:32]}.tables" if folder else None
 
 
 def _read(path: Path | None, postlex: Any) -> Lark | None:
@@ -41,16 +43,18 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
         content = path.read_bytes()
         if hashlib.sha256(content[32:]).digest() != content[:32]:
             return None
-        data, memo = _back(json.loads(content[32:]))
-        found: Lark = Lark._load_from_dict(data, memo, postlex=postlex)
+        data, memo = _from_plain(json.loads(content[32:]))
+        data["options"]["postlex"] = postlex
+        # load also takes the dict that it would otherwise unpickle from a file
+        parser: Lark = Lark.load({"data": data, "memo": memo})
         eviction.use(path)
-        return found
+        return parser
     except (OSError, ValueError, EOFError, TypeError, KeyError, AttributeError):
         return None
 
 
 def _plain(value: Any) -> Any:
-    """Dicts with any keys, tuples and lists as JSON that says which they were."""
+    """Returns dicts, tuples and lists as lists that begin with their kind: JSON has no tuples, and only texts as keys."""
     match value:
         case dict():
             return ["d", [[key, _plain(item)] for key, item in value.items()]]
@@ -59,23 +63,23 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _back(value: Any) -> Any:
+def _from_plain(value: Any) -> Any:
     """The inverse of `_plain`."""
     if not isinstance(value, list):
         return value
     kind, items = value
     if kind == "d":
-        return {key: _back(item) for key, item in items}
-    made = [_back(item) for item in items]
-    return tuple(made) if kind == "t" else made
+        return {key: _from_plain(item) for key, item in items}
+    parts = [_from_plain(item) for item in items]
+    return tuple(parts) if kind == "t" else parts
 
 
-def _write(path: Path | None, made: Lark) -> None:
-    """Keep the tables. A folder that cannot be written keeps nothing."""
+def _write(path: Path | None, parser: Lark) -> None:
+    """Writes the tables to the cache. If that fails, nothing is cached."""
     if path is None:
         return
     try:
-        data, memo = made.memo_serialize([TerminalDef, Rule])
+        data, memo = parser.memo_serialize([TerminalDef, Rule])
         plain = _plain(({**data, "options": {**data["options"], "postlex": None}}, memo))
         content = json.dumps(plain, separators=(",", ":")).encode()
         temporary.write(path, hashlib.sha256(content).digest() + content)

@@ -1,7 +1,8 @@
-"""Writes files and folders under a temporary name and renames them: whatever is there under its own name is whole.
+"""Writes files and folders under a temporary name and renames them, so that a file under its final name is complete.
 
-A process that is killed can leave one behind. Its name holds the process that wrote it, so that the next process that writes to the same folder removes
-what dead processes left there, and nothing else. Used by every writer of netc: runs, reports, exports, the cache.
+A process that is killed may leave a temporary file behind. The file's name contains the process that wrote it, so the
+next process that writes to the same folder can remove what dead processes left there, and nothing else. Every writer of
+netc uses this: runs, reports, exports, the cache.
 """
 
 import errno
@@ -26,13 +27,16 @@ except ImportError:  # this system has no file locks
     fcntl = None  # type: ignore[assignment]
 
 _NAME = re.compile(r"\.netc-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+)-[0-9a-f]{8}\.tmp")
-_UNKNOWN = "0" * 8  # the host of a process that cannot know its own
-_UNTOUCHED = 600.0  # seconds without a change after which a file that no process has locked counts as left over
-_swept: set[tuple[int, str]] = set()  # folders that this process has swept
+_UNKNOWN = "0" * 8  # the host of a process that cannot determine it
+_UNTOUCHED = 600.0  # seconds without a change after which an unlocked file counts as left over
+_swept: set[tuple[int, str]] = set()  # (process, folder): the folders that were swept
 
 
 class _Process(NamedTuple):
-    """A process, also after its number was given to another one. `host` stands for the boot and the namespaces that `pid` and `start` belong to."""
+    """Identifies a process even after its number was given to another one.
+
+    `host` stands for the boot and the namespaces that `pid` and `start` belong to.
+    """
 
     host: str
     pid: int
@@ -40,8 +44,10 @@ class _Process(NamedTuple):
 
 
 def write(path: Path, content: bytes, is_durable: bool = False) -> None:
-    """Write a file, whole or not at all. With `is_durable` it is on the disk before it has its name. Raises OSError, and
-    ValueError for a path with a null character."""
+    """Writes a file completely or not at all. With `is_durable` it is on the disk before it has its name.
+
+    Raises OSError, and ValueError for a path with a null character.
+    """
     sweep_once(path.parent)
     beside = path.parent / _new_name()
     try:
@@ -57,7 +63,10 @@ def write(path: Path, content: bytes, is_durable: bool = False) -> None:
 
 
 def _write_nameless(beside: Path, content: bytes, is_durable: bool) -> bool:
-    """Write a file that has no name until it is whole, where the system can (Linux): a process that is killed meanwhile leaves nothing. False if it cannot."""
+    """Writes a file that has no name until it is complete, so that a process killed meanwhile leaves nothing behind.
+
+    Returns False if the system cannot do this; Linux can.
+    """
     try:
         handle = os.open(beside.parent, os.O_TMPFILE | os.O_WRONLY, 0o666)
     except (AttributeError, OSError):
@@ -66,7 +75,7 @@ def _write_nameless(beside: Path, content: bytes, is_durable: bool) -> bool:
         _lock(handle)
         _fill(handle, content, is_durable)
         try:
-            # src_dir_fd has no effect but that Python calls linkat, which follows the link
+            # src_dir_fd only makes Python call linkat, which follows the link
             os.link(f"/proc/self/fd/{handle}", beside, src_dir_fd=handle, follow_symlinks=True)
         except (NotImplementedError, OSError):
             return False
@@ -83,7 +92,10 @@ def _fill(handle: int, content: bytes, is_durable: bool) -> None:
 
 @contextmanager
 def folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
-    """An empty folder with a temporary name, for the caller to fill and rename. It is removed at the end if it is still there. Raises OSError."""
+    """Yields an empty folder with a temporary name, which the caller fills and renames.
+
+    It is removed at the end if it is still there. Raises OSError.
+    """
     sweep_once(parent)
     place = parent / _new_name()
     handle: int | None = None
@@ -99,8 +111,10 @@ def folder(parent: Path, mode: int = 0o700) -> Iterator[Path]:
 
 
 def name_folder(beside: Path, place: Path) -> None:
-    """Give a folder that is whole its name, in place of what has it. Another process that does the same at the same time may be the one that does. Raises
-    OSError."""
+    """Renames a complete folder to its final name and replaces what was there.
+
+    If another process does the same at the same time, either folder may be the one that stays. Raises OSError.
+    """
     remove_folder(place)
     try:
         os.replace(beside, place)
@@ -110,7 +124,7 @@ def name_folder(beside: Path, place: Path) -> None:
 
 
 def remove_folder(place: Path) -> None:
-    """Remove a folder so that nobody finds half of it. Whoever has its files open keeps them."""
+    """Removes a folder so that no process sees it incomplete. Files that a process has open stay usable."""
     beside = place.with_name(_new_name())
     with suppress(OSError):  # another process was first
         os.replace(place, beside)
@@ -118,7 +132,7 @@ def remove_folder(place: Path) -> None:
 
 
 def sweep_once(place: Path) -> None:
-    """Sweep a folder unless this process has done so before."""
+    """Sweeps a folder unless this process has done so before."""
     key = (os.getpid(), str(place.absolute()))
     if key not in _swept:
         _swept.add(key)
@@ -126,19 +140,19 @@ def sweep_once(place: Path) -> None:
 
 
 def sweep(place: Path) -> None:
-    """Remove what dead processes left in a folder: entries with a temporary name of netc whose process is gone."""
+    """Removes what dead processes left in a folder: entries with a temporary name of netc whose process has ended."""
     try:
         with os.scandir(place) as entries:
             names = [entry.name for entry in entries if _NAME.fullmatch(entry.name)]
     except (OSError, ValueError):  # ValueError: a null character in the path
         return
     for name in names:
-        with suppress(OSError):  # gone meanwhile, or not ours to remove
+        with suppress(OSError):  # removed in the meantime, or owned by another user
             _remove_if_left(place / name)
 
 
 def is_temporary(name: str) -> bool:
-    """Whether netc gives such names to what it has not finished."""
+    """Whether a name is one that netc gives to unfinished files and folders."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -154,8 +168,11 @@ def _remove_if_left(path: Path) -> None:
 
 
 def _is_left(path: Path, owner: int) -> bool:
-    """Whether the process that wrote a temporary file is gone. Where it would not be visible (another machine or container, an earlier boot, another user),
-    its lock tells."""
+    """Whether the process that wrote a temporary file has ended.
+
+    A process may not be visible (another machine or container, an earlier boot, another user). Then a file counts as
+    left over if it is unlocked and has not changed for a while.
+    """
     match = _NAME.fullmatch(path.name)
     assert match is not None
     host, pid, start = match["host"], int(match["pid"]), int(match["start"])
@@ -167,14 +184,14 @@ def _is_left(path: Path, owner: int) -> bool:
 
 
 def _lock(handle: int) -> None:
-    """Lock an open file for as long as this process has it open."""
+    """Locks an open file for as long as this process has it open."""
     if fcntl is not None:
         with suppress(OSError):  # the file system has no locks
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_locked(path: Path) -> bool:
-    """Whether a process has locked a file; True also where that cannot be known."""
+    """Whether a process has locked a file. True also if this cannot be determined."""
     if fcntl is None:
         return True
     try:
@@ -197,14 +214,14 @@ def _new_name() -> str:
 
 @cache
 def _process(pid: int) -> _Process:
-    """This process, whose number is `pid`: a child of a fork is another one."""
+    """Returns the identity of this process. `pid` is a parameter because a forked child inherits the cache."""
     start = _start_of(pid)
     return _Process(_UNKNOWN, pid, 0) if start is None else _Process(_host(), pid, start)
 
 
 @cache
 def _host() -> str:
-    """A hash of the boot and of the namespaces in which this process counts processes and time."""
+    """A hash of the boot and of the PID and time namespaces of this process."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
         spaces = [os.readlink(f"/proc/self/ns/{kind}") for kind in ("pid", "time")]
@@ -214,10 +231,10 @@ def _host() -> str:
 
 
 def _start_of(pid: int) -> int | None:
-    """When a process of this host started; None if there is none that still runs."""
+    """When a process of this host started, in ticks since the boot; None if no such process is running."""
     try:
         content = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    state, *fields = content[content.rindex(b")") + 2 :].split()  # a program's name may hold spaces and brackets
+    state, *fields = content[content.rindex(b")") + 2 :].split()  # a program's name may contain spaces and brackets
     return None if state in b"ZX" else int(fields[18])

@@ -126,5 +126,5 @@ def advise(context: Context, train: TrainSettings) -> None:
     """Add what each rule finds."""
     for rule in ADVICE:
         for found in rule(context, train):
-            if found not in context.diagnostics.found:
-                context.diagnostics.found.append(found)
+            if found not in context.diagnostics.messages:
+                context.diagnostics.messages.append(found)

@@ -253,7 +253,7 @@ def test_a_cache_that_is_refused_is_told_once(tmp_path: Path, monkeypatch: pytes
     (tmp_path / "m.net").write_text("model {\n  input x: float\n  output y = x * 2\n}\n", encoding="utf-8")
     done = command("check", "m.net", cwd=tmp_path)
     assert done.returncode == 0
-    reason = f"others can write to {tmp_path / 'open'} (chmod go-w makes it yours alone)"
+    reason = f"other users can write to {tmp_path / 'open'} (chmod go-w prevents it)"
     assert done.stderr == f"warning: the cache is not used: {reason}; netc goes on without it\n"
     assert not list((tmp_path / "open").iterdir())
     assert command("cache", cwd=tmp_path).stdout == f"no cache: {reason}\n"

@@ -1,11 +1,17 @@
-"""The cache's size limit: what goes is what a simple model of LRU says, with many processes at once too; and a folder that is refused is told once."""
+"""The cache's size limit and its folder.
+
+Entries are evicted as a simple model of LRU predicts, also with many processes at once. A folder that is refused is
+reported once.
+"""
 
 import os
+import pwd
 import random
 import time
 import traceback
 import warnings
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -188,13 +194,13 @@ def test_sizes(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_limit_that_is_none_is_told_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE_LIMIT", text)
     monkeypatch.setattr(home, "_warned", set())
-    with pytest.warns(home.CacheWarning, match="is no size such as 2G or 500M; the cache holds up to 10G") as told:
+    with pytest.warns(home.CacheWarning, match="is not a size such as 2G or 500M; the cache holds up to 10G") as told:
         assert [home.limit() for _ in range(3)] == [10 << 30] * 3
     assert len(told) == 1
 
 
-def no_home() -> Path:
-    raise RuntimeError("Could not determine home directory.")
+def no_home(uid: int) -> NoReturn:
+    raise KeyError(uid)
 
 
 def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
@@ -204,20 +210,22 @@ def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         case "open":
             place.mkdir()
             place.chmod(0o777)
-            return f"others can write to {place} (chmod go-w makes it yours alone)"
+            return f"other users can write to {place} (chmod go-w prevents it)"
         case "foreign":
             place.mkdir(0o700)
             monkeypatch.setattr(os, "getuid", lambda: place.stat().st_uid + 1)
             return f"{place} belongs to another user"
         case "file":
             place.write_text("", encoding="utf-8")
-            return f"{place} is no folder"
+            return f"{place} is not a folder"
         case "nowhere":
             place.write_text("", encoding="utf-8")
             monkeypatch.setenv("NETC_CACHE", str(place / "cache"))
-            return f"{place / 'cache'} cannot be made (Not a directory)"
+            return f"{place / 'cache'} cannot be created (Not a directory)"
     monkeypatch.setenv("NETC_CACHE", "")
-    monkeypatch.setattr(Path, "home", no_home)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", no_home)
     return "this user has no home directory, and NETC_CACHE names no folder"
 
 
@@ -234,3 +242,15 @@ def test_a_folder_that_is_refused_is_told_once(case: str, tmp_path: Path, monkey
         monkeypatch.setattr(home, "_warned", set())
         monkeypatch.setenv("NETC_CACHE_LIMIT", "0")  # as the user wants it
         assert home.folder() is None
+
+
+def test_the_folder_is_where_it_always_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What earlier versions cached on Linux is still found."""
+    monkeypatch.setenv("NETC_CACHE", "")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", "")
+    assert home.preferred_folder() == tmp_path / ".cache" / "netc"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert home.preferred_folder() == tmp_path / "xdg" / "netc"
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
+    assert home.preferred_folder() == tmp_path / "own"

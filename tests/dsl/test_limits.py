@@ -239,7 +239,7 @@ def test_all_numbers_that_are_too_large_are_told() -> None:
 def test_a_file_has_a_limit_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     text = model(" + ".join(["x"] * 50))
     monkeypatch.setattr(parser_module, "MOST_WORDS", 60)
-    with pytest.raises(netc.Fault, match=r"the file has more than 100,000 words and signs") as fault:
+    with pytest.raises(netc.Fault, match=r"the file has more than 100,000 words and symbols") as fault:
         parsed(text)
     assert fault.value.diagnostics[0].code == "E0206"
     assert fault.value.diagnostics[0].primary.span.line == 3

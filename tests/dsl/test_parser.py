@@ -142,7 +142,7 @@ def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: 
     assert len(made) == 4
     (tmp_path / "own").chmod(0o777)
     monkeypatch.setattr(home, "_warned", set())
-    with pytest.warns(home.CacheWarning, match="others can write to"):
+    with pytest.warns(home.CacheWarning, match="other users can write to"):
         tables.parser_of(grammar, None)
     assert len(made) == 5, "a folder that others can write to was trusted"
 
