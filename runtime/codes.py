@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import describe_sample
+from netc.compiler.ir.types import describe_sample
 from netc.dsl.quoting import html_text, plot_text
 from netc.runtime.answers import Classes, classes_of
 from netc.runtime.data.stored import Array

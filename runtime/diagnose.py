@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.diagnosis import Probe, diagnosis
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import plot_text
 from netc.dsl.source import Span

@@ -25,7 +25,10 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
     Weighted,
 )
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.types import BATCH, Mismatch, Type, describe_sample
+from netc.compiler.ir.value import Attribute, Operation, Value, apply
 from netc.compiler.model import Application, Equal, ParameterInfo
 from netc.compiler.operations import (
     bounded,
@@ -33,9 +36,6 @@ from netc.compiler.operations import (
     sequence,
 )
 from netc.compiler.operations.random import RANDOM
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import BATCH, Mismatch, Type, describe_sample
-from netc.compiler.value import Attribute, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span

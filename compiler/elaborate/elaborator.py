@@ -28,9 +28,9 @@ from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body, define_layer
-from netc.compiler.graph import needed_by
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.compiler.model import FITTED, Model, TrainSettings
-from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.files import real

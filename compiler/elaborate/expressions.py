@@ -5,7 +5,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from netc.compiler.dims import bound_of, names_in, plus, times
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -21,11 +20,12 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.stacks import on_new_stack
+from netc.compiler.ir.dims import bound_of, names_in, plus, times
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import Bounded, Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import to_steps
-from netc.compiler.rows import table
-from netc.compiler.types import Bounded, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression

@@ -9,19 +9,19 @@ from functools import partial
 from itertools import combinations
 from typing import Any
 
-from netc.compiler.dims import same
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Results, Scope
 from netc.compiler.elaborate.context import Context, Frame
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.statements import assigned, body
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import same
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import BATCH, Bounded, Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations import scan as operation
 from netc.compiler.operations.bounded import ended, hold
-from netc.compiler.rows import table
-from netc.compiler.types import BATCH, Bounded, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.source import Span

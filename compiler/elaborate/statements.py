@@ -18,10 +18,10 @@ from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.signatures import match_type, type_of
+from netc.compiler.ir.types import BATCH, Bounded, Type, describe_sample
+from netc.compiler.ir.value import Value
 from netc.compiler.model import ParameterInfo
 from netc.compiler.operations import sequence
-from netc.compiler.types import BATCH, Bounded, Type, describe_sample
-from netc.compiler.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest_or_all
 from netc.dsl.printer import expression

@@ -8,12 +8,12 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.kernels.machine import STRIP, Machine
 from netc.compiler.kernels.schedule import PRODUCT, Count, KernelSource
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
-from netc.compiler.types import BATCH, Dim, Type
-from netc.compiler.value import Value
 
 _FEW_COLUMNS = 2
 _TOUCHED = 3  # buffers at most

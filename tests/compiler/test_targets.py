@@ -14,15 +14,15 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from support import ROOT, command
 
 import netc
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import apply
 from netc.compiler.kernels import targets
 from netc.compiler.kernels.compile import parts_of
 from netc.compiler.kernels.machine import Machine, host
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.schedule import PRODUCT, KernelSource
 from netc.compiler.kernels.targets import machine_for, runnable
-from netc.compiler.types import Type
-from netc.compiler.value import apply
 
 Array = np.ndarray[Any, Any]
 
