@@ -15,14 +15,14 @@ and `netc.testing.check(mish)` say whether it keeps its word.
 """
 
 from netc.compiler.elaborate.library import Library
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Mismatch, Type
+from netc.compiler.ir.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
 from netc.compiler.operations.elementwise import defined as elementwise
 from netc.compiler.operations.elementwise import unbroadcast
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.pipeline import Pass
-from netc.compiler.types import Mismatch, Type
-from netc.compiler.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
 from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
 from netc.runtime.data.steps import Step

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import parse_type
+from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
-from netc.compiler.types import parse_type
-from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
 from netc.dsl.printer import parameter_text
 from netc.runtime.data.augment import AUGMENTATIONS
 from netc.runtime.data.readers import READERS

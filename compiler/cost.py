@@ -1,10 +1,10 @@
 """What a graph costs: floating-point operations of a step, from the operations' own figures."""
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Sizes, size_of
+from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
 from netc.compiler.operations.linear import einsum_flops
 from netc.compiler.operations.scan import Scan
-from netc.compiler.types import Sizes, size_of
-from netc.compiler.value import OPERATIONS, Expansion, Fold, Scalar, Value
 
 
 def flops(graph: Graph, sizes: Sizes) -> int:

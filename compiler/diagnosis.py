@@ -7,7 +7,9 @@ the last of what walks a reversed sequence: the losses between would hide that n
 
 from dataclasses import dataclass
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import Scan, part, scan, scans
@@ -16,8 +18,6 @@ from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.scans import opened
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.rows import table
-from netc.compiler.value import Value, apply
 from netc.dsl.source import Span
 
 UNITS = ("relu", "tanh", "sigmoid")

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from netc.compiler.graph import Body, Graph
-from netc.compiler.value import Value
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.value import Value
 from netc.dsl.source import Source
 
 LineOf = Callable[[Value], str]

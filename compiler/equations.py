@@ -6,7 +6,8 @@ What `netc explain --gradient` prints. Names are the file's own; `∂h` stands f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.graph import needed_by
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.passes import prepare
 from netc.compiler.passes.differentiate import adjoints
@@ -15,7 +16,6 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
-from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 

@@ -6,12 +6,12 @@ A figure may reduce over the batch (`rmse`, `r2`, a weighted loss): it is cut be
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.mixing import mixes_samples
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
-from netc.compiler.value import Value, apply
 
 
 @dataclass(frozen=True, slots=True)

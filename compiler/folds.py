@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from netc.compiler.cost import flops
-from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.types import BATCH, describe_sample
+from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Application, Model
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.simplify import expand
-from netc.compiler.types import BATCH, describe_sample
-from netc.compiler.value import Value
 from netc.dsl.source import Span
 
 _OWNED = ("parameter", "state")

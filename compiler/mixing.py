@@ -1,7 +1,7 @@
 """Which values of an expanded graph depend on several samples at once: where an evaluation is cut, and which predictions are a sample's own."""
 
-from netc.compiler.graph import Body
-from netc.compiler.value import OPERATIONS, Value, Whole
+from netc.compiler.ir.graph import Body
+from netc.compiler.ir.value import OPERATIONS, Value, Whole
 
 
 def mixes_samples(value: Value) -> bool:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from netc.compiler.graph import Graph
-from netc.compiler.types import DType, Type
-from netc.compiler.value import Value
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import DType, Type
+from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data

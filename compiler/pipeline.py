@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from netc.compiler.graph import Graph, verify
+from netc.compiler.ir.graph import Graph, verify
+from netc.compiler.ir.types import Bounded
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
@@ -25,8 +27,6 @@ from netc.compiler.passes.sink import sink
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import update
-from netc.compiler.types import Bounded
-from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 

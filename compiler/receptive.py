@@ -7,8 +7,8 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from netc.compiler.graph import Graph
-from netc.compiler.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 
 _WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
 

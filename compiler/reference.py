@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import NUMPY, Sizes
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
-from netc.compiler.types import NUMPY, Sizes
-from netc.compiler.value import OPERATIONS, Value
 
 Array = np.ndarray[Any, Any]
 Evaluate = Callable[[Graph, Mapping[str, Array], Sizes], dict[str, Array]]

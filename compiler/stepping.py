@@ -6,11 +6,11 @@ done. A token then costs the same, however long the text before it is.
 
 from dataclasses import dataclass, field
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, asked
+from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
-from netc.compiler.rows import PREFIX, asked
-from netc.compiler.types import BATCH, Type
-from netc.compiler.value import Value
 from netc.dsl.diagnostics import fault
 
 STATE = "state."

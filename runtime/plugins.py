@@ -11,10 +11,10 @@ from typing import Any
 
 from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
 from netc.compiler.elaborate.special import FORMS
+from netc.compiler.ir.value import OPERATIONS, Operation
+from netc.compiler.ir.value import register as register_operation
 from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
 from netc.compiler.pipeline import PASSES, Pass, register_pass
-from netc.compiler.value import OPERATIONS, Operation
-from netc.compiler.value import register as register_operation
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import READERS, Reader

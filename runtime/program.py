@@ -9,9 +9,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.evaluation import Evaluation, evaluation_graphs, fitting_graphs
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.types import NUMPY, Bounded, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, Model, Truncate
@@ -19,8 +21,6 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR, STEP
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import NUMPY, Bounded, Type
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.sequences import SequenceStep

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY
 from netc.compiler.model import ParameterInfo
-from netc.compiler.types import NUMPY
 
 Array = np.ndarray[Any, Any]
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.compiler.value import Value
 
 
 def probability_outputs(model: Model, predicted: Mapping[str, Any]) -> dict[str, str]:

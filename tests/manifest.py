@@ -18,7 +18,8 @@ import netc
 from benchmarks.models import MODELS
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
-from netc.compiler.graph import Graph, print_graph
+from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.kernels.compile import parts_of
 from netc.compiler.kernels.emit import emit
 from netc.compiler.kernels.machine import Machine
@@ -28,7 +29,6 @@ from netc.compiler.passes.listing import phase_lines, plan_lines, task_lines
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.phases import divide
 from netc.compiler.passes.plan import plan
-from netc.compiler.types import BATCH, size_of
 from netc.runtime.execution.step import in_a_step, longest_of, sizes_of, state_layout
 from tests.programs.generator import outcome
 

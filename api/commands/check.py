@@ -113,10 +113,10 @@ def check(
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
+    from netc.compiler.ir.types import Type
     from netc.compiler.kernels.targets import machine_for
     from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
-    from netc.compiler.types import Type
     from netc.runtime.execution.step import cost_of_step
 
     step: dict[str, Any] = {}

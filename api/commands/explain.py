@@ -11,10 +11,10 @@ from netc.commands import options
 from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
-    from netc.compiler.graph import Graph
+    from netc.compiler.ir.graph import Graph
+    from netc.compiler.ir.value import Value
     from netc.compiler.model import Model
     from netc.compiler.passes.tasks import Task
-    from netc.compiler.value import Value
 
 
 def explain(
@@ -51,7 +51,7 @@ def explain(
     Example: netc explain examples/iris.net --after simplify --diff expand
     """
     from netc.compiler import pipeline
-    from netc.compiler.graph import print_graph
+    from netc.compiler.ir.graph import print_graph
     from netc.compiler.kernels.targets import machine_for
     from netc.compiler.passes.lower import lower
     from netc.compiler.passes.storage import as_bytes
@@ -94,7 +94,7 @@ def explain(
 
 def _of_line(graph: "Graph", line: int) -> list[str]:
     """The printed values of one line of the file, and the results that they are; a scan with all of its body, where that has a value of the line."""
-    from netc.compiler.graph import Body, print_value
+    from netc.compiler.ir.graph import Body, print_value
 
     def is_of_line(value: "Value") -> bool:
         body = value.attributes.get("body")

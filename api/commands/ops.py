@@ -60,8 +60,8 @@ def ops(
 
 def _test(name: str | None) -> None:
     """The generated tests of one operation, or pass; exit 1 if it does not keep its word."""
+    from netc.compiler.ir.value import OPERATIONS
     from netc.compiler.pipeline import PASSES
-    from netc.compiler.value import OPERATIONS
     from netc.dsl.diagnostics import nearest
     from netc.testing import cases, findings, findings_of_pass
 

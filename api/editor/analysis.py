@@ -13,7 +13,7 @@ from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.compiler.elaborate.library import library_places
-from netc.compiler.types import describe_sample
+from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import real

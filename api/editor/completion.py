@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
-from netc.compiler.value import OPERATIONS
+from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.editor.analysis import Analysis, reference, told
 from netc.reference import Entry

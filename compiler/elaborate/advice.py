@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
-from netc.compiler.graph import needed_by
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
-from netc.compiler.value import Value
 from netc.dsl.diagnostics import Diagnostic, Label
 
 _REGRESSION = ("mse", "mae", "huber")

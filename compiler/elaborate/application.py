@@ -22,8 +22,8 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.elaborate.statements import body
-from netc.compiler.types import describe_sample
-from netc.compiler.value import Operation, Scalar, Value
+from netc.compiler.ir.types import describe_sample
+from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.printer import expression

@@ -12,9 +12,9 @@ from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.ir.types import BATCH, Dim, Mismatch, describe_sample
+from netc.compiler.ir.value import Operation, Value
 from netc.compiler.operations import bounded, sequence
-from netc.compiler.types import BATCH, Dim, Mismatch, describe_sample
-from netc.compiler.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span

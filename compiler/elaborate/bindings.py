@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from netc.compiler.value import Operation, Value
+from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
 from netc.dsl.source import Span
 

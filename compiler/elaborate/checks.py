@@ -9,9 +9,9 @@ from fnmatch import fnmatchcase
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.graph import needed_by
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.value import OPERATIONS, Value, Whole
 from netc.compiler.model import FITTED
-from netc.compiler.value import OPERATIONS, Value, Whole
 from netc.dsl import syntax
 from netc.dsl.diagnostics import nearest, nearest_or_all
 from netc.dsl.source import Span

@@ -25,14 +25,14 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.elaborate.frame import Dimensions, Frame
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.types import Mismatch, Type, describe_sample
+from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.model import Application, Equal, ParameterInfo
 from netc.compiler.operations import (
     elementwise,  # noqa: F401  registers the operations
     sequence,
 )
-from netc.compiler.types import Mismatch, Type, describe_sample
-from netc.compiler.value import Operation, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Diagnostics, Label, fault
 from netc.dsl.source import NOWHERE, Span

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from netc.compiler.ir.types import Dim, Mismatch
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
-from netc.compiler.types import Dim, Mismatch
-from netc.compiler.value import Value, apply
 
 
 def einsum(values: Sequence[Value], parts: Sequence[str], out: str) -> Value:

@@ -9,9 +9,9 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.signatures import type_of
+from netc.compiler.ir.types import BATCH, Type, describe_sample
+from netc.compiler.ir.value import Value
 from netc.compiler.model import ParameterInfo
-from netc.compiler.types import BATCH, Type, describe_sample
-from netc.compiler.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest_or_all
 from netc.dsl.printer import expression

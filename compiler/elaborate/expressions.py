@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from netc.compiler.dims import plus, times
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import (
     BlockFunction,
@@ -19,8 +18,9 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.stacks import on_new_stack
-from netc.compiler.types import Type, describe_sample
-from netc.compiler.value import OPERATIONS, Operation, Value
+from netc.compiler.ir.dims import plus, times
+from netc.compiler.ir.types import Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression

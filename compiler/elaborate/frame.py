@@ -7,13 +7,13 @@ graph through a leaf of its own.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from netc.compiler.dims import bound_of
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import bound_of
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.types import BATCH, Mismatch, Type
+from netc.compiler.ir.value import Attribute, Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations.random import RANDOM
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import BATCH, Mismatch, Type
-from netc.compiler.value import Attribute, Value, apply
 from netc.dsl.source import NOWHERE, Span
 
 

@@ -2,16 +2,16 @@
 
 from functools import partial
 
-from netc.compiler.dims import names_in
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import Bounded, describe_sample
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import to_steps
-from netc.compiler.rows import table
-from netc.compiler.types import Bounded, describe_sample
-from netc.compiler.value import Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span

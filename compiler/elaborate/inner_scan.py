@@ -8,9 +8,9 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
+from netc.compiler.ir.types import Bounded, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import bounded
-from netc.compiler.types import Bounded, describe_sample
-from netc.compiler.value import OPERATIONS, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span

@@ -3,9 +3,9 @@
 from netc.compiler.elaborate.bindings import Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.ir.types import Bounded, describe_sample
+from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
-from netc.compiler.types import Bounded, describe_sample
-from netc.compiler.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span

@@ -8,13 +8,13 @@ they raise Mismatch if operands do not fit.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netc.compiler.dims import same
 from netc.compiler.elaborate import contractions
 from netc.compiler.elaborate.bindings import Results
+from netc.compiler.ir.dims import same
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.scan import to_steps
-from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, describe_sample
-from netc.compiler.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 

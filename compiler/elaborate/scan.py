@@ -10,7 +10,6 @@ from copy import deepcopy
 from functools import partial
 from itertools import combinations
 
-from netc.compiler.dims import same
 from netc.compiler.elaborate.bindings import Item, Results, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
@@ -18,12 +17,13 @@ from netc.compiler.elaborate.frame import Frame
 from netc.compiler.elaborate.inner_scan import inner_scan
 from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import same
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import Type, describe_sample
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import scan as operation
 from netc.compiler.operations.bounded import ended, hold
-from netc.compiler.rows import table
-from netc.compiler.types import Type, describe_sample
-from netc.compiler.value import Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.source import Span

@@ -8,8 +8,8 @@ from netc.compiler.elaborate.bindings import Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.statements import assigned
-from netc.compiler.types import BATCH, describe_sample
-from netc.compiler.value import Value, apply
+from netc.compiler.ir.types import BATCH, describe_sample
+from netc.compiler.ir.value import Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 

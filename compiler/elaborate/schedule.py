@@ -10,9 +10,9 @@ from typing import NoReturn
 from netc.compiler.elaborate.bindings import BlockFunction, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
-from netc.compiler.graph import Graph
-from netc.compiler.types import BATCH, Type, describe_sample
-from netc.compiler.value import apply
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import BATCH, Type, describe_sample
+from netc.compiler.ir.value import apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 

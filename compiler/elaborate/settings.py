@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
 from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax

@@ -9,8 +9,8 @@ from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.types import Dim, Type, describe_sample
-from netc.compiler.value import Value
+from netc.compiler.ir.types import Dim, Type, describe_sample
+from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span

@@ -8,18 +8,18 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from netc.compiler.dims import divided
 from netc.compiler.elaborate import constants, contractions, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.graph import needed_by
+from netc.compiler.ir.dims import divided
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, Equal, ParameterInfo
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.reduce import as_float
-from netc.compiler.types import Bounded, Mismatch, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Value, apply
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span

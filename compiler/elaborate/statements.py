@@ -12,7 +12,7 @@ from netc.compiler.elaborate.declarations import declare, define_layer, paramete
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.results import loss_or_metric, output, update, watch
 from netc.compiler.elaborate.signatures import match_type
-from netc.compiler.value import Value
+from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from netc.compiler.emulator.kernels import Kernel
+from netc.compiler.ir.types import BATCH
 from netc.compiler.kernels.schedule import PRIVATE, TABLES, Address, Count, Schedule
 from netc.compiler.passes.tasks import Buffer, Pointer, Task, contiguous
-from netc.compiler.types import BATCH
 
 
 @dataclass(frozen=True, slots=True)

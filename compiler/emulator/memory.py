@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY
 from netc.compiler.passes.tasks import Buffer
-from netc.compiler.types import NUMPY
 
 Array = np.ndarray[Any, Any]
 _WORD: dict[int, np.dtype[Any]] = {1: np.dtype(np.uint8), 4: np.dtype(np.uint32), 8: np.dtype(np.uint64)}

@@ -18,6 +18,7 @@ import numpy as np
 from netc.compiler.emulator.calls import Placed, Spot, passing_on
 from netc.compiler.emulator.kernels import kernel_of
 from netc.compiler.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
+from netc.compiler.ir.types import BATCH
 from netc.compiler.kernels.schedule import (
     DIMENSION,
     END,
@@ -37,7 +38,6 @@ from netc.compiler.kernels.schedule import (
 )
 from netc.compiler.passes.plan import Plan
 from netc.compiler.passes.tasks import Buffer, Task
-from netc.compiler.types import BATCH
 
 _random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
 

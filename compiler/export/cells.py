@@ -10,10 +10,10 @@ import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.export.writer import Array, exportable
-from netc.compiler.graph import Graph, print_graph
+from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.pipeline import prediction_graph
-from netc.compiler.value import Value
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 

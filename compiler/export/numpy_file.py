@@ -13,11 +13,11 @@ from netc.compiler.export import helpers
 from netc.compiler.export.numpy_forms import DTYPES, FORMS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
+from netc.compiler.ir.types import BATCH, NUMPY, Dim, Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.kernels.own import definition
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Scan
-from netc.compiler.types import BATCH, NUMPY, Dim, Type, describe_sample
-from netc.compiler.value import OPERATIONS, Fold, Own, Value
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
 _WIDTH, _SHORT = 116, 60

@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from netc.compiler.export.scalar import Term
+from netc.compiler.ir.types import Dim
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import is_matmul
-from netc.compiler.types import Dim
-from netc.compiler.value import Value
 from netc.dsl.quoting import python_string
 
 DTYPES = {

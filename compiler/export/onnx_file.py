@@ -14,9 +14,9 @@ from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Exported, Index, declared_dims
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.operations.scan import Scan
-from netc.compiler.types import BATCH
-from netc.compiler.value import OPERATIONS, Fold, Value
 from netc.dsl.quoting import escaped, json_text
 
 OPSET, _IR = 18, 8

@@ -8,9 +8,9 @@ import numpy as np
 
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import is_matmul
-from netc.compiler.types import BATCH
-from netc.compiler.value import Value
 
 
 def _reshape(file: OnnxNodes, value: Value, x: Term) -> Term:

@@ -10,8 +10,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from netc.compiler.export.scalar import Term
 from netc.compiler.export.writer import Array, Exported, Index, Rows, Writer
-from netc.compiler.types import BATCH, Dim, Type
-from netc.compiler.value import Value
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import Value
 
 _ELEMENTS = {
     "f32": TensorProto.FLOAT,

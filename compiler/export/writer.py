@@ -1,7 +1,7 @@
 """What both kinds of file have in common: the walk over the graph, its element-wise operations, and the rows of varying dimensions.
 
 A value with a varying dimension has a row for each step of each sample, as everywhere in netc, but here the rows of a sample stand together: the first
-sample's steps, then the second's. The tables that the graph asks for (compiler/rows.py) are computed from the samples' lengths by the file itself.
+sample's steps, then the second's. The tables that the graph asks for (compiler/ir/rows.py) are computed from the samples' lengths by the file itself.
 """
 
 from abc import ABC, abstractmethod
@@ -11,16 +11,16 @@ from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
-from netc.compiler.dims import names_in, value_of
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import names_in, value_of
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, Other, asked
+from netc.compiler.ir.types import Bounded, Dim, Type
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
-from netc.compiler.rows import PREFIX, Other, asked
-from netc.compiler.types import Bounded, Dim, Type
-from netc.compiler.value import OPERATIONS, Scalar, Value
 from netc.dsl.diagnostics import fault
 
 Array = np.ndarray[Any, Any]
@@ -263,7 +263,7 @@ class Writer(ABC):
         return self.tables[name]
 
     def _plain(self, kind: str, rows: Rows) -> Index:
-        """As compiler/rows.py says of each kind; the rank of a sample is its number."""
+        """As compiler/ir/rows.py says of each kind; the rank of a sample is its number."""
         if kind in ("length", "first", "sample", "step"):
             found: Index = getattr(rows, kind)
             return found
@@ -283,7 +283,7 @@ class Writer(ABC):
         return first + ahead.minimum(last)
 
     def _of_other(self, what: str, which: Other, rows: Rows) -> Index:
-        """As compiler.rows.Rows.of_other has it."""
+        """As compiler.ir.rows.Rows.of_other has it."""
         other = self.rows(which.dim)
         at: Index = which.place(
             rows.step, rows.sample, rows.length, lambda dim: self.rows(dim).length, lambda reach: reach.maximum(0)

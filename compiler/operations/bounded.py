@@ -7,13 +7,13 @@ elements out. `hold` takes rows to it, `pack` back.
 import math
 from collections.abc import Callable, Sequence
 
-from netc.compiler.dims import names_in
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import to_steps
 from netc.compiler.operations.sequence import length, lengths, rows_of
-from netc.compiler.rows import table
-from netc.compiler.types import BATCH, Bounded, Dim, Mismatch, Type
-from netc.compiler.value import Value, apply
 
 
 def at_bound(x: Value, name: str) -> Bounded:

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import Dim, Mismatch, Type
+from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
-from netc.compiler.types import Dim, Mismatch, Type
-from netc.compiler.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 
 _MOST_PARTS = 25  # of a window of single channels that are added up one by one
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from netc.compiler.types import Type
-from netc.compiler.value import Kernel, Operation, register
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Kernel, Operation, register
 
 
 def _written_out(*_: Any, **__: Any) -> Any:

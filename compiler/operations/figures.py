@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import BATCH, Bounded, Mismatch, Type, describe_sample
+from netc.compiler.ir.value import Expansion, Operation, Value, Whole, apply, register
 from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
 from netc.compiler.operations.sequence import lengths
-from netc.compiler.types import BATCH, Bounded, Mismatch, Type, describe_sample
-from netc.compiler.value import Expansion, Operation, Value, Whole, apply, register
 
 
 def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:

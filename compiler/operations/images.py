@@ -6,11 +6,11 @@ All of these are expanded where they are applied.
 import math
 from typing import Any
 
+from netc.compiler.ir.types import Mismatch, Type
+from netc.compiler.ir.value import Expansion, Operation, Value, apply, register
 from netc.compiler.operations.convolution import CONVOLUTION
 from netc.compiler.operations.sequence import repeated, taps
 from netc.compiler.operations.window import Pads, Pair, image_axes
-from netc.compiler.types import Mismatch, Type
-from netc.compiler.value import Expansion, Operation, Value, apply, register
 
 
 def _as_image(x: Value) -> tuple[Value, bool]:

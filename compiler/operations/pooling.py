@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import Mismatch, Type
+from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
     Pair,
@@ -17,8 +19,6 @@ from netc.compiler.operations.window import (
     window_gradient,
     windows_of,
 )
-from netc.compiler.types import Mismatch, Type
-from netc.compiler.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
 
 _MOST_IN_A_LOOP = 9  # elements of a window that are taken one by one, with what is kept beside
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import BATCH, NUMPY, Type
+from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 from netc.compiler.operations.elementwise import elementwise, result_type
-from netc.compiler.rows import table
-from netc.compiler.types import BATCH, NUMPY, Type
-from netc.compiler.value import Expansion, Operation, Scalar, Value, apply, register
 
 SAMPLE = "random.sample"
 RANDOM = ("uniform_like", "normal_like")

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import Bounded, Dim, Type
-from netc.compiler.value import Expansion, Fold, Kernel, Operation, Value, apply, register
+from netc.compiler.ir.types import Bounded, Dim, Type
+from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
 
 Axes = tuple[int, ...]
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Body, Graph
-from netc.compiler.rows import table
-from netc.compiler.types import BATCH, Sizes, Type, parse_type, size_of
-from netc.compiler.value import Attribute, Builder, Kernel, Operation, Value, View, apply, register
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
+from netc.compiler.ir.value import Attribute, Builder, Kernel, Operation, Value, View, apply, register
 
 Array = np.ndarray[Any, Any]
 LEAVES = ("x", "c", "k")

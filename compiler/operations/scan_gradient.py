@@ -7,9 +7,9 @@ rows after the scan: dU is a product of all states with all gradients, not a pro
 
 from collections.abc import Callable, Mapping, Sequence
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.scan import Scan, part, scan
-from netc.compiler.value import Value, apply
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 

@@ -5,13 +5,13 @@ What belongs to a sample is a value with the batch in front, what belongs to a s
 
 from collections.abc import Callable, Sequence
 
-from netc.compiler.dims import at_most, divided, plus, times
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import at_most, divided, plus, times
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import Other, table
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import part, scan
-from netc.compiler.rows import Other, table
-from netc.compiler.types import BATCH
-from netc.compiler.value import Builder, Value, apply
 
 SAME = -1  # as a border: as many steps as strides fit into a sequence, the odd one at its end
 

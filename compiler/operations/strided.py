@@ -8,8 +8,8 @@ side by side, with zeros among its weights: then its columns fill a vector.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.window import Pads, Pair, image_axes, windows_of
-from netc.compiler.value import Value, apply
 
 _FEW_COLUMNS = 16  # of a product: what fills one vector
 Span = tuple[int, int]  # along an axis: from where, up to where

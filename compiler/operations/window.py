@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import Dim, Mismatch, Type
-from netc.compiler.value import Operation, Value, View, apply, register
+from netc.compiler.ir.types import Dim, Mismatch, Type
+from netc.compiler.ir.value import Operation, Value, View, apply, register
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan_gradient import scan_gradient
-from netc.compiler.value import OPERATIONS, Value
 
 
 def differentiate(graph: Graph, loss: Value, wrt: Iterable[Value]) -> dict[Value, Value]:

@@ -8,10 +8,10 @@ something else is one unit: the register tile begins with the other term (a bias
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Dim
+from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.passes.sink import is_light
-from netc.compiler.types import Dim
-from netc.compiler.value import OPERATIONS, Fold, Scalar, Value, View
 
 _MOST_STEPS = 3  # of a value that is computed again where it is read
 _MOST_BUFFERS = 16  # of one loop: each has an alias scope, and registers are few

@@ -2,13 +2,13 @@
 carry needs after it, from the rows that the scan stacks. `x @ W` of all steps becomes one product, and so do the gradients of the weights.
 """
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import OPERATIONS, Attribute, Value, View, apply
 from netc.compiler.operations.scan import LEAVES, Scan, part, scan
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
-from netc.compiler.types import BATCH
-from netc.compiler.value import OPERATIONS, Attribute, Value, View, apply
 
 
 def hoist(graph: Graph) -> Graph:

@@ -5,9 +5,9 @@ rows' strides, and nothing is copied. Where that is not possible (a view, an inp
 `netc explain` and `netc profile` show.
 """
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.passes.fuse import Fusion
-from netc.compiler.value import OPERATIONS, Scalar, Value
 
 
 def borders(graph: Graph, fusion: Fusion) -> dict[Value, Value]:

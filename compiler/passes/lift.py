@@ -4,10 +4,10 @@ The gradient of a pool is an image each part of which is made of the same few sm
 gradient of a normalisation before the pool), they are computed part by part, and the image itself is never in memory.
 """
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.operations.window import Pair, image_axes, parts_of
 from netc.compiler.passes.simplify import rebuild, simplify
-from netc.compiler.value import OPERATIONS, Scalar, Value, apply
 
 _FEW_CHANNELS = 8  # a part's elements are that many apart from the next ones: a vector of less is not worth a load
 

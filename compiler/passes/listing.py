@@ -7,14 +7,14 @@ in the order in which tasks touch them. Prints only what the passes decided; dec
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
+from netc.compiler.ir.types import Dim
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.kernels.product import WALKS, Loop, Product
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.passes.fuse import Fusion, Unit
 from netc.compiler.passes.phases import TaskGroup
 from netc.compiler.passes.plan import Plan
 from netc.compiler.passes.tasks import SHARDS, Buffer, Pointer, Task, Tasks
-from netc.compiler.types import Dim
-from netc.compiler.value import OPERATIONS, Scalar, Value
 
 _MEMORIES = {PERSISTENT: "persistent", SHARED: "shared", PRIVATE: "private", ORDER: "order"}
 _LOOPS = ("rows", "columns", "depth", "runs", "turns", "inner", "middle", "outer")  # of a product, from the inside

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from netc.compiler.dims import names_in
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
+from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 from netc.compiler.kernels.loops import literal
 from netc.compiler.kernels.machine import LINE, SCOPES, Machine
 from netc.compiler.kernels.own import Array, write_own
@@ -35,9 +38,6 @@ from netc.compiler.passes.tasks import (
     whole,
 )
 from netc.compiler.passes.views import inside_of, view
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import BATCH, Dim, Sizes, Type
-from netc.compiler.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PARTS = 8  # of a value, that one loop computes

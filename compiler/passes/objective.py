@@ -8,11 +8,11 @@ depends on no data (a penalty) once a step. A loss of `loss_scale` is multiplied
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
-from netc.compiler.types import BATCH, Type
-from netc.compiler.value import Value, apply
 
 ACCUMULATED = "accumulated."
 LOSS_FACTOR = "train.loss_factor."  # and a loss: what a schedule makes of it, a number a step, given by the runtime

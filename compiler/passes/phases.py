@@ -11,9 +11,9 @@ from typing import Literal
 
 import networkx as nx
 
+from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
-from netc.compiler.types import BATCH, Dim
 
 Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 

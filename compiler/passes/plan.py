@@ -7,12 +7,12 @@ group passes on row by row takes no more than a band of rows. Gives the schedule
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.passes.phases import TaskGroup, divide, rowwise
 from netc.compiler.passes.products import fetch_ahead
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
-from netc.compiler.types import BATCH, Sizes, Type, size_of
 
 ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer

@@ -1,13 +1,13 @@
 """A model's graph made ready for its derivative, or for use: settled, stable, in a good order, and with the derivatives that the file itself asks for."""
 
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.reorder import reorder
 from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
-from netc.compiler.value import Value, apply
 
 
 def prepared(graph: Graph, training: bool) -> Graph:

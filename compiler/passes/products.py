@@ -8,13 +8,13 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.kernels.machine import STRIP, Machine
 from netc.compiler.kernels.product import TOUCHED, Loop, Product, product_source
 from netc.compiler.kernels.schedule import Count
 from netc.compiler.operations.linear import index_sizes
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
-from netc.compiler.types import BATCH, Dim, Type
-from netc.compiler.value import Value
 
 _FEW_COLUMNS = 2
 

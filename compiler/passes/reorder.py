@@ -1,9 +1,9 @@
 """What is cheaper the other way round and means the same: an increasing function after a maximum, a factor outside of a sum."""
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Dim
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild, simplify
-from netc.compiler.types import Dim
-from netc.compiler.value import Value, apply
 
 _INCREASING = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "exp")
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
-from netc.compiler.dims import names_in, order_of
-from netc.compiler.graph import Body, Graph
+from netc.compiler.ir.dims import names_in, order_of
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.rows import table
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.scan import LEAVES, Scan, scan
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.rows import table
-from netc.compiler.types import BATCH
-from netc.compiler.value import Value, apply
 
 
 def opened(graph: Graph, is_frugal: bool = False) -> Graph:

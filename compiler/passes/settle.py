@@ -1,10 +1,10 @@
 """Whether this is training is known from here on: the graph for training, or for use, without what the other one needs."""
 
-from netc.compiler.graph import Body, Graph
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.scans import trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
-from netc.compiler.value import Value
 
 
 def settle(graph: Graph, training: bool) -> Graph:

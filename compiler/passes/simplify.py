@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import OPERATIONS, Attribute, Expansion, Value
 from netc.compiler.reference import evaluate
-from netc.compiler.types import Type
-from netc.compiler.value import OPERATIONS, Attribute, Expansion, Value
 
 
 def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:

@@ -6,9 +6,9 @@ single cheap operation.
 
 from typing import Any
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.passes.simplify import rebuild, simplify
-from netc.compiler.value import OPERATIONS, Scalar, Value
 
 
 def sink(graph: Graph) -> Graph:

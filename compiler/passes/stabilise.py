@@ -6,9 +6,9 @@ the new operands of a value and gives the stable value, or None where it does no
 
 from collections.abc import Callable
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import is_constant, rebuild
-from netc.compiler.value import Value, apply
 
 
 def _log(x: Value) -> Value | None:

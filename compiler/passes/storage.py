@@ -2,10 +2,10 @@
 
 from collections.abc import Collection
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.types import Type
-from netc.compiler.value import Value, apply
 
 SCALE = "scale."
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from netc.compiler.ir.types import Dim, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.kernels.schedule import Count, KernelSource
-from netc.compiler.types import Dim, Type
-from netc.compiler.value import Value
 
 
 @dataclass(eq=False, slots=True)

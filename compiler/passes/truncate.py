@@ -4,15 +4,15 @@ What a state begins with is a leaf of kind `given`, `chunk.N`, a row a sample, b
 name. `shift` hands on the last step that it was given. Whatever else goes along the steps would have to see all of them: a fault.
 """
 
-from netc.compiler.dims import names_in
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, asked, table
+from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
 from netc.compiler.operations import sequence
 from netc.compiler.operations.scan import Scan, part
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.rows import PREFIX, asked, table
-from netc.compiler.types import BATCH, Type
-from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import Label, fault
 
 CARRIED = "chunk."

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
-from netc.compiler.types import Type
-from netc.compiler.value import Value, apply
 
 STEP = "optimizer.step"
 FACTOR = "train.factor"  # what a schedule makes of the rate, a number a step, given by the runtime

@@ -14,13 +14,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.kernels.product import Product
 from netc.compiler.kernels.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.kernels.texts import Touched, touched
 from netc.compiler.passes.bounds import reached
 from netc.compiler.passes.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.passes.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
-from netc.compiler.types import BATCH, size_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
+from netc.compiler.ir.types import Dim
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.tasks import Place, broadcast, contiguous
-from netc.compiler.types import Dim
-from netc.compiler.value import Value
 
 
 def view(value: Value, place: Place) -> Place | None:

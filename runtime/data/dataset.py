@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY, Type, describe_sample
 from netc.compiler.model import Model
-from netc.compiler.types import NUMPY, Type, describe_sample
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.dsl.quoting import cell

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.types import NUMPY, Type
 from netc.compiler.model import Model
-from netc.compiler.types import NUMPY, Type
 from netc.runtime.available import require
 from netc.runtime.data.stored import Field, Ragged
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.types import BATCH, Type, describe_sample
+from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at

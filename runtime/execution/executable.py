@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from netc.compiler.ir.rows import Rows
+from netc.compiler.ir.types import NUMPY
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import Machine, cores
 from netc.compiler.kernels.schedule import (
@@ -33,8 +35,6 @@ from netc.compiler.kernels.schedule import (
     Arenas,
 )
 from netc.compiler.passes.plan import SLACK, Plan, Table
-from netc.compiler.rows import Rows
-from netc.compiler.types import NUMPY
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Arena, ArenaPool, Memory, is_debugging
 from netc.runtime.execution.workers import Team, Workers, yield_address

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY, Type
 from netc.compiler.kernels.machine import cores
 from netc.compiler.kernels.schedule import NAN_BYTE
 from netc.compiler.passes.plan import ALIGNMENT
-from netc.compiler.types import NUMPY, Type
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 

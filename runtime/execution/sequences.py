@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.dims import lengths_of, names_in
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, rows_of_same
+from netc.compiler.ir.types import BATCH, NUMPY, size_of
 from netc.compiler.passes.plan import SLACK, Plan
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.rows import PREFIX, Other, Rows, asked, rows_of_same
-from netc.compiler.types import BATCH, NUMPY, size_of
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.executable import Executable
 from netc.runtime.execution.memory import Memory

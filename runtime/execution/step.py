@@ -9,8 +9,10 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
-from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, Rows
+from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
 from netc.compiler.kernels.build import Linked
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
@@ -18,8 +20,6 @@ from netc.compiler.model import Model
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import Plan, layout, plan
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX, Rows
-from netc.compiler.types import BATCH, Sizes, Type, size_of
 from netc.dsl.diagnostics import fault
 from netc.runtime.available import require
 from netc.runtime.data.madeup import LONGEST

@@ -13,10 +13,10 @@ import numpy as np
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import NUMPY, Bounded, Type
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.types import NUMPY, Bounded, Type
-from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.data.madeup import made_up

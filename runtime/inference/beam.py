@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.dims import names_in
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
-from netc.compiler.value import OPERATIONS, Value, View
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array

@@ -2,13 +2,13 @@
 
 from collections.abc import Collection, Sequence
 
-from netc.compiler.dims import names_in
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.dims import names_in
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.rows import PREFIX, Other, asked
+from netc.compiler.ir.types import Bounded, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.pipeline import part_graph, prediction_graph
-from netc.compiler.rows import PREFIX, Other, asked
-from netc.compiler.types import Bounded, Type
-from netc.compiler.value import Value
 
 
 def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None = None) -> Graph:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.types import describe_sample
+from netc.compiler.ir.types import describe_sample
 from netc.dsl.quoting import plot_text
 from netc.runtime.data.stored import Array
 from netc.runtime.inference.parts import inputs_of, part_of

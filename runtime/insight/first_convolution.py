@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
-from netc.compiler.value import Value
 from netc.runtime.data.stored import Array
 from netc.runtime.insight.pictures import as_image, first_of, png, thinned
 from netc.runtime.insight.sections import Cards, Heading, Section, left_out, one_of_every

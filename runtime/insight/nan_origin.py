@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Sizes
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
-from netc.compiler.types import Sizes
-from netc.compiler.value import Value
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import load_checkpoint

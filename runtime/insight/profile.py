@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.cost import flops_of
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.value import Value
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
-from netc.compiler.value import Value
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Fields, Program
 

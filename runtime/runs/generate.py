@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
 from netc.compiler.stepping import STEP, stepping
-from netc.compiler.types import NUMPY
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.dataset import labels_of

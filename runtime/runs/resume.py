@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from netc.compiler.graph import Graph, print_graph
+from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import NUMPY
 from netc.compiler.model import Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.truncate import CARRIED, FIRST
-from netc.compiler.types import NUMPY
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 _APART = 1_000_003  # epochs that chunks count as, so that each draws other random numbers

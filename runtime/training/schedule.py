@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Better, Plateau, TrainSettings
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.update import FACTOR

@@ -9,7 +9,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.emulator.run import random_order
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.passes.update import STEP

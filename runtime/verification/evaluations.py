@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
 from netc.compiler.passes.prepare import derived
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.stored import Array

@@ -8,9 +8,9 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.scan import Scan
-from netc.compiler.value import OPERATIONS, Scalar, Value
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged
 from netc.runtime.export.exported import as_onnx, from_padded, padded

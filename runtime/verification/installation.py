@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import NUMPY, Type, parse_type
+from netc.compiler.ir.value import OPERATIONS, Operation, Value, Whole
 from netc.compiler.model import Model
-from netc.compiler.types import NUMPY, Type, parse_type
-from netc.compiler.value import OPERATIONS, Operation, Value, Whole
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.madeup import made_up

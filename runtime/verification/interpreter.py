@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import NUMPY, Sizes
+from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
 from netc.compiler.operations import scan
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.reference import attributes_of
-from netc.compiler.types import NUMPY, Sizes
-from netc.compiler.value import OPERATIONS, Expansion, Scalar, Value, View
 from netc.runtime.data.stored import Array
 
 Hook = Callable[

@@ -139,7 +139,7 @@ def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noi
 
 
 def _depends_on_data(graph: Any, name: str) -> bool:
-    from netc.compiler.graph import needed_by
+    from netc.compiler.ir.graph import needed_by
 
     return any(value.operation in ("input", "target") for value in needed_by([graph.results[name]]))
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from netc.compiler import mixing
-from netc.compiler.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.passes.simplify import expand
 

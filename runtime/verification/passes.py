@@ -5,9 +5,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.update import STEP
-from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
 from netc.runtime.training import schedule

@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from netc.compiler.graph import Body, Graph
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Attribute, Value
 from netc.compiler.model import Model, ParameterInfo
-from netc.compiler.types import Type
-from netc.compiler.value import Attribute, Value
 
 
 def in_f64(model: Model) -> Model:

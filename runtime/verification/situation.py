@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, Other, asked
+from netc.compiler.ir.types import BATCH, NUMPY, Sizes
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.truncate import CARRIED, FIRST
 from netc.compiler.passes.update import FACTOR
-from netc.compiler.rows import PREFIX, Other, asked
-from netc.compiler.types import BATCH, NUMPY, Sizes
-from netc.compiler.value import Value
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
 from netc.runtime.random import generator, words

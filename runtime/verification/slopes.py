@@ -12,10 +12,10 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import derived
-from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.comparison import compared

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Model
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import total_loss
@@ -18,7 +19,6 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
-from netc.compiler.value import Value
 from netc.runtime.verification.subject import has_loss
 
 TRAINED = ("loss.", "weight.loss.", "update.")

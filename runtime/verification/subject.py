@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import NUMPY, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
-from netc.compiler.types import NUMPY, Type
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.step import Backend

@@ -12,7 +12,7 @@ import pytest
 from support import command
 
 import netc
-from netc.compiler.value import OPERATIONS
+from netc.compiler.ir.value import OPERATIONS
 from netc.extend import (
     Expansion,
     Fold,

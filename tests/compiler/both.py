@@ -1,7 +1,7 @@
 """One graph run both ways: compiled, and by the reference interpreter."""
 
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.reference import evaluate
-from netc.compiler.value import OPERATIONS
 from netc.testing import BATCH, compiled, graph_of, random_array
 
 

@@ -17,10 +17,10 @@ import pytest
 from both import compiled, evaluate, examples, graph_of, random_array
 
 import netc
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.kernels import cache, compile, emit, schedule
 from netc.compiler.kernels.machine import Machine, host
 from netc.compiler.kernels.schedule import KernelSource
-from netc.compiler.value import OPERATIONS
 
 # without a product, whose kernel takes seconds to compile
 NET = """model {

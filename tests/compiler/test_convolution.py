@@ -7,10 +7,10 @@ import pytest
 from both import BATCH, compiled, evaluate
 
 import netc
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import apply
 from netc.compiler.passes.differentiate import differentiate
-from netc.compiler.types import Type
-from netc.compiler.value import apply
 
 
 def places(size: int, kernel: int, stride: int, dilation: int, pad: int) -> int:

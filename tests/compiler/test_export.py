@@ -18,9 +18,9 @@ from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.folds import folds_of
-from netc.compiler.graph import Graph
-from netc.compiler.types import parse_type
-from netc.compiler.value import OPERATIONS, Whole
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import parse_type
+from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data

@@ -8,7 +8,7 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.graph import Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.graph import Graph, parse_graph, print_graph, verify
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.reference import evaluate

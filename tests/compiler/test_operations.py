@@ -5,10 +5,10 @@ import pytest
 from both import BATCH, compiled, evaluate, examples, graph_of, random_array
 
 import netc
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import OPERATIONS, apply
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes
-from netc.compiler.value import OPERATIONS, apply
 from netc.testing import check
 
 

@@ -12,13 +12,13 @@ from netc.compiler import pipeline
 from netc.compiler.emulator.kernels import Kernel, kernel_of
 from netc.compiler.emulator.memory import Access, Reference, Region
 from netc.compiler.emulator.run import BrokenPlan, Emulator, random_order
+from netc.compiler.ir.types import Type
 from netc.compiler.kernels.schedule import SHARED, Address, Group, KernelSource
 from netc.compiler.kernels.targets import NAMED
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.plan import plan
 from netc.compiler.passes.tasks import Buffer, Pointer, Task
 from netc.compiler.passes.verify_plan import verify_plan
-from netc.compiler.types import Type
 
 # Caches so small, and shards taken so early, that a program of a few samples has several bands, and its sums have shards.
 TINY = replace(

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from both import compiled
 
-from netc.compiler.graph import Graph
-from netc.compiler.types import Type
-from netc.compiler.value import Value, apply
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import Value, apply
 
 RNG = np.random.default_rng(7)
 SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 255, 256, 257, 300, 511, 513, 1030)

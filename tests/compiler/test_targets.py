@@ -14,7 +14,9 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 from support import ROOT, command
 
 import netc
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Type
+from netc.compiler.ir.value import apply
 from netc.compiler.kernels import targets
 from netc.compiler.kernels.compile import parts_of
 from netc.compiler.kernels.machine import Machine, host
@@ -22,8 +24,6 @@ from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.product import product_source
 from netc.compiler.kernels.schedule import KernelSource
 from netc.compiler.kernels.targets import machine_for, runnable
-from netc.compiler.types import Type
-from netc.compiler.value import apply
 
 Array = np.ndarray[Any, Any]
 

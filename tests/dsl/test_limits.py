@@ -8,7 +8,7 @@ import pytest
 import netc
 from netc.compiler.elaborate import context as elaboration
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.graph import print_graph
+from netc.compiler.ir.graph import print_graph
 from netc.dsl import limits, syntax
 from netc.dsl import parser as parser_module
 from netc.dsl.parser import parse

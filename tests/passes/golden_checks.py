@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
 from netc.compiler.passes.scans import first_dim
@@ -14,7 +15,6 @@ from netc.compiler.passes.storage import SCALE
 from netc.compiler.passes.truncate import CARRIED, FIRST
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX
 
 Array = np.ndarray[Any, Any]
 _OF_DERIVATIVES = 1e-6

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.emulator.run import random_order
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.types import NUMPY, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.plan import layout
-from netc.compiler.rows import PREFIX
-from netc.compiler.types import NUMPY, Type
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.sequences import SequenceStep

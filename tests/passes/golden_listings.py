@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
-from netc.compiler.graph import Graph, parse_graph
+from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.fuse import fuse
 from netc.compiler.passes.listing import fusion_lines, phase_lines, plan_lines, task_lines
@@ -19,7 +20,6 @@ from netc.compiler.passes.phases import divide
 from netc.compiler.passes.plan import layout, plan
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.passes.tasks import Buffer, Tasks, whole
-from netc.compiler.types import BATCH, Sizes
 
 _MACHINES = {
     "sse2": Machine("x86-64", "", 16, False, 16),

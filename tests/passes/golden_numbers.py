@@ -5,16 +5,16 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.dims import lengths_of, names_in
-from netc.compiler.graph import Graph
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX, Other, Rows, asked
+from netc.compiler.ir.types import BATCH, NUMPY, Type
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.simplify import expand, rebuild
 from netc.compiler.reference import evaluate
-from netc.compiler.rows import PREFIX, Other, Rows, asked
-from netc.compiler.types import BATCH, NUMPY, Type
-from netc.compiler.value import OPERATIONS, Value
 
 Array = np.ndarray[Any, Any]
 SAMPLES = 4

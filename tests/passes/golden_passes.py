@@ -8,7 +8,8 @@ import golden_checks as checks
 from golden_case import Call
 from golden_checks import Checked
 
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Optimizer, ParameterInfo, TrainSettings, Truncate
 from netc.compiler.passes import objective, scans
 from netc.compiler.passes.differentiate import differentiate
@@ -23,7 +24,6 @@ from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.truncate import truncated
 from netc.compiler.passes.update import OPTIMIZERS, update
-from netc.compiler.value import Value
 from netc.dsl.source import NOWHERE
 
 

@@ -9,8 +9,8 @@ import pytest
 
 import netc
 from netc.compiler.elaborate.special import FORMS
+from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.passes.update import OPTIMIZERS
-from netc.compiler.value import OPERATIONS
 from netc.dsl.library import __file__ as library
 from tests.programs.campaign import first_difference
 from tests.programs.endings import ENDINGS

@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 import netc
 from netc.commands.main import app
 from netc.compiler import pipeline
-from netc.compiler.graph import Graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Sizes
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.plan import Plan
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.compiler.types import Sizes
-from netc.compiler.value import OPERATIONS, Scalar, Value, apply
 from netc.runtime.data.madeup import made_up
 from netc.runtime.execution import step as steps
 from netc.runtime.program import Program

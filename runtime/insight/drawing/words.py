@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from netc.compiler.folds import RESULTS, Box
+from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
-from netc.compiler.types import describe_sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import networkx as nx
 
-from netc.compiler.types import Bounded, DType, Type
-from netc.compiler.value import OPERATIONS, Attribute, Nested, Surroundings, Value
+from netc.compiler.ir.types import Bounded, DType, Type
+from netc.compiler.ir.value import OPERATIONS, Attribute, Nested, Surroundings, Value
 from netc.dsl.source import NOWHERE, Span
 
 LEAVES = ("input", "target", "parameter", "state", "constant", "given", "training")
@@ -167,7 +167,7 @@ def parse_graph(text: str) -> Graph:
     For graphs that are written by hand, values may have names (`%x`) in place of numbers; blank lines and lines that begin with `#` are left out.
     Raises ValueError where a line is neither a value nor a result.
     """
-    from netc.compiler.graph_parser import parse_lines
+    from netc.compiler.ir.graph_parser import parse_lines
 
     return parse_lines(text.splitlines())
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from netc.compiler.types import DType, Mismatch, Type
+from netc.compiler.ir.types import DType, Mismatch, Type
 from netc.dsl.source import Span
 
 

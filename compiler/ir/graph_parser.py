@@ -8,9 +8,9 @@ import ast
 import re
 from collections.abc import Sequence
 
-from netc.compiler.graph import Body, Graph
-from netc.compiler.types import Bounded, parse_type
-from netc.compiler.value import Attribute, Value
+from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.types import Bounded, parse_type
+from netc.compiler.ir.value import Attribute, Value
 
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _VALUE = re.compile(

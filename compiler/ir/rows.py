@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.dims import lengths_of
-from netc.compiler.types import BATCH, Bounded, Dim, Type
-from netc.compiler.value import Builder, Value
+from netc.compiler.ir.dims import lengths_of
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.value import Builder, Value
 
 Array = np.ndarray[Any, Any]
 PREFIX = "rows."
