@@ -80,7 +80,7 @@ def _probed(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation != "scan":
-            return copy.add(value.operation, operands, value.attributes, value.type)
+            return copy.add_copy(value, operands)
         one, names = Scan.of(value), value.attributes.get("carries", ())
         assert isinstance(names, tuple)
         known = [i for i, begin in enumerate(one.begins) if begin.type.is_float]
@@ -93,7 +93,7 @@ def _probed(graph: Graph) -> Graph:
             added[f"state.{value.number}.{names[i] if i < len(names) else i}"] = zero
 
         def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
-            made = body.add(leaf.operation, parts, leaf.attributes, leaf.type)
+            made = body.add_copy(leaf, parts)
             name = str(leaf.attributes.get("name", ""))
             return made + body.leaf("given", f"x{at[name]}", leaf.type) if name in at else made
 

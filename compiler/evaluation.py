@@ -80,11 +80,11 @@ class _Cut:
                         # what the runtime makes for each batch (tables of rows, keys of random numbers) it makes for the whole split as well
                         is_made_anew = not one.operands and ("name" not in one.attributes or one.operation == "given")
                         if one not in made and is_made_anew:
-                            made[one] = self.whole.add(one.operation, (), one.attributes, one.type)
+                            made[one] = self.whole.add_copy(one, ())
                         elif one not in made:
                             collect(one)
                     operands = [made[one] for one in value.operands]
-                    made[value] = self.whole.add(value.operation, operands, value.attributes, value.type)
+                    made[value] = self.whole.add_copy(value, operands)
         for name, value in figures.items():
             if value not in made:
                 collect(value)

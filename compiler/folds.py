@@ -253,5 +253,5 @@ def _work(value: Value) -> int | None:
         return None
     alone = Graph()
     given = [alone.leaf("input", f"x{i}", one.type) for i, one in enumerate(value.operands)]
-    alone.results["y"] = alone.add(value.operation, given, value.attributes, value.type)
+    alone.results["y"] = alone.add_copy(value, given)
     return flops(expand(alone), {BATCH: 1})

@@ -156,7 +156,7 @@ def part_graph(model: Model, wanted: Iterable[str], given: Iterable[str] = ()) -
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in names:
             return copy.leaf("input", names[value], value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return prepared(rebuild(graph, rule).of("output.", "length."), training=False)
 

@@ -97,13 +97,13 @@ class _Stepped:
             if value.type.is_varying and "dims" in attributes:
                 attributes["dims"] = type_.dims
             operands = [self.made[operand] for operand in value.operands]
-            self.made[value] = self.one.add(value.operation, operands, attributes, type_)
+            self.made[value] = self.one.add_copy(value, operands, attributes, type_)
 
     def moved(self, value: Value, kind: str) -> None:
         """What goes along steps by an index table."""
         if kind == "step":
             operands = [self.made[operand] for operand in value.operands]
-            self.made[value] = self.one.add(value.operation, operands, value.attributes, self.at_step(value.type))
+            self.made[value] = self.one.add_copy(value, operands, type_=self.at_step(value.type))
         elif value.operation == "gather" and kind == "sample":
             self.made[value] = self.made[value.operands[0]]
         elif value.operation == "gather" and kind == "previous":
@@ -128,7 +128,7 @@ class _Stepped:
         for value in one.body.values():
             if value not in inside:
                 parts = [inside[operand] for operand in value.operands]
-                inside[value] = self.one.add(value.operation, parts, value.attributes, value.type)
+                inside[value] = self.one.add_copy(value, parts)
         for own, name in names.items():
             self.one.results[name] = inside[one.body.results[f"next.{own[1:]}"]]
         self.parts[one.value] = {name: inside[value] for name, value in one.body.results.items()}

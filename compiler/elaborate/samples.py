@@ -315,4 +315,4 @@ def shifted(x: Value, first: Value) -> Value:
     if size == 1:
         return begin
     moved = apply("concat", begin, apply("slice", x, axis=axis, start=0, stop=size - 1), axis=axis)
-    return x.graph.add(moved.operation, moved.operands, moved.attributes, x.type)
+    return x.graph.add_copy(moved, moved.operands, type_=x.type)

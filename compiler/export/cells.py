@@ -56,7 +56,7 @@ def _moves(one: Scan) -> str:
 def _without_places(graph: Graph) -> Graph:
     copy, made = Graph(), dict[Value, Value]()
     for value in graph.values():
-        made[value] = copy.add(value.operation, [made[one] for one in value.operands], value.attributes, value.type)
+        made[value] = copy.add_copy(value, [made[one] for one in value.operands])
     copy.results = {name: made[value] for name, value in graph.results.items()}
     return copy
 

@@ -68,6 +68,23 @@ class Graph:
             self.network.add_edge(operand, value, key=position)
         return value
 
+    def add_copy(
+        self,
+        value: Value,
+        operands: Sequence[Value],
+        attributes: Mapping[str, Attribute] | None = None,
+        type_: Type | None = None,
+        span: Span | None = None,
+    ) -> Value:
+        """Add a value of any graph again, over other operands. Attributes and type are its own if none are given; its span is the current one, as in `add`."""
+        return self.add(
+            value.operation,
+            operands,
+            value.attributes if attributes is None else attributes,
+            value.type if type_ is None else type_,
+            span,
+        )
+
     def constant(self, number: float, like: Type) -> Value:
         """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an integer)."""
         dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
@@ -114,7 +131,7 @@ class Graph:
                 if names is not None and attributes.get("name") in names:
                     attributes["name"] = names[str(attributes["name"])]
                 operands = [made[operand] for operand in value.operands]
-                made[value] = copy.add(value.operation, operands, attributes, value.type, value.span)
+                made[value] = copy.add_copy(value, operands, attributes, span=value.span)
         copy.results = {name: made[value] for name, value in results.items()}
         return copy, made
 

@@ -52,6 +52,14 @@ class Builder(Protocol):
         self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type
     ) -> "Value": ...
 
+    def add_copy(
+        self,
+        value: "Value",
+        operands: Sequence["Value"],
+        attributes: Mapping[str, Attribute] | None = None,
+        type_: Type | None = None,
+    ) -> "Value": ...
+
     def constant(self, number: float, like: Type) -> "Value": ...
 
     def leaf(self, kind: str, name: str, type_: Type) -> "Value": ...

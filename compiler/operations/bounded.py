@@ -100,9 +100,7 @@ def stacked(steps: Sequence[Value], dim: Dim | None) -> Value:
     parts = [apply("reshape", one, dims=(BATCH, 1, *one.type.dims[1:])) for one in steps]
     made = apply("concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     size = dim if isinstance(dim, Bounded) else len(steps)
-    return made.graph.add(
-        made.operation, made.operands, made.attributes, made.type.with_dims((BATCH, size, *made.type.dims[2:]))
-    )
+    return made.graph.add_copy(made, made.operands, type_=made.type.with_dims((BATCH, size, *made.type.dims[2:])))
 
 
 def last_held(x: Value) -> Value:

@@ -158,7 +158,7 @@ class _Backward:
             else:
                 self.recomputes |= one in self.forward and one.type.is_batched
                 operands = [self.copies[operand] for operand in one.operands]
-                self.copies[one] = self.body.add(one.operation, operands, one.attributes, one.type, one.span)
+                self.copies[one] = self.body.add_copy(one, operands, span=one.span)
         return self.copies[value]
 
     def is_kept(self, value: Value) -> bool:
@@ -171,7 +171,7 @@ class _Backward:
             self.operands[2].append(self.scan.captured[int(name[1:])])
             return self.body.leaf("given", f"k{len(self.operands[2]) - 1}", value.type)
         if not value.operands and value.operation != "given":
-            return self.body.add(value.operation, (), value.attributes, value.type, value.span)
+            return self.body.add_copy(value, (), span=value.span)
         return self.element(self.rows_of(value), value)
 
     def has_rows(self, value: Value) -> bool:
@@ -223,7 +223,7 @@ class _Backward:
         operands = [self.summed(operand, back) for operand in gradient.operands]
         rule = gradient.operation
         assert rule in _LINEAR or any(operand.type.is_batched for operand in gradient.operands), gradient
-        made = self.outside.add(rule, operands, gradient.attributes, gradient.type, gradient.span)
+        made = self.outside.add_copy(gradient, operands, span=gradient.span)
         self.known_sums[gradient] = made
         return made
 
@@ -233,7 +233,7 @@ class _Backward:
         if value.operation == "given":
             return self.scan.captured[int(name[1:])]
         operands = [self.constant_outside(operand) for operand in value.operands]
-        return self.outside.add(value.operation, operands, value.attributes, value.type, value.span)
+        return self.outside.add_copy(value, operands, span=value.span)
 
 
 # what a sum over steps goes through, one operand changing from step to step

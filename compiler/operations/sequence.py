@@ -108,7 +108,7 @@ def shift(x: Value, first: Value) -> Value:
     begins = apply("equal", table(x.graph, "step", dim), 0)
     begins = apply("reshape", begins, dims=(dim, *(1,) * (x.type.rank - 1)))
     moved = apply("where", begins, first, before)
-    return x.graph.add(moved.operation, moved.operands, moved.attributes, x.type)  # a class stays one
+    return x.graph.add_copy(moved, moved.operands, type_=x.type)  # a class stays one
 
 
 def _to(x: Value, dim: str, which: Other) -> Value:
@@ -182,7 +182,7 @@ def joined(values: Sequence[Value]) -> Value:
         is_there = apply("equal", table(one.graph, which.kind("in"), whole), 1)
         is_there = apply("reshape", is_there, dims=(whole, *(1,) * (one.type.rank - 1)))
         made = apply("where", is_there, _to(one, whole, which), result)
-        result = made.graph.add(made.operation, made.operands, made.attributes, result.type)  # a class stays one
+        result = made.graph.add_copy(made, made.operands, type_=result.type)  # a class stays one
     return result
 
 

@@ -23,7 +23,7 @@ def hoist(graph: Graph) -> Graph:
             return split[value].core
         if value.operation == "part":
             return split[value.operands[0]].part(str(value.attributes["of"]))
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return simplify(trimmed(simplify(rebuild(graph, rule))))
 
@@ -98,7 +98,7 @@ class _Split:
             operands = [self.copy(operand) for operand in value.operands]
             if value.operation == "einsum":
                 operands = [self.in_order(value, n, one) for n, one in enumerate(operands)]
-            made = self.inner.add(value.operation, operands, value.attributes, value.type, value.span)
+            made = self.inner.add_copy(value, operands, span=value.span)
         self.copies[value] = made
         return made
 
@@ -157,7 +157,7 @@ class _Split:
             dims = (self.dim, *dims[1:])
             if "dims" in attributes:
                 attributes["dims"] = dims
-        return self.graph.add(value.operation, operands, attributes, value.type.with_dims(dims), value.span)
+        return self.graph.add_copy(value, operands, attributes, value.type.with_dims(dims), value.span)
 
     def part(self, name: str) -> Value:
         """What stands outside for a part of the scan."""

@@ -30,7 +30,7 @@ def lift(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         image = next((one for one in operands if one in parts), None)
         if image is None:
-            made = copy.add(value.operation, operands, value.attributes, value.type)
+            made = copy.add_copy(value, operands)
         elif value.operation == "sum":
             total = parts[image][0]
             for part in parts[image][1:]:

@@ -31,7 +31,7 @@ def _one_more(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value not in inner:
-            return copy.add(value.operation, operands, value.attributes, value.type)
+            return copy.add_copy(value, operands)
         y, x = operands
         one = copy.constant(1.0, y.type)
         seed = apply("broadcast", one, dims=y.type.dims) if y.type.dims else one

@@ -21,7 +21,7 @@ def reorder(graph: Graph) -> Graph:
             (before,) = value.operands
             if before.operation in _INCREASING and users[before] == [value] and before not in roots:
                 return apply(before.operation, apply("maxpool2d", operands[0].operands[0], **value.attributes))
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
 
@@ -44,7 +44,7 @@ def factor(graph: Graph) -> Graph:
             over = value.attributes["over"]
             assert isinstance(over, tuple)
             return summed(copy, operands[0], over)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return simplify(rebuild(graph, rule)) if graph.values("sum") else graph
 

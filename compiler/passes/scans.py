@@ -19,7 +19,7 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation != "scan":
-            return copy.add(value.operation, operands, value.attributes, value.type)
+            return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
         known = {one for name, one in inner.results.items() if name.startswith("yield.")}
@@ -29,7 +29,7 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
             is_wanted = is_carry or (_is_reduction(one) if is_frugal else not is_leaf)
             if one.type.is_batched and one not in known and is_wanted:
                 inner.results[f"yield.{len(inner.results)}.{one.number}"] = one
-        return copy.add(value.operation, operands, {**value.attributes, "body": Body(inner)}, value.type)
+        return copy.add_copy(value, operands, {**value.attributes, "body": Body(inner)})
 
     return rebuild(graph, rule)
 
@@ -53,9 +53,9 @@ def trimmed(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "part":
             name = renamed[value.operands[0]].get(str(value.attributes["of"]), str(value.attributes["of"]))
-            return copy.add("part", operands, {**value.attributes, "of": name}, value.type)
+            return copy.add_copy(value, operands, {**value.attributes, "of": name})
         if value.operation != "scan":
-            return copy.add(value.operation, operands, value.attributes, value.type)
+            return copy.add_copy(value, operands)
         one = Scan.of(value)
         wanted = asked.get(value, set())
         results = {name: made for name, made in one.body.results.items() if name in wanted}
@@ -119,7 +119,7 @@ def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
         attributes = dict(value.attributes)
         if value.operation == "scan":
             attributes["body"] = Body(one(Scan.of(value).body))
-        return copy.add(value.operation, operands, attributes, value.type)
+        return copy.add_copy(value, operands, attributes)
 
     return rebuild(graph, rule)
 
@@ -142,7 +142,7 @@ def in_ranks(graph: Graph) -> Graph:
         if value in turned:
             ranked = table(copy, "ranked", str(value.attributes["dim"]))
             operands = [apply("gather", one, ranked) if one.type.rows == BATCH else one for one in operands]
-        made = copy.add(value.operation, operands, value.attributes, value.type)
+        made = copy.add_copy(value, operands)
         if (
             value.operation == "part"
             and value.operands[0] in turned
@@ -178,7 +178,7 @@ def gathered(body: Graph) -> Graph:
                 total = total + made[term]
             made[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
         else:
-            made[value] = copy.add(value.operation, operands, value.attributes, value.type)
+            made[value] = copy.add_copy(value, operands)
         return made[value]
 
     return rebuild(body, rule)

@@ -18,7 +18,7 @@ def settle(graph: Graph, training: bool) -> Graph:
         attributes = dict(value.attributes)
         if value.operation == "scan":
             attributes["body"] = Body(simplify(_with_constants(value, operands)))
-        return copy.add(value.operation, operands, attributes, value.type)
+        return copy.add_copy(value, operands, attributes)
 
     return simplify(trimmed(rebuild(graph, rule)))
 
@@ -31,7 +31,7 @@ def _with_constants(value: Value, operands: list[Value]) -> Graph:
     def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
         outer = known.get(str(leaf.attributes.get("name", ""))) if leaf.operation == "given" else None
         if outer is not None and outer.operation == "constant":
-            return copy.add("constant", (), outer.attributes, outer.type)
-        return copy.add(leaf.operation, parts, leaf.attributes, leaf.type)
+            return copy.add_copy(outer, ())
+        return copy.add_copy(leaf, parts)
 
     return rebuild(one.body, rule)

@@ -30,7 +30,7 @@ def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
         lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in whole else None
         if isinstance(lower, Expansion):
             return lower.build(*operands, **value.attributes)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
 
@@ -106,9 +106,7 @@ def _side_by_side(copy: Graph, parts: list[_Padded], type_: Type) -> Value | Non
 
 
 def _drop_dead(graph: Graph) -> Graph:
-    return rebuild(
-        graph, lambda copy, value, operands: copy.add(value.operation, operands, value.attributes, value.type)
-    )
+    return rebuild(graph, lambda copy, value, operands: copy.add_copy(value, operands))
 
 
 def is_constant(value: Value, number: float) -> bool:
@@ -124,7 +122,7 @@ def _fold(copy: Graph, operation: str, operands: Sequence[Value], attributes: An
         return copy.add("constant", (), {"value": float(math.prod(dims))}, type_)
     if operands and not type_.dims and all(operand.operation == "constant" for operand in operands):
         small = Graph()
-        inner = [small.add("constant", (), operand.attributes, operand.type) for operand in operands]
+        inner = [small.add_copy(operand, ()) for operand in operands]
         small.results["x"] = small.add(operation, inner, attributes, type_)
         number: Attribute = evaluate(small, {}, 1)["x"].item()
         return copy.add("constant", (), {"value": number}, type_)

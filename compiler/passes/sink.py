@@ -27,7 +27,7 @@ def sink(graph: Graph) -> Graph:
                 continue
             dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
             parts.append(sliced(copy, operand, own, attributes, operand.type.with_dims(dims)))
-        made = copy.add(x.operation, parts, x.attributes, x.type.with_dims(type_.dims))
+        made = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
         passes.add(made)
         return made
 
@@ -37,7 +37,7 @@ def sink(graph: Graph) -> Graph:
             axis = value.attributes["axis"]
             assert isinstance(axis, int)
             return sliced(copy, operands[0], axis, attributes, value.type)
-        made = copy.add(value.operation, operands, value.attributes, value.type)
+        made = copy.add_copy(value, operands)
         if _lets_through(value, users[value]):
             passes.add(made)
         return made

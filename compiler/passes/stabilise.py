@@ -46,6 +46,6 @@ def stabilise(graph: Graph) -> Graph:
         stable = pattern(*operands) if pattern else None
         if stable is not None and stable.type == value.type:
             return stable
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)

@@ -18,8 +18,8 @@ def as_bytes(graph: Graph, names: Collection[str]) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         name = value.attributes.get("name")
         if value.operation not in ("input", "target") or name not in names:
-            return copy.add(value.operation, operands, value.attributes, value.type)
-        raw = copy.add(value.operation, (), value.attributes, Type("u8", value.type.dims))
+            return copy.add_copy(value, operands)
+        raw = copy.add_copy(value, (), type_=Type("u8", value.type.dims))
         factor = copy.add("given", (), {"name": f"{SCALE}{name}"}, Type(value.type.dtype))
         return apply("cast", raw, dtype=value.type.dtype) * factor
 

@@ -55,7 +55,7 @@ class _Chunk:
             self.refuse(value, "this takes all steps together")
         if "previous" in kinds:
             return self.before(copy, value, operands)
-        made = copy.add(value.operation, operands, value.attributes, value.type)
+        made = copy.add_copy(value, operands)
         if "step" in kinds and value.operation == "equal":  # where a sequence begins
             return apply("logical_and", made, self.is_first(copy, made))
         if "step" in kinds and value.operation == "cast":  # the number of a step
@@ -74,14 +74,14 @@ class _Chunk:
         """A scan whose carries begin as the chunk before left them."""
         one = Scan.of(value)
         if one.dim != self.how.dim or one.is_reversed:
-            return copy.add(value.operation, operands, value.attributes, value.type)
+            return copy.add_copy(value, operands)
         first, second = len(one.sequences), len(one.begins)
         names = []
         for i in range(second):
             name, held = self.leaf(copy, one.begins[i].type)
             operands[first + i] = apply("where", self.is_first(copy, held), operands[first + i], held)
             names.append(name)
-        made = copy.add(value.operation, operands, value.attributes, value.type)
+        made = copy.add_copy(value, operands)
         for i, name in enumerate(names):
             end = part(made, f"last.{i}")
             self.carried[name] = apply("stop_gradient", end) if end.type.is_float else end
@@ -93,7 +93,7 @@ class _Chunk:
         name, held = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
         end = sequence.at_end(x, "last")
         self.carried[name] = apply("stop_gradient", end) if x.type.is_float else end
-        moved = copy.add(value.operation, operands, value.attributes, value.type)
+        moved = copy.add_copy(value, operands)
         begins = apply("equal", table(copy, "step", self.how.dim), 0)
         begins = apply("reshape", begins, dims=(self.how.dim, *(1,) * (x.type.rank - 1)))
         return apply("where", begins, sequence.spread(held, self.how.dim), moved)

@@ -62,7 +62,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str
                 notes[name] = f"after {' -> '.join(before)}"
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        made = copy.add(value.operation, operands, value.attributes, value.type)
+        made = copy.add_copy(value, operands)
         name = str(value.attributes.get("name", "")) if value.operation == "input" else ""
         return _through(made, _FORTH, folded.get(name, []), run.states.get(name, []), name, arrays)
 

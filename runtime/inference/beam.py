@@ -92,7 +92,7 @@ def _after(one: Scan, token: Value, ends: Value) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value is made[token]:
             return copy.leaf("given", _CHOSEN, value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(body, rule)
 

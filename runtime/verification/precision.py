@@ -35,7 +35,7 @@ def widened(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
         operands = [copies[operand] for operand in value.operands]
         attributes = {key: _attribute(attribute) for key, attribute in value.attributes.items()}
         type_ = value.type if value.operation == "scan" else _type(value.type)  # a scan has no type of its own
-        copies[value] = copy.add(value.operation, operands, attributes, type_, value.span)
+        copies[value] = copy.add_copy(value, operands, attributes, type_, value.span)
     copy.results = {name: copies[value] for name, value in graph.results.items()}
     return copy, copies
 

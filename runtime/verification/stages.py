@@ -47,7 +47,7 @@ def for_training(graph: Graph, is_training: bool) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "training":
             return copy.add("constant", (), {"value": is_training}, value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
 

@@ -101,7 +101,7 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
         if value.operation == "training":
             assert training is not None, "the heading says neither training nor use"
             return copy.add("constant", (), {"value": training}, value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return expand(rebuild(graph, rule), whole=set(OPERATIONS) - set(RANDOM))
 
@@ -121,7 +121,7 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in replaced:
             return copy.leaf("input", replaced[value], value.type)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
 

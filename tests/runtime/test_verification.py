@@ -138,7 +138,7 @@ def test_a_pass_that_drops_a_term(passes) -> None:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "add" and value.type.dims == ("batch", 3) and value.span.line == 6:
             return operands[0]
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     passes(Pass("dropping", "Drops a bias.", lambda graph: rebuild(graph, rule), after="hoist"))
     found = one("passes")
@@ -153,7 +153,7 @@ def test_a_pass_that_lets_gradients_through(monkeypatch: pytest.MonkeyPatch) -> 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "stop_gradient":
             return operands[0]
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     def forgetful(graph: Graph) -> Graph:
         return rebuild(graph, rule)
@@ -282,7 +282,7 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("check", ["alone", "alone_compiled"])
 def test_samples_that_meet(passes, check: str) -> None:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        value = copy.add(value.operation, operands, value.attributes, value.type)
+        value = copy.add_copy(value, operands)
         return value + 0.01 * apply("mean", value, over=(0,)) if value.operation == "tanh" else value
 
     passes(Pass("meeting", "Mixes samples.", lambda graph: rebuild(graph, rule)))

@@ -8,7 +8,7 @@ def _joined(graph: Graph) -> Graph:
         if value.operation == "multiply" and all(one.operation == "exp" for one in operands):
             left, right = (one.operands[0] for one in operands)
             return apply("exp", left + right)
-        return copy.add(value.operation, operands, value.attributes, value.type)
+        return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
 
