@@ -27,7 +27,7 @@ from netc.compiler.value import OPERATIONS, Expansion, Operation, Own, Scalar, V
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.program import Program
 from netc.runtime.step import Backend, State, Step
 from netc.runtime.workers import Workers

@@ -20,10 +20,10 @@ from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.answers import labels_of, words_of
-from netc.runtime.data.madeup import made_up
 from netc.runtime.data.spec import StepSpec
 from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.data.stored import Ragged
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import words
 from netc.runtime.run import Run

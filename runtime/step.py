@@ -22,8 +22,8 @@ from netc.compiler.rows import PREFIX, Rows
 from netc.compiler.types import BATCH, Sizes, Type, size_of
 from netc.dsl.diagnostics import fault
 from netc.runtime.available import require
-from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.executable import Executable
 from netc.runtime.locks import building
 from netc.runtime.memory import Memory, footprint, is_debugging

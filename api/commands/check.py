@@ -170,7 +170,7 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
 
     from netc.dsl.diagnostics import fault
     from netc.runtime.available import NotEnough, refuse
-    from netc.runtime.data.madeup import made_up
+    from netc.runtime.data.synthetic import made_up
     from netc.runtime.program import Program
     from netc.runtime.settings import place_of_setting
 

@@ -35,8 +35,8 @@ def profile(
     import netc
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.madeup import made_up
     from netc.runtime.data.spec import parse_data
+    from netc.runtime.data.synthetic import made_up
     from netc.runtime.drawing.flame import flame_svg
     from netc.runtime.profile import profile as measure
     from netc.runtime.program import Fields

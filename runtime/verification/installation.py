@@ -20,8 +20,8 @@ from netc.compiler.types import NUMPY, Type, parse_type
 from netc.compiler.value import OPERATIONS, Operation, Value, Whole
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.madeup import made_up
 from netc.runtime.data.stored import Array
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.program import Program
 from netc.runtime.step import State, Step
 from netc.runtime.verification import CHECKS, Subject, verify

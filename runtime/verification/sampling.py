@@ -7,8 +7,8 @@ import numpy as np
 from netc.compiler.cost import flops
 from netc.compiler.model import Model
 from netc.runtime.data.dataset import load
-from netc.runtime.data.madeup import made_up
 from netc.runtime.data.spec import parse_data
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.step import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields
 

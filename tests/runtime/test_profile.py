@@ -6,7 +6,7 @@ from support import ROOT
 import netc
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.profile import profile
 
 EXAMPLES = ROOT / "examples"

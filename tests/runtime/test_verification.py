@@ -20,7 +20,7 @@ from netc.compiler.pipeline import Pass
 from netc.compiler.types import Sizes
 from netc.compiler.value import OPERATIONS, Scalar, Value, apply
 from netc.runtime import step as steps
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import made_up
 from netc.runtime.program import Program
 from netc.runtime.verification import CHECKS, Difference, Subject, exports, texts, verify
 from netc.runtime.verification.comparison import difference, different_bits
