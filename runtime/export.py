@@ -23,7 +23,7 @@ from netc.runtime.answers import labels_of, words_of
 from netc.runtime.data.spec import StepSpec
 from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.data.stored import Ragged
-from netc.runtime.data.synthetic import made_up
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.parts import fields_of, part_of
 from netc.runtime.random import words
 from netc.runtime.run import Run
@@ -177,7 +177,7 @@ def samples_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Made-up samples of these inputs, as a file takes them, and as the run's model does."""
     raw, prepared = dict[str, Any](), dict[str, Any]()
-    for name, field in made_up(run.model, count, seed, inputs, longest).items():
+    for name, field in synthetic_data(run.model, count, seed, inputs, longest).items():
         if isinstance(field, Ragged):
             pairs = [_both(run, name, one) for one in field]
             raw[name], prepared[name] = [one for one, _ in pairs], [one for _, one in pairs]

@@ -36,7 +36,7 @@ def profile(
     from netc.runtime.checkpoint import write_whole
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
-    from netc.runtime.data.synthetic import made_up
+    from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.drawing.flame import flame_svg
     from netc.runtime.profile import profile as measure
     from netc.runtime.program import Fields
@@ -47,7 +47,7 @@ def profile(
     if model.data is not None:
         fields: Fields = load(model, parse_data(model)).parts["train"]
     else:
-        fields = made_up(model, max(_MADE_UP, model.train.batch))
+        fields = synthetic_data(model, max(_MADE_UP, model.train.batch))
     found = measure(netc.compile(model, threads=threads), fields)
     rows = _by_line(found, model) if lines else _by_kernel(found)
     rows.append(("", "barriers and waiting", "", *_spent(found.waiting, found), "", "", ""))
