@@ -25,7 +25,7 @@ from netc.compiler.types import Mismatch, Type
 from netc.compiler.value import Expansion, Fold, Operation, Own, Scalar, Value, apply
 from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
-from netc.runtime.data.steps import Step
+from netc.runtime.data.steps import DataStep as Step
 from netc.runtime.data.steps import simple_step as step
 
 __all__ = [

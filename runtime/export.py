@@ -21,7 +21,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.answers import labels_of, words_of
 from netc.runtime.data.spec import StepSpec
-from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.data.steps import STEPS, Location
 from netc.runtime.data.stored import Ragged
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.parts import fields_of, part_of
@@ -202,7 +202,7 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
         raw = raw if back is None else back(raw, state)
     raw = raw.astype(drawn.dtype)
     through = raw
-    place = Place("", (name,), np.arange(len(raw)), NOWHERE)
+    place = Location("", (name,), np.arange(len(raw)), NOWHERE)
     for step, state in pairs:
         made = STEPS[step].apply(through, state, place)
         assert not isinstance(made, Ragged)

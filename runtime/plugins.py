@@ -18,15 +18,15 @@ from netc.compiler.value import register as register_operation
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.data.readers import READERS, Reader
-from netc.runtime.data.steps import STEPS, Step
+from netc.runtime.data.steps import STEPS, DataStep
 
 GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
-Addition = Operation | Pass | Reader | Step | OptimizerRule | Library
+Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
 _TABLES: dict[type, dict[str, Any]] = {
     Operation: OPERATIONS,
     Pass: PASSES,
     Reader: READERS,
-    Step: STEPS,
+    DataStep: STEPS,
     OptimizerRule: OPTIMIZERS,
     Library: LIBRARIES,
 }

@@ -23,7 +23,7 @@ from netc.runtime.data.lengths import cells_of, listed, long_enough, same_length
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
-from netc.runtime.data.steps import STEPS, Chunks, Place, State, is_missing, numbers
+from netc.runtime.data.steps import STEPS, Chunks, Location, State, is_missing, numbers
 from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 
@@ -267,8 +267,8 @@ def _first_label(file: syntax.File) -> str | None:
 def _largest(one: FieldSpec, states: Sequence[State], table: Table, rows: Array) -> int:
     """The largest whole number of a field. Faults E0805 if it holds others."""
     most = 0
-    for array, place in _applied(one, states, table, rows):
-        values = numbers(array, place)
+    for array, location in _applied(one, states, table, rows):
+        values = numbers(array, location)
         if not (np.isfinite(values) & (values == np.floor(values))).all():
             fault("E0805", f"`{one.name}` holds no whole numbers", one.span, hint="`-> classes` numbers what it holds")
         most = max(most, int(values.max()))
@@ -364,7 +364,7 @@ def _kept_rows(table: Table, spec: DataSpec) -> Array:
     return np.flatnonzero(kept)
 
 
-def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ragged, Place]]:
+def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ragged, Location]]:
     names = _columns(one, table)
     columns = [table.column(name, one.span) for name in names]
     if one.is_sequence and len(columns) > 1:
@@ -376,35 +376,35 @@ def _raw(one: FieldSpec, table: Table, rows: Array) -> Iterator[tuple[Array | Ra
         cells = [column[chosen] for column in columns]
         if len({part.shape for part in cells}) != 1:
             fault("E0804", f"the columns of `{one.name}` have different shapes", one.span)
-        place = Place(table.name, names, chosen + table.first_row, one.span)
+        location = Location(table.name, names, chosen + table.first_row, one.span)
         if one.is_sequence:
-            yield cells_of(cells[0], place), place
+            yield cells_of(cells[0], location), location
         else:
-            yield cells[0] if one.is_single else np.stack(cells, axis=1), place
+            yield cells[0] if one.is_single else np.stack(cells, axis=1), location
 
 
 def _applied(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, without: str = ""
-) -> Iterator[tuple[Array, Place]]:
+) -> Iterator[tuple[Array, Location]]:
     """The field's rows after the steps whose states are there, but for those called `without`; of sequences, the steps one below the other."""
-    for made, place in _moved(one, states, table, rows, without):
+    for made, location in _moved(one, states, table, rows, without):
         yield (
-            (made.rows, replace(place, rows=np.repeat(place.rows, made.lengths)))
+            (made.rows, replace(location, rows=np.repeat(location.rows, made.lengths)))
             if isinstance(made, Ragged)
-            else (made, place)
+            else (made, location)
         )
 
 
 def _moved(
     one: FieldSpec, states: Sequence[State], table: Table, rows: Array, without: str = ""
-) -> Iterator[tuple[Array | Ragged, Place]]:
+) -> Iterator[tuple[Array | Ragged, Location]]:
     """As `_applied`, sequences as such."""
-    for made, place in _raw(one, table, rows):
+    for made, location in _raw(one, table, rows):
         for step, state in zip(one.steps, states, strict=False):
             is_cut = windows.is_series([one]) and STEPS[step.name].makes_sequences  # a text is in pieces already
             if step.name == without or is_cut:
                 continue
-            apply, at = STEPS[step.name].apply, replace(place, span=step.span)
+            apply, at = STEPS[step.name].apply, replace(location, span=step.span)
             if STEPS[step.name].changes_lengths:
                 if not isinstance(made, Ragged) or windows.is_series([one]):
                     told = "`characters` or `words` makes them of a text"
@@ -415,10 +415,10 @@ def _moved(
             elif STEPS[step.name].makes_sequences:
                 fault("E0804", f"`{step.name}` takes texts, and this is a sequence already", step.span)
             else:
-                whole = apply(made.rows, state, replace(at, rows=np.repeat(place.rows, made.lengths)))
+                whole = apply(made.rows, state, replace(at, rows=np.repeat(location.rows, made.lengths)))
                 assert not isinstance(whole, Ragged)
                 made = Ragged(whole, made.lengths)
-        yield made, place
+        yield made, location
 
 
 def _sequences(
@@ -426,12 +426,12 @@ def _sequences(
 ) -> Ragged:
     """A field of sequences, of the type that the model declares."""
     parts, lengths = [], []
-    for made, place in _moved(one, states, table, rows):
+    for made, location in _moved(one, states, table, rows):
         if not isinstance(made, Ragged):
             is_text = any(STEPS[step.name].takes_text for step in one.steps)
             hint = "`characters` or `words` makes one of a text" if is_text else None
-            fault("E0804", f"a sample of `{one.name}` is no sequence", one.span, place.cell([0]), hint=hint)
-        at = replace(place, rows=np.repeat(place.rows, made.lengths))
+            fault("E0804", f"a sample of `{one.name}` is no sequence", one.span, location.cell([0]), hint=hint)
+        at = replace(location, rows=np.repeat(location.rows, made.lengths))
         values = numbers(made.rows, at)
         if values.shape[1:] != type_.shape(1)[1:]:
             fault(
@@ -456,9 +456,9 @@ def _fit(one: FieldSpec, table: Table, rows: Array) -> list[State]:
     states: list[State] = []
     for step in one.steps:
 
-        def chunks(span: Span = step.span) -> Iterator[tuple[Array, Place]]:
-            for array, place in _applied(one, states, table, rows):
-                yield array, replace(place, span=span)
+        def chunks(span: Span = step.span) -> Iterator[tuple[Array, Location]]:
+            for array, location in _applied(one, states, table, rows):
+                yield array, replace(location, span=span)
 
         fit: Callable[[Chunks, Sequence[Any]], State] = STEPS[step.name].fit
         states.append(fit(chunks, step.arguments))
@@ -492,8 +492,8 @@ def convert(
     dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
     result = allocate((len(rows), *type_.shape(1)[1:]), dtype)
     done = 0
-    for given, place in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
-        array = given if stays_bytes else numbers(given, place)
+    for given, location in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
+        array = given if stays_bytes else numbers(given, location)
         if array.shape[1:] != result.shape[1:]:
             fault(
                 "E0804",
@@ -501,12 +501,12 @@ def convert(
                 declared,
                 others=[Label(one.span, "read here")],
             )
-        result[done : done + len(array)] = array if stays_bytes else _checked(one, array, place, type_)
+        result[done : done + len(array)] = array if stays_bytes else _checked(one, array, location, type_)
         done += len(array)
     return Bytes(result, *scales) if stays_bytes else result
 
 
-def _checked(one: FieldSpec, values: Array, place: Place, type_: Type) -> Array:
+def _checked(one: FieldSpec, values: Array, location: Location, type_: Type) -> Array:
     if type_.classes is not None:
         bad = np.argwhere((values < 0) | (values >= type_.classes) | (values != np.floor(values)))
         if len(bad):
@@ -514,11 +514,11 @@ def _checked(one: FieldSpec, values: Array, place: Place, type_: Type) -> Array:
                 "E0805",
                 f"{values[tuple(bad[0])]:g} is not a class of class({type_.classes})",
                 one.span,
-                f"`{place.file}`, row {place.rows[int(bad[0][0])]}",
+                f"`{location.file}`, row {location.rows[int(bad[0][0])]}",
                 hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
             )
     with np.errstate(over="ignore"):
         finite = np.isfinite(values.astype(NUMPY[type_.dtype])) if type_.is_float else np.isfinite(values)
     if not finite.all():
-        fault("E0803", "a value is not finite", one.span, place.cell([int(i) for i in np.argwhere(~finite)[0]]))
+        fault("E0803", "a value is not finite", one.span, location.cell([int(i) for i in np.argwhere(~finite)[0]]))
     return values

@@ -23,8 +23,8 @@ State = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """What a message about a field's data names: the file, the columns, the number of each row, the step's place in the `.net` file."""
+class Location:
+    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in the `.net` file."""
 
     file: str
     columns: tuple[str, ...]
@@ -37,12 +37,12 @@ class Place:
         return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
 
 
-Chunks = Callable[[], Iterator[tuple[Array, Place]]]
+Chunks = Callable[[], Iterator[tuple[Array, Location]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, place)` uses it; `undo` is its inverse.
+class DataStep:
+    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, location)` uses it; `undo` is its inverse.
 
     `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
     a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged, and one
@@ -50,7 +50,7 @@ class Step:
     is right: a state may come from a run's folder that somebody else wrote.
     """
 
-    apply: Callable[[Any, State, Place], Array | Ragged]
+    apply: Callable[[Any, State, Location], Array | Ragged]
     fit: Callable[[Chunks, Sequence[Any]], State]
     undo: Callable[[Array, State], Array] | None = None
     arguments: tuple[int, int] = (0, 0)
@@ -75,24 +75,24 @@ def simple_step(
     fit: Callable[[Array, Sequence[Any]], State] | None = None,
     undo: Callable[[Array, State], Array] | None = None,
     arguments: tuple[int, int] = (0, 0),
-) -> Step:
+) -> DataStep:
     """A step on numbers, as float64 with samples first: `fit(values, arguments)` learns a state (of plain numbers and lists) from the training split, in one piece,
     `apply(values, state)` uses it, and `undo` brings back what it made of a target. They raise ValueError where the data or an argument is wrong."""
 
     def learned(chunks: Chunks, given: Sequence[Any]) -> State:
-        parts = [(numbers(array, place).astype(np.float64), place) for array, place in chunks()]
+        parts = [(numbers(array, location).astype(np.float64), location) for array, location in chunks()]
         try:
             return {} if fit is None else fit(np.concatenate([array for array, _ in parts]), given)
         except ValueError as error:
             fault("E0803", f"`{name}` cannot be fitted", parts[0][1].span, str(error))
 
-    def applied(array: Any, state: State, place: Place) -> Array:
+    def applied(array: Any, state: State, location: Location) -> Array:
         try:
-            return np.asarray(apply(numbers(array, place).astype(np.float64), state))
+            return np.asarray(apply(numbers(array, location).astype(np.float64), state))
         except ValueError as error:
-            fault("E0803", f"`{name}` cannot be applied", place.span, f"`{place.file}`: {error}")
+            fault("E0803", f"`{name}` cannot be applied", location.span, f"`{location.file}`: {error}")
 
-    return Step(applied, learned, undo, arguments, doc=doc, name=name)
+    return DataStep(applied, learned, undo, arguments, doc=doc, name=name)
 
 
 def is_missing(array: Array) -> Array:
@@ -109,7 +109,7 @@ def texts_of(column: Array) -> list[str]:
     return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
 
 
-def refuse_missing(array: Array, place: Place) -> None:
+def refuse_missing(array: Array, location: Location) -> None:
     """Fault E0803 at the first empty cell."""
     missing = is_missing(array)
     if missing.any():
@@ -117,55 +117,58 @@ def refuse_missing(array: Array, place: Place) -> None:
         fault(
             "E0803",
             "a value is missing",
-            place.span,
-            f"{place.cell(index)}; {int(missing.sum())} in all",
+            location.span,
+            f"{location.cell(index)}; {int(missing.sum())} in all",
             hint="impute(median) fills, impute(drop) leaves the row out",
         )
 
 
-def numbers(array: Array, place: Place) -> Array:
+def numbers(array: Array, location: Location) -> Array:
     """The cells as f64 (bytes and floats stay what they are). Fault E0803 at the first that is missing or is no number."""
-    refuse_missing(array, place)
+    refuse_missing(array, location)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
             fault(
-                "E0803", "this holds no numbers", place.span, f"`{place.file}`, column `{shown_cell(place.columns[0])}`"
+                "E0803",
+                "this holds no numbers",
+                location.span,
+                f"`{location.file}`, column `{shown_cell(location.columns[0])}`",
             )
         return array
     try:
         return array.astype(np.float64)
     except (ValueError, TypeError, OverflowError):
-        _explain(array, place)
+        _explain(array, location)
         raise
 
 
-def _explain(array: Array, place: Place) -> None:
+def _explain(array: Array, location: Location) -> None:
     """Fault at the first cell that is no number, or a list that is not as long as the first one."""
     cells = list(np.ndenumerate(array))
     lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
     for index, cell in lists:
         if len(cell) != len(lists[0][1]):
-            told = f"{len(cell)} elements, row {place.rows[lists[0][0][0]]} has {len(lists[0][1])}"
-            fault("E0804", "rows differ in length", place.span, f"{place.cell(index)} has {told}")
+            told = f"{len(cell)} elements, row {location.rows[lists[0][0][0]]} has {len(lists[0][1])}"
+            fault("E0804", "rows differ in length", location.span, f"{location.cell(index)} has {told}")
     for index, cell in cells:
         try:
             float(cell)
         except OverflowError:
-            fault("E0803", "this number is too large", place.span, f"{place.cell(index)}: {shown_cell(cell)}")
+            fault("E0803", "this number is too large", location.span, f"{location.cell(index)}: {shown_cell(cell)}")
         except (ValueError, TypeError):
             is_text = isinstance(cell, str)
             fault(
                 "E0803",
                 f'"{shown_cell(cell)}" is not a number' if is_text else "this is not a number",
-                place.span,
-                place.cell(index),
+                location.span,
+                location.cell(index),
                 hint="`classes` or `one_hot` takes text" if is_text else None,
             )
 
 
 def _floats(chunks: Chunks) -> Iterator[Array]:
-    for array, place in chunks():
-        yield numbers(array, place).astype(np.float64)
+    for array, location in chunks():
+        yield numbers(array, location).astype(np.float64)
 
 
 def _nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
@@ -236,29 +239,29 @@ def _arithmetic(
     undo: Callable[[Array, State], Array],
     doc: str,
     keeps: Mapping[str, Callable[[Any], bool]],
-) -> Step:
+) -> DataStep:
     """A step that is plain arithmetic on numbers, in f64."""
 
-    def apply(array: Any, state: State, place: Place) -> Array:
-        made: Array = formula(numbers(array, place).astype(np.float64), state)
+    def apply(array: Any, state: State, location: Location) -> Array:
+        made: Array = formula(numbers(array, location).astype(np.float64), state)
         return made
 
-    return Step(apply, fit, undo, doc=doc, formula=formula, keeps=keeps)
+    return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps)
 
 
-def _log(array: Array, state: State, place: Place) -> Array:
-    values = numbers(array, place).astype(np.float64)
+def _log(array: Array, state: State, location: Location) -> Array:
+    values = numbers(array, location).astype(np.float64)
     bad = np.argwhere(values <= 0)
     if len(bad):
         index = tuple(int(i) for i in bad[0])
-        fault("E0803", f"{values[index]:g} has no logarithm", place.span, place.cell(index))
+        fault("E0803", f"{values[index]:g} has no logarithm", location.span, location.cell(index))
     return np.log(values)
 
 
-def _scale(array: Array, state: State, place: Place) -> Array:
+def _scale(array: Array, state: State, location: Location) -> Array:
     if array.dtype == np.uint8:
         return array * np.float32(state["by"])
-    return numbers(array, place) * np.float64(state["by"])
+    return numbers(array, location) * np.float64(state["by"])
 
 
 def _is_number(value: Any) -> bool:
@@ -287,14 +290,14 @@ def natural(label: str) -> tuple[int, float, str]:
 
 def _classes_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     found: set[str] = set()
-    for array, place in chunks():
-        refuse_missing(array, place)
+    for array, location in chunks():
+        refuse_missing(array, location)
         found |= {str(cell) for cell in array.ravel()}
     return {"classes": sorted(found, key=natural)}
 
 
-def _classes(array: Array, state: State, place: Place) -> Array:
-    refuse_missing(array, place)
+def _classes(array: Array, state: State, location: Location) -> Array:
+    refuse_missing(array, location)
     codes = {label: i for i, label in enumerate(state["classes"])}
     result = np.empty(array.shape, np.int32)
     for index, cell in np.ndenumerate(array):
@@ -302,30 +305,30 @@ def _classes(array: Array, state: State, place: Place) -> Array:
             fault(
                 "E0805",
                 f'the class "{shown_cell(cell)}" does not occur in the training split',
-                place.span,
-                place.cell(index),
+                location.span,
+                location.cell(index),
             )
         result[index] = codes[str(cell)]
     return result
 
 
-def _one_hot(array: Array, state: State, place: Place) -> Array:
-    codes, count = _classes(array, state, place), len(state["classes"])
-    require_at(8 * codes.size * count, f"{codes.size:,} cells of {count:,} numbers", place.span)
+def _one_hot(array: Array, state: State, location: Location) -> Array:
+    codes, count = _classes(array, state, location), len(state["classes"])
+    require_at(8 * codes.size * count, f"{codes.size:,} cells of {count:,} numbers", location.span)
     result = np.zeros((*codes.shape, count))
     np.put_along_axis(result, codes[..., None], 1.0, axis=-1)
     return result
 
 
-def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Place], Ragged]:
+def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
     """A text as a sequence of its pieces."""
 
-    def apply(array: Array, state: State, place: Place) -> Ragged:
-        refuse_missing(array, place)
+    def apply(array: Array, state: State, location: Location) -> Ragged:
+        refuse_missing(array, location)
         found = [pieces(str(cell)) for cell in array.ravel()]
         for row, one in enumerate(found):
             if not one:
-                fault("E0804", f"a text without {what}", place.span, place.cell([row]))
+                fault("E0804", f"a text without {what}", location.span, location.cell([row]))
         tokens = np.empty(sum(map(len, found)), object)
         tokens[:] = [token for one in found for token in one]
         return Ragged(tokens, np.array([len(one) for one in found], np.int64))
@@ -336,32 +339,32 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
 UNKNOWN, END = "<unknown>", "<end>"
 
 
-def _marked(sequences: Ragged, state: State, place: Place) -> Ragged:
+def _marked(sequences: Ragged, state: State, location: Location) -> Ragged:
     """Sequences with one more token at their ends."""
     rows = np.insert(sequences.rows.astype(object), np.cumsum(sequences.lengths), END)
     return Ragged(rows, sequences.lengths + 1)
 
 
-def _refuse_none(array: Array, place: Place) -> None:
+def _refuse_none(array: Array, location: Location) -> None:
     """A space is a token too, and no missing value."""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
-        refuse_missing(array, place)
+        refuse_missing(array, location)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The tokens of the training split, the most frequent first, after what stands for all others and, if there is one, the mark of an end."""
     most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
     found: Counter[str] = Counter()
-    for array, place in chunks():
-        _refuse_none(array, place)
+    for array, location in chunks():
+        _refuse_none(array, location)
         found.update(str(cell) for cell in array.ravel())
     marks = [END] if found.pop(END, 0) else []
     tokens = sorted((one for one in found if found[one] >= least), key=lambda one: (-found[one], natural(one)))
     return {"tokens": [UNKNOWN, *marks, *tokens[: most or None]]}
 
 
-def _vocabulary(array: Array, state: State, place: Place) -> Array:
-    _refuse_none(array, place)
+def _vocabulary(array: Array, state: State, location: Location) -> Array:
+    _refuse_none(array, location)
     codes = {token: i for i, token in enumerate(state["tokens"])}
     return np.array([codes.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
 
@@ -371,16 +374,16 @@ def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
     return None if is_right else "how many tokens at most, then how often each occurs at least"
 
 
-def _lowercase(array: Array, state: State, place: Place) -> Array:
+def _lowercase(array: Array, state: State, location: Location) -> Array:
     lowered = [cell.lower() if isinstance(cell, str) else cell for cell in array.ravel()]
     result = np.empty(len(lowered), object)
     result[:] = lowered
     return result.reshape(array.shape)
 
 
-def _date(array: Array, state: State, place: Place) -> Array:
+def _date(array: Array, state: State, location: Location) -> Array:
     """2004, 2004-07 or 2004-07-15 as a year with its fraction: 2004.54."""
-    refuse_missing(array, place)
+    refuse_missing(array, location)
     result = np.empty(array.shape, np.float64)
     for index, cell in np.ndenumerate(array):
         found = re.match(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$", str(cell).removesuffix(".0"))
@@ -391,8 +394,8 @@ def _date(array: Array, state: State, place: Place) -> Array:
             fault(
                 "E0803",
                 f'"{shown_cell(cell)}" is not a date',
-                place.span,
-                place.cell(index),
+                location.span,
+                location.cell(index),
                 hint="2004-07-15, 2004-07 or 2004",
             )
         days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
@@ -409,17 +412,17 @@ def grams(text: str, longest: int) -> set[str]:
 def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
     found: Counter[str] = Counter()
-    for array, place in chunks():
-        refuse_missing(array, place)
+    for array, location in chunks():
+        refuse_missing(array, location)
         for cell in array.ravel():
             found.update(grams(str(cell), longest))
     return {"longest": longest, "count": count, "grams": sorted(found, key=lambda one: (-found[one], one))[:count]}
 
 
-def _ngrams(array: Array, state: State, place: Place) -> Array:
-    refuse_missing(array, place)
+def _ngrams(array: Array, state: State, location: Location) -> Array:
+    refuse_missing(array, location)
     codes = {one: i for i, one in enumerate(state["grams"])}
-    require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", place.span)
+    require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)
     for index, cell in np.ndenumerate(array):
         known = [codes[one] for one in grams(str(cell), state["longest"]) if one in codes]
@@ -440,7 +443,7 @@ _FILLS: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.media
 def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """What stands for an empty cell, of each column: one at a time, so that no more than a column is in memory."""
     (how,) = arguments
-    first, place = next(chunks())
+    first, location = next(chunks())
     width = int(np.prod(first.shape[1:]))
     if how == "drop" or (how not in _FILLS and how != "mode"):
         return {"fill": [how] * width, "drop": how == "drop"}
@@ -449,18 +452,23 @@ def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
         column = np.concatenate([array.reshape(len(array), -1)[:, i] for array, _ in chunks()])
         present = column[~is_missing(column)]
         if not len(present):
-            fault("E0803", "a column of the training split is empty", place.span, f"`{shown_cell(place.columns[i])}`")
+            fault(
+                "E0803",
+                "a column of the training split is empty",
+                location.span,
+                f"`{shown_cell(location.columns[i])}`",
+            )
         if how in _FILLS:
-            fills.append(float(_FILLS[how](numbers(present, place).astype(np.float64))))
+            fills.append(float(_FILLS[how](numbers(present, location).astype(np.float64))))
         else:
             counts = Counter(texts_of(present))
             fills.append(min(counts, key=lambda text: (-counts[text], text)))
     return {"fill": fills, "drop": False}
 
 
-def _impute(array: Array, state: State, place: Place) -> Array:
+def _impute(array: Array, state: State, location: Location) -> Array:
     if state["drop"]:
-        refuse_missing(array, place)
+        refuse_missing(array, location)
         return array
     missing = is_missing(array).reshape(len(array), -1)
     if not missing.any():
@@ -475,10 +483,10 @@ def _impute(array: Array, state: State, place: Place) -> Array:
 # ------------------------------------------------------------------ shapes
 
 
-def _reshape(array: Array, state: State, place: Place) -> Array:
+def _reshape(array: Array, state: State, location: Location) -> Array:
     dims = tuple(state["dims"])
     if int(np.prod(array.shape[1:])) != int(np.prod(dims)):
-        fault("E0804", f"a sample of shape {list(array.shape[1:])} cannot become {list(dims)}", place.span)
+        fault("E0804", f"a sample of shape {list(array.shape[1:])} cannot become {list(dims)}", location.span)
     return array.reshape(len(array), *dims)
 
 
@@ -491,7 +499,7 @@ def _reshape_check(arguments: Sequence[Any]) -> str | None:
     return None if all(isinstance(one, int) and one >= 1 for one in arguments) else "whole numbers, at least 1"
 
 
-_OWN: dict[str, Step] = {
+_OWN: dict[str, DataStep] = {
     "standardize": _arithmetic(
         lambda array, state: (array - state["mean"]) / state["std"],
         _standardize_fit,
@@ -506,7 +514,7 @@ _OWN: dict[str, Step] = {
         "From 0 at the least to 1 at the largest value of each column.",
         {"min": _are_numbers, "range": _are_numbers},
     ),
-    "scale": Step(
+    "scale": DataStep(
         _scale,
         lambda chunks, arguments: {"by": float(arguments[0])},
         lambda array, state: array / state["by"],
@@ -515,16 +523,18 @@ _OWN: dict[str, Step] = {
         doc="Multiplied by a number: scale(1 / 255). Bytes stay bytes in memory.",
         keeps={"by": _are_numbers},
     ),
-    "log": Step(_log, _nothing, lambda array, state: np.exp(array), doc="The natural logarithm; numbers above 0 only."),
-    "clip": Step(
-        lambda array, state, place: np.clip(numbers(array, place), state["least"], state["most"]),
+    "log": DataStep(
+        _log, _nothing, lambda array, state: np.exp(array), doc="The natural logarithm; numbers above 0 only."
+    ),
+    "clip": DataStep(
+        lambda array, state, location: np.clip(numbers(array, location), state["least"], state["most"]),
         lambda chunks, arguments: {"least": float(arguments[0]), "most": float(arguments[1])},
         arguments=(2, 2),
         check=_clip_check,
         doc="What is below or above comes to the bound: clip(0, 100).",
         keeps={"least": _are_numbers, "most": _are_numbers},
     ),
-    "classes": Step(
+    "classes": DataStep(
         _classes,
         _classes_fit,
         lambda array, state: np.array(state["classes"], object)[array],
@@ -533,7 +543,7 @@ _OWN: dict[str, Step] = {
         keeps={"classes": _are_texts},
         labels=lambda state: list(state["classes"]),
     ),
-    "characters": Step(
+    "characters": DataStep(
         _split(list, "characters"),
         _nothing,
         lambda array, state: array,
@@ -541,7 +551,7 @@ _OWN: dict[str, Step] = {
         makes_sequences=True,
         doc="A text as the sequence of its characters.",
     ),
-    "words": Step(
+    "words": DataStep(
         _split(str.split, "words"),
         _nothing,
         lambda array, state: array,
@@ -549,7 +559,7 @@ _OWN: dict[str, Step] = {
         makes_sequences=True,
         doc="A text as the sequence of what white space separates.",
     ),
-    "ends": Step(
+    "ends": DataStep(
         _marked,
         _nothing,
         lambda array, state: array,
@@ -557,7 +567,7 @@ _OWN: dict[str, Step] = {
         changes_lengths=True,
         doc="One more token after a text's last: where it ends. A vocabulary counts it as 1. What is to write texts learns by it when to stop.",
     ),
-    "vocabulary": Step(
+    "vocabulary": DataStep(
         _vocabulary,
         _vocabulary_fit,
         lambda array, state: np.array(state["tokens"], object)[array],
@@ -568,14 +578,14 @@ _OWN: dict[str, Step] = {
         keeps={"tokens": _are_texts},
         labels=lambda state: list(state["tokens"]),
     ),
-    "one_hot": Step(
+    "one_hot": DataStep(
         _one_hot,
         _classes_fit,
         takes_text=True,
-        doc="A 1 at the label's place among as many numbers as there are labels.",
+        doc="A 1 at the label's location among as many numbers as there are labels.",
         keeps={"classes": _are_texts},
     ),
-    "impute": Step(
+    "impute": DataStep(
         _impute,
         _impute_fit,
         lambda array, state: array,
@@ -584,13 +594,13 @@ _OWN: dict[str, Step] = {
         doc="Fills empty cells with the mean, median, mode or a value, or drops their rows.",
         keeps={"fill": _are_cells, "drop": _is_flag},
     ),
-    "lowercase": Step(
+    "lowercase": DataStep(
         _lowercase, _nothing, lambda array, state: array, takes_text=True, doc="A text in small letters."
     ),
-    "date": Step(
+    "date": DataStep(
         _date, _nothing, takes_text=True, doc="A date (2004-07-15, 2004-07, 2004) as a year with its fraction."
     ),
-    "ngrams": Step(
+    "ngrams": DataStep(
         _ngrams,
         _ngrams_fit,
         arguments=(2, 2),
@@ -599,23 +609,23 @@ _OWN: dict[str, Step] = {
         doc="A text as which of the most frequent sequences of up to n characters occur in it: ngrams(3, 1000). The ends are marked, capitals do not count.",
         keeps={"longest": _is_count, "count": _is_count, "grams": _are_texts},
     ),
-    "window": Step(
-        lambda array, state, place: array,
+    "window": DataStep(
+        lambda array, state, location: array,
         _nothing,
         lambda array, state: array,
         (1, 2),
         _window_check,
         doc="So many rows of a series, or tokens of a text, a sample: window(100), or window(100, 10) with a new one every 10 rows. What parts there are is decided first, in order.",
     ),
-    "next": Step(
-        lambda array, state, place: array,
+    "next": DataStep(
+        lambda array, state, location: array,
         _nothing,
         lambda array, state: array,
         (1, 1),
         _window_check,
         doc="Before `window`: the series so many rows later. After it: the row so many after the window's last.",
     ),
-    "reshape": Step(
+    "reshape": DataStep(
         _reshape,
         lambda chunks, arguments: {"dims": list(arguments)},
         lambda array, state: array,
@@ -624,14 +634,16 @@ _OWN: dict[str, Step] = {
         doc="The same numbers in another shape: reshape(28, 28, 1).",
         keeps={"dims": _are_counts},
     ),
-    "train_only": Step(
-        lambda array, state, place: array,
+    "train_only": DataStep(
+        lambda array, state, location: array,
         _nothing,
         arguments=(1, 1),
         doc="What is done to the training part's images anew in every epoch, after all other steps: train_only(flip(horizontal) -> shift(2)).",
     ),
-    "flatten": Step(
-        lambda array, state, place: array.reshape(len(array), -1), _nothing, doc="All numbers of a sample in one row."
+    "flatten": DataStep(
+        lambda array, state, location: array.reshape(len(array), -1),
+        _nothing,
+        doc="All numbers of a sample in one row.",
     ),
 }
 STEPS = {name: replace(step, name=name) for name, step in _OWN.items()}

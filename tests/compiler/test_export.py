@@ -25,7 +25,7 @@ from netc.dsl.diagnostics import Fault
 from netc.runtime import report
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.data.steps import STEPS, Location
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
 from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
@@ -423,5 +423,5 @@ def prepared_by(run: Run, raw: np.ndarray) -> np.ndarray:
     """A table through the fitted steps of the run, as a prediction of new data takes it."""
     values: Any = raw.astype(np.float64)
     for step, state in zip(run.spec.fields["x"].steps, run.states["x"], strict=True):
-        values = STEPS[step.name].apply(values, state, Place("", ("a", "b"), np.arange(len(raw)), step.span))
+        values = STEPS[step.name].apply(values, state, Location("", ("a", "b"), np.arange(len(raw)), step.span))
     return np.asarray(values, np.float32)
