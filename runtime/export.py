@@ -20,8 +20,9 @@ from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.answers import labels_of, words_of
+from netc.runtime.data.location import Location
 from netc.runtime.data.spec import StepSpec
-from netc.runtime.data.steps import STEPS, Location
+from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Ragged
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.parts import fields_of, part_of

@@ -17,8 +17,9 @@ from netc.compiler.value import OPERATIONS, Operation
 from netc.compiler.value import register as register_operation
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.readers import READERS, Reader
-from netc.runtime.data.steps import STEPS, DataStep
+from netc.runtime.data.steps import STEPS
 
 GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
 Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library

@@ -19,11 +19,14 @@ from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
+from netc.runtime.data.cells import is_missing, numbers
+from netc.runtime.data.data_step import Chunks, State
 from netc.runtime.data.lengths import cells_of, listed, long_enough, same_lengths
+from netc.runtime.data.location import Location
 from netc.runtime.data.readers import Array, Table, read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
-from netc.runtime.data.steps import STEPS, Chunks, Location, State, is_missing, numbers
+from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import IsText, allocate
 from netc.runtime.data.stored import Bytes, Field, Ragged
 

@@ -24,8 +24,9 @@ from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
 from netc.runtime import report
 from netc.runtime.data.dataset import load
+from netc.runtime.data.location import Location
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.steps import STEPS, Location
+from netc.runtime.data.steps import STEPS
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
 from netc.runtime.export import as_onnx, as_python, exported, from_padded, padded, samples_of
