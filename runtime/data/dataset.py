@@ -23,12 +23,13 @@ from netc.runtime.data.cells import is_missing, numbers
 from netc.runtime.data.data_step import Chunks, State
 from netc.runtime.data.lengths import cells_of, listed, long_enough, same_lengths
 from netc.runtime.data.location import Location
-from netc.runtime.data.readers import Array, Table, read, reader_of
+from netc.runtime.data.readers import read, reader_of
 from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec, parse_block
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import IsText, allocate
-from netc.runtime.data.stored import Bytes, Field, Ragged
+from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.table import Table
 
 Part = tuple[Table, Array]  # rows of a table
 _CELL = 16  # bytes of a cell of a row that is taken from its columns
