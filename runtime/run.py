@@ -27,7 +27,8 @@ from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
 from netc.runtime.data.dataset import Dataset, load, undo
-from netc.runtime.data.spec import DataSpec, array_spec, parse_data
+from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
 from netc.runtime.metrics import Metrics, MetricsFile, read_metrics

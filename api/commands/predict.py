@@ -50,7 +50,7 @@ def predict(
     from netc.runtime.answers import columns_of
     from netc.runtime.checkpoint import place_of, write_whole
     from netc.runtime.data.dataset import read_inputs, read_values
-    from netc.runtime.data.spec import SourceSpec
+    from netc.runtime.data.declarations import SourceSpec
     from netc.runtime.parts import fields_of, part_of
 
     opened = netc.open(run, threads)

@@ -21,10 +21,11 @@ from netc.runtime.data.augment import Spec as Augmenting
 from netc.runtime.data.augment import augmented
 from netc.runtime.data.cells import is_missing, numbers
 from netc.runtime.data.data_step import Chunks, State
+from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec
 from netc.runtime.data.lengths import cells_of, listed, long_enough, same_lengths
 from netc.runtime.data.location import Location
 from netc.runtime.data.readers import read, reader_of
-from netc.runtime.data.spec import Constants, DataSpec, FieldSpec, SourceSpec, StepSpec, parse_block
+from netc.runtime.data.spec import parse_block
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import IsText, allocate
