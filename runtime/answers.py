@@ -9,8 +9,8 @@ import numpy as np
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.quoting import json_text
-from netc.runtime.data.dataset import classes_beside
-from netc.runtime.data.dataset import labels_of as field_labels
+from netc.runtime.data.classes import classes_beside
+from netc.runtime.data.pipeline import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.run import Run
 

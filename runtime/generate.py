@@ -11,7 +11,7 @@ from netc.compiler.types import NUMPY
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.checkpoint import place_of
-from netc.runtime.data.dataset import labels_of
+from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
 from netc.runtime.random import generator
 from netc.runtime.run import Run

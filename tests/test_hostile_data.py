@@ -25,7 +25,8 @@ from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
 from netc.runtime import report, separate
 from netc.runtime.checkpoint import load_checkpoint, save_checkpoint
-from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
 from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
 from netc.runtime.export import as_onnx, as_python, exported

@@ -49,8 +49,8 @@ def predict(
     from netc.dsl.quoting import cell
     from netc.runtime.answers import columns_of
     from netc.runtime.checkpoint import place_of, write_whole
-    from netc.runtime.data.dataset import read_inputs, read_values
     from netc.runtime.data.declarations import SourceSpec
+    from netc.runtime.data.new_data import read_inputs, read_values
     from netc.runtime.parts import fields_of, part_of
 
     opened = netc.open(run, threads)

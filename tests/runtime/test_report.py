@@ -15,7 +15,8 @@ from netc.runtime import report
 from netc.runtime.answers import Answer
 from netc.runtime.codes import nearest
 from netc.runtime.curves import draw
-from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.metrics import Metrics
 from netc.runtime.pictures import MOST_PIXELS, png, thinned
