@@ -20,8 +20,8 @@ from netc.compiler.value import Value, apply
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.answers import labels_of, words_of
+from netc.runtime.data.cells import Location
 from netc.runtime.data.declarations import StepSpec
-from netc.runtime.data.location import Location
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Ragged
 from netc.runtime.data.synthetic import synthetic_data

@@ -1,11 +1,29 @@
 """Cells of a column: which are empty, which are numbers, and the order of labels."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.location import Location
+from netc.dsl.source import Span
 from netc.runtime.data.stored import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in the `.net` file."""
+
+    file: str
+    columns: tuple[str, ...]
+    rows: Array
+    span: Span
+
+    def cell(self, index: Sequence[int]) -> str:
+        """How messages call an element of an array."""
+        column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
 
 
 def is_missing(array: Array) -> Array:

@@ -10,10 +10,9 @@ from netc.dsl.diagnostics import Label, fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data import windows
-from netc.runtime.data.cells import numbers
+from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import FieldSpec
-from netc.runtime.data.location import Location
 from netc.runtime.data.pipeline import labels_of, raw_chunks, sample_outputs, step_outputs
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import allocate

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.runtime.data.cells import numbers
-from netc.runtime.data.location import Location
+from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]

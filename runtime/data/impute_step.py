@@ -8,9 +8,8 @@ import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import is_missing, numbers, refuse_missing, texts_of
+from netc.runtime.data.cells import Location, is_missing, numbers, refuse_missing, texts_of
 from netc.runtime.data.data_step import Chunks, DataStep, State
-from netc.runtime.data.location import Location
 from netc.runtime.data.state_checks import are_cells, is_flag
 from netc.runtime.data.stored import Array
 

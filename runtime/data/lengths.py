@@ -9,8 +9,7 @@ from netc.compiler.dims import lengths_of, names_in
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
-from netc.runtime.data.cells import refuse_missing
-from netc.runtime.data.location import Location
+from netc.runtime.data.cells import Location, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
 

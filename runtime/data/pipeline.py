@@ -10,10 +10,10 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
+from netc.runtime.data.cells import Location
 from netc.runtime.data.data_step import Chunks, State
 from netc.runtime.data.declarations import FieldSpec
 from netc.runtime.data.lengths import cells_of
-from netc.runtime.data.location import Location
 from netc.runtime.data.split import chunks_of
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged

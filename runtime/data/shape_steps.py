@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.runtime.data.cells import Location
 from netc.runtime.data.data_step import DataStep, State, learn_nothing
-from netc.runtime.data.location import Location
 from netc.runtime.data.state_checks import are_counts
 from netc.runtime.data.stored import Array
 

@@ -23,8 +23,8 @@ from netc.compiler.types import parse_type
 from netc.compiler.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
 from netc.runtime import report
+from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load
-from netc.runtime.data.location import Location
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS
 from netc.runtime.drawing import page as drawing

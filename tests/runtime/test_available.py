@@ -363,7 +363,7 @@ def test_windows_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
 
 def test_one_hot_is_what_it_was() -> None:
     from netc.dsl.source import NOWHERE
-    from netc.runtime.data.location import Location
+    from netc.runtime.data.cells import Location
     from netc.runtime.data.steps import STEPS
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
