@@ -20,7 +20,8 @@ from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Source
 from netc.dsl.syntax import File
-from netc.runtime.data.dataset import class_counter, from_arrays
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.execution.step import Backend

@@ -23,10 +23,10 @@ from netc.compiler.operations.elementwise import unbroadcast
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.pipeline import Pass
+from netc.runtime.data.data_step import DataStep as Step
+from netc.runtime.data.data_step import simple_step as step
 from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
-from netc.runtime.data.steps import Step
-from netc.runtime.data.steps import simple_step as step
 
 __all__ = [
     "Expansion",

@@ -27,7 +27,7 @@ from netc.compiler.reference import attributes_of, evaluate
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.step import Backend, State, Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
@@ -147,7 +147,7 @@ def _test_pass(one: Pass, text: str, must_act: bool) -> None:
             pipeline.run_passes(graph, stages.__setitem__)
             if print_graph(stages[one.name]) == print_graph(stages[one.after]):
                 raise _Found("pass", "it changes nothing")
-    fields = made_up(model, BATCH, longest=6)
+    fields = synthetic_data(model, BATCH, longest=6)
     plain = Program(model, backend="reference", batch=BATCH, threads=1)
     expected = plain.step(fields)
     with _at("pass"), _in_the_pipeline(one):

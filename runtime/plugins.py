@@ -17,16 +17,17 @@ from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
 from netc.compiler.pipeline import PASSES, Pass, register_pass
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
+from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.readers import READERS, Reader
-from netc.runtime.data.steps import STEPS, Step
+from netc.runtime.data.steps import STEPS
 
 GROUPS = ("netc.operations", "netc.passes", "netc.readers", "netc.steps", "netc.optimizers", "netc.libraries")
-Addition = Operation | Pass | Reader | Step | OptimizerRule | Library
+Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
 _TABLES: dict[type, dict[str, Any]] = {
     Operation: OPERATIONS,
     Pass: PASSES,
     Reader: READERS,
-    Step: STEPS,
+    DataStep: STEPS,
     OptimizerRule: OPTIMIZERS,
     Library: LIBRARIES,
 }

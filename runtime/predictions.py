@@ -8,8 +8,8 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.dsl.quoting import json_text
-from netc.runtime.data.dataset import classes_beside
-from netc.runtime.data.dataset import labels_of as field_labels
+from netc.runtime.data.classes import classes_beside
+from netc.runtime.data.pipeline import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import probability_outputs

@@ -20,7 +20,8 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.execution.step import Backend
 from netc.runtime.program import Fields

@@ -19,7 +19,8 @@ from netc.compiler.passes.lower import lower
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source
-from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.resolved import resolved_text
 

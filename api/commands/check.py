@@ -170,13 +170,13 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
 
     from netc.dsl.diagnostics import fault
     from netc.runtime.available import NotEnough, refuse
-    from netc.runtime.data.madeup import made_up
+    from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.program import Program
     from netc.runtime.settings import place_of_setting
 
     program = Program(model, threads=threads)
     try:
-        fields = made_up(model, model.train.batch * model.train.accumulate)
+        fields = synthetic_data(model, model.train.batch * model.train.accumulate)
     except NotEnough as lack:
         refuse(lack, place_of_setting(model, "batch"))
     losses = [program.step(fields)["loss"] for _ in range(2)]

@@ -47,8 +47,8 @@ def predict(
     import netc
     from netc.dsl.files import real
     from netc.dsl.quoting import cell
-    from netc.runtime.data.dataset import read_inputs, read_values
-    from netc.runtime.data.spec import SourceSpec
+    from netc.runtime.data.declarations import SourceSpec
+    from netc.runtime.data.new_data import read_inputs, read_values
     from netc.runtime.inference.parts import fields_of, part_of
     from netc.runtime.predictions import columns_of
     from netc.runtime.runs.checkpoint import place_of, write_whole

@@ -34,8 +34,8 @@ def profile(
     """
     import netc
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.madeup import made_up
     from netc.runtime.data.spec import parse_data
+    from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.insight.drawing.flame import flame_svg
     from netc.runtime.insight.profile import profile as measure
     from netc.runtime.program import Fields
@@ -47,7 +47,7 @@ def profile(
     if model.data is not None:
         fields: Fields = load(model, parse_data(model)).parts["train"]
     else:
-        fields = made_up(model, max(_MADE_UP, model.train.batch))
+        fields = synthetic_data(model, max(_MADE_UP, model.train.batch))
     found = measure(netc.compile(model, threads=threads), fields)
     rows = _by_line(found, model) if lines else _by_kernel(found)
     rows.append(("", "barriers and waiting", "", *_spent(found.waiting, found), "", "", ""))

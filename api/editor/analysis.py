@@ -24,7 +24,7 @@ from netc.dsl.source import Source, Span
 from netc.editor.names import Names, Symbol, names_of
 from netc.reference import KINDS, Entry, entries
 from netc.runtime.data.access import inside, is_below
-from netc.runtime.data.dataset import class_counter
+from netc.runtime.data.classes import class_counter
 from netc.runtime.data.spec import parse_data
 
 _IDENTIFIER = re.compile(r"[^\W\d]\w*")

@@ -51,3 +51,13 @@ def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> Non
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:
     """Fault E1005 if the memory does not hold each character of a text, of `size` bytes, as a cell. Those of Latin-1 are shared."""
     require_at(16 * len(text) + _CELL * (size - len(text)), f"the {len(text):,} characters of `{shown}`", span)
+
+
+def text_content(path: Path, shown: str, span: Span) -> tuple[str, bytes]:
+    """A text, and its bytes."""
+    raw = content(path, shown, span)
+    try:
+        return raw.decode("utf-8-sig"), raw
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        fault("E0801", f"`{shown}` is not UTF-8", span, f"byte {error.start}, in line {line}, is not text")

@@ -18,8 +18,10 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_name, net_string
 from netc.dsl.source import Source, Span
-from netc.runtime.data.readers import Array, Table, read, reader_of
-from netc.runtime.data.steps import is_missing, natural, texts_of
+from netc.runtime.data.cells import is_missing, natural, texts_of
+from netc.runtime.data.readers import read, reader_of
+from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table
 
 _MOST_CLASSES, _MOST_CATEGORIES = 50, 20
 _WIDEST = 80  # characters of a label

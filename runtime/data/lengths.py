@@ -9,7 +9,7 @@ from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
-from netc.runtime.data.steps import Place, refuse_missing
+from netc.runtime.data.cells import Location, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
 
 
@@ -21,38 +21,43 @@ def listed(sequences: Any) -> Array:
     return column
 
 
-def cells_of(array: Array, place: Place) -> Array | Ragged:
+def cells_of(array: Array, location: Location) -> Array | Ragged:
     """Cells that are lists, or an array of them, as sequences; texts stay texts. Faults E0803 and E0804 at the first that is none."""
     if array.dtype != object:
         if array.ndim < 2:
-            fault("E0804", "this holds no sequences", place.span, place.cell([0]))
+            fault("E0804", "this holds no sequences", location.span, location.cell([0]))
         return Ragged(array.reshape(-1, *array.shape[2:]), np.full(len(array), array.shape[1], np.int64))
-    refuse_missing(array, place)
+    refuse_missing(array, location)
     if all(isinstance(cell, str) for cell in array):
         return array
     found = []
     for row, cell in enumerate(array):
         if not isinstance(cell, list) or not cell:
             told = "an empty sequence" if isinstance(cell, list) else "this is no sequence"
-            fault("E0804", told, place.span, place.cell([row]), hint="a sequence has at least one step")
+            fault("E0804", told, location.span, location.cell([row]), hint="a sequence has at least one step")
         is_text = isinstance(cell[0], str)
         try:
             found.append(np.array(cell, object if is_text else np.float64))
         except (ValueError, TypeError, OverflowError):
-            fault("E0804", "the steps of a sequence are of one shape, and numbers", place.span, place.cell([row]))
+            fault("E0804", "the steps of a sequence are of one shape, and numbers", location.span, location.cell([row]))
         if found[-1].shape[1:] != found[0].shape[1:]:
-            shapes = f"{list(found[-1].shape[1:])}, row {place.rows[0]} has {list(found[0].shape[1:])}"
-            fault("E0804", "the steps of sequences are of one shape", place.span, f"{place.cell([row])} has {shapes}")
+            shapes = f"{list(found[-1].shape[1:])}, row {location.rows[0]} has {list(found[0].shape[1:])}"
+            fault(
+                "E0804",
+                "the steps of sequences are of one shape",
+                location.span,
+                f"{location.cell([row])} has {shapes}",
+            )
     return Ragged(np.concatenate(found), np.array([len(cell) for cell in found], np.int64))
 
 
-def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: str) -> None:
+def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, shown: str) -> None:
     """Fault E0804 at the first sample that is longer than the model says, or too short for what it does with its steps."""
     for name, type_ in {**model.inputs, **model.targets}.items():
         field, most = fields.get(name), model.bounds.get(str(type_.rows))
         if isinstance(field, Ragged) and most is not None and (field.lengths > most).any():
             at = int(np.argmax(field.lengths > most))
-            told = f"`{place}`, row {rows[at]}: `{name}` has {field.lengths[at]}"
+            told = f"`{shown}`, row {rows[at]}: `{name}` has {field.lengths[at]}"
             hint = f"{type_.rows} <= {int(field.lengths.max())}"
             fault(
                 "E0804", f"a sample has more steps than {type_.rows} <= {most}", model.declared[name], told, hint=hint
@@ -67,7 +72,7 @@ def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, place: s
         if (counts < 1).any():
             at = int(np.argmin(counts))
             told = " and ".join(f"{name} is {lengths[name][at]}" for name in names)
-            told = f"`{place}`, row {rows[at]}: {told}, and {dim} is at least 1"
+            told = f"`{shown}`, row {rows[at]}: {told}, and {dim} is at least 1"
             fault("E0804", "a sample has too few steps", value.span, told)
 
 

@@ -8,10 +8,10 @@ import numpy as np
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.runtime.data import windows
-from netc.runtime.data.readers import Column, Table
-from netc.runtime.data.spec import PARTS, DataSpec, FieldSpec
-from netc.runtime.data.steps import natural, texts_of
+from netc.runtime.data.cells import natural, texts_of
+from netc.runtime.data.declarations import PARTS, DataSpec, FieldSpec
 from netc.runtime.data.store import TextColumn
+from netc.runtime.data.table import Column, Table
 from netc.runtime.random import generator
 
 Array = np.ndarray[Any, Any]

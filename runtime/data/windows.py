@@ -13,7 +13,7 @@ from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
-from netc.runtime.data.spec import FieldSpec, StepSpec
+from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.data.stored import Array, Ragged
 
 SERIES = ("window", "next")

@@ -22,8 +22,8 @@ from netc.compiler.passes.plan import Plan, layout, plan
 from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault
 from netc.runtime.available import require
-from netc.runtime.data.madeup import LONGEST
 from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.execution.executable import Executable
 from netc.runtime.execution.memory import Memory, footprint, is_debugging
 from netc.runtime.execution.workers import Workers

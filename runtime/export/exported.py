@@ -19,10 +19,11 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import NOWHERE, Source, Span
-from netc.runtime.data.madeup import made_up
-from netc.runtime.data.spec import StepSpec
-from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.data.cells import Location
+from netc.runtime.data.declarations import StepSpec
+from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Ragged
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.predictions import labels_of, words_of
 from netc.runtime.random import words
@@ -177,7 +178,7 @@ def samples_of(
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """Made-up samples of these inputs, as a file takes them, and as the run's model does."""
     raw, prepared = dict[str, Any](), dict[str, Any]()
-    for name, field in made_up(run.model, count, seed, inputs, longest).items():
+    for name, field in synthetic_data(run.model, count, seed, inputs, longest).items():
         if isinstance(field, Ragged):
             pairs = [_both(run, name, one) for one in field]
             raw[name], prepared[name] = [one for one, _ in pairs], [one for _, one in pairs]
@@ -202,7 +203,7 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
         raw = raw if back is None else back(raw, state)
     raw = raw.astype(drawn.dtype)
     through = raw
-    place = Place("", (name,), np.arange(len(raw)), NOWHERE)
+    place = Location("", (name,), np.arange(len(raw)), NOWHERE)
     for step, state in pairs:
         made = STEPS[step].apply(through, state, place)
         assert not isinstance(made, Ragged)

@@ -10,7 +10,7 @@ from netc.compiler.reference import evaluate
 from netc.compiler.stepping import STEP, stepping
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
-from netc.runtime.data.dataset import labels_of
+from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.step import Step
 from netc.runtime.random import generator

@@ -15,7 +15,8 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
-from netc.runtime.data.spec import DataSpec, parse_data
+from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.spec import parse_data
 from netc.runtime.runs.run import Run, rewrite_model
 from netc.runtime.settings import places_of_settings
 

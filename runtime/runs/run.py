@@ -26,7 +26,8 @@ from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
 from netc.runtime.data.dataset import Dataset, load, undo
-from netc.runtime.data.spec import DataSpec, array_spec, parse_data
+from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
 from netc.runtime.program import Fields, Program

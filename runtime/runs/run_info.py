@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from netc.dsl.quoting import json_text
-from netc.runtime.data.spec import FieldSpec
-from netc.runtime.data.steps import STEPS, State
+from netc.runtime.data.data_step import State
+from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.steps import STEPS
 from netc.runtime.typed_json import converted, parsed
 
 Constant = bool | int | float | str

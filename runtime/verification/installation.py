@@ -20,8 +20,8 @@ from netc.compiler.ir.value import OPERATIONS, Operation, Value, Whole
 from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.madeup import made_up
 from netc.runtime.data.stored import Array
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.step import State, Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
@@ -118,7 +118,7 @@ def subject_of(text: str, name: str) -> Subject:
     """A model with synthetic samples for one step and half a one."""
     model = model_of(text, name)
     count = model.train.samples_per_step
-    return Subject(model, made_up(model, count + count // 2, longest=_LONGEST))
+    return Subject(model, synthetic_data(model, count + count // 2, longest=_LONGEST))
 
 
 def _models() -> Iterator[str]:
@@ -148,7 +148,7 @@ def _kernel_cache() -> Iterator[str]:
         path.chmod(0o500)
         try:
             yield from _again(subject, first, 0, "a read-only cache is not read")
-            smaller = Subject(subject.model, made_up(subject.model, 2), seed=1)
+            smaller = Subject(subject.model, synthetic_data(subject.model, 2), seed=1)
             _loss(smaller)
         finally:
             path.chmod(0o700)

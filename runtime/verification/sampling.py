@@ -7,8 +7,8 @@ import numpy as np
 from netc.compiler.cost import flops
 from netc.compiler.model import Model
 from netc.runtime.data.dataset import load
-from netc.runtime.data.madeup import made_up
 from netc.runtime.data.spec import parse_data
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.step import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields
 
@@ -41,7 +41,7 @@ def sampled(model: Model, with_own_data: bool = False) -> Sampled:
         fields = chosen(ready, np.arange(count))
         source = f"the first {count} training samples of the file's data"
     else:
-        fields = made_up(small, count, model.train.seed, longest=_LONGEST)
+        fields = synthetic_data(small, count, model.train.seed, longest=_LONGEST)
         source = f"{count} synthetic samples"
     told = f"{source}, in batches of {batch}"
     if (batch, accumulate) != (model.train.batch, model.train.accumulate):

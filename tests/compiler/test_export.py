@@ -22,9 +22,10 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
+from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.steps import STEPS, Place
+from netc.runtime.data.steps import STEPS
 from netc.runtime.export.check import checked
 from netc.runtime.export.exported import as_onnx, as_python, exported, from_padded, padded, samples_of
 from netc.runtime.insight import report
@@ -423,5 +424,5 @@ def prepared_by(run: Run, raw: np.ndarray) -> np.ndarray:
     """A table through the fitted steps of the run, as a prediction of new data takes it."""
     values: Any = raw.astype(np.float64)
     for step, state in zip(run.spec.fields["x"].steps, run.states["x"], strict=True):
-        values = STEPS[step.name].apply(values, state, Place("", ("a", "b"), np.arange(len(raw)), step.span))
+        values = STEPS[step.name].apply(values, state, Location("", ("a", "b"), np.arange(len(raw)), step.span))
     return np.asarray(values, np.float32)

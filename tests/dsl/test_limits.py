@@ -15,7 +15,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import expression, print_file
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
-from netc.runtime.data.spec import plain
+from netc.runtime.data.literals import plain
 
 LONG = 1_200  # more than the frames that Python has for recursion
 

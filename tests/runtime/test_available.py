@@ -363,10 +363,11 @@ def test_windows_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
 
 def test_one_hot_is_what_it_was() -> None:
     from netc.dsl.source import NOWHERE
-    from netc.runtime.data.steps import STEPS, Place
+    from netc.runtime.data.cells import Location
+    from netc.runtime.data.steps import STEPS
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
-    place = Place("t", ("x", "y"), np.arange(2), NOWHERE)
+    place = Location("t", ("x", "y"), np.arange(2), NOWHERE)
     made = STEPS["one_hot"].apply(labels, {"classes": ["a", "b", "c"]}, place)
     np.testing.assert_array_equal(made, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
 

@@ -14,7 +14,8 @@ import netc
 from netc.dsl import home
 from netc.runtime.data import store
 from netc.runtime.data.dataset import Dataset, load, undo
-from netc.runtime.data.spec import DataSpec, parse_data
+from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.spec import parse_data
 
 MODEL = """
 model {

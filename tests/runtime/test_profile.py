@@ -6,7 +6,7 @@ from support import ROOT
 import netc
 from netc.compiler import pipeline
 from netc.compiler.cost import flops
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.insight.profile import profile
 
 EXAMPLES = ROOT / "examples"
@@ -16,7 +16,7 @@ EXAMPLES = ROOT / "examples"
 def test_shares_add_up(threads: int) -> None:
     model = netc.load(EXAMPLES / "mnist.net")
     program = netc.compile(model, threads=threads)
-    found = profile(program, made_up(model, 256), seconds=0.2)
+    found = profile(program, synthetic_data(model, 256), seconds=0.2)
     graph = pipeline.run_passes(pipeline.training_graph(model))
     assert found.threads == threads
     assert sum(row.flops for row in found.rows) == pytest.approx(flops(graph, 64), rel=1e-3)

@@ -10,11 +10,12 @@ import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data import readers, store
-from netc.runtime.data.readers import SparseColumn, Table, read
+from netc.runtime.data import store
+from netc.runtime.data.readers import read
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.split import divide
 from netc.runtime.data.store import TextColumn
+from netc.runtime.data.table import SparseColumn, Table, column_of
 
 
 def table(reader: str, path: Path) -> Table:
@@ -27,7 +28,7 @@ def drawn_value(draw: random.Random) -> Any:
 
 def whole(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The columns of a table of rows, by the rule as it is written down: a key that a row lacks is None."""
-    return {name: readers._cells([row.get(name) for row in rows]) for name in names}
+    return {name: column_of([row.get(name) for row in rows]) for name in names}
 
 
 @pytest.mark.parametrize("seed", range(20))

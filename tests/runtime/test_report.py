@@ -11,7 +11,8 @@ from netc.commands import terminal
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.runtime.data.dataset import class_counter, load
+from netc.runtime.data.classes import class_counter
+from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.insight import mistakes, report
 from netc.runtime.insight.codes import nearest

@@ -19,7 +19,7 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.plan import Plan
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.runtime.data.madeup import made_up
+from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
 from netc.runtime.program import Program
 from netc.runtime.verification import CHECKS, Difference, Subject, exports, texts, verify
@@ -45,7 +45,7 @@ train {
 
 def subject(text: str = NET, count: int = 7) -> Subject:
     model = netc.parse(text)
-    return Subject(model, made_up(model, count, longest=5))
+    return Subject(model, synthetic_data(model, count, longest=5))
 
 
 def one(check: str, about: Subject | None = None) -> Difference:

@@ -14,7 +14,7 @@ from netc.runtime.data.stored import Field, Ragged
 LONGEST = 100  # steps of a made-up sequence; the shortest has one
 
 
-def made_up(
+def synthetic_data(
     model: Model, count: int, seed: int = 0, types: Mapping[str, Type] | None = None, longest: int = LONGEST
 ) -> dict[str, Field]:
     """`count` samples of every input and target (or of these `types`): normal numbers, or any label; of a varying dimension as many steps as the model takes,

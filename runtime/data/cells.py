@@ -1,0 +1,105 @@
+"""Cells of a column: which are empty, which are numbers, and the order of labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell as shown_cell
+from netc.dsl.source import Span
+from netc.runtime.data.stored import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in the `.net` file."""
+
+    file: str
+    columns: tuple[str, ...]
+    rows: Array
+    span: Span
+
+    def cell(self, index: Sequence[int]) -> str:
+        """How messages call an element of an array."""
+        column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
+        return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
+
+
+def is_missing(array: Array) -> Array:
+    """True where a cell is empty."""
+    if array.dtype == object:
+        return np.array(
+            [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()], bool
+        ).reshape(array.shape)
+    return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
+
+
+def texts_of(column: Array) -> list[str]:
+    """The cells of a column as texts. (An array of them would have room for the longest one in each row.)"""
+    return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
+
+
+def refuse_missing(array: Array, location: Location) -> None:
+    """Fault E0803 at the first empty cell."""
+    missing = is_missing(array)
+    if missing.any():
+        index = tuple(int(i) for i in np.argwhere(missing)[0])
+        fault(
+            "E0803",
+            "a value is missing",
+            location.span,
+            f"{location.cell(index)}; {int(missing.sum())} in all",
+            hint="impute(median) fills, impute(drop) leaves the row out",
+        )
+
+
+def numbers(array: Array, location: Location) -> Array:
+    """The cells as f64 (bytes and floats stay what they are). Fault E0803 at the first that is missing or is no number."""
+    refuse_missing(array, location)
+    if array.dtype != object:
+        if array.dtype.kind not in "fiub":
+            fault(
+                "E0803",
+                "this holds no numbers",
+                location.span,
+                f"`{location.file}`, column `{shown_cell(location.columns[0])}`",
+            )
+        return array
+    try:
+        return array.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        _explain(array, location)
+        raise
+
+
+def _explain(array: Array, location: Location) -> None:
+    """Fault at the first cell that is no number, or a list that is not as long as the first one."""
+    cells = list(np.ndenumerate(array))
+    lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
+    for index, cell in lists:
+        if len(cell) != len(lists[0][1]):
+            told = f"{len(cell)} elements, row {location.rows[lists[0][0][0]]} has {len(lists[0][1])}"
+            fault("E0804", "rows differ in length", location.span, f"{location.cell(index)} has {told}")
+    for index, cell in cells:
+        try:
+            float(cell)
+        except OverflowError:
+            fault("E0803", "this number is too large", location.span, f"{location.cell(index)}: {shown_cell(cell)}")
+        except (ValueError, TypeError):
+            is_text = isinstance(cell, str)
+            fault(
+                "E0803",
+                f'"{shown_cell(cell)}" is not a number' if is_text else "this is not a number",
+                location.span,
+                location.cell(index),
+                hint="`classes` or `one_hot` takes text" if is_text else None,
+            )
+
+
+def natural(label: str) -> tuple[int, float, str]:
+    """Numbers in the order of numbers, then texts."""
+    try:
+        return (0, float(label), label)
+    except ValueError:
+        return (1, 0.0, label)

@@ -1,0 +1,61 @@
+"""`idx("folder")`: LeCun's format, as MNIST has it."""
+
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
+from netc.dsl.source import Span
+from netc.runtime.data.access import opening
+from netc.runtime.data.content import content
+from netc.runtime.data.reading import reading
+from netc.runtime.data.store import IsText
+from netc.runtime.data.stored import Array
+from netc.runtime.data.table import Table, table_of
+
+_IDX_TYPES = {8: ">u1", 9: ">i1", 11: ">i2", 12: ">i4", 13: ">f4", 14: ">f8"}
+_MOST_AXES = 32
+
+
+def _read_idx_file(path: Path, span: Span) -> Array:
+    """LeCun's format: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements."""
+    shown = path.name
+    opening(path, shown, span)
+    with reading(shown, span):
+        raw = content(path, shown, span)
+    if len(raw) < 4 or raw[:2] != b"\0\0" or raw[2] not in _IDX_TYPES or not 1 <= raw[3] <= _MOST_AXES:
+        fault("E0801", f"`{shown}` is not an idx file", span)
+    rank, kind = raw[3], np.dtype(_IDX_TYPES[raw[2]])
+    dims = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(rank)]
+    size, present = math.prod(dims), max(len(raw) - 4 - 4 * rank, 0) // kind.itemsize
+    if size != present or len(raw) < 4 + 4 * rank:
+        fault("E0801", f"`{shown}` is cut short", span, f"{present:,} elements where its head says {size:,}")
+    return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims)
+
+
+def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """`path` is a folder or the beginning of the files' names: images are the field `image`, labels `label`."""
+    folder, beginning = (path, "") if os.path.isdir(path) else (path.parent, path.name)
+    files = sorted(one for one in folder.iterdir() if one.name.startswith(beginning)) if os.path.isdir(folder) else []
+    parts: dict[str, list[Array]] = {}
+    for file in filter(_is_idx, files):
+        name = "label" if "label" in file.name else "image" if "image" in file.name else file.name.split(".")[0]
+        parts.setdefault(name, []).append(_read_idx_file(file, span))
+    if not parts:
+        fault(
+            "E0801",
+            f"there are no idx files `{shown}`",
+            span,
+            hint='idx("folder"), or the beginning of the names: idx("folder/train")',
+        )
+    for name, arrays in parts.items():
+        if len({array.shape[1:] for array in arrays}) != 1:
+            fault("E0804", f"the files of `{shown}` hold `{cell(name)}` of different shapes", span)
+    return table_of(shown, {name: np.concatenate(arrays) for name, arrays in parts.items()}, "files", span)
+
+
+def _is_idx(path: Path) -> bool:
+    return ("-idx" in path.name and ".idx" not in path.name) or path.name.endswith((".idx", ".idx.gz"))

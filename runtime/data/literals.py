@@ -1,0 +1,61 @@
+"""Constants in a `data` block, and calls such as `csv(...)` taken apart."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netc.compiler.elaborate.constants import compute
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
+from netc.runtime.data.declarations import Constants
+
+
+@dataclass(frozen=True, slots=True)
+class _Apply:
+    """What is made of the last values that were computed: a list of `count` ones, or the result of an operator."""
+
+    node: syntax.ListOf | syntax.Unary | syntax.Binary
+
+    def to(self, values: list[Any]) -> None:
+        match self.node:
+            case syntax.ListOf(items=items):
+                values[len(values) - len(items) :] = [tuple(values[len(values) - len(items) :])]
+            case syntax.Unary():
+                values[-1] = compute("-", 0, values[-1], self.node.span)
+            case syntax.Binary(operator=operator):
+                right = values.pop()
+                values[-1] = compute(operator, values[-1], right, self.node.span)
+
+
+def plain(node: syntax.Expression, constants: Constants) -> Any:
+    """A constant of the data block: a number, a text, a name's `let` value. Faults E0303 for anything else."""
+    values: list[Any] = []
+    pending: list[syntax.Expression | _Apply] = [node]
+    while pending:  # a loop, as a long chain is a deep tree
+        match part := pending.pop():
+            case _Apply():
+                part.to(values)
+            case syntax.Number() | syntax.Text():
+                values.append(part.value)
+            case syntax.Group(value=inner):
+                pending.append(inner)
+            case syntax.ListOf(items=items):
+                pending += [_Apply(part), *reversed(items)]
+            case syntax.Unary(operator="-", operand=operand):
+                pending += [_Apply(part), operand]
+            case syntax.Binary(left=left, right=right):
+                pending += [_Apply(part), right, left]
+            case syntax.Name(text=text) if text in constants:
+                values.append(constants[text])
+            case _:
+                fault("E0303", "this must be a number or a text", part.span)
+    return values[0]
+
+
+def call_of(node: syntax.Expression) -> tuple[str, Sequence[syntax.Argument]]:
+    """The name and arguments of `name(arguments)` or `name`; an empty name for anything else."""
+    if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name):
+        return node.function.text, node.arguments
+    if isinstance(node, syntax.Name):
+        return node.text, ()
+    return "", ()

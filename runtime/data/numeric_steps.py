@@ -1,0 +1,133 @@
+"""Steps on numbers: standardize, minmax, scale, log, clip."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from netc.dsl.diagnostics import fault
+from netc.runtime.data.cells import Location, numbers
+from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
+from netc.runtime.data.state_checks import are_numbers, is_number
+from netc.runtime.data.stored import Array
+
+
+def _floats(chunks: Chunks) -> Iterator[Array]:
+    for array, location in chunks():
+        yield numbers(array, location).astype(np.float64)
+
+
+def _arithmetic(
+    name: str,
+    formula: Callable[[Any, Any], Any],
+    fit: Callable[[Chunks, Sequence[Any]], State],
+    undo: Callable[[Array, State], Array],
+    doc: str,
+    keeps: Mapping[str, Callable[[Any], bool]],
+) -> DataStep:
+    """A step that is plain arithmetic on numbers, in f64."""
+
+    def apply(array: Any, state: State, location: Location) -> Array:
+        made: Array = formula(numbers(array, location).astype(np.float64), state)
+        return made
+
+    return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)
+
+
+def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    """Mean and population's deviation of each column; parts are joined by Chan, Golub and LeVeque 1979."""
+    count, mean, squares = 0, np.float64(0), np.float64(0)
+    for values in _floats(chunks):
+        more, own = len(values), values.mean(axis=0)
+        apart = own - mean
+        squares = squares + ((values - own) ** 2).sum(axis=0) + apart**2 * (count * more / (count + more))
+        mean = own if not count else mean + apart * (more / (count + more))
+        count += more
+    spread = np.sqrt(squares / count)
+    return {"mean": np.asarray(mean).tolist(), "std": np.where(spread > 0, spread, 1.0).tolist()}
+
+
+STANDARDIZE = _arithmetic(
+    "standardize",
+    lambda array, state: (array - state["mean"]) / state["std"],
+    _standardize_fit,
+    lambda array, state: array * state["std"] + state["mean"],
+    "Less the mean, by the standard deviation of each column.",
+    {"mean": are_numbers, "std": are_numbers},
+)
+
+
+def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    low = high = None
+    for values in _floats(chunks):
+        least, most = values.min(axis=0), values.max(axis=0)
+        low = least if low is None else np.minimum(low, least)
+        high = most if high is None else np.maximum(high, most)
+    assert low is not None and high is not None  # noqa: PT018
+    return {"min": low.tolist(), "range": np.where(high > low, high - low, 1.0).tolist()}
+
+
+MINMAX = _arithmetic(
+    "minmax",
+    lambda array, state: (array - state["min"]) / state["range"],
+    _minmax_fit,
+    lambda array, state: array * state["range"] + state["min"],
+    "From 0 at the least to 1 at the largest value of each column.",
+    {"min": are_numbers, "range": are_numbers},
+)
+
+
+def _scale(array: Array, state: State, location: Location) -> Array:
+    if array.dtype == np.uint8:
+        return array * np.float32(state["by"])
+    return numbers(array, location) * np.float64(state["by"])
+
+
+def _scale_check(arguments: Sequence[Any]) -> str | None:
+    return None if is_number(arguments[0]) and arguments[0] != 0 else "a number that is not 0"
+
+
+SCALE = DataStep(
+    _scale,
+    lambda chunks, arguments: {"by": float(arguments[0])},
+    lambda array, state: array / state["by"],
+    (1, 1),
+    _scale_check,
+    doc="Multiplied by a number: scale(1 / 255). Bytes stay bytes in memory.",
+    keeps={"by": are_numbers},
+    name="scale",
+)
+
+
+def _log(array: Array, state: State, location: Location) -> Array:
+    values = numbers(array, location).astype(np.float64)
+    bad = np.argwhere(values <= 0)
+    if len(bad):
+        index = tuple(int(i) for i in bad[0])
+        fault("E0803", f"{values[index]:g} has no logarithm", location.span, location.cell(index))
+    return np.log(values)
+
+
+LOG = DataStep(
+    _log,
+    learn_nothing,
+    lambda array, state: np.exp(array),
+    doc="The natural logarithm; numbers above 0 only.",
+    name="log",
+)
+
+
+def _clip_check(arguments: Sequence[Any]) -> str | None:
+    is_right = all(is_number(one) for one in arguments) and arguments[0] < arguments[1]
+    return None if is_right else "the least number, then the largest"
+
+
+CLIP = DataStep(
+    lambda array, state, location: np.clip(numbers(array, location), state["least"], state["most"]),
+    lambda chunks, arguments: {"least": float(arguments[0]), "most": float(arguments[1])},
+    arguments=(2, 2),
+    check=_clip_check,
+    doc="What is below or above comes to the bound: clip(0, 100).",
+    keeps={"least": are_numbers, "most": are_numbers},
+    name="clip",
+)

@@ -1,0 +1,38 @@
+"""Whether a value of a saved state is right: a state may come from a run's folder that somebody else wrote."""
+
+from typing import Any
+
+import numpy as np
+
+
+def are_numbers(value: Any) -> bool:
+    """A finite number, or a nested list of them that is an array."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # rows of different lengths
+        return False
+    return array.dtype.kind in "if" and bool(np.isfinite(array).all())
+
+
+def is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def are_counts(value: Any) -> bool:
+    return isinstance(value, list) and all(map(is_count, value))
+
+
+def are_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def are_cells(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(cell, str | int | float) for cell in value)
+
+
+def is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
