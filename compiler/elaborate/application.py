@@ -196,7 +196,7 @@ def apply_block(
     scope: Scope,
     layer: LayerInstance | None = None,
 ) -> Item:
-    """What a block returns; the block with more of its arguments, if its first one is still lacking."""
+    """The results of a block; or the block with more of its arguments, if its first one is still lacking."""
     pairs = [(argument, scope) for argument in arguments]
     if target.arguments:
         pairs[1:1] = [(argument, target.arguments_scope or scope) for argument in target.arguments]
