@@ -1,1 +1,1 @@
-"""A model as a picture: where its boxes stand, as SVG or PNG, as a page that folds. Takes what compiler/folds.py made."""
+"""A model as a picture: where its boxes stand, as SVG or PNG, or as a page that folds, from its outline (compiler/outline.py)."""

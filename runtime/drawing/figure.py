@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import plot_text
 from netc.runtime.drawing.places import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
 from netc.runtime.drawing.words import lines_of
@@ -51,9 +51,9 @@ class _Placed:
 class _Layout:
     """Sizes from the inside out, then places from the outside in."""
 
-    def __init__(self, folds: Folds, model: Model, unfold: int) -> None:
-        self.model, self.grids, self.unfold = model, grids_of(folds), unfold
-        self.whole = self._grid(None, folds.boxes, TOP, 0)
+    def __init__(self, outline: Outline, model: Model, unfold: int) -> None:
+        self.model, self.grids, self.unfold = model, grids_of(outline), unfold
+        self.whole = self._grid(None, outline.boxes, TOP, 0)
         self._place(self.whole, 0.0, 0.0)
 
     def _measured(self, box: Box, depth: int) -> _Placed:
@@ -122,11 +122,11 @@ class _Layout:
         return one.x + one.width / 2, one.y + (one.height if leaves else 0.0)
 
 
-def picture(folds: Folds, model: Model, kind: str, unfold: int = 0) -> bytes:
+def picture(outline: Outline, model: Model, kind: str, unfold: int = 0) -> bytes:
     """An `svg` or a `png` of a model, what is inside of its blocks shown so many levels deep."""
     from matplotlib import rc_context
 
-    figure, buffer = _figure(folds, model, unfold), io.BytesIO()
+    figure, buffer = _figure(outline, model, unfold), io.BytesIO()
     sharp = min(144.0, _MOST_PIXELS / max(figure.get_size_inches()))
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": "netc"}):
         figure.savefig(
@@ -135,11 +135,11 @@ def picture(folds: Folds, model: Model, kind: str, unfold: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(folds: Folds, model: Model, unfold: int) -> Any:
+def _figure(outline: Outline, model: Model, unfold: int) -> Any:
     """A figure of matplotlib, as large as it needs to be."""
     from matplotlib.figure import Figure
 
-    layout = _Layout(folds, model, unfold)
+    layout = _Layout(outline, model, unfold)
     width, height = layout.whole.width, layout.whole.height
     figure = Figure(figsize=(width / 72, height / 72))
     axes = figure.add_axes((0, 0, 1, 1))

@@ -3,23 +3,23 @@
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
-from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import html_text, json_in_html
 from netc.runtime.drawing.figure import COLOURS
 from netc.runtime.drawing.places import TOP, Grid, box_item, grids_of, is_lane
 from netc.runtime.drawing.words import details_of, lines_of
 
 
-def page(folds: Folds, model: Model, unfold: int = 0) -> str:
+def page(outline: Outline, model: Model, unfold: int = 0) -> str:
     """The page, what is inside of blocks open so many levels deep at first."""
-    grids, name = grids_of(folds), html_text(model.source.file_name)
+    grids, name = grids_of(outline), html_text(model.source.file_name)
     links = {grid: [(link.begin, link.end, link.source) for link in found.links] for grid, found in grids.items()}
-    details = {box_item(box.key): details_of(box, model).as_dict() for box in folds.all()}
+    details = {box_item(box.key): details_of(box, model).as_dict() for box in outline.all()}
     facts = json_in_html({"links": links, "details": details})
     style, script = (resources.files(__package__).joinpath(f"page.{kind}").read_text("utf-8") for kind in ("css", "js"))
     count = sum(type_.size(1) for type_ in model.parameters.values())
-    shown = "".join(_grid(grids, folds.boxes, TOP, model, unfold))
+    shown = "".join(_grid(grids, outline.boxes, TOP, model, unfold))
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{name}</title>
 <style>{style}</style>

@@ -7,7 +7,7 @@ in its column, so a chain is a straight line. A link between boxes of different 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from netc.compiler.folds import Box, Folds
+from netc.compiler.outline import Box, Outline
 
 TOP = 0  # the grid of the outermost boxes; others have the key of their box
 Item = str  # a box (its key), or a port (`i` enters, `o` leaves) or a lane (`l`)
@@ -46,13 +46,13 @@ class Grid:
     links: list[Link] = field(default_factory=list)
 
 
-def grids_of(folds: Folds) -> dict[int, Grid]:
+def grids_of(outline: Outline) -> dict[int, Grid]:
     """The grid of the outermost boxes, and of each box that holds others."""
-    parents = dict(_parents(folds.boxes, TOP))
-    items: dict[int, list[Item]] = {TOP: [box_item(box.key) for box in folds.boxes]}
-    items |= {box.key: [box_item(one.key) for one in box.inside] for box in folds.all() if box.inside}
+    parents = dict(_parents(outline.boxes, TOP))
+    items: dict[int, list[Item]] = {TOP: [box_item(box.key) for box in outline.boxes]}
+    items |= {box.key: [box_item(one.key) for one in box.inside] for box in outline.all() if box.inside}
     links: dict[int, dict[Link, None]] = {grid: {} for grid in items}
-    for begin, end in folds.edges:
+    for begin, end in outline.edges:
         for grid, link in _pieces(begin, end, parents):
             links[grid][link] = None
     return {grid: _arranged(items[grid], list(found)) for grid, found in links.items()}

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
-from netc.compiler.folds import RESULTS, Box
 from netc.compiler.model import Model
+from netc.compiler.outline import RESULTS, Box
 from netc.compiler.types import describe_sample
 
 

@@ -58,7 +58,7 @@ class Box:
 
 
 @dataclass(frozen=True, slots=True)
-class Folds:
+class Outline:
     """The boxes of a model, outermost first, and its edges: keys of boxes that hold no other, from and to."""
 
     boxes: tuple[Box, ...]
@@ -69,7 +69,7 @@ class Folds:
             yield from box.all()
 
 
-def folds_of(model: Model) -> Folds:
+def outline_of(model: Model) -> Outline:
     """The values that results of the model need, in the order of its text."""
     making, graph = _Making({value: name for name, value in reversed(model.names.items())}), model.graph
     results = {name: [value] for name, value in graph.results.items() if name.partition(".")[0] in RESULTS}
@@ -85,7 +85,7 @@ def folds_of(model: Model) -> Folds:
     return _without_dead_ends(boxes, list(dict.fromkeys(making.edges)))
 
 
-def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -> Folds:
+def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -> Outline:
     """Without operations from which no way leads to a result, a state or a carry: what a scan counts, and does not read."""
     before: dict[int, list[int]] = {}
     for begin, end in edges:
@@ -101,7 +101,7 @@ def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -
         found = (replace(box, inside=kept(box.inside)) if box.inside else box for box in those)
         return tuple(box for box in found if box.inside or box.key in reached)
 
-    return Folds(kept(boxes), tuple(edge for edge in edges if {*edge} <= reached))
+    return Outline(kept(boxes), tuple(edge for edge in edges if {*edge} <= reached))
 
 
 @dataclass(slots=True)
