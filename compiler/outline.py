@@ -1,6 +1,7 @@
-"""A model as boxes in boxes: its values, those that a block made folded into a box of its own, and what goes from which to which.
+"""The outline of a model: its values as boxes, a block as a box of the boxes inside of it, and the edges between boxes.
 
-What says nothing in a picture is left out: parameters and states are told of the box that reads them, constants and changes of form passed over.
+Some values have no box: parameters and states are named in the box that reads them, and edges pass through constants
+and changes of form.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -37,8 +38,12 @@ RESULTS = ("output", "loss", "metric", "watch")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A value, a result of the model, or a block or scan with boxes `inside`. `kind` is an input, a target, an operation, a block, a scan, a carry, a state's next value, or one of RESULTS; `type`
-    says what a sample of it is, `reads` which parameters and states it reads, `flops` the work of a sample (None where that depends on its length)."""
+    """A value, a result of the model, or a block or scan with boxes `inside`.
+
+    `kind` is "input", "target", "operation", "block", "scan", "carry", "state" (a next value), or one of RESULTS.
+    `type` is the type of a sample, as the language writes it; `reads` names the parameters and states that the box
+    reads; `flops` is the work of a sample, None if that depends on the sample's length.
+    """
 
     key: int
     kind: str
@@ -51,7 +56,7 @@ class Box:
     inside: tuple["Box", ...] = ()
 
     def all(self) -> Iterator["Box"]:
-        """Itself and all that is inside."""
+        """The box itself, and all boxes inside of it."""
         yield self
         for box in self.inside:
             yield from box.all()
@@ -59,55 +64,61 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Outline:
-    """The boxes of a model, outermost first, and its edges: keys of boxes that hold no other, from and to."""
+    """The outermost boxes of a model, and its edges: from and to keys of boxes that have none inside."""
 
     boxes: tuple[Box, ...]
     edges: tuple[tuple[int, int], ...]
 
     def all(self) -> Iterator[Box]:
+        """All boxes, at any depth."""
         for box in self.boxes:
             yield from box.all()
 
 
 def outline_of(model: Model) -> Outline:
-    """The values that results of the model need, in the order of its text."""
-    making, graph = _Making({value: name for name, value in reversed(model.names.items())}), model.graph
+    """The outline of the values that the model's results need, in the order of its text."""
+    builder, graph = _Builder({value: name for name, value in reversed(model.names.items())}), model.graph
     results = {name: [value] for name, value in graph.results.items() if name.partition(".")[0] in RESULTS}
     for name, values in results.items():
         values += [graph.results[f"weight.{name}"]] if f"weight.{name}" in graph.results else []
     updates = {value: name for name, value in graph.results.items() if name.startswith(("update.", FITTED))}
-    wanted = [*updates, *(value for values in results.values() for value in values)]
-    boxes = making.boxes(graph, needed_by(wanted), model.applications, updates)
+    shown = [*updates, *(value for values in results.values() for value in values)]
+    boxes = builder.boxes(graph, needed_by(shown), model.applications, updates)
     for name, values in results.items():
-        (kind, _, own), key = name.partition("."), making.key()
+        (kind, _, own), key = name.partition("."), builder.key()
         boxes.append(Box(key, kind, own, describe_sample(values[0].type), values[0].span))
-        making.connect(values, key)
-    return _without_dead_ends(boxes, list(dict.fromkeys(making.edges)))
+        builder.connect(values, key)
+    return _without_dead_ends(boxes, list(dict.fromkeys(builder.edges)))
 
 
 def _without_dead_ends(boxes: Sequence[Box], edges: Sequence[tuple[int, int]]) -> Outline:
-    """Without operations from which no way leads to a result, a state or a carry: what a scan counts, and does not read."""
-    before: dict[int, list[int]] = {}
+    """The outline without operations that lead to no result, state or carry, such as a step count that is not read."""
+    sources: dict[int, list[int]] = {}
     for begin, end in edges:
-        before.setdefault(end, []).append(begin)
-    waiting = [one.key for box in boxes for one in box.all() if not one.inside and one.kind != "operation"]
-    reached = set(waiting)
-    while waiting:
-        more = [key for key in before.get(waiting.pop(), ()) if key not in reached]
+        sources.setdefault(end, []).append(begin)
+    leaves = [inner for box in boxes for inner in box.all() if not inner.inside]
+    pending = [box.key for box in leaves if box.kind != "operation"]
+    reached = set(pending)
+    while pending:
+        more = [key for key in sources.get(pending.pop(), ()) if key not in reached]
         reached.update(more)
-        waiting += more
+        pending += more
 
-    def kept(those: Iterable[Box]) -> tuple[Box, ...]:
-        found = (replace(box, inside=kept(box.inside)) if box.inside else box for box in those)
-        return tuple(box for box in found if box.inside or box.key in reached)
+    def kept(candidates: Iterable[Box]) -> tuple[Box, ...]:
+        pruned = (replace(box, inside=kept(box.inside)) if box.inside else box for box in candidates)
+        return tuple(box for box in pruned if box.inside or box.key in reached)
 
     return Outline(kept(boxes), tuple(edge for edge in edges if {*edge} <= reached))
 
 
 @dataclass(slots=True)
-class _Making:
-    """`names` are what the model calls values; `sources` says for a value which boxes it comes from, `owned` which parameters and states it is made of
-    before any box; `ends` are the boxes of carries where a step ends."""
+class _Builder:
+    """Makes boxes and edges.
+
+    `names` are the model's names of values. For each value, `sources` has the boxes that it comes from, and `owned` the
+    parameters and states that it is made of without a box between. `ends` are the boxes of carries at the end of a
+    step.
+    """
 
     names: Mapping[Value, str]
     sources: dict[Value, tuple[int, ...]] = field(default_factory=dict)
@@ -121,6 +132,7 @@ class _Making:
         return self.keys
 
     def connect(self, values: Iterable[Value], key: int) -> None:
+        """Adds an edge to the box `key` from each box that the values come from."""
         self.edges += [(source, key) for value in values for source in self.sources[value]]
 
     def boxes(
@@ -130,33 +142,34 @@ class _Making:
         applications: Sequence[Application] = (),
         updates: Mapping[Value, str] | None = None,
     ) -> list[Box]:
-        """The boxes of a graph's values, blocks folded; those of `updates` are states' next values."""
-        found: list[tuple[float, Box]] = []
+        """The boxes of a graph's values, grouped by block; `updates` names the next values of states."""
+        numbered: list[tuple[float, Box]] = []
         for value in graph.values():
             if value not in live or value in self.sources:
                 continue
             if (box := self._box(value)) is not None:
-                found.append((value.number, box))
-            if updates and value in updates:  # outside of what made the value, inside of what updates the state
+                numbered.append((value.number, box))
+            if updates and value in updates:  # outside the block that made the value, inside the one that updates
                 key, own = self.key(), updates[value].rpartition(".")[2]
                 title = own if updates[value].startswith(FITTED) else f"next {own}"
-                found.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
+                numbered.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
                 self.connect([value], key)
         order = sorted(range(len(applications)), key=lambda i: (applications[i].first, -applications[i].end, -i))
-        return self._folded(found, [applications[i] for i in order])
+        return self._grouped(numbered, [applications[i] for i in order])
 
     def _box(self, value: Value) -> Box | None:
-        """The box of a value, or None if it has none: then it comes from where its operands come."""
-        owned = tuple(dict.fromkeys(name for one in value.operands for name in self.owned[one]))
+        """The box of a value, or None if it has none: then its sources are those of its operands."""
+        owned = tuple(dict.fromkeys(name for operand in value.operands for name in self.owned[operand]))
         self.owned[value] = (str(value.attributes["name"]),) if value.operation in _OWNED else owned
         if value.operation == "part":
-            one, of = Scan.of(value.operands[0]), str(value.attributes["of"])
+            scan, of = Scan.of(value.operands[0]), str(value.attributes["of"])
             is_last = of.startswith("last.")
-            self.sources[value] = (self.ends[one.value, of],) if is_last else self.sources[one.body.results[of]]
+            self.sources[value] = (self.ends[scan.value, of],) if is_last else self.sources[scan.body.results[of]]
             self.owned[value] = ()
             return None
         if value.operation in _UNSEEN or value.operation in _PASSED_OVER:
-            self.sources[value] = tuple(dict.fromkeys(key for one in value.operands for key in self.sources[one]))
+            keys = [key for operand in value.operands for key in self.sources[operand]]
+            self.sources[value] = tuple(dict.fromkeys(keys))
             return None
         self.owned[value] = ()
         if value.operation == "scan":
@@ -171,74 +184,79 @@ class _Making:
         return Box(key, "operation", title, describe_sample(value.type), value.span, name, owned, _work(value))
 
     def _scan(self, value: Value) -> Box:
-        """A box with the body inside; each carry is a box where a step begins, and one where it ends."""
-        one, key, inside = Scan.of(value), self.key(), list[Box]()
+        """A box with the body inside; each carry has a box where a step begins, and one where it ends."""
+        scan, key, inside = Scan.of(value), self.key(), list[Box]()
         carries = value.attributes.get("carries", ())
         assert isinstance(carries, tuple)
-        called = [str(carries[i]) if i < len(carries) else f"carry {i}" for i in range(len(one.begins))]
-        operands = one.operand_of()
-        for name, leaf in one.leaves().items():
+        names = [str(carries[i]) if i < len(carries) else f"carry {i}" for i in range(len(scan.begins))]
+        operands = scan.operand_of()
+        for name, leaf in scan.leaves().items():
             if name not in operands:
                 continue
             self.sources[leaf], self.owned[leaf] = self.sources[operands[name]], self.owned[operands[name]]
             if name.startswith("c"):
                 start = self.key()
-                inside.append(Box(start, "carry", called[int(name[1:])], describe_sample(leaf.type), value.span))
+                inside.append(Box(start, "carry", names[int(name[1:])], describe_sample(leaf.type), value.span))
                 self.connect([leaf], start)
                 self.sources[leaf], self.owned[leaf] = (start,), ()
-        inside += self.boxes(one.body, needed_by(one.body.results.values()))
-        for i, name in enumerate(called):
-            end, last = self.key(), one.body.results[f"next.{i}"]
+        inside += self.boxes(scan.body, needed_by(scan.body.results.values()))
+        for i, name in enumerate(names):
+            end, last = self.key(), scan.body.results[f"next.{i}"]
             inside.append(Box(end, "carry", f"next {name}", describe_sample(last.type), last.span))
             self.connect([last], end)
             self.ends[value, f"last.{i}"] = end
         self.sources[value] = ()
-        title = f"scan over {one.dim}, backwards" if one.is_reversed else f"scan over {one.dim}"
-        made = _block(key, "scan", title, value.span, inside)
-        steps = None if names_in(one.dim) else int(lengths_of(one.dim, {}, 1)[0])
-        parts = (
-            [describe_sample(user.type) for user in value.graph.users(value)] if isinstance(value.graph, Graph) else []
-        )
-        work = None if steps is None or made.flops is None else steps * made.flops
-        return replace(made, type=parts[0] if parts else "", name="", flops=work)
+        title = f"scan over {scan.dim}, backwards" if scan.is_reversed else f"scan over {scan.dim}"
+        box = _block(key, "scan", title, value.span, inside)
+        steps = None if names_in(scan.dim) else int(lengths_of(scan.dim, {}, 1)[0])
+        users = value.graph.users(value) if isinstance(value.graph, Graph) else []
+        type_ = describe_sample(users[0].type) if users else ""
+        work = None if steps is None or box.flops is None else steps * box.flops
+        return replace(box, type=type_, name="", flops=work)
 
-    def _folded(self, found: Sequence[tuple[float, Box]], applications: Sequence[Application]) -> list[Box]:
-        """Boxes by the number of their value (a state's next value is half a number behind), those of each outermost application in a box of its own."""
+    def _grouped(self, numbered: Sequence[tuple[float, Box]], applications: Sequence[Application]) -> list[Box]:
+        """Boxes in the order of their values' numbers, those of each outermost application in a box of its own.
+
+        A state's next value has the number of its value, and a half.
+        """
         boxes: list[Box] = []
-        at = 0
-        while at < len(found):
-            number, box = found[at]
-            one = next((one for one in applications if one.first <= number < one.end - 0.5), None)
-            if one is None:
+        position = 0
+        while position < len(numbered):
+            number, box = numbered[position]
+            outer = next((each for each in applications if each.first <= number < each.end - 0.5), None)
+            if outer is None:
                 boxes.append(box)
-                at += 1
+                position += 1
                 continue
-            stop = next((i for i in range(at, len(found)) if found[i][0] >= one.end - 0.5), len(found))
-            within = [
-                other
-                for other in applications
-                if other is not one and one.first <= other.first and other.end <= one.end
+            stop = next((i for i in range(position, len(numbered)) if numbered[i][0] >= outer.end - 0.5), len(numbered))
+            inner = [
+                each
+                for each in applications
+                if each is not outer and outer.first <= each.first and each.end <= outer.end
             ]
-            inside = self._folded(found[at:stop], within)
-            if len(inside) == 1 and (one.is_builtin or not inside[0].inside):
-                boxes.append(replace(inside[0], title=one.name, span=one.span))
+            inside = self._grouped(numbered[position:stop], inner)
+            if len(inside) == 1 and (outer.is_builtin or not inside[0].inside):
+                boxes.append(replace(inside[0], title=outer.name, span=outer.span))
             else:
-                boxes.append(_block(self.key(), "block", one.name, one.span, inside))
-            at = stop
+                boxes.append(_block(self.key(), "block", outer.name, outer.span, inside))
+            position = stop
         return boxes
 
 
 def _block(key: int, kind: str, title: str, span: Span, inside: Sequence[Box]) -> Box:
-    """A box of boxes; what it gives is what the model gives a name, or the last that is inside."""
+    """A box of boxes.
+
+    Its type and name are those of the last box inside that the model gives a name, or of the last one.
+    """
     named = next((box for box in reversed(inside) if box.name), inside[-1])
     reads = tuple(dict.fromkeys(name for box in inside for name in box.reads))
     work = [box.flops for box in inside]
-    total = None if None in work else sum(one for one in work if one is not None)
+    total = None if None in work else sum(number for number in work if number is not None)
     return Box(key, kind, title, named.type, span, named.name, reads, total, tuple(inside))
 
 
 def _written(value: Value) -> str:
-    """An operation as it is written."""
+    """The operation as the language writes it."""
     if value.operation == "where" and value.operands[0].operation == "training":
         return "if training"
     if value.operation == "einsum":
@@ -248,10 +266,10 @@ def _written(value: Value) -> str:
 
 
 def _work(value: Value) -> int | None:
-    """FLOPs of a sample; of a sequence that depends on its length."""
-    if any(one.type.is_varying for one in (value, *value.operands)):
+    """The FLOPs of a sample; None if they depend on its length."""
+    if any(each.type.is_varying for each in (value, *value.operands)):
         return None
     alone = Graph()
-    given = [alone.leaf("input", f"x{i}", one.type) for i, one in enumerate(value.operands)]
-    alone.results["y"] = alone.add(value.operation, given, value.attributes, value.type)
+    leaves = [alone.leaf("input", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+    alone.results["y"] = alone.add(value.operation, leaves, value.attributes, value.type)
     return flops(expand(alone), {BATCH: 1})

@@ -1,1 +1,1 @@
-"""A model as a picture: where its boxes stand, as SVG or PNG, or as a page that folds, from its outline (compiler/outline.py)."""
+"""A model's outline (compiler/outline.py) as a picture: places of boxes, SVG and PNG, and a page that folds."""
