@@ -68,7 +68,7 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class StartFrom:
-    """The folder of a run from which training takes first parameters and states; `only` those that a pattern matches."""
+    """A run's folder from which training takes first parameters and states; `only` those that match a pattern."""
 
     path: str
     only: tuple[str, ...]
