@@ -1,4 +1,4 @@
-"""What a graph costs: floating-point operations of a step, from the operations' own figures."""
+"""The cost of a graph: floating-point operations of a step, from each operation's own count."""
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Sizes, size_of
@@ -8,24 +8,24 @@ from netc.compiler.operations.scan import Scan
 
 
 def flops(graph: Graph, sizes: Sizes) -> int:
-    """FLOPs of all values for a batch, and so many rows of each varying dimension."""
+    """FLOPs of all values; `sizes` says how many samples there are, and rows of each varying dimension."""
     return sum(flops_of(value, sizes) for value in graph.values())
 
 
 def flops_of(value: Value, sizes: Sizes) -> int:
-    """FLOPs of one value for a batch; a multiply-add counts two, moving elements none."""
+    """FLOPs of one value; a multiply-add counts as two, moving elements as none."""
     if not value.operands:
         return 0
     operation = OPERATIONS[value.operation]
     if value.operation == "scan":
-        one = Scan.of(value)
-        return flops(one.body, size_of(one.dim, sizes))
+        scan = Scan.of(value)
+        return flops(scan.body, size_of(scan.dim, sizes))
     if isinstance(operation.lower, Expansion):
-        whole = Graph()
-        whole.precision = value.type.dtype if value.type.is_float else "f32"
-        leaves = [whole.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
+        expanded = Graph()
+        expanded.precision = value.type.dtype if value.type.is_float else "f32"
+        leaves = [expanded.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         operation.lower.build(*leaves, **value.attributes)
-        return flops(whole, sizes)
+        return flops(expanded, sizes)
     if value.operation == "einsum":
         x, y = (operand.type for operand in value.operands)
         return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), sizes)

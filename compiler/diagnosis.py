@@ -1,8 +1,9 @@
-"""What `netc diagnose` looks at: one graph that gives, beside the loss, the gradient of each weight, that of each state of a scan as it enters each step,
-and what each unit with a bounded or a dead end puts out.
+"""The graphs that `netc diagnose` evaluates: gradients of weights and of a scan's states at each step, and outputs of
+units.
 
-How far back a step is heard is asked of the loss at each sample's last step alone (of one that has a step a row), and again of that at its first, which is
-the last of what walks a reversed sequence: the losses between would hide that nothing comes from afar.
+How far back in time a gradient reaches is asked of the loss at each sample's last step alone, if the loss has a row for
+each step, because the losses of earlier steps would hide that nothing comes from afar. It is asked again of the loss at
+the first step, which is the last one of a scan that goes backwards.
 """
 
 from dataclasses import dataclass
@@ -20,14 +21,17 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.source import Span
 
-UNITS = ("relu", "tanh", "sigmoid")
-GATE = "sigmoid"  # in a scan: that it stands open, or shut, is no fault
+UNITS = ("relu", "tanh", "sigmoid")  # units that can be dead or saturated
+GATE = "sigmoid"  # a unit that may well be saturated in a scan
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """Results of the graph and what they stand for: the gradient of a weight, of a state at each step (of the loss at the last step, or at the first), or
-    what units put out. States of one scan are of one `group`."""
+    """Results of a graph and what they stand for.
+
+    They are the gradient of a weight, the gradients of a state at each step (of the loss at the last step, and of that
+    at the first), or the output of a layer of units. The states of one scan have the same `group`.
+    """
 
     results: tuple[str, ...]
     name: str
@@ -37,7 +41,8 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """`weights` and `states`, whose gradients one graph gives, and `units`, whose outputs another; a unit's name is its operation."""
+    """The graph of the gradients of `weights` and `states`, and that of the outputs of `units`, whose names are
+    operations."""
 
     gradients: Graph
     outputs: Graph
@@ -47,7 +52,7 @@ class Diagnosis:
 
 
 def diagnosis(model: Model) -> Diagnosis:
-    """The graph of a model with a loss."""
+    """The graphs of a model that has a loss."""
     forward = model.graph.of("loss.", "weight.loss.")
     graph = opened(_probed(prepared(forward, training=True)))
     units = _units(graph)
@@ -56,13 +61,13 @@ def diagnosis(model: Model) -> Diagnosis:
     losses = [value for name, value in graph.results.items() if name.startswith("loss.") and value.type.is_batched]
     states = []
     for end in ("last", "first") if any(loss.type.is_varying for loss in losses) else ("last",):
-        found = adjoints(graph, {loss: _seed(loss, end) for loss in losses}, list(probes.values()))
-        graph.results |= {f"{name}.{end}": found[zero] for name, zero in probes.items() if zero in found}
+        gradients = adjoints(graph, {loss: _seed(loss, end) for loss in losses}, list(probes.values()))
+        graph.results |= {f"{name}.{end}": gradients[zero] for name, zero in probes.items() if zero in gradients}
     for name, zero in probes.items():
         _, group, own = name.split(".", 2)
-        ends = tuple(one for end in ("last", "first") if (one := f"{name}.{end}") in graph.results)
-        if ends:
-            states.append(Probe(ends, own, zero.span, group))
+        results = tuple(result for end in ("last", "first") if (result := f"{name}.{end}") in graph.results)
+        if results:
+            states.append(Probe(results, own, zero.span, group))
     leaves = {str(value.attributes["name"]): value for value in graph.values("parameter")}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
@@ -74,47 +79,55 @@ def diagnosis(model: Model) -> Diagnosis:
 
 
 def _probed(graph: Graph) -> Graph:
-    """A zero is added to each state as it enters each step: `state.SCAN.NAME` are these zeros, a row a step, whose gradients are those of the states."""
+    """The graph with a zero added to each float state of its scans as it enters each step.
 
-    added: dict[str, Value] = {}
+    The zeros are results `state.SCAN.NAME` with a row for each step; their gradients are those of the states.
+    """
+    zeros: dict[str, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation != "scan":
             return copy.add_copy(value, operands)
-        one, names = Scan.of(value), value.attributes.get("carries", ())
-        assert isinstance(names, tuple)
-        known = [i for i, begin in enumerate(one.begins) if begin.type.is_float]
-        at = {f"c{i}": len(one.sequences) + n for n, i in enumerate(known)}
-        zeros = []
-        for i in known:
-            row = one.begins[i].type
-            zero = apply("broadcast", copy.constant(0.0, row), dims=(one.dim, *row.dims[1:]))
-            zeros.append(zero)
-            added[f"state.{value.number}.{names[i] if i < len(names) else i}"] = zero
+        return _probed_scan(copy, value, operands, zeros)
 
-        def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
-            made = body.add_copy(leaf, parts)
-            name = str(leaf.attributes.get("name", ""))
-            return made + body.leaf("given", f"x{at[name]}", leaf.type) if name in at else made
+    probed = rebuild(graph, rule)
+    probed.results.update(zeros)
+    return probed
 
-        first, second = len(one.sequences), len(one.begins)
-        return scan(
-            copy,
-            rebuild(one.body, inside),
-            one.dim,
-            [*operands[:first], *zeros],
-            operands[first : first + second],
-            operands[first + second :],
-            one.is_reversed,
-        )
 
-    made = rebuild(graph, rule)
-    made.results.update(added)
-    return made
+def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[str, Value]) -> Value:
+    """The scan in the graph `copy`, with the zeros as further sequences, which are put into `zeros`."""
+    original, names = Scan.of(value), value.attributes.get("carries", ())
+    assert isinstance(names, tuple)
+    floats = [i for i, begin in enumerate(original.begins) if begin.type.is_float]
+    position = {f"c{i}": len(original.sequences) + n for n, i in enumerate(floats)}
+    added = []
+    for i in floats:
+        row = original.begins[i].type
+        zero = apply("broadcast", copy.constant(0.0, row), dims=(original.dim, *row.dims[1:]))
+        added.append(zero)
+        zeros[f"state.{value.number}.{names[i] if i < len(names) else i}"] = zero
+
+    def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
+        inner = body.add_copy(leaf, parts)
+        name = str(leaf.attributes.get("name", ""))
+        return inner + body.leaf("given", f"x{position[name]}", leaf.type) if name in position else inner
+
+    first, second = len(original.sequences), len(original.begins)
+    return scan(
+        copy,
+        rebuild(original.body, inside),
+        original.dim,
+        [*operands[:first], *added],
+        operands[first : first + second],
+        operands[first + second :],
+        original.is_reversed,
+    )
 
 
 def _seed(loss: Value, end: str) -> Value:
-    """What a loss's gradient begins with: 1 for each sample, and if the loss has a row a step, at the sample's `first` or `last` one."""
+    """The gradient of a loss with respect to itself: 1 for each sample; only at its `first` or `last` step if it has
+    steps."""
     graph = loss.graph
     seed = apply("broadcast", graph.constant(1.0, loss.type), dims=loss.type.dims)
     if not loss.type.is_varying:
@@ -127,16 +140,17 @@ def _seed(loss: Value, end: str) -> Value:
 
 
 def _units(graph: Graph) -> tuple[Probe, ...]:
-    """What units put out, as results `unit.N`: in the graph itself, and in the bodies of its scans, which yield all that they compute."""
-    found: list[tuple[str, Value, Span]] = [
+    """The outputs of units as results `unit.N`: values of the graph itself, and values that the bodies of its scans
+    yield."""
+    outputs: list[tuple[str, Value, Span]] = [
         (value.operation, value, value.span)
         for value in graph.values()
         if value.operation in UNITS and value.type.dims[:1] and value.type.is_batched
     ]
-    for one in list(scans(graph)):
-        for name, value in one.body.results.items():
+    for each in list(scans(graph)):
+        for name, value in each.body.results.items():
             if name.startswith("yield.") and value.operation in UNITS and value.operation != GATE:
-                found.append((value.operation, part(one.value, name), value.span))
-    for n, (_, value, _) in enumerate(found):
+                outputs.append((value.operation, part(each.value, name), value.span))
+    for n, (_, value, _) in enumerate(outputs):
         graph.results[f"unit.{n}"] = value
-    return tuple(Probe((f"unit.{n}",), name, span) for n, (name, _, span) in enumerate(found))
+    return tuple(Probe((f"unit.{n}",), name, span) for n, (name, _, span) in enumerate(outputs))

@@ -1,9 +1,12 @@
-"""Two graphs side by side: a graph as text in which a value is called by what it is and where it is from, not by a number that moves with every change."""
+"""Two graphs side by side: each as text in which values have labels that do not move when another value is added.
+
+A label is made of a value's operation and its line in the file: `tanh@14`.
+"""
 
 import difflib
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Body, Graph
@@ -14,21 +17,23 @@ LineOf = Callable[[Value], str]
 
 
 def own_line(value: Value) -> str:
-    """The line of the file that a value was made for."""
+    """The number of a value's line in the file."""
     return str(value.span.line)
 
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """Which line of one text is which of another: those that both have, changed or not, keep the first one's number,
-    and `new 7` is one that only the second has."""
+    """The lines of a second text by the numbers of a first one.
+
+    A line of both texts, changed or not, has the first one's number; `new 7` is a line of the second alone.
+    """
 
     numbers: Mapping[int, str]
 
     @classmethod
-    def of(cls, one: Source, other: Source) -> "Lines":
+    def of(cls, first: Source, second: Source) -> "Lines":
         before, after = (
-            [" ".join(line.partition("#")[0].split()) for line in text.text.split("\n")] for text in (one, other)
+            [" ".join(line.partition("#")[0].split()) for line in source.text.split("\n")] for source in (first, second)
         )
         numbers = {}
         for tag, i, j, k, end in difflib.SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
@@ -40,57 +45,73 @@ class Lines:
         return self.numbers.get(value.span.line, f"new {value.span.line}")
 
 
-class Labels:
-    """What values are called, in one graph and then in another: `tanh@14`, the operation and the line that it is from, `tanh@14.2` for a second one.
+@dataclass(frozen=True, slots=True)
+class _Labelled:
+    """A value of the graph before: a hash of how it is computed, its operation and line, and its label."""
 
-    A value of the second graph that is computed as one of the first is called so. The others are laid side by side with what is left of the first, in order:
-    those of the same operation and line share a name.
+    key: str
+    kind: str
+    label: str
+
+
+class Labels:
+    """Labels of the values of one graph and then of another: `tanh@14`, and `tanh@14.2` for a second one of the line.
+
+    A value that is computed as one of the first graph has its label. The other values are aligned, in order, with what
+    is left of the first graph: values of the same operation and line share a label.
     """
 
     def __init__(self) -> None:
-        self.before: list[
-            tuple[str, str, str]
-        ] = []  # of the graph before: how a value is computed, its operation and line, its label
+        self.before: list[_Labelled] = []
         self.counts: Counter[str] = Counter()
 
     def of(self, graph: Graph, line_of: LineOf) -> dict[Value, str]:
-        """The labels of a graph's values; a constant is called by its number, a leaf by its name."""
+        """The labels of a graph's values; a constant's is its number, a leaf's its name."""
         live = graph.live()
         values = [value for value in graph.values() if value in live]
-        keys, found, own = dict[Value, str](), dict[Value, str](), list[Value]()
+        keys, labels, own = _keys(values), dict[Value, str](), list[Value]()
         for value in values:
-            told = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
-            keys[value] = hashlib.sha256(" ".join([told, *(keys[one] for one in value.operands)]).encode()).hexdigest()
             if value.operation == "constant":
-                found[value] = f"{value.attributes['value']}"
+                labels[value] = f"{value.attributes['value']}"
             elif "name" in value.attributes:
-                found[value] = str(value.attributes["name"])
+                labels[value] = str(value.attributes["name"])
             else:
                 own.append(value)
         rest = list(self.before)
         for value in own:
-            same = next((one for one in rest if one[0] == keys[value]), None)
+            same = next((labelled for labelled in rest if labelled.key == keys[value]), None)
             if same is not None:
-                found[value] = same[2]
+                labels[value] = same.label
                 rest.remove(same)
         kinds = {value: f"{value.operation}@{line_of(value)}" for value in own}
-        new = [value for value in own if value not in found]
-        matcher = difflib.SequenceMatcher(None, [one[1] for one in rest], [kinds[one] for one in new], autojunk=False)
+        new = [value for value in own if value not in labels]
+        old_kinds, new_kinds = [labelled.kind for labelled in rest], [kinds[value] for value in new]
+        matcher = difflib.SequenceMatcher(None, old_kinds, new_kinds, autojunk=False)
         for i, k, count in matcher.get_matching_blocks():
-            found.update({new[k + n]: rest[i + n][2] for n in range(count)})
+            labels.update({new[k + n]: rest[i + n].label for n in range(count)})
         for value in new:
-            if value not in found:
-                found[value] = self._new(kinds[value])
-        self.before = [(keys[value], kinds[value], found[value]) for value in own]
-        return found
+            if value not in labels:
+                labels[value] = self._new(kinds[value])
+        self.before = [_Labelled(keys[value], kinds[value], labels[value]) for value in own]
+        return labels
 
     def _new(self, kind: str) -> str:
         self.counts[kind] += 1
         return kind if self.counts[kind] == 1 else f"{kind}.{self.counts[kind]}"
 
 
+def _keys(values: Sequence[Value]) -> dict[Value, str]:
+    """A hash of how each value is computed, its operands and theirs included."""
+    keys: dict[Value, str] = {}
+    for value in values:
+        text = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
+        parts = " ".join([text, *(keys[operand] for operand in value.operands)])
+        keys[value] = hashlib.sha256(parts.encode()).hexdigest()
+    return keys
+
+
 def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: str = "") -> list[str]:
-    """A line a value, `tanh@14 = tanh(add@14) : f32[batch, 16]`, and the results."""
+    """The graph as text: a line for each value, `tanh@14 = tanh(add@14) : f32[batch, 16]`, then the results."""
     names, lines = labels.of(graph, line_of), []
     live = graph.live()
     for value in graph.values():
@@ -99,17 +120,17 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
         shown = [
             f"{key}={item!r}" for key, item in value.attributes.items() if not isinstance(item, Body) and key != "name"
         ]
-        told = f"[{', '.join(shown)}]" if shown else ""
-        operands = ", ".join(names[one] for one in value.operands)
-        lines.append(f"{inside}{names[value]} = {value.operation}{told}({operands}) : {value.type}")
+        attributes = f"[{', '.join(shown)}]" if shown else ""
+        operands = ", ".join(names[operand] for operand in value.operands)
+        lines.append(f"{inside}{names[value]} = {value.operation}{attributes}({operands}) : {value.type}")
         for item in value.attributes.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
     return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]
 
 
-def difference(one: list[str], other: list[str]) -> Iterator[str]:
-    """What has to be taken away (-) from one and added (+) to it to come to the other, with what stands around."""
-    yield from (
-        line for line in difflib.unified_diff(one, other, lineterm="", n=2) if not line.startswith(("---", "+++"))
-    )
+def difference(before: list[str], after: list[str]) -> Iterator[str]:
+    """The lines that are removed (-) and added (+) on the way from one text to another, with the lines around them."""
+    for line in difflib.unified_diff(before, after, lineterm="", n=2):
+        if not line.startswith(("---", "+++")):
+            yield line

@@ -1,12 +1,12 @@
-"""The chain rule of a model as equations: from the loss back to each parameter, each with the line of the file that it comes from.
+"""The chain rule of a model as equations, from the loss back to each parameter, as `netc explain --gradient` prints it.
 
-What `netc explain --gradient` prints. Names are the file's own; `∂h` stands for the derivative of the loss by h.
+Names are the file's own; `∂h` stands for the derivative of the loss with respect to h.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.passes import prepare
@@ -32,12 +32,13 @@ _INFIX = {
     "equal": ("==", 0),
     "not_equal": ("!=", 0),
 }
+_STRONGEST = 9  # how strongly a formula without an operator binds
 _SILENT = ("reshape", "broadcast", "cast")  # other shapes and types of the same numbers
 
 
 @dataclass(frozen=True, slots=True)
 class Equation:
-    """`left = right`, and the line of the file that it is of (0 for none)."""
+    """`left = right`, and the line of the file that it comes from (0 for none)."""
 
     left: str
     right: str
@@ -46,53 +47,82 @@ class Equation:
 
 @dataclass(frozen=True, slots=True)
 class Derivation:
+    """The equations of the forward pass in order, and those of the derivatives from the loss back."""
+
     forward: list[Equation]
     backward: list[Equation]
 
 
 def derive(model: Model) -> Derivation:
-    """The forward equations down to the loss, then each derivative from the loss back to the parameters."""
+    """The forward equations up to the loss, then each derivative from the loss back to the parameters.
+
+    Faults E0501 if the model has no loss.
+    """
+    graph = _prepared(model)
+    total = total_loss(graph)
+    names = _names_in_file(graph)
+    forward = graph.values()
+    gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values("parameter"))
+    _name_borders(graph, forward, gradients, names)
+    own = [value for value in forward if value in names and value in gradients]
+    backward_scans = [value for value in graph.values("scan") if value not in set(forward)]
+    forward_scans = [value for value in forward if value.operation == "scan"]
+    for kind, scans in (("scan", forward_scans), ("back", backward_scans)):
+        names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})
+    names[total] = "loss"
+    own.append(total)
+    writer = _Writer(names, {value: gradient for value, gradient in gradients.items() if value is not total})
+    stated = [
+        value
+        for value in forward
+        if value.operands and value is not total and (value in own or value.operation == "scan")
+    ]
+    derived = [
+        (gradients[value].number, f"∂{names[value]}", gradients[value], value)
+        for value in reversed(own)
+        if value is not total
+    ]
+    derived += [(value.number, names[value], value, value) for value in backward_scans]
+    if backward_scans:  # such a scan stands between its operands and the derivatives that are its results
+        derived.sort(key=lambda entry: entry[0])
+    return Derivation(
+        [Equation(names[value], writer.definition(value), value.span.line) for value in (*stated, total)],
+        [Equation(left, writer.definition(gradient), value.span.line) for _, left, gradient, value in derived],
+    )
+
+
+def _prepared(model: Model) -> Graph:
+    """The graph of a model's losses, ready for its derivative. Results `name.NAME` are values that the file names."""
     losses = {name: value for name, value in model.graph.results.items() if name.startswith(("loss.", "weight.loss."))}
     if not losses:
         fault("E0501", "the model has no loss to derive", Span(model.source, 0, 0), hint="loss mse(prediction, target)")
     live = needed_by(losses.values())
     named = {f"name.{name}": value for name, value in model.names.items() if value in live}
     graph, _ = model.graph.subgraph({**losses, **named})
-    graph = opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
-    total = total_loss(graph)
+    return opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
+
+
+def _names_in_file(graph: Graph) -> dict[Value, str]:
     names = {value: str(value.attributes["name"]) for value in graph.values() if "name" in value.attributes}
     for name, value in graph.results.items():
         if name.startswith("name."):
             names.setdefault(value, name.removeprefix("name."))
-    forward = graph.values()
-    gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values("parameter"))
-    for value in forward:  # what goes into a product, or is used often, and has no name gets one: the layers' borders
+    return names
+
+
+def _name_borders(
+    graph: Graph, forward: Sequence[Value], gradients: Mapping[Value, Value], names: dict[Value, str]
+) -> None:
+    """Names the values between layers `t1`, `t2`, ...: nameless ones that go into a product or have several users."""
+    for value in forward:
         users = graph.users(value)
         feeds = len(users) > 2 or any(user.operation == "einsum" for user in users if user in gradients)
         if feeds and value in gradients and value.operands and value not in names and value.operation not in _SILENT:
             names[value] = f"t{sum(name[0] == 't' and name[1:].isdigit() for name in names.values()) + 1}"
-    own = [value for value in forward if value in names and value in gradients]
-    walks = [value for value in graph.values("scan") if value not in set(forward)]
-    for kind, scans in (("scan", [value for value in forward if value.operation == "scan"]), ("back", walks)):
-        names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})
-    names[total] = "loss"
-    own.append(total)
-    writer = _Writer(names, {one: gradient for one, gradient in gradients.items() if one is not total})
-    stated = [one for one in forward if one.operands and one is not total and (one in own or one.operation == "scan")]
-    derived = [
-        (gradients[one].number, f"∂{names[one]}", gradients[one], one) for one in reversed(own) if one is not total
-    ]
-    derived += [(one.number, names[one], one, one) for one in walks]
-    if walks:  # a scan that walks back stands between what it takes and what it gives
-        derived.sort(key=lambda entry: entry[0])
-    return Derivation(
-        [Equation(names[one], writer.value(one, is_whole=True), one.span.line) for one in (*stated, total)],
-        [Equation(left, writer.value(made, is_whole=True), one.span.line) for _, left, made, one in derived],
-    )
 
 
 class _Writer:
-    """Values as formulas that stop at names: those of the file, t1, t2 between layers, and derivatives (`∂h`)."""
+    """Writes values as formulas of names: those of the file, t1, t2, ... between layers, and derivatives (`∂h`)."""
 
     def __init__(self, names: Mapping[Value, str], gradients: Mapping[Value, Value]) -> None:
         self.names = names
@@ -100,31 +130,26 @@ class _Writer:
             gradient: value for value, gradient in reversed(list(gradients.items())) if value in names
         }
 
-    def value(self, value: Value, is_whole: bool = False, binding: int = 0) -> str:
-        """The formula of a value; `is_whole`: though it has a name."""
-        if not is_whole:
-            if value in self.names:
-                return self.names[value]
-            if value in self.derivative_of:
-                return f"∂{self.names[self.derivative_of[value]]}"
+    def definition(self, value: Value) -> str:
+        """The formula of a value, in place of its name."""
+        return self._formula(value)[0]
+
+    def value(self, value: Value, binding: int = 0) -> str:
+        """The name of a value, or else its formula, in parentheses beside an operator that binds more strongly."""
+        if value in self.names:
+            return self.names[value]
+        if value in self.derivative_of:
+            return f"∂{self.names[self.derivative_of[value]]}"
         text, own = self._formula(value)
         return f"({text})" if own < binding else text
 
     def _formula(self, value: Value) -> tuple[str, int]:
+        """The formula of a value, and how strongly its outermost operator binds."""
         operation, operands = value.operation, value.operands
-        if operation == "constant":
-            number = value.attributes["value"]
-            return (
-                f"{number:g}" if isinstance(number, int | float) and not isinstance(number, bool) else str(number)
-            ), 9
         if operation in _SILENT:
             inner = operands[0]
             is_name = inner in self.names or inner in self.derivative_of
-            return (self.value(inner), 9) if is_name else self._formula(inner)
-        if operation == "part":
-            return f"{self.value(operands[0])}.{value.attributes['of']}", 9
-        if operation == "arange":
-            return f"arange({value.attributes['n']})", 9
+            return (self.value(inner), _STRONGEST) if is_name else self._formula(inner)
         if operation in _INFIX and len(operands) == 2:
             sign, binding = _INFIX[operation]
             left, right = self.value(operands[0], binding=binding), self.value(operands[1], binding=binding + 1)
@@ -134,12 +159,25 @@ class _Writer:
         if operation == "extent":
             dims = value.attributes["dims"]
             assert isinstance(dims, tuple)
-            return " * ".join(map(str, dims)) or "1", 9 if len(dims) < 2 else 2
+            return " * ".join(map(str, dims)) or "1", _STRONGEST if len(dims) < 2 else 2
         if operation == "einsum":
             return self._product(value), 2
+        return self._term(value), _STRONGEST
+
+    def _term(self, value: Value) -> str:
+        """The formula of a value that needs no parentheses: a number, a part of a value, or a function."""
+        operation, operands = value.operation, value.operands
+        if operation == "constant":
+            number = value.attributes["value"]
+            is_number = isinstance(number, int | float) and not isinstance(number, bool)
+            return f"{number:g}" if is_number else str(number)
+        if operation == "part":
+            return f"{self.value(operands[0])}.{value.attributes['of']}"
+        if operation == "arange":
+            return f"arange({value.attributes['n']})"
         if operation == "transpose":
-            return f"transpose({self.value(operands[0])})", 9
-        arguments = [self.value(one) for one in operands]
+            return f"transpose({self.value(operands[0])})"
+        arguments = [self.value(operand) for operand in operands]
         over = value.attributes.get("over")
         if isinstance(over, tuple) and operands:
             axes = [self._axis(operands[0], int(axis)) for axis in over]
@@ -147,18 +185,16 @@ class _Writer:
                 arguments.append(f"over = {axes[0] if len(axes) == 1 else '(' + ', '.join(axes) + ')'}")
         elif operation == "slice":
             axis = self._axis(operands[0], int(str(value.attributes["axis"])))
-            return (
-                f"{self.value(operands[0], binding=5)}[{axis}: {value.attributes['start']}..{value.attributes['stop']}]",
-                9,
-            )
-        return f"{operation}({', '.join(arguments)})", 9
+            bounds = f"{value.attributes['start']}..{value.attributes['stop']}"
+            return f"{self.value(operands[0], binding=5)}[{axis}: {bounds}]"
+        return f"{operation}({', '.join(arguments)})"
 
     @staticmethod
     def _axis(value: Value, axis: int) -> str:
         return "batch" if value.type.dims[axis] == "batch" else str(axis - int(value.type.is_batched))
 
     def _product(self, value: Value) -> str:
-        """Matrix products as `x @ W`, with transposes where the indices say so; other products as einsum."""
+        """A matrix product as `x @ W`, with operands transposed as its subscripts say; any other product as einsum."""
         left, right = value.operands
         subscripts = str(value.attributes["subscripts"])
         inputs, _, out = subscripts.partition("->")
@@ -174,8 +210,9 @@ class _Writer:
 
 
 def lines(equations: Sequence[Equation]) -> list[str]:
-    """Equations under one another, with their lines."""
-    width = max((len(one.left) for one in equations), default=0)
+    """The equations as text, one a line, aligned, with their lines of the file."""
+    width = max((len(equation.left) for equation in equations), default=0)
     return [
-        f"{one.left.ljust(width)} = {one.right}" + (f"    # line {one.line}" if one.line else "") for one in equations
+        f"{equation.left.ljust(width)} = {equation.right}" + (f"    # line {equation.line}" if equation.line else "")
+        for equation in equations
     ]

@@ -1,12 +1,17 @@
-"""Which values of an expanded graph depend on several samples at once: where an evaluation is cut, and which predictions are a sample's own."""
+"""Which values of an expanded graph depend on several samples at once.
+
+An evaluation is cut there, and predictions before such values are a sample's own.
+"""
 
 from netc.compiler.ir.graph import Body
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
 
 
 def mixes_samples(value: Value) -> bool:
-    """Whether a value depends on several samples at once, or is computed once for all of them. In an expanded graph the types show it, but for a scan, which
-    has no type of its own."""
+    """Whether a value depends on several samples at once, or is computed once for all of them.
+
+    In an expanded graph the types show it, but for a scan, which has no type of its own.
+    """
     if value.operation == "scan":
         body = value.attributes["body"]
         assert isinstance(body, Body)

@@ -1,4 +1,4 @@
-"""A checked model: what elaboration gives and everything after it starts from. Data, nothing else."""
+"""A checked model: the result of elaboration, as data."""
 
 from dataclasses import dataclass, field
 
@@ -9,13 +9,16 @@ from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
 
-CLASS_WEIGHTS = "class_weights."  # and a field: a state that is fitted on the training split, before the first step
-FITTED = "fitted."  # and a state: the result that it is after each epoch, over the training split
+CLASS_WEIGHTS = "class_weights."  # with a field: a state that is fitted on the training split before the first step
+FITTED = "fitted."  # with a state: the result that is the state's value after each epoch, over the training split
 
 
 @dataclass(frozen=True, slots=True)
 class ParameterInfo:
-    """A value that stays between steps, trained (a parameter) or not (a state): `initial` names the initialiser, `numbers` are its arguments."""
+    """A parameter or a state. `initial` names its initialiser, `numbers` are the initialiser's arguments.
+
+    `decay` says whether weight decay applies to it.
+    """
 
     name: str
     type: Type
@@ -27,7 +30,7 @@ class ParameterInfo:
 
 @dataclass(frozen=True, slots=True)
 class Optimizer:
-    """The name of an optimizer in passes/update.py, and all its numbers, defaults filled in."""
+    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in."""
 
     name: str = "adam"
     numbers: dict[str, float] = field(default_factory=dict)
@@ -35,19 +38,20 @@ class Optimizer:
 
 @dataclass(frozen=True, slots=True)
 class Better:
-    """A figure of an epoch, as metrics.jsonl names it, and which way is better."""
+    """A metric of an epoch by its name in metrics.jsonl, and whether higher is better."""
 
     figure: str
     is_higher: bool
     span: Span
 
-    def than(self, one: float, other: float) -> bool:
-        return one > other if self.is_higher else one < other
+    def than(self, number: float, other: float) -> bool:
+        """Whether a number is better than another."""
+        return number > other if self.is_higher else number < other
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyStop:
-    """Training ends when a figure has not become better for so many epochs."""
+    """Training ends when a metric has not become better for `patience` epochs."""
 
     better: Better
     patience: int
@@ -55,7 +59,7 @@ class EarlyStop:
 
 @dataclass(frozen=True, slots=True)
 class Plateau:
-    """The rate is multiplied by `factor` whenever a figure has not become better for `patience` epochs."""
+    """The learning rate is multiplied by `factor` whenever a metric has not become better for `patience` epochs."""
 
     better: Better
     patience: int
@@ -64,7 +68,7 @@ class Plateau:
 
 @dataclass(frozen=True, slots=True)
 class StartFrom:
-    """The folder of a run whose parameters and states are the first ones here; `only` those whose names match a pattern."""
+    """A run's folder from which training takes first parameters and states; `only` those that match a pattern."""
 
     path: str
     only: tuple[str, ...]
@@ -73,7 +77,7 @@ class StartFrom:
 
 @dataclass(frozen=True, slots=True)
 class Truncate:
-    """Sequences along a dimension are trained in chunks of so many steps."""
+    """Sequences along a dimension are trained in chunks of `steps` steps."""
 
     dim: str
     steps: int
@@ -82,7 +86,7 @@ class Truncate:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """So many bytes may a step take, parameters and states with it."""
+    """The most bytes that a step may use, parameters and states included."""
 
     nbytes: int
     span: Span
@@ -92,8 +96,9 @@ class Limit:
 class TrainSettings:
     """The `train` block, defaults filled in.
 
-    `schedule` gives `factor`, what to multiply the rate by, from the inputs `step`, `epoch`, `progress` and `epochs`; `loss_scale` such a graph for
-    each loss that it names. `freeze` and `lr_scale` are patterns of parameter names. A step of the optimizer adds up `accumulate` batches.
+    `schedule` computes `factor`, by which the learning rate is multiplied, from the inputs `step`, `epoch`, `progress`
+    and `epochs`; `loss_scale` has such a graph for each loss that it names. `freeze` and `lr_scale` have patterns of
+    parameter names. A step of the optimizer adds up `accumulate` batches.
     """
 
     optimizer: Optimizer
@@ -118,18 +123,18 @@ class TrainSettings:
 
     @property
     def samples_per_step(self) -> int:
-        """Of a step of the optimizer: a batch, or as many as are accumulated."""
+        """The samples of a step of the optimizer, which may accumulate several batches."""
         return self.batch * self.accumulate
 
     @property
     def has_schedule(self) -> bool:
-        """Whether something moves the rate while training."""
+        """Whether the learning rate changes while training."""
         return self.schedule is not None or self.plateau is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """Two varying dimensions that are said to be equal, and where."""
+    """Two varying dimensions that `same_length` says are equal, and the place where it does."""
 
     one: str
     other: str
@@ -138,7 +143,8 @@ class Equal:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """That a block, an `op` or an operation was applied: the values of the model's graph from number `first` up to `end` were made by it."""
+    """An application of a block, an `op` or an operation: it added the values of the graph from number `first` up to
+    `end`."""
 
     name: str
     is_builtin: bool
@@ -149,10 +155,15 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """Results of the graph: `output.NAME`, `loss.NAME`, `metric.NAME`, `watch.NAME`, each of a sample's shape with the batch in front; `weight.loss.NAME`,
-    what a loss is divided by; `update.NAME`, a state's next value; `fitted.NAME`, what a state is over the training split.
+    """A checked model.
 
-    `inputs` and `targets` are what the model declares, and where; `counted` is what the data said where the file says `class(auto)`, `names` what the model assigns to names, `bounds` how long varying dimensions are at most, `equal` which are said to be as long; `applications` are in the order in which they ended.
+    Results of its graph are `output.NAME`, `loss.NAME`, `metric.NAME` and `watch.NAME`, each a sample's value with the
+    batch in front; `weight.loss.NAME`, by which the sum of a loss is divided; `update.NAME`, a state's next value; and
+    `fitted.NAME`, a state's value over the training split.
+
+    `declared` has the places of inputs and targets, `counted` the numbers of classes that stand for `class(auto)`, by
+    field. `names` are the values that the model assigns to names. `bounds` says how many steps a varying dimension has
+    at most, `equal` which ones are equally long. `applications` are in the order in which they ended.
     """
 
     source: Source
@@ -174,16 +185,18 @@ class Model:
 
     @property
     def parameters(self) -> dict[str, Type]:
+        """The types of the parameters, by name."""
         return {name: info.type for name, info in self.trainables.items()}
 
     @property
     def values(self) -> dict[str, Value]:
-        """What the model gives a name: outputs, and what it assigns."""
+        """The values that the model gives names: its outputs, and those that it assigns."""
         outputs = {name: self.graph.results[f"output.{name}"] for name in self.outputs}
         return {**outputs, **{name: value for name, value in self.names.items() if name not in outputs}}
 
     @property
     def outputs(self) -> dict[str, Type]:
+        """The types of the outputs, by name, with the batch in front."""
         return {
             name.removeprefix("output."): value.type
             for name, value in self.graph.results.items()

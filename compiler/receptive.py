@@ -1,6 +1,7 @@
-"""What each value of a convolutional model sees: its receptive field, and what its windows save against a layer in which all is tied to all.
+"""The receptive field of each value of a convolutional model, and how many parameters its windows save beside a dense
+layer.
 
-Walks the elaborated graph, where layers are gone and conv2d and pools are whole. What `netc check` prints.
+Walks the elaborated graph, in which layers are gone, and conv2d and pools are one value each. `netc check` prints it.
 """
 
 import math
@@ -15,7 +16,8 @@ _WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """`size` pixels of the input along height and width, and how many pixels neighbouring places are apart (`step`)."""
+    """A receptive field: its size in pixels of the input, and the distance of neighbouring fields (`step`), height
+    first."""
 
     size: tuple[int, int]
     step: tuple[int, int]
@@ -29,7 +31,7 @@ class Field:
 
 @dataclass(frozen=True, slots=True)
 class Windowed:
-    """A convolution or a pool: its kernel and how it goes over the image, its parameters beside a dense layer's of the same sizes."""
+    """A convolution or a pool, its number of parameters, and that of a dense layer of the same sizes (`dense`)."""
 
     value: Value
     kernel: tuple[int, int]
@@ -41,7 +43,8 @@ class Windowed:
 
 
 def receptive_fields(graph: Graph) -> dict[Value, Field]:
-    """The field of each value that lies over an image, counted from the input or target that it comes from."""
+    """The receptive field, in the input image, of each value that is computed from it by windows and element-wise
+    operations."""
     fields: dict[Value, Field] = {}
     for value in graph.values():
         if not value.operands:
@@ -52,12 +55,16 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
         if value.operation in _WINDOWS and before is not None:
             fields[value] = _through(value, before)
             continue
-        known = [
-            fields[one] for one in value.operands if one in fields and one.type.sample[:2] == value.type.sample[:2]
+        aligned = [
+            fields[operand]
+            for operand in value.operands
+            if operand in fields and operand.type.sample[:2] == value.type.sample[:2]
         ]
-        if known and isinstance(OPERATIONS[value.operation].lower, Scalar):
-            sizes = [(max(one.size[n] for one in known), max(one.step[n] for one in known)) for n in (0, 1)]
-            fields[value] = Field((sizes[0][0], sizes[1][0]), (sizes[0][1], sizes[1][1]))
+        if aligned and isinstance(OPERATIONS[value.operation].lower, Scalar):
+            (height, rows), (width, columns) = (
+                (max(each.size[n] for each in aligned), max(each.step[n] for each in aligned)) for n in (0, 1)
+            )
+            fields[value] = Field((height, width), (rows, columns))
     return fields
 
 
@@ -69,7 +76,7 @@ def _kernel(value: Value) -> tuple[int, int]:
 
 
 def _through(value: Value, before: Field) -> Field:
-    """A window adds (kernel - 1) * dilation steps of what was before, and places are a stride further apart."""
+    """The field behind a window: (kernel - 1) * dilation steps larger than before, its step times the stride."""
     kernel, stride = _kernel(value), value.attributes["stride"]
     dilation = value.attributes.get("dilation", (1, 1))
     assert isinstance(stride, tuple)
@@ -79,7 +86,7 @@ def _through(value: Value, before: Field) -> Field:
 
 
 def windowed(graph: Graph) -> Iterator[Windowed]:
-    """Every convolution and pool, in order."""
+    """All convolutions and pools, in order."""
     fields = receptive_fields(graph)
     for value in graph.values():
         if value.operation not in _WINDOWS:

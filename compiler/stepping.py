@@ -1,7 +1,7 @@
-"""A model of sequences as one step of it: what a row gives from that row and from states that go from step to step.
+"""One step of a model of sequences: a graph from one row, and from states that go from step to step.
 
-Each scan becomes its body, its carries become states, and so does what `shift` holds back; the proof that no step sees a later one is that this can be
-done. A token then costs the same, however long the text before it is.
+A scan becomes its body, and its carries become states; so does the value that `shift` delays. A model that can be
+written so never sees a later step. A generated token then costs the same, however long the text before it is.
 """
 
 from dataclasses import dataclass, field
@@ -19,7 +19,10 @@ STEP = f"{PREFIX}step"  # the leaf that says which step it is, from 0
 
 @dataclass(slots=True)
 class Stepping:
-    """`graph` is one step: results `state.N` are the next values of its inputs of these names. `begins` are results of another graph: their first values."""
+    """A step as a graph: its results `state.N` are the next values of its inputs of these names.
+
+    The results of `begins` are the first values of those states that do not begin with zero.
+    """
 
     graph: Graph
     begins: Graph
@@ -27,16 +30,18 @@ class Stepping:
 
 
 def stepping(graph: Graph, dim: str) -> Stepping:
-    """One step of a graph along a dimension. Faults E0506 where a step would see a later one."""
-    return _Stepped(graph, dim).run()
+    """One step of a graph along a dimension. Faults E0506 if a step would need a later one."""
+    return _Builder(graph, dim).run()
 
 
-class _Stepped:
+class _Builder:
+    """Makes the graph of a step: `steps` are its values, by the values of the whole graph."""
+
     def __init__(self, graph: Graph, dim: str) -> None:
         self.graph, self.dim = graph, dim
-        self.one = Graph()
-        self.one.precision = graph.precision
-        self.made: dict[Value, Value] = {}
+        self.step_graph = Graph()
+        self.step_graph.precision = graph.precision
+        self.steps: dict[Value, Value] = {}
         self.parts: dict[Value, dict[str, Value]] = {}
         self.begins: dict[str, Value] = {}
         self.states: dict[str, Type] = {}
@@ -45,90 +50,91 @@ class _Stepped:
         live = self.graph.live()
         for value in self.graph.values():
             if value in live:
-                with self.one.at(value.span):
+                with self.step_graph.at(value.span):
                     self.step(value)
-        self.one.results.update({name: self.made[value] for name, value in self.graph.results.items()})
+        self.step_graph.results.update({name: self.steps[value] for name, value in self.graph.results.items()})
         begins, _ = self.graph.subgraph(self.begins)
         if any(value.type.is_varying for value in begins.values()):
             late = next(value for value in begins.values() if value.type.is_varying)
             self.refuse(late, "a state begins with what needs the whole sequence")
-        return Stepping(self.one, begins, self.states)
+        return Stepping(self.step_graph, begins, self.states)
 
-    def refuse(self, value: Value, told: str) -> None:
+    def refuse(self, value: Value, reason: str) -> None:
         fault(
             "E0506",
             "a step would see a later one",
             value.span,
-            told,
+            reason,
             hint="what generates goes from the first step to the last",
         )
 
     def state(self, type_: Type, begin: Value | None) -> tuple[str, Value]:
-        """A new state: its name, and the leaf that holds it."""
+        """A new state: its name, and its leaf."""
         name = f"{STATE}{len(self.states)}"
         self.states[name] = type_
         if begin is not None:
             self.begins[name] = begin
-        return name, self.one.leaf("input", name, type_)
+        return name, self.step_graph.leaf("input", name, type_)
 
     def at_step(self, type_: Type) -> Type:
         """The type of a row, for a value that has a row for each step."""
         return type_.with_dims((BATCH, *type_.dims[1:])) if type_.is_varying else type_
 
     def step(self, value: Value) -> None:
-        """Make what a value is at one step."""
+        """Adds a value of the whole graph as it is at one step."""
         name = str(value.attributes.get("name", ""))
         kind = asked(name)[0] if name.startswith(PREFIX) else ""
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
         if kind == "step":
-            self.made[value] = self.one.leaf("input", STEP, self.at_step(value.type))
+            self.steps[value] = self.step_graph.leaf("input", STEP, self.at_step(value.type))
         elif kind:
-            return  # a table: whoever reads it knows what it means
+            return  # an index table: the value that reads it is translated with it
         elif value.operation == "scan":
             self.scan(Scan.of(value))
         elif value.operation == "part":
-            self.made[value] = self.parts[value.operands[0]][str(value.attributes["of"])]
-        elif tables := [one for one in value.operands if str(one.attributes.get("name", "")).startswith(PREFIX)]:
+            self.steps[value] = self.parts[value.operands[0]][str(value.attributes["of"])]
+        elif tables := [each for each in value.operands if str(each.attributes.get("name", "")).startswith(PREFIX)]:
             self.moved(value, asked(str(tables[-1].attributes["name"]))[0])
         else:
             attributes = dict(value.attributes)
             type_ = self.at_step(value.type)
             if value.type.is_varying and "dims" in attributes:
                 attributes["dims"] = type_.dims
-            operands = [self.made[operand] for operand in value.operands]
-            self.made[value] = self.one.add_copy(value, operands, attributes, type_)
+            operands = [self.steps[operand] for operand in value.operands]
+            self.steps[value] = self.step_graph.add_copy(value, operands, attributes, type_)
 
     def moved(self, value: Value, kind: str) -> None:
-        """What goes along steps by an index table."""
+        """Adds a value that is moved along steps by an index table of a kind."""
         if kind == "step":
-            operands = [self.made[operand] for operand in value.operands]
-            self.made[value] = self.one.add_copy(value, operands, type_=self.at_step(value.type))
+            operands = [self.steps[operand] for operand in value.operands]
+            self.steps[value] = self.step_graph.add_copy(value, operands, type_=self.at_step(value.type))
         elif value.operation == "gather" and kind == "sample":
-            self.made[value] = self.made[value.operands[0]]
+            self.steps[value] = self.steps[value.operands[0]]
         elif value.operation == "gather" and kind == "previous":
-            name, held = self.state(self.at_step(value.type), None)
-            self.made[value], self.one.results[name] = held, self.made[value.operands[0]]
+            name, leaf = self.state(self.at_step(value.type), None)
+            self.steps[value], self.step_graph.results[name] = leaf, self.steps[value.operands[0]]
         else:
-            told = {"reverse": "it goes from the last step to the first", "last": "it waits for the last step"}
-            self.refuse(value, told.get(kind, "it takes all steps together"))
+            reasons = {"reverse": "it goes from the last step to the first", "last": "it waits for the last step"}
+            self.refuse(value, reasons.get(kind, "it takes all steps together"))
 
-    def scan(self, one: Scan) -> None:
-        if one.is_reversed:
-            self.refuse(one.value, "it goes from the last step to the first")
+    def scan(self, scan: Scan) -> None:
+        """Adds the body of a scan, its carries as states."""
+        if scan.is_reversed:
+            self.refuse(scan.value, "it goes from the last step to the first")
         inside: dict[Value, Value] = {}
-        operands = one.operand_of()
+        operands = scan.operand_of()
         names: dict[str, str] = {}
-        for leaf in one.body.values("given"):
+        for leaf in scan.body.values("given"):
             own = str(leaf.attributes["name"])
             if own.startswith("c"):
                 names[own], inside[leaf] = self.state(leaf.type, operands[own])
             else:
-                inside[leaf] = self.made[operands[own]]
-        for value in one.body.values():
+                inside[leaf] = self.steps[operands[own]]
+        for value in scan.body.values():
             if value not in inside:
                 parts = [inside[operand] for operand in value.operands]
-                inside[value] = self.one.add_copy(value, parts)
+                inside[value] = self.step_graph.add_copy(value, parts)
         for own, name in names.items():
-            self.one.results[name] = inside[one.body.results[f"next.{own[1:]}"]]
-        self.parts[one.value] = {name: inside[value] for name, value in one.body.results.items()}
+            self.step_graph.results[name] = inside[scan.body.results[f"next.{own[1:]}"]]
+        self.parts[scan.value] = {name: inside[value] for name, value in scan.body.results.items()}

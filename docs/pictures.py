@@ -15,7 +15,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 import netc
-from netc.compiler.folds import folds_of
+from netc.compiler.outline import outline_of
 from netc.runtime.insight.diagnose import diagnose
 from netc.runtime.insight.drawing.figure import picture
 
@@ -267,7 +267,7 @@ def attention() -> Figure:
 def _shown(path: Path, unfold: int) -> bytes:
     """As `netc show`."""
     model = netc.load(path)
-    return picture(folds_of(model), model, "svg", unfold)
+    return picture(outline_of(model), model, "svg", unfold)
 
 
 def backprop() -> bytes:

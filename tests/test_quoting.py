@@ -28,8 +28,8 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
-from netc.compiler.folds import folds_of
 from netc.compiler.model import Model
+from netc.compiler.outline import outline_of
 from netc.dsl import quoting
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.parser import parse
@@ -352,10 +352,10 @@ def test_pieces_of_html(names: list[str]) -> None:
 
 
 def test_names_in_the_page_of_a_model(names: list[str]) -> None:
-    calm = Parsed.of(drawing.page(folds_of(model := model_called("model.net")), model))
+    calm = Parsed.of(drawing.page(outline_of(model := model_called("model.net")), model))
     for name in names:
         model = model_called(name, name)
-        parsed = Parsed.of(drawing.page(folds_of(model), model))
+        parsed = Parsed.of(drawing.page(outline_of(model), model))
         assert parsed.tags == calm.tags
         assert len(parsed.others) == len(calm.others)
         assert parsed.attributes == calm.attributes
@@ -431,7 +431,7 @@ def test_names_in_curves_and_pictures(names: list[str]) -> None:
     ElementTree.fromstring(draw(metrics))
     for name in names[:5]:
         model = model_called(name, name)
-        ElementTree.fromstring(picture(folds_of(model), model, "svg"))
+        ElementTree.fromstring(picture(outline_of(model), model, "svg"))
 
 
 # ------------------------------------------------------------------ .net

@@ -26,7 +26,7 @@ def show(
 
     Example: netc show examples/lenet.net -o lenet.html
     """
-    from netc.compiler.folds import folds_of
+    from netc.compiler.outline import outline_of
     from netc.runtime.insight.drawing.figure import picture
     from netc.runtime.insight.drawing.page import page
     from netc.runtime.runs.checkpoint import write_whole
@@ -36,8 +36,10 @@ def show(
     if kind not in _KINDS:
         raise typer.BadParameter(f"`{path}` is none of {', '.join(f'.{one}' for one in _KINDS)}")
     model, _ = options.load(file, settings)
-    folds = folds_of(model)
-    write_whole(path, page(folds, model, unfold).encode() if kind == "html" else picture(folds, model, kind, unfold))
-    boxes = sum(1 for box in folds.all() if not box.inside)
-    blocks = sum(1 for box in folds.all() if box.inside)
+    outline = outline_of(model)
+    write_whole(
+        path, page(outline, model, unfold).encode() if kind == "html" else picture(outline, model, kind, unfold)
+    )
+    boxes = sum(1 for box in outline.all() if not box.inside)
+    blocks = sum(1 for box in outline.all() if box.inside)
     say(f"{boxes:,} values, {blocks:,} blocks -> {path}")

@@ -1,4 +1,4 @@
-"""Warnings: what a model says that is almost surely not what was meant.
+"""Warnings about models that run but are almost surely wrong.
 
 Each rule is a function of the finished Context; ADVICE is their table.
 
@@ -19,83 +19,82 @@ _REGRESSION = ("mse", "mae", "huber")
 
 
 def _library(context: Context, *names: str) -> Iterator[Applied]:
-    """Applications of library blocks by these names; of operations, whoever applied them."""
-    for one in context.applied:
-        if one.name in names and one.is_builtin:
-            yield one
+    """Applications of operations and library blocks by these names, wherever they are applied."""
+    for application in context.applied:
+        if application.name in names and application.is_builtin:
+            yield application
 
 
 def _source_of(value: Value) -> Value:
-    """What a value is another shape of."""
+    """The value that this one is reshaped or broadcast from."""
     while value.operation in ("reshape", "broadcast") and value.operands:
         value = value.operands[0]
     return value
 
 
 def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    """Losses that begin with a softmax or a sigmoid of their own."""
-    for loss, done in (("cross_entropy", ("softmax", "log_softmax", "log")), ("binary_cross_entropy", ("sigmoid",))):
-        for one in _library(context, loss):
-            given = _source_of(one.operands[0])
-            if given.operation in done:
+    """Warns if a loss that applies a softmax or a sigmoid itself gets the result of one."""
+    for loss, applied in (("cross_entropy", ("softmax", "log_softmax", "log")), ("binary_cross_entropy", ("sigmoid",))):
+        for application in _library(context, loss):
+            prediction = _source_of(application.operands[0])
+            if prediction.operation in applied:
                 code = "W0502" if loss == "cross_entropy" else "W0503"
                 yield Diagnostic(
                     code,
-                    f"`{loss}` takes logits, and this went through `{given.operation}` already",
-                    Label(context.user_span(one.spans[0])),
-                    (Label(given.span, f"`{given.operation}` is here"),),
-                    f"give {loss} what goes into `{given.operation}`",
+                    f"`{loss}` takes logits, and this went through `{prediction.operation}` already",
+                    Label(context.user_span(application.spans[0])),
+                    (Label(prediction.span, f"`{prediction.operation}` is here"),),
+                    f"give {loss} what goes into `{prediction.operation}`",
                 )
 
 
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    for one in _library(context, *_REGRESSION):
-        given = _source_of(one.operands[0])
-        if given.operation == "relu" and _source_of(one.operands[1]).operation == "target":
+    for loss in _library(context, *_REGRESSION):
+        prediction = _source_of(loss.operands[0])
+        if prediction.operation == "relu" and _source_of(loss.operands[1]).operation == "target":
             yield Diagnostic(
                 "W0505",
-                "a ReLU at the output of a regression cannot give a negative number, and learns nothing where it gives 0",
-                Label(given.span),
-                (Label(context.user_span(one.span), f"`{one.name}` compares it with the target"),),
+                "a ReLU at the output of a regression cannot give a negative number, "
+                "and learns nothing where it gives 0",
+                Label(prediction.span),
+                (Label(context.user_span(loss.span), f"`{loss.name}` compares it with the target"),),
                 "leave it out after the last layer",
             )
 
 
 def _dropout_at_the_end(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    dropped = {one.result: one for one in _library(context, "dropout")}
+    dropouts = {application.result: application for application in _library(context, "dropout")}
     for loss in _library(context, "cross_entropy", "binary_cross_entropy", "hinge", "nll", *_REGRESSION):
-        found = dropped.get(_source_of(loss.operands[0]))
-        if found is not None:
+        dropout = dropouts.get(_source_of(loss.operands[0]))
+        if dropout is not None:
             yield Diagnostic(
                 "W0506",
                 "dropout after the last layer takes away from the answer itself",
-                Label(context.user_span(found.span)),
+                Label(context.user_span(dropout.span)),
                 (Label(context.user_span(loss.span), f"`{loss.name}` takes what it leaves"),),
                 "put it before the last layer",
             )
 
 
 def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
-    """x + b less its mean over the batch: whatever b is, it is gone."""
-    for one in _library(context, "mean"):
-        shifted = one.operands[0]
-        bias = (
-            next((_source_of(x) for x in shifted.operands if _source_of(x).operation == "parameter"), None)
-            if shifted.operation == "add"
-            else None
-        )
-        is_over_batch = shifted.type.is_batched and not one.result.type.is_batched
-        if bias is None or not is_over_batch:
+    """Warns about x + b from which its mean over the batch is subtracted, which takes b away again."""
+    for mean in _library(context, "mean"):
+        shifted = mean.operands[0]
+        if shifted.operation != "add" or not shifted.type.is_batched or mean.result.type.is_batched:
             continue
-        if any(
-            user.operation == "subtract" and user.operands[0] is shifted and one.result in needed_by([user.operands[1]])
+        sources = [_source_of(operand) for operand in shifted.operands]
+        bias = next((source for source in sources if source.operation == "parameter"), None)
+        if bias is not None and any(
+            user.operation == "subtract"
+            and user.operands[0] is shifted
+            and mean.result in needed_by([user.operands[1]])
             for user in context.graph.users(shifted)
         ):
             yield Diagnostic(
                 "W0507",
                 f"the bias `{bias.attributes['name']}` has no effect: the mean over the batch is subtracted after it",
                 Label(bias.span),
-                (Label(context.user_span(one.span), "this mean"),),
+                (Label(context.user_span(mean.span), "this mean"),),
                 "a product without a bias: x @ W",
             )
 
@@ -123,8 +122,8 @@ ADVICE: tuple[Callable[[Context, TrainSettings], Iterator[Diagnostic]], ...] = (
 
 
 def advise(context: Context, train: TrainSettings) -> None:
-    """Add what each rule finds."""
+    """Adds the warnings of all rules to the context's diagnostics."""
     for rule in ADVICE:
-        for found in rule(context, train):
-            if found not in context.diagnostics.messages:
-                context.diagnostics.messages.append(found)
+        for warning in rule(context, train):
+            if warning not in context.diagnostics.messages:
+                context.diagnostics.messages.append(warning)

@@ -93,7 +93,7 @@ def apply_operation(
 def _bound_call(
     context: Context, operation: Operation, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> OperationCall:
-    """The call with its arguments bound: a parameter of any number of arguments takes all unnamed ones that are left."""
+    """The call with its arguments bound: one parameter may take all unnamed arguments that are left."""
     kinds = operation.arguments
     variadic = next((name for name, kind in kinds.items() if kind in _VARIADIC), None)
     rest: list[syntax.Argument] = []
@@ -196,7 +196,7 @@ def apply_block(
     scope: Scope,
     layer: LayerInstance | None = None,
 ) -> Item:
-    """What a block returns; the block with more of its arguments, if its first one is still lacking."""
+    """The results of a block; or the block with more of its arguments, if its first one is still lacking."""
     pairs = [(argument, scope) for argument in arguments]
     if target.arguments:
         pairs[1:1] = [(argument, target.arguments_scope or scope) for argument in target.arguments]
@@ -294,8 +294,8 @@ def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item],
     if isinstance(first, Value) and target.others:
         types = [block.parameters[0].type for block in (target.block, *target.others)]
         takes = " or ".join(type_.span.text for type_ in types if type_ is not None)
-        told = f"this is {describe_sample(first.type)}"
-        fault("E0401", f"`{target.block.name.text}` takes {takes}", span, told, others=context.origins([first], span))
+        note = f"this is {describe_sample(first.type)}"
+        fault("E0401", f"`{target.block.name.text}` takes {takes}", span, note, others=context.origins([first], span))
     return target.block
 
 

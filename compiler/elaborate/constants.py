@@ -1,4 +1,4 @@
-"""Arithmetic on what is known when compiling: numbers, bools, texts, lists."""
+"""Arithmetic on constants: numbers, bools, texts and lists that are known when compiling."""
 
 import math
 import operator
@@ -30,10 +30,7 @@ _LARGEST = 1e300
 
 
 def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
-    """left symbol right.
-
-    Faults E0304 where it has no value: a division by zero, a number beyond all bounds, a text in arithmetic.
-    """
+    """The result of `left symbol right`. Faults E0304 if there is none, or it is too large."""
     if symbol not in ("==", "!=", "and", "or") and not all(isinstance(side, int | float) for side in (left, right)):
         fault("E0304", f"`{symbol}` cannot be computed here", span, f"{_describe(left)} {symbol} {_describe(right)}")
     if symbol == "**" and abs(left) > 1 and abs(right) > 1000:
@@ -55,7 +52,7 @@ def _describe(item: Any) -> str:
 
 
 def whole(number: Any, span: Span, what: str, least: int = 1) -> int:
-    """The number as a whole one, at least `least`. Faults E0304 where it is not."""
+    """The number as an integer. Faults E0304 if it is none, or below `least`; `what` names it in the message."""
     if (
         isinstance(number, bool)
         or not isinstance(number, int | float)

@@ -132,7 +132,7 @@ class Context:
         self.graph = Graph(self.dimensions)
 
     def count(self, span: Span) -> None:
-        """Counts a statement, or an application of an `op`, each time it is written out. Raises Exhausted at the limit."""
+        """Counts a statement or an application of an `op` that is written out. Raises Exhausted at the limit."""
         self.written_out += 1
         if self.written_out > MOST_WRITTEN_OUT:
             raise self.exhausted(f"this model has more than {MOST_WRITTEN_OUT:,} statements", span)

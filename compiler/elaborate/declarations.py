@@ -49,7 +49,7 @@ def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
 
 
 def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
-    """Makes a parameter, or takes a shared layer's own. Faults E0503 where none may stand, E0202 if the name is taken."""
+    """Makes a parameter, or takes a shared layer's own. Faults E0503 where it may not stand, E0202 for a second one."""
     name, layer = ".".join((*context.path.prefix, statement.name.text)), context.layer
     if context.frames and layer is None:
         fault(

@@ -1,4 +1,4 @@
-"""Definitions outside of the model: `let`, `block`, `layer`, `op` and `import`, and the values that `--set` replaces."""
+"""Definitions outside of the model (`let`, `block`, `layer`, `op`, `import`), and the values that `--set` replaces."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The blocks that every file may use: of the `.net` files that come with netc, and of libraries that packages add
+"""The blocks that every file may use: those of netc's own `.net` files, and those that packages add
 (runtime/plugins.py)."""
 
 from collections.abc import Iterator, Mapping
@@ -16,7 +16,7 @@ from netc.dsl.source import Source, Span
 class Library:
     """Blocks as the text of a `.net` file.
 
-    `kind` is what the reference calls them: "layer", "loss", "metric" or "schedule".
+    `kind` is their kind in the reference: "layer", "loss", "metric" or "schedule".
     """
 
     name: str
@@ -28,48 +28,47 @@ class Library:
         return Source(self.name, self.text, is_library=True)
 
     def blocks(self) -> Iterator[syntax.Block]:
-        """Faults E01xx where the text is wrong."""
+        """The blocks of the text. Faults E01xx if it does not parse."""
         return (item for item in parse(self.source).items if isinstance(item, syntax.Block))
 
 
 _KINDS = {"losses.net": "loss", "metrics.net": "metric", "schedules.net": "schedule"}
 
 
-def _own() -> dict[str, Library]:
-    files = sorted(resources.files("netc.dsl.library").iterdir(), key=lambda one: one.name)
-    made = [
+def _bundled() -> dict[str, Library]:
+    files = sorted(resources.files("netc.dsl.library").iterdir(), key=lambda file: file.name)
+    libraries = [
         Library(f"netc/{file.name}", _KINDS.get(file.name, "layer"), file.read_bytes().decode())
         for file in files
         if file.name.endswith(".net")
     ]
-    return {one.name: one for one in made}
+    return {library.name: library for library in libraries}
 
 
-LIBRARIES: dict[str, Library] = _own()
+LIBRARIES: dict[str, Library] = _bundled()
 
 
-def register_library(one: Library) -> Library:
-    """Make its blocks part of the language. Raises ValueError where the name of one is taken."""
-    taken = next((block.name.text for block in one.blocks() if block.name.text in library_names()), None)
-    if taken is not None or one.name in LIBRARIES:
-        raise ValueError(f"`{taken or one.name}` is registered already")
-    LIBRARIES[one.name] = one
+def register_library(library: Library) -> Library:
+    """Makes the blocks of a library part of the language. Raises ValueError if its name or a block's is taken."""
+    taken = next((block.name.text for block in library.blocks() if block.name.text in library_names()), None)
+    if taken is not None or library.name in LIBRARIES:
+        raise ValueError(f"`{taken or library.name}` is registered already")
+    LIBRARIES[library.name] = library
     library_scope.cache_clear()
-    return one
+    return library
 
 
 @cache
 def library_scope() -> Scope:
-    """All blocks by name; of several that take a first argument of another rank, the first one with the others beside
-    it."""
+    """All blocks by name. Blocks of one name, for first arguments of different ranks, are one BlockFunction."""
     scope = Scope()
     for library in LIBRARIES.values():
         for block in library.blocks():
-            known = scope.names.get(block.name.text)
-            made = BlockFunction(block, scope)
-            if isinstance(known, BlockFunction):
-                made = replace(known, others=(*known.others, block))
-            scope.set(block.name.text, made, block.name.span)
+            earlier = scope.names.get(block.name.text)
+            function = BlockFunction(block, scope)
+            if isinstance(earlier, BlockFunction):
+                function = replace(earlier, others=(*earlier.others, block))
+            scope.set(block.name.text, function, block.name.span)
     return scope
 
 
@@ -78,5 +77,5 @@ def library_names() -> frozenset[str]:
 
 
 def library_places() -> Mapping[str, Span]:
-    """Where each block of the library stands."""
+    """The places of the library's blocks, by name."""
     return library_scope().places

@@ -1,4 +1,4 @@
-"""Statements that give the model its results: outputs, losses, metrics, watched values and the next values of states."""
+"""Statements that give the model its results: outputs, losses, metrics, watched values, next values of states."""
 
 from netc.compiler.elaborate.bindings import Scope, Weighted
 from netc.compiler.elaborate.context import Context

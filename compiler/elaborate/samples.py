@@ -80,7 +80,7 @@ def beside(x: Value, like: Value) -> Value:
 
 
 def held_together(values: Sequence[Value]) -> list[Value]:
-    """The operands of one operation: at their bounds, behind the batch, if they have more than one varying dimension."""
+    """The operands of an operation: at their bounds, behind the batch, if they have several varying dimensions."""
     steps = {(value.type.rows, value.type.rank) for value in values if value.type.is_varying}
     if len(steps) > 1 or (steps and any(value.type.is_held for value in values)):
         return [bounded.hold(value) for value in values]
@@ -155,7 +155,7 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
 
 
 def class_size(index: Value, count: int) -> int:
-    """The number of classes: `count`, or if that is 0 the one in the index's type. Raises Mismatch if neither says it."""
+    """The number of classes: `count`, or if that is 0, the one in the index's type. Raises Mismatch if it has none."""
     size = count or index.type.classes
     if not size:
         raise Mismatch("how many classes there are is not known here", "give the number: `one_hot(x, 10)`", "E0402")
@@ -278,7 +278,7 @@ def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
 
 
 def step_of(x: Value, position: int) -> Value:
-    """The element at a position along the first axis of a sample, which is dropped; counted from the end if negative."""
+    """The element at a position along a sample's first axis, which is dropped; from the end if it is negative."""
     axis, size = x.type.lead, x.type.dims[x.type.lead]
     assert isinstance(size, int)
     if isinstance(size, Bounded):

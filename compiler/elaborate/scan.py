@@ -147,7 +147,7 @@ def _run_statements(context: Context, node: syntax.Scan, inner: Scope) -> list[V
 
 
 def _end_condition(context: Context, node: syntax.Expression, inner: Scope) -> Value:
-    """Whether a sample's last step is done, computed after the step. Faults E0402 unless it is a bool of each sample."""
+    """Whether a sample's last step is done, computed after the step. Faults E0402 unless it is a bool a sample."""
     value = context.as_value(evaluate(context, node, inner), node.span)
     if value.type.dtype != "bool" or value.type.sample:
         note = f"this is {describe_sample(value.type)}"

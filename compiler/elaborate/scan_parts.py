@@ -1,4 +1,4 @@
-"""Parts that a scan and a scan in the body of another have in common: their statements, their range, their sequences."""
+"""The parts that scans and inner scans have in common: their statements, their range and their sequences."""
 
 from collections.abc import Sequence
 from typing import Any

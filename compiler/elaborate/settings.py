@@ -1,10 +1,10 @@
-"""The `train` block: a table of settings, each with what it takes.
+"""The `train` block: a table of settings, each with the function that reads its value.
 
-Faults E0601 for an unknown one, E0602 for a wrong value.
+Faults E0601 for an unknown setting, E0602 for a wrong value.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from netc.compiler.ir.graph import Graph
@@ -34,7 +34,7 @@ _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     ),
     **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
 }
-# Which way is better, of the library's losses and metrics by their names.
+# whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
     **dict.fromkeys(("accuracy", "r2", "auc", "top_k"), True),
@@ -47,52 +47,52 @@ def train_settings(
     schedule: Callable[[syntax.Expression], Graph],
     diagnostics: Diagnostics,
 ) -> TrainSettings:
-    """The settings with defaults filled in; what is wrong with one is noted and the others go on.
+    """The settings with defaults filled in. A fault of one is noted, and the others are read.
 
-    `constant` gives what an expression comes to when compiling, `schedule` the graph of a schedule.
+    `constant` returns the constant that an expression stands for, `schedule` the graph of a schedule.
     """
-    found: dict[str, Any] = {"optimizer": Optimizer("adam", _defaults("adam"))}
-    places: dict[str, syntax.Setting] = {}
+    values: dict[str, Any] = {"optimizer": Optimizer("adam", _defaults("adam"))}
+    names: dict[str, syntax.Name] = {}
     for setting in settings:
         name = setting.name.text
         try:
-            if name in places:
-                fault(
-                    "E0601",
-                    f"`{name}` is set twice",
-                    setting.name.span,
-                    others=[Label(places[name].name.span, "first here")],
-                )
-            places[name] = setting
+            _check_name(setting.name, names)
+            names[name] = setting.name
             if name not in SETTINGS and name not in MOVING:
-                known = [*SETTINGS, *MOVING]
-                fault(
-                    "E0601",
-                    f"there is no setting `{name}`",
-                    setting.name.span,
-                    hint=nearest(name, known) or f"one of {', '.join(known)}",
-                )
+                choices = [*SETTINGS, *MOVING]
+                hint = nearest(name, choices) or f"one of {', '.join(choices)}"
+                fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
             if name == "schedule" and _is_call(setting.value, "plateau"):
-                found["plateau"] = _plateau(setting.value, constant)
+                values["plateau"] = _plateau(setting.value, constant)
             elif name in MOVING:
-                found[name] = MOVING[name](setting.value, schedule)
+                values[name] = MOVING[name](setting.value, schedule)
             else:
-                found[name] = SETTINGS[name](setting.value, constant)
-        except Fault as wrong:
-            diagnostics.note(wrong)
-    if "truncate" in found and found.get("accumulate", 1) > 1:
-        place = places["truncate"].name.span
-        others = [Label(places["accumulate"].name.span, "a step of several batches")]
+                values[name] = SETTINGS[name](setting.value, constant)
+        except Fault as error:
+            diagnostics.note(error)
+    if "truncate" in values and values.get("accumulate", 1) > 1:
+        place = names["truncate"].span
+        others = [Label(names["accumulate"].span, "a step of several batches")]
         diagnostics.add("E0602", "`truncate` makes a step of each chunk", place, others=others, hint="a larger batch")
-        found["accumulate"] = 1
-    return TrainSettings(**found)
+        values["accumulate"] = 1
+    return TrainSettings(**values)
+
+
+def _check_name(name: syntax.Name, earlier: Mapping[str, syntax.Name]) -> None:
+    """Faults E0601 for a setting that an earlier line sets."""
+    if name.text in earlier:
+        others = [Label(earlier[name.text].span, "first here")]
+        fault("E0601", f"`{name.text}` is set twice", name.span, others=others)
 
 
 def _defaults(name: str) -> dict[str, float]:
+    """The default values of an optimizer's arguments, but for those without one."""
     return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
 
 
-def _whole(least: int) -> Callable[[syntax.Expression, Any], int]:
+def _integer(least: int) -> Callable[[syntax.Expression, Any], int]:
+    """A reader of integers that are at least `least`."""
+
     def read(node: syntax.Expression, constant: Any) -> int:
         value = constant(node)
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -103,6 +103,8 @@ def _whole(least: int) -> Callable[[syntax.Expression, Any], int]:
 
 
 def _word(*words: str) -> Callable[[syntax.Expression, Any], str]:
+    """A reader of one of these words."""
+
     def read(node: syntax.Expression, constant: Any) -> str:
         if not isinstance(node, syntax.Name) or node.text not in words:
             fault("E0602", f"this must be {' or '.join(words)}", node.span, hint=nearest(node.span.text, words))
@@ -119,6 +121,7 @@ def _truth(node: syntax.Expression, constant: Any) -> bool:
 
 
 def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
+    """Reads `adam`, or `sgd(0.1, momentum = 0.9)`."""
     function = node.function if isinstance(node, syntax.Call) else node
     arguments = node.arguments if isinstance(node, syntax.Call) else ()
     name = function.text if isinstance(function, syntax.Name) else ""
@@ -129,47 +132,48 @@ def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             function.span,
             hint=nearest_or_all(name, OPTIMIZERS),
         )
-    keys, numbers = OPTIMIZERS[name].numbers, _defaults(name)
-    given: set[str] = set()
+    parameters, numbers = OPTIMIZERS[name].numbers, _defaults(name)
+    assigned: set[str] = set()
     for position, argument in enumerate(arguments):
-        key = (
-            argument.name.text
-            if isinstance(argument.name, syntax.Name)
-            else list(keys)[position]
-            if position < len(keys) and argument.name is None
-            else ""
-        )
-        if key not in keys or key in given:
+        key = _parameter_of(argument, position, list(parameters))
+        if key not in parameters or key in assigned:
             fault(
                 "E0302",
                 f"`{name}` has no argument `{key or argument.span.text}`"
-                if key not in keys
+                if key not in parameters
                 else f"`{key}` is given twice",
                 argument.span,
-                hint=nearest(key, keys) or f"it takes {', '.join(keys)}",
+                hint=nearest(key, parameters) or f"it takes {', '.join(parameters)}",
             )
-        given.add(key)
+        assigned.add(key)
         value = constant(argument.value)
-        if isinstance(keys[key], bool):
+        if isinstance(parameters[key], bool):
             if not isinstance(value, bool):
                 fault("E0602", f"`{key}` must be true or false", argument.value.span)
         else:
             _number_in_range(key, value, argument.value.span)
         numbers[key] = float(value)
-    for key, default in keys.items():
-        if default is None and key not in given:
+    for key, default in parameters.items():
+        if default is None and key not in assigned:
             fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")
     if numbers.get("nesterov") and not numbers["momentum"]:
         fault("E0602", "Nesterov's way needs a momentum", node.span, hint="momentum = 0.9")
     return Optimizer(name, numbers)
 
 
+def _parameter_of(argument: syntax.Argument, position: int, parameters: Sequence[str]) -> str:
+    """The parameter that an argument names, or that stands at its position; "" if there is none."""
+    if isinstance(argument.name, syntax.Name):
+        return argument.name.text
+    return parameters[position] if position < len(parameters) and argument.name is None else ""
+
+
 def _number_in_range(key: str, value: Any, span: Span) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         fault("E0602", f"`{key}` must be a number", span)
-    is_in_range, told = _RANGES.get(key, (lambda number: True, ""))
+    is_in_range, condition = _RANGES.get(key, (lambda number: True, ""))
     if not is_in_range(value):
-        fault("E0602", f"`{key}` is out of range", span, told)
+        fault("E0602", f"`{key}` is out of range", span, condition)
     return float(value)
 
 
@@ -187,18 +191,18 @@ def _above_zero(node: syntax.Expression, constant: Any) -> float:
 def _entries(
     entries: Sequence[syntax.Argument], keys: Sequence[str], what: str, span: Span
 ) -> dict[str, syntax.Expression]:
-    """`name = value` pairs, each of known keys at most once."""
-    found: dict[str, syntax.Expression] = {}
+    """The values of `name = value` pairs by their names. Faults E0602 for a name that is not in `keys`, or twice."""
+    values: dict[str, syntax.Expression] = {}
     for position, entry in enumerate(entries):
         name = entry.name.text if isinstance(entry.name, syntax.Name) else keys[min(position, len(keys) - 1)]
-        if name not in keys or name in found:
+        if name not in keys or name in values:
             fault("E0602", f"{what} takes {' and '.join(keys)}", entry.span, hint=nearest(name, keys))
-        found[name] = entry.value
-    return found
+        values[name] = entry.value
+    return values
 
 
 def _better(node: syntax.Expression) -> Better:
-    """`valid.loss`, or `max(valid.name)` and `min(valid.name)` where the name does not say which way is better."""
+    """Reads `valid.loss`; or `max(valid.name)` or `min(valid.name)`, as a metric of another name needs."""
     way = node.function.text if isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) else ""
     inner = node.arguments[0].value if isinstance(node, syntax.Call) and len(node.arguments) == 1 else node
     if (
@@ -220,41 +224,45 @@ def _better(node: syntax.Expression) -> Better:
 
 
 def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
+    """Reads `(metric = valid.loss, patience = 5)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
-    found = _entries(entries, ("metric", "patience"), "`early_stop`", node.span)
-    if "metric" not in found:
+    values = _entries(entries, ("metric", "patience"), "`early_stop`", node.span)
+    if "metric" not in values:
         fault("E0602", "`early_stop` names its metric", node.span, hint="(metric = valid.loss, patience = 5)")
-    patience = _whole(1)(found["patience"], constant) if "patience" in found else 5
-    return EarlyStop(_better(found["metric"]), patience)
+    patience = _integer(1)(values["patience"], constant) if "patience" in values else 5
+    return EarlyStop(_better(values["metric"]), patience)
 
 
 def _plateau(node: syntax.Expression, constant: Any) -> Plateau:
+    """Reads `plateau(patience = 10, factor = 0.1, metric = valid.loss)`."""
     assert isinstance(node, syntax.Call)
-    found = _entries(node.arguments, ("patience", "factor", "metric"), "`plateau`", node.span)
-    patience = _whole(1)(found["patience"], constant) if "patience" in found else 10
-    factor = _above_zero(found["factor"], constant) if "factor" in found else 0.1
+    values = _entries(node.arguments, ("patience", "factor", "metric"), "`plateau`", node.span)
+    patience = _integer(1)(values["patience"], constant) if "patience" in values else 10
+    factor = _above_zero(values["factor"], constant) if "factor" in values else 0.1
     if factor >= 1:
-        fault("E0602", "`factor` must be below 1", found["factor"].span)
-    return Plateau(
-        _better(found["metric"]) if "metric" in found else Better("valid.loss", False, node.span), patience, factor
-    )
+        fault("E0602", "`factor` must be below 1", values["factor"].span)
+    better = _better(values["metric"]) if "metric" in values else Better("valid.loss", False, node.span)
+    return Plateau(better, patience, factor)
 
 
 def _keep(node: syntax.Expression, constant: Any) -> Better:
+    """Reads `best(valid.loss)`."""
     if not isinstance(node, syntax.Call) or not _is_call(node, "best") or len(node.arguments) != 1:
         fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss)")
     return _better(node.arguments[0].value)
 
 
 def _patterns(node: syntax.Expression, constant: Any) -> tuple[str, ...]:
+    """Reads `"features.*"`, or a list of such patterns."""
     value = constant(node)
-    found = value if isinstance(value, tuple) else (value,)
-    if not found or not all(isinstance(one, str) for one in found):
+    patterns = value if isinstance(value, tuple) else (value,)
+    if not patterns or not all(isinstance(pattern, str) for pattern in patterns):
         fault("E0602", "this must be a pattern of parameter names in quotes", node.span, hint='"features.*"')
-    return found
+    return patterns
 
 
 def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float], ...]:
+    """Reads `("features.*" = 0.1)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
     if not entries or not all(isinstance(entry.name, syntax.Text) for entry in entries):
         fault("E0602", "`lr_scale` gives patterns a factor each", node.span, hint='("features.*" = 0.1)')
@@ -268,56 +276,56 @@ def _lr_scale(node: syntax.Expression, constant: Any) -> tuple[tuple[str, float]
 def _loss_scale(
     node: syntax.Expression, schedule: Callable[[syntax.Expression], Graph]
 ) -> tuple[tuple[str, Graph], ...]:
-    """`(kl = minimum(1, epoch / 5))`."""
+    """Reads `(kl = minimum(1, epoch / 5))`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
-    found: dict[str, Graph] = {}
+    graphs: dict[str, Graph] = {}
     for entry in entries:
-        if not isinstance(entry.name, syntax.Name) or entry.name.text in found:
+        if not isinstance(entry.name, syntax.Name) or entry.name.text in graphs:
             break
-        found[entry.name.text] = schedule(entry.value)
-    if not entries or len(found) < len(entries):
+        graphs[entry.name.text] = schedule(entry.value)
+    if not entries or len(graphs) < len(entries):
         fault(
             "E0602", "`loss_scale` gives losses a factor each, by name", node.span, hint="(kl = minimum(1, epoch / 5))"
         )
-    return tuple(found.items())
+    return tuple(graphs.items())
 
 
 def _start_from(node: syntax.Expression, constant: Any) -> StartFrom:
-    """`"runs/other"`, or `("runs/other", only = "features.*")`."""
+    """Reads `"runs/other"`, or `("runs/other", only = "features.*")`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else (syntax.Argument(node.span, None, node),)
-    found = _entries(entries, ("run", "only"), "`start_from`", node.span)
-    path = constant(found["run"]) if "run" in found else None
+    values = _entries(entries, ("run", "only"), "`start_from`", node.span)
+    path = constant(values["run"]) if "run" in values else None
     if not isinstance(path, str):
         fault("E0602", "`start_from` names the folder of a run in quotes", node.span, hint='"runs/other"')
-    return StartFrom(path, _patterns(found["only"], constant) if "only" in found else (), node.span)
+    return StartFrom(path, _patterns(values["only"], constant) if "only" in values else (), node.span)
 
 
 def _truncate(node: syntax.Expression, constant: Any) -> Truncate:
-    """`(time = 100)`."""
+    """Reads `(time = 100)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
     if len(entries) != 1 or not isinstance(entries[0].name, syntax.Name):
-        told = "`truncate` says into chunks of how many steps a dimension is cut"
-        fault("E0602", told, node.span, hint="truncate = (time = 100)")
-    return Truncate(entries[0].name.text, _whole(1)(entries[0].value, constant), node.span)
+        message = "`truncate` says into chunks of how many steps a dimension is cut"
+        fault("E0602", message, node.span, hint="truncate = (time = 100)")
+    return Truncate(entries[0].name.text, _integer(1)(entries[0].value, constant), node.span)
 
 
 def _memory(node: syntax.Expression, constant: Any) -> Limit:
-    """`"2 GB"`."""
+    """Reads `"2 GB"`."""
     value = constant(node)
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B\s*", value) if isinstance(value, str) else None
-    if found is None or not float(found[1]):
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kMGT]?)B\s*", value) if isinstance(value, str) else None
+    if match is None or not float(match[1]):
         fault("E0602", "`memory` is a number of bytes in quotes", node.span, hint='memory = "2 GB"')
-    return Limit(int(float(found[1]) * 1000 ** " kMGT".index(found[2] or " ")), node.span)
+    return Limit(int(float(match[1]) * 1000 ** " kMGT".index(match[2] or " ")), node.span)
 
 
 SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "optimizer": _optimizer,
-    "batch": _whole(1),
-    "epochs": _whole(1),
-    "seed": _whole(0),
+    "batch": _integer(1),
+    "epochs": _integer(1),
+    "seed": _integer(0),
     "precision": _word("f32", "f64"),
     "shuffle": _truth,
-    "accumulate": _whole(1),
+    "accumulate": _integer(1),
     "clip_norm": _above_zero,
     "clip_value": _above_zero,
     "freeze": _patterns,
@@ -329,7 +337,7 @@ SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
     "memory": _memory,
 }
 
-# What moves while training: read by what makes the graph of a schedule.
+# settings that change while training: expressions from which the graph of a schedule is made
 MOVING: dict[str, Callable[[syntax.Expression, Callable[[syntax.Expression], Graph]], Any]] = {
     "schedule": lambda node, schedule: schedule(node),
     "loss_scale": _loss_scale,

@@ -89,7 +89,7 @@ def check_kind(node: syntax.TypeOf) -> None:
 
 
 def _class_count(context: Context, node: syntax.Name, field_name: str | None) -> int:
-    """The number of classes that `class(auto)` stands for, from the data. Faults E0402 and E0702 where no data says it."""
+    """The number of classes that `class(auto)` stands for, from the data. Faults E0402 and E0702 if no data says it."""
     if field_name is None:
         fault("E0402", "`class(auto)` is of an input or a target", node.span, "no data tells how many classes this has")
     if context.class_count is None:

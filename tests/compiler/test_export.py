@@ -17,10 +17,10 @@ from netc import extend
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
-from netc.compiler.folds import folds_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
+from netc.compiler.outline import outline_of
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load
@@ -242,15 +242,15 @@ def test_files_name_no_folder_of_the_user(tmp_path: Path) -> None:
             "a,b,c\n" + "".join(f"{i},{i % 3},{i % 5}\n" for i in range(20)), encoding="utf-8"
         )
         run = untrained(folder / "m.net", folder / "run")
-        folds = folds_of(run.model)
+        outline = outline_of(run.model)
         python = as_python(run, exported(run))
         assert "# m.net:11  z = x -> unit -> dense(1) -> squeeze\n" in python
         files.append(
             [
                 python.encode(),
                 as_onnx(exported(run)),
-                drawing.page(folds, run.model, 3).encode(),
-                picture(folds, run.model, "svg", 3),
+                drawing.page(outline, run.model, 3).encode(),
+                picture(outline, run.model, "svg", 3),
             ]
         )
         for written in (*files[-1], report.page(run).encode()):  # a report also holds its date

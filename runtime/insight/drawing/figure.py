@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
-from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import plot_text
 from netc.runtime.insight.drawing.grids import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
 from netc.runtime.insight.drawing.words import lines_of
@@ -57,7 +57,7 @@ class _Placed:
 class _Layout:
     """The boxes of a model with their sizes, computed from the inside out, and their positions, from the outside in."""
 
-    def __init__(self, outline: Folds, model: Model, unfold: int) -> None:
+    def __init__(self, outline: Outline, model: Model, unfold: int) -> None:
         self.model, self.grids, self.unfold = model, grids_of(outline), unfold
         self.outermost = self._grid(None, outline.boxes, TOP, 0)
         self._place(self.outermost, 0.0, 0.0)
@@ -132,7 +132,7 @@ class _Layout:
         return placed.x + placed.width / 2, placed.y + (placed.height if leaves else 0.0)
 
 
-def picture(outline: Folds, model: Model, kind: str, unfold: int = 0) -> bytes:
+def picture(outline: Outline, model: Model, kind: str, unfold: int = 0) -> bytes:
     """A model as an `svg` or `png` file, with its blocks unfolded `unfold` levels deep."""
     from matplotlib import rc_context
 
@@ -146,7 +146,7 @@ def picture(outline: Folds, model: Model, kind: str, unfold: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _figure(outline: Folds, model: Model, unfold: int) -> Any:
+def _figure(outline: Outline, model: Model, unfold: int) -> Any:
     """A matplotlib figure, as large as it needs to be."""
     from matplotlib.figure import Figure
 

@@ -8,7 +8,7 @@ between boxes of different depth passes a port of each box that it enters or lea
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from netc.compiler.folds import Box, Folds
+from netc.compiler.outline import Box, Outline
 
 TOP = 0  # the grid of the outermost boxes; others have the key of their box
 Item = str  # a box (its key), a port (`i` enters, `o` leaves) or a lane (`l`)
@@ -51,7 +51,7 @@ class Grid:
     links: list[Link] = field(default_factory=list)
 
 
-def grids_of(outline: Folds) -> dict[int, Grid]:
+def grids_of(outline: Outline) -> dict[int, Grid]:
     """The grid of the outermost boxes (TOP), and of each box that holds others, by its key."""
     parents = dict(_parents(outline.boxes, TOP))
     items: dict[int, list[Item]] = {TOP: [box_item(box.key) for box in outline.boxes]}

@@ -5,8 +5,8 @@ parameters. The page needs no other file and no network.
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
-from netc.compiler.folds import Box, Folds
 from netc.compiler.model import Model
+from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import html_text, json_in_html
 from netc.runtime.insight.drawing.figure import COLOURS
 from netc.runtime.insight.drawing.grids import TOP, Grid, box_item, grids_of, is_lane
@@ -18,7 +18,7 @@ _HEAD = (  # of an arrow
 )
 
 
-def page(outline: Folds, model: Model, unfold: int = 0) -> str:
+def page(outline: Outline, model: Model, unfold: int = 0) -> str:
     """The page; at first, blocks are unfolded `unfold` levels deep."""
     grids, name = grids_of(outline), html_text(model.source.file_name)
     links = {key: [(link.begin, link.end, link.source) for link in grid.links] for key, grid in grids.items()}

@@ -10,7 +10,7 @@ from PIL import Image
 from support import ROOT, command
 
 import netc
-from netc.compiler.folds import Box, Folds, folds_of
+from netc.compiler.outline import Box, Outline, outline_of
 from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.insight.drawing.grids import TOP, box_item, grids_of, port_in
 
@@ -39,11 +39,11 @@ model {
 """
 
 
-def told(folds: Folds) -> str:
+def told(outline: Outline) -> str:
     """A line a box, what is inside below it; where each leads."""
-    names = {box.key: box.title for box in folds.all()}
+    names = {box.key: box.title for box in outline.all()}
     ways: dict[int, list[str]] = {}
-    for begin, end in folds.edges:
+    for begin, end in outline.edges:
         ways.setdefault(begin, []).append(names[end])
 
     def lines(box: Box, deep: int) -> list[str]:
@@ -54,18 +54,18 @@ def told(folds: Folds) -> str:
         own = f"{'  ' * deep}{box.kind} {name}{box.title}: {box.type}{reads}{work} line {box.span.line}{to}"
         return [own, *(line for one in box.inside for line in lines(one, deep + 1))]
 
-    return "\n".join(line for box in folds.boxes for line in lines(box, 0)) + "\n"
+    return "\n".join(line for box in outline.boxes for line in lines(box, 0)) + "\n"
 
 
 def test_boxes_are_as_the_file_writes_them(golden) -> None:
-    golden(Path(__file__).parent / "folds.txt", told(folds_of(netc.parse(TEXT))))
+    golden(Path(__file__).parent / "outline.txt", told(outline_of(netc.parse(TEXT))))
 
 
 @pytest.mark.parametrize("name", ["lenet", "resnet", "variational", "names", "cmudict", "moby_dick", "oscillator"])
 def test_links_lead_from_box_to_box(name: str) -> None:
-    folds = folds_of(netc.load(ROOT / "examples" / f"{name}.net"))
-    grids = grids_of(folds)
-    around = {TOP: folds.boxes, **{box.key: box.inside for box in folds.all() if box.inside}}
+    outline = outline_of(netc.load(ROOT / "examples" / f"{name}.net"))
+    grids = grids_of(outline)
+    around = {TOP: outline.boxes, **{box.key: box.inside for box in outline.all() if box.inside}}
     assert grids.keys() == around.keys()
     ways: dict[tuple[str, int], set[str]] = {}
     for key, grid in grids.items():
@@ -76,7 +76,7 @@ def test_links_lead_from_box_to_box(name: str) -> None:
             assert below == row + 1 or link.end[0] == "o" or link.begin[0] == "i", "a link passes a row without a lane"
             assert below > row
             ways.setdefault((link.begin, link.source), set()).add(link.end)
-    for begin, end in folds.edges:
+    for begin, end in outline.edges:
         seen, waiting = set(), [box_item(begin)]
         while waiting:
             item = waiting.pop()
@@ -102,7 +102,7 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     assert command("show", "m.net", "--unfold", 3, "-o", "open.svg", cwd=tmp_path).returncode == 0
     assert "swish" in (tmp_path / "open.svg").read_text(encoding="utf-8")
     assert (tmp_path / "m.svg").read_bytes() == picture(
-        folds_of(netc.load(tmp_path / "m.net")), netc.load(tmp_path / "m.net"), "svg"
+        outline_of(netc.load(tmp_path / "m.net")), netc.load(tmp_path / "m.net"), "svg"
     ), "not the same twice"
     assert command("show", "m.net", "-o", "m.png", cwd=tmp_path).returncode == 0
     with Image.open(tmp_path / "m.png") as image:

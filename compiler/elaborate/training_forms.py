@@ -1,0 +1,129 @@
+"""Special forms about training: derivatives, weights of losses, and states that are fitted on the training split."""
+
+from fnmatch import fnmatchcase
+
+from netc.compiler.elaborate import samples
+from netc.compiler.elaborate.bindings import Item, Scope, Weighted
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant
+from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
+from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.types import Mismatch, Type, describe_sample
+from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.model import CLASS_WEIGHTS, FITTED, ParameterInfo
+from netc.compiler.operations.reduce import as_float
+from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.source import Span
+
+
+def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """All elements, in one axis, of the parameters before this line whose names match a pattern."""
+    pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
+    if not isinstance(pattern, str):
+        fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
+    leaves = context.graph.values("parameter")
+    parameters = [leaf for leaf in leaves if fnmatchcase(str(leaf.attributes["name"]), pattern)]
+    if not parameters:
+        fault(
+            "E0201",
+            f'no parameter before this line is called "{pattern}"',
+            arguments[0].span,
+            hint=nearest(pattern, context.parameters) or "*.W",
+        )
+    with context.graph.at(context.user_span(span)):
+        return apply("concat", *(apply("reshape", leaf, dims=(leaf.type.size(1),)) for leaf in parameters), axis=0)
+
+
+def weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A loss or metric as the sum of e * w over the sum of w. No gradient goes to w."""
+    e, w = required(context, "weighted", ("e", "w"), arguments, span, "weighted(cross_entropy(logits, label), w)")
+    error, weight = value_of(context, e, scope), value_of(context, w, scope)
+
+    def build() -> Item:
+        fixed = apply("stop_gradient", as_float(weight))
+        scaled = samples.apply_elementwise(OPERATIONS["multiply"], [error, fixed])
+        if scaled.type.dims != error.type.dims:
+            raise Mismatch("there are more weights than what they weigh")
+        (_, wide) = samples.align([scaled, fixed])
+        return Weighted(scaled, apply("broadcast", wide, dims=scaled.type.dims))
+
+    def labels() -> list[Label]:
+        return [Label(e.span, describe_sample(error.type)), Label(w.span, describe_sample(weight.type))]
+
+    return context.guard(span, build, labels)
+
+
+def class_weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """samples / (classes * samples of the class) for each class of the training split (King and Zeng 2001)."""
+    (argument,) = required(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
+    label = value_of(context, argument, scope)
+    name = label.attributes.get("name")
+    if label.operation not in ("target", "input") or label.type.classes is None:
+        fault(
+            "E0402",
+            "`class_weights` takes an input or a target that is a class",
+            argument.span,
+            describe_sample(label.type),
+        )
+    key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
+    state = next((leaf for leaf in context.graph.values("state") if leaf.attributes["name"] == key), None)
+    if state is not None:
+        return state
+    place = context.user_span(span)
+    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place)
+    with context.graph.at(place):
+        return context.graph.leaf("state", key, type_)
+
+
+def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """A metric of the training split after each epoch, kept with the run: fitted(quantile(error, 0.99))."""
+    (argument,) = required(context, "fitted", ("x",), arguments, span, "fitted(mean(x, over = batch))")
+    value = value_of(context, argument, scope)
+    if value.type.is_batched or not value.type.is_float:
+        note = f"this is {describe_sample(value.type)}" + (" for each sample" if value.type.is_batched else "")
+        hint = f"fitted(mean({argument.span.text}, over = batch))" if value.type.is_float else None
+        fault("E0402", "`fitted` keeps a figure of all samples", argument.span, note, hint=hint)
+    if context.frames:
+        fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
+    name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
+    context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
+    context.graph.results[f"{FITTED}{name}"] = value
+    with context.graph.at(place):
+        return context.graph.leaf("state", name, value.type)
+
+
+def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+    """The derivative, of any order, of y (a number, or a sum over a sample's steps) with respect to a value x."""
+    first, second = required(context, "grad", ("y", "x"), arguments, span, "grad(energy, x)")
+    y, x = value_of(context, first, scope), value_of(context, second, scope)
+    if context.frames:
+        fault("E0901", "`grad` in a scan does not run yet", span)
+    if y.type.sample not in ((), (y.type.rows,)) or not y.type.is_float:
+        fault("E0508", "a derivative is of one number", first.span, f"this is {describe_sample(y.type)}", hint="sum(y)")
+    if not x.type.is_float:
+        fault("E0508", "a derivative is with respect to a float", second.span, f"this is {describe_sample(x.type)}")
+    path = _between(context, x, y)
+    if not path:
+        fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])
+    for inner in path:
+        if inner.operation == "grad" and x is not (base := inner.operands[1]) and _between(context, base, x):
+            message = "a derivative cannot be differentiated with respect to a value in between"
+            others = [Label(second.span, "this lies between the two values of that derivative")]
+            fault("E0508", message, first.span, "this is a derivative, or made of one", others=others)
+    if y.type.is_batched != x.type.is_batched:
+        kind = "one number for all samples" if x.type.is_batched else "a number of each sample"
+        fault("E0508", f"this is {kind}", first.span, others=[Label(second.span, describe_sample(x.type))])
+    inner_values = [value for value in path if not value.type.is_batched and value.operation != "scan"]
+    mixing = next(iter(inner_values), None) if x.type.is_batched else None
+    if mixing is not None:
+        fault("E0508", "something between the two mixes samples", span, others=context.origins([mixing], span))
+    return context.guard(span, lambda: apply("grad", y, x))
+
+
+def _between(context: Context, x: Value, y: Value) -> set[Value]:
+    """The values that depend on x and that y depends on, x and y included; none if y does not depend on x."""
+    dependent, live = {x}, needed_by([y])
+    for value in context.graph.values():
+        if value in live and any(operand in dependent for operand in value.operands):
+            dependent.add(value)
+    return dependent if y in dependent else set()
