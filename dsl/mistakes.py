@@ -5,7 +5,6 @@ Takes Lark's error and the text. Knows the words and brackets of the language, b
 
 import re
 
-from lark import UnexpectedInput
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl.diagnostics import Diagnostic, Label
@@ -16,7 +15,7 @@ _LONGEST_NUMBER = 500  # the most characters that are searched for a second deci
 CONTINUES = ("+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->")
 
 
-def explain(source: Source, error: UnexpectedInput) -> Diagnostic:
+def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
     """Returns the message for a syntax error."""
     if isinstance(error, UnexpectedCharacters):
         at = error.pos_in_stream or 0
@@ -32,7 +31,6 @@ def explain(source: Source, error: UnexpectedInput) -> Diagnostic:
         if re.match(r"[\w\"]", character) or character in "()[]{}=,:.+-*/<>":
             return _unexpected(source, place, character)
         return Diagnostic("E0101", f"`{character}` is not part of the language", Label(place))
-    assert isinstance(error, UnexpectedToken)
     token = error.token
     if token.type == "$END":
         length, last = len(source.text), len(source.text.rstrip())

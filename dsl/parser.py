@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token, Tree, UnexpectedInput
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import syntax
 from netc.dsl.characters import forbidden_characters
@@ -87,7 +88,7 @@ def parse(source: Source) -> syntax.File:
     while True:
         try:
             tree = _parser().parse(text)
-        except UnexpectedInput as error:
+        except (UnexpectedCharacters, UnexpectedToken) as error:
             faults.append(explain(source, error))
             shortened = _without_line(text, faults[-1].primary.span.line)
             if shortened is None or len(faults) == _MOST_SYNTAX_FAULTS:
