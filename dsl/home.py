@@ -77,7 +77,7 @@ def _examine() -> tuple[Path | None, str]:
 
 
 def limit() -> int:
-    """The number of bytes that the cache may hold; with 0 nothing is kept. Warns once if NETC_CACHE_LIMIT is not a size."""
+    """The number of bytes that the cache may hold; 0 keeps nothing. Warns once if NETC_CACHE_LIMIT is not a size."""
     text = os.environ.get("NETC_CACHE_LIMIT") or DEFAULT_LIMIT
     size = _bytes(text)
     if size is None:

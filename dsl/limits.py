@@ -1,8 +1,8 @@
 """Limits of a text: its length, its nesting, and which numbers fit into 64 bits.
 
-A chain such as `a + b + c`, `x -> f -> g` or `a if c else b if d else e` is not nesting. It may have any length, so code
-that walks a tree must walk chains in a loop. Braces may be walked recursively; there may be too many levels of brackets
-for that.
+A chain such as `a + b + c`, `x -> f -> g` or `a if c else b if d else e` is not nesting. It may have any length, so
+code that walks a tree must walk chains in a loop. Braces may be walked recursively; there may be too many levels of
+brackets for that.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""Text -> syntax tree: Lark's tree turned into the dataclasses of syntax.py, by a table of one row a grammar rule.
+"""Parses a text: turns Lark's tree into the dataclasses of syntax.py, by a table with one row for each grammar rule.
 
-A text that does not follow the grammar raises a Fault; statements that parse after a broken one are checked all the same.
+A text that does not follow the grammar raises a Fault. After a syntax error the rest of the text is still checked.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,7 +10,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from lark import Lark, Token, Tree, UnexpectedInput
+from lark import Lark, Token, Tree
+from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import syntax
 from netc.dsl.characters import forbidden_characters
@@ -25,7 +26,7 @@ _MOST_SYNTAX_FAULTS = 10
 
 
 class TooLong(Exception):
-    """The text has more words than a file may have; here is one too many."""
+    """The text has more words than a file may have. `token` is the first word beyond the limit."""
 
     def __init__(self, token: Token) -> None:
         super().__init__()
@@ -35,7 +36,7 @@ class TooLong(Exception):
 class Newlines:
     """Drops newlines inside ( ) and [ ], and after an operator, `=` or `,`; inside { } they end a statement.
 
-    Lark's contextual lexer asks the parser for its state after each token, so none may be held back.
+    Lark's contextual lexer reads the parser's state after each token, so this filter must not look ahead.
     """
 
     always_accept = ("_NL",)
@@ -63,7 +64,7 @@ def _parser() -> Lark:
 
 
 def parse_file(path: Path, name: str | None = None) -> syntax.File:
-    """Read and parse a file; raises Fault E0104 if it cannot be read."""
+    """Reads and parses a file. Raises Fault E0104 if it cannot be read, and what `parse` raises."""
     shown = name or str(path)
     try:
         text = content_of(path).decode()
@@ -79,41 +80,41 @@ def _start_of(name: str) -> Span:
 
 
 def parse(source: Source) -> syntax.File:
-    """Parse a whole text; raises a Fault with every independent syntax fault."""
-    found = forbidden_characters(source)
-    if found:
-        raise Fault(found)
+    """Parses a text. Raises a Fault with all independent syntax errors, at most ten."""
+    faults = forbidden_characters(source)
+    if faults:
+        raise Fault(faults)
     text = source.text
     while True:
         try:
             tree = _parser().parse(text)
-        except UnexpectedInput as error:
-            found.append(explain(source, error))
-            shortened = _without_line(text, found[-1].primary.span.line)
-            if shortened is None or len(found) == _MOST_SYNTAX_FAULTS:
+        except (UnexpectedCharacters, UnexpectedToken) as error:
+            faults.append(explain(source, error))
+            shortened = _without_line(text, faults[-1].primary.span.line)
+            if shortened is None or len(faults) == _MOST_SYNTAX_FAULTS:
                 break
             text = shortened
         except TooLong as error:
-            found.append(too_long(source, error.token.start_pos or 0))
+            faults.append(too_long(source, error.token.start_pos or 0))
             break
         else:
             break
-    if found:
-        raise Fault(found)
+    if faults:
+        raise Fault(faults)
     items: list[syntax.Item] = []
     for child in tree.children:
         try:
             if isinstance(child, Tree):
                 items.append(_build(source, child))
         except Fault as wrong:
-            found += wrong.diagnostics
-    if found:
-        raise Fault(found[:_MOST_SYNTAX_FAULTS])
+            faults += wrong.diagnostics
+    if faults:
+        raise Fault(faults[:_MOST_SYNTAX_FAULTS])
     return syntax.File(source, tuple(items))
 
 
 def _without_line(text: str, number: int) -> str | None:
-    """The text with one line blanked, so that the rest can still be checked; None if that would unbalance its brackets."""
+    """The text with one line blanked, so that the rest can be checked; None if that would unbalance its brackets."""
     lines = text.split("\n")
     line = lines[number - 1]
     if not line.strip() or any(line.count(a) != line.count(b) for a, b in OPEN.items()):
@@ -133,7 +134,7 @@ def _span(source: Source, tree: Tree[Token]) -> Span:
 
 @dataclass(slots=True)
 class _Open:
-    """A rule of Lark's tree whose children are being built, and how deeply it stands in the text."""
+    """A rule of Lark's tree whose children are being built, with its depth in levels of brackets and of braces."""
 
     tree: Tree[Token]
     levels: int
@@ -143,9 +144,11 @@ class _Open:
 
 
 def _build(source: Source, root: Tree[Token]) -> Any:
-    """The syntax of a tree, of the children first, without recursion; None stays None (an optional part that is not there). Faults where it is nested too
-    deeply, or holds a number that no machine has."""
-    pending, found = [_Open(root, 0, 0)], list[Diagnostic]()
+    """Builds the syntax tree of a rule, children first, without recursion. None stands for an absent optional part.
+
+    Raises a Fault if the text is nested too deeply, or for numbers that do not fit into 64 bits.
+    """
+    pending, faults = [_Open(root, 0, 0)], list[Diagnostic]()
     while True:
         rule = pending[-1]
         if rule.next == len(rule.tree.children):
@@ -153,12 +156,12 @@ def _build(source: Source, root: Tree[Token]) -> Any:
             span = _span(source, rule.tree)
             built = _RULES[rule.tree.data](span, rule.parts)
             if isinstance(built, syntax.Number) and (wrong := number_too_large(span, built.text)):
-                found.append(wrong)
+                faults.append(wrong)
             if pending:
                 pending[-1].parts.append(built)
                 continue
-            if found:
-                raise Fault(found)
+            if faults:
+                raise Fault(faults)
             return built
         child = rule.tree.children[rule.next]
         rule.next += 1
@@ -188,7 +191,7 @@ def _entries(parts: list[Any]) -> tuple[syntax.Argument, ...]:
 
 
 def _call(span: Span, parts: list[Any]) -> Any:
-    """The rule `call` is the bracket alone (a tuple of arguments); `path call` and `postfix call` are the call itself."""
+    """The rule `call` is only the bracket with its arguments; `path call` and `postfix call` are the call itself."""
     if (
         parts
         and not isinstance(parts[0], syntax.Argument | None)
@@ -200,7 +203,7 @@ def _call(span: Span, parts: list[Any]) -> Any:
 
 
 class _Arguments:
-    """What stands between the brackets of a call, before it is known what is called."""
+    """The arguments between the brackets of a call, before the called expression is attached."""
 
     def __init__(self, arguments: tuple[syntax.Argument, ...]) -> None:
         self.arguments = arguments

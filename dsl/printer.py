@@ -1,6 +1,6 @@
-"""Syntax tree -> text that parses to the same tree: what `netc fmt` and messages print. Keeps the comments of the source.
+"""Prints a syntax tree as text that parses to the same tree, for `netc fmt` and messages. Keeps the source's comments.
 
-A comment of its own line stands before the statement that follows it; one at a line's end stays there.
+A comment on its own line is printed before the statement that follows it; a comment at the end of a line stays there.
 """
 
 import re
@@ -25,16 +25,16 @@ class _Comment:
 
 
 def print_file(file: syntax.File) -> str:
-    """The whole file in its canonical form; printing what was printed changes nothing."""
+    """Returns the file in its canonical form. Printing the result again changes nothing."""
     source = file.source.text
     comments = [
         _Comment(
-            found.start(),
-            found[0].rstrip(),
-            not source[source.rfind("\n", 0, found.start()) + 1 : found.start()].strip(),
+            match.start(),
+            match[0].rstrip(),
+            not source[source.rfind("\n", 0, match.start()) + 1 : match.start()].strip(),
         )
-        for found in re.finditer(r'"[^"\n]*"|#[^\n]*', source)
-        if found[0].startswith("#")
+        for match in re.finditer(r'"[^"\n]*"|#[^\n]*', source)
+        if match[0].startswith("#")
     ]
     writer = _Writer(source, comments)
     writer.write(file.items, 0)
@@ -43,7 +43,7 @@ def print_file(file: syntax.File) -> str:
 
 
 class _Writer:
-    """Lines so far, and the comments that still wait for their place."""
+    """The lines printed so far, and the comments that are still to be printed."""
 
     def __init__(self, source: str, comments: list[_Comment]) -> None:
         self.source, self.comments = source, deque(comments)
@@ -56,7 +56,7 @@ class _Writer:
             self.statement(node, depth)
 
     def gap(self, start: int) -> None:
-        """An empty line where the source has some, but for the beginning of a block."""
+        """Adds one empty line where the source has empty lines, except at the start of a block."""
         is_first = not self.lines or not self.lines[-1] or self.lines[-1].endswith("{")
         end = start
         while end and self.source[end - 1].isspace():
@@ -71,7 +71,7 @@ class _Writer:
             self.lines.append(_INDENT * depth + self.comments.popleft().text)
 
     def trailing(self, offset: int) -> None:
-        """A comment on the line where `offset` lies goes to the end of the line just written."""
+        """Appends the comment on the source line of `offset` to the line just printed."""
         line_end = self.source.find("\n", offset)
         line_end = len(self.source) if line_end < 0 else line_end
         if self.comments and not self.comments[0].own_line and offset <= self.comments[0].start < line_end:
@@ -114,7 +114,7 @@ def _head(node: syntax.Node) -> str:
         case syntax.Model():
             return "model"
         case syntax.Block(name=name, parameters=parameters):
-            return f"block {name.text}({', '.join(parameter_text(one) for one in parameters)})"
+            return f"block {name.text}({', '.join(parameter_text(parameter) for parameter in parameters)})"
         case syntax.For(name=name, start=start, stop=stop):
             return f"for {name.text} in {expression(start)}..{expression(stop)}"
         case syntax.Assign(names=names, type=type_, value=syntax.Scan() as scan):
@@ -125,12 +125,12 @@ def _head(node: syntax.Node) -> str:
 
 
 def _left(names: Sequence[syntax.Name], type_: syntax.TypeOf | None) -> str:
-    """What an assignment assigns."""
+    """The left side of an assignment."""
     return ", ".join(name.text for name in names) + (f": {type_text(type_)}" if type_ else "")
 
 
 def _fit(indent: str, node: syntax.Node) -> str:
-    """The statement on one line; a long pipe is broken before each `->`, what is still too long after commas in brackets."""
+    """The statement on one line. A long pipe is broken before each `->`, other long lines after commas in brackets."""
     line = indent + _line(node)
     if "\n" in line:  # a scan inside of an expression
         return line.replace("\n", f"\n{indent}")
@@ -142,8 +142,8 @@ def _fit(indent: str, node: syntax.Node) -> str:
     while isinstance(rest, syntax.Pipe):
         steps.append(f"{indent}{_INDENT}-> {expression(rest.into)}")
         rest = rest.value
-    whole = expression(value)
-    head = line[: len(line) - len(whole)]
+    text = expression(value)
+    head = line[: len(line) - len(text)]
     return "\n".join(_wrapped(line, indent + _INDENT) for line in (head + expression(rest), *reversed(steps)))
 
 
@@ -177,7 +177,7 @@ def _line(node: syntax.Node) -> str:
         case syntax.Layer(name=name, value=value):
             return f"layer {name.text} = {expression(value)}"
         case syntax.Op(name=name, parameters=parameters, value=value):
-            return f"op {name.text}({', '.join(one.text for one in parameters)}) = {expression(value)}"
+            return f"op {name.text}({', '.join(parameter.text for parameter in parameters)}) = {expression(value)}"
         case syntax.Setting(name=name, value=value):
             return f"{name.text} = {expression(value)}"
         case syntax.Input(name=name, type=type_):
@@ -196,7 +196,8 @@ def _line(node: syntax.Node) -> str:
             return f"update {name.text} = {expression(value)}"
         case syntax.Param(name=name, type=type_, initial=initial, options=options):
             start = f" = {expression(initial)}" if initial else ""
-            return f"param {name.text}: {type_text(type_)}{start}" + "".join(f", {expression(one)}" for one in options)
+            listed = "".join(f", {expression(option)}" for option in options)
+            return f"param {name.text}: {type_text(type_)}{start}{listed}"
         case syntax.State(name=name, type=type_, initial=initial):
             return f"state {name.text}: {type_text(type_)}" + (f" = {expression(initial)}" if initial else "")
         case syntax.Return(values=values):
@@ -206,7 +207,7 @@ def _line(node: syntax.Node) -> str:
         case syntax.Assign(names=names, type=type_, value=value):
             return f"{_left(names, type_)} = {expression(value)}"
         case syntax.For(body=body):
-            return f"{_head(node)} {{\n" + "".join(f"{_line(one)}\n" for one in body) + "}"
+            return f"{_head(node)} {{\n" + "".join(f"{_line(statement)}\n" for statement in body) + "}"
     raise AssertionError(node)
 
 
@@ -225,7 +226,7 @@ def _list(nodes: Sequence[Expression]) -> str:
 
 
 def expression(node: Expression | syntax.Argument) -> str:
-    """An expression on one line. Brackets are where the tree has a Group, so binding is never guessed."""
+    """An expression on one line. Brackets are printed exactly where the tree has a Group."""
     written: list[str] = []
     pending: list[str | syntax.Node] = [node]
     while pending:  # a loop, as a long chain is a deep tree
@@ -241,7 +242,7 @@ _Pieces = list[str | syntax.Node]
 
 
 def _pieces(node: syntax.Node) -> _Pieces:
-    """An expression, or an argument, as its own words and the expressions between them."""
+    """An expression or argument as a list of words and of the expressions between them."""
     match node:
         case syntax.Name(text=text) | syntax.Number(text=text):
             return [text]
@@ -287,7 +288,8 @@ def _listed(nodes: Sequence[syntax.Node]) -> _Pieces:
 
 
 def _scan(node: syntax.Scan) -> str:
-    inside = "".join(f"{_INDENT}{_line(one)}\n".replace("\n", f"\n{_INDENT}").rstrip(" ") for one in node.body)
+    lines = (f"{_INDENT}{_line(statement)}\n" for statement in node.body)
+    inside = "".join(line.replace("\n", f"\n{_INDENT}").rstrip(" ") for line in lines)
     return f"{_scan_head(node)} {{\n{inside}}}"
 
 
@@ -301,5 +303,5 @@ def _scan_head(node: syntax.Scan) -> str:
     if node.until:
         text += f" until {expression(node.until)}"
     if node.carries:
-        text += " with " + ", ".join(f"{one.name.text} = {expression(one.value)}" for one in node.carries)
+        text += " with " + ", ".join(f"{carry.name.text} = {expression(carry.value)}" for carry in node.carries)
     return text

@@ -1,7 +1,8 @@
-"""Text of users and of data in each language that netc writes: Python, HTML, SVG, labels of plots, Markdown, `.net`, JSON, the terminal.
+"""Quotes text of users and of data for each language that netc writes.
 
-Every writer takes names, labels, paths and lines of a source through here, so that no text becomes code: what is quoted is one line without control
-characters, and cannot end the comment, string or element that it stands in. Knows nothing of what is written.
+These are Python, HTML, SVG, plots, Markdown, `.net`, JSON and the terminal. Every writer passes names, labels,
+paths and source lines through these functions, so that no text becomes code: quoted text is one line without control
+characters, and cannot end the comment, string or element that it stands in.
 """
 
 import html
@@ -13,7 +14,8 @@ import unicodedata
 from collections.abc import Collection
 from typing import Any
 
-# control characters (C0, DEL, C1), line and paragraph separators, what turns the direction of text, the byte order mark, halves of pairs, what XML forbids
+# control characters (C0, DEL, C1), line and paragraph separators, characters that change the direction of text, the
+# byte order mark, surrogates, what XML forbids
 _HIDDEN = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ufeff\ufffe\uffff\ud800-\udfff"
 _TO_ESCAPE = re.compile(f"[{_HIDDEN}]")
 _TO_ESCAPE_IN_LINES = re.compile(rf"(?![\n\t])[{_HIDDEN}]")
@@ -23,23 +25,26 @@ _SHORT = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
 
 
 def escaped(text: str) -> str:
-    """The text on one line, its control characters and line ends as escapes: `a\\nb` for what are two lines. For comments, messages and the terminal."""
+    """The text on one line for comments, messages and the terminal.
+
+    Control characters and line ends become escapes: two lines become `a\\nb`.
+    """
     return _TO_ESCAPE.sub(_escape, text)
 
 
 def escaped_lines(text: str) -> str:
-    """A text of several lines: line feeds and tabs stay, every other control character is an escape."""
+    """A text of several lines. Line feeds and tabs stay; every other control character becomes an escape."""
     return _TO_ESCAPE_IN_LINES.sub(_escape, text)
 
 
-CELL = 80  # characters of a cell that a message or a table on the terminal shows
+CELL = 80  # the most characters of a cell that a message or a table on the terminal shows
 
 
 def cell(value: object) -> str:
-    """A cell of data, or a name that data gives, in a message or on the terminal: on one line, and cut if it is long."""
+    """A cell of data, or a name from the data, for a message or the terminal: on one line, and cut if it is long."""
     try:
         text = str(value)
-    except ValueError:  # Python writes no integer of more than some thousand digits
+    except ValueError:  # Python converts no integer of more than some thousand digits
         text = f"a number of {value.bit_length():,} bits" if isinstance(value, int) else type(value).__name__
     return bounded(escaped(text[: CELL + 1]), CELL)
 
@@ -58,7 +63,10 @@ def _escape(character: re.Match[str]) -> str:
 
 
 def python_comment(text: str) -> str:
-    """What stands after `# `. A comment of a user's text must not be in the first two lines of a file, where it could name the file's encoding."""
+    """The text of a comment, without `# `.
+
+    It must not be in the first two lines of a file, where a comment can declare the file's encoding.
+    """
     return escaped(text)
 
 
@@ -68,15 +76,21 @@ def python_string(text: str) -> str:
 
 
 def python_docstring(text: str) -> str:
-    """A line within triple double quotes. Its value is the text, with halves of pairs as escapes: Python 3.13 compiles no docstring that holds them."""
-    whole = _SURROGATE.sub(_escape, text)
-    return _TO_ESCAPE.sub(_escape, whole.replace("\\", "\\\\").replace('"', '\\"'))
+    """A line within triple double quotes whose value is the text.
+
+    Surrogates become escapes: Python 3.13 compiles no docstring that contains them.
+    """
+    plain = _SURROGATE.sub(_escape, text)
+    return _TO_ESCAPE.sub(_escape, plain.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def python_name(text: str, taken: Collection[str]) -> str:
-    """An identifier as much like the text as Python allows, no keyword and none of `taken`. It begins with a letter: `_x` is for the file's own names."""
-    plain = unicodedata.normalize("NFKC", text)  # Python takes names that are equal after this for one
-    name = "".join(one if f"x{one}".isidentifier() else f"u{ord(one):x}" for one in plain)
+    """An identifier as similar to the text as Python allows, not a keyword and not in `taken`.
+
+    It begins with a letter: names such as `_x` are reserved for the file itself.
+    """
+    plain = unicodedata.normalize("NFKC", text)  # Python regards names as equal if they are equal after this
+    name = "".join(letter if f"x{letter}".isidentifier() else f"u{ord(letter):x}" for letter in plain)
     name = name if name.isidentifier() and not name.startswith("_") else f"x{name}"
     while name in taken or keyword.iskeyword(name):
         name += "_"
@@ -107,7 +121,10 @@ def svg_text(text: str) -> str:
 
 
 def plot_text(text: str) -> str:
-    """A title, label or tick for matplotlib, which reads what stands between two `$` as mathematics and leaves labels that begin with `_` out of a legend."""
+    """A title, label or tick for matplotlib.
+
+    matplotlib reads text between two `$` as mathematics, and leaves labels that begin with `_` out of a legend.
+    """
     plain = escaped(text).replace("$", r"\$")
     return f" {plain}" if plain.startswith("_") else plain
 
@@ -123,21 +140,21 @@ def markdown_text(text: str) -> str:
 
 
 def markdown_code(text: str) -> str:
-    """Text on one line in the font of code."""
+    """Code within a line."""
     plain = escaped(text)
     ticks = _fence(plain, 1)
     return f"{ticks} {plain} {ticks}" if plain.startswith("`") or plain.endswith("`") else f"{ticks}{plain}{ticks}"
 
 
 def markdown_block(text: str, language: str) -> str:
-    """Lines of a program between fences that none of them closes."""
+    """Lines of a program between fences that no line closes."""
     plain = escaped_lines(text)
     fence = _fence(plain, 3)
     return f"{fence}{language}\n{plain}\n{fence}"
 
 
 def _fence(text: str, least: int) -> str:
-    """More backticks than stand side by side in the text."""
+    """More backticks than occur in a row in the text, but at least `least`."""
     return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
@@ -145,27 +162,33 @@ def _fence(text: str, least: int) -> str:
 
 
 def refused(text: str) -> list[re.Match[str]]:
-    """The characters that a `.net` text may not hold: control characters but for tabs and the ends of lines, and a carriage return without a line feed."""
+    """The characters that a `.net` text must not contain.
+
+    These are control characters, except tabs and line ends, and a carriage return without a line feed.
+    """
     return list(_TO_REFUSE.finditer(text))
 
 
 def net_string(text: str) -> str:
-    """A text in quotes. Raises ValueError for what the language cannot write: it has no escapes."""
+    """A text in quotes. Raises ValueError for a text that the language cannot write, because it has no escapes."""
     if '"' in text:
-        raise ValueError('it holds a `"`')
+        raise ValueError('it contains a `"`')
     hidden = _TO_ESCAPE.search(text.replace("\t", " "))
     if hidden is not None:
-        raise ValueError(f"it holds the control character `{escaped(hidden[0])}`")
+        raise ValueError(f"it contains the control character `{escaped(hidden[0])}`")
     return f'"{text}"'
 
 
 def net_comment(text: str) -> str:
-    """What stands after `# `. Words of the text that would silence a warning (`# allow: W0501`) do not."""
+    """The text of a comment, without `# `. Words that would silence a warning (`# allow: W0501`) are escaped."""
     return re.sub(r"#(?=\s*allow:)", r"\\x23", escaped(text))
 
 
 def net_name(text: str, taken: Collection[str], prefix: str) -> str:
-    """A name as much like the text as the language allows, none of `taken`. One that would begin with a digit has the prefix `c_`; `prefix` is for no name at all."""
+    """A name as similar to the text as the language allows, not in `taken`.
+
+    A name that would begin with a digit gets the prefix `c_`. A text without letters or digits becomes `prefix`.
+    """
     name = re.sub(r"\W+", "_", text).strip("_") or prefix
     name = name if re.match(r"[^\W\d]", name) and not name[0].isdigit() else f"c_{name}"
     while name in taken:
@@ -177,7 +200,10 @@ def net_name(text: str, taken: Collection[str], prefix: str) -> str:
 
 
 def json_text(value: Any, *, indent: int | None = None, sort_keys: bool = False, is_ascii: bool = True) -> str:
-    """The value as JSON, which has no word for NaN or an infinity: they are `null`. If not `is_ascii`, letters of other alphabets stay as they are."""
+    """The value as JSON. NaN and infinities, which JSON cannot express, become `null`.
+
+    Unless `is_ascii`, letters of other alphabets are not escaped.
+    """
     text = json.dumps(_finite(value), indent=indent, sort_keys=sort_keys, ensure_ascii=is_ascii, allow_nan=False)
     return text if is_ascii else _SURROGATE.sub(_escape, text)
 
@@ -194,7 +220,7 @@ def _finite(value: Any) -> Any:
 
 
 def with_nan(value: Any) -> Any:
-    """Numbers that `json_text` wrote, as read back: NaN where `null` stands."""
+    """Replaces each `null` by NaN in numbers that `json_text` wrote."""
     match value:
         case dict():
             return {key: with_nan(item) for key, item in value.items()}
@@ -206,5 +232,5 @@ def with_nan(value: Any) -> Any:
 
 
 def json_in_html(value: Any) -> str:
-    """JSON between `<script>` tags: nothing in it ends the element."""
+    """JSON between `<script>` tags. Nothing in it ends the element."""
     return json_text(value).replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

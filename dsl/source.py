@@ -1,7 +1,4 @@
-"""A text and places in it: what every later floor points at when it has something to say.
-
-Takes and gives nothing but positions; knows no grammar.
-"""
+"""A text and positions in it, which messages of every later floor point at. Knows no grammar."""
 
 import re
 from bisect import bisect_right
@@ -11,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """A `.net` text. `name` is what messages call it, `path` where it lies (None for text from memory)."""
+    """A `.net` text. Messages call it `name`; `path` is its file (None for a text in memory)."""
 
     name: str
     text: str
@@ -25,12 +22,12 @@ class Source:
 
     @property
     def file_name(self) -> str:
-        """The name without the folders that lead to the file: files that netc writes hold this, not the user's path."""
+        """The name without its folders. Files that netc writes contain this name, not the user's path."""
         return self.name if self.is_library else Path(self.name).name
 
     @property
     def folder(self) -> Path:
-        """Where relative paths in the text start from."""
+        """The folder that relative paths in the text start from."""
         return self.path.parent if self.path else Path()
 
     def position(self, offset: int) -> tuple[int, int]:
@@ -68,13 +65,13 @@ class Span:
 
     @property
     def comment_before(self) -> str:
-        """The comment on the lines right before it, as one text."""
+        """The comment on the lines directly before the span, as one line."""
         before = self.source.text[: self.start].rstrip()
-        found = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
-        return " ".join(line.lstrip("# ") for line in (found[0] if found else "").splitlines())
+        match = re.search(r"(?:^#[^\n]*\n?)+\Z", before, re.MULTILINE)
+        return " ".join(line.lstrip("# ") for line in (match[0] if match else "").splitlines())
 
     def to(self, other: "Span") -> "Span":
-        """From the start of this span to the end of another one of the same source."""
+        """The span from the start of this one to the end of another one of the same source."""
         return Span(self.source, self.start, other.end)
 
     def __str__(self) -> str:

@@ -1,6 +1,6 @@
-"""The syntax tree: one frozen dataclass a construct, each with its span. The whole language on one page.
+"""The syntax tree: one frozen dataclass for each construct, each with its span. The whole language on one page.
 
-Spans take no part in comparison, so two trees are equal when they say the same.
+Spans are not compared, so two trees are equal if they have the same meaning.
 """
 
 from collections.abc import Iterator
@@ -11,12 +11,12 @@ from netc.dsl.source import Source, Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """Anything that stands in the text."""
+    """A part of the text."""
 
     span: Span = field(repr=False)
 
     def __eq__(self, other: object) -> bool:
-        """Whether two trees say the same; compared in a loop, as a long chain is a deep tree."""
+        """Whether two trees have the same meaning. Compares in a loop, because a long chain is a deep tree."""
         pending: list[tuple[object, object]] = [(self, other)]
         while pending:
             a, b = pending.pop()
@@ -37,12 +37,12 @@ class Node:
 
 
 def _parts(node: object) -> list[object]:
-    """All that a node holds, but for its span."""
+    """All fields of a node except its span."""
     return [getattr(node, name) for name in type(node).__slots__ if name != "span"]  # type: ignore[attr-defined]
 
 
 def children(node: Node) -> Iterator[Node]:
-    """The nodes right inside of a node, in the order of the text."""
+    """Yields the child nodes of a node, in the order of the text."""
     for part in _parts(node):
         if isinstance(part, Node):
             yield part
@@ -51,7 +51,7 @@ def children(node: Node) -> Iterator[Node]:
 
 
 def first_part(node: Node) -> "Expression | None":
-    """What an expression of a chain begins with, as `a + b` of `a + b + c`; None where an expression is no chain."""
+    """The part that a chain of expressions begins with, such as `a + b` in `a + b + c`; None if it is not a chain."""
     match node:
         case Binary(left=part) | Pipe(value=part) | Call(function=part) | Index(value=part) | Attribute(value=part):
             return part
@@ -90,7 +90,7 @@ class Leading(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Group(Node):
-    """An expression in brackets that the user wrote."""
+    """An expression in brackets, as the user wrote it."""
 
     value: "Expression"
 
@@ -145,7 +145,7 @@ class Call(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pipe(Node):
-    """`value -> into`: `into` is a name, a way to a name, or a call that lacks its first argument."""
+    """`value -> into`: `into` is a name, a path to a name, or a call that lacks its first argument."""
 
     value: "Expression"
     into: "Expression"

@@ -54,7 +54,7 @@ def _read(path: Path | None, postlex: Any) -> Lark | None:
 
 
 def _plain(value: Any) -> Any:
-    """Returns dicts, tuples and lists as lists that begin with their kind: JSON has no tuples, and only texts as keys."""
+    """Turns dicts, tuples and lists into lists that begin with their kind: JSON has no tuples, and keys are texts."""
     match value:
         case dict():
             return ["d", [[key, _plain(item)] for key, item in value.items()]]

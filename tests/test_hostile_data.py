@@ -215,7 +215,7 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
         monkeypatch.setattr("netc.runtime.export.exported.as_python", lambda run, asked, text=text: text)
         with pytest.raises(netc.Fault) as told:
             export(tmp_path, path)
-        assert str(told.value).startswith(f"error[E1203]: `{path}` does not say what the run says\n")
+        assert str(told.value).startswith(f"error[E1203]: the predictions of `{path}` are not the run's\n")
         assert message in str(told.value)
         assert path.read_text(encoding="utf-8") == text, "it is there to be looked at"
 
@@ -285,7 +285,7 @@ def test_new_as_a_command(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_bytes((header + "".join(rows)).encode())
     made = command("new", "m", "--data", "d.csv", cwd=tmp_path)
     assert made.returncode == 0, made.stderr
-    assert made.stdout.count("is left out: no `.net` text can name it") == 3
+    assert made.stdout.count("is left out: a `.net` text cannot name it") == 3
     assert "the column `#{c}\\n` is left out" in made.stdout
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 0
     refused = command("new", "n", "--data", "d.csv", "--target", 'b "q"', cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""`netc cache`: what the cache holds, how large it may be, and from which versions its kernels are."""
+"""`netc cache`: the content of the cache, its size limit, and the versions that compiled its kernels."""
 
 import time
 from collections import Counter
@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
 
 def cache(
-    clear: Annotated[bool, typer.Option("--clear", help="Remove all of it; what is needed is made anew.")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="Remove everything in the cache.")] = False,
 ) -> None:
-    """Show the cache of compiled kernels and copies of data, or clear it. It has a size limit (NETC_CACHE_LIMIT): what was used least recently goes first.
+    """Show the cache of compiled kernels and copies of data, or clear it. If it reaches its size limit
+    (NETC_CACHE_LIMIT), what was used least recently is removed.
 
     Example: netc cache --clear
     """
@@ -42,7 +43,7 @@ def cache(
 
 
 def _show_kernels() -> None:
-    """How many kernels there are of each toolchain."""
+    """Prints the number and size of the kernels of each toolchain."""
     from netc.compiler.kernels import cache as kernels
 
     counts: Counter[str] = Counter()
@@ -58,9 +59,9 @@ def _show_kernels() -> None:
         table([("compiled by", "kernels", "bytes"), *rows], right=(1, 2))
 
 
-def _show_copies(kept: "list[copies.Copy]") -> None:
-    """The copies of data with what they were made from, and when they were last used."""
-    if not kept:
+def _show_copies(entries: "list[copies.Copy]") -> None:
+    """Prints the copies of data with the files that they were made from, and when they were last used."""
+    if not entries:
         return
     rows = [
         (
@@ -68,6 +69,6 @@ def _show_copies(kept: "list[copies.Copy]") -> None:
             f"{copy.entry.size:,}",
             time.strftime("%Y-%m-%d", time.localtime(copy.entry.used / 1e9)),
         )
-        for copy in kept
+        for copy in entries
     ]
     table([("copy of", "bytes", "last used"), *rows], right=(1,))

@@ -1,4 +1,4 @@
-"""`netc check M.net`: what a file means, without training: values with shapes, parameters, work and memory of a step."""
+"""`netc check M.net`: values with shapes, parameters, and the FLOPs and memory of a training step."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,34 +13,40 @@ if TYPE_CHECKING:
     from netc.compiler.model import Model
 
 
+_VERIFY = (
+    "Compute everything in several ways that must agree, on synthetic samples: before and after each pass, interpreted "
+    "and compiled, derivatives by finite differences. The output belongs in a bug report. Exit status 1 if something "
+    "differs."
+)
+
+
 def check(
     file: options.ModelFile,
     settings: options.Settings = None,
     plugins: options.Plugins = None,
     strict: options.Strict = False,
     resolved: Annotated[
-        bool, typer.Option("--resolved", help="Print the file with every default filled in, and nothing else.")
+        bool, typer.Option("--resolved", help="Print only the file, with every default filled in.")
     ] = False,
-    try_it: Annotated[bool, typer.Option("--try", help="Run two steps on made-up data of the declared types.")] = False,
+    try_it: Annotated[
+        bool, typer.Option("--try", help="Run two steps on synthetic data of the declared types.")
+    ] = False,
     verify: Annotated[
         bool,
-        typer.Option(
-            "--verify",
-            help="Compute everything in several ways that must agree, on synthetic samples: before and after each pass, interpreted and compiled, derivatives by finite differences. What a bug report should contain. Exit status 1 if something differs.",
-        ),
+        typer.Option("--verify", help=_VERIFY),
     ] = False,
     data: Annotated[
-        bool, typer.Option("--data", help="With `--verify`: on the first training samples of the file's data.")
+        bool, typer.Option("--data", help="With `--verify`: use the first training samples of the file's data.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     threads: options.Threads = None,
 ) -> None:
-    """Check a file and print every value with its shape, the parameters, the work and the exact memory of a training step; data outside of its folder are named.
+    """Check a file and print its values with their shapes, its parameters, and the FLOPs and memory of a training step.
+    Files that are read outside of its folder are named.
 
     Example: netc check examples/mnist.net
     """
     from netc.commands.outside import OutsideData
-    from netc.runtime.execution.step import longest_of
     from netc.runtime.resolved import resolved_text
 
     outside = OutsideData(file)
@@ -52,67 +58,90 @@ def check(
         say_lines(resolved_text(model).removesuffix("\n"))
         return
     if data and not verify:
-        raise typer.BadParameter("it says on which samples --verify works", param_hint="--data")
+        raise typer.BadParameter("it only applies with --verify", param_hint="--data")
     if verify:
         with outside.named():
-            verified = verify_model(model, data, quietly=as_json)
+            report = verify_model(model, data, quietly=as_json)
         if as_json:
-            say_lines(json_text(verified, indent=2))
-        raise typer.Exit(0 if verified["ok"] else 1)
-    found = _facts(model, threads)
+            say_lines(json_text(report, indent=2))
+        raise typer.Exit(0 if report["ok"] else 1)
+    facts = _facts(model, threads)
     if try_it:
-        found["tried"] = _two_steps(model, threads)
+        facts["tried"] = _two_steps(model, threads)
     if as_json:
-        found["warnings"] = [
-            {"code": one.code, "title": one.title, "line": one.primary.span.line} for one in model.warnings
-        ]
-        found["outside"] = list(outside.paths)
-        say_lines(json_text(found, indent=2))
+        warnings = [(warning.code, warning.title, warning.primary.span.line) for warning in model.warnings]
+        facts["warnings"] = [{"code": code, "title": title, "line": line} for code, title, line in warnings]
+        facts["outside"] = list(outside.paths)
+        say_lines(json_text(facts, indent=2))
         return
-    rows = [("line", "value", "type"), *((str(one["line"]), one["value"], one["type"]) for one in found["values"])]
-    table(rows, right=(0,))
+    _print(model, facts)
+
+
+def _print(model: "Model", facts: dict[str, Any]) -> None:
+    _print_values(facts)
+    _print_parameters(facts)
+    _print_windows(facts)
+    for name, type_ in facts["results"].items():
+        say(f"{name.replace('.', ' ', 1)}: {type_} a sample")
+    _print_training(model, facts)
+    if "tried" in facts:
+        losses = " then ".join(number(loss) for loss in facts["tried"])
+        say(f"two steps on synthetic data: loss {losses}")
+
+
+def _print_values(facts: dict[str, Any]) -> None:
+    rows = [(str(value["line"]), value["value"], value["type"]) for value in facts["values"]]
+    table([("line", "value", "type"), *rows], right=(0,))
     say()
-    rows = [(one["name"], one["type"], f"{one['count']:,}") for one in found["parameters"]]
-    count = sum(one["count"] for one in found["parameters"])
+
+
+def _print_parameters(facts: dict[str, Any]) -> None:
+    parameters = facts["parameters"]
+    rows = [(parameter["name"], parameter["type"], f"{parameter['count']:,}") for parameter in parameters]
+    count = sum(parameter["count"] for parameter in parameters)
     table([("parameter", "shape", "count"), *rows, ("all", "", f"{count:,}")], right=(2,))
     say()
-    if found["windows"]:
-        heads = ("line", "window", "kernel", "stride", "pad", "gives", "sees", "weights", "a dense layer's")
-        rows = [
-            (
-                str(one["line"]),
-                one["operation"],
-                *(" x ".join(map(str, one[name])) for name in ("kernel", "stride")),
-                " ".join(map(str, one["pad"])),
-                one["type"],
-                one["sees"],
-                f"{one['weights']:,}" if one["weights"] else "",
-                f"{one['dense_weights']:,}" if one["weights"] else "",
-            )
-            for one in found["windows"]
-        ]
-        table([heads, *rows], right=(0, 7, 8))
-        say()
-    for name, type_ in found["results"].items():
-        say(f"{name.replace('.', ' ', 1)}: {type_} a sample")
-    train = model.train
-    numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
-    say(
-        f"train: {train.optimizer.name}({numbers}), batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}"
-    )
-    step = found["step"]
-    lengths = longest_of(model)
-    of_steps = f" ({', '.join(f'{dim} = {length}' for dim, length in lengths.items())})" if lengths else ""
-    if step:
-        say(
-            f"a step of {train.batch} samples{of_steps}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas)"
+
+
+def _print_windows(facts: dict[str, Any]) -> None:
+    """Prints the convolutions and pools: kernel, stride, padding, receptive field, and parameters."""
+    if not facts["windows"]:
+        return
+    heads = ("line", "window", "kernel", "stride", "pad", "gives", "sees", "weights", "a dense layer's")
+    rows = [
+        (
+            str(window["line"]),
+            window["operation"],
+            *(" x ".join(map(str, window[name])) for name in ("kernel", "stride")),
+            " ".join(map(str, window["pad"])),
+            window["type"],
+            window["sees"],
+            f"{window['weights']:,}" if window["weights"] else "",
+            f"{window['dense_weights']:,}" if window["weights"] else "",
         )
-    if try_it:
-        losses = " then ".join(number(loss) for loss in found["tried"])
-        say(f"two steps on made-up data: loss {losses}")
+        for window in facts["windows"]
+    ]
+    table([heads, *rows], right=(0, 7, 8))
+    say()
+
+
+def _print_training(model: "Model", facts: dict[str, Any]) -> None:
+    """Prints the settings of training, and what a step costs."""
+    from netc.runtime.execution.step import longest_of
+
+    train, step = model.train, facts["step"]
+    numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
+    optimizer = f"{train.optimizer.name}({numbers})"
+    say(f"train: {optimizer}, batch {train.batch}, epochs {train.epochs}, seed {train.seed}, {train.precision}")
+    if step:
+        lengths = ", ".join(f"{dim} = {length}" for dim, length in longest_of(model).items())
+        samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
+        memory = f"{step['kept_bytes']:,} parameters and states, {step['arena_bytes']:,} arenas"
+        say(f"a step of {samples}: {step['flops']:,} FLOPs, {step['bytes']:,} bytes ({memory})")
 
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
+    """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step."""
     from netc.compiler.ir.types import Type
     from netc.compiler.kernels.targets import machine_for
     from netc.compiler.model import FITTED
@@ -148,24 +177,24 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
         },
         "windows": [
             {
-                "line": one.value.span.line,
-                "operation": one.value.operation.removesuffix("2d"),
-                "kernel": one.kernel,
-                "stride": one.stride,
-                "pad": one.pad,
-                "type": str(one.value.type),
-                "sees": str(one.sees) if one.sees else "",
-                "weights": one.parameters,
-                "dense_weights": one.dense,
+                "line": window.value.span.line,
+                "operation": window.value.operation.removesuffix("2d"),
+                "kernel": window.kernel,
+                "stride": window.stride,
+                "pad": window.pad,
+                "type": str(window.value.type),
+                "sees": str(window.sees) if window.sees else "",
+                "weights": window.parameters,
+                "dense_weights": window.dense,
             }
-            for one in windowed(model.graph)
+            for window in windowed(model.graph)
         ],
         "step": step,
     }
 
 
 def _two_steps(model: "Model", threads: int | None) -> list[float]:
-    """The loss of two training steps. Faults E1002 if it is no number."""
+    """The losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
     import math
 
     from netc.dsl.diagnostics import fault
@@ -182,5 +211,5 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
     losses = [program.step(fields)["loss"] for _ in range(2)]
     if not all(math.isfinite(loss) for loss in losses):
         place = next(value.span for name, value in model.graph.results.items() if name.startswith("loss."))
-        fault("E1002", "the loss of made-up data is no number", place, f"{losses[0]:g}, then {losses[1]:g}")
+        fault("E1002", "the loss on synthetic data is not a number", place, f"{losses[0]:g}, then {losses[1]:g}")
     return losses

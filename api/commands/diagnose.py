@@ -1,4 +1,4 @@
-"""`netc diagnose RUN`: what becomes of a run's gradients, in numbers, a picture and sentences."""
+"""`netc diagnose RUN`: a run's gradients in numbers, a picture and sentences."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,8 @@ _BACK = (0, 1, 2, 5, 10, 20, 50, 100, 200, 500)
 
 
 def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
-    """Say where gradients vanish or explode, by time step and by layer, and which units are dead or saturated; writes RUN/gradients.svg.
+    """Find gradients that vanish or explode, by time step and by layer, and units that are dead or saturated.
+    Writes RUN/gradients.svg.
 
     Example: netc diagnose runs/japanese_vowels
     """
@@ -22,38 +23,42 @@ def diagnose(run: options.RunFolder, plugins: options.Plugins = None) -> None:
     from netc.runtime.runs.checkpoint import write_whole
 
     opened = netc.open(run)
-    found = measure(opened)
-    tables(found)
-    write_whole(opened.folder / "gradients.svg", draw(found, opened.model.source.file_name))
+    diagnosis = measure(opened)
+    tables(diagnosis)
+    write_whole(opened.folder / "gradients.svg", draw(diagnosis, opened.model.source.file_name))
     say(str(opened.folder / "gradients.svg"))
     say()
-    if not found.findings:
+    if not diagnosis.findings:
         say("nothing found: no gradient vanishes or explodes, no layer has many dead or saturated units")
-    show_diagnostics(found.findings)
+    show_diagnostics(diagnosis.findings)
 
 
-def tables(found: "Diagnosed") -> None:
-    """The gradients by step and by layer, and the layers that have dead or saturated units."""
-    if found.reaches:
-        longest = max(len(one.sizes) for one in found.reaches)
+def tables(diagnosis: "Diagnosed") -> None:
+    """Prints the gradients by step and by layer, and the layers that have dead or saturated units."""
+    if diagnosis.reaches:
+        longest = max(len(reach.sizes) for reach in diagnosis.reaches)
         back = [k for k in _BACK if k < longest - 1] + [longest - 1]
-        say("the gradient of a state, so many steps back from a sample's last one")
+        say("the gradient of a state, by the number of steps back from a sample's last step")
         heads = ["line", "state", *map(str, back)]
         rows = [
-            [str(one.span.line), one.name, *(number(float(one.sizes[k])) if k < len(one.sizes) else "" for k in back)]
-            for one in found.reaches
+            [
+                str(reach.span.line),
+                reach.name,
+                *(number(float(reach.sizes[k])) if k < len(reach.sizes) else "" for k in back),
+            ]
+            for reach in diagnosis.reaches
         ]
         table([heads, *rows], right=range(2, len(heads)))
         say()
-    if found.layers:
+    if diagnosis.layers:
         weights = [
-            [str(one.span.line), one.name, number(one.gradient), number(one.weight), number(one.relative)]
-            for one in found.layers
+            [str(layer.span.line), layer.name, number(layer.gradient), number(layer.weight), number(layer.relative)]
+            for layer in diagnosis.layers
         ]
         table([["line", "weight", "gradient", "itself", "ratio"], *weights], right=(2, 3, 4))
         say()
-    stuck = [one for one in found.units if one.stuck]
+    stuck = [units for units in diagnosis.units if units.stuck]
     if stuck:
-        units = [[str(one.span.line), one.operation, f"{one.count:,}", f"{one.stuck:,}"] for one in stuck]
-        table([["line", "units", "of them", "dead or saturated"], *units], right=(2, 3))
+        rows = [[str(units.span.line), units.operation, f"{units.count:,}", f"{units.stuck:,}"] for units in stuck]
+        table([["line", "units", "of them", "dead or saturated"], *rows], right=(2, 3))
         say()

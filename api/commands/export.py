@@ -1,4 +1,4 @@
-"""`netc export RUN -o FILE`: a run for those who do not have netc."""
+"""`netc export RUN -o FILE`: a run as a file that can be used without netc."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,7 +12,7 @@ from netc.commands.terminal import say
 def export(
     run: options.RunFolder,
     out: Annotated[
-        Path, typer.Option("-o", "--out", metavar="FILE", help="model.onnx, or model.py, which needs NumPy alone.")
+        Path, typer.Option("-o", "--out", metavar="FILE", help="model.onnx, or model.py, which only needs NumPy.")
     ],
     outputs: options.Outputs = None,
     given: Annotated[
@@ -20,14 +20,14 @@ def export(
         typer.Option(
             "--given",
             metavar="NAME",
-            help="The file takes this value in place of what computes it; may be given again.",
+            help="The file takes this value as an input instead of computing it. May be repeated.",
         ),
     ] = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Write a run's model as ONNX or as Python, and check that it answers as the run does (exit status 1 if it does not).
+    """Write a run's model as ONNX or Python, and check that its predictions are those of the run (exit status 1 if not).
 
-    Steps of the data that are arithmetic (standardize, minmax, scale, clip, log) are part of the file: it takes raw numbers.
+    Data steps that are arithmetic (standardize, minmax, scale, clip, log) are part of the file, so it takes raw numbers.
 
     Example: netc export runs/iris -o iris.onnx
     """
@@ -38,17 +38,17 @@ def export(
     from netc.runtime.runs.checkpoint import place_of, write_whole
 
     if out.suffix not in (".onnx", ".py"):
-        raise typer.BadParameter(f"`{out}` ends in none of .onnx, .py", param_hint="--out")
+        raise typer.BadParameter(f"`{out}` does not end in .onnx or .py", param_hint="--out")
     opened = netc.open(run)
     options.known_values(opened.model, (*(outputs or ()), *(given or ())), opened.model.inputs)
     try:
-        asked = exported(opened, outputs, given or ())
+        selected = exported(opened, outputs, given or ())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
-    content = as_onnx(asked) if out.suffix == ".onnx" else as_python(opened, asked).encode()
+    content = as_onnx(selected) if out.suffix == ".onnx" else as_python(opened, selected).encode()
     write_whole(out, content)
-    outcome = checked(opened, asked, out)
+    outcome = checked(opened, selected, out)
     if outcome.is_wrong:
         hint = f"do not use it; please report this, with the file and the folder {run}"
-        fault("E1203", f"`{out}` does not say what the run says", place_of(out), outcome.text, hint=hint)
+        fault("E1203", f"the predictions of `{out}` are not the run's", place_of(out), outcome.text, hint=hint)
     say(f"{out}: {len(content):,} bytes, {outcome.text}")

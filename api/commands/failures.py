@@ -1,4 +1,7 @@
-"""A fault of netc as a text to report it with: versions, the command, the traceback. It is kept in the cache folder, or else among temporary files."""
+"""The text that a fault of netc is reported with: versions, the command, the traceback.
+
+It is written to the cache folder, or else to the folder for temporary files.
+"""
 
 import os
 import platform
@@ -6,26 +9,28 @@ import sys
 import tempfile
 import time
 import traceback
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from netc.commands.version import REPORTED, versions
 from netc.dsl import home
 from netc.dsl.quoting import escaped, escaped_lines
 
 FOLDER = "failures"
 _MOST_KEPT = 20
-_PACKAGES = ("netc", "numpy", "numba", "llvmlite", "polars", "lark", "typer", "msgspec", "safetensors", "matplotlib")
 
 
 def failure_text(error: BaseException, command: str) -> str:
-    """What a report of the error should say. It holds no data and no text of the user's but the command, paths, and what the exception says."""
+    """The text of a report about the error.
+
+    Of the user's own text it contains only the command, paths and the message of the exception, and no data.
+    """
     settings = [f"{name}={escaped(value)}" for name, value in sorted(os.environ.items()) if name.startswith("NETC_")]
     return "\n".join(
         [
             f"command: {command}",
             f"settings: {' '.join(settings) or 'none'}",
-            f"versions: {', '.join(f'{name} {_version(name)}' for name in _PACKAGES)}",
-            f"Python: {platform.python_version()}, {escaped(sys.executable or '?')}",
+            f"versions: {', '.join(f'{name} {number}' for name, number in versions(REPORTED).items())}",
+            f"executable: {escaped(sys.executable or '?')}",
             f"system: {platform.platform()}, {os.cpu_count()} cores",
             f"time: {time.strftime('%Y-%m-%d %H:%M:%S %z')}",
             "",
@@ -34,15 +39,8 @@ def failure_text(error: BaseException, command: str) -> str:
     )
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "missing"
-
-
 def keep(text: str) -> Path | None:
-    """Write the text to a new file that is the user's alone; None where no folder takes it."""
+    """Writes the text to a new file that only the user can read. Returns None if no folder can be written to."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{os.getpid()}.txt"
     for folder in (_own_folder(), _temporary_folder()):
         if folder is None:
@@ -59,7 +57,7 @@ def keep(text: str) -> Path | None:
 
 
 def _own_folder() -> Path | None:
-    """The folder of such files in the cache, with room for one more."""
+    """The folder of these files in the cache. Old files are removed so that at most _MOST_KEPT are kept."""
     cache = home.folder()
     if cache is None:
         return None
@@ -76,5 +74,5 @@ def _own_folder() -> Path | None:
 def _temporary_folder() -> Path | None:
     try:
         return Path(tempfile.gettempdir())
-    except OSError:  # there is no folder for temporary files
+    except OSError:  # no folder for temporary files exists
         return None

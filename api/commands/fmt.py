@@ -1,4 +1,4 @@
-"""`netc fmt M.net`: files in their canonical form, comments kept."""
+"""`netc fmt M.net`: rewrites files in their canonical form and keeps their comments."""
 
 import difflib
 import sys
@@ -12,10 +12,12 @@ from netc.commands.terminal import say
 
 def fmt(
     files: Annotated[list[Path], typer.Argument(metavar="M.net ...", help="The files to format.")],
-    check: Annotated[bool, typer.Option("--check", help="Change nothing; exit 1 if a file would change.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit status 1 if a file would change.")
+    ] = False,
     diff: Annotated[bool, typer.Option("--diff", help="Change nothing; show what would change.")] = False,
 ) -> None:
-    """Format files in place: one statement a line, two spaces an indentation, long lines broken. Comments stay.
+    """Format files in place: one statement on each line, indented by two spaces, long lines broken. Comments stay.
 
     Example: netc fmt --diff examples/iris.net
     """
@@ -34,9 +36,8 @@ def fmt(
         if diff:
             name, before = escaped(str(path)), file.source.text
             lines = difflib.unified_diff(before.splitlines(keepends=True), text.splitlines(keepends=True), name, name)
-            sys.stdout.writelines(
-                lines
-            )  # as they are: a patch keeps the ends of lines, and a text has no other control characters
+            # unescaped: a patch keeps the ends of lines, and a `.net` text has no other control characters
+            sys.stdout.writelines(lines)
         elif check:
             say(f"{path} would change")
         else:

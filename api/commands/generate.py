@@ -1,4 +1,4 @@
-"""`netc generate RUN --prompt TEXT`: a text that goes on from a prompt."""
+"""`netc generate RUN --prompt TEXT`: a text that continues a prompt."""
 
 import sys
 from typing import Annotated
@@ -10,18 +10,19 @@ from netc.commands import options
 
 def generate(
     run: options.RunFolder,
-    prompt: Annotated[str, typer.Option(help="What the text begins with.")],
-    length: Annotated[int, typer.Option(min=1, help="How many tokens follow at most.")] = 200,
+    prompt: Annotated[str, typer.Option(help="The beginning of the text.")],
+    length: Annotated[int, typer.Option(min=1, help="The most tokens to generate.")] = 200,
     temperature: Annotated[
-        float, typer.Option(min=0.0, help="Below 1 the likely is likelier still, at 0 the likeliest alone is taken.")
+        float,
+        typer.Option(min=0.0, help="Below 1, likely tokens become likelier; at 0, always take the likeliest token."),
     ] = 1.0,
-    top_k: Annotated[int, typer.Option(min=0, help="Draw from so many of the likeliest tokens only; 0: from all.")] = 0,
+    top_k: Annotated[int, typer.Option(min=0, help="Draw only from the K likeliest tokens; 0: from all.")] = 0,
     stop: Annotated[str, typer.Option(help="End after this text.")] = "",
-    seed: Annotated[int, typer.Option(help="Of what is drawn; the same seed gives the same text.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same text.")] = 0,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Go on with a text, a token at a time: each costs the same, however long the text is.
+    """Continue a text, one token at a time. Each token costs the same, however long the text is.
 
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """
@@ -32,7 +33,7 @@ def generate(
     opened = netc.open(run, threads)
     text = pieces(opened, prompt, length, temperature, top_k, stop, seed)
     shown = escaped_lines if sys.stdout.isatty() else str
-    sys.stdout.write(shown(prompt + next(text, "")))  # a fault comes before the prompt is told
+    sys.stdout.write(shown(prompt + next(text, "")))  # a fault is reported before the prompt is printed
     for piece in text:
         sys.stdout.write(shown(piece))
         sys.stdout.flush()

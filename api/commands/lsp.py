@@ -12,13 +12,14 @@ def lsp(
         typer.Option(
             "--allow",
             metavar="FOLDER",
-            help="Data below this folder may be opened too, to count the classes of `class(auto)`; may be given again.",
+            help="Also open data below this folder, to count the classes of `class(auto)`. May be repeated.",
         ),
     ] = None,
 ) -> None:
-    """Speak the Language Server Protocol over standard input and output: faults as one types, what names are, completion, renaming, formatting. Opens no data outside of a text's own folder and the workspace.
+    """Serve an editor over standard input and output by the Language Server Protocol: errors while typing, hover texts,
+    completion, renaming, formatting. Opens no data outside of a text's own folder and the workspace.
 
-    An editor starts it; editors/vscode is such an extension. Example: netc lsp
+    An editor starts it; editors/vscode is an extension that does. Example: netc lsp
     """
     from netc.commands.signals import end_at_once
     from netc.editor.server import serve

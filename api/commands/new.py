@@ -1,4 +1,4 @@
-"""`netc new NAME`: a file to start from, fitted to a table if one is given."""
+"""`netc new NAME`: writes a file to start from, adapted to a table if one is given."""
 
 import os
 from pathlib import Path
@@ -35,15 +35,16 @@ train {{
 
 
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The file is NAME.net.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the file, NAME.net.")],
     data: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A table: csv, parquet, jsonl, npz, or a folder of idx files.")
     ] = None,
     target: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="What is to be predicted (default: the last column).")
+        str | None, typer.Option(metavar="COLUMN", help="The column to predict (default: the last column).")
     ] = None,
 ) -> None:
-    """Write a file that trains at once: types guessed from the table and explained in comments. No file is overwritten.
+    """Write a file that can be trained as it is. Types are guessed from the table and explained in comments. No file is
+    overwritten.
 
     Example: netc new wine --data wine.csv --target cultivar
     """
@@ -54,11 +55,11 @@ def new(
 
     path = Path(name if name.endswith(".net") else f"{name}.net")
     if os.path.lexists(path):
-        fault("E1001", f"`{path}` exists already", place_of(path), hint="another name")
+        fault("E1001", f"`{path}` already exists", place_of(path), hint="use another name")
     if not os.path.isdir(path.parent):
         fault("E1001", f"there is no folder `{path.parent}`", place_of(path.parent))
     if target is not None and data is None:
-        raise typer.BadParameter("--target names a column of --data FILE", param_hint="--target")
+        raise typer.BadParameter("it names a column of --data FILE, which is missing", param_hint="--target")
     if data is not None and not os.path.exists(data):
         fault("E0801", f"there is no file `{data}`", place_of(data))
     if data is not None:
@@ -67,5 +68,5 @@ def new(
         start = Start(_TEMPLATE.format(name=net_comment(path.stem)), ())
     write_whole(path, start.text.encode())
     for column, why in start.left_out:
-        say(f"the column `{cell(column)}` is left out: no `.net` text can name it, {why}")
+        say(f"the column `{cell(column)}` is left out: a `.net` text cannot name it, {why}")
     say(f"{path} written" + (f"; netc train {path}" if data is not None else "; set its source"))

@@ -1,6 +1,6 @@
-"""What the commands say and how: messages, tables, the progress of a training. Plain lines where no terminal is.
+"""Prints messages, tables and the progress of training. Without a terminal the output is plain lines.
 
-Whatever is printed goes through `say`, `say_lines` or `table`: control characters of names, paths and data are escaped on the way.
+All output goes through `say`, `say_lines` or `table`, which escape the control characters of names, paths and data.
 """
 
 import os
@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, TextIO
+from typing import Any, Literal, TextIO
 
 import typer
 
@@ -16,40 +16,41 @@ from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
-_MOST_CLASSES = 40  # of a matrix that is printed
-_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # where a terminal is, unless NO_COLOR is set
+_MOST_CLASSES = 40  # a matrix with more classes is not printed
+_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # on a terminal, unless NO_COLOR is set
 
-_MOST = 50  # messages of one go
+_UNLIMITED = 1_000_000  # columns of an output that is not a terminal
+_MOST = 50  # the most messages that are shown at a time
 
 
 def say(text: str = "", is_error: bool = False) -> None:
-    """Print one line, on the error stream if `is_error`."""
+    """Prints one line, on the error stream if `is_error`."""
     print(escaped(text), file=sys.stderr if is_error else sys.stdout, flush=True)
 
 
 def say_lines(text: str) -> None:
-    """Print a text of several lines, such as a graph or JSON."""
+    """Prints a text of several lines, such as a graph or JSON."""
     print(escaped_lines(text), flush=True)
 
 
-def show_fault(found: Fault) -> None:
-    """All messages of a fault, on the error stream."""
-    show_diagnostics(found.diagnostics)
-    count = sum(one.is_error for one in found.diagnostics)
+def show_fault(fault: Fault) -> None:
+    """Prints all messages of a fault on the error stream."""
+    show_diagnostics(fault.diagnostics)
+    count = sum(diagnostic.is_error for diagnostic in fault.diagnostics)
     if count > 1:
         say(is_error=True)
-        rest = ", and the rest of the file was not looked at" if count >= MOST_ERRORS else ""
+        rest = ", and the rest of the file was not checked" if count >= MOST_ERRORS else ""
         say(f"{count} errors{rest}", is_error=True)
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Messages on the error stream, their first lines in colour; no more than somebody would read."""
+    """Prints messages on the error stream, at most _MOST of them, with their first lines in colour on a terminal."""
     diagnostics = [*diagnostics]
     has_colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    for i, one in enumerate(diagnostics[:_MOST]):
-        head, _, rest = one.render().partition("\n")
+    for i, diagnostic in enumerate(diagnostics[:_MOST]):
+        head, _, rest = diagnostic.render().partition("\n")
         if has_colours:
-            head = typer.style(head, fg=_COLOURS["error" if one.is_error else "warning"], bold=True)
+            head = typer.style(head, fg=_COLOURS["error" if diagnostic.is_error else "warning"], bold=True)
         print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
     if len(diagnostics) > _MOST:
         say(is_error=True)
@@ -64,7 +65,7 @@ def show_warning(
     file: TextIO | None = None,
     line: str | None = None,
 ) -> None:
-    """Takes the place of `warnings.showwarning`: a warning about the cache is one line for users; another one is for programmers, and looks as ever."""
+    """Replaces `warnings.showwarning`: a warning about the cache is one line for users, any other looks as usual."""
     if issubclass(category, CacheWarning):
         say(f"warning: {message}", is_error=True)
     else:
@@ -72,12 +73,12 @@ def show_warning(
 
 
 def number(value: float) -> str:
-    """Four significant digits, whole numbers as they are."""
+    """A float with four significant digits, or an int with all of its digits."""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
 def figures(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
-    """The numbers of a row by name; watched values are for the curves, matrices for a table of their own."""
+    """The metrics of a row as one line, by name. Without watched values, which are for curves, and without matrices."""
     return "  ".join(
         f"{name} {number(value)}"
         for name, value in row.items()
@@ -86,14 +87,13 @@ def figures(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
 
 
 def matrices(row: Mapping[str, Any]) -> None:
-    """The matrices among figures (confusion: a row for each true label, a column for each predicted one)."""
+    """Prints the matrices among metrics, such as `confusion`: a row for each true label, a column for each predicted."""
     for name, value in row.items():
         if isinstance(value, list):
             say()
             if len(value[0]) > _MOST_CLASSES:
-                say(
-                    f"{name}: {len(value)} rows of {len(value[0])} numbers, too many to show; `netc eval RUN --json` prints them"
-                )
+                size = f"{len(value)} rows of {len(value[0])} numbers"
+                say(f"{name}: {size}, too many to show; `netc eval RUN --json` prints them")
                 continue
             say(f"{name}: rows are true, columns predicted")
             heads = ["", *map(str, range(len(value[0])))]
@@ -105,19 +105,30 @@ def matrices(row: Mapping[str, Any]) -> None:
 
 
 def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> None:
-    """Columns under one another; those of `right` are set to the right."""
-    shown = [[escaped(cell) for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in shown) for i in range(len(shown[0]))]
-    for row in shown:
-        cells = [
-            cell.rjust(width) if i in right else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        say("  ".join(cells).rstrip())
+    """Prints rows of cells in columns. The columns whose numbers are in `right` are aligned to the right.
+
+    On a terminal, cells that do not fit are wrapped. Elsewhere each row is one line of any length.
+    """
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    is_terminal = sys.stdout.isatty()
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for column in range(len(rows[0])):
+        justify: Literal["left", "right"] = "right" if column in right else "left"
+        grid.add_column(justify=justify, no_wrap=not is_terminal, overflow="fold")
+    for row in rows:
+        grid.add_row(*(Text(escaped(cell)) for cell in row))
+    console = Console(color_system=None, width=None if is_terminal else _UNLIMITED)
+    with console.capture() as capture:
+        console.print(grid)
+    for line in capture.get().splitlines():
+        say(line.rstrip())
 
 
 class Ticker:
-    """The running epoch on one line: a rich progress bar on a terminal, nothing elsewhere."""
+    """Shows the running epoch as a progress bar on a terminal, and nothing elsewhere."""
 
     def __init__(self) -> None:
         self._bar: Any = None

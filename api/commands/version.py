@@ -1,23 +1,29 @@
-"""`netc --version`: what a bug report has to say of an installation. Imports nothing of what it names."""
+"""`netc --version`: the versions that a bug report needs. Imports none of the packages that it names."""
 
 import platform
-from importlib.metadata import version
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
 from typing import Annotated
 
 import typer
 
 from netc.commands.terminal import say
 
-_PACKAGES = ("numba", "llvmlite", "numpy")  # what decides the code and the numbers
+DECISIVE = ("numba", "llvmlite", "numpy")  # these decide the machine code and the numbers
+REPORTED = (*DECISIVE, "polars", "lark", "typer", "msgspec", "safetensors", "matplotlib")
 
 
-def versions() -> dict[str, str]:
-    """The versions of netc, Python and the packages that decide what is computed, by name."""
-    return {
-        "netc": version("netc"),
-        "Python": platform.python_version(),
-        **{name: version(name) for name in _PACKAGES},
-    }
+def versions(packages: Iterable[str] = DECISIVE) -> dict[str, str]:
+    """The versions of netc, Python and some packages by name; "missing" for a package that is not installed."""
+    python = platform.python_version()
+    return {"netc": _version("netc"), "Python": python, **{name: _version(name) for name in packages}}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "missing"
 
 
 def _show(is_asked: bool) -> None:

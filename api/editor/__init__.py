@@ -1,4 +1,5 @@
-"""What an editor asks of a `.net` text: faults, what a name is, where it is from, what may come next. `netc lsp` speaks of it in the Language Server Protocol.
+"""Answers what an editor asks about a `.net` text: messages, what a name means, where it is defined, completions.
 
-`names.py` knows which name is which, `analysis.py` all that is known of one text, `completion.py` what may be written at a place, `server.py` the protocol.
+`netc lsp` speaks the Language Server Protocol. `names.py` binds names, `analysis.py` analyses a text, `completion.py`
+offers completions, `protocol.py` has the protocol's types, and `server.py` answers its requests.
 """

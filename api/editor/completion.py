@@ -1,4 +1,7 @@
-"""What may be written at a place of a text, which need not be right anywhere: by the brackets that are open there, and the line so far."""
+"""Completes names: offers what can be written at an offset, by the brackets that are open there and the line so far.
+
+The text need not be correct.
+"""
 
 import re
 from collections.abc import Iterator
@@ -7,7 +10,7 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
-from netc.editor.analysis import Analysis, reference, told
+from netc.editor.analysis import Analysis, entry_text, reference
 from netc.reference import Entry
 
 _SECTIONS = ("data", "model", "train")
@@ -30,7 +33,10 @@ _VALUES = ("operation", "form", "layer")
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """Something that may be written: what is shown, what it is, what it is like, and what is put in (with `$1`, `$0` where the cursor goes)."""
+    """Something that can be written: its label, kind and description, and the text that is inserted.
+
+    In `snippet`, `$1` and `$0` are where the cursor goes.
+    """
 
     label: str
     kind: str
@@ -39,38 +45,38 @@ class Completion:
     snippet: str | None = None
 
 
-def completions(text: str, offset: int, known: Analysis) -> list[Completion]:
-    """What may stand at an offset. `known` may be of an earlier text: its names are offered."""
-    found: dict[str, Completion] = {}
-    for one in _offered(text, offset, known):
-        found.setdefault(one.label, one)
-    return list(found.values())
+def completions(text: str, offset: int, analysis: Analysis) -> list[Completion]:
+    """The completions at an offset. The names offered are those of `analysis`, which may be of an earlier text."""
+    offers: dict[str, Completion] = {}
+    for offer in _offered(text, offset, analysis):
+        offers.setdefault(offer.label, offer)
+    return list(offers.values())
 
 
-def _offered(text: str, offset: int, known: Analysis) -> Iterator[Completion]:
+def _offered(text: str, offset: int, analysis: Analysis) -> Iterator[Completion]:
     opened, line = _open_brackets(text[:offset]), _line_so_far(text, offset)
     if line is None:
-        return  # in a comment or a text
+        return  # in a comment or in quotes
     section = next((word for kind, word in opened if kind == "{" and word in (*_SECTIONS, "block")), None)
     if section is None:
         if not opened:
             yield from (Completion(word, "keyword", snippet=snippet) for word, snippet in _ITEMS.items())
         return
     if opened[-1][0] == "(" and (called := opened[-1][1]):
-        yield from _arguments(called, known)
+        yield from _arguments(called, analysis)
     if section == "data":
-        yield from _in_data(line, opened, known)
+        yield from _in_data(line, opened, analysis)
     elif section == "train":
         yield from _in_train(line, opened)
     else:
-        yield from _in_model(line, opened, section, known, offset)
+        yield from _in_model(line, opened, section, analysis, offset)
 
 
-def _in_data(line: str, opened: list[tuple[str, str]], known: Analysis) -> Iterator[Completion]:
+def _in_data(line: str, opened: list[tuple[str, str]], analysis: Analysis) -> Iterator[Completion]:
     is_inside = opened[-1][0] != "{"
     if not is_inside and re.fullmatch(r"\s*\w*", line):
         yield from (Completion(word, "keyword", snippet=f"{word} = $0") for word in ("source", "split"))
-        for symbol in known.names.symbols:
+        for symbol in analysis.names.symbols:
             if symbol.kind in ("input", "target"):
                 yield Completion(symbol.name, symbol.kind, snippet=f"{symbol.name} = $0")
     elif re.search(r"->\s*\w*$", line):
@@ -93,7 +99,7 @@ def _in_train(line: str, opened: list[tuple[str, str]]) -> Iterator[Completion]:
 
 
 def _in_model(
-    line: str, opened: list[tuple[str, str]], section: str, known: Analysis, offset: int
+    line: str, opened: list[tuple[str, str]], section: str, analysis: Analysis, offset: int
 ) -> Iterator[Completion]:
     if opened[-1][0] == "{" and re.fullmatch(r"\s*\w*", line):
         inside = [word for kind, word in opened if kind == "{"]
@@ -108,73 +114,73 @@ def _in_model(
     statement = re.match(r"\s*(loss|metric)\b", line)
     if statement is not None:
         yield from _of_kinds((statement[1],))
-    for symbol in known.names.visible_at(offset):
+    for symbol in analysis.names.visible_at(offset):
         yield Completion(symbol.name, symbol.kind, symbol.kind)
     yield from _of_kinds(_VALUES)
 
 
 def _of_kinds(kinds: tuple[str, ...]) -> Iterator[Completion]:
-    for some in reference().values():
-        for one in some:
-            if one.kind in kinds:
-                yield Completion(one.name, one.kind, one.signature, told(one), _call_of(one))
+    for entries in reference().values():
+        for entry in entries:
+            if entry.kind in kinds:
+                yield Completion(entry.name, entry.kind, entry.signature, entry_text(entry), _call_of(entry))
 
 
-def _call_of(one: Entry) -> str:
-    """The name, and brackets if it takes something."""
-    return f"{one.name}($0)" if one.signature.partition(one.name)[2].startswith("(") else one.name
+def _call_of(entry: Entry) -> str:
+    """The name, with brackets if it takes arguments."""
+    return f"{entry.name}($0)" if entry.signature.partition(entry.name)[2].startswith("(") else entry.name
 
 
-def _arguments(name: str, known: Analysis) -> Iterator[Completion]:
-    """The arguments of what is called, by their names."""
-    for symbol in known.names.symbols:
+def _arguments(name: str, analysis: Analysis) -> Iterator[Completion]:
+    """The named arguments of the block or operation `name`."""
+    for symbol in analysis.names.symbols:
         if symbol.name == name and isinstance(symbol.node, syntax.Block):
             for parameter in symbol.node.parameters:
                 yield Completion(parameter.name.text, "argument", name, snippet=f"{parameter.name.text} = $0")
-    for one in reference().get(name, ()):
-        if one.name in OPERATIONS and one.kind == "operation":
-            names = [key for key, kind in OPERATIONS[one.name].arguments.items() if not kind.startswith("value")]
+    for entry in reference().get(name, ()):
+        if entry.name in OPERATIONS and entry.kind == "operation":
+            names = [key for key, kind in OPERATIONS[entry.name].arguments.items() if not kind.startswith("value")]
         else:
-            inside = one.signature.partition("(")[2].rpartition(")")[0]
+            inside = entry.signature.partition("(")[2].rpartition(")")[0]
             names = re.findall(r"(?:^|, )(\w+)(?=[:,)\s]|$)", inside)
         for key in names:
             if key.isidentifier():
-                yield Completion(key, "argument", one.signature, snippet=f"{key} = $0")
+                yield Completion(key, "argument", entry.signature, snippet=f"{key} = $0")
 
 
 # ------------------------------------------------------------------ the text so far
 
 
 def _line_so_far(text: str, offset: int) -> str | None:
-    """The line up to an offset; of one that goes on by `->`, all of it. None in a comment or a text."""
+    """The line up to an offset, with the lines before it that it continues by `->`. None in a comment or in quotes."""
     lines = text[:offset].split("\n")
     if lines[-1].count('"') % 2 or "#" in re.sub(r'"[^"]*"', "", lines[-1]):
         return None
-    whole = lines.pop()
-    while lines and whole.lstrip().startswith("->"):
-        whole = f"{lines.pop()} {whole.lstrip()}"
-    return whole
+    line = lines.pop()
+    while lines and line.lstrip().startswith("->"):
+        line = f"{lines.pop()} {line.lstrip()}"
+    return line
 
 
 def _open_brackets(text: str) -> list[tuple[str, str]]:
-    """The brackets that are open at the end of a text, outermost first, each with the word that it belongs to."""
-    plain = re.sub(r'"[^"\n]*"?|#[^\n]*', lambda found: " " * len(found[0]), text)
+    """The brackets that are open at the end of a text, outermost first, each with the word before it."""
+    plain = re.sub(r'"[^"\n]*"?|#[^\n]*', lambda bracket: " " * len(bracket[0]), text)
     opened: list[tuple[str, str]] = []
-    for found in re.finditer(r"[\[({})\]]", plain):
-        if found[0] in "[({":
-            opened.append((found[0], _word_before(plain, found.start(), found[0])))
+    for bracket in re.finditer(r"[\[({})\]]", plain):
+        if bracket[0] in "[({":
+            opened.append((bracket[0], _word_before(plain, bracket.start(), bracket[0])))
         elif opened:
             opened.pop()
     return opened
 
 
 def _word_before(text: str, at: int, bracket: str) -> str:
-    """Of `(` the name before it; of `{` the word that its line begins with, or `scan`."""
+    """The name before a `(`; for a `{` the word that its line begins with, or `scan`."""
     line = text[:at].rpartition("\n")[2]
     if bracket == "{":
         if re.search(r"\bscan\b", line):
             return "scan"
-        found = re.match(r"\s*(\w+)", line)
-        return found[1] if found else ""
-    found = re.search(r"(\w+)\s*$", line)
-    return found[1] if found else ""
+        match = re.match(r"\s*(\w+)", line)
+        return match[1] if match else ""
+    match = re.search(r"(\w+)\s*$", line)
+    return match[1] if match else ""

@@ -1,4 +1,7 @@
-"""Which name is which in a text: each symbol with the places that define it and the places that use it. It knows scopes, and nothing of values."""
+"""Binds the names of a text: each symbol with the spans that define it and those that use it.
+
+Knows scopes, but no values.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -9,7 +12,7 @@ from netc.dsl.source import Span
 
 @dataclass(slots=True, eq=False)
 class Symbol:
-    """A name of the text. `kind` is what a reader would call it: "input", "block", "value", "dimension", ..."""
+    """A name that the text defines. `kind` is "input", "block", "value", "dimension", ..."""
 
     name: str
     kind: str
@@ -22,21 +25,21 @@ class Symbol:
         return [*self.definitions, *self.uses]
 
     def defined_at(self, use: Span) -> Span:
-        """The definition that a use reads: the last one before it."""
-        before = [one for one in self.definitions if one.start < use.start]
+        """The definition that a use refers to: the last one before it."""
+        before = [definition for definition in self.definitions if definition.start < use.start]
         return before[-1] if before else self.definitions[0]
 
 
 @dataclass(slots=True)
 class Names:
-    """Of one text: its symbols, and the names that it uses without defining them."""
+    """The symbols of a text, and the names that it uses without defining them."""
 
     symbols: list[Symbol] = field(default_factory=list)
     others: list[syntax.Name] = field(default_factory=list)
     scopes: "list[tuple[Span, _Scope]]" = field(default_factory=list)
 
     def at(self, offset: int) -> tuple[Symbol, Span] | None:
-        """The symbol whose name stands at an offset, and where that begins and ends."""
+        """The symbol whose name stands at an offset, and the span of that name."""
         for symbol in self.symbols:
             for place in symbol.places:
                 if place.start <= offset <= place.end:
@@ -44,15 +47,16 @@ class Names:
         return None
 
     def other_at(self, offset: int) -> syntax.Name | None:
-        return next((one for one in self.others if one.span.start <= offset <= one.span.end), None)
+        """The name at an offset that the text uses without defining it."""
+        return next((name for name in self.others if name.span.start <= offset <= name.span.end), None)
 
     def visible_at(self, offset: int) -> list[Symbol]:
-        """What may be used at an offset: the names of the scopes around it."""
-        found: dict[str, Symbol] = {}
+        """The symbols of the scopes around an offset."""
+        visible: dict[str, Symbol] = {}
         inner = [scope for span, scope in self.scopes if span.start <= offset <= span.end]
         for scope in inner:
-            found |= scope.names
-        return list(found.values())
+            visible |= scope.names
+        return list(visible.values())
 
 
 @dataclass(slots=True, eq=False)
@@ -70,20 +74,23 @@ class _Scope:
 
 
 def names_of(file: syntax.File) -> Names:
-    """The names of a file, each bound."""
+    """Binds the names of a file."""
     return _Binder(file).names
 
 
 class _Binder:
-    """Walks the file once. What a file defines is visible in all of it, what a model or a block defines from there on."""
+    """Walks the file once.
+
+    Names that a file defines are visible in all of it, names that a model or a block defines from there on.
+    """
 
     def __init__(self, file: syntax.File) -> None:
         self.names = Names()
-        self.fields: dict[str, Symbol] = {}  # inputs and targets, which the data block gives
+        self.fields: dict[str, Symbol] = {}  # inputs and targets, which the data block provides
         self.losses: dict[str, Symbol] = {}
-        self.places: set[tuple[int, Span]] = set()  # of each symbol, by its id
-        whole = Span(file.source, 0, len(file.source.text))
-        top = self.scope(whole, None)
+        self.places: set[tuple[int, Span]] = set()  # (id of a symbol, span): what was noted
+        span = Span(file.source, 0, len(file.source.text))
+        top = self.scope(span, None)
         for item in file.items:
             kind = {syntax.Let: "let", syntax.Block: "block", syntax.Op: "op", syntax.Layer: "layer"}.get(type(item))
             name = getattr(item, "name", None)
@@ -91,14 +98,13 @@ class _Binder:
                 self.define(top, name, kind, item)
             elif isinstance(item, syntax.Import) and item.alias is not None:
                 self.define(top, item.alias, "import", item)
-        models = [item for item in file.items if isinstance(item, syntax.Model)]
-        for item in [*models, *(one for one in file.items if not isinstance(one, syntax.Model))]:
+        for item in sorted(file.items, key=lambda item: not isinstance(item, syntax.Model)):  # models first
             self.item(item, top)
 
     def scope(self, span: Span, around: _Scope | None) -> _Scope:
-        made = _Scope(around)
-        self.names.scopes.append((span, made))
-        return made
+        scope = _Scope(around)
+        self.names.scopes.append((span, scope))
+        return scope
 
     def define(self, scope: _Scope, name: syntax.Name, kind: str, node: syntax.Node | None = None) -> Symbol:
         symbol = scope.names.get(name.text)
@@ -110,10 +116,10 @@ class _Binder:
         return symbol
 
     def is_new(self, symbol: Symbol, place: Span) -> bool:
-        """Whether this place of a symbol is not noted yet; it is from now on."""
-        known = (id(symbol), place) in self.places
+        """Notes a span of a symbol. Returns whether it was not noted before."""
+        is_noted = (id(symbol), place) in self.places
         self.places.add((id(symbol), place))
-        return not known
+        return not is_noted
 
     def use(self, name: syntax.Name, scope: _Scope) -> Symbol | None:
         symbol = scope.find(name.text)
@@ -131,15 +137,8 @@ class _Binder:
                 self.walk(value, top)
             case syntax.Model(body=body):
                 self.body(body, self.scope(item.span, top))
-            case syntax.Block(parameters=parameters, body=body):
-                inner = self.scope(item.span, top)
-                for parameter in parameters:
-                    if parameter.default is not None:
-                        self.walk(parameter.default, inner)
-                    self.define(inner, parameter.name, "argument", parameter)
-                    if parameter.type is not None:
-                        self.type(parameter.type, inner)
-                self.body(body, inner)
+            case syntax.Block():
+                self.block(item, top)
             case syntax.Op(parameters=parameters, value=value):
                 inner = self.scope(item.span, top)
                 for name in parameters:
@@ -147,16 +146,34 @@ class _Binder:
                 self.walk(value, inner)
             case syntax.Data(settings=settings):
                 for setting in settings:
-                    if setting.name.text in self.fields:
-                        self.fields[setting.name.text].uses.append(setting.name.span)
+                    self.use_of(setting.name, self.fields)
                     self.walk(setting.value, top)
             case syntax.Train(settings=settings):
                 for setting in settings:
-                    if setting.name.text == "loss_scale" and isinstance(setting.value, syntax.Tuple):
-                        for entry in setting.value.entries:
-                            if isinstance(entry.name, syntax.Name) and entry.name.text in self.losses:
-                                self.losses[entry.name.text].uses.append(entry.name.span)
+                    self.loss_names(setting)
                     self.walk(setting.value, top)
+
+    def block(self, block: syntax.Block, top: _Scope) -> None:
+        inner = self.scope(block.span, top)
+        for parameter in block.parameters:
+            if parameter.default is not None:
+                self.walk(parameter.default, inner)
+            self.define(inner, parameter.name, "argument", parameter)
+            if parameter.type is not None:
+                self.type(parameter.type, inner)
+        self.body(block.body, inner)
+
+    def loss_names(self, setting: syntax.Setting) -> None:
+        """Notes the losses that `loss_scale = (name = ...)` names."""
+        if setting.name.text == "loss_scale" and isinstance(setting.value, syntax.Tuple):
+            for entry in setting.value.entries:
+                self.use_of(entry.name, self.losses)
+
+    @staticmethod
+    def use_of(name: syntax.Name | syntax.Text | None, symbols: dict[str, Symbol]) -> None:
+        """Notes that a name uses one of some symbols, if it is the name of one."""
+        if isinstance(name, syntax.Name) and name.text in symbols:
+            symbols[name.text].uses.append(name.span)
 
     def body(self, statements: tuple[syntax.Statement, ...], scope: _Scope) -> None:
         for statement in statements:
@@ -210,7 +227,7 @@ class _Binder:
     # ------------------------------------------------------------ types and expressions
 
     def type(self, type_: syntax.TypeOf, scope: _Scope) -> None:
-        """A name in brackets is a size that is known, or a dimension that is named here."""
+        """Binds the names in a type. A name that is not defined yet is a dimension that is declared here."""
         if type_.size is not None and not (isinstance(type_.size, syntax.Name) and type_.size.text == "auto"):
             self.size(type_.size, scope)
         for dim in type_.dims:
@@ -224,7 +241,7 @@ class _Binder:
                 self.use(name, scope)
 
     def walk(self, node: syntax.Node, scope: _Scope) -> None:
-        """Bind the names of an expression, in the order of the text; in a loop, as a long chain is a deep tree."""
+        """Binds the names of an expression in the order of the text. In a loop, because a long chain is a deep tree."""
         pending = [node]
         while pending:
             match part := pending.pop():
@@ -245,16 +262,21 @@ class _Binder:
                     pending += reversed(list(syntax.children(part)))
 
     def keyword(self, argument: syntax.Argument, called: Symbol | None) -> None:
-        """`dense(x, units = 3)`: the name is an argument of the block, if that is one of this file's."""
+        """Binds the name in `dense(x, units = 3)` to the block's argument, if the block is in this file."""
         if called is None or not isinstance(called.node, syntax.Block) or not isinstance(argument.name, syntax.Name):
             return
         for parameter in called.node.parameters:
             if parameter.name.text == argument.name.text:
-                known = next((one for one in self.names.symbols if parameter.name.span in one.definitions), None)
-                if known is None:  # the block comes later in the text
-                    known = Symbol(parameter.name.text, "argument", [parameter.name.span], node=parameter)
-                    self.names.symbols.append(known)
-                known.uses.append(argument.name.span)
+                self.symbol_of(parameter).uses.append(argument.name.span)
+
+    def symbol_of(self, parameter: syntax.Parameter) -> Symbol:
+        """The symbol of a block's argument, which is new if the block comes later in the text."""
+        for symbol in self.names.symbols:
+            if parameter.name.span in symbol.definitions:
+                return symbol
+        symbol = Symbol(parameter.name.text, "argument", [parameter.name.span], node=parameter)
+        self.names.symbols.append(symbol)
+        return symbol
 
     def scan(self, node: syntax.Scan, scope: _Scope) -> None:
         for over in node.over if isinstance(node.over, tuple) else (node.over.start, node.over.stop):

@@ -184,7 +184,7 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
     done = command("check", "m.net", "--try", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "(time = 8, s = 8)" in done.stdout
-    assert "two steps on made-up data: loss" in done.stdout
+    assert "two steps on synthetic data: loss" in done.stdout
 
 
 def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from test_fuzz import FILES, mutated
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts, actions
 from netc.editor.completion import completions
-from netc.editor.server import offset_at, position
+from netc.editor.protocol import offset_at, position
 
 TEXT = """# two layers; the ☃ and the 🦉 are in UTF-16
 let width = 8
@@ -162,7 +162,7 @@ def test_a_session(tmp_path: Path) -> None:
         assert "block twice(x: float[n], units)" in await hover("twice(x, units = width)")
         assert "Twice the same layer." in await hover("twice(x, units = width)")
         assert "let width = 8" in await hover("width)")
-        assert "*layer*: Every output is a weighted sum" in await hover("dense(1)")
+        assert "*layer*: Each output is a weighted sum" in await hover("dense(1)")
         assert "standard deviation" in await hover("standardize")
         assert await hover("layers; the") == ""
 
@@ -192,9 +192,9 @@ def test_a_session(tmp_path: Path) -> None:
             "twice(x, units = width)", "twice(size, units = width)"
         )
         for name, told in (
-            ("h", "there is a `h` already"),
+            ("h", "`h` already exists"),
             ("let", "`let` is a word of the language"),
-            ("1a", "is no name"),
+            ("1a", "is not a name"),
         ):
             with pytest.raises(JsonRpcException, match=re.escape(told)):
                 await client.text_document_rename_async(types.RenameParams(document, editor.at("x: float[2]"), name))

@@ -301,7 +301,7 @@ def test_there_are_no_more_messages_than_somebody_reads(tmp_path: Path) -> None:
     done = command("check", "m.net", cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.count("error[E0201]") == 50
-    assert done.stderr.endswith("\n... and 50 more\n\n100 errors, and the rest of the file was not looked at\n")
+    assert done.stderr.endswith("\n... and 50 more\n\n100 errors, and the rest of the file was not checked\n")
 
 
 def test_statuses_and_codes_are_documented() -> None:

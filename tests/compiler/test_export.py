@@ -205,7 +205,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "netc" not in text.partition("import base64")[2]
     wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
     assert wrong.returncode == 2
-    assert "ends in none of .onnx, .py" in wrong.stderr
+    assert "does not end in .onnx or .py" in wrong.stderr
     unknown = command("export", "runs/cars", "-o", "cars.py", "--output", "nobody", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "no value `nobody`" in " ".join(unknown.stderr.split())
