@@ -23,7 +23,7 @@ from netc.dsl.syntax import File
 from netc.runtime.data.dataset import class_counter, from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.execution.step import Backend
+from netc.runtime.execution.resources import Backend
 from netc.runtime.plugins import load as load_plugins
 from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program

@@ -40,7 +40,7 @@ def check(
     Example: netc check examples/mnist.net
     """
     from netc.commands.outside import OutsideData
-    from netc.runtime.execution.step import longest_of
+    from netc.runtime.execution.step_cost import longest_of
     from netc.runtime.resolved import resolved_text
 
     outside = OutsideData(file)
@@ -117,7 +117,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
     from netc.compiler.types import Type
-    from netc.runtime.execution.step import cost_of_step
+    from netc.runtime.execution.step_cost import cost_of_step
 
     step: dict[str, Any] = {}
     if any(name.startswith("loss.") for name in model.graph.results):

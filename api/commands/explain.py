@@ -142,7 +142,7 @@ def _narrowed(graph: "Graph", line: int | None) -> "Graph":
 
 def _costs(one: "Model", other: "Model") -> list[tuple[str, str, str]]:
     """Parameters, work and memory of a step on one thread, of two models."""
-    from netc.runtime.execution.step import cost_of_step
+    from netc.runtime.execution.step_cost import cost_of_step
 
     found = []
     for model in (one, other):
@@ -223,7 +223,7 @@ def _kept_as_bytes(model: "Model") -> frozenset[str]:
     from netc.dsl.diagnostics import Fault
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
-    from netc.runtime.program import kept_as_bytes
+    from netc.runtime.execution.fields import kept_as_bytes
 
     try:
         return kept_as_bytes(load(model, parse_data(model)).parts["train"])

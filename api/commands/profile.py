@@ -37,8 +37,8 @@ def profile(
     from netc.runtime.data.madeup import made_up
     from netc.runtime.data.spec import parse_data
     from netc.runtime.drawing.flame import flame_svg
+    from netc.runtime.execution.fields import Fields
     from netc.runtime.profile import profile as measure
-    from netc.runtime.program import Fields
     from netc.runtime.runs.checkpoint import write_whole
 
     if out is not None and out.suffix != ".svg":

@@ -12,6 +12,7 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.dataset import labels_of
 from netc.runtime.data.stored import Array
+from netc.runtime.execution.resources import Resources
 from netc.runtime.execution.step import Step
 from netc.runtime.random import generator
 from netc.runtime.runs.checkpoint import place_of
@@ -51,7 +52,7 @@ class Generator:
         self.held = {
             name: first.get(name, np.zeros(one.shape(1), NUMPY[one.dtype])) for name, one in made.states.items()
         }
-        self.step = Step(made.graph, program.state, 1, program.workers, program.backend, program.machine)
+        self.step = Step(made.graph, Resources(program.state, program.workers, program.backend, program.machine), 1)
         self.at = 0
 
     def next(self, token: int) -> Array:
