@@ -4,7 +4,7 @@ It passes calls on; what they do is in training/ and inference/, over the memory
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from netc.compiler.graph import Graph
 from netc.compiler.kernels.machine import Machine
@@ -19,9 +19,10 @@ from netc.runtime.execution.workers import Workers
 from netc.runtime.figures import Figures, Losses
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
-from netc.runtime.locks import Guard
-from netc.runtime.training.fitting import fit_class_weights, refit
-from netc.runtime.training.training import Training
+from netc.runtime.locks import Guard, building
+
+if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
+    from netc.runtime.training.training import Training
 
 
 class Program:
@@ -45,12 +46,15 @@ class Program:
         threads: int | None = None,
         machine: Machine | str | None = None,
     ) -> None:
-        check_backend(backend)  # before the target
+        from netc.runtime.training.training import Training
+
+        check_backend(backend)
         options = Options(
             batch or model.train.batch, model.train.seed if seed is None else seed, backend, machine_for(machine)
         )
         workers = Workers(options.machine.cores if threads is None else threads)
-        self._share(Training.of(model, options, workers))
+        training = Training.of(model, options, workers)
+        self._share(training.compiled, training, None)
 
     @classmethod
     def of_run(cls, compiled: CompiledModel, fill: Fill) -> "Program":
@@ -59,12 +63,24 @@ class Program:
         The training graph and these states are made when they are first needed: a prediction needs neither.
         """
         program = cls.__new__(cls)
-        program._share(Training.later(compiled, fill))
+        program._share(compiled, None, fill)
         return program
 
-    def _share(self, training: Training) -> None:
-        self._training, self._compiled = training, training.compiled
-        self._evaluator, self._predictor = Evaluator(self._compiled), Predictor(self._compiled)
+    def _share(self, compiled: CompiledModel, training: "Training | None", fill: Fill | None) -> None:
+        self._compiled, self._prepared, self._fill = compiled, training, fill
+        self._evaluator, self._predictor = Evaluator(compiled), Predictor(compiled)
+
+    @property
+    def _training(self) -> "Training":
+        """The training of this model: whoever gives views of the memory away, or writes to it, asks for this first."""
+        if self._prepared is None:
+            from netc.runtime.training.training import Training
+
+            with building:
+                if self._prepared is None:
+                    assert self._fill is not None
+                    self._prepared = Training.extending(self._compiled, self._fill)
+        return self._prepared
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for any number of samples; for a varying dimension, a list of arrays.
@@ -105,16 +121,14 @@ class Program:
 
     def fit(self, fields: Fields) -> None:
         """Set the states that come from the training split before the first step: class weights."""
-        self._training.prepare()
-        fit_class_weights(self._compiled, fields)
+        self._training.fit(fields)
 
     def refit(self, fields: RawFields) -> None:
         """Compute the `fitted` states from the training split by the current parameters: done after each epoch."""
-        self._training.prepare()
-        refit(self._compiled, self._evaluator, fields)
+        self._training.refit(self._evaluator, fields)
 
     def training(self, fields: Fields) -> Step:
-        """The training step for fields that are stored in this way, built the first time. Faults E0501 without a loss."""
+        """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
         return self._training.step_for(fields)
 
     def profiled(self, fields: Fields) -> Step:
@@ -123,8 +137,7 @@ class Program:
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
-        self._training.prepare()
-        return self._compiled.step_of(key, graph, fields)
+        return self._training.compiled.step_of(key, graph, fields)
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
@@ -178,8 +191,7 @@ class Program:
     @property
     def state(self) -> State:
         """The memory of parameters and states."""
-        self._training.prepare()
-        return self._compiled.state
+        return self._training.compiled.state
 
     @property
     def persistent(self) -> dict[str, Array]:

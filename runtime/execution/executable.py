@@ -110,7 +110,7 @@ class Executable:
         return Tables(begins, ends, (inputs, results))
 
     def run(self, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]) -> None:
-        """Run `steps` steps of `batch` samples, whose numbers are in `order`, with the rows of each varying dimension."""
+        """Run `steps` steps of `batch` samples, whose numbers are in `order`; `rows` are those of the varying dims."""
         if self.emulator is not None:
             arena = self.arenas.take(self.members)
             self._emulate(arena, order, tables, steps, batch, rows)

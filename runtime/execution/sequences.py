@@ -1,4 +1,4 @@
-"""Batches of sequences of different lengths: samples ordered by length, rows of each varying dimension, index tables."""
+"""Batches of sequences of different lengths: samples ordered by length, rows of varying dimensions, index tables."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Batch:
         return {BATCH: len(self.samples), **{dim: rows.count for dim, rows in self.rows.items()}}
 
     def table(self, name: str) -> Array:
-        """The table for a leaf or a buffer called `rows.KIND.DIMENSION`; `source` is the index of each row in a field."""
+        """The table of a leaf or buffer called `rows.KIND.DIMENSION`; `source` is the index of each row in a field."""
         kind, dim = asked(name)
         rows = self.rows[dim]
         if (relation := Other.of(kind)) is not None:

@@ -5,17 +5,14 @@ run.json has the hashes of the first and the third file, and its own: what is op
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
-from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
@@ -31,10 +28,21 @@ from netc.runtime.execution.workers import Workers
 from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
 from netc.runtime.program import Program
-from netc.runtime.runs.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
+from netc.runtime.runs.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    Progress,
+    load_checkpoint,
+    place_of,
+    save_checkpoint,
+    write_whole,
+)
+from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
-from netc.runtime.runs.start_from import BEST, CHECKPOINT, Loaded, start_from
+
+if TYPE_CHECKING:
+    from netc.runtime.runs.start_from import Loaded
 
 _INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
 
@@ -54,7 +62,7 @@ class Run:
     metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
-    loaded: Loaded | None = None
+    loaded: "Loaded | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
@@ -111,7 +119,7 @@ class Run:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 
     def save(self) -> None:
-        """Save the metrics, then the checkpoint that counts them: metrics are never missing for a checkpoint's epochs."""
+        """Save the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
         assert len(self.metrics) == self.progress.epoch
         self._metrics_file.save(self.folder / _METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
@@ -127,43 +135,6 @@ def _keeps_best(model: Model, folder: Path) -> bool:
     return model.train.keep is not None and os.path.exists(folder / BEST)
 
 
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, which the caller fills and then renames. Faults E1001 if it cannot be made."""
-    if not path.name:
-        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(temporary.folder(path.parent, 0o777))
-        except (OSError, ValueError) as error:  # ValueError: a null character in the path
-            _cannot_make(path, error)
-        yield folder
-
-
-def _with_name(folder: Path, path: Path) -> Path:
-    """Rename a folder to the first of NAME, NAME-2, NAME-3, ... that is free: a run never overwrites another.
-
-    Returns its new path.
-    """
-    number, free = 1, path
-    while True:
-        try:
-            if not os.path.lexists(free):  # an empty folder would be replaced
-                os.rename(folder, free)
-                return free
-        except (OSError, ValueError) as error:
-            if not os.path.lexists(free):  # otherwise another process has just taken the name
-                _cannot_make(free, error)
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-
-
-def _cannot_make(folder: Path, error: OSError | ValueError) -> NoReturn:
-    reason = error.strerror if isinstance(error, OSError) else None
-    fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), reason or str(error))
-
-
 def start(
     model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
 ) -> Run:
@@ -172,17 +143,21 @@ def start(
     The folder appears with all its files or not at all.
     """
     program.fit(dataset.parts["train"])
-    with _new_folder(path) as folder:
+    with new_folder(path) as folder:
         run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
         if model.train.start_from is not None:
+            from netc.runtime.runs.start_from import start_from
+
             run.loaded = start_from(model, model.train.start_from, program)
         _write_all(run, overrides)
-        run.folder = _with_name(folder, path)
+        run.folder = with_free_name(folder, path)
     return run
 
 
 def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
     """Write every file of a new run."""
+    from importlib.metadata import version
+
     model, folder = run.model, run.folder
     text, states = model.source.text.encode(), json_text(run.states, indent=2).encode()
     write_whole(folder / _MODEL, text)
@@ -240,7 +215,7 @@ def _no_run(folder: Path, error: Exception) -> NoReturn:
 
 
 def _require_plugins(folder: Path, info: RunInfo) -> None:
-    """Fault E1001 if the run was trained with a plug-in that the user has not named: a run imports nothing by itself."""
+    """Fault E1001 if the run needs a plug-in that the user has not named: a run imports nothing by itself."""
     missing = [name for name in info.plugins if name not in plugins.loaded()]
     if missing:
         label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"

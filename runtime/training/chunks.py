@@ -1,4 +1,4 @@
-"""Truncated backpropagation: a step of the optimizer for each chunk of long sequences; carries go on to the next."""
+"""Truncated backpropagation: a step of the optimizer for each chunk of long sequences, carries handed on."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _APART = 1_000_003  # epochs that chunks count as, so that each draws other rand
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Chunk `number` of the sequences of a batch. `running` are the positions in the batch of the samples that reach it."""
+    """Chunk `number` of a batch's sequences. `running` are the positions in the batch of the samples that reach it."""
 
     number: int
     running: Array

@@ -17,67 +17,51 @@ from netc.runtime.execution.step import Step
 from netc.runtime.execution.step_cost import must_rematerialise
 from netc.runtime.execution.workers import Workers
 from netc.runtime.figures import Losses
+from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.locks import building
 from netc.runtime.training import schedule
 from netc.runtime.training.chunks import Carried, chunks
+from netc.runtime.training.fitting import fit_class_weights, refit
 
 
 class Training:
-    """Trains a compiled model, whose memory must hold what the training graph adds to it (`prepare`).
+    """Trains a compiled model, whose memory holds what the training graph adds to it.
 
     `graph` is None for a model without a loss. Several threads may use one: calls that change parameters run alone.
     """
 
-    def __init__(self, compiled: CompiledModel, graph: Graph | None = None, rematerialises: bool = False) -> None:
+    def __init__(self, compiled: CompiledModel, graph: Graph | None, rematerialises: bool) -> None:
         self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
-        self._fill: Fill | None = None
 
     @classmethod
     def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
-        """A model with initial parameters, ready to train. Faults as must_rematerialise, and E1005 if it is too large."""
-        rematerialises, graph = _training_graph(model, options, workers)
+        """A model with initial parameters. Faults like must_rematerialise, and E1005 if it is too large."""
+        graph, rematerialises = _training_graph(model, options, workers)
         training = cls(CompiledModel.of(model, options, workers, graph), graph, rematerialises)
         training.compiled.initialise()
         return training
 
     @classmethod
-    def later(cls, compiled: CompiledModel, fill: Fill) -> "Training":
-        """The training of a model that may only ever predict: `prepare` builds the graph and the optimizer's states.
+    def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
+        """The training of a model that has memory for its own arrays alone; `fill` gives the others their values.
 
-        `fill` gives these states their values.
+        Must be called under `building`.
         """
-        training = cls(compiled)
-        training._fill = fill
-        return training
-
-    def prepare(self) -> None:
-        """Build the training graph, and memory for its states, if they are not there yet.
-
-        Whoever hands out views of the memory, or is about to write to it, calls this first.
-        """
-        if self._fill is None:
-            return
-        with building:
-            if self._fill is not None:
-                compiled = self.compiled
-                self._rematerialises, self._graph = _training_graph(compiled.model, compiled.options, compiled.workers)
-                if self._graph is not None:
-                    compiled.extend(self._graph, self._fill)
-                self._fill = None
+        graph, rematerialises = _training_graph(compiled.model, compiled.options, compiled.workers)
+        if graph is not None:
+            compiled.extend(graph, fill)
+        return cls(compiled, graph, rematerialises)
 
     def _training_graph(self) -> Graph:
         """Faults E0501 if the model has no loss."""
-        self.prepare()
         return self._graph or pipeline.training_graph(self.compiled.model, self._rematerialises)
 
     def step_for(self, fields: Fields) -> Step:
-        """The training step for fields that are stored in this way; built the first time. Faults E0501 without a loss."""
-        self.prepare()
+        """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
         return self.compiled.step_of("training", self._training_graph, fields)
 
     def profiled_step(self, fields: Fields) -> Step:
         """A training step that counts the ticks of each call."""
-        self.prepare()
         with building:
             graph = as_bytes(self._training_graph(), kept_as_bytes(fields))
             return self.compiled.new_step(graph, fields, profiled=True)
@@ -92,6 +76,14 @@ class Training:
     def _factors(self) -> Factors:
         """The factors of a single step. A schedule that counts epochs stands at its beginning: the step is in none."""
         return schedule.factors(self.compiled.model.train, self._steps_done, 1, 2**53)
+
+    def fit(self, fields: Fields) -> None:
+        """See Program.fit."""
+        fit_class_weights(self.compiled, fields)
+
+    def refit(self, evaluator: Evaluator, fields: RawFields) -> None:
+        """See Program.refit."""
+        refit(self.compiled, evaluator, fields)
 
     def step(self, fields: RawFields) -> dict[str, float]:
         """See Program.step."""
@@ -108,7 +100,6 @@ class Training:
         compiled, model = self.compiled, self.compiled.model
         ready, batch = compiled.fields.ready(fields), compiled.options.batch
         count = sample_count(ready, {**model.inputs, **model.targets}, batch, batch)
-        self.prepare()
         step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
         with compiled.guard.reading:
             results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
@@ -176,12 +167,12 @@ class Training:
         return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
 
 
-def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[bool, Graph | None]:
-    """Whether a step must rematerialise, and its graph; None without a loss."""
+def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[Graph | None, bool]:
+    """The graph of a step, None without a loss, and whether it rematerialises."""
     if not any(name.startswith("loss.") for name in model.graph.results):
-        return False, None
+        return None, False
     rematerialises = must_rematerialise(model, workers.count, options.machine)
-    return rematerialises, pipeline.training_graph(model, rematerialises)
+    return pipeline.training_graph(model, rematerialises), rematerialises
 
 
 def _factors_of_step(factors: Factors | None, step: int) -> Factors | None:
