@@ -1,7 +1,7 @@
 """Runs an exported Python file in a process of its own, with a time limit, and returns the results of its `predict`.
 
-The process is isolated (`python -I`): no module beside the file and no environment variable changes what runs. Arrays go
-there and back as `.npz` files without pickles; nothing of the file is executed in this process.
+The process is isolated (`python -I`): no module beside the file and no environment variable changes what runs. Arrays
+are passed as `.npz` files without pickles; nothing of the file is executed in this process.
 """
 
 import subprocess
@@ -31,11 +31,11 @@ with open(file, encoding="utf-8") as opened:
     exec(compile(opened.read(), file, "exec"), space)
 with np.load(arguments, allow_pickle=False) as stored:
     fields = [listed(stored, i) for i in range(int(stored["count"]))]
-found = space["predict"](*fields)
+results = space["predict"](*fields)
 arrays = {}
-for i, value in enumerate(found.values()):
-    arrays |= {f"{i}.{j}": one for j, one in enumerate(value)} if isinstance(value, list) else {str(i): value}
-np.savez(answer, count=len(found), **arrays)
+for i, value in enumerate(results.values()):
+    arrays |= {f"{i}.{j}": part for j, part in enumerate(value)} if isinstance(value, list) else {str(i): value}
+np.savez(answer, count=len(results), **arrays)
 """
 
 

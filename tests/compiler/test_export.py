@@ -29,7 +29,8 @@ from netc.runtime.data.steps import STEPS, Place
 from netc.runtime.drawing import page as drawing
 from netc.runtime.drawing.figure import picture
 from netc.runtime.export.check import checked
-from netc.runtime.export.exported import as_onnx, as_python, exported, from_padded, padded, samples_of
+from netc.runtime.export.exported import as_onnx, as_python, exported
+from netc.runtime.export.samples import from_padded, padded, samples_of
 from netc.runtime.program import Program
 from netc.runtime.runs.run import Run
 
