@@ -24,12 +24,11 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.execution.step import Backend
+from netc.runtime.execution.resources import Backend
 from netc.runtime.plugins import load as load_plugins
 from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program
 from netc.runtime.runs.run import Run, open_run, start
-from netc.runtime.trainer import train as _train
 
 __all__ = [
     "Diagnostic",
@@ -92,6 +91,8 @@ def train(
     `overrides` are the constants that the model was loaded with, so that the run can be opened again. SIGINT (Ctrl-C), SIGTERM and SIGHUP leave a checkpoint if
     this is called in the main thread; then they do what they would have done: KeyboardInterrupt, the end of the process, or what a handler of yours does.
     """
+    from netc.runtime.trainer import train as train_run
+
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     if data is not None:
         model = replace(model, data=None)
@@ -104,7 +105,7 @@ def train(
         dataset = from_arrays(model, spec, data)
     program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
     run = start(model, Path(out), overrides or {}, dataset, spec, program)
-    _train(run, model.train.epochs, lambda report: None, lambda row: None)
+    train_run(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 
 

@@ -20,6 +20,7 @@ from netc.compiler.ir.types import DType, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
@@ -28,7 +29,8 @@ from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.step import Backend, State, Step
+from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
 
@@ -478,7 +480,8 @@ def compiled(
     """Every result of a graph, by its kernels. The graph goes through the passes first, verified after each."""
     verify(graph)
     pipeline.run_passes(graph, lambda name, one: verify(one))
-    step = Step(graph, State.of(None, graph), batch, Workers(threads), backend, machine)
+    resources = Resources(State.of(None, graph), Workers(threads), backend, machine_for(machine))
+    step = Step(graph, resources, batch)
     return {
         name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(batch)).items()

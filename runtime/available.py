@@ -1,6 +1,6 @@
-"""How much memory there is, so that what does not fit is refused before it is taken, with a message that says how much is needed.
+"""The memory that is available, so that what does not fit is refused before it is allocated, with a message.
 
-Memory is what the machine has free, or less where a control group (of a container or a service) or `ulimit -v` leaves less.
+That is the machine's free memory, or less if a control group (of a container or a service) or `ulimit -v` sets a limit.
 """
 
 import os
@@ -12,14 +12,14 @@ from typing import NoReturn
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 
-SMALL = 1 << 26  # bytes that are taken without asking
+SMALL = 1 << 26  # bytes that are allocated without asking
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
-_NO_LIMIT = 1 << 60  # version 1 of control groups says so with a number of this size
+_NO_LIMIT = 1 << 60  # version 1 of control groups writes a number of this size for "no limit"
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Bytes that this process may still take, and who says so."""
+    """The bytes that this process may still allocate, and what limits them, as the start of a message."""
 
     nbytes: int
     where: str
@@ -29,7 +29,10 @@ class Room:
 
 
 class NotEnough(MemoryError):
-    """Something is larger than the memory that is there. `needed` are its bytes, `room` what there is, `span` the place that asks for it, if that is known."""
+    """Something is larger than the available memory.
+
+    `needed` are its bytes, `room` the available memory, `span` the place in the text that asks for it, if known.
+    """
 
     def __init__(self, what: str, needed: int, room: Room, span: Span | None = None) -> None:
         super().__init__(f"{what} would take {needed:,} bytes; {room}")
@@ -37,13 +40,13 @@ class NotEnough(MemoryError):
 
 
 def require(needed: int, what: str, span: Span | None = None) -> None:
-    """Raise NotEnough if the memory does not hold so many more bytes; `what` is what they are for, as a message says it."""
+    """Raise NotEnough unless `needed` more bytes are available; `what` names their purpose in the message."""
     if needed >= SMALL and needed > (room := memory()).nbytes:
         raise NotEnough(what, needed, room, span)
 
 
 def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> None:
-    """As `require`: a Fault E1005 at the place of the text that asks for it."""
+    """Like `require`, but raises Fault E1005 at the place of the text that asks for the memory."""
     try:
         require(needed, what)
     except NotEnough as lack:
@@ -51,20 +54,22 @@ def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> N
 
 
 def refuse(lack: NotEnough, span: Span, hint: str | None = None) -> NoReturn:
-    """Raise the Fault E1005 that says what is too large, at its place."""
+    """Raise Fault E1005 for what is too large, at its place in the text."""
     fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.room), hint=hint)
 
 
 def memory(proc: Path = _PROC, groups: Path = _GROUPS) -> Room:
-    """The least of what the machine, the control groups around this process, and the limit of its addresses leave. `proc` and `groups` are where Linux says
-    it; other systems say what the machine has in all, or nothing, which is no limit."""
+    """The least that the machine, the control groups of this process, and its address limit leave.
+
+    `proc` and `groups` are where Linux reports it; other systems report the machine's total memory, or no limit at all.
+    """
     rooms = [_of_machine(proc), *_of_groups(proc, groups), _of_addresses(proc)]
     return min((room for room in rooms if room is not None), key=lambda room: room.nbytes, default=Room(1 << 62, ""))
 
 
 def _of_machine(proc: Path) -> Room | None:
     fields = _numbers(proc / "meminfo")
-    if "MemAvailable:" in fields:  # what files keep in memory may go, and other memory may go to the swap
+    if "MemAvailable:" in fields:  # cached files may be dropped, and other memory may be swapped out
         return Room(1024 * (fields["MemAvailable:"] + fields.get("SwapFree:", 0)), "this machine has")
     try:
         return Room(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"), "this machine has")
@@ -73,7 +78,10 @@ def _of_machine(proc: Path) -> Room | None:
 
 
 def _of_groups(proc: Path, groups: Path) -> Iterator[Room]:
-    """What each control group of the process leaves, and each group around it. In a container the groups of the machine are not to be seen: the root is its own."""
+    """The room in each control group of the process, and in each group around it.
+
+    A container does not see the groups of the machine: the root is its own group.
+    """
     for line in _lines(proc / "self" / "cgroup"):
         _, kinds, path = [*line.split(":", 2), "", ""][:3]
         if not kinds:  # version 2, at the root or, beside version 1, in `unified`
@@ -86,7 +94,7 @@ def _of_groups(proc: Path, groups: Path) -> Iterator[Room]:
             continue
         inner = Path(path.lstrip("/"))
         for root in roots:
-            for folder in dict.fromkeys([root / inner, *(root / one for one in inner.parents), root]):
+            for folder in dict.fromkeys([root / inner, *(root / parent for parent in inner.parents), root]):
                 if (room := _of_group(folder, *files)) is not None:
                     yield room
 
@@ -120,12 +128,12 @@ def _lines(path: Path) -> list[str]:
 
 
 def _number(path: Path) -> int | None:
-    """The number that a file holds; None where it is not there, or says `max`."""
+    """The number in a file; None if there is no file, or if it says `max`."""
     text = "".join(_lines(path)).strip()
     return int(text) if text.isdigit() else None
 
 
 def _numbers(path: Path) -> dict[str, int]:
-    """The numbers of a file with a name and a number on each line."""
+    """The numbers by name of a file that has a name and a number on each line."""
     words = [line.split() for line in _lines(path)]
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}

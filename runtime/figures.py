@@ -1,4 +1,7 @@
-"""Figures of a training: the losses of steps, and of a whole split losses and metrics by name. A figure is a number, or a matrix as nested lists."""
+"""The losses of training steps, and the losses and metrics of a split, by name.
+
+A figure is a number, or a matrix as nested lists.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,30 +14,31 @@ from netc.runtime.data.stored import Array
 
 Figure = float | list[Any]
 Figures = dict[str, Figure]
-Row = dict[str, Figure]  # of an epoch, as metrics.jsonl has it: train.loss, valid.accuracy, ...
+Row = dict[str, Figure]  # of an epoch, as in metrics.jsonl: train.loss, valid.accuracy, ...
 
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Of each step: every loss by name and `loss`, their sum; and what each is a mean over."""
+    """Every loss by name and `loss`, their sum, for each step; `counts` are what each is a mean over."""
 
     values: dict[str, Array]
     counts: dict[str, Array]
 
     @classmethod
     def of_one_step(cls, parts: Sequence["Losses"]) -> "Losses":
-        """Batches whose sums and counts were added up before the optimizer's step."""
-        whole = cls.joined(parts)
-        counts = {name: count.sum(keepdims=True) for name, count in whole.counts.items()}
+        """The losses of one step of the optimizer from those of its batches."""
+        batches = cls.joined(parts)
+        counts = {name: count.sum(keepdims=True) for name, count in batches.counts.items()}
         values = {
-            name: (whole.values[name] * whole.counts[name]).sum(keepdims=True) / count for name, count in counts.items()
+            name: (batches.values[name] * batches.counts[name]).sum(keepdims=True) / count
+            for name, count in counts.items()
         }
         values["loss"] = np.sum([value for name, value in values.items() if name != "loss"], axis=0)
         return cls(values, counts)
 
     @classmethod
     def joined(cls, parts: Sequence["Losses"]) -> "Losses":
-        """Steps one after the other."""
+        """The losses of consecutive steps."""
         names = parts[0].values
         return cls(
             {name: np.concatenate([part.values[name] for part in parts]) for name in names},
@@ -43,7 +47,10 @@ class Losses:
 
 
 def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
-    """`loss`, the sum of those that depend on data, each by its name if there are several, and `penalty`, the sum of the others."""
+    """`loss`, the sum of the losses that depend on data, and `penalty`, the sum of the others.
+
+    If there are several losses, each is there by its name too.
+    """
     of_data = {
         name: value
         for name, value in losses.items()
@@ -61,7 +68,7 @@ def _sum_of(figures: Mapping[str, Figure]) -> float:
 
 
 def figure_of(value: Array, is_batched: bool) -> Figure:
-    """The mean over the samples, or what was made of all of them: a number, or nested lists."""
+    """A result as a figure: the mean over the samples, or a matrix of all of them as nested lists."""
     if is_batched or not value.ndim:
         return float(np.mean(value, dtype=np.float64))
     rows: list[Any] = value.tolist()

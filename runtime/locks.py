@@ -1,7 +1,8 @@
-"""Locks that outlive a fork: one for building, a reentrant mutex, and a guard that many threads read under or one writes under.
+"""Locks that survive a fork: one for building, a reentrant mutex, and a guard with many readers or one writer.
 
-A fork copies one thread alone. A lock that another thread held would stay locked in the child for ever, and memory that it was writing would stay half
-written. So a fork waits until nothing is built or written, and the child makes its locks anew.
+A fork copies only the thread that calls it. A lock held by another thread would stay locked in the child for ever, and
+memory that it was writing would stay half written. So a fork waits until nothing is built or written, and the child
+makes its locks anew.
 """
 
 import os
@@ -36,10 +37,10 @@ class Mutex:
 
 
 class Guard:
-    """Lets many threads read at once, or one thread write; requests are served in the order in which they come.
+    """Lets many threads read at once, or one thread write; requests are served in the order of their arrival.
 
-    A thread that reads or writes may read again, and one that writes may write again. RuntimeError if a thread that reads asks to write: two of them would
-    wait for each other.
+    A thread that reads or writes may read again, and a thread that writes may write again. Raises RuntimeError if a
+    thread that reads asks to write: two such threads would wait for each other.
     """
 
     def __init__(self) -> None:
@@ -51,7 +52,7 @@ class Guard:
         renew_after_fork(self)
 
     def read(self, is_urgent: bool = False) -> None:
-        """Begin to read. `is_urgent` waits for a writer that is at work, but not for requests that came before."""
+        """Begin to read. With `is_urgent` it waits for the current writer, but not for earlier requests."""
         me = threading.get_ident()
         if (count := self._readers.get(me, 0)) or self._writer == me:
             self._readers[me] = count + 1  # nobody else looks at how many there are
@@ -118,7 +119,7 @@ class Guard:
             self._writer, self._depth = 0, 0
 
     def _change(self, change: Callable[[], None]) -> None:
-        """Do what may be done twice, and wake who waits: also where an interruption comes meanwhile."""
+        """Make a change that may be made twice, and wake the waiting threads, even if it is interrupted."""
         interruption: KeyboardInterrupt | None = None
         is_done = False
         while not is_done:
@@ -133,7 +134,7 @@ class Guard:
             raise interruption
 
     def after_fork(self) -> None:
-        """In the child: forget what other threads had begun. None of them was writing."""
+        """In the child: forget the other threads, none of which was writing."""
         me = threading.get_ident()
         self._changed = threading.Condition(threading.Lock())
         self._readers = {me: self._readers[me]} if me in self._readers else {}
@@ -143,7 +144,7 @@ class Guard:
 
 
 class _Entry:
-    """A context manager of two functions. It keeps nothing itself, so many threads may be in it, each as often as it likes."""
+    """A context manager of two functions. It has no state, so many threads may enter it, each any number of times."""
 
     def __init__(self, enter: Callable[[], None], leave: Callable[[], None]) -> None:
         self._enter, self._leave = enter, leave
@@ -162,8 +163,8 @@ class _Fork(threading.local):
         self.guards: list[Guard] = []
 
 
-# Plans, machine code and whatever else is made at its first use are made under this lock. LLVM and Numba have locks of their own, which a fork must not
-# copy in their locked state: while a thread forks, it holds this one.
+# Plans, machine code and whatever else is built at its first use are built under this lock. LLVM and Numba have locks
+# of their own, which a fork must not copy in their locked state: a thread that forks holds this one.
 building = threading.RLock()
 _registry = threading.RLock()
 _renewed: "weakref.WeakSet[Forkable]" = weakref.WeakSet()

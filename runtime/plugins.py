@@ -1,6 +1,8 @@
-"""Operations, passes, readers, data steps, optimizers and libraries of blocks from elsewhere: of installed packages, by entry point, and of modules that a command names (`--plugin`).
+"""Additions of other packages: operations, passes, readers, data steps, optimizers, libraries of blocks.
 
-A module gives all of them that stand in it under a name without a leading underscore; an entry point may also name one alone. Never a `.net` file.
+They come from installed packages, by entry point, and from modules that a command names (`--plugin`), never from a
+`.net` file. A module gives all additions that it has under a name without a leading underscore; an entry point may
+also name a single one.
 """
 
 import importlib
@@ -36,13 +38,13 @@ _REGISTER: dict[type, Callable[[Any], Any]] = {
     Pass: register_pass,
     Library: register_library,
 }
-_named: list[str] = []  # by commands, in this process
-_origin: dict[str, str] = {}  # which plug-in an operation is of
+_named: list[str] = []  # the modules that commands named, in this process
+_origin: dict[str, str] = {}  # the plug-in of each addition, by the addition's name
 _looked = False
 
 
 def load_installed() -> None:
-    """Register what installed packages offer, once a process. Faults as `load`."""
+    """Register what installed packages offer, once in a process. Faults like `load`."""
     global _looked
     if _looked:
         return
@@ -50,89 +52,102 @@ def load_installed() -> None:
     installed = entry_points()  # one look through what is installed, for all groups
     for group in GROUPS:
         for entry in installed.select(group=group):
-            _take(entry.value, _given(entry.value))
+            _take(entry.value, _additions_of(entry.value))
 
 
 def load(names: Iterable[str]) -> None:
-    """Register what these modules give, and remember them for runs. Faults E1101 where one cannot be imported or gives nothing, and E1102 where a name of its is taken."""
+    """Register the additions of these modules, and remember the modules for runs.
+
+    Faults E1101 if one cannot be imported or adds nothing, and E1102 if a name is taken.
+    """
     for name in names:
         if name not in _named:
-            _take(name, _given(name))
+            _take(name, _additions_of(name))
             _named.append(name)
 
 
 def loaded() -> tuple[str, ...]:
-    """The modules that `load` was given."""
+    """The modules that were passed to `load`."""
     return tuple(_named)
 
 
 def origin_of(name: str) -> str | None:
-    """The plug-in that an operation, reader or optimizer comes from, if it comes from one."""
+    """The plug-in that an operation, reader or optimizer comes from, or None."""
     return _origin.get(name)
 
 
-def register(one: Addition) -> Addition:
-    """Make an operation, a pass, a reader, a step of the data, an optimizer or a library of blocks part of netc. Raises ValueError if its name is taken."""
-    if type(one) in _REGISTER:
-        _REGISTER[type(one)](one)
-        return one
-    if _known(one) is not None:
-        raise ValueError(f"`{one.name}` is registered already")
-    _TABLES[type(one)][one.name] = one
-    return one
+def register(addition: Addition) -> Addition:
+    """Make an operation, a pass, a reader, a data step, an optimizer or a library of blocks part of netc.
+
+    Raises ValueError if its name is taken.
+    """
+    if type(addition) in _REGISTER:
+        _REGISTER[type(addition)](addition)
+        return addition
+    if _registered(addition) is not None:
+        raise ValueError(f"`{addition.name}` is registered already")
+    _TABLES[type(addition)][addition.name] = addition
+    return addition
 
 
-def _known(one: Addition) -> Addition | None:
-    """What has its name, of its kind."""
-    found: Addition | None = _TABLES[type(one)].get(one.name)
-    return found
+def _registered(addition: Addition) -> Addition | None:
+    """The addition of the same kind that has this name already."""
+    registered: Addition | None = _TABLES[type(addition)].get(addition.name)
+    return registered
 
 
-def _given(name: str) -> list[Addition]:
-    """What `package.module` or `package.module:name` holds."""
+def _additions_of(name: str) -> list[Addition]:
+    """The additions of `package.module`, or the single one of `package.module:name`."""
     module_name, _, attribute = name.partition(":")
     try:
         module = importlib.import_module(module_name)
-        found = getattr(module, attribute) if attribute else module
-    except Exception as error:  # whatever the code of somebody else raises is told as a message
-        told = f"{type(error).__name__}: {error}"
-        fault("E1101", f"the plug-in `{name}` cannot be imported", _place(name), told, hint="pip install ...")
-    if isinstance(found, Addition):
-        return [found]
-    values = vars(found).items() if isinstance(found, ModuleType) else ()
-    additions = [one for key, one in values if isinstance(one, Addition) and not key.startswith("_")]
+        target = getattr(module, attribute) if attribute else module
+    except Exception as error:  # whatever a plug-in's own code raises becomes a message
+        label = f"{type(error).__name__}: {error}"
+        fault("E1101", f"the plug-in `{name}` cannot be imported", _place(name), label, hint="pip install ...")
+    if isinstance(target, Addition):
+        return [target]
+    values = vars(target).items() if isinstance(target, ModuleType) else ()
+    additions = [value for key, value in values if isinstance(value, Addition) and not key.startswith("_")]
     if not additions:
-        told = f"the plug-in `{name}` adds nothing"
-        fault("E1101", told, _place(name), hint="swish = elementwise(...)")
-    return list({id(one): one for one in additions}.values())
+        fault("E1101", f"the plug-in `{name}` adds nothing", _place(name), hint="swish = elementwise(...)")
+    return list({id(addition): addition for addition in additions}.values())
 
 
 def _take(plugin: str, additions: Iterable[Addition]) -> None:
-    for one in additions:
-        if _known(one) is one:  # it was registered by the module itself, or comes in two ways
-            _origin.setdefault(one.name, plugin)
+    """Register the additions of a plug-in. Faults E1102 if a name is taken, and E1101 if one cannot be used."""
+    for addition in additions:
+        if _registered(addition) is addition:  # the module registered it itself, or it comes in two ways
+            _origin.setdefault(addition.name, plugin)
             continue
-        by = f"by the plug-in `{_origin[one.name]}`" if one.name in _origin else "by netc itself"
-        taken = one.name if _known(one) is not None else next((name for name in _words(one) if _is_word(name)), None)
-        if taken is not None:
-            told = f"`{plugin}` defines `{taken}`, which is defined {by}"
-            fault("E1102", told, _place(plugin), hint="another name")
+        _refuse_taken(plugin, addition)
         try:
-            register(one)
-        except ValueError as error:  # a pass after one that is not there
+            register(addition)
+        except ValueError as error:  # a pass that names another pass which does not exist
             fault("E1101", f"the plug-in `{plugin}` cannot be used", _place(plugin), str(error))
-        _origin[one.name] = plugin
+        _origin[addition.name] = plugin
 
 
-def _words(one: Addition) -> list[str]:
-    """The names that a model may call once this is there."""
-    if isinstance(one, Library):
-        return [block.name.text for block in one.blocks()]
-    return [one.name] if isinstance(one, Operation) else []
+def _refuse_taken(plugin: str, addition: Addition) -> None:
+    """Faults E1102 if a name of an addition is taken."""
+    name: str | None = addition.name
+    if _registered(addition) is None:
+        name = next((word for word in _words(addition) if _is_word(word)), None)
+    if name is not None:
+        by = f"by the plug-in `{_origin[addition.name]}`" if addition.name in _origin else "by netc itself"
+        title = f"`{plugin}` defines `{name}`, which is defined {by}"
+        fault("E1102", title, _place(plugin), hint="another name")
+
+
+def _words(addition: Addition) -> list[str]:
+    """The names that a model may call once an addition is registered."""
+    if isinstance(addition, Library):
+        return [block.name.text for block in addition.blocks()]
+    return [addition.name] if isinstance(addition, Operation) else []
 
 
 def _is_word(name: str) -> bool:
-    """Whether a model may call something so already."""
+    """Whether a model may already call something by this name."""
     return name in FORMS or name in OPERATIONS or name in library_names()
 
 

@@ -1,4 +1,4 @@
-"""Random numbers that depend on (seed, what for) alone: NumPy's counter-based Philox, keyed by a hash of both."""
+"""Random numbers that depend only on a seed and a purpose: NumPy's counter-based Philox, keyed by a hash of both."""
 
 import hashlib
 import math
@@ -13,13 +13,13 @@ Array = np.ndarray[Any, Any]
 
 
 def generator(seed: int, *purpose: str | int) -> np.random.Generator:
-    """The generator of a purpose; two purposes never share numbers, and none depends on what was drawn before."""
+    """The generator of a purpose. Two purposes never share numbers; no number depends on what was drawn before."""
     digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=16).digest()
     return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
 
 
 def words(count: int, seed: int, *purpose: str | int) -> Array:
-    """32-bit words hashed from a purpose: the keys of the generator inside of kernels (compiler/operations/random.py)."""
+    """32-bit words hashed from a purpose: keys of the generator inside kernels (compiler/operations/random.py)."""
     digest = hashlib.blake2b(repr((seed, *purpose)).encode(), digest_size=4 * count).digest()
     return np.frombuffer(digest, np.int32).copy()
 
@@ -30,7 +30,7 @@ def permutation(count: int, seed: int, epoch: int) -> Array:
 
 
 def initial(parameter: ParameterInfo, seed: int) -> Array:
-    """A parameter's first value: drawn in f64 and rounded, so that f32 and f64 start from the same numbers.
+    """A parameter's initial value: drawn in f64 and rounded, so that f32 and f64 start from the same numbers.
 
     Fan in is the product of all dimensions but the last, fan out the last one (Glorot and Bengio 2010; He et al. 2015).
     """

@@ -1,4 +1,4 @@
-"""A model's file with every default filled in: what `netc check --resolved` prints. It parses, and trains as the file itself does."""
+"""A model's file with every default filled in, for `netc check --resolved`. It trains as the file itself does."""
 
 import math
 from collections.abc import Iterator
@@ -15,16 +15,19 @@ from netc.runtime.data.spec import parse_data
 
 
 def resolved_text(model: Model) -> str:
-    """The file in its canonical form: constants as they are set, the split and the whole `train` block written out, `class(auto)` counted."""
-    text, moved = model.source.text, 0
+    """The file in its canonical form.
+
+    Constants have the values that are set, the split and the `train` block are written out, `class(auto)` is counted.
+    """
+    text, shift = model.source.text, 0
     for start, end, new in sorted(_edits(model)):
-        text = text[: start + moved] + new + text[end + moved :]
-        moved += len(new) - (end - start)
+        text = text[: start + shift] + new + text[end + shift :]
+        shift += len(new) - (end - start)
     return print_file(parse(Source(model.source.name, text)))
 
 
 def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
-    """What stands instead of which characters of the source."""
+    """The replacements in the source: start, end and new text."""
     items = parse(model.source).items
     end = len(model.source.text)
     for item in items:
@@ -33,7 +36,7 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
                 yield value.span.start, value.span.end, _constant(model.constants[name.text], name)
             case syntax.Train(settings=settings):
                 yield item.span.start, item.span.end, _train_block(model, settings)
-            case syntax.Data(settings=settings) if not any(one.name.text == "split" for one in settings):
+            case syntax.Data(settings=settings) if not any(setting.name.text == "split" for setting in settings):
                 yield item.span.end - 1, item.span.end, f"\n  split = {_split(parse_data(model).split)}\n}}"
             case syntax.Model(body=body):
                 for statement in body:
@@ -46,7 +49,7 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
 
 
 def _constant(value: object, name: syntax.Name) -> str:
-    """A constant as the language writes it. Faults E0303 where it cannot."""
+    """A constant as text of the language. Faults E0303 if there is none."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -64,8 +67,8 @@ def _split(split: SplitSpec) -> str:
 
 
 def _train_block(model: Model, settings: tuple[syntax.Setting, ...]) -> str:
-    """What is written stays as it is, but for the optimizer, whose numbers are all given; defaults follow."""
-    written = {one.name.text: expression(one.value) for one in settings}
+    """The block with the settings of the text, all numbers of the optimizer, and the defaults."""
+    written = {setting.name.text: expression(setting.value) for setting in settings}
     train = model.train
     numbers = ", ".join(f"{key} = {_number(key, value)}" for key, value in train.optimizer.numbers.items())
     filled = {

@@ -1,4 +1,4 @@
-"""Where the `train` block of a model's text sets what: the places of messages about a setting."""
+"""The places in a model's text where the `train` block makes its settings, for messages."""
 
 from netc.compiler.model import Model
 from netc.dsl import syntax
@@ -7,16 +7,16 @@ from netc.dsl.source import Span
 
 
 def places_of_settings(model: Model) -> dict[str, Span]:
-    """Each setting that the text makes, by name."""
+    """The place of each setting that the text makes, by name."""
     items = parse(model.source).items
-    return {one.name.text: one.span for item in items if isinstance(item, syntax.Train) for one in item.settings}
+    return {
+        setting.name.text: setting.span for item in items if isinstance(item, syntax.Train) for setting in item.settings
+    }
 
 
 def place_of_setting(model: Model, name: str) -> Span:
-    """A setting; where it is not made, the `train` block; where there is none, the beginning of the text."""
+    """The place of a setting; without it that of the word `train`; without a block the beginning of the text."""
     blocks = [item for item in parse(model.source).items if isinstance(item, syntax.Train)]
-    word = [Span(model.source, block.span.start, block.span.start + len("train")) for block in blocks]
-    return next(
-        iter([*(one.span for block in blocks for one in block.settings if one.name.text == name), *word]),
-        Span(model.source, 0, 0),
-    )
+    places = [setting.span for block in blocks for setting in block.settings if setting.name.text == name]
+    places += [Span(model.source, block.span.start, block.span.start + len("train")) for block in blocks]
+    return next(iter(places), Span(model.source, 0, 0))

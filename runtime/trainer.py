@@ -21,7 +21,7 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.figures import Figures, Row, loss_figures
+from netc.runtime.figures import Figures, Losses, Row, loss_figures
 from netc.runtime.insight.nan_origin import find
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress, place_of
@@ -36,7 +36,7 @@ _CHUNK = 0.05  # seconds that workers stay in compiled code, between Ctrl-C and 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """How far an epoch is: `done` of `samples`, the mean loss so far, and how many samples a second."""
+    """Progress in an epoch: `done` of `samples`, the mean loss so far, and samples per second."""
 
     epoch: int
     epochs: int
@@ -49,8 +49,9 @@ class Report:
 def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch: Callable[[Row], None]) -> None:
     """Train until `epochs` are done. An interruption (KeyboardInterrupt) leaves a checkpoint and goes on to the caller.
 
-    In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is whole and its checkpoint written. Then whatever handled the signal before gets it: by
-    default SIGINT raises KeyboardInterrupt, and the other two end the process.
+    In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is complete and its checkpoint written. Then the
+    handler that was there before gets the signal: by default SIGINT raises KeyboardInterrupt, and the other two end the
+    process.
     """
     decisions = Decisions(run.model.train, run.metrics)
     with _claimed(run.folder), _signals_between_steps() as pause:
@@ -76,8 +77,10 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
 @contextmanager
 def _claimed(folder: Path) -> Iterator[None]:
-    """The folder for this process alone while it trains, without what killed ones left. Faults E1001 if another one trains there. The lock goes with its
-    process, however that ends."""
+    """Lock the folder for this process while it trains, and remove what killed processes left in it.
+
+    Faults E1001 if another process trains there. The lock ends with its process, however that ends.
+    """
     temporary.sweep(folder)
     try:
         import fcntl
@@ -98,8 +101,11 @@ def _claimed(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals_between_steps() -> Iterator[Callable[[], None]]:
-    """Hold back the signals that ask to end, so that what is saved is always a whole step. The function that is yielded raises KeyboardInterrupt if one has
-    come; at the end it is handled as it would have been. What is ignored, such as SIGHUP under `nohup`, stays ignored."""
+    """Hold back the signals that ask to end, so that a checkpoint is always of a complete step.
+
+    The function that is yielded raises KeyboardInterrupt if a signal has come; at the end the signal is handled as it
+    would have been. A signal that is ignored, such as SIGHUP under `nohup`, stays ignored.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield lambda: None
         return
@@ -123,7 +129,7 @@ def _signals_between_steps() -> Iterator[Callable[[], None]]:
 
 
 def _handle(number: int) -> None:
-    """Do what a signal does now."""
+    """Handle a signal with its current handler."""
     handler = signal.getsignal(number)
     if callable(handler):
         handler(number, inspect.currentframe())
@@ -134,36 +140,31 @@ def _handle(number: int) -> None:
 def _epoch(
     run: Run, epochs: int, plateau: float, on_progress: Callable[[Report], None], pause: Callable[[], None]
 ) -> None:
-    """The steps of the running epoch that are still to do. The order of samples depends on (seed, epoch) alone; `plateau` is what figures made of the rate."""
+    """The remaining steps of the current epoch; `plateau` is a factor of the rate.
+
+    The order of samples depends only on the seed and the epoch.
+    """
     assert run.dataset is not None
     settings, progress = run.model.train, run.progress
     fields = run.dataset.training(run.program.seed, progress.epoch)
     count = len(next(iter(fields.values())))
     order = permutation(count, run.program.seed, progress.epoch) if settings.shuffle else np.arange(count)
-    run.program.training(fields)  # to compile is not to train
+    run.program.training(fields)  # compiled before the clock starts
     started, done_before = time.perf_counter(), progress.samples
     size = settings.samples_per_step
-    told, steps, in_all = started, 1, -(-count // size)
+    reported, steps, steps_an_epoch = started, 1, -(-count // size)
     while progress.step * size < count:
         pause()
         begin = time.perf_counter()
         chosen = order[progress.step * size : (progress.step + steps) * size]
-        first = progress.epoch * in_all + progress.step
-        moved = factors(settings, first, -(-len(chosen) // size), in_all, plateau)
-        losses = run.program.steps(fields, chosen, progress.epoch, moved)
-        for i, loss in enumerate(losses.values["loss"]):
-            if not math.isfinite(loss):
-                _not_a_number(run, fields, order)
-            for name, values in losses.values.items():
-                counted = float(losses.counts[name][i])
-                progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * counted
-                progress.counts[name] = progress.counts.get(name, 0.0) + counted
-            progress.step += 1
+        first = progress.epoch * steps_an_epoch + progress.step
+        scheduled = factors(settings, first, -(-len(chosen) // size), steps_an_epoch, plateau)
+        _count(run, run.program.steps(fields, chosen, progress.epoch, scheduled), fields, order)
         progress.samples += len(chosen)
         now = time.perf_counter()
         steps = max(1, min(4 * steps, round(steps * _CHUNK / (now - begin))))
-        if now - told > 0.1:
-            told = now
+        if now - reported > 0.1:
+            reported = now
             on_progress(
                 Report(
                     progress.epoch + 1,
@@ -177,7 +178,21 @@ def _epoch(
     progress.seconds += time.perf_counter() - started
 
 
+def _count(run: Run, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
+    """Add the losses of some steps to the progress. Faults E1002 if one is not finite."""
+    progress = run.progress
+    for i, loss in enumerate(losses.values["loss"]):
+        if not math.isfinite(loss):
+            _not_a_number(run, fields, order)
+        for name, values in losses.values.items():
+            count = float(losses.counts[name][i])
+            progress.sums[name] = progress.sums.get(name, 0.0) + float(values[i]) * count
+            progress.counts[name] = progress.counts.get(name, 0.0) + count
+        progress.step += 1
+
+
 def _row(run: Run) -> Row:
+    """The row of the epoch that is done: its losses, and those and the metrics of the validation part."""
     progress = run.progress
     losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
     row: Row = {"epoch": progress.epoch + 1}
@@ -194,30 +209,29 @@ def _row(run: Run) -> Row:
 
 
 def _refuse_lost_numbers(run: Run) -> None:
-    """Fault E1002 where a parameter is not finite after an epoch, or a state is NaN: the loss of its last step was computed before the update. The last
-    checkpoint stays as it is."""
+    """Fault E1002 if a parameter is not finite after an epoch, or a state is NaN.
+
+    The loss of the last step was computed before its update, and does not show it. The last checkpoint stays as it is.
+    """
     for name, info in {**run.model.trainables, **run.model.states}.items():
         array = run.program.persistent[name]
         lost = np.isnan(array) if name in run.model.states else ~np.isfinite(array)
         if lost.any():
-            fault(
-                "E1002",
-                f"`{name}` is no longer {'a number' if not array.shape else 'made of numbers'}, after epoch {run.progress.epoch + 1}",
-                info.span,
-                f"{int(lost.sum()):,} of {array.size:,} elements overflowed in its last step",
-                hint=_BOUNDED,
-            )
+            kind = "made of numbers" if array.shape else "a number"
+            title = f"`{name}` is no longer {kind}, after epoch {run.progress.epoch + 1}"
+            label = f"{int(lost.sum()):,} of {array.size:,} elements overflowed in its last step"
+            fault("E1002", title, info.span, label, hint=_BOUNDED)
 
 
 def refuse_lost_loss(run: Run, part: str, figures: Figures) -> None:
-    """Fault E1002 where the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
+    """Fault E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
     loss = figures["loss"]
     if isinstance(loss, float) and math.isnan(loss):
         _lost_loss(run, f"the loss of the part `{part}` is not a number")
 
 
 def _lost_loss(run: Run, title: str) -> NoReturn:
-    """Fault E1002 at the losses, where no single operation is known to be the cause."""
+    """Fault E1002 at the losses, if no single operation is known to be the cause."""
     first, *others = _places_of_losses(run)
     fault("E1002", title, first, others=[Label(span, "or this one") for span in others], hint=_SMALLER)
 
@@ -227,16 +241,11 @@ def _places_of_losses(run: Run) -> list[Span]:
 
 
 def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
-    """Fault E1002 at the operation that gave no number first; the last checkpoint stays as it is."""
-    found = find(run, fields, order, run.progress.step)
-    told = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
-    if found is not None and found.value.span.source is run.model.source:
-        fault(
-            "E1002",
-            told,
-            found.value.span,
-            found.told(),
-            others=[Label(span, "the loss") for span in _places_of_losses(run) if span != found.value.span],
-            hint=_BOUNDED,
-        )
-    _lost_loss(run, told)
+    """Fault E1002 at the operation that computed the first NaN; the last checkpoint stays as it is."""
+    origin = find(run, fields, order, run.progress.step)
+    title = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
+    if origin is not None and origin.value.span.source is run.model.source:
+        place = origin.value.span
+        losses = [Label(span, "the loss") for span in _places_of_losses(run) if span != place]
+        fault("E1002", title, place, origin.told(), others=losses, hint=_BOUNDED)
+    _lost_loss(run, title)

@@ -1,6 +1,6 @@
-"""JSON of a run as data of a type: whatever a file holds, what comes out has the type, or ValueError says what has not.
+"""JSON of a run as data of a type: the result has the type, or ValueError says what has not.
 
-A run's folder may come from anywhere, so nothing of it is used before it went through here.
+A run's folder may come from anywhere, so nothing in it is used before it was read in this way.
 """
 
 import json
@@ -10,7 +10,10 @@ import msgspec
 
 
 def parsed(content: bytes | str, type_: Any) -> Any:
-    """JSON of a type, as msgspec understands types. Texts may hold halves of surrogate pairs, as file names and labels do. Raises ValueError."""
+    """Parse JSON into a type of msgspec. Raises ValueError.
+
+    Strings may contain halves of surrogate pairs, as file names and labels do.
+    """
     try:
         return converted(json.loads(content, parse_constant=_refuse_constant), type_)
     except RecursionError as error:
@@ -18,7 +21,7 @@ def parsed(content: bytes | str, type_: Any) -> Any:
 
 
 def converted(value: Any, type_: Any) -> Any:
-    """Values that JSON can hold, as data of a type. Raises ValueError."""
+    """Convert values that JSON can hold to a type of msgspec. Raises ValueError."""
     try:
         return msgspec.convert(value, type_)
     except (msgspec.MsgspecError, OverflowError) as error:  # a ValueError from msgspec 0.22 on; integers of 400 digits

@@ -29,7 +29,8 @@ from netc.compiler.passes.listing import phase_lines, plan_lines, task_lines
 from netc.compiler.passes.lower import lower
 from netc.compiler.passes.phases import divide
 from netc.compiler.passes.plan import plan
-from netc.runtime.execution.step import in_a_step, longest_of, sizes_of, state_layout
+from netc.runtime.execution.resources import state_layout
+from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
 from tests.programs.generator import outcome
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -23,8 +23,8 @@ from netc.dsl.source import Source
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.execution.step import Backend
-from netc.runtime.program import Fields
+from netc.runtime.execution.fields import Fields
+from netc.runtime.execution.resources import Backend
 
 ROOT = Path(__file__).parent.parent
 

@@ -17,6 +17,7 @@ from support import command, problem_of, write_project
 from watching import nothing_else_runs
 
 import netc
+from netc.runtime.execution.compiled_model import Options
 from netc.runtime.insight import report
 from netc.runtime.program import Program
 from netc.runtime.runs.run import open_run
@@ -37,6 +38,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+class Interpreted(Program):
+    def __init__(self, model: netc.Model, seed: int, threads: int | None) -> None:
+        super().__init__(model, seed, "reference", threads=threads)
+
+
 def use(folder: Path) -> None:
     """What the commands do with a run, a step of training included."""
     run = open_run(folder)
@@ -50,7 +56,8 @@ def use(folder: Path) -> None:
 
 def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Interpreted, so that nothing is compiled: whatever is executed then comes from the folder."""
-    monkeypatch.setattr("netc.runtime.runs.run.Program", partial(Program, backend="reference"))
+    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
+    monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
     use(shutil.copytree(trained, tmp_path / "as it was"))
     draw, problems = random.Random(SEED), []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

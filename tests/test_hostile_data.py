@@ -32,10 +32,9 @@ from netc.runtime.export.exported import as_onnx, as_python, exported, separate
 from netc.runtime.export.separate import NotRun, predict_separately
 from netc.runtime.insight import mistakes, report
 from netc.runtime.program import Program
-from netc.runtime.runs.checkpoint import load_checkpoint, save_checkpoint
+from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from netc.runtime.runs.metrics import Metrics, read_metrics
 from netc.runtime.runs.run import Run
-from netc.runtime.runs.start_from import CHECKPOINT
 
 SEED = 20261129
 NET = """data {

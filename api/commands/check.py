@@ -127,7 +127,7 @@ def _print_windows(facts: dict[str, Any]) -> None:
 
 def _print_training(model: "Model", facts: dict[str, Any]) -> None:
     """Prints the settings of training, and what a step costs."""
-    from netc.runtime.execution.step import longest_of
+    from netc.runtime.execution.step_cost import longest_of
 
     train, step = model.train, facts["step"]
     numbers = ", ".join(f"{key} = {number(value)}" for key, value in train.optimizer.numbers.items())
@@ -146,7 +146,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     from netc.compiler.kernels.targets import machine_for
     from netc.compiler.model import FITTED
     from netc.compiler.receptive import windowed
-    from netc.runtime.execution.step import cost_of_step
+    from netc.runtime.execution.step_cost import cost_of_step
 
     step: dict[str, Any] = {}
     if any(name.startswith("loss.") for name in model.graph.results):

@@ -150,7 +150,7 @@ def _narrowed(graph: "Graph", line: int | None) -> "Graph":
 
 def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:
     """Parameters, FLOPs and memory of a step on one thread, of two models."""
-    from netc.runtime.execution.step import cost_of_step
+    from netc.runtime.execution.step_cost import cost_of_step
 
     costs = []
     for model in (before, now):
@@ -234,7 +234,7 @@ def _kept_as_bytes(model: "Model") -> frozenset[str]:
     from netc.dsl.diagnostics import Fault
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
-    from netc.runtime.program import kept_as_bytes
+    from netc.runtime.execution.fields import kept_as_bytes
 
     try:
         return kept_as_bytes(load(model, parse_data(model)).parts["train"])

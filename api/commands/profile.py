@@ -36,9 +36,9 @@ def profile(
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.data.synthetic import synthetic_data
+    from netc.runtime.execution.fields import Fields
     from netc.runtime.insight.drawing.flame import flame_svg
     from netc.runtime.insight.profile import profile as measure
-    from netc.runtime.program import Fields
     from netc.runtime.runs.checkpoint import write_whole
 
     if out is not None and out.suffix != ".svg":

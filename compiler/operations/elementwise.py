@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import Type, broadcast_dims
-from netc.compiler.ir.value import Expansion, Mismatch, Operation, Scalar, Value, apply, register
+from netc.compiler.ir.types import Mismatch, Type, broadcast_dims
+from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 
 Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | None"]
 

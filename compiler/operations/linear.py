@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import Dim, Sizes, Type, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Mismatch, Operation, Value, apply, register
+from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
+from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, register
 
 
 def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:

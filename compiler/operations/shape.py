@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import Dim, Type, broadcast_dims, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Mismatch, Operation, Scalar, Value, View, apply, register
+from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, size_of
+from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Value, View, apply, register
 
 
 def _reshape_type(x: Type, dims: tuple[Dim, ...]) -> Type:

@@ -1,4 +1,7 @@
-"""A plan that can be run: its machine code (or an emulator), and memory for each call. Any number of threads may run it at the same time."""
+"""A plan that can be run: its machine code (or an emulator), and memory for each call.
+
+Any number of threads may run it at the same time.
+"""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ import numpy as np
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import NUMPY
 from netc.compiler.kernels.build import Linked, build
-from netc.compiler.kernels.machine import Machine, cores
+from netc.compiler.kernels.machine import cores
 from netc.compiler.kernels.schedule import (
     BARRIER,
     BATCH,
@@ -37,9 +40,10 @@ from netc.compiler.kernels.schedule import (
 from netc.compiler.passes.plan import SLACK, Plan, Table
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Arena, ArenaPool, Memory, is_debugging
-from netc.runtime.execution.workers import Team, Workers, yield_address
+from netc.runtime.execution.resources import Resources
+from netc.runtime.execution.workers import Team, yield_address
 
-if TYPE_CHECKING:  # imported where it is used: by no command of a user's
+if TYPE_CHECKING:  # imported only where it is used: no command of a user needs it
     from netc.compiler.emulator.run import Emulator
 
 Arrays = Mapping[str, Array]
@@ -47,7 +51,7 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Where each table of a plan begins in this call, and where it ends. `arrays` keeps their memory."""
+    """The addresses where each table of a plan begins and ends in one call. `arrays` keeps their memory alive."""
 
     begins: list[int]
     ends: list[int]
@@ -59,30 +63,22 @@ class Tables:
 
 
 class Executable:
-    """`plan` ready to run by at most `members` workers, over the parameters and states in `persistent`."""
+    """`plan` ready to run by at most `members` workers, over the parameters and states of `resources`."""
 
-    def __init__(
-        self,
-        plan: Plan,
-        persistent: Memory,
-        workers: Workers,
-        members: int,
-        machine: Machine,
-        is_emulated: bool = False,
-        profiled: bool = False,
-    ) -> None:
-        self.plan, self.persistent, self.workers, self.members = plan, persistent, workers, members
+    def __init__(self, plan: Plan, resources: Resources, members: int, profiled: bool = False) -> None:
+        self.plan, self.resources, self.members = plan, resources, members
+        is_emulated = resources.backend == "plan"
         self.linked: Linked | None = None
         self.emulator = _emulator(plan, members) if is_emulated else None
         if not is_emulated:
             spoiled = Arenas(plan.shared, plan.private) if is_debugging() else None
-            self.linked = build(plan.schedule, machine, profiled, spoiled)
-        # of each worker the ticks in each call, and in all; nobody writes it unless `profiled`
+            self.linked = build(plan.schedule, resources.machine, profiled, spoiled)
+        # for each worker, the ticks of each call and their sum; written only if `profiled`
         self.ticks = np.zeros((members, len(plan.tasks) + 1), np.int64)
         self.arenas = ArenaPool(plan.shared, plan.private, members)
 
     def inputs(self, fields: Arrays) -> dict[str, Array]:
-        """The arrays that the plan reads, as it needs them."""
+        """The arrays that the plan reads, contiguous and of its element types."""
         inputs = {}
         for name, table in self.plan.inputs.items():
             array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
@@ -95,7 +91,7 @@ class Executable:
 
     @staticmethod
     def result(table: Table, count: int, steps: int) -> Array:
-        """Memory for a result of all samples or steps, with room behind it for what tiles read too far."""
+        """Memory for a result of all samples or steps, with slack behind it, because tiles read past the end."""
         size = Executable.result_bytes(table, count, steps)
         return Memory(size + SLACK, unwritten=True).array(0, table.type.dtype, _shape(table, count, steps))
 
@@ -105,7 +101,7 @@ class Executable:
         return NUMPY[table.type.dtype].itemsize * math.prod(_shape(table, count, steps))
 
     def tables(self, inputs: Arrays, results: Arrays) -> Tables:
-        """Where each table of the plan is."""
+        """The addresses of the tables of the plan."""
         begins, ends = ([0] * len(self.plan.schedule.tables) for _ in range(2))
         for tables, arrays in ((self.plan.inputs, inputs), (self.plan.results, results)):
             for name, table in tables.items():
@@ -114,13 +110,13 @@ class Executable:
         return Tables(begins, ends, (inputs, results))
 
     def run(self, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]) -> None:
-        """Run so many steps of `batch` samples, whose numbers are in `order`; `rows` has those of each varying dimension."""
+        """Run `steps` steps of `batch` samples, whose numbers are in `order`; `rows` are those of the varying dims."""
         if self.emulator is not None:
             arena = self.arenas.take(self.members)
             self._emulate(arena, order, tables, steps, batch, rows)
             self.arenas.give_back(arena)
             return
-        with self.workers.team(self.members) as team:
+        with self.resources.workers.team(self.members) as team:
             arena = self.arenas.take(team.count)
             contexts = self._contexts(team, arena, order, tables, rows)
             contexts[:, BATCH], contexts[:, STEPS] = batch, steps
@@ -130,11 +126,12 @@ class Executable:
             self.arenas.give_back(arena)
 
     def _contexts(self, team: Team, arena: Arena, order: Array, tables: Tables, rows: Mapping[str, Rows]) -> Array:
-        """What each worker of a team is given (see schedule.py), but for the sizes."""
+        """The context of each worker of a team (see schedule.py), without the sizes."""
         words = self._words(rows, team.count)
         contexts = np.zeros((team.count, TABLES + len(tables.begins) + words.shape[1]), np.int64)
         head = [0] * TABLES
-        head[PERSISTENT], head[SHARED], head[ORDER] = self.persistent.address, arena.shared.address, order.ctypes.data
+        head[PERSISTENT], head[SHARED] = self.resources.state.memory.address, arena.shared.address
+        head[ORDER] = order.ctypes.data
         head[BARRIER], head[YIELD] = team.barrier.ctypes.data, yield_address()
         head[MEMBERS], head[SPINS] = team.count, MOST_SPINS if team.count <= cores() else 0
         contexts[:, : TABLES + len(tables.begins)] = head + tables.begins
@@ -145,7 +142,7 @@ class Executable:
         return contexts
 
     def _words(self, rows: Mapping[str, Rows], members: int) -> Array:
-        """The words of each varying dimension in a context, a row for each worker."""
+        """The words for the varying dimensions in a context, a row for each worker."""
         words = np.zeros((members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
         for n, dim in enumerate(self.plan.schedule.dims):
             own = rows[dim]
@@ -162,7 +159,7 @@ class Executable:
 
         assert self.emulator is not None
         memories = Memories(
-            self.persistent.bytes,
+            self.resources.state.memory.bytes,
             arena.shared.bytes,
             [memory.bytes for memory in arena.private],
             array_at(order.ctypes.data, 4 * steps * batch),

@@ -15,19 +15,24 @@ from netc.runtime.data.stored import Array
 
 
 def footprint(size: int) -> int:
-    """The bytes that a Memory of a size takes: some stay before its first address."""
+    """The bytes that a Memory of this size takes: some are skipped before its first address."""
     return size + ALIGNMENT
 
 
 def is_debugging() -> bool:
-    """Whether NETC_DEBUG=1 is set. Then every plan is verified, and arenas (before each step) and results are filled with NaN bytes, so that a stale read
-    shows at once. On in all tests."""
+    """Whether NETC_DEBUG=1 is set, as it is in all tests.
+
+    Then every plan is verified, and arenas (before each step) and results are filled with NaN bytes, so that a stale
+    read shows at once.
+    """
     return os.environ.get("NETC_DEBUG") == "1"
 
 
 class Memory:
-    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them. They begin as zeros; with `unwritten`, in the debugging
-    mode, as NaN. Raises NotEnough where the machine has less."""
+    """Bytes at an address that is a multiple of ALIGNMENT, and arrays that are views of them.
+
+    They begin as zeros; with `unwritten`, in the debugging mode, as NaN. Raises NotEnough if the machine has less.
+    """
 
     def __init__(self, size: int, unwritten: bool = False) -> None:
         is_spoiled = unwritten and is_debugging()
@@ -56,14 +61,14 @@ class Arena:
 
 
 class ArenaPool:
-    """Arenas of one plan that no call is using. The first one, for `members` workers, is made at once; others where calls run at the same time."""
+    """Idle arenas of one plan. The first, for `members` workers, is made at once; others when calls overlap."""
 
     def __init__(self, shared: int, private: int, members: int) -> None:
         self._shared, self._private = shared, private
         self._idle: list[Arena] = [self._new(members)]  # `pop` and `append` of a list are atomic
 
     def take(self, members: int) -> Arena:
-        """An arena with private memory for so many workers; what it holds is undefined."""
+        """An arena with private memory for `members` workers; its contents are undefined."""
         try:
             arena = self._idle.pop()
         except IndexError:
@@ -73,7 +78,7 @@ class ArenaPool:
         return arena
 
     def give_back(self, arena: Arena) -> None:
-        """Keep an arena for the next call, but no more of them than can be at work at once."""
+        """Keep an arena for the next call, but no more of them than there are cores."""
         if len(self._idle) < max(cores(), 1):
             self._idle.append(arena)
 

@@ -1,6 +1,7 @@
-"""Threads that enter compiled code together and stay there for a chunk of steps, meeting at barriers; one of them is the caller's own.
+"""Threads that enter compiled code together and stay there for a chunk of steps, meeting at barriers.
 
-Several threads may call at once: idle helpers are shared out among the calls, and a call that gets none runs on its own thread alone.
+One of them is the caller's own. Several threads may call at once: idle helpers are divided among the calls, and a call
+that gets none runs on its own thread alone.
 """
 
 import ctypes
@@ -20,12 +21,14 @@ from netc.runtime.locks import renew_after_fork
 
 Array = np.ndarray[Any, Any]
 _Done = queue.SimpleQueue[BaseException | None]
-_Jobs = queue.SimpleQueue[tuple[Callable[[], object], Array, _Done] | None]  # what to do, the barrier, where to say so
+_Jobs = queue.SimpleQueue[
+    tuple[Callable[[], object], Array, _Done] | None
+]  # the work, the barrier, the queue for the outcome
 
 
 @cache
 def yield_address() -> int:
-    """The C function that gives the processor to another thread, for a barrier with more workers than cores; 0 where there is none."""
+    """The address of C's sched_yield, for a barrier with more workers than cores; 0 if there is none."""
     try:
         return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
     except (OSError, AttributeError, TypeError):
@@ -45,7 +48,10 @@ class Team:
         return len(self.helpers) + 1
 
     def run(self, work: Callable[[int], object]) -> None:
-        """Call `work` with the number of each worker, at the same time. If one raises, the others leave at their next barrier, and it is raised here."""
+        """Call `work` with the number of each worker, at the same time.
+
+        If one raises, the others leave at their next barrier, and its exception is raised here.
+        """
         for number, jobs in enumerate(self.helpers, 1):
             jobs.put((partial(work, number), self.barrier, self.done))
         failed = _try(partial(work, 0), self.barrier)
@@ -55,7 +61,10 @@ class Team:
             raise failed
 
     def _wait(self) -> BaseException | None:
-        """What a helper ended with. The memory that it works on is held until then, so an interruption waits as well."""
+        """The exception that a helper ended with, or None.
+
+        An interruption waits for the helper too, because it still uses the memory of the call.
+        """
         interrupted: BaseException | None = None
         while True:
             try:
@@ -65,14 +74,17 @@ class Team:
 
 
 class Workers:
-    """`count` workers: the thread that calls, and helpers that wait between calls, each started when it is first needed. Raises ValueError for less than 1."""
+    """`count` workers: the thread that calls, and helpers that wait between calls.
+
+    A helper is started when it is first needed. Raises ValueError for less than 1 worker.
+    """
 
     def __init__(self, count: int) -> None:
         if count < 1:
             raise ValueError(f"{count} threads: at least 1 is needed")
         self.count = count
-        self.shares_small_steps = False  # whether all take part in steps that are too small to gain by it: for tests
-        self._helpers: list[_Jobs] = []  # all, to send them home
+        self.shares_small_steps = False  # for tests: all take part in small steps too
+        self._helpers: list[_Jobs] = []  # all of them, to be dismissed in the end
         self.after_fork()
         weakref.finalize(self, _dismiss, self._helpers)
         renew_after_fork(self)
@@ -81,12 +93,12 @@ class Workers:
         """Begin without helpers: those of a parent process are not in its child."""
         self._lock = threading.Lock()
         self._idle: list[_Jobs] = []
-        self._busy = 0  # workers in calls, also those that came when no worker was free
+        self._busy = 0  # workers in calls, those included that came when none was idle
         self._helpers.clear()
 
     @contextmanager
     def team(self, most: int) -> Iterator[Team]:
-        """At most so many workers for a call: fewer while others are busy, but always the caller's thread."""
+        """At most `most` workers for a call: fewer while others are busy, but always the caller's thread."""
         helpers: list[_Jobs] = []
         with self._lock:
             count = max(min(most, self.count - self._busy), 1)
@@ -110,12 +122,12 @@ class Workers:
         return jobs
 
     def run(self, work: Callable[[int], object], members: int | None = None) -> None:
-        """Call `work` with the number of each worker that is free (or of so many at most), as Team.run."""
+        """Call `work` with the number of each idle worker, of `members` at most: see Team.run."""
         with self.team(self.count if members is None else members) as team:
             team.run(work)
 
 
-# What helpers run holds no Workers: they are sent home when that is gone.
+# Helpers keep no reference to Workers: they are dismissed when it is collected.
 
 
 def _help(jobs: _Jobs) -> None:

@@ -1,6 +1,6 @@
-"""Whether an exported file says what the run says: both are asked about the same made-up samples.
+"""Checks that an exported file predicts what its run predicts, on the same synthetic samples.
 
-A file of Python runs in a process of its own (separate.py), one of ONNX in onnxruntime, if that is installed.
+A Python file runs in a process of its own (separate.py), an ONNX file in onnxruntime, if that is installed.
 """
 
 from collections.abc import Mapping
@@ -12,12 +12,12 @@ import numpy as np
 
 from netc.compiler.export.writer import Exported
 from netc.dsl.files import reason
-from netc.runtime.export.exported import from_padded, padded, samples_of
+from netc.runtime.export.samples import from_padded, padded, samples_of
 from netc.runtime.export.separate import Failed, NotRun, predict_separately
 from netc.runtime.runs.run import Run
 
 SAMPLES = 17
-_TOLERANCE = {"f32": 1e-2, "f64": 1e-6}  # beyond any rounding; what is usual is a thousandth of it
+_TOLERANCE = {"f32": 1e-2, "f64": 1e-6}  # beyond any rounding; a thousandth of it is usual
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Checked:
 
 
 def checked(run: Run, asked: Exported, path: Path) -> Checked:
-    """Compare the answers of an exported file with the run's own."""
+    """Compare the predictions of an exported file with those of the run."""
     raw, prepared = samples_of(run, asked.inputs, SAMPLES)
     own = run.predict(prepared, outputs=[*asked.outputs])
     try:
-        found = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
+        exported = _of_python(asked, path, raw, own) if path.suffix == ".py" else _of_onnx(asked, path, raw)
     except Failed as error:
         return Checked(str(error), is_wrong=True)
     except NotRun as error:
         return Checked(f"not checked: {error}")
-    apart = max(difference(own[name], found[name]) for name in asked.outputs)
+    apart = max(difference(own[name], exported[name]) for name in asked.outputs)
     compared = f"checked on {SAMPLES} made-up samples: "
     if apart == np.inf:
         why = "NaN, infinite or of another shape where the run has a number, or the reverse"
@@ -64,7 +64,7 @@ def _of_onnx(asked: Exported, path: Path, raw: Mapping[str, Any]) -> dict[str, A
     fields = padded(asked, raw)
     try:
         session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-        names = [one.name for one in session.get_outputs()]
+        names = [output.name for output in session.get_outputs()]
         answers = session.run(None, fields)
     except Missing as error:
         raise NotRun(str(error).rpartition(": ")[2]) from None
@@ -73,11 +73,14 @@ def _of_onnx(asked: Exported, path: Path, raw: Mapping[str, Any]) -> dict[str, A
     return from_padded(dict(zip(names, answers, strict=True)), asked, fields)
 
 
-def difference(own: Any, found: Any) -> float:
-    """The largest difference between two outputs, relative to the largest number if that is above 1. NaN is as NaN and an infinity as itself; any other
-    number is infinitely far from them, and so is another shape."""
-    pairs = [*zip(own, found, strict=False)] if isinstance(own, list) else [(own, found)]
-    is_other = isinstance(own, list) and len(own) != len(found)
+def difference(own: Any, exported: Any) -> float:
+    """The largest difference between two outputs, relative to the largest number if that is above 1.
+
+    NaN equals NaN, and an infinity equals itself; they differ from any other number, and outputs of different shapes
+    differ, by infinity.
+    """
+    pairs = [*zip(own, exported, strict=False)] if isinstance(own, list) else [(own, exported)]
+    is_other = isinstance(own, list) and len(own) != len(exported)
     if is_other or any(np.shape(left) != np.shape(right) for left, right in pairs):
         return np.inf
     left, right = (np.concatenate([np.ravel(part[i]).astype(np.float64) for part in pairs]) for i in (0, 1))

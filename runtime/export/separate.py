@@ -1,7 +1,7 @@
-"""Runs a written file of Python in a process of its own, with a time limit, and takes back what its function `predict` gives.
+"""Runs an exported Python file in a process of its own, with a time limit, and returns the results of its `predict`.
 
-The process is isolated (`python -I`): no module beside the file, no setting of the environment changes what runs. Arrays go there and back as `.npz` files
-without pickles; nothing of the file is executed in this process.
+The process is isolated (`python -I`): no module beside the file and no environment variable changes what runs. Arrays
+are passed as `.npz` files without pickles; nothing of the file is executed in this process.
 """
 
 import subprocess
@@ -15,7 +15,7 @@ import numpy as np
 
 from netc.dsl import temporary
 
-TIME_LIMIT = 120.0  # seconds: the samples of a check are few
+TIME_LIMIT = 120.0  # seconds; a check has few samples
 
 # argv: the file, its arguments, where the answer goes. `i` is an array, `i.j` a part of a list of arrays.
 _PROGRAM = """
@@ -31,25 +31,28 @@ with open(file, encoding="utf-8") as opened:
     exec(compile(opened.read(), file, "exec"), space)
 with np.load(arguments, allow_pickle=False) as stored:
     fields = [listed(stored, i) for i in range(int(stored["count"]))]
-found = space["predict"](*fields)
+results = space["predict"](*fields)
 arrays = {}
-for i, value in enumerate(found.values()):
-    arrays |= {f"{i}.{j}": one for j, one in enumerate(value)} if isinstance(value, list) else {str(i): value}
-np.savez(answer, count=len(found), **arrays)
+for i, value in enumerate(results.values()):
+    arrays |= {f"{i}.{j}": part for j, part in enumerate(value)} if isinstance(value, list) else {str(i): value}
+np.savez(answer, count=len(results), **arrays)
 """
 
 
 class NotRun(Exception):
-    """Why a file could not be run."""
+    """The reason why a file could not be run."""
 
 
 class Failed(NotRun):
-    """What went wrong when a file ran."""
+    """The error of a file that ran."""
 
 
 def predict_separately(path: Path, fields: Sequence[Any], lists: Mapping[str, bool]) -> dict[str, Any]:
-    """The outputs of `predict(*fields)` of a file; `lists` has their names in order, and which of them are lists of arrays. Raises NotRun, or Failed if the
-    fault is the file's."""
+    """The outputs of `predict(*fields)` of a file, by name.
+
+    `lists` has their names in order, and whether each is a list of arrays. Raises NotRun, or Failed if the fault is the
+    file's.
+    """
     if not sys.executable:
         raise NotRun("there is no Python to run it")
     with temporary.folder(Path(tempfile.gettempdir())) as folder:

@@ -1,4 +1,4 @@
-"""A part of a model in use: from what is given, inputs or values in the middle, to the values that are wanted of that."""
+"""A part of a model in use: the values that a caller asks for, computed from inputs or from values in the middle."""
 
 from collections.abc import Collection, Sequence
 
@@ -12,48 +12,56 @@ from netc.compiler.pipeline import part_graph, prediction_graph
 
 
 def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None = None) -> Graph:
-    """What computes the wanted values, or else all outputs that these fields suffice for: results `output.NAME`.
+    """The graph of the values `outputs`, or of all outputs that these fields suffice for: results `output.NAME`.
 
-    A field that is no input but a value of the model stands in place of what computes it. Raises ValueError for a name that the model does not have,
-    and where a given value changes nothing.
+    A field that is no input but a value of the model replaces what computes it. Raises ValueError for a name that the
+    model does not have, and for a value among the fields that no result depends on.
     """
-    known, own = model.values, {**model.inputs, **model.targets}
-    given = [name for name in fields if name in known and name not in own]
-    for name in outputs or ():
-        if name not in known:
-            raise ValueError(f"the model has no value `{name}`: it has {', '.join(known)}")
-        ends = [f"length.{dim.name}" for dim in known[name].type.dims if isinstance(dim, Bounded)]
-        if any(end not in model.graph.results for end in ends):
-            raise ValueError(f"`{name}` has two varying dimensions, and is no output")
-    if outputs is None and not given:
+    values, data = model.values, {**model.inputs, **model.targets}
+    inner = [name for name in fields if name in values and name not in data]
+    _refuse_unknown(model, outputs or ())
+    if outputs is None and not inner:
         return prediction_graph(model)
-    wanted = [name for name in (model.outputs if outputs is None else outputs) if name not in given]
-    graph = part_graph(model, wanted, given)
+    names = [name for name in (model.outputs if outputs is None else outputs) if name not in inner]
+    graph = part_graph(model, names, inner)
     if outputs is None:
-        suffices = {name: one for name, one in graph.results.items() if _reads(one) <= {*fields}}
-        graph, _ = graph.subgraph({name: one for name, one in suffices.items() if _reads(one) & {*given}})
-    unread = sorted({*given} - {name for one in graph.results.values() for name in _reads(one)})
+        computable = {name: value for name, value in graph.results.items() if _reads(value) <= {*fields}}
+        graph, _ = graph.subgraph({name: value for name, value in computable.items() if _reads(value) & {*inner}})
+    unread = sorted({*inner} - {name for value in graph.results.values() for name in _reads(value)})
     if unread:
         raise ValueError(f"nothing that is wanted is computed from `{unread[0]}`")
     return graph
 
 
+def _refuse_unknown(model: Model, outputs: Sequence[str]) -> None:
+    """Raises ValueError for a name that the model does not have, or whose lengths it does not compute."""
+    for name in outputs:
+        if name not in model.values:
+            raise ValueError(f"the model has no value `{name}`: it has {', '.join(model.values)}")
+        ends = [f"length.{dim.name}" for dim in model.values[name].type.dims if isinstance(dim, Bounded)]
+        if any(end not in model.graph.results for end in ends):
+            raise ValueError(f"`{name}` has two varying dimensions, and is no output")
+
+
 def inputs_of(graph: Graph) -> dict[str, Type]:
-    """The fields that a graph reads, by name."""
+    """The types of the fields that a graph reads, by name."""
     return {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
 
 
 def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
-    """The fields that a part of a model needs: those that it reads, and an input for each dimension whose lengths none of them tells."""
-    found = inputs_of(graph)
-    known = {str(type_.rows) for type_ in found.values()}
-    for dim in sorted(_lengths_of(graph) - known):
-        found |= dict([(name, type_) for name, type_ in model.inputs.items() if type_.rows == dim][:1])
-    return found
+    """The types of the fields that a part of a model needs, by name.
+
+    These are the fields that it reads, and an input for each dimension whose lengths none of them has.
+    """
+    fields = inputs_of(graph)
+    dims = {str(type_.rows) for type_ in fields.values()}
+    for dim in sorted(_lengths_of(graph) - dims):
+        fields |= dict([(name, type_) for name, type_ in model.inputs.items() if type_.rows == dim][:1])
+    return fields
 
 
 def _lengths_of(graph: Graph) -> set[str]:
-    """The declared dimensions whose lengths a graph asks for."""
+    """The declared dimensions whose lengths a graph needs."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
     for leaf in graph.values("given"):
         if str(leaf.attributes["name"]).startswith(PREFIX):
@@ -64,4 +72,5 @@ def _lengths_of(graph: Graph) -> set[str]:
 
 
 def _reads(value: Value) -> set[str]:
+    """The names of the inputs that a value depends on."""
     return {str(leaf.attributes["name"]) for leaf in needed_by([value]) if leaf.operation == "input"}

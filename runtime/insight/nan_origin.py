@@ -18,9 +18,8 @@ from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
-from netc.runtime.runs.checkpoint import load_checkpoint
+from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint
 from netc.runtime.runs.run import Run
-from netc.runtime.runs.start_from import CHECKPOINT
 from netc.runtime.training.schedule import Decisions, factors
 
 

@@ -12,8 +12,9 @@ from netc.compiler.ir.value import Value
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.peak import PeakLoop, peak_flops
 from netc.compiler.passes.tasks import Task
+from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
-from netc.runtime.program import Fields, Program
+from netc.runtime.program import Program
 
 
 @dataclass(frozen=True, slots=True)

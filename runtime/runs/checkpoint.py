@@ -1,6 +1,6 @@
-"""Checkpoints: every parameter and state with the place in training, as one safetensors file, written beside and renamed.
+"""Checkpoints: every parameter and state with the place in training, as one safetensors file, written whole.
 
-What is read is what was written: a checksum over all of it tells damage from a checkpoint of another model.
+A checksum over all of it distinguishes damage from a checkpoint of another model.
 """
 
 import errno
@@ -24,14 +24,15 @@ from netc.dsl.source import Source, Span
 from netc.runtime.typed_json import converted, parsed
 
 Array = np.ndarray[Any, Any]
+CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"  # in the folder of a run
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 @dataclass(slots=True)
 class Progress:
-    """Where training stands: epochs done, steps done in the running one, and what each of its losses adds up to so far, over how much.
+    """The place in training: epochs done, steps and samples done in the running epoch, and its losses so far.
 
-    `metrics` is the checksum of the epochs' rows that were written before.
+    `sums` over `counts` are the means of the losses; `metrics` is the checksum of the epochs' rows in metrics.jsonl.
     """
 
     epoch: _Count = 0
@@ -44,22 +45,24 @@ class Progress:
 
 
 class _Header(msgspec.Struct):
-    """What a checkpoint says beside its arrays: the place in training, and which arrays are the model's own."""
+    """The metadata of a checkpoint: the place in training, and which arrays are the model's own."""
 
     progress: Progress
     owned: tuple[str, ...]
 
 
 def place_of(path: Path) -> Span:
-    """A file that is no text, as the place of a message."""
+    """The place of a message about a file that is no text."""
     return Span(Source(str(path), ""), 0, 0)
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, whatever happens meanwhile; a pipe or a device takes it as it comes. Every command writes its files
-    so. Faults E1001 if it cannot be written."""
+    """Write a file whole or not at all, whatever happens meanwhile; a pipe or a device gets the bytes directly.
+
+    Every command writes its files in this way. Faults E1001 if it cannot be written.
+    """
     try:
-        if os.path.isdir(path):  # also where a symbolic link leads to a folder: it would be replaced
+        if os.path.isdir(path):  # a symbolic link to a folder, too: it would be replaced
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if is_device(path):
             write_to_device(path, content)
@@ -71,40 +74,40 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def save_checkpoint(path: Path, arrays: Mapping[str, Array], progress: Progress, owned: Iterable[str]) -> None:
     """`owned` are the names of the model's own parameters and states; the others are the optimizer's."""
-    told = json_text({"progress": asdict(progress), "owned": list(owned)})
+    metadata = json_text({"progress": asdict(progress), "owned": list(owned)})
     # copies, because safetensors wants memory of its own
     copies = {name: np.array(array, order="C") for name, array in arrays.items()}
-    write_whole(path, save(copies, {"netc": told, "checksum": str(_checksum(copies, told))}))
+    write_whole(path, save(copies, {"netc": metadata, "checksum": str(_checksum(copies, metadata))}))
 
 
-def _checksum(arrays: Mapping[str, Array], told: str) -> int:
-    total = zlib.crc32(told.encode())
+def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:
+    total = zlib.crc32(metadata.encode())
     for name in sorted(arrays):
         total = zlib.crc32(arrays[name].tobytes(), zlib.crc32(name.encode(), total))
     return total
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, ...]]:
-    """All arrays by name, the place in training, and the names that are the model's own. Faults E1001 if it is damaged."""
+    """All arrays by name, the place in training, and the model's own names. Faults E1001 if the file is damaged."""
     try:
         opened(path).close()  # the library would wait for a pipe
         with safe_open(str(path), framework="numpy") as stored:
-            found = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
             metadata = stored.metadata() or {}
-        told = metadata["netc"]
-        if str(_checksum(found, told)) != metadata["checksum"]:
+        content = metadata["netc"]
+        if str(_checksum(arrays, content)) != metadata["checksum"]:
             raise ValueError("its checksum differs: the file is damaged")
-        header: _Header = converted(with_nan(parsed(told, dict[str, Any])), _Header)
-        return found, header.progress, header.owned
+        header: _Header = converted(with_nan(parsed(content, dict[str, Any])), _Header)
+        return arrays, header.progress, header.owned
     except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
         fault("E1001", f"cannot read the checkpoint `{path}`", place_of(path), reason(error))
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
-    """Fill the arrays from a checkpoint. Faults E1001 if it is damaged or of another model."""
-    found, progress, _ = read_checkpoint(path)
+    """Fill the arrays, by name, from a checkpoint. Faults E1001 if it is damaged or of another model."""
+    stored, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
-        if name not in found or found[name].shape != array.shape or found[name].dtype != array.dtype:
+        if name not in stored or stored[name].shape != array.shape or stored[name].dtype != array.dtype:
             fault("E1001", f"the checkpoint `{path}` is of another model", place_of(path), f"`{name}` differs")
-        array[...] = found[name]
+        array[...] = stored[name]
     return progress

@@ -1,7 +1,7 @@
-"""The metrics of a run, a row for each epoch: in memory, and in metrics.jsonl, to which a save appends the new rows alone. Each epoch costs the same.
+"""The metrics of a run, a row for each epoch: in memory, and in metrics.jsonl, to which a save appends the new rows.
 
-A line that was cut off by a kill, or one that the checkpoint does not count yet, lies behind the lines that count: whoever reads leaves it out, and
-the first save of a process writes the file anew without it.
+Each epoch costs the same. A line that was cut off by a kill, or that the checkpoint does not count yet, stands behind
+the lines that count: readers ignore it, and the first save of a process writes the file again without it.
 """
 
 import os
@@ -22,11 +22,11 @@ from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
 _Figures = dict[str, float | list[list[float | None]] | None]
-_ALWAYS = ("epoch", "seconds")  # what the row of every epoch has
+_ALWAYS = ("epoch", "seconds")  # in the row of every epoch
 
 
 class Metrics(Sequence[Row]):
-    """The rows of all epochs, held as packed numbers: a row that is looked at is unpacked for it."""
+    """The rows of all epochs, stored as packed numbers; a row is unpacked when it is read."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._packed: list[bytes] = []
@@ -71,9 +71,10 @@ class MetricsFile:
         self._stamp: _Stamp | None = None
 
     def save(self, path: Path, rows: Sequence[Row]) -> None:
-        """Make the file hold these rows: those of the last save, then the new ones. `path` may change when the run's folder gets its name.
+        """Write these rows, which begin with those of the last save. `path` may change with the name of the folder.
 
-        Faults E1001 if it cannot be written."""
+        Faults E1001 if the file cannot be written.
+        """
         if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(path):
             content = _encoded(rows)
             self._stamp = None
@@ -86,7 +87,7 @@ class MetricsFile:
         self._rows, self._stamp = len(rows), _stamp(path)
 
     def _append(self, path: Path, content: bytes, length: int) -> None:
-        """Add to the file, which has `length` bytes; if that fails, it has as many again."""
+        """Append to the file, which has `length` bytes; if that fails, it is cut to this length again."""
         self._stamp = None
         try:
             with open(path, "r+b", buffering=0) as file:
@@ -126,7 +127,10 @@ def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
 
 
 def whole_rows(path: Path) -> Iterator[Row]:
-    """Each row of a file that training may be writing at this moment: a last line that is not whole is left out. Raises OSError or ValueError."""
+    """The rows of a file that training may be writing to, without an unfinished last line.
+
+    Raises OSError or ValueError.
+    """
     with opened(path) as file:
         for line in file:
             if line.endswith(b"\n"):
@@ -134,7 +138,7 @@ def whole_rows(path: Path) -> Iterator[Row]:
 
 
 def _row_of(line: bytes) -> Row:
-    """A line of metrics.jsonl. Raises ValueError unless it holds numbers and matrices by name, and what every epoch's row has."""
+    """A line of metrics.jsonl. Raises ValueError unless it is numbers and matrices by name, with those of every row."""
     figures: _Figures = parsed(line, _Figures)
     missing = [name for name in _ALWAYS if not isinstance(figures.get(name), float)]
     if missing:

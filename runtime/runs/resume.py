@@ -1,6 +1,7 @@
-"""Going on with a run by a file that was changed meanwhile: what differs in meaning, and whether training may go on with it.
+"""Resuming a run by a file that was changed meanwhile: what differs in meaning, and whether training may go on.
 
-What moves training from here on may change (the rate, epochs, when to stop); what the past steps depended on may not (data, model, batch, seed).
+Settings of the steps to come may change (the rate, epochs, when to stop), but not what past steps depended on (data,
+model, batch, seed).
 """
 
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale",
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What is another now, at its place in the new file; whether a run may go on with it."""
+    """A difference, at its place in the new file, and whether a run may go on with it."""
 
     what: str
     is_allowed: bool
@@ -34,17 +35,17 @@ class Change:
 
 
 def adopt(run: Run, model: Model) -> list[Change]:
-    """Opened again, the run goes on by the changed file. Faults E1004 with every change that is not allowed."""
+    """Make a run go on by a changed file. Faults E1004 with every change that is not allowed."""
     changes = list(_changes(run.model, run.spec, model))
     refused = [
         Diagnostic(
             "E1004",
-            f"{one.what} changed since the run began",
-            Label(one.span, one.before),
+            f"{change.what} changed since the run began",
+            Label(change.span, change.before),
             hint="a new run: netc train without --resume; `start_from` takes parameters over",
         )
-        for one in changes
-        if not one.is_allowed
+        for change in changes
+        if not change.is_allowed
     ]
     if refused:
         raise Fault(refused)
@@ -53,35 +54,36 @@ def adopt(run: Run, model: Model) -> list[Change]:
 
 
 def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
+    """What differs in meaning between a run's model and a new one."""
     start = Span(new.source, 0, 0)
-    if _meaning(old.graph, "loss.", "weight.loss.", "update.") != _meaning(
-        new.graph, "loss.", "weight.loss.", "update."
-    ) or _parameters(old) != _parameters(new):
+    losses, outputs = ("loss.", "weight.loss.", "update."), ("output.", "metric.", "watch.", "weight.metric.")
+    if _meaning(old.graph, *losses) != _meaning(new.graph, *losses) or _parameters(old) != _parameters(new):
         span, before = _first_difference(old, new)
         yield Change("what the model computes", False, span, before)
-    elif _meaning(old.graph, "output.", "metric.", "watch.", "weight.metric.") != _meaning(
-        new.graph, "output.", "metric.", "watch.", "weight.metric."
-    ):
+    elif _meaning(old.graph, *outputs) != _meaning(new.graph, *outputs):
         yield Change("outputs, metrics or watched values", True, start)
     if new.data is not None and _without_spans(old_spec) != _without_spans(parse_data(new)):
         yield Change("the data", False, Span(new.source, new.data.span.start, new.data.span.start + 4))
     places = places_of_settings(new)
-    for one in fields(new.train):
-        before, after = getattr(old.train, one.name), getattr(new.train, one.name)
-        if _without_spans(before) == _without_spans(after):
-            continue
-        is_free = one.name in _FREE
-        if one.name == "optimizer":
-            is_free = _states(before) == _states(after)
-            before, after = _shown(before), _shown(after)
-        elif one.name in ("schedule", "loss_scale"):  # graphs
-            before = after = ""
-        told = f" from {before} to {after}" if is_free and before != after else ""
-        yield Change(f"`{one.name}`{told}", is_free, places.get(one.name, start), "" if is_free else f"it was {before}")
+    for field in fields(new.train):
+        before, after = getattr(old.train, field.name), getattr(new.train, field.name)
+        if _without_spans(before) != _without_spans(after):
+            yield _change_of_setting(field.name, before, after, places.get(field.name, start))
+
+
+def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change:
+    is_free = name in _FREE
+    if name == "optimizer":
+        is_free = _states(before) == _states(after)
+        before, after = _shown(before), _shown(after)
+    elif name in ("schedule", "loss_scale"):  # graphs
+        before = after = ""
+    values = f" from {before} to {after}" if is_free and before != after else ""
+    return Change(f"`{name}`{values}", is_free, span, "" if is_free else f"it was {before}")
 
 
 def _meaning(graph: Graph, *prefixes: str) -> str:
-    """What results mean, without their places in the text."""
+    """The printed form of results, without their places in the text."""
     return "\n".join(line.split("  #")[0] for line in print_graph(graph.of(*prefixes)).splitlines())
 
 
@@ -90,7 +92,7 @@ def _parameters(model: Model) -> dict[str, Any]:
 
 
 def _states(optimizer: Optimizer) -> tuple[str, bool]:
-    """What an optimizer keeps between steps."""
+    """The name and the choice that decide which states an optimizer keeps."""
     return optimizer.name, bool(optimizer.numbers.get("momentum"))
 
 
@@ -99,28 +101,28 @@ def _shown(optimizer: Optimizer) -> str:
 
 
 def _without_spans(value: Any) -> Any:
-    """A dataclass as nested tuples without the places in the text; a schedule as what it means."""
+    """A dataclass as nested tuples without places in the text; a schedule in its printed form."""
     if isinstance(value, Span):
         return None
     if isinstance(value, Graph):
         return _meaning(value, "factor")
     if hasattr(value, "__dataclass_fields__"):
-        return tuple(_without_spans(getattr(value, one.name)) for one in fields(value))
+        return tuple(_without_spans(getattr(value, field.name)) for field in fields(value))
     if isinstance(value, dict):
         return {key: _without_spans(item) for key, item in value.items()}
     return tuple(_without_spans(item) for item in value) if isinstance(value, tuple | list) else value
 
 
 def _first_difference(old: Model, new: Model) -> tuple[Span, str]:
-    """The first statement of the new model that the old one does not have there, and what stood in its place."""
+    """The first statement of the new model that differs from the old one, and what stood in its place."""
     before, after = (
         [
             statement
-            for item in parse(one.source).items
+            for item in parse(model.source).items
             for statement in (item.body if isinstance(item, syntax.Model | syntax.Block) else [item])
             if not isinstance(item, syntax.Data | syntax.Train)
         ]
-        for one in (old, new)
+        for model in (old, new)
     )
     for i, statement in enumerate(after):
         if i >= len(before) or statement != before[i]:
@@ -134,7 +136,7 @@ def _first_line(span: Span) -> Span:
 
 
 def has_changed(run: Run) -> Path | None:
-    """The file that a run was trained from, if it is not the same any more."""
+    """The file that a run was trained from, if it has changed since."""
     path = run.model.source.path
     try:
         return path if path is not None and content_of(path).decode() != run.model.source.text else None

@@ -1,24 +1,18 @@
-"""What a run leaves, and how it is opened again: runs/NAME/ with the model, metrics, fitted steps, checkpoint and curves.
+"""A run: the folder that training leaves, and how it is opened again.
 
-model.net  run.json  data.json  metrics.jsonl  checkpoint.safetensors  curves.svg
-
-run.json holds the hashes of the first and the third, and its own: what is opened is what was written, or a message.
+runs/NAME/ holds model.net, run.json, data.json (fitted steps), metrics.jsonl, checkpoint.safetensors and curves.svg.
+run.json has the hashes of the first and the third file, and its own: what is opened is what was written, or a message.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NoReturn
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
-from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of
 from netc.dsl.parser import parse
@@ -28,21 +22,38 @@ from netc.runtime import plugins
 from netc.runtime.data.dataset import Dataset, load, undo
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.data.stored import Array
+from netc.runtime.execution.compiled_model import CompiledModel, Options
+from netc.runtime.execution.fields import Fields
+from netc.runtime.execution.workers import Workers
 from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
-from netc.runtime.program import Fields, Program
-from netc.runtime.runs.checkpoint import Progress, load_checkpoint, place_of, save_checkpoint, write_whole
+from netc.runtime.program import Program
+from netc.runtime.runs.checkpoint import (
+    BEST,
+    CHECKPOINT,
+    Progress,
+    load_checkpoint,
+    place_of,
+    save_checkpoint,
+    write_whole,
+)
+from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
 from netc.runtime.runs.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
-from netc.runtime.runs.start_from import BEST, CHECKPOINT, Loaded, start_from
 
-Array = np.ndarray[Any, Any]
+if TYPE_CHECKING:
+    from netc.runtime.runs.start_from import Loaded
+
 _INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
 
 
 @dataclass(slots=True)
 class Run:
-    """A trained model and where it lies. `metrics` has a row an epoch, as metrics.jsonl. Several threads may use one run, as they may use its program."""
+    """A trained model and its folder. `metrics` has a row for each epoch, as metrics.jsonl does.
+
+    Several threads may use one run, as they may use its program.
+    """
 
     folder: Path
     model: Model
@@ -52,12 +63,12 @@ class Run:
     metrics: Metrics = field(default_factory=Metrics)
     progress: Progress = field(default_factory=Progress)
     dataset: Dataset | None = None
-    loaded: Loaded | None = None
+    loaded: "Loaded | None" = None
     _loading: Mutex = field(default_factory=Mutex, repr=False, compare=False)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile, repr=False, compare=False)
 
     def undone(self) -> dict[str, Callable[[Array], Array]]:
-        """For each float target with steps, what brings it back to the data's units."""
+        """For each float target with steps, the function that brings it back to the data's units."""
         return {
             name: undo(self.spec.fields[name], self.states[name])
             for name, type_ in self.model.targets.items()
@@ -65,7 +76,10 @@ class Run:
         }
 
     def evaluate(self, part: str = "test") -> Figures:
-        """`loss`, and each metric, over a part of the data, in the data's units. Faults E0806 if the split has no such part."""
+        """`loss`, and each metric, over a part of the data, in the data's units.
+
+        Faults E0806 if the split has no such part.
+        """
         parts = self.load_data().parts
         if part not in parts:
             fault("E0806", f"the split has no part `{part}`", self.spec.span, f"it has {', '.join(parts)}")
@@ -81,29 +95,32 @@ class Run:
             return self.dataset
 
     def predict(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
-        """The outputs for arrays that went through the fitted steps; those that stand for a target come back in its units. `beam` and `outputs` as in
-        Program.predict."""
-        found = self.program.predict(fields, beam, outputs)
+        """The outputs for arrays that went through the fitted steps.
+
+        An output that a loss compares with a target comes back in that target's units. `beam` and `outputs` are as in
+        Program.predict.
+        """
+        outputs_by_name = self.program.predict(fields, beam, outputs)
         undone, units, values = self.undone(), values_in_units_of_targets(self.model.graph), self.model.values
-        targets = {name: units.get(values[name]) for name in found}
+        targets = {name: units.get(values[name]) for name in outputs_by_name}
         return {
             name: undone[target](value) if (target := targets[name]) in undone else value
-            for name, value in found.items()
+            for name, value in outputs_by_name.items()
         }
 
     def save_best(self) -> None:
-        """Keep the parameters as they are now: `keep` says that no epoch before was as good."""
+        """Keep the current parameters: by the metric of `keep`, no epoch before was as good."""
         with self.program.guard.reading:
             save_checkpoint(self.folder / BEST, self.program.persistent, self.progress, self._owned)
 
     def load_best(self) -> None:
-        """The kept parameters, if `keep` asks for them. What comes after is use, not training."""
-        if self.model.train.keep is not None and os.path.exists(self.folder / BEST):
+        """Load the parameters that `keep` kept, if it is set. Afterwards the run is used, and trained no further."""
+        if _keeps_best(self.model, self.folder):
             with self.program.guard.writing:
                 load_checkpoint(self.folder / BEST, self.program.persistent)
 
     def save(self) -> None:
-        """Metrics first, then the checkpoint that counts them: what is read back never runs ahead of its parameters."""
+        """Save the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
         assert len(self.metrics) == self.progress.epoch
         self._metrics_file.save(self.folder / _METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
@@ -115,56 +132,33 @@ class Run:
         return (*self.model.trainables, *self.model.states)
 
 
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, which the caller fills and then names. Faults E1001 if there cannot be one."""
-    if not path.name:
-        fault("E1001", f"cannot make the folder `{path}`", place_of(path), "it exists")
-    with ExitStack() as stack:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            folder = stack.enter_context(temporary.folder(path.parent, 0o777))
-        except (OSError, ValueError) as error:  # ValueError: a null character in the path
-            _cannot_make(path, error)
-        yield folder
-
-
-def _with_name(folder: Path, path: Path) -> Path:
-    """Rename a folder to the first of NAME, NAME-2, NAME-3, ... that is free: a run never overwrites another. Returns its new path."""
-    number, free = 1, path
-    while True:
-        try:
-            if not os.path.lexists(free):  # an empty folder would be replaced
-                os.rename(folder, free)
-                return free
-        except (OSError, ValueError) as error:
-            if not os.path.lexists(free):  # else another process has just taken the name
-                _cannot_make(free, error)
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-
-
-def _cannot_make(folder: Path, error: OSError | ValueError) -> NoReturn:
-    reason = error.strerror if isinstance(error, OSError) else None
-    fault("E1001", f"cannot make the folder `{folder}`", place_of(folder), reason or str(error))
+def _keeps_best(model: Model, folder: Path) -> bool:
+    return model.train.keep is not None and os.path.exists(folder / BEST)
 
 
 def start(
     model: Model, path: Path, overrides: Mapping[str, Any], dataset: Dataset, spec: DataSpec, program: Program
 ) -> Run:
-    """A fresh run with all that it depends on written down, in a new folder: `path`, or one of a similar name. The folder is there whole or not at all."""
+    """A new run in a new folder: `path`, or `path` with a number if that exists.
+
+    The folder appears with all its files or not at all.
+    """
     program.fit(dataset.parts["train"])
-    with _new_folder(path) as folder:
+    with new_folder(path) as folder:
         run = Run(folder, model, spec, dataset.states, program, dataset=dataset)
         if model.train.start_from is not None:
+            from netc.runtime.runs.start_from import start_from
+
             run.loaded = start_from(model, model.train.start_from, program)
         _write_all(run, overrides)
-        run.folder = _with_name(folder, path)
+        run.folder = with_free_name(folder, path)
     return run
 
 
 def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
     """Write every file of a new run."""
+    from importlib.metadata import version
+
     model, folder = run.model, run.folder
     text, states = model.source.text.encode(), json_text(run.states, indent=2).encode()
     write_whole(folder / _MODEL, text)
@@ -186,7 +180,10 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
 
 
 def rewrite_model(run: Run, model: Model) -> None:
-    """Opened again, the run goes on by another text of its model. At any moment the folder's files belong together: both texts are known while one replaces the other."""
+    """Replace the text of a run's model, by which training goes on.
+
+    run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
+    """
     info, _, _ = _read_info(run.folder)
     text = model.source.text.encode()
     info.epochs = model.train.epochs
@@ -198,7 +195,7 @@ def rewrite_model(run: Run, model: Model) -> None:
 
 
 def _read_info(folder: Path) -> tuple[RunInfo, str, States]:
-    """What a run depends on, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or not as it was written."""
+    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed."""
     try:
         try:
             info = decoded(content_of(folder / _INFO))
@@ -219,19 +216,40 @@ def _no_run(folder: Path, error: Exception) -> NoReturn:
 
 
 def _require_plugins(folder: Path, info: RunInfo) -> None:
-    """Fault E1001 where the run was trained with a plug-in that nobody has named. A run never chooses itself what is imported."""
+    """Fault E1001 if the run needs a plug-in that the user has not named: a run imports nothing by itself."""
     missing = [name for name in info.plugins if name not in plugins.loaded()]
     if missing:
-        told = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
+        label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
         hint = " ".join(f"--plugin {name}" for name in missing) + ", if you trust it"
-        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), told, hint=hint)
+        fault("E1001", f"`{folder}` needs a plug-in", place_of(folder), label, hint=hint)
 
 
 def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -> Run:
-    """A run as it was left: with its best parameters, if it keeps those, or `to_train` with the last ones. Faults E1001 if the folder is none, or damaged."""
+    """A run as it was left: with its best parameters if `keep` kept them, or `to_train` with the last ones.
+
+    Faults E1001 if the folder is no run, or damaged.
+    """
     info, text, states = _read_info(folder)
     plugins.load_installed()
     _require_plugins(folder, info)
+    model = _model_of(folder, info, text)
+    if to_train:
+        program = Program(model, seed=info.seed, threads=threads)
+        progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
+    else:
+        program, progress = _program_to_use(folder, model, info.seed, threads)
+    metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)
+    spec = parse_data(model) if model.data else array_spec(model)
+    try:
+        # a field that the model does not read was never fitted
+        check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
+    except ValueError as error:
+        _no_run(folder, ValueError(f"{_STATES}: {error}"))
+    return Run(folder, model, spec, states, program, metrics, progress)
+
+
+def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
+    """The model of a run, with the constants and class counts that it was trained with."""
 
     def class_count(name: str, *_: object) -> int:
         if name not in info.classes:
@@ -241,17 +259,24 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
     source = Source(info.name, text, Path(info.path) if info.path else None)
     model = elaborate(parse(source), info.set, class_count)
     data = None if info.from_arrays else model.data
-    model = replace(model, data=data, train=replace(model.train, epochs=info.epochs))
-    program = Program(model, seed=info.seed, threads=threads)
-    progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
-    metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)
-    spec = parse_data(model) if model.data else array_spec(model)
-    try:
-        # a field that the model does not read was never fitted
-        check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
-    except ValueError as error:
-        _no_run(folder, ValueError(f"{_STATES}: {error}"))
-    run = Run(folder, model, spec, states, program, metrics, progress)
-    if not to_train:
-        run.load_best()
-    return run
+    return replace(model, data=data, train=replace(model.train, epochs=info.epochs))
+
+
+def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) -> tuple[Program, Progress]:
+    """A program with the best parameters of a run, and where its training stands.
+
+    The states of the optimizer are read from the same file when they are first needed.
+    """
+    options = Options(model.train.batch, seed)
+    compiled = CompiledModel.of(model, options, Workers(options.machine.cores if threads is None else threads))
+    progress = load_checkpoint(folder / CHECKPOINT, compiled.state.arrays)
+    path, stands = folder / CHECKPOINT, progress
+    if _keeps_best(model, folder):
+        path = folder / BEST
+        stands = load_checkpoint(path, compiled.state.arrays)
+
+    def fill(arrays: Mapping[str, Array]) -> None:
+        if load_checkpoint(path, arrays) != stands:
+            fault("E1001", f"`{folder}` was trained further since it was opened", place_of(folder), "open it again")
+
+    return Program.of_run(compiled, fill), progress

@@ -1,4 +1,7 @@
-"""run.json and data.json as typed data. A run's folder is data from anywhere: whatever it holds, what comes out has these types, or ValueError says what has not."""
+"""run.json and data.json as typed data.
+
+A run's folder may come from anywhere: what is read has these types, or ValueError says what has not.
+"""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -13,13 +16,14 @@ from netc.runtime.data.steps import STEPS
 from netc.runtime.typed_json import converted, parsed
 
 Constant = bool | int | float | str
-States = dict[str, list[State]]  # by field, of each step of its pipe
+States = dict[str, list[State]]  # by field, the state of each step of its pipe
 
 
 class RunInfo(msgspec.Struct, kw_only=True):
     """All that a run depends on, besides the text of its model, its fitted steps and its parameters.
 
-    `hashes` are SHA-256 of the files of those names: several, while one text replaces another. `hash` is that of everything else in run.json.
+    `hashes` are the SHA-256 of files by name, two while one text replaces another; `hash` is that of the rest of
+    run.json.
     """
 
     name: str
@@ -50,7 +54,7 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 
 def decoded(content: bytes) -> RunInfo:
-    """run.json. Raises ValueError if it is no JSON, lacks something, has another type, or is not as it was written."""
+    """run.json. Raises ValueError if it is no JSON of this type, or not as it was written."""
     values = parsed(content, dict[str, Any])
     info: RunInfo = converted(values, RunInfo)
     if info.hash != _own_hash(values):
@@ -59,13 +63,13 @@ def decoded(content: bytes) -> RunInfo:
 
 
 def decoded_states(content: bytes) -> States:
-    """data.json. Raises ValueError if it is no JSON, or holds something else than the states of each field's steps."""
+    """data.json. Raises ValueError if it is not JSON of the states of each field's steps."""
     states: States = parsed(content, States)
     return states
 
 
 def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[State]]) -> None:
-    """Raises ValueError where the state of a step of these fields is missing, or is none that the step keeps."""
+    """Raises ValueError if the state of a step of these fields is missing, or none that the step keeps."""
     for name, field in fields.items():
         if name not in states:
             raise ValueError(f"the states of the steps of `{name}` are missing")

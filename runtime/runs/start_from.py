@@ -1,4 +1,4 @@
-"""`start_from`: the parameters and states of another run, by name, as the first ones of this model."""
+"""`start_from`: the parameters and states of another run, by name, as the initial ones of a model."""
 
 import os
 from dataclasses import dataclass
@@ -8,14 +8,12 @@ from netc.compiler.model import Model, StartFrom
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.quoting import cell
 from netc.runtime.program import Program
-from netc.runtime.runs.checkpoint import read_checkpoint
-
-CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
+from netc.runtime.runs.checkpoint import BEST, CHECKPOINT, read_checkpoint
 
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """What became of each name: `loaded`, `new` here, `unused` of the other run, or there with another shape."""
+    """The outcome for each name: loaded, new in this model, unused in the other run, or of another shape there."""
 
     path: str
     loaded: tuple[str, ...]
@@ -38,43 +36,46 @@ class Loaded:
         return f"from {self.path}: " + ", ".join(parts)
 
 
-def start_from(model: Model, wanted: StartFrom, program: Program) -> Loaded:
-    """Load what matches `only` (or all). Faults E1003 where a name that is not excused is missing, left over or of another shape."""
-    folder = model.source.folder / wanted.path
+def start_from(model: Model, setting: StartFrom, program: Program) -> Loaded:
+    """Load all parameters and states, or those that match `only`.
+
+    Faults E1003 if one of them is missing on one side, or has another shape.
+    """
+    folder = model.source.folder / setting.path
     if not os.path.isdir(folder):
-        fault("E1003", f"there is no run `{wanted.path}`", wanted.span, "paths start from the `.net` file's folder")
+        fault("E1003", f"there is no run `{setting.path}`", setting.span, "paths start from the `.net` file's folder")
     best = folder / BEST
-    found, _, owned = read_checkpoint(best if os.path.exists(best) else folder / CHECKPOINT)
+    arrays, _, owned = read_checkpoint(best if os.path.exists(best) else folder / CHECKPOINT)
     mine = {name: program.persistent[name] for name in (*model.trainables, *model.states)}
 
-    for pattern in wanted.only:
+    for pattern in setting.only:
         if not any(fnmatchcase(name, pattern) for name in (*mine, *owned)):
             hint = nearest(pattern, list(mine)) or f"there are {', '.join(list(mine)[:6])}"
-            fault("E1003", f'no parameter is called "{pattern}"', wanted.span, hint=hint)
+            fault("E1003", f'no parameter is called "{pattern}"', setting.span, hint=hint)
 
-    def is_wanted(name: str) -> bool:
-        return not wanted.only or any(fnmatchcase(name, pattern) for pattern in wanted.only)
+    def is_asked_for(name: str) -> bool:
+        return not setting.only or any(fnmatchcase(name, pattern) for pattern in setting.only)
 
-    fits = [name for name in mine if name in owned and found[name].shape == mine[name].shape]
+    fits = [name for name in mine if name in owned and arrays[name].shape == mine[name].shape]
     other = tuple(name for name in mine if name in owned and name not in fits)
     report = Loaded(
-        wanted.path,
-        tuple(name for name in fits if is_wanted(name)),
+        setting.path,
+        tuple(name for name in fits if is_asked_for(name)),
         tuple(name for name in mine if name not in owned),
         tuple(name for name in owned if name not in mine),
         other,
     )
-    refused = [name for name in (*report.new, *report.unused, *other) if is_wanted(name)]
+    refused = [name for name in (*report.new, *report.unused, *other) if is_asked_for(name)]
     if refused or not report.loaded:
         fault(
             "E1003",
-            f"`{wanted.path}` does not fit this model",
-            wanted.span,
+            f"`{setting.path}` does not fit this model",
+            setting.span,
             report.describe(),
-            hint=f'start_from = ("{wanted.path}", only = "...") says which are wanted'
-            if not wanted.only
-            else "a pattern that takes in less",
+            hint="a pattern that takes in less"
+            if setting.only
+            else f'start_from = ("{setting.path}", only = "...") says which are wanted',
         )
     for name in report.loaded:
-        mine[name][...] = found[name]
+        mine[name][...] = arrays[name]
     return report

@@ -1,4 +1,4 @@
-"""Training on chunks of long sequences: a step of the optimizer for each, states handed on from each to the next."""
+"""Truncated backpropagation: a step of the optimizer for each chunk of long sequences, carries handed on."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,29 +18,33 @@ _APART = 1_000_003  # epochs that chunks count as, so that each draws other rand
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """The fields of some samples' steps from `first` on; `running` are those samples that have any, by their place in the batch."""
+    """Chunk `number` of a batch's sequences. `running` are the positions in the batch of the samples that reach it."""
 
     number: int
     running: Array
     fields: dict[str, Any]
 
     def epoch(self, epoch: int) -> int:
-        """What stands for the epoch in what is drawn."""
+        """The number that random numbers of this chunk depend on, in place of the epoch."""
         return epoch + self.number * _APART
 
 
-def chunks(fields: Mapping[str, Field], varying: Mapping[str, str], chosen: Array, how: Truncate) -> Iterator[Chunk]:
-    """The samples of a batch, so many steps of the truncated dimension at a time; sequences along other dimensions stay whole. `varying` names the
-    dimension of each field that has one."""
+def chunks(
+    fields: Mapping[str, Field], varying: Mapping[str, str], samples: Array, truncate: Truncate
+) -> Iterator[Chunk]:
+    """The chunks of a batch: `truncate.steps` steps of the truncated dimension at a time.
+
+    Sequences along other dimensions stay whole. `varying` is the dimension of each field that has one.
+    """
     taken: dict[str, Any] = {}
     for name, field in fields.items():
         if isinstance(field, Bytes):
-            taken[name] = Bytes(field.array[chosen], field.scale)
+            taken[name] = Bytes(field.array[samples], field.scale)
         else:
-            taken[name] = field.take(chosen) if isinstance(field, Ragged) else np.asarray(field)[chosen]
-    lengths = next(taken[name].lengths for name, dim in varying.items() if dim == how.dim and name in taken)
-    for number in range(-(-int(lengths.max()) // how.steps)):
-        first = number * how.steps
+            taken[name] = field.take(samples) if isinstance(field, Ragged) else np.asarray(field)[samples]
+    lengths = next(taken[name].lengths for name, dim in varying.items() if dim == truncate.dim and name in taken)
+    for number in range(-(-int(lengths.max()) // truncate.steps)):
+        first = number * truncate.steps
         running = np.flatnonzero(lengths > first)
         part: dict[str, Any] = {}
         for name, field in taken.items():
@@ -48,37 +52,37 @@ def chunks(fields: Mapping[str, Field], varying: Mapping[str, str], chosen: Arra
                 part[name] = Bytes(field.array[running], field.scale)
             elif not isinstance(field, Ragged):
                 part[name] = field[running]
-            elif varying.get(name) == how.dim:
-                part[name] = _steps(field, running, first, how.steps)
+            elif varying.get(name) == truncate.dim:
+                part[name] = _steps(field, running, first, truncate.steps)
             else:
                 part[name] = field.take(running)
-        yield Chunk(number, running, {**part, SAMPLE: chosen[running].astype(np.int32)})
+        yield Chunk(number, running, {**part, SAMPLE: samples[running].astype(np.int32)})
 
 
-def _steps(field: Ragged, running: Array, first: int, most: int) -> Ragged:
-    """Steps of the running samples, from one on, so many at most."""
-    lengths = np.minimum(field.lengths[running] - first, most)
+def _steps(field: Ragged, running: Array, first: int, count: int) -> Ragged:
+    """At most `count` steps of the running samples, from step `first` on."""
+    lengths = np.minimum(field.lengths[running] - first, count)
     step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     return Ragged(field.rows[np.repeat(field.starts[running] + first, lengths) + step], lengths)
 
 
 class Carried:
-    """What the samples of a batch hand on from chunk to chunk."""
+    """The carries that the samples of a batch hand on from chunk to chunk: `values` by name, zeros at first."""
 
     def __init__(self, graph: Graph, samples: int) -> None:
         self.precision = NUMPY[graph.precision]
-        self.held = {
+        self.values = {
             name: np.zeros(value.type.shape(samples), NUMPY[value.type.dtype])
             for name, value in graph.results.items()
             if name.startswith(CARRIED)
         }
 
-    def given(self, chunk: Chunk) -> dict[str, Array]:
-        """As fields of a chunk."""
+    def fields(self, chunk: Chunk) -> dict[str, Array]:
+        """The carries as fields of a chunk, and whether it is the first."""
         first = np.array([float(chunk.number == 0)], self.precision)
-        return {FIRST: first, **{name: held[chunk.running] for name, held in self.held.items()}}
+        return {FIRST: first, **{name: value[chunk.running] for name, value in self.values.items()}}
 
-    def take(self, chunk: Chunk, found: Mapping[str, Any]) -> None:
-        """What a chunk's step ended with."""
-        for name, held in self.held.items():
-            held[chunk.running] = found[name]
+    def take(self, chunk: Chunk, results: Mapping[str, Any]) -> None:
+        """Keep the carries that a chunk's step ended with."""
+        for name, value in self.values.items():
+            value[chunk.running] = results[name]

@@ -1,6 +1,7 @@
-"""What moves the rate and the losses, and ends a training: factors for each step, and decisions from the figures of past epochs.
+"""Schedules: factors of the learning rate and of losses for each step, and decisions from the metrics of past epochs.
 
-All of it is a function of where training stands and of the rows that a run keeps, so a resumed run goes on as if it had never stopped.
+All of it is a function of the place in training and of the rows that a run keeps, so a resumed run goes on as if it
+had never stopped.
 """
 
 import math
@@ -16,19 +17,21 @@ from netc.compiler.passes.update import FACTOR
 from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.stored import Array
+from netc.runtime.execution.compiled_model import Factors
 from netc.runtime.figures import Figure
 
-_THRESHOLD = 1e-4  # of a plateau, relative, as PyTorch's ReduceLROnPlateau has it
+_THRESHOLD = 1e-4  # the relative improvement that ends a plateau, as in PyTorch's ReduceLROnPlateau
 Row = Mapping[str, Figure]
-Factors = Mapping[str, Array]  # a number a step, by what it multiplies
 
 
 def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
-    """What the rate is multiplied by, and each loss of `loss_scale`, in `count` steps from step `first` of the training on. `plateau` is what the figures of
-    past epochs make of the rate (Decisions)."""
+    """The factors of the rate and of each loss of `loss_scale`, in `count` steps from step `first` of the training on.
+
+    `plateau` is another factor of the rate, from the metrics of past epochs (Decisions).
+    """
     step = np.arange(first, first + count, dtype=np.float64)
     epoch = step / steps_an_epoch
-    standing = {
+    leaves = {
         "step": step,
         "epoch": epoch,
         "progress": epoch / train.epochs,
@@ -36,22 +39,22 @@ def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, p
     }
 
     def along(schedule: Graph | None) -> Array:
-        return np.ones(count) if schedule is None else evaluate(schedule, standing, count)["factor"]
+        return np.ones(count) if schedule is None else evaluate(schedule, leaves, count)["factor"]
 
     rate = along(train.schedule) * plateau
-    return {FACTOR: rate, **{f"{LOSS_FACTOR}{name}": along(one) for name, one in train.loss_scale}}
+    return {FACTOR: rate, **{f"{LOSS_FACTOR}{name}": along(scale) for name, scale in train.loss_scale}}
 
 
 def figure(better: Better, row: Row) -> float:
-    """A figure of an epoch. Faults E0602 if there is none of this name."""
+    """The figure of an epoch that decides which is better. Faults E0602 if the epoch has none of this name."""
     if better.figure not in row:
-        known = [name for name in row if "." in name]
+        names = [name for name in row if "." in name]
         fault(
             "E0602",
             f"no epoch has a figure `{better.figure}`",
             better.span,
-            f"there are {', '.join(known)}",
-            hint=nearest(better.figure, known),
+            f"there are {', '.join(names)}",
+            hint=nearest(better.figure, names),
         )
     value = row[better.figure]
     if not isinstance(value, float):
@@ -61,14 +64,14 @@ def figure(better: Better, row: Row) -> float:
 
 @dataclass(slots=True)
 class Best:
-    """The best value of a figure so far, and how many epochs ago it was. What is no number is worse than any number."""
+    """The best value of a figure so far, and how many epochs ago it was. NaN is worse than any number."""
 
     better: Better
     value: float | None = None
     epochs_ago: int = 0
 
     def take(self, row: Row) -> bool:
-        """Whether the next epoch is better than all before; the first is."""
+        """Take the next epoch; returns whether it is better than all before, as the first is."""
         value = figure(self.better, row)
         is_first = self.value is None
         is_better = (
@@ -85,7 +88,10 @@ class Best:
 
 @dataclass(slots=True)
 class PlateauRate:
-    """ReduceLROnPlateau of PyTorch: more than `patience` epochs without a figure that is better by a ten-thousandth. What is no number is not better."""
+    """ReduceLROnPlateau of PyTorch: the rate falls after more than `patience` epochs without an improvement.
+
+    An improvement is a ten-thousandth; NaN is none.
+    """
 
     plateau: Plateau
     factor: float = 1.0
@@ -104,11 +110,13 @@ class PlateauRate:
 
 
 class Decisions:
-    """What the figures of the epochs so far decide: whether the last is to be kept, whether training is over, what becomes of the rate. An epoch costs the
-    same, however many there were before."""
+    """Decisions from the epochs so far: whether to keep the last, whether training is over, the factor of the rate.
+
+    An epoch costs the same, however many there were before.
+    """
 
     def __init__(self, train: TrainSettings, rows: Iterable[Row]) -> None:
-        self._kept = None if train.keep is None else Best(train.keep)
+        self._keep = None if train.keep is None else Best(train.keep)
         self._stop = train.early_stop
         self._stopping = None if train.early_stop is None else Best(train.early_stop.better)
         self._plateau = None if train.plateau is None else PlateauRate(train.plateau)
@@ -117,8 +125,8 @@ class Decisions:
             self.take(row)
 
     def take(self, row: Row) -> None:
-        """The row of one more epoch. Faults E0602 if a figure that decides is not in it."""
-        self.keeps_last = self._kept is not None and self._kept.take(row)
+        """Take the row of one more epoch. Faults E0602 if it lacks a figure that decides."""
+        self.keeps_last = self._keep is not None and self._keep.take(row)
         if self._stopping is not None:
             self._stopping.take(row)
         if self._plateau is not None:
@@ -126,12 +134,12 @@ class Decisions:
 
     @property
     def is_over(self) -> bool:
-        """Whether the figure of `early_stop` has not become better for `patience` epochs."""
+        """Whether the figure of `early_stop` has not improved for `patience` epochs."""
         return (
             self._stop is not None and self._stopping is not None and self._stopping.epochs_ago >= self._stop.patience
         )
 
     @property
     def rate(self) -> float:
-        """What a plateau makes of the rate."""
+        """The factor of the rate from a plateau."""
         return 1.0 if self._plateau is None else self._plateau.factor

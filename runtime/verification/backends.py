@@ -12,11 +12,13 @@ from netc.compiler.emulator.run import random_order
 from netc.compiler.ir.graph import Graph
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
+from netc.compiler.model import Model
 from netc.compiler.passes.update import STEP
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.step import Backend, Step, longest_of, sizes_of
-from netc.runtime.program import Fields, Program
+from netc.runtime.execution.resources import Backend
+from netc.runtime.execution.step_cost import longest_of, sizes_of
+from netc.runtime.program import Program
 from netc.runtime.verification.comparison import Rounding, difference, differences
 from netc.runtime.verification.interpreter import Noise, results
 from netc.runtime.verification.subject import (
@@ -35,10 +37,9 @@ class NoisyProgram(Program):
 
     noise: Noise | None = None
 
-    def _made_ready(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
-        step = super()._made_ready(graph, fields, profiled)
-        step.trace = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
-        return step
+    def __init__(self, model: Model, seed: int, backend: Backend = "reference", threads: int = 1) -> None:
+        super().__init__(model, seed, backend, threads=threads)
+        self.interpreter = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
 
 
 class Pair:

@@ -13,7 +13,8 @@ from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.scan import Scan
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged
-from netc.runtime.export.exported import as_onnx, from_padded, padded
+from netc.runtime.export.exported import as_onnx
+from netc.runtime.export.samples import from_padded, padded
 from netc.runtime.inference.parts import fields_of
 from netc.runtime.random import words
 from netc.runtime.verification.backends import NoisyProgram

@@ -22,13 +22,15 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.stored import Array
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.step import State, Step
+from netc.runtime.execution.resources import Resources, State
+from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
-from netc.runtime.verification import CHECKS, Subject, verify
+from netc.runtime.verification import CHECKS, verify
 from netc.runtime.verification.comparison import compared, differences
 from netc.runtime.verification.interpreter import results
 from netc.runtime.verification.models import MODELS
+from netc.runtime.verification.subject import Subject
 
 _BATCH, _LONGEST = 5, 7
 _SMALL = """model {
@@ -102,7 +104,7 @@ def _random(type_: Type, domain: tuple[float, float], random: np.random.Generato
 def _compiled(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     workers = Workers(2)
     workers.shares_small_steps = True
-    step = Step(graph, State.of(None, graph), _BATCH, workers)
+    step = Step(graph, Resources(State.of(None, graph), workers), _BATCH)
     return {
         name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(_BATCH)).items()

@@ -13,7 +13,8 @@ from netc.compiler import pipeline
 from netc.compiler.model import Limit, Model
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.step import Backend, in_a_step, step_memory
+from netc.runtime.execution.resources import Backend
+from netc.runtime.execution.step_cost import in_a_step, step_memory
 from netc.runtime.program import Program
 from netc.runtime.training import schedule
 from netc.runtime.verification.backends import batches_of, dtype_of, span_of

@@ -9,8 +9,9 @@ from typing import Any
 from netc.compiler.kernels.targets import machine_for
 from netc.dsl import home
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.runtime.verification import CHECKS, Check, Difference, Subject, differences_of
+from netc.runtime.verification import CHECKS, differences_of
 from netc.runtime.verification.comparison import counting
+from netc.runtime.verification.subject import Check, Difference, Subject
 
 CODE = "E1301"
 PLEASE = (

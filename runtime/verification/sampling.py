@@ -9,7 +9,7 @@ from netc.compiler.model import Model
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.step import longest_of, sizes_of
+from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields
 
 _MOST_FLOPS = 50_000_000  # of the forward graph for a batch, at most, if that is possible with two samples

@@ -35,7 +35,7 @@ class Leaves(dict[str, Array]):
         if name.startswith(PREFIX):
             array = self.batch.table(name)
         elif name == SAMPLE:
-            array = self.batch.chosen.astype(np.int32)
+            array = self.batch.samples.astype(np.int32)
         elif name == FACTOR or name.startswith(LOSS_FACTOR):
             array = np.array(1.0)
         else:

@@ -14,7 +14,7 @@ from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.step import Backend
+from netc.runtime.execution.resources import Backend
 from netc.runtime.program import Program
 from netc.runtime.random import generator
 

@@ -27,7 +27,8 @@ from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.steps import STEPS
 from netc.runtime.export.check import checked
-from netc.runtime.export.exported import as_onnx, as_python, exported, from_padded, padded, samples_of
+from netc.runtime.export.exported import as_onnx, as_python, exported
+from netc.runtime.export.samples import from_padded, padded, samples_of
 from netc.runtime.insight import report
 from netc.runtime.insight.drawing import page as drawing
 from netc.runtime.insight.drawing.figure import picture

@@ -10,8 +10,8 @@ import pytest
 import netc
 from netc.compiler import pipeline
 from netc.compiler.emulator.kernels import Kernel, kernel_of
-from netc.compiler.emulator.memory import Access, Reference, Region
-from netc.compiler.emulator.run import BrokenPlan, Emulator, random_order
+from netc.compiler.emulator.memory import Access, BrokenPlan, Reference, Region
+from netc.compiler.emulator.run import Emulator, random_order
 from netc.compiler.ir.types import Type
 from netc.compiler.kernels.schedule import SHARED, Address, Group, KernelSource
 from netc.compiler.kernels.targets import NAMED

@@ -8,7 +8,8 @@ import netc
 from netc.compiler import pipeline
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import footprint
-from netc.runtime.execution.step import Backend, state_layout, step_memory
+from netc.runtime.execution.resources import Backend, state_layout
+from netc.runtime.execution.step_cost import step_memory
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(0)

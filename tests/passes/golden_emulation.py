@@ -12,8 +12,9 @@ from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.plan import layout
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.resources import Backend, Resources, State
 from netc.runtime.execution.sequences import SequenceStep
-from netc.runtime.execution.step import Backend, State, Step
+from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 
 _WORKERS, _ORDERS, _LONGEST = 3, 2, 3
@@ -48,9 +49,9 @@ def _run(
     rng = np.random.default_rng(4)
     for array in state.arrays.values():
         array[...] = rng.standard_normal(array.shape)
-    arguments = (graph, state, batch, Workers(_WORKERS), backend, machine)
+    resources = Resources(state, Workers(_WORKERS), backend, machine)
     varying = {name: str(graph_type.rows) for name, graph_type in _varying(graph).items()}
-    step = SequenceStep(*arguments, varying=varying) if varying else Step(*arguments)
+    step = SequenceStep(graph, resources, batch, varying) if varying else Step(graph, resources, batch)
     results = step.run(fields, np.arange(count))
     return {
         **{name: _rows(value) for name, value in results.items()},

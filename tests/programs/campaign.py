@@ -13,7 +13,8 @@ from itertools import islice
 
 import netc
 from netc.compiler import pipeline
-from netc.runtime.verification import CHECKS, Subject, verify
+from netc.runtime.verification import CHECKS, verify
+from netc.runtime.verification.subject import Subject
 from tests.programs.generator import outcome
 from tests.programs.growth import Profile
 from tests.programs.program import Program

@@ -7,7 +7,8 @@ from support import run
 import netc
 from netc.compiler import pipeline
 from netc.runtime.execution.memory import footprint
-from netc.runtime.execution.step import state_layout, step_memory
+from netc.runtime.execution.resources import state_layout
+from netc.runtime.execution.step_cost import step_memory
 
 RNG = np.random.default_rng(5)
 LENGTHS = (23, 7, 40, 12, 10, 31)
@@ -147,7 +148,7 @@ def memory_of_the_longest_step(program: netc.Program, fields: dict[str, list[np.
 def test_what_cannot_be_kept_is_told() -> None:
     text = LIMITED.replace("LAYER", "gru(8)")
     model = netc.parse(text)
-    least = sum(step_memory(model, 2, model.bounds, is_frugal=True))
+    least = sum(step_memory(model, 2, model.bounds, rematerialises=True))
     netc.compile(limited_to(text, least), threads=2)
     with pytest.raises(netc.Fault, match=f"takes {least:,} bytes at least"):
         netc.compile(limited_to(text, least - 1), threads=2)

@@ -21,12 +21,13 @@ from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
-from netc.runtime.program import Program
-from netc.runtime.verification import CHECKS, Difference, Subject, exports, texts, verify
+from netc.runtime.execution.compiled_model import CompiledModel
+from netc.runtime.verification import CHECKS, exports, texts, verify
 from netc.runtime.verification.comparison import difference, different_bits
 from netc.runtime.verification.installation import GROUPS, subject_of
 from netc.runtime.verification.models import MODELS
 from netc.runtime.verification.precision import in_f64
+from netc.runtime.verification.subject import Difference, Subject
 
 NET = """model {
   input x: float[4]
@@ -263,9 +264,9 @@ def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of the means of batches of different sizes is not the mean."""
-    real = Program._of_all
+    real = CompiledModel.results_of
 
-    def of_all(self: Program, step: Any, fields: Any, count: int, *more: Any) -> dict[str, Any]:
+    def results_of(self: CompiledModel, step: Any, fields: Any, count: int, *more: Any) -> dict[str, Any]:
         results = real(self, step, fields, count, *more)
         half = {name: real(self, step, fields, count // 2, *more)[name] for name in results}
         return {
@@ -273,7 +274,7 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
             for name, array in results.items()
         }
 
-    monkeypatch.setattr(Program, "_of_all", of_all)
+    monkeypatch.setattr(CompiledModel, "results_of", results_of)
     found = one("evaluation")
     assert found.where == "in the figure `loss`"
     assert line_of(found) == 7
@@ -306,12 +307,12 @@ def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Many steps in one call get the rate of the first."""
-    real = Program.run_step
+    real = CompiledModel.run_step
 
-    def run_step(self: Program, step: Any, fields: Any, order: Any, epoch: int, factors: Any = None) -> Any:
+    def run_step(self: CompiledModel, step: Any, fields: Any, order: Any, epoch: int, factors: Any = None) -> Any:
         return real(self, step, fields, order, epoch, {name: values[:1] for name, values in factors.items()})
 
-    monkeypatch.setattr(Program, "run_step", run_step)
+    monkeypatch.setattr(CompiledModel, "run_step", run_step)
     assert one("many_steps").where.startswith("2 steps in one call: ")
 
 

@@ -113,7 +113,7 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     import tracemalloc
 
     from netc.compiler.kernels.targets import machine_for
-    from netc.runtime.execution.step import step_memory
+    from netc.runtime.execution.step_cost import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     told = step_memory(model, machine_for().cores, {})
@@ -143,7 +143,7 @@ def _of_numpy() -> int:
 
 def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
     from netc.commands.main import app
-    from netc.runtime.execution.step import step_memory
+    from netc.runtime.execution.step_cost import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     for threads in (1, 3):

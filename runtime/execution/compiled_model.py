@@ -1,0 +1,200 @@
+"""A model with its parameters and states in one memory, and the steps made of its graphs.
+
+Training, prediction and evaluation share one: each brings graphs, this runs them. It knows nothing of optimizers.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import numpy as np
+
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.rows import PREFIX
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
+from netc.compiler.model import Model
+from netc.compiler.operations.random import SAMPLE
+from netc.compiler.passes.objective import LOSS_FACTOR
+from netc.compiler.passes.storage import SCALE, as_bytes
+from netc.compiler.passes.update import FACTOR
+from netc.compiler.reference import evaluate
+from netc.runtime.available import NotEnough, refuse, require_at
+from netc.runtime.data.stored import Array, Bytes, Ragged
+from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
+from netc.runtime.execution.resources import Backend, Resources, State, check_backend, state_layout
+from netc.runtime.execution.sequences import SequenceStep
+from netc.runtime.execution.step import Interpreter, Step, has_rows
+from netc.runtime.execution.workers import Workers
+from netc.runtime.locks import Guard, building
+from netc.runtime.random import initial, words
+from netc.runtime.settings import place_of_setting
+
+Factors = Mapping[str, Array]  # by name of what a schedule multiplies: a number for each step
+Fill = Callable[[Mapping[str, Array]], object]  # gives arrays their values, by name
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a model is compiled and run: its largest batch, the seed of all random numbers, the backend, the target.
+
+    Raises ValueError for a backend that does not exist.
+    """
+
+    batch: int
+    seed: int
+    backend: Backend = "numba"
+    machine: Machine = field(default_factory=machine_for)
+
+    def __post_init__(self) -> None:
+        check_backend(self.backend)
+
+
+@dataclass(slots=True)
+class CompiledModel:
+    """A model, its arrays in memory, and its steps. `guard` is the lock of whoever reads or writes the arrays.
+
+    The memory holds the model's own parameters and states at first. `extend` gives the model memory for an
+    optimizer's states too; until then nobody may write to the arrays but whoever made the CompiledModel.
+    """
+
+    model: Model
+    options: Options
+    workers: Workers
+    fields: FieldTypes
+    state: State
+    guard: Guard = field(default_factory=Guard)
+    interpreter: Interpreter = evaluate  # what the steps of the backend "reference" run in
+    _steps: dict[object, Step] = field(default_factory=dict)  # filled under `building`
+
+    @classmethod
+    def of(
+        cls, model: Model, options: Options, workers: Workers, training_graph: Graph | None = None
+    ) -> "CompiledModel":
+        """A model whose arrays are zeros, those that a training graph adds among them.
+
+        Faults E1005 if they are larger than the memory of the machine.
+        """
+        _refuse_too_large(model, state_layout(model, training_graph)[2])
+        return cls(model, options, workers, FieldTypes.of(model), State.of(model, training_graph))
+
+    def initialise(self) -> None:
+        """Draw the initial parameters and states of the model from its seed."""
+        for name, info in {**self.model.trainables, **self.model.states}.items():
+            self.state.arrays[name][...] = initial(info, self.options.seed)
+
+    def extend(self, training_graph: Graph, fill: Fill) -> None:
+        """Move the arrays to a memory that also holds the states that a training graph adds; `fill` gives those values.
+
+        Must be called under `building`. A call that runs meanwhile reads the same values in the old memory.
+        """
+        _refuse_too_large(self.model, state_layout(self.model, training_graph)[2])
+        state, old = State.of(self.model, training_graph), self.state.arrays
+        for name, array in old.items():
+            state.arrays[name][...] = array
+        fill({name: array for name, array in state.arrays.items() if name not in old})
+        self.state, self._steps = state, {}
+
+    @property
+    def resources(self) -> Resources:
+        return Resources(self.state, self.workers, self.options.backend, self.options.machine)
+
+    def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
+        """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
+        stored = kept_as_bytes(fields)
+        return built_once(self._steps, (key, stored), lambda: self.new_step(as_bytes(graph(), stored), fields))
+
+    def new_step(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
+        """A graph made ready to run. With `profiled` it counts the ticks of each call."""
+        rows = max(map(len, fields.values()), default=None)
+        batch, varying = self.options.batch, self.fields.varying
+        with self._memory_faults():
+            if has_rows(graph):
+                step: Step = SequenceStep(graph, self.resources, batch, varying, profiled, rows)
+            else:
+                step = Step(graph, self.resources, batch, profiled, rows)
+        step.trace = self.interpreter
+        return step
+
+    def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
+        """A graph in the reference interpreter, all `count` samples as one batch; built once for each key."""
+        return built_once(self._steps, key, lambda: self._new_interpreted(graph, count)).with_batch(count)
+
+    def _new_interpreted(self, graph: Graph, count: int) -> Step:
+        resources = Resources(self.state, self.workers, "reference", self.options.machine)
+        if not has_rows(graph):
+            return Step(graph, resources, count)
+        inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
+        varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
+        return SequenceStep(graph, resources, count, {**self.fields.varying, **varying})
+
+    @contextmanager
+    def _memory_faults(self) -> Iterator[None]:
+        """Turns NotEnough into Fault E1005, at the place in the text that asks for the memory."""
+        try:
+            yield
+        except NotEnough as lack:
+            if lack.span is not None:
+                refuse(lack, lack.span, "fewer samples at once")
+            batch = self.options.batch
+            fitting = int(0.8 * batch * lack.room.nbytes / lack.needed)
+            hint = f"batch = {fitting}" if 0 < fitting < batch else None
+            refuse(lack, place_of_setting(self.model, "batch"), hint)
+
+    def run_step(
+        self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None = None
+    ) -> dict[str, Array | Ragged]:
+        """Run a step of this model over the samples of `order`, with the random numbers of an epoch.
+
+        `factors` are those of schedules, one for all batches or one for each; they are 1 if none are passed.
+        """
+        arrays = {name: field.array if isinstance(field, Bytes) else field for name, field in fields.items()}
+        for name in step.given:
+            if name not in fields:  # otherwise it was handed on from an earlier chunk
+                arrays |= self._generated(name, fields, order, epoch, factors)
+        with self._memory_faults(), self.guard.writing if step.is_update else self.guard.reading:
+            return step.run(arrays, order)
+
+    def _generated(
+        self, name: str, fields: Fields, order: Array, epoch: int, factors: Factors | None
+    ) -> dict[str, Array]:
+        """A leaf of a step that is no field of the data: sample numbers, factors, scales or random words."""
+        if name == SAMPLE:
+            return {name: np.arange(len(next(iter(fields.values()))), dtype=np.int32)}
+        if name == FACTOR or name.startswith(LOSS_FACTOR):
+            values = np.ones(1) if factors is None else factors[name]
+            return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
+        if name.startswith(SCALE):
+            stored = fields[name.removeprefix(SCALE)]
+            assert isinstance(stored, Bytes)
+            return {name: np.array(stored.scale)}
+        return {} if name.startswith(PREFIX) else {name: words(2, self.options.seed, name, epoch)}
+
+    def results_of(
+        self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
+    ) -> dict[str, Any]:
+        """The results for all samples; a result that does not depend on the sample is that of the first batch."""
+        return {
+            name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
+            for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
+        }
+
+
+def built_once(entries: dict[_Key, _Value], key: _Key, build: Callable[[], _Value]) -> _Value:
+    """The entry of a key, built if it is missing: by one thread alone, if several ask for it."""
+    if key not in entries:
+        with building:
+            if key not in entries:
+                entries[key] = build()
+    return entries[key]
+
+
+def _refuse_too_large(model: Model, size: int) -> None:
+    """Faults E1005 where parameters and states are larger than the memory of the machine."""
+    if model.trainables:
+        largest = max(model.trainables.values(), key=lambda info: info.type.nbytes(1))
+        what = f"parameters and the optimizer's states, of which `{largest.name}` is the largest,"
+        require_at(size, what, largest.span, f"{largest.type} alone are {largest.type.nbytes(1):,} bytes")

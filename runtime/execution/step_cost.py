@@ -1,0 +1,116 @@
+"""What a training step costs in memory and arithmetic, computed from its plan before anything is allocated."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.cost import flops
+from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Sizes
+from netc.compiler.kernels.machine import Machine
+from netc.compiler.kernels.targets import machine_for
+from netc.compiler.model import Model
+from netc.dsl.diagnostics import fault
+from netc.runtime.data.synthetic import LONGEST
+from netc.runtime.execution.memory import footprint
+from netc.runtime.execution.resources import state_layout
+from netc.runtime.execution.step import members_of, plan_step
+
+
+def sizes_of(graph: Graph, batch: int, longest: Mapping[str, int]) -> Sizes:
+    """The sizes of a graph's named dimensions for a batch whose samples all have the steps that `longest` lists."""
+    dims = {value.type.rows for value in graph.values() if value.type.is_varying}
+    if not dims:
+        return batch
+    lengths = {dim: np.full(batch, steps) for dim, steps in longest.items()}
+    return {"batch": batch, **{str(dim): int(lengths_of(str(dim), lengths, batch).sum()) for dim in dims}}
+
+
+def step_memory(
+    model: Model,
+    workers: int,
+    longest: Mapping[str, int],
+    rematerialises: bool | None = None,
+    machine: Machine | None = None,
+) -> tuple[int, int]:
+    """The exact bytes that training takes: parameters and states, and the arenas of a step.
+
+    With `accumulate` the arenas of both kinds of steps count. `longest` is the number of steps of every sample, by
+    varying dimension. Without `rematerialises` the model's memory limit decides; `machine` is as for `machine_for`.
+    """
+    machine = machine_for(machine)
+    if rematerialises is None:
+        rematerialises = must_rematerialise(model, workers, machine)
+    graph, batch = pipeline.run_passes(pipeline.training_graph(model, rematerialises)), model.train.batch
+    graphs = [graph]
+    if model.train.accumulate > 1:
+        graphs.append(pipeline.run_passes(pipeline.accumulation_graph(model, rematerialises)))
+    _, offsets, kept = state_layout(model, graph)
+    arenas = 0
+    for step_graph in graphs:
+        sizes = sizes_of(step_graph, batch, longest)
+        plan = plan_step(step_graph, offsets, sizes, machine)
+        arenas += footprint(plan.shared) + members_of(step_graph, sizes, workers) * footprint(plan.private)
+    return footprint(kept), arenas
+
+
+@dataclass(frozen=True, slots=True)
+class StepCost:
+    """A training step's FLOPs, the bytes that stay between steps, and the bytes of its arenas."""
+
+    flops: int
+    kept: int
+    arenas: int
+
+
+def cost_of_step(model: Model, workers: int, machine: Machine | None = None) -> StepCost:
+    """The cost of a step on a full batch of samples as long as `longest_of` says. Faults as must_rematerialise."""
+    machine = machine_for(machine)
+    longest, rematerialises = in_a_step(model, longest_of(model)), must_rematerialise(model, workers, machine)
+    graph = pipeline.run_passes(pipeline.training_graph(model, rematerialises))
+    kept, arenas = step_memory(model, workers, longest, rematerialises, machine)
+    return StepCost(flops(graph, sizes_of(graph, model.train.batch, longest)), kept, arenas)
+
+
+def longest_of(model: Model) -> dict[str, int]:
+    """The largest number of steps of a sample, by varying dimension: its declared bound, or LONGEST without one."""
+    return {**dict.fromkeys(declared_dims(model), LONGEST), **model.bounds}
+
+
+def declared_dims(model: Model) -> list[str]:
+    """The varying dimensions that the inputs and targets declare."""
+    types = (*model.inputs.values(), *model.targets.values())
+    return list(dict.fromkeys(name for type_ in types if type_.is_varying for name in names_in(str(type_.rows))))
+
+
+def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
+    """The largest number of steps that are trained at once, by varying dimension: fewer than a sample has if
+    sequences are cut into chunks."""
+    cut = model.train.truncate
+    return {**longest, cut.dim: min(longest.get(cut.dim, cut.steps), cut.steps)} if cut is not None else dict(longest)
+
+
+def must_rematerialise(model: Model, workers: int, machine: Machine | None = None) -> bool:
+    """Whether a step stays under the model's memory limit only with rematerialisation.
+
+    Faults E1005 if it does not even then, and E0602 if a varying dimension of the model has no bound.
+    """
+    limit = model.train.memory
+    if limit is None:
+        return False
+    longest = in_a_step(model, model.bounds)
+    if unbounded := sorted(set(declared_dims(model)) - set(longest)):
+        title = f"how long `{unbounded[0]}` is at most must be known"
+        hint = f"{unbounded[0]} <= 100, where it is declared"
+        fault("E0602", title, limit.span, "the memory of a step depends on it", hint=hint)
+    least = 0
+    for rematerialises in (False, True):
+        least = sum(step_memory(model, workers, longest, rematerialises, machine))
+        if least <= limit.nbytes:
+            return rematerialises
+    title = f"a step of {model.train.batch} samples takes {least:,} bytes at least"
+    hint = f"batch = {max(model.train.batch // 2, 1)}"
+    fault("E1005", title, limit.span, f"this is {limit.nbytes:,}", hint=hint)

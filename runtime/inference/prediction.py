@@ -1,0 +1,67 @@
+"""The outputs of a model, or of a part of it, for any number of samples."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import Bounded, Type
+from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.execution.compiled_model import CompiledModel, built_once
+from netc.runtime.execution.fields import Fields, RawFields, sample_count
+from netc.runtime.inference.beam import Decoder, decoders, search
+from netc.runtime.inference.parts import fields_of, part_of
+
+
+class Predictor:
+    """Predicts with a compiled model. Several threads may use one."""
+
+    def __init__(self, compiled: CompiledModel) -> None:
+        self._compiled = compiled
+        self._parts: dict[tuple[object, ...], Graph] = {}
+        self._decoders: dict[str, list[Decoder]] = {}
+
+    def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
+        """See Program.predict."""
+        compiled = self._compiled
+        ready = compiled.fields.ready(fields)
+        key = ("prediction", None if outputs is None else (*outputs,), *sorted(ready))
+        graph = built_once(self._parts, key, lambda: part_of(compiled.model, ready, outputs))
+        count = sample_count(ready, fields_of(compiled.model, graph), compiled.options.batch)
+        compiled.step_of(key, lambda: graph, ready)  # while it is built, others may write
+        with compiled.guard.reading:
+            step = compiled.step_of(key, lambda: graph, ready)
+            results = compiled.results_of(step, ready, count)
+            predictions = {
+                name.removeprefix("output."): list(value)
+                if isinstance(value, Ragged)
+                else _without_padding(graph.results[name].type, value, results)
+                for name, value in results.items()
+                if name.startswith("output.")
+            }
+            if beam > 1:
+                for decoder in built_once(self._decoders, "all", lambda: decoders(compiled.model)):
+                    if decoder.output in predictions:
+                        predictions[decoder.output] = self._search(decoder, ready, count, beam)
+        return predictions
+
+    def _search(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
+        """The sequences of a decoder that a beam search finds."""
+        step = self._compiled.step_of(("beam", decoder.output), lambda: decoder.before, fields)
+        inputs = {
+            name: np.stack(list(value)) if isinstance(value, Ragged) else value
+            for name, value in self._compiled.results_of(step, fields, count).items()
+        }
+        return search(decoder, inputs, count, beam)
+
+
+def _without_padding(type_: Type, value: Array, results: Mapping[str, Any]) -> Array | list[Array]:
+    """An output whose varying dimensions stand at their bounds, each sample cut to its lengths `length.DIM`."""
+    if not type_.is_held:
+        return value
+    lengths = [results[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+    return [
+        sample[tuple(np.s_[:] if length is None else np.s_[: length[i]] for length in lengths)]
+        for i, sample in enumerate(value)
+    ]

@@ -1,0 +1,38 @@
+"""States that are computed from the training split rather than learned step by step: class weights and `fitted`."""
+
+from functools import partial
+
+import numpy as np
+
+from netc.compiler.evaluation import fitting_graphs
+from netc.compiler.model import CLASS_WEIGHTS, FITTED
+from netc.runtime.data.stored import Ragged
+from netc.runtime.execution.compiled_model import CompiledModel
+from netc.runtime.execution.fields import Fields, RawFields
+from netc.runtime.inference.evaluation import Evaluator
+
+
+def fit_class_weights(compiled: CompiledModel, fields: Fields) -> None:
+    """Set the class weights before the first step: samples / (classes * samples of the class)."""
+    for name, array in compiled.state.arrays.items():
+        if name.startswith(CLASS_WEIGHTS) and name in compiled.model.states:
+            field = fields[name.removeprefix(CLASS_WEIGHTS)]
+            labels = np.asarray(field.rows if isinstance(field, Ragged) else field).ravel()
+            counts = np.bincount(labels, minlength=len(array))
+            with compiled.guard.writing:
+                array[...] = len(labels) / (len(counts) * np.maximum(counts, 1))
+
+
+def refit(compiled: CompiledModel, evaluator: Evaluator, fields: RawFields) -> None:
+    """Compute each `fitted` state from the split by the current parameters, after an epoch.
+
+    They are computed in the order of the file, because one may read another.
+    """
+    names = [name for name in compiled.model.graph.results if name.startswith(FITTED)]
+    ready = compiled.fields.ready(fields) if names else {}
+    with compiled.guard.writing:
+        for name in names:
+            count = len(next(iter(ready.values())))
+            graphs = partial(fitting_graphs, compiled.model, name)
+            results = evaluator.results_of_split(name, graphs, ready, count, {})
+            compiled.state.arrays[name.removeprefix(FITTED)][...] = results[name]

@@ -1,0 +1,179 @@
+"""Steps of the optimizer over the parameters of a compiled model."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from netc.compiler import pipeline
+from netc.compiler.ir.graph import Graph
+from netc.compiler.model import Model, Truncate
+from netc.compiler.passes.storage import as_bytes
+from netc.compiler.passes.update import STEP
+from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
+from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, sample_count
+from netc.runtime.execution.step import Step
+from netc.runtime.execution.step_cost import must_rematerialise
+from netc.runtime.execution.workers import Workers
+from netc.runtime.figures import Losses
+from netc.runtime.inference.evaluation import Evaluator
+from netc.runtime.locks import building
+from netc.runtime.training import schedule
+from netc.runtime.training.chunks import Carried, chunks
+from netc.runtime.training.fitting import fit_class_weights, refit
+
+
+class Training:
+    """Trains a compiled model, whose memory holds what the training graph adds to it.
+
+    `graph` is None for a model without a loss. Several threads may use one: calls that change parameters run alone.
+    """
+
+    def __init__(self, compiled: CompiledModel, graph: Graph | None, rematerialises: bool) -> None:
+        self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
+
+    @classmethod
+    def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
+        """A model with initial parameters. Faults like must_rematerialise, and E1005 if it is too large."""
+        graph, rematerialises = _training_graph(model, options, workers)
+        training = cls(CompiledModel.of(model, options, workers, graph), graph, rematerialises)
+        training.compiled.initialise()
+        return training
+
+    @classmethod
+    def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
+        """The training of a model that has memory for its own arrays alone; `fill` gives the others their values.
+
+        Must be called under `building`.
+        """
+        graph, rematerialises = _training_graph(compiled.model, compiled.options, compiled.workers)
+        if graph is not None:
+            compiled.extend(graph, fill)
+        return cls(compiled, graph, rematerialises)
+
+    def _training_graph(self) -> Graph:
+        """Faults E0501 if the model has no loss."""
+        return self._graph or pipeline.training_graph(self.compiled.model, self._rematerialises)
+
+    def step_for(self, fields: Fields) -> Step:
+        """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
+        return self.compiled.step_of("training", self._training_graph, fields)
+
+    def profiled_step(self, fields: Fields) -> Step:
+        """A training step that counts the ticks of each call."""
+        with building:
+            graph = as_bytes(self._training_graph(), kept_as_bytes(fields))
+            return self.compiled.new_step(graph, fields, profiled=True)
+
+    @property
+    def _steps_done(self) -> int:
+        """The count of steps: it stands for the epoch where a caller takes single steps, so that each draws other
+        random numbers."""
+        arrays = self.compiled.state.arrays
+        return int(arrays[STEP]) if STEP in arrays else 0
+
+    def _factors(self) -> Factors:
+        """The factors of a single step. A schedule that counts epochs stands at its beginning: the step is in none."""
+        return schedule.factors(self.compiled.model.train, self._steps_done, 1, 2**53)
+
+    def fit(self, fields: Fields) -> None:
+        """See Program.fit."""
+        fit_class_weights(self.compiled, fields)
+
+    def refit(self, evaluator: Evaluator, fields: RawFields) -> None:
+        """See Program.refit."""
+        refit(self.compiled, evaluator, fields)
+
+    def step(self, fields: RawFields) -> dict[str, float]:
+        """See Program.step."""
+        compiled, model = self.compiled, self.compiled.model
+        ready, batch = compiled.fields.ready(fields), compiled.options.batch
+        count = sample_count(ready, {**model.inputs, **model.targets}, batch, batch * model.train.accumulate)
+        self.step_for(ready)
+        with compiled.guard.writing:
+            losses = self.steps(ready, np.arange(count), self._steps_done, self._factors())
+        return {name: float(values[0]) for name, values in losses.values.items()}
+
+    def gradients(self, fields: RawFields, wrt: tuple[str, ...] = ()) -> tuple[float, dict[str, Array]]:
+        """See Program.gradients."""
+        compiled, model = self.compiled, self.compiled.model
+        ready, batch = compiled.fields.ready(fields), compiled.options.batch
+        count = sample_count(ready, {**model.inputs, **model.targets}, batch, batch)
+        step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
+        with compiled.guard.reading:
+            results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
+        return float(results["total"]), {
+            name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
+        }
+
+    def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
+        """See Program.steps."""
+        self.step_for(fields)  # while it is built, other threads may read
+        with self.compiled.guard.writing:
+            truncate, accumulated = self.compiled.model.train.truncate, self.compiled.model.train.accumulate
+            if truncate is not None:
+                return self._steps_on_chunks(truncate, fields, order, epoch, factors)
+            if accumulated > 1:
+                return self._accumulated_steps(accumulated, fields, order, epoch, factors)
+            return self._losses_of(self.step_for(fields), fields, order, epoch, factors)
+
+    def _accumulated_steps(
+        self, accumulated: int, fields: Fields, order: Array, epoch: int, factors: Factors | None
+    ) -> Losses:
+        """A step of the optimizer for every `accumulated` batches: the last of them moves the parameters."""
+        model, batch, losses = self.compiled.model, self.compiled.options.batch, []
+        for number, start in enumerate(range(0, len(order), batch * accumulated)):
+            samples = order[start : start + batch * accumulated]
+            last = (len(samples) - 1) // batch * batch
+            moved, parts = _factors_of_step(factors, number), []
+            if last:
+                graph = partial(pipeline.accumulation_graph, model, self._rematerialises)
+                adding = self.compiled.step_of("accumulation", graph, fields)
+                parts.append(self._losses_of(adding, fields, samples[:last], epoch, moved))
+            parts.append(self._losses_of(self.step_for(fields), fields, samples[last:], epoch, moved))
+            losses.append(Losses.of_one_step(parts))
+        return Losses.joined(losses)
+
+    def _steps_on_chunks(
+        self, truncate: Truncate, fields: Fields, order: Array, epoch: int, factors: Factors | None
+    ) -> Losses:
+        """A step of the optimizer for each chunk of a batch's sequences; their losses are reported as one."""
+        step, batch, losses = self.step_for(fields), self.compiled.options.batch, []
+        for number, start in enumerate(range(0, len(order), batch)):
+            samples, moved, parts = order[start : start + batch], _factors_of_step(factors, number), []
+            carried = Carried(step.graph, len(samples))
+            for chunk in chunks(fields, self.compiled.fields.varying, samples, truncate):
+                rows = np.arange(len(chunk.running))
+                chunk_fields = {**chunk.fields, **carried.fields(chunk)}
+                results = self.compiled.run_step(step, chunk_fields, rows, chunk.epoch(epoch), moved)
+                carried.take(chunk, results)
+                own = {name: value for name, value in results.items() if name not in carried.values}
+                parts.append(self._losses(own, rows))
+            losses.append(Losses.of_one_step(parts))
+        return Losses.joined(losses)
+
+    def _losses_of(self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None) -> Losses:
+        return self._losses(self.compiled.run_step(step, fields, order, epoch, factors), order)
+
+    def _losses(self, results: Mapping[str, Array | Ragged], order: Array) -> Losses:
+        """The losses of steps from their results `total`, `total.NAME` and `count.NAME`."""
+        batch = self.compiled.options.batch
+        sizes = np.full(-(-len(order) // batch), float(batch))
+        sizes[-1] = len(order) - batch * (len(sizes) - 1)
+        steps = {name: np.asarray(value) for name, value in results.items()}
+        values = {name.removeprefix("total."): value for name, value in steps.items() if name.startswith("total.")}
+        counts = {name: steps.get(f"count.{name}", sizes).astype(np.float64) for name in values}
+        return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
+
+
+def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[Graph | None, bool]:
+    """The graph of a step, None without a loss, and whether it rematerialises."""
+    if not any(name.startswith("loss.") for name in model.graph.results):
+        return None, False
+    rematerialises = must_rematerialise(model, workers.count, options.machine)
+    return pipeline.training_graph(model, rematerialises), rematerialises
+
+
+def _factors_of_step(factors: Factors | None, step: int) -> Factors | None:
+    return None if factors is None else {name: values[step : step + 1] for name, values in factors.items()}

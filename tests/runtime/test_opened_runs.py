@@ -1,0 +1,95 @@
+"""A run that is opened to predict has no optimizer; it gets one when it is needed, and goes on as if it had been there."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import netc
+from netc.compiler import pipeline
+from netc.dsl.diagnostics import Fault
+from netc.runtime.execution.compiled_model import Options
+from netc.runtime.program import Program
+from netc.runtime.runs.run import open_run
+from netc.runtime.trainer import train
+
+NET = """model {
+  input x: float[3]
+  target y: float
+  h = x -> dense(4) -> tanh
+  output p = h -> dense(1) -> squeeze
+  loss mse(p, y)
+}
+train {
+  optimizer = adam(lr = 0.01)
+  batch = 8
+  epochs = 2
+}
+"""
+
+
+class Interpreted(Program):
+    def __init__(self, model: netc.Model, seed: int | None = None, threads: int | None = None) -> None:
+        super().__init__(model, seed, "reference", threads=threads)
+
+
+@pytest.fixture
+def data() -> dict[str, Any]:
+    x = np.random.default_rng(1).standard_normal((16, 3)).astype(np.float32)
+    return {"x": x, "y": x.sum(axis=1)}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A run that was trained, as it is all here, in the interpreter."""
+    monkeypatch.setattr(netc, "Program", Interpreted)
+    monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
+    monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
+    return netc.train(netc.parse(NET), data, tmp_path / "run").folder
+
+
+def test_predicting_and_evaluating_need_no_training_graph(
+    folder: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = open_run(folder, to_train=True)
+    monkeypatch.setattr(pipeline, "training_graph", None)
+    opened = netc.open(folder)
+    np.testing.assert_array_equal(opened.predict({"x": data["x"]})["p"], expected.predict({"x": data["x"]})["p"])
+    assert opened.program.evaluate(data) == expected.program.evaluate(data)
+    with pytest.raises(TypeError):
+        opened.program.step({name: array[:8] for name, array in data.items()})
+
+
+def test_training_goes_on_with_the_states_of_the_optimizer(folder: Path, data: dict[str, Any]) -> None:
+    opened, expected = netc.open(folder), open_run(folder, to_train=True)
+    opened.predict({"x": data["x"]})  # steps that were built before are built again in the new memory
+    batch = {name: array[:8] for name, array in data.items()}
+    assert opened.program.step(batch) == expected.program.step(batch)
+    assert opened.program.persistent.keys() == expected.program.persistent.keys()
+    assert "optimizer.step" in opened.program.persistent
+    for name, array in expected.program.persistent.items():
+        np.testing.assert_array_equal(opened.program.persistent[name], array, err_msg=name)
+    np.testing.assert_array_equal(opened.predict({"x": data["x"]})["p"], expected.predict({"x": data["x"]})["p"])
+
+
+def test_views_of_parameters_show_later_steps(folder: Path, data: dict[str, Any]) -> None:
+    program = netc.open(folder).program
+    with program.guard.reading:
+        weights = program.parameters["h.dense.W"]
+    before = weights.copy()
+    program.step({name: array[:8] for name, array in data.items()})
+    assert (weights != before).all()
+    weights[...] = 0
+    np.testing.assert_array_equal(program.parameters["h.dense.W"], np.zeros_like(weights))
+
+
+def test_states_of_another_moment_are_refused(folder: Path, data: dict[str, Any]) -> None:
+    opened, other = netc.open(folder), open_run(folder, to_train=True)
+    other.dataset = netc.train(netc.parse(NET), data, folder.parent / "same").dataset
+    train(other, 3, lambda report: None, lambda row: None)
+    opened.predict({"x": data["x"]})
+    with pytest.raises(Fault) as refused:
+        opened.program.step({name: array[:8] for name, array in data.items()})
+    assert refused.value.diagnostics[0].code == "E1001"
