@@ -86,6 +86,7 @@ def texts_of(program: Program) -> dict[str, str]:
         stages = pipeline.training_stages(model)
         for name in ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate"):
             texts[f"{program.name}/model/{name}"] = print_graph(stages[name])
+    offsets = persistent_offsets(model)
     for name, graph in graphs(model):
         texts[f"{program.name}/{name}/before passes"] = print_graph(graph)
         steps: dict[str, Graph] = {}
@@ -93,16 +94,21 @@ def texts_of(program: Program) -> dict[str, str]:
         for stage, after in steps.items():
             texts[f"{program.name}/{name}/{stage}"] = print_graph(after)
         for target in program.targets if name != INTERPRETED else ():
-            for stage, text in planned(model, graph, replace(NAMED[target], cores=2)).items():
+            for stage, text in planned(model, graph, offsets, replace(NAMED[target], cores=2)).items():
                 texts[f"{program.name}/{name}/{target} {stage}"] = text
     return texts
 
 
-def planned(model: Model, graph: Graph, machine: Machine) -> dict[str, str]:
-    """The texts of everything below a graph, for a machine."""
+def persistent_offsets(model: Model) -> dict[str, int]:
+    """Where parameters and the optimizer's states lie, as the graph of a training step needs them."""
+    has_loss = any(name.startswith("loss.") for name in model.graph.results)
+    return state_layout(model, pipeline.training_graph(model) if has_loss else None)[1]
+
+
+def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machine) -> dict[str, str]:
+    """The texts of everything below a graph, for a machine. `offsets` are those of parameters and states."""
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
-    _, offsets, _ = state_layout(model, graph)
     made = plan(tasks, offsets, sizes, machine)
     kernels = list(dict.fromkeys(call.kernel for call in made.schedule.calls()))
     keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}

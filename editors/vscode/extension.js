@@ -1,4 +1,4 @@
-// Starts `netc lsp` for .net files, and nothing else: all that is known of a file, the server knows.
+// Starts `netc lsp` for .net files. The server does everything else.
 const { workspace, window } = require("vscode");
 const { LanguageClient } = require("vscode-languageclient/node");
 

@@ -1,4 +1,4 @@
-// `node test/colours.js FILE...`: each word of the files with the scope that the grammar gives it, as VS Code has it, a line a word.
+// `node test/colours.js FILE...` prints each word of the files on a line, with the scope that the grammar gives it in VS Code.
 const fs = require("fs");
 const path = require("path");
 const oniguruma = require("vscode-oniguruma");
