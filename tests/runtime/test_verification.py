@@ -275,7 +275,7 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(Program, "_of_all", of_all)
     found = one("evaluation")
-    assert found.where == "in the figure `loss`"
+    assert found.where == "in the metric `loss`"
     assert line_of(found) == 7
 
 
