@@ -4,8 +4,8 @@ the line where the results disagree.
     for difference in verify(Subject(model, fields)):
         print(difference)
 
-`netc check M.net --verify` and the generator of programs in the tests run these. A check yields nothing for a model that
-it does not apply to.
+`netc check M.net --verify` and the generator of programs in the tests run these. A check yields nothing for a model
+that it does not apply to.
 """
 
 import traceback
