@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.graph import Graph, needed_by
 from netc.compiler.model import Limit, Model
 from netc.dsl.source import Span
 from netc.runtime import schedule
@@ -157,8 +156,9 @@ def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noi
     return {**{f"loss.{name}": np.array(loss) for name, loss in losses.items()}, **_states(program)}
 
 
-def _depends_on_data(graph: Graph, name: str) -> bool:
-    """Whether a result is computed from an input or a target."""
+def _depends_on_data(graph: Any, name: str) -> bool:
+    from netc.compiler.graph import needed_by
+
     return any(value.operation in ("input", "target") for value in needed_by([graph.results[name]]))
 
 
