@@ -428,10 +428,11 @@ def test_names_in_curves_and_pictures(names: list[str]) -> None:
     metrics = [
         {"epoch": float(i), "seconds": 1.0, **{f"train.{name}": 0.5 * i for name in names[40:100:5]}} for i in (1, 2)
     ]
-    ElementTree.fromstring(draw(metrics))
+    assert ElementTree.fromstring(draw(metrics)).tag == "{http://www.w3.org/2000/svg}svg"
     for name in names[:5]:
         model = model_called(name, name)
-        ElementTree.fromstring(picture(outline_of(model), model, "svg"))
+        drawn = picture(outline_of(model), model, "svg")
+        assert ElementTree.fromstring(drawn).tag == "{http://www.w3.org/2000/svg}svg"
 
 
 # ------------------------------------------------------------------ .net

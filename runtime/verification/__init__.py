@@ -1,9 +1,11 @@
-"""Oracles: ways to compute the same thing twice, run on any model and its data, that name the pass, the value and the line where they disagree.
+"""Oracles: checks that compute the same thing in two ways, for any model and its data, and name the pass, the value and
+the line where the results disagree.
 
     for difference in verify(Subject(model, fields)):
         print(difference)
 
-`netc check M.net --verify` and the generator of programs in the tests run these. A check says nothing of a model that it does not apply to.
+`netc check M.net --verify` and the generator of programs in the tests run these. A check yields nothing for a model
+that it does not apply to.
 """
 
 import traceback
@@ -21,8 +23,8 @@ CHECKS: dict[str, Check] = {
         Check("passes", "each pass leaves the results of every graph as they are", False, passes.check),
         Check("updates", "a step reads old values and writes new ones, all at once", False, passes.check_updates),
         Check("gradients", "derivatives are the slopes of the loss, by finite differences", False, slopes.check),
-        Check("evaluation", "figures of a split in batches are those of all samples at once", False, evaluations.check),
-        Check("accumulate", "one large batch is what several small ones come to", False, invariance.accumulate),
+        Check("evaluation", "metrics of a split in batches are those of all samples at once", False, evaluations.check),
+        Check("accumulate", "one large batch gives what several small ones give", False, invariance.accumulate),
         Check("alone", "a sample alone is predicted as in the batch", False, invariance.alone),
         Check(
             "plan",
@@ -46,7 +48,11 @@ CHECKS: dict[str, Check] = {
 
 
 def verify(subject: Subject, names: Collection[str] | None = None) -> list[Difference]:
-    """All differences that the checks (or those of these names) find. What a check raises is a difference too, unless it is a Fault: that is the user's."""
+    """All differences that the checks find, or those of these names.
+
+    An exception in a check is a difference too, unless it is a Fault, which is the user's. Raises ValueError for a name
+    that no check has.
+    """
     unknown = [name for name in names or () if name not in CHECKS]
     if unknown:
         raise ValueError(f"there is no check `{unknown[0]}`: there are {', '.join(CHECKS)}")
@@ -59,16 +65,16 @@ def verify(subject: Subject, names: Collection[str] | None = None) -> list[Diffe
 
 
 def differences_of(check: Check, subject: Subject) -> Iterator[Difference]:
-    """What one check finds."""
+    """The differences that one check finds."""
     try:
         yield from check.run(subject)
     except Fault:
         raise
-    except Exception as error:  # the compiler's own fault, of whatever kind, is what is looked for
+    except Exception as error:  # any fault of the compiler is what this looks for
         frame = traceback.extract_tb(error.__traceback__)[-1]
-        first = (str(error).strip() or "no message").splitlines()[0]
-        told = f"{type(error).__name__}: {first} (line {frame.lineno} of {frame.filename}, in {frame.name})"
-        yield Difference(check.name, "an exception", Span(subject.model.source, 0, 0), told)
+        message = (str(error).strip() or "no message").splitlines()[0]
+        detail = f"{type(error).__name__}: {message} (line {frame.lineno} of {frame.filename}, in {frame.name})"
+        yield Difference(check.name, "an exception", Span(subject.model.source, 0, 0), detail)
 
 
 __all__ = ["CHECKS", "Check", "Difference", "Subject", "differences_of", "verify"]

@@ -1,4 +1,6 @@
-"""Check `compiled`: machine code against the reference interpreter, in the model's own precision."""
+"""Checks `compiled` and `plan`: machine code and the emulated plan against the reference interpreter, in the model's
+precision.
+"""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -51,21 +53,24 @@ class Pair:
         move_parameters(subject.model, self.reference.persistent, subject.seed)
 
     def level(self) -> None:
-        """The reference goes on from the states of the program under test: so that a step is judged alone."""
+        """Copies the states of the program under test to the reference, so that each step is judged alone."""
         for name, array in self.tested.persistent.items():
             self.reference.persistent[name][...] = array
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """Loss, gradients, predictions and evaluation, and three steps of the optimizer."""
+    """Compares loss, gradients, three steps of the optimizer, predictions and evaluation."""
     pair = Pair(subject, "numba", 1)
     for part in _PARTS:
         yield from part(pair, "compiled", subject)
 
 
 def check_plan(subject: Subject) -> Iterator[Difference]:
-    """The same by the plan, emulated in a random order of tasks: by one member for this machine, by three and by five for one with tiny caches, in which
-    whatever can be cut is. Each part of the comparison has one of these settings; another seed turns them round."""
+    """Compares the same for the plan, emulated in a random order of tasks.
+
+    One member runs the plan for this machine; three and five run that for a machine with tiny caches, in which whatever
+    can be cut is cut. Each part of the comparison has one of these settings; another seed exchanges them.
+    """
     if _is_too_large(subject):
         return
     host = machine_for()
@@ -81,7 +86,7 @@ def check_plan(subject: Subject) -> Iterator[Difference]:
 
 
 def _compare_gradients(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
-    """Loss and gradients of a full batch, of the rest that the data leaves, and of a sample alone; up to the first of them that differ."""
+    """Loss and gradients of a full batch, of the remainder and of a single sample, up to the first that differs."""
     if not has_loss(subject.model):
         return
     fields = ready_fields(subject.model, subject.fields)
@@ -93,7 +98,7 @@ def _compare_gradients(pair: Pair, name: str, subject: Subject) -> Iterator[Diff
 
 
 def _compare_steps(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
-    """Three steps of the optimizer, after which the reference goes on from the states of the program under test."""
+    """Three steps of the optimizer; afterwards the reference has the states of the program under test."""
     if has_loss(subject.model):
         yield from _steps(pair, name, ready_fields(subject.model, subject.fields), subject)
         pair.level()
@@ -101,22 +106,23 @@ def _compare_steps(pair: Pair, name: str, subject: Subject) -> Iterator[Differen
 
 def _compare_uses(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
     """Predictions, and the evaluation of all samples."""
-    given: dict[str, Any] = dict(ready_fields(subject.model, subject.fields))
+    fields: dict[str, Any] = dict(ready_fields(subject.model, subject.fields))
     if subject.model.outputs:
-        yield from _compare(pair, name, "a prediction", lambda program: program.predict(given))
+        yield from _compare(pair, name, "a prediction", lambda program: program.predict(fields))
     if any(result.startswith(("loss.", "metric.", "watch.")) for result in subject.model.graph.results):
-        yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(given))
+        yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(fields))
 
 
 _PARTS = (_compare_gradients, _compare_steps, _compare_uses)
 
 
 def batches_of(subject: Subject) -> list[Array]:
-    """The samples of a batch as large as there is, of the rest that the data leaves, and the first sample alone."""
+    """The samples of a full batch, of the remainder of the data, and the first sample alone, if they differ in size."""
     count, batch = subject.count, subject.model.train.batch
     rest = count % batch if count > batch else 0
-    sizes = [np.arange(min(count, batch)), np.arange(count - rest, count), np.arange(1)]
-    return [one for i, one in enumerate(sizes) if len(one) and all(len(one) != len(before) for before in sizes[:i])]
+    batches = [np.arange(min(count, batch)), np.arange(count - rest, count), np.arange(1)]
+    by_size = {len(samples): samples for samples in reversed(batches) if len(samples)}
+    return [samples for samples in batches if by_size.get(len(samples)) is samples]
 
 
 def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iterator[Difference]:
@@ -124,46 +130,51 @@ def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iter
         loss, gradients = program.gradients(fields)
         return {
             "loss": np.asarray(loss, dtype_of(program)),
-            **{f"gradient.{key}": one for key, one in gradients.items()},
+            **{f"gradient.{key}": gradient for key, gradient in gradients.items()},
         }
 
     count = len(next(iter(fields.values())))
     wrong = list(_compare(pair, check_name, f"the gradients of {count} samples", run))
     if wrong:
-        place = _first_place(pair, pipeline.gradient_graph(pair.tested.model), fields)
-        wrong = [replace(one, span=place) for one in wrong] if place is not None else wrong
+        span = _first_different(pair, pipeline.gradient_graph(pair.tested.model), fields)
+        wrong = [replace(difference, span=span) for difference in wrong] if span is not None else wrong
     yield from wrong
 
 
-def _first_place(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> Span | None:
-    """The source of the first value of a graph that differs, if every value is made a result. None if then none does: a fault of what is fused."""
+def _first_different(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> Span | None:
+    """The source of the first value of a graph that differs when every value is a result.
+
+    Returns None if no value differs then, which is a fault of fusion.
+    """
     graph = pipeline.run_passes(graph)
-    probes = {f"probe {one.number}": one for one in graph.values() if one.operands and one.operation != "scan"}
+    probes = {
+        f"probe {value.number}": value for value in graph.values() if value.operands and value.operation != "scan"
+    }
     graph, copies = graph.subgraph(probes)
-    values = dict(zip(probes, (copies[one] for one in probes.values()), strict=True))
+    values = dict(zip(probes, (copies[value] for value in probes.values()), strict=True))
     count = len(next(iter(fields.values())))
 
     def run(program: Program) -> dict[str, Any]:
         step = program.step_of("probes", lambda: graph, fields)
-        found = program.run_step(step, fields, np.arange(count), epoch_of(program))
-        return {name: list(one) if isinstance(one, Ragged) else one for name, one in found.items()}
+        arrays = program.run_step(step, fields, np.arange(count), epoch_of(program))
+        return {name: list(array) if isinstance(array, Ragged) else array for name, array in arrays.items()}
 
     try:
-        found, expected = run(pair.tested), run(pair.reference)
-    except Exception:  # the same fault, or one of its own: where it is stays unknown
+        actual, expected = run(pair.tested), run(pair.reference)
+    except Exception:  # the same fault or another one: its source stays unknown
         return None
-    names = (name for name in values if difference(found[name], expected[name], _CLEAR) is not None)
+    names = (name for name in values if difference(actual[name], expected[name], _CLEAR) is not None)
     first = next(names, None)
     return None if first is None else values[first].span
 
 
 def epoch_of(program: Program) -> int:
-    """What stands for the epoch in single steps."""
+    """The number that single steps use as their epoch."""
     return int(program.persistent[STEP]) if STEP in program.persistent else 0
 
 
 def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Subject) -> Iterator[Difference]:
-    """Three steps, one after the other, each judged alone: of all samples that a step takes, of fewer, and of all once more."""
+    """Three steps, each judged alone: of all samples that a step takes, of fewer, and of all again."""
     most = min(subject.count, subject.model.train.samples_per_step)
     for number, count in enumerate((most, max(most // 2, 1), most), 1):
         samples = (np.arange(count) + number) % subject.count
@@ -175,7 +186,8 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
                 program.persistent[name][...] = array
             losses = program.step(part)
             kept = {name: array.copy() for name, array in program.persistent.items()}
-            return {**{f"loss.{name}": np.asarray(one, dtype_of(program)) for name, one in losses.items()}, **kept}
+            arrays = {f"loss.{name}": np.asarray(loss, dtype_of(program)) for name, loss in losses.items()}
+            return {**arrays, **kept}
 
         wrong = list(_compare(pair, check_name, f"step {number}, of {count} samples", run))
         yield from wrong
@@ -185,22 +197,24 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
 
 
 def _is_too_large(subject: Subject) -> bool:
-    """Whether a step has too many operations to emulate them: that takes minutes."""
+    """Whether a step has so many operations that emulating them would take minutes."""
     count = min(subject.count, subject.model.train.batch)
     longest = {dim: min(length, 10) for dim, length in longest_of(subject.model).items()}
     return flops(subject.model.graph, sizes_of(subject.model.graph, count, longest)) > _MOST_EMULATED
 
 
-_CLEAR = 1e-6  # what a value differs by at least, where its difference is to say something
+_CLEAR = 1e-6  # a value that differs by less is not where the fault is
 _MOST_EMULATED = 20_000_000  # FLOPs of the graph of the file
 
 
 def dtype_of(program: Program) -> Any:
+    """The element type of the program's results."""
     return np.float64 if program.model.train.precision == "f64" else np.float32
 
 
 def _compare(pair: Pair, check_name: str, what: str, run: Any) -> Iterator[Difference]:
-    found, expected = run(pair.tested), run(pair.reference)
+    """The results of `run(program)` that differ. The program under test keeps the states that it has after its run."""
+    actual, expected = run(pair.tested), run(pair.reference)
     kept = {name: array.copy() for name, array in pair.tested.persistent.items()}
 
     def disturbed(noise: Noise) -> Mapping[str, Any]:
@@ -210,21 +224,21 @@ def _compare(pair: Pair, check_name: str, what: str, run: Any) -> Iterator[Diffe
         finally:
             pair.reference.noise = None
 
-    for name, detail in differences(_in_precision(found, pair), _in_precision(expected, pair), Rounding(disturbed)):
-        span = span_of(pair.tested, name)
-        yield Difference(check_name, f"{what}: {name}", span, detail)
+    rounding = Rounding(disturbed)
+    for name, detail in differences(_in_precision(actual, pair), _in_precision(expected, pair), rounding):
+        yield Difference(check_name, f"{what}: {name}", span_of(pair.tested, name), detail)
     for name, array in kept.items():
         pair.tested.persistent[name][...] = array
 
 
-def _in_precision(found: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
-    """Plain floats (figures) as arrays of the model's precision: they are sums in it."""
-    kind = dtype_of(pair.tested)
-    return {name: np.asarray(one, kind) if isinstance(one, float) else one for name, one in found.items()}
+def _in_precision(results: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
+    """Results with plain floats (metrics) as arrays of the model's precision, in which they were summed."""
+    dtype = dtype_of(pair.tested)
+    return {name: np.asarray(value, dtype) if isinstance(value, float) else value for name, value in results.items()}
 
 
 def span_of(program: Program, result: str) -> Span:
-    """The source of a parameter, a state, an output, a loss or a metric, whichever a result is called by."""
+    """The source of the parameter, state, output, loss or metric that a result is named after."""
     model = program.model
     name = result.removeprefix("gradient.").removeprefix("update.")
     own = {**model.trainables, **model.states}

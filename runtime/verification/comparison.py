@@ -1,6 +1,7 @@
-"""Whether two sets of results are the same: up to rounding, or bit by bit. Gives the result that differs and a sentence with figures.
+"""Compares two sets of results, up to rounding or bit by bit: yields the results that differ, each with a sentence.
 
-Rounding is judged in two steps: first by the size of each array; where that is exceeded, by how far rounding noise moves the expected results themselves.
+Rounding is judged in two steps: first by the size of each array; where the difference is larger, by how far rounding
+noise moves the expected results themselves.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,14 +15,14 @@ import numpy as np
 from netc.runtime.data.stored import Array
 from netc.runtime.verification.interpreter import Noise
 
-_TOLERANCE = {2: 1e-2, 4: 3e-5, 8: 1e-10}  # of an array's largest element, by the bytes of one
+_TOLERANCE = {2: 1e-2, 4: 3e-5, 8: 1e-10}  # relative to an array's largest element, by bytes of an element
 _NOISE_RUNS, _TIMES_NOISE = 6, 16
 Results = Mapping[str, Any]
 
 
 @dataclass(slots=True)
 class Counter:
-    """How many results were compared."""
+    """The number of results that were compared."""
 
     count: int = 0
 
@@ -31,7 +32,7 @@ _counter: ContextVar[Counter | None] = ContextVar("results compared", default=No
 
 @contextmanager
 def counting() -> Iterator[Counter]:
-    """Counts the results that are compared meanwhile: a check that compared none does not apply to its model."""
+    """Counts the results that are compared inside. A check that compares none does not apply to its model."""
     counter = Counter()
     token = _counter.set(counter)
     try:
@@ -41,7 +42,7 @@ def counting() -> Iterator[Counter]:
 
 
 def compared(results: int = 1) -> None:
-    """Say that so many results were compared."""
+    """Reports that so many results were compared."""
     counter = _counter.get()
     if counter is not None:
         counter.count += results
@@ -49,14 +50,17 @@ def compared(results: int = 1) -> None:
 
 @dataclass(slots=True)
 class Rounding:
-    """How far rounding may bring results apart. `disturbed(noise)` computes them once more with noise in every operation; it is asked only in doubt."""
+    """How far rounding may move results.
+
+    `disturbed(noise)` computes them again with noise in every operation; it is called only in doubt.
+    """
 
     disturbed: Callable[[Noise], Results] | None = None
-    base: Results | None = None  # the results without noise, if the expected ones were computed in another way
+    base: Results | None = None  # the results without noise, if the expected ones are computed in another way
     _moves: dict[str, float] | None = field(default=None, init=False)
 
     def moved(self, name: str, expected: Results) -> float:
-        """The farthest that an element of a result moved under noise."""
+        """The largest distance by which noise moves an element of a result."""
         if self.disturbed is None:
             return 0.0
         if self._moves is None:
@@ -70,54 +74,59 @@ class Rounding:
         return self._moves.get(name, 0.0)
 
 
-def differences(found: Results, expected: Results, rounding: Rounding | None = None) -> Iterator[tuple[str, str]]:
-    """The results that differ by more than rounding explains, by name, each with a sentence. Results that only one side has differ too."""
+def differences(actual: Results, expected: Results, rounding: Rounding | None = None) -> Iterator[tuple[str, str]]:
+    """The names of the results that differ by more than rounding explains, each with a sentence.
+
+    A result that only one side has differs too.
+    """
     compared(len(expected))
-    for name in [*expected, *(name for name in found if name not in expected)]:
-        if name not in found or name not in expected:
+    for name in [*expected, *(name for name in actual if name not in expected)]:
+        if name not in actual or name not in expected:
             yield name, "only one of the two computes it"
             continue
-        detail = difference(found[name], expected[name])
+        detail = difference(actual[name], expected[name])
         if detail is not None and rounding is not None:
             allowed = _TIMES_NOISE * rounding.moved(name, expected)
-            detail = difference(found[name], expected[name], allowed)
+            detail = difference(actual[name], expected[name], allowed)
         if detail is not None:
             yield name, detail
 
 
-def difference(found: Any, expected: Any, allowed: float = 0.0) -> str | None:
-    """How two arrays (or lists of them) differ by more than rounding of their size, or `allowed` more; None if they do not."""
-    if (shapes := _shapes(found, expected)) is not None:
+def difference(actual: Any, expected: Any, allowed: float = 0.0) -> str | None:
+    """A sentence on how two arrays, or lists of them, differ.
+
+    Returns None if they differ by no more than rounding of numbers of their size, and `allowed` beside that.
+    """
+    if (shapes := _shapes(actual, expected)) is not None:
         return shapes
-    one, two = flat(found), flat(expected)
+    left, right = flat(actual), flat(expected)
     itemsize = min(np.asarray(part).dtype.itemsize for part in parts(expected)) if parts(expected) else 8
     is_float = all(np.asarray(part).dtype.kind == "f" for part in parts(expected))
-    finite = np.abs(two[np.isfinite(two)])
+    finite = np.abs(right[np.isfinite(right)])
     tolerance = _TOLERANCE.get(itemsize, 1e-10) * float(finite.max(initial=0.0)) if is_float else 0.0
     with np.errstate(invalid="ignore"):
-        fits = (one == two) | (np.abs(one - two) <= tolerance + allowed) | (np.isnan(one) & np.isnan(two))
+        is_near = np.abs(left - right) <= tolerance + allowed
+    fits = (left == right) | is_near | (np.isnan(left) & np.isnan(right))
     if np.isinf(allowed) or fits.all():
         return None
-    return _sentence(one, two, fits, np.shape(expected) if not isinstance(expected, list) else None)
+    return _sentence(left, right, fits, _shape(expected))
 
 
-def different_bits(found: Results, expected: Results) -> Iterator[tuple[str, str]]:
-    """The results that are not the same bits, by name, each with a sentence."""
+def different_bits(actual: Results, expected: Results) -> Iterator[tuple[str, str]]:
+    """The names of the results that do not have the same bits, each with a sentence."""
     compared(len(expected))
     for name in expected:
-        if (shapes := _shapes(found[name], expected[name])) is not None:
+        if (shapes := _shapes(actual[name], expected[name])) is not None:
             yield name, shapes
             continue
-        pairs = zip(parts(found[name]), parts(expected[name]), strict=True)
-        if all(np.asarray(one).tobytes() == np.asarray(two).tobytes() for one, two in pairs):
+        pairs = zip(parts(actual[name]), parts(expected[name]), strict=True)
+        if all(np.asarray(left).tobytes() == np.asarray(right).tobytes() for left, right in pairs):
             continue
-        one, two = flat(found[name]), flat(expected[name])
-        same = (one == two) & (np.signbit(one) == np.signbit(two)) | (np.isnan(one) & np.isnan(two))
-        if not same.all():  # which NaN it is does not count
-            yield (
-                name,
-                _sentence(one, two, same, None if isinstance(expected[name], list) else np.shape(expected[name])),
-            )
+        left, right = flat(actual[name]), flat(expected[name])
+        has_same_sign = np.signbit(left) == np.signbit(right)
+        is_same = (left == right) & has_same_sign | (np.isnan(left) & np.isnan(right))
+        if not is_same.all():  # NaNs of different bits are the same
+            yield name, _sentence(left, right, is_same, _shape(expected[name]))
 
 
 def parts(result: Any) -> list[Any]:
@@ -131,28 +140,37 @@ def flat(result: Any) -> Array:
     return np.concatenate(pieces) if pieces else np.zeros(0)
 
 
-def _shapes(found: Any, expected: Any) -> str | None:
-    one, two = ([np.shape(part) for part in parts(result)] for result in (found, expected))
-    if one == two:
+def _shape(result: Any) -> tuple[int, ...] | None:
+    """The shape of a result; None for a list of arrays."""
+    return None if isinstance(result, list) else np.shape(result)
+
+
+def _shapes(actual: Any, expected: Any) -> str | None:
+    """A sentence on how the shapes of two results differ; None if they do not."""
+    left, right = ([np.shape(part) for part in parts(result)] for result in (actual, expected))
+    if left == right:
         return None
-    if len(one) == len(two) == 1:
-        return f"it has the shape {list(one[0])}, and should have {list(two[0])}"
-    return f"it has other shapes in {sum(a != b for a, b in zip(one, two, strict=False))} of {len(two)} samples"
+    if len(left) == len(right) == 1:
+        return f"it has the shape {list(left[0])}, and should have {list(right[0])}"
+    count = sum(shape != other for shape, other in zip(left, right, strict=False))
+    return f"it has other shapes in {count} of {len(right)} samples"
 
 
-def _largest(one: Array, two: Array) -> float:
-    """The largest distance of two arrays; infinite where only one of them is a number."""
-    if one.shape != two.shape:
+def _largest(left: Array, right: Array) -> float:
+    """The largest distance of two arrays' elements; infinite if only one of two elements is a number."""
+    if left.shape != right.shape:
         return np.inf
     with np.errstate(invalid="ignore"):
-        apart = np.where((one == two) | (np.isnan(one) & np.isnan(two)), 0.0, np.abs(one - two))
-    return float(np.nan_to_num(apart, nan=np.inf).max(initial=0.0))
+        is_same = (left == right) | (np.isnan(left) & np.isnan(right))
+        distance = np.where(is_same, 0.0, np.abs(left - right))
+    return float(np.nan_to_num(distance, nan=np.inf).max(initial=0.0))
 
 
-def _sentence(found: Array, expected: Array, fits: Array, shape: tuple[int, ...] | None) -> str:
+def _sentence(actual: Array, expected: Array, fits: Array, shape: tuple[int, ...] | None) -> str:
+    """A sentence on the element that differs most."""
     with np.errstate(invalid="ignore"):
-        apart = np.where(fits, -1.0, np.nan_to_num(np.abs(found - expected), nan=np.inf))
-    at = int(apart.argmax())
-    place = f" at {[int(i) for i in np.unravel_index(at, shape)]}" if shape else ""
+        distance = np.where(fits, -1.0, np.nan_to_num(np.abs(actual - expected), nan=np.inf))
+    at = int(distance.argmax())
+    index = f" at {[int(i) for i in np.unravel_index(at, shape)]}" if shape else ""
     others = f"; {int((~fits).sum())} of {fits.size} elements differ" if fits.size > 1 else ""
-    return f"it is {found[at]:.9g}{place} and should be {expected[at]:.9g}{others}"
+    return f"it is {actual[at]:.9g}{index} and should be {expected[at]:.9g}{others}"

@@ -1,4 +1,4 @@
-"""Check `evaluation`: the figures of all samples, in batches, are those of the graph as the file says it, computed once for all samples together."""
+"""Check `evaluation`: metrics computed in batches are those of the elaborated graph, computed for all samples."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +21,7 @@ _SPREAD: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "std": np.std, "m
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """Losses, metrics and watched values, in f64, by the interpreter."""
+    """Compares losses, metrics and watched values in f64, both computed by the interpreter."""
     model = in_f64(subject.model)
     names = [name for name in model.graph.results if name.startswith(_RESULTS)]
     if not names:
@@ -31,33 +31,36 @@ def check(subject: Subject) -> Iterator[Difference]:
     graph = derived(for_training(model.graph.of(*_RESULTS), is_training=False))
     situation = Situation(model, fields, program.persistent, subject.seed, epoch=0)
 
-    def expected(found: dict[str, Array]) -> Results:
-        figures = _figures(graph, found)
-        losses = {name.removeprefix("loss."): one for name, one in figures.items() if name.startswith("loss.")}
-        others = {name.removeprefix("metric."): one for name, one in figures.items() if not name.startswith("loss.")}
-        return {name: np.asarray(one) for name, one in {**loss_figures(model, losses), **others}.items()}
+    def metrics_of(results: dict[str, Array]) -> Results:
+        metrics = _metrics(graph, results)
+        losses = {name.removeprefix("loss."): value for name, value in metrics.items() if name.startswith("loss.")}
+        others = {
+            name.removeprefix("metric."): value for name, value in metrics.items() if not name.startswith("loss.")
+        }
+        return {name: np.asarray(value) for name, value in {**loss_figures(model, losses), **others}.items()}
 
-    found = {name: np.asarray(one) for name, one in program.evaluate(fields).items()}
-    rounding = Rounding(lambda noise: expected(situation.results(graph, noise)))
-    for name, detail in differences(found, expected(situation.results(graph)), rounding):
-        places = [graph.results[key].span for key in (f"metric.{name}", f"loss.{name}") if key in graph.results]
-        yield Difference("evaluation", f"in the figure `{name}`", places[0] if places else _first(graph), detail)
+    actual = {name: np.asarray(value) for name, value in program.evaluate(fields).items()}
+    rounding = Rounding(lambda noise: metrics_of(situation.results(graph, noise)))
+    for name, detail in differences(actual, metrics_of(situation.results(graph)), rounding):
+        spans = [graph.results[key].span for key in (f"metric.{name}", f"loss.{name}") if key in graph.results]
+        yield Difference("evaluation", f"in the metric `{name}`", spans[0] if spans else _first(graph), detail)
 
 
-def _figures(graph: Graph, found: dict[str, Array]) -> dict[str, Any]:
-    """A loss or a metric as its sum over its count or over its weights, a watched value as its spread."""
-    figures: dict[str, Any] = {}
+def _metrics(graph: Graph, results: dict[str, Array]) -> dict[str, Any]:
+    """Losses and metrics as means, or as sums divided by the sums of their weights; watched values as their spread."""
+    metrics: dict[str, Any] = {}
     for name, value in graph.results.items():
-        weight = found.get(f"weight.{name}")
+        weight = results.get(f"weight.{name}")
         if name.startswith("watch."):
-            figures |= {f"{name}.{kind}": float(spread(found[name])) for kind, spread in _SPREAD.items()}
+            metrics |= {f"{name}.{kind}": float(spread(results[name])) for kind, spread in _SPREAD.items()}
         elif name.startswith(("loss.", "metric.")):
-            array = found[name]
-            figures[name] = (
+            array = results[name]
+            metrics[name] = (
                 figure_of(array, value.type.is_batched) if weight is None else float(array.sum() / weight.sum())
             )
-    return figures
+    return metrics
 
 
 def _first(graph: Graph) -> Any:
+    """The span of the first loss."""
     return next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)

@@ -27,7 +27,10 @@ _NAME = "export"
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """Predictions of both kinds of file. What a kind has no words for (E1201), or a package that is not installed, is passed over."""
+    """Compares the predictions of both kinds of file.
+
+    A kind that has no words for an operation (E1201), or whose package is not installed, is passed over.
+    """
     model = subject.model
     if not model.outputs:
         return
@@ -43,8 +46,10 @@ def check(subject: Subject) -> Iterator[Difference]:
         if name in inputs
     }
     expected = program.predict(fields)
-    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
-    asked = Exported("model", exportable(graph), inputs, types, dict(program.persistent), {}, {})
+    types = {
+        name.removeprefix("output."): value.type for name, value in graph.results.items() if name.startswith("output.")
+    }
+    exported = Exported("model", exportable(graph), inputs, types, dict(program.persistent), {}, {})
 
     def disturbed(noise: Noise) -> Mapping[str, Any]:
         program.noise = noise
@@ -52,30 +57,38 @@ def check(subject: Subject) -> Iterator[Difference]:
 
     for kind, run in (("the NumPy file", _numpy), ("the ONNX file", _onnx)):
         try:
-            found = run(asked, {name: fields[name] for name in inputs}, subject.seed)
+            predicted = run(exported, {name: fields[name] for name in inputs}, subject.seed)
         except Fault as fault:
-            if {one.code for one in fault.diagnostics} <= {"E1201", "E1202"}:
+            if {diagnostic.code for diagnostic in fault.diagnostics} <= {"E1201", "E1202"}:
                 continue
             raise
-        if found is None:
+        if predicted is None:
             continue
-        for name, detail in differences({one: found[one] for one in expected}, expected, Rounding(disturbed)):
+        actual = {name: predicted[name] for name in expected}
+        for name, detail in differences(actual, expected, Rounding(disturbed)):
             yield Difference(_NAME, f"{kind}: output.{name}", graph.results[f"output.{name}"].span, detail)
 
 
-def _numpy(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The text runs here, in netc's own process: names and comments in it are quoted (dsl/quoting.py), so it is our own arithmetic, and kernels of packages that
-    are loaded, and nothing else. What lies in a file is run by separate.py alone."""
+def _numpy(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The predictions of the NumPy file.
+
+    Its text runs here, in netc's own process: names and comments in it are quoted (dsl/quoting.py), so that it holds
+    nothing but our own arithmetic and kernels of loaded packages. What lies in a file is run by separate.py alone.
+    """
     space: dict[str, Any] = {}
-    text = numpy_file(asked, lambda name: words(2, seed, name, 0))
+    text = numpy_file(exported, lambda name: words(2, seed, name, 0))
     exec(compile(text, "<exported>", "exec"), space)
-    found: dict[str, Any] = space["predict"](*fields.values())
-    return found
+    predicted: dict[str, Any] = space["predict"](*fields.values())
+    return predicted
 
 
-def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
-    """None where onnxruntime is not installed, does not do an operation, or does it in less than the model's precision: its Erf of doubles is wrong by 1e-8."""
-    if _has_erf_of_doubles(asked.graph):
+def _onnx(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any] | None:
+    """The predictions of the ONNX file.
+
+    Returns None if onnxruntime is not installed, does not know an operation, or computes it in less than the model's
+    precision: its Erf of doubles is wrong by 1e-8.
+    """
+    if _has_erf_of_doubles(exported.graph):
         return None
     try:
         import onnxruntime
@@ -85,18 +98,18 @@ def _onnx(asked: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, An
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     try:
-        session = onnxruntime.InferenceSession(as_onnx(asked), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(as_onnx(exported), options, providers=["CPUExecutionProvider"])
     except Missing:
         return None
-    names = [one.name for one in session.get_outputs()]
-    given = padded(asked, fields)
-    needed = {one.name for one in session.get_inputs()}
-    answers = session.run(None, {name: np.asarray(one) for name, one in given.items() if name in needed})
-    return from_padded(dict(zip(names, answers, strict=True)), asked, given)
+    names = [output.name for output in session.get_outputs()]
+    inputs = padded(exported, fields)
+    needed = {leaf.name for leaf in session.get_inputs()}
+    outputs = session.run(None, {name: np.asarray(array) for name, array in inputs.items() if name in needed})
+    return from_padded(dict(zip(names, outputs, strict=True)), exported, inputs)
 
 
 def _has_erf_of_doubles(graph: Graph) -> bool:
-    """Whether a value of the graph, or of a scan's body in it, is computed by erf in f64."""
+    """Whether a value of the graph or of a scan's body is computed by erf in f64."""
     return any(
         _has_erf_of_doubles(Scan.of(value).body) if value.operation == "scan" else _is_erf_of_doubles(value)
         for value in graph.values()

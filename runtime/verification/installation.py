@@ -1,6 +1,7 @@
-"""Whether an installation works: operations, small models, the kernel cache. What `netc selftest` runs; each group yields what is wrong, in sentences.
+"""The groups of tests that `netc selftest` runs: operations, small models, the kernel cache, exports.
 
-Takes nothing from the user. The kernels that the groups need are compiled where the cache does not hold them.
+Each group yields a sentence for everything that is wrong with the installation. Takes nothing from the user; kernels
+that the cache does not hold are compiled.
 """
 
 import os
@@ -43,8 +44,8 @@ train {
   batch = 4
 }
 """
-_TOGETHER = 8  # operations in one program
-_CHECKS = ("updates", "compiled", "threads", "alone_compiled", "many_steps")  # what depends on the machine
+_PER_PROGRAM = 8  # operations
+_CHECKS = ("updates", "compiled", "threads", "alone_compiled", "many_steps")  # those that depend on the machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,36 +62,37 @@ def _operations() -> Iterator[str]:
     pending = [
         operation for operation in OPERATIONS.values() if operation.examples and not isinstance(operation.lower, Whole)
     ]
-    for i in range(0, len(pending), _TOGETHER):
-        some = pending[i : i + _TOGETHER]
+    for i in range(0, len(pending), _PER_PROGRAM):
+        some = pending[i : i + _PER_PROGRAM]
         graph, arrays = Graph(), dict[str, Array]()
         graph.precision = "f32"
         for operation in some:
             for n, result in enumerate(_applied(operation, graph, arrays)):
                 graph.results[f"{operation.name} {n}"] = result
         try:
-            found = _compiled(graph, arrays)
-        except Exception as error:  # whatever the compiler raises is what is looked for
-            yield f"{', '.join(one.name for one in some)}: {type(error).__name__}: {error}"
+            actual = _compiled(graph, arrays)
+        except Exception as error:  # any exception of the compiler is a fault
+            yield f"{', '.join(operation.name for operation in some)}: {type(error).__name__}: {error}"
             continue
-        for name, detail in differences(found, results(graph, arrays, _BATCH)):
+        for name, detail in differences(actual, results(graph, arrays, _BATCH)):
             yield f"{name.partition(' ')[0]}: {detail}"
 
 
 def _applied(operation: Operation, graph: Graph, arrays: dict[str, Array]) -> tuple[Value, ...]:
-    """The operation on random arrays of its first example's types, f64 in them being f32."""
+    """The results of the operation for random arrays of its first example's types, with f32 in place of f64."""
     types, attributes = operation.examples[0]
     random, leaves = np.random.default_rng(len(arrays)), list[Value]()
     for text in types:
         leaf = graph.leaf("input", f"x{len(arrays)}", parse_type(text.replace("f64", "f32")))
         leaves.append(leaf)
         arrays[str(leaf.attributes["name"])] = _random(leaf.type, operation.domain, random)
-    given = {key: "f32" if value == "f64" else value for key, value in attributes.items()}
-    found: Value | tuple[Value, ...] = operation(*leaves, **given)
-    return found if isinstance(found, tuple) else (found,)
+    narrowed = {key: "f32" if value == "f64" else value for key, value in attributes.items()}
+    applied: Value | tuple[Value, ...] = operation(*leaves, **narrowed)
+    return applied if isinstance(applied, tuple) else (applied,)
 
 
 def _random(type_: Type, domain: tuple[float, float], random: np.random.Generator) -> Array:
+    """Random elements of a type, numbers within the domain."""
     shape = type_.shape(_BATCH)
     if type_.classes is not None:
         return random.integers(0, type_.classes, shape).astype(np.int32)
@@ -102,6 +104,7 @@ def _random(type_: Type, domain: tuple[float, float], random: np.random.Generato
 
 
 def _compiled(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    """The results of a graph by machine code, on two threads."""
     workers = Workers(2)
     workers.shares_small_steps = True
     step = Step(graph, Resources(State.of(None, graph), workers), _BATCH)
@@ -117,58 +120,61 @@ def model_of(text: str, name: str) -> Model:
 
 
 def subject_of(text: str, name: str) -> Subject:
-    """A model with synthetic samples for one step and half a one."""
+    """A model with synthetic samples for one and a half steps."""
     model = model_of(text, name)
     count = model.train.samples_per_step
     return Subject(model, synthetic_data(model, count + count // 2, longest=_LONGEST))
 
 
 def _models() -> Iterator[str]:
+    """The checks that depend on the machine, for each small model."""
     for name, text in MODELS.items():
-        yield from (f"{name}: {one}" for one in verify(subject_of(text, name), _CHECKS))
+        yield from (f"{name}: {difference}" for difference in verify(subject_of(text, name), _CHECKS))
 
 
 def _exports() -> Iterator[str]:
+    """Each small model as an exported file."""
     for name, text in MODELS.items():
-        yield from (f"{name}: {one}" for one in CHECKS["export"].run(subject_of(text, name)))
+        yield from (f"{name}: {difference}" for difference in CHECKS["export"].run(subject_of(text, name)))
 
 
 def _kernel_cache() -> Iterator[str]:
-    """A folder of its own: what is written is read, what is damaged is compiled again, and a folder that cannot be written does no harm."""
+    """In a folder of its own: kernels are read back and compiled again if damaged; a read-only folder does no harm."""
     with tempfile.TemporaryDirectory() as folder, _cache_in(Path(folder) / "cache") as path:
         subject = subject_of(_SMALL, "small")
         first, compiled = _loss(subject)
         if not list(path.glob("*.o")):
             yield f"nothing is written to {path}"
             return
-        yield from _again(subject, first, 0, "what is in the cache is not read")
+        yield from _compare_with(first, subject, 0, "the cache is not read")
         for entry in path.glob("*.o"):
             code = bytearray(entry.read_bytes())
             code[len(code) // 2] ^= 1
             entry.write_bytes(code)
-        yield from _again(subject, first, compiled, "damaged entries are not compiled again")
+        yield from _compare_with(first, subject, compiled, "damaged entries are not compiled again")
         path.chmod(0o500)
         try:
-            yield from _again(subject, first, 0, "a read-only cache is not read")
+            yield from _compare_with(first, subject, 0, "a read-only cache is not read")
             smaller = Subject(subject.model, synthetic_data(subject.model, 2), seed=1)
             _loss(smaller)
         finally:
             path.chmod(0o700)
 
 
-def _again(subject: Subject, expected: float, compiled: int, told: str) -> Iterator[str]:
+def _compare_with(expected: float, subject: Subject, compiled: int, failure: str) -> Iterator[str]:
+    """Repeats the step; `compiled` is the number of kernels that must be compiled for it."""
     loss, count = _loss(subject)
     compared()
     if count != compiled:
-        yield f"{told}: {count} kernels were compiled, and not {compiled}"
+        yield f"{failure}: {count} kernels were compiled, and not {compiled}"
     if loss != expected:
-        yield f"{told}: the loss is {loss!r}, and was {expected!r}"
+        yield f"{failure}: the loss is {loss!r}, and was {expected!r}"
 
 
 def _loss(subject: Subject) -> tuple[float, int]:
-    """The loss of a step, and how many kernels were compiled for it."""
+    """The loss of a step, and the number of kernels that were compiled for it."""
     program = Program(subject.model, subject.seed, threads=1)
-    part = {name: np.asarray(one)[: program.batch] for name, one in subject.fields.items()}
+    part = {name: np.asarray(field)[: program.batch] for name, field in subject.fields.items()}
     loss = program.step(part)["loss"]
     linked = program.training(part).linked
     assert linked is not None
@@ -177,6 +183,7 @@ def _loss(subject: Subject) -> tuple[float, int]:
 
 @contextmanager
 def _cache_in(path: Path) -> Iterator[Path]:
+    """Keeps the kernel cache in this folder inside."""
     before: Any = os.environ.get("NETC_CACHE")
     os.environ["NETC_CACHE"] = str(path)
     try:
@@ -196,7 +203,7 @@ GROUPS = (
     ),
     Group(
         "kernel cache",
-        "kernels are written, read back, compiled again where damaged, and a read-only folder is borne",
+        "kernels are written, read back and compiled again if damaged; a read-only folder does no harm",
         _kernel_cache,
     ),
     Group("export", "the models as NumPy and as ONNX (if onnx and onnxruntime are installed)", _exports),

@@ -1,6 +1,7 @@
-"""An interpreter of a graph at any stage, before the first pass as well as after the last, in which every value can be watched, replaced or disturbed.
+"""An interpreter of a graph at any stage, from before the first pass to after the last one, in which every value can be
+watched, replaced or disturbed.
 
-Written on its own beside compiler/reference.py (whose operations it shares): it draws random values itself, so that it needs no pass.
+Independent of compiler/reference.py but for the operations: it draws random values itself, so that it needs no pass.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,20 +17,19 @@ from netc.compiler.operations.random import RANDOM
 from netc.compiler.reference import attributes_of
 from netc.runtime.data.stored import Array
 
-Hook = Callable[
-    [Value, list[Array], Array], Array
-]  # a value, its operands' arrays, its own: gives what is to stand for it
+# takes a value, the arrays of its operands and its own array; returns the array to use in its place
+Hook = Callable[[Value, list[Array], Array], Array]
 _ULPS = 4  # of noise
 
 
 def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[Value, Array]:
-    """Every value of the graph but scans. The hook sees the values in the bodies of scans too, once a step."""
+    """The array of each value but scans. The hook sees the values in the bodies of scans too, once a step."""
     memory: dict[Value, Array] = {}
     parts: dict[Value, dict[str, Array]] = {}
 
-    def body(inner: Graph, given: Mapping[str, Array], count: Sizes) -> dict[str, Array]:
-        found = interpret(inner, given, count, hook)
-        return {name: found[value] for name, value in inner.results.items()}
+    def body(inner: Graph, inner_leaves: Mapping[str, Array], count: Sizes) -> dict[str, Array]:
+        inner_memory = interpret(inner, inner_leaves, count, hook)
+        return {name: inner_memory[value] for name, value in inner.results.items()}
 
     with np.errstate(all="ignore"):
         for value in graph.values():
@@ -52,6 +52,7 @@ def results(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook 
 
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
+    """The array of a value that is neither a scan nor a part of one."""
     dtype = NUMPY[value.type.dtype]
     if value.operation == "constant":
         return np.asarray(value.attributes["value"], dtype)
@@ -65,7 +66,7 @@ def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], s
 
 
 def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
-    """A random value, by the operations that it stands for."""
+    """A random value, computed by the operations into which it is expanded."""
     small = Graph()
     small.precision = value.graph.precision
     lower = OPERATIONS[value.operation].lower
@@ -78,8 +79,11 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
 
 
 class Noise:
-    """A hook that disturbs every result which was rounded by a few units in the last place, of its terms where it is a sum (Monte Carlo arithmetic: Parker,
-    1997). How far the results of a graph move is how far rounding may bring two right programs apart: near a tie or a sign, far."""
+    """A hook that disturbs every rounded result by a few units in the last place, or in that of the terms of a sum.
+
+    This is Monte Carlo arithmetic (Parker 1997). By as much as the results of a graph move, rounding may separate two
+    correct programs, which is far near a tie or a change of sign.
+    """
 
     def __init__(self, seed: int) -> None:
         self.random = np.random.default_rng(seed)
@@ -95,22 +99,22 @@ class Noise:
 
 
 def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
-    """Whether the value only moves or chooses elements of its operands: what is one of them stays equal to it."""
+    """Whether the value only moves or chooses elements of its operands, and so is not rounded."""
     if value.operation == "part" or isinstance(OPERATIONS[value.operation].lower, View):
         return True
     floats = [operand.ravel() for operand in operands if operand.dtype.kind == "f"]
     if not floats:
         return False
-    elements = np.concatenate([*floats, *(-one for one in floats), np.array([0, 1], array.dtype)])
+    elements = np.concatenate([*floats, *(-array for array in floats), np.array([0, 1], array.dtype)])
     return bool(np.isin(array.ravel(), elements).all())
 
 
 def _size_of_terms(value: Value, operands: list[Array], array: Array) -> Any:
-    """What a sum, a product of matrices or the like comes to if no term has a sign."""
+    """The size of a sum or a matrix product if all its terms were positive; 0 if that cannot be computed."""
     sizes = {name: size for name, size in zip(value.type.dims, array.shape, strict=True) if isinstance(name, str)}
     unsigned = [np.abs(operand) if operand.dtype.kind == "f" else operand for operand in operands]
     try:
         terms = np.asarray(OPERATIONS[value.operation].reference(*unsigned, **attributes_of(value, sizes)))
-    except (KeyError, ValueError, AssertionError, IndexError):  # an operation that takes no such operands
+    except (KeyError, ValueError, AssertionError, IndexError):  # the operation does not take positive operands
         return 0.0
     return np.abs(terms) if terms.shape == array.shape else 0.0

@@ -1,4 +1,4 @@
-"""Whether a graph mixes samples, or draws random numbers: what decides if samples can be computed apart."""
+"""Whether a graph mixes samples or draws random numbers. If it does neither, samples can be computed separately."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""A dozen small models, one of each kind: what `netc selftest` verifies, and what the tests of the checks must find nothing wrong with."""
+"""A dozen small models, one of each kind, with which `netc selftest` verifies an installation."""
 
 MODELS: dict[str, str] = {
     "dense network": """model {

@@ -1,4 +1,4 @@
-"""Check `passes`: each pass leaves the results of a graph as they are, leaves a graph that is sound, and one that reads back from its printed form."""
+"""Check `passes`: a pass changes no result of a graph, and leaves a sound graph that reads back when printed."""
 
 from collections.abc import Iterator, Mapping
 
@@ -18,11 +18,11 @@ from netc.runtime.verification.stages import Chain, Stage, chains
 from netc.runtime.verification.subject import Difference, Subject, first_batch, has_loss, program_of
 
 _NAME = "passes"
-_NEVER = 2**53  # steps an epoch: a schedule that counts epochs stands at its beginning, as it does in Program.step
+_NEVER = 2**53  # steps an epoch: a schedule that counts epochs stays at its beginning, as it does in Program.step
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """All chains of graphs of the model, in f64, on one batch. Where a stage differs from the first one, it is named, and its chain is left."""
+    """All chains of graphs of the model, in f64, on one batch, each up to the first stage that differs."""
     model = in_f64(subject.model)
     situation = situation_of(Subject(model, subject.fields, subject.seed))
     for chain in chains(model):
@@ -30,7 +30,10 @@ def check(subject: Subject) -> Iterator[Difference]:
 
 
 def situation_of(subject: Subject) -> Situation:
-    """A batch of the subject after one step of the optimizer, so that its states are not all 0 (unless that step leaves no numbers)."""
+    """A batch of the subject after one step of the optimizer, so that its states are not all 0.
+
+    The step is undone if it leaves numbers that are not finite.
+    """
     model, fields = subject.model, first_batch(subject)
     program = program_of(subject, "reference")
     if has_loss(model):
@@ -43,7 +46,7 @@ def situation_of(subject: Subject) -> Situation:
 
 
 def check_updates(subject: Subject) -> Iterator[Difference]:
-    """What each of two steps leaves in memory is what the graph of a step says, computed from what was there before."""
+    """Each of two steps leaves in memory the results of its graph, computed from the old values."""
     model = subject.model
     if not has_loss(model) or model.train.truncate is not None:
         return
@@ -52,7 +55,7 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
     for turn in (1, 2):
         before = {name: array.copy() for name, array in program.persistent.items()}
         done = int(before[STEP]) if STEP in before else 0
-        factors = {name: one[0] for name, one in schedule.factors(model.train, done, 1, _NEVER).items()}
+        factors = {name: values[0] for name, values in schedule.factors(model.train, done, 1, _NEVER).items()}
         situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
         expected = {**before, **_updates(situation.results(graph))}
         program.step(fields)
@@ -65,13 +68,14 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
             return
 
 
-def _updates(found: Mapping[str, Array]) -> dict[str, Array]:
+def _updates(results: Mapping[str, Array]) -> dict[str, Array]:
     """The next values of what stays between steps, by name."""
     prefix = "update."
-    return {name.removeprefix(prefix): array for name, array in found.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): array for name, array in results.items() if name.startswith(prefix)}
 
 
 def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:
+    """The differences of the first stage of a chain that has some."""
     first: Stage | None = None
     expected: Mapping[str, Array] = {}
     last = first
@@ -81,22 +85,22 @@ def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:
             value, detail = fault
             yield Difference(_NAME, where, value.span if value is not None else NOWHERE, detail)
             return
-        found = situation.results(stage.graph)
+        actual = situation.results(stage.graph)
         if first is None or last is None:
-            first, last, expected = stage, stage, found
+            first, last, expected = stage, stage, actual
             continue
-        # a parameter that a pass finds not to matter has no gradient there: it is zero
-        found = {
+        # if a pass finds that a parameter does not matter, its gradient is gone: it was zero
+        actual = {
             name: array
-            for name, array in found.items()
-            if name in expected or not (stage.name in _ADDING or _is_no_gradient(name, array))
+            for name, array in actual.items()
+            if name in expected or not (stage.name in _ADDING or _is_zero_gradient(name, array))
         }
         expected = {
-            name: array for name, array in expected.items() if name in found or not _is_no_gradient(name, array)
+            name: array for name, array in expected.items() if name in actual or not _is_zero_gradient(name, array)
         }
         rounding = Rounding(lambda noise, graph=first.graph: situation.results(graph, noise))  # type: ignore[misc]
-        now = _where_a_number(found, expected) if stage.is_stabler else found
-        wrong = list(differences(now, expected, rounding))
+        compared = _where_finite(actual, expected) if stage.is_stabler else actual
+        wrong = list(differences(compared, expected, rounding))
         for name, detail in wrong:
             span = origin(stage.graph, last.graph, name, situation)
             yield Difference(_NAME, f"after `{stage.name}`: {name}", span, f"{detail} ({chain.program})")
@@ -108,33 +112,34 @@ def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:
 _ADDING = ("differentiate",)  # stages that add results
 
 
-def _is_no_gradient(name: str, array: Array) -> bool:
+def _is_zero_gradient(name: str, array: Array) -> bool:
     return name.startswith("gradient.") and not array.any()
 
 
-def _where_a_number(found: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, Array]:
-    """What was found, and what was expected where that is no number: to be a number there is what a stable form is for."""
+def _where_finite(actual: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, Array]:
+    """The actual elements, and the expected ones where those are not finite.
+
+    A stable form may well be finite where the expected result is not: that is what it is for.
+    """
     with np.errstate(invalid="ignore"):
         return {
             name: np.where(np.isfinite(expected[name]), array, expected[name])
             if name in expected and array.shape == expected[name].shape and array.dtype.kind == "f"
             else array
-            for name, array in found.items()
+            for name, array in actual.items()
         }
 
 
 def _unsound(graph: Graph) -> tuple[Value | None, str] | None:
-    """What is wrong with a graph as such, or with the body of a scan in it."""
+    """The value that makes a graph or a scan's body unsound, and a sentence; None if the graph is sound."""
     try:
         verify(graph)
     except AssertionError as error:
         value = error.args[0] if error.args and isinstance(error.args[0], Value) else None
         return value, f"the graph is not sound: {error}"
     if (value := unlike(graph, parse_graph(print_graph(graph)))) is not None:
-        return (
-            value,
-            f"`{value.operation}` (%{value.number}), or the result it is, does not read back from the printed graph",
-        )
+        name = f"`{value.operation}` (%{value.number})"
+        return value, f"{name}, or the result it is, does not read back from the printed graph"
     for value in graph.values():
         for attribute in value.attributes.values():
             if isinstance(attribute, Body) and (fault := _unsound(attribute.graph)) is not None:
@@ -143,7 +148,7 @@ def _unsound(graph: Graph) -> tuple[Value | None, str] | None:
 
 
 def unlike(graph: Graph, read: Graph) -> Value | None:
-    """The first value that is another one in a graph that was read."""
+    """The first value of a graph, or the first result, that differs in the graph that was read back."""
     own, others = graph.values(), read.values()
     for i, value in enumerate(own):
         other = others[i] if i < len(others) else None
@@ -156,9 +161,10 @@ def unlike(graph: Graph, read: Graph) -> Value | None:
 
 
 def _is_same(value: Value, other: Value) -> bool:
+    """Whether two values have the same operation, type, operands and attributes."""
     if (value.operation, str(value.type)) != (other.operation, str(other.type)):
         return False
-    if [one.number for one in value.operands] != [one.number for one in other.operands]:
+    if [operand.number for operand in value.operands] != [operand.number for operand in other.operands]:
         return False
     if value.attributes.keys() != other.attributes.keys():
         return False
@@ -173,21 +179,21 @@ def _is_same(value: Value, other: Value) -> bool:
 
 
 def origin(graph: Graph, before: Graph, result: str, situation: Situation) -> Span:
-    """The source of the first value on the way to a result that the graph before the pass had not, or had otherwise."""
+    """The source of the first value on the path to a result that the graph before the pass did not have."""
     if result not in graph.results:
         return before.results[result].span if result in before.results else NOWHERE
-    memory, known = situation.values(graph), situation.values(before)
+    memory, memory_before = situation.values(graph), situation.values(before)
     by_type: dict[str, list[Array]] = {}
     for value in before.values():
-        if value in known:
-            by_type.setdefault(str(value.type), []).append(known[value])
+        if value in memory_before:
+            by_type.setdefault(str(value.type), []).append(memory_before[value])
 
-    def is_known(value: Value) -> bool:
+    def was_there(value: Value) -> bool:
         if value not in memory:  # a scan
             return False
         return any(difference(memory[value], array) is None for array in by_type.get(str(value.type), ()))
 
     value = graph.results[result]
-    while (operand := next((one for one in value.operands if not is_known(one)), None)) is not None:
+    while (operand := next((operand for operand in value.operands if not was_there(operand)), None)) is not None:
         value = operand
     return value.span

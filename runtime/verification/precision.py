@@ -1,4 +1,4 @@
-"""A model in double precision: the same graph with f64 for every f32, so that rounding does not hide what a check looks for."""
+"""A model in double precision: f64 for every f32, so that rounding does not hide what a check looks for."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +28,7 @@ def in_f64(model: Model) -> Model:
 
 
 def widened(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
-    """A copy of a graph, values that no result needs included, with f64 in place of f32; and the copy of each value."""
+    """A copy of a graph with f64 in place of f32, values that no result needs included, and the copy of each value."""
     copy, copies = Graph(), dict[Value, Value]()
     copy.precision = "f64"
     for value in graph.values():
@@ -45,7 +45,7 @@ def _attribute(attribute: Attribute) -> Attribute:
         return Body(widened(attribute.graph)[0])
     if isinstance(attribute, str) and (
         attribute == "f32" or attribute.startswith("f32[")
-    ):  # `dtype`, and a part's `type`
+    ):  # `dtype`, and the `type` of a part
         return "f64" + attribute[3:]
     return attribute
 

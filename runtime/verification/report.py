@@ -1,4 +1,6 @@
-"""The outcome of a check as messages: a diagnostic with its place for each difference, and what a bug report should say of the installation."""
+"""The outcomes of checks as messages: a diagnostic for each difference, and what a bug report should say of the
+installation.
+"""
 
 import platform
 from collections.abc import Collection, Iterator
@@ -21,7 +23,10 @@ PLEASE = (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a check came to: how many results it compared (none: it does not apply to the model), and the differences."""
+    """The differences that a check has found, and the number of results that it compared.
+
+    A check that compared nothing does not apply to the model.
+    """
 
     check: Check
     compared: int
@@ -29,20 +34,26 @@ class Outcome:
 
     @property
     def told(self) -> str:
-        """`ok`, or what else there is to say, in a few words."""
+        """The outcome in a few words, such as `ok`."""
         if self.differences:
             return f"{len(self.differences)} differ"
         return f"ok, {self.compared:,} compared" if self.compared else "does not apply"
 
     def as_json(self) -> dict[str, Any]:
+        """The outcome as `netc check --verify --json` prints it."""
         return {
             "check": self.check.name,
             "compares": self.check.doc,
             "compared": self.compared,
             "ok": not self.differences,
             "differences": [
-                {"where": one.where, "file": one.span.source.name, "line": one.span.line, "detail": one.detail}
-                for one in self.differences
+                {
+                    "where": difference.where,
+                    "file": difference.span.source.name,
+                    "line": difference.span.line,
+                    "detail": difference.detail,
+                }
+                for difference in self.differences
             ],
         }
 
@@ -52,12 +63,12 @@ def outcomes(subject: Subject, names: Collection[str] | None = None) -> Iterator
     for name, check in CHECKS.items():
         if names is None or name in names:
             with counting() as counter:
-                found = tuple(differences_of(check, subject))
-            yield Outcome(check, counter.count, found)
+                differences = tuple(differences_of(check, subject))
+            yield Outcome(check, counter.count, differences)
 
 
 def diagnostic_of(difference: Difference) -> Diagnostic:
-    """A difference as a message with its place."""
+    """A difference as a message with its location."""
     title = f"`{difference.check}` differs {difference.where}"
     if not difference.where.startswith(("after ", "in ", "on ", "by ")):
         title = f"`{difference.check}` differs in {difference.where}"
@@ -71,8 +82,9 @@ def environment() -> dict[str, str]:
     folder = home.usable_folder()
     return {
         "netc": f"{version('netc')} ({packages}, Python {platform.python_version()})",
-        "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, {'FMA' if machine.has_fma else 'no FMA'}, "
-        f"{machine.registers} registers, caches of {machine.first_cache >> 10} KiB and {machine.second_cache >> 10} KiB",
+        "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, "
+        f"{'FMA' if machine.has_fma else 'no FMA'}, {machine.registers} registers, "
+        f"caches of {machine.first_cache >> 10} KiB and {machine.second_cache >> 10} KiB",
         "system": f"{platform.platform()}, {machine.cores} cores",
         "kernel cache": str(folder) if folder is not None else f"none: {home.why_unusable()}",
     }

@@ -1,4 +1,6 @@
-"""A subject of reasonable cost for a user's model: samples that are made up or the first of its own data, and a batch that the interpreter can bear."""
+"""A subject of reasonable cost for a user's model: synthetic samples or the first of its own data, and a batch that
+the interpreter can compute in minutes.
+"""
 
 from dataclasses import dataclass, replace
 
@@ -12,21 +14,23 @@ from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields
 
-_MOST_FLOPS = 50_000_000  # of the forward graph for a batch, at most, if that is possible with two samples
+_MOST_FLOPS = 50_000_000  # of the forward graph for a batch, if two samples do not need more
 _LONGEST = 9  # steps of a sequence
 
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A subject, and a sentence on what was taken for it."""
+    """A subject, and a sentence (`told`) on the samples and the batch."""
 
     subject: Subject
     told: str
 
 
 def sampled(model: Model, with_own_data: bool = False) -> Sampled:
-    """A subject for a model: with the first training samples of its data block, or synthetic ones. The batch is made smaller where the model is large.
-    Faults as reading the data does."""
+    """A subject for a model, with the first training samples of its data block or with synthetic ones.
+
+    The batch is made smaller if the model is large. Raises the faults of reading the data.
+    """
     longest = {dim: min(length, _LONGEST) for dim, length in longest_of(model).items()}
     batch = model.train.batch
     while batch > 2 and flops(model.graph, sizes_of(model.graph, batch, longest)) > _MOST_FLOPS:
@@ -43,8 +47,8 @@ def sampled(model: Model, with_own_data: bool = False) -> Sampled:
     else:
         fields = synthetic_data(small, count, model.train.seed, longest=_LONGEST)
         source = f"{count} synthetic samples"
-    told = f"{source}, in batches of {batch}"
+    description = f"{source}, in batches of {batch}"
     if (batch, accumulate) != (model.train.batch, model.train.accumulate):
-        whole = f"{model.train.batch}" + (f" x {model.train.accumulate}" if model.train.accumulate > 1 else "")
-        told += f" (the file has {whole}: cut so that this takes minutes at most)"
-    return Sampled(Subject(small, fields, model.train.seed), told)
+        declared = f"{model.train.batch}" + (f" x {model.train.accumulate}" if model.train.accumulate > 1 else "")
+        description += f" (the file has {declared}: cut so that this takes minutes at most)"
+    return Sampled(Subject(small, fields, model.train.seed), description)

@@ -1,6 +1,7 @@
-"""One batch as any graph of a model reads it: samples, parameters and states, random words, the tables of varying dimensions.
+"""One batch as any graph of a model reads it: samples, parameters, states, random words, tables of varying dimensions.
 
-The same leaves for every stage of the pipeline. Takes a model, fields and what stays between steps; knows no pass and no program.
+The leaves are the same for every stage of the pipeline. Takes a model, fields and what stays between steps; knows no
+pass and no program.
 """
 
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from netc.runtime.verification.subject import types_of_fields
 
 
 class Leaves(dict[str, Array]):
-    """Arrays by name; tables of rows and random words are made when they are asked for."""
+    """Arrays by name; tables of rows and random words are computed when they are read."""
 
     def __init__(self, arrays: Mapping[str, Array], batch: Batch, seed: int, epoch: int) -> None:
         super().__init__(arrays)
@@ -47,7 +48,7 @@ class Leaves(dict[str, Array]):
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """A batch (all samples of `fields`) and what stays between steps, `arrays`."""
+    """A batch, which is all samples of `fields`, and the `arrays` that stay between steps."""
 
     model: Model
     fields: Mapping[str, Field]
@@ -56,10 +57,12 @@ class Situation:
     epoch: int = 1
 
     def leaves(self, graph: Graph) -> tuple[Leaves, Sizes]:
-        """What a graph reads, and the sizes of its named dimensions."""
+        """The arrays that a graph reads, and the sizes of its named dimensions."""
         types = types_of_fields(self.model)
         varying = {name: str(type_.rows) for name, type_ in types.items() if type_.is_varying}
-        fields = {name: one if isinstance(one, Ragged) else np.asarray(one) for name, one in self.fields.items()}
+        fields = {
+            name: field if isinstance(field, Ragged) else np.asarray(field) for name, field in self.fields.items()
+        }
         count = len(next(iter(self.fields.values()))) if self.fields else 1
         batch = Batch.of(np.arange(count), dims_of(graph), None, fields, varying)
         arrays = dict(self.arrays)
@@ -70,7 +73,7 @@ class Situation:
                 is_sequence = isinstance(field, Ragged)
                 source = batch.table(f"{PREFIX}source.{leaf.type.rows}") if is_sequence else None
                 arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
-            elif name == FIRST:  # of the chunks of a sequence: not the first one, so that what is handed on counts
+            elif name == FIRST:  # not the first chunk of a sequence, so that carried states count
                 arrays[name] = np.zeros(1)
             elif name.startswith(CARRIED):
                 drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
@@ -78,10 +81,12 @@ class Situation:
         return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes
 
     def values(self, graph: Graph, hook: Hook | None = None) -> dict[Value, Array]:
+        """The array of each value of a graph."""
         leaves, sizes = self.leaves(graph)
         return interpret(graph, leaves, sizes, hook)
 
     def results(self, graph: Graph, hook: Hook | None = None) -> dict[str, Array]:
+        """The results of a graph by name."""
         leaves, sizes = self.leaves(graph)
         return results(graph, leaves, sizes, hook)
 

@@ -1,7 +1,8 @@
-"""Check `gradients`: what netc differentiates against central differences of the loss, in f64, on the graph as the file says it, before any pass.
+"""Check `gradients`: derivatives against central differences of the loss, in f64, on the graph before any pass.
 
-What `stop_gradient` holds is a constant of the differences, as it is to the gradient: it is recorded where nothing is moved and put back elsewhere.
-Where a direction crosses a kink (one-sided slopes that do not come together as the steps shrink), nothing is said of it.
+The operand of `stop_gradient` is a constant for the differences, as it is for the gradient: it is recorded once, when
+nothing is moved, and put back afterwards. A direction that crosses a kink, where one-sided slopes do not converge as
+the steps shrink, is not judged.
 """
 
 import itertools
@@ -26,16 +27,16 @@ from netc.runtime.verification.stages import TRAINED, for_training
 from netc.runtime.verification.subject import Difference, Subject, has_loss
 
 _NAME = "gradients"
-Direction = Mapping[Value, Array]  # how far each element of some leaves is moved, for a length of 1
-_FLOPS, _EVALUATIONS = 2e10, 9  # what all slopes may cost, and how often one evaluates the loss, more or less
-_STEPS = (1e-3, 1e-4, 1e-5)  # from the largest on, until one is good enough
+Direction = Mapping[Value, Array]  # by how much each element of some leaves moves, for a length of 1
+_FLOPS, _EVALUATIONS = 2e10, 9  # the cost of all slopes together, and roughly how often a slope evaluates the loss
+_STEPS = (1e-3, 1e-4, 1e-5)  # from the largest, until one is precise enough
 _DIRECTIONS = 2
-_TOLERANCE = 1e-5  # relative to the slope, or to what the slope is the sum of
+_TOLERANCE = 1e-5  # relative to the slope, or to the terms that it is the sum of
 _ROUNDING = 1e-14  # of a loss, relative to its terms
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """The gradient of the total loss for every parameter and float input, and each `grad` that the file asks for."""
+    """The gradient of the total loss for every parameter and float input, and each `grad` in the file."""
     if not has_loss(subject.model):
         return
     model = in_f64(subject.model)
@@ -46,10 +47,13 @@ def check(subject: Subject) -> Iterator[Difference]:
 
 
 def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[Difference]:
-    """All parameters together along one direction, then each alone along several; of a large model some alone, along one."""
+    """All parameters together along one direction, then each alone along several.
+
+    In a large model only some parameters are moved alone, along one direction.
+    """
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
     results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
-    leaves = {str(one.attributes["name"]): one for one in graph.values() if "name" in one.attributes}
+    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values() if "name" in leaf.attributes}
     names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
     gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
     replay = Replay(graph, situation)
@@ -58,29 +62,29 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
     def loss(moved: Mapping[Value, Array]) -> float:
         return total(graph, replay.values(moved))
 
-    random = np.random.default_rng(subject_seed(situation.seed, "all"))
+    random = np.random.default_rng(_seed(situation.seed, "all"))
     together = {leaf: np.asarray(random.standard_normal(gradient.shape)) for leaf, gradient in gradients.items()}
-    told = _disagreement(Slope.of(loss, replay.base, together), gradients, together)
+    disagreement = _disagreement(Slope.of(loss, replay.base, together), gradients, together)
     affordable = _affordable(graph, situation)
     is_small = affordable >= len(names) * (_DIRECTIONS + 1)
-    step = 1 if is_small or told is not None else -(-len(names) // affordable)
-    found = False
+    step = 1 if is_small or disagreement is not None else -(-len(names) // affordable)
+    is_explained = False
     for name in names[::step]:
-        leaf, random = leaves[name], np.random.default_rng(subject_seed(situation.seed, name))
+        leaf, random = leaves[name], np.random.default_rng(_seed(situation.seed, name))
         for direction in itertools.islice(_directions(gradients[leaf], random), None if is_small else 1):
             detail = _disagreement(Slope.of(loss, replay.base, {leaf: direction}), gradients, {leaf: direction})
             if detail is not None:
-                found = True
-                span = _place(graph, leaf, spans.get(name))
+                is_explained = True
+                span = _span_of(graph, leaf, spans.get(name))
                 yield Difference(_NAME, f"the derivative of the loss: gradient.{name}", span, detail)
                 break
-    if told is not None and not found:
-        place = next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
-        yield Difference(_NAME, "the derivative of the loss for all parameters together", place, told)
+    if disagreement is not None and not is_explained:
+        span = next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
+        yield Difference(_NAME, "the derivative of the loss for all parameters together", span, disagreement)
 
 
 def _affordable(graph: Graph, situation: Situation) -> int:
-    """How many slopes are worth their time, from what the forward graph costs."""
+    """The number of slopes that do not take too long, from the cost of the forward graph."""
     _, sizes = situation.leaves(graph)
     return int(np.clip(_FLOPS / max(flops(graph, sizes) * _EVALUATIONS, 1), 8, 1000))
 
@@ -103,21 +107,22 @@ def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
         def change(moved: Mapping[Value, Array], y: Value = y) -> float:
             return float(replay.values(moved)[y].sum())
 
-        random = np.random.default_rng(subject_seed(situation.seed, f"grad {i}"))
+        random = np.random.default_rng(_seed(situation.seed, f"grad {i}"))
         for direction in _directions(array, random):
             slope = Slope.of(change, replay.base, {x: direction})
-            told = _disagreement(slope, {x: array}, {x: direction})
-            if told is not None:
-                yield Difference(_NAME, f"after `derive`: the value of `{value.span.text}`", value.span, told)
+            detail = _disagreement(slope, {x: array}, {x: direction})
+            if detail is not None:
+                yield Difference(_NAME, f"after `derive`: the value of `{value.span.text}`", value.span, detail)
                 break
 
 
-def subject_seed(seed: int, name: str) -> list[int]:
+def _seed(seed: int, name: str) -> list[int]:
+    """A seed for each name."""
     return [seed, *name.encode()]
 
 
-def _place(graph: Graph, leaf: Value, declared: Span | None) -> Span:
-    """Where a parameter is declared in the user's file, or else first used there."""
+def _span_of(graph: Graph, leaf: Value, declared: Span | None) -> Span:
+    """The span at which a parameter is declared in the user's file, or else first used there."""
     if declared is not None and not declared.source.is_library:
         return declared
     users = [user.span for user in graph.users(leaf) if not user.span.source.is_library]
@@ -125,7 +130,7 @@ def _place(graph: Graph, leaf: Value, declared: Span | None) -> Span:
 
 
 def _directions(gradient: Array, random: np.random.Generator) -> Iterator[Array]:
-    """Random directions, and the element with the largest gradient alone."""
+    """Random directions, then the one of the element with the largest gradient alone."""
     for _ in range(_DIRECTIONS):
         yield np.asarray(random.standard_normal(gradient.shape))
     if gradient.size > 1:
@@ -135,7 +140,7 @@ def _directions(gradient: Array, random: np.random.Generator) -> Iterator[Array]
 
 
 def total(graph: Graph, memory: Mapping[Value, Array]) -> float:
-    """What training makes small: each loss as its mean, or as its sum over its weights'."""
+    """The loss that training minimises: the sum of the losses, each as its mean or as its weighted mean."""
     losses = 0.0
     for name, value in graph.results.items():
         if name.startswith("loss."):
@@ -146,7 +151,7 @@ def total(graph: Graph, memory: Mapping[Value, Array]) -> float:
 
 
 class Replay:
-    """A graph evaluated again and again with some values moved; what `stop_gradient` gave at first it gives always."""
+    """A graph that is evaluated repeatedly with some values moved, and the results of `stop_gradient` kept constant."""
 
     def __init__(self, graph: Graph, situation: Situation) -> None:
         self.graph, self.situation = graph, situation
@@ -159,7 +164,7 @@ class Replay:
         return array
 
     def values(self, moved: Mapping[Value, Array]) -> Mapping[Value, Array]:
-        """All values, with those of `moved` in place of what they would be."""
+        """The arrays of all values, with those of `moved` in place of the computed ones."""
         pending = {value: iter(arrays) for value, arrays in self.stopped.items()}
 
         def hook(value: Value, operands: list[Array], array: Array) -> Array:
@@ -172,7 +177,10 @@ class Replay:
 
 @dataclass(frozen=True, slots=True)
 class Slope:
-    """A directional derivative by differences: its value, how far it may be off, and whether the function is smooth enough there to say so."""
+    """A directional derivative by differences: its value and its error.
+
+    `is_known` is false where the function is not smooth enough to tell.
+    """
 
     value: float
     error: float
@@ -182,7 +190,7 @@ class Slope:
     def of(
         cls, function: Callable[[Mapping[Value, Array]], float], at: Mapping[Value, Array], direction: Direction
     ) -> "Slope":
-        """The best of several step sizes; each with its half, so that error and kinks show."""
+        """The best of several step sizes, each compared with its half to see the error and kinks."""
         best = cls(0.0, np.inf, False)
 
         def moved(length: float) -> float:
@@ -190,15 +198,16 @@ class Slope:
 
         middle = moved(0.0)
         for step in _STEPS:
-            one = cls._by(moved, step, middle)
-            if one.is_known and (not best.is_known or one.error < best.error):
-                best = one
+            slope = cls._by(moved, step, middle)
+            if slope.is_known and (not best.is_known or slope.error < best.error):
+                best = slope
             if best.is_known and best.error <= 1e-7 * (abs(best.value) + 1e-3):
                 break
         return best
 
     @classmethod
     def _by(cls, moved: Callable[[float], float], step: float, middle: float) -> "Slope":
+        """The slope by one step size: central differences of the step and its half, extrapolated (Richardson)."""
         ahead, behind, half_ahead, half_behind = (moved(length) for length in (step, -step, step / 2, -step / 2))
         points = np.array([ahead, behind, half_ahead, half_behind, middle])
         if not np.isfinite(points).all():
@@ -206,10 +215,10 @@ class Slope:
         rounding = _ROUNDING * max(float(np.abs(points).max()), 1e-3) / step
         central, half = (ahead - behind) / (2 * step), (half_ahead - half_behind) / step
         value = (4 * half - central) / 3
-        # at a kink the slopes of the two sides stay apart; on a smooth function half the step brings them half as near
+        # at a kink the slopes of the two sides stay apart; on a smooth function half the step halves their distance
         gap = (ahead - middle) / step - (middle - behind) / step
         half_gap = (half_ahead - middle - (middle - half_behind)) / (step / 2)
-        kink = abs(2 * half_gap - gap)  # what stays of it where the function is curved as well
+        kink = abs(2 * half_gap - gap)  # the part of the gap that is not due to curvature
         error = abs(central - half) + kink + 4 * rounding
         is_smooth = abs(half_gap) <= 0.6 * abs(gap) + 8 * rounding
         is_precise = error <= 1e-3 * max(abs(central), abs(half)) + 16 * rounding
@@ -217,7 +226,7 @@ class Slope:
 
 
 def _disagreement(slope: Slope, gradients: Mapping[Value, Array], direction: Direction) -> str | None:
-    """A sentence if the gradient's slope along a direction is not that of the differences."""
+    """A sentence if the gradient's slope along a direction is not that of the differences, or None."""
     if not slope.is_known:
         return None
     compared()

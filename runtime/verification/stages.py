@@ -1,6 +1,7 @@
-"""The graphs that a model's programs go through, stage by stage, as chains of graphs that must come to the same results.
+"""The graphs of a model's programs stage by stage, as chains of graphs that must give the same results.
 
-Written apart from pipeline.py, with the passes themselves: what pipeline.py forgets, or does in another order than it says, shows as a difference.
+Independent of pipeline.py, with the passes themselves: a pass that pipeline.py forgets, or runs in another order than
+it says, shows as a difference.
 """
 
 from collections.abc import Iterator
@@ -26,7 +27,10 @@ TRAINED = ("loss.", "weight.loss.", "update.")
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A graph and the pass that it came out of. `is_stabler` says that it may be a number where the graph before is none."""
+    """A graph and the pass that made it.
+
+    With `is_stabler`, its results may be finite where those of the graph before are not.
+    """
 
     name: str
     graph: Graph
@@ -35,14 +39,14 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """Stages whose results must be the same; `program` says what they are the graphs of."""
+    """Stages whose results must be the same; `program` says what they compute."""
 
     program: str
     stages: Iterator[Stage]
 
 
 def for_training(graph: Graph, is_training: bool) -> Graph:
-    """The graph with `training` as a constant, and nothing else changed."""
+    """The graph with `training` as a constant and no other change."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "training":
@@ -53,7 +57,7 @@ def for_training(graph: Graph, is_training: bool) -> Graph:
 
 
 def chains(model: Model) -> Iterator[Chain]:
-    """All graphs of a model."""
+    """The chains of all graphs of a model."""
     if has_loss(model):
         yield Chain("a training step's losses and states", _prepared(model, TRAINED, True))
         yield Chain("gradients", _gradients(model))
@@ -61,19 +65,18 @@ def chains(model: Model) -> Iterator[Chain]:
         if model.train.accumulate > 1:
             yield Chain("a batch whose gradients are accumulated", _passed(pipeline.accumulation_graph(model)))
         if model.graph.values("scan"):
-            yield Chain("a training step that saves little of its scans", _frugal(model))
+            yield Chain("a training step that saves little of its scans", _rematerialised(model))
     if model.outputs:
         yield Chain("a prediction", _prepared(model, ("output.", "length."), False))
         yield Chain("a prediction", _passed(pipeline.prediction_graph(model)))
     if any(name.startswith(("metric.", "watch.", "loss.")) for name in model.graph.results):
-        yield Chain(
-            "an evaluation", _prepared(model, ("loss.", "metric.", "watch.", "weight.", "output.", FITTED), False)
-        )
+        evaluated = ("loss.", "metric.", "watch.", "weight.", "output.", FITTED)
+        yield Chain("an evaluation", _prepared(model, evaluated, False))
         yield Chain("an evaluation", _passed(evaluation_graphs(model).batches))
 
 
 def _prepared(model: Model, results: tuple[str, ...], is_training: bool) -> Iterator[Stage]:
-    """The stages before the passes: `grad` is written out in each, for it cannot be computed otherwise."""
+    """The stages before the passes; `grad` is replaced by derivatives in each, since it cannot be computed as it is."""
     elaborated = model.graph.of(*results)
     yield Stage("elaborate", derived(for_training(elaborated, is_training)))
     settled = settle(elaborated, is_training)
@@ -84,35 +87,39 @@ def _prepared(model: Model, results: tuple[str, ...], is_training: bool) -> Iter
 
 
 def _gradients(model: Model) -> Iterator[Stage]:
-    """Gradients of the graph as the file says it, of each stage before `differentiate`, and what the passes make of them."""
+    """The gradients of each stage before `differentiate`, and after it those of each pass."""
     for stage in _prepared(model, TRAINED, True):
         yield Stage(stage.name, gradients_of(model, stage.graph), stage.is_stabler)
     graph = pipeline.gradient_graph(model)
     yield Stage("differentiate", graph, is_stabler=True)
-    yield from (Stage(one.name, one.graph, is_stabler=True) for one in _passed(graph))
+    yield from (Stage(stage.name, stage.graph, is_stabler=True) for stage in _passed(graph))
 
 
 def gradients_of(model: Model, graph: Graph) -> Graph:
-    """`total` and `gradient.NAME` of each parameter that is trained, as pipeline.gradient_graph has it, from a graph with the losses."""
+    """The results `total` and `gradient.NAME` for each trained parameter, from a graph with the losses.
+
+    The same as pipeline.gradient_graph computes.
+    """
     graph = opened(graph.subgraph(graph.results)[0])
     leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values("parameter")}
-    wanted = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
-    moved = tuple(name for name, _ in model.train.loss_scale)
-    total = graph.results["total"] = total_loss(graph, moved)
-    for value, gradient in differentiate(graph, total, wanted).items():
+    trained = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
+    scaled = tuple(name for name, _ in model.train.loss_scale)
+    total = graph.results["total"] = total_loss(graph, scaled)
+    for value, gradient in differentiate(graph, total, trained).items():
         graph.results[f"gradient.{value.attributes['name']}"] = gradient
     return graph.of("total", "count.", "gradient.")
 
 
-def _frugal(model: Model) -> Iterator[Stage]:
+def _rematerialised(model: Model) -> Iterator[Stage]:
+    """A training step whose scans save little and compute the rest again in the backward pass."""
     yield Stage("update", pipeline.training_graph(model))
-    frugal = pipeline.training_graph(model, is_frugal=True)
-    yield Stage("update, saving little", frugal)
-    yield from _passed(frugal)
+    rematerialised = pipeline.training_graph(model, is_frugal=True)
+    yield Stage("update, saving little", rematerialised)
+    yield from _passed(rematerialised)
 
 
 def _passed(graph: Graph) -> Iterator[Stage]:
-    """The graph, and what each pass makes of it."""
+    """The graph itself, then as each pass leaves it."""
     yield Stage("update", graph)
     stages: list[Stage] = []
     pipeline.run_passes(graph, lambda name, after: stages.append(Stage(name, after)))

@@ -1,6 +1,7 @@
-"""What is verified (a `Subject`: a model and samples for it), what a check is, and what it reports (a `Difference`).
+"""The subject of a verification (a model and samples for it), what a check is, and the differences that it reports.
 
-Data only, and the few ways in which all checks prepare it: fields as arrays or sequences, samples chosen from them, programs over them. Knows no check.
+Data only, and the few ways in which all checks prepare it: fields as arrays or sequences, samples chosen from them, and
+programs over them. Knows no check.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,10 @@ _JITTER = 0.05  # how far parameters are moved from their initial values: a bias
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A model and the data to verify it on. `fields` are what `Program.step` takes, one sample or more: fewer than a batch of the model, or more."""
+    """A model and the data to verify it on.
+
+    `fields` are what `Program.step` takes: one sample or more, fewer than a batch of the model or more than that.
+    """
 
     model: Model
     fields: Mapping[str, Any]
@@ -37,8 +41,11 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Two ways to compute one thing disagree. `where` names the step that is to blame and the result, "after `lift`: gradient.h.conv.W"; `span` is the
-    source of the first value that differs, as far as that is known; `detail` gives the figures in a sentence."""
+    """Two ways to compute the same thing disagree.
+
+    `where` names the step that is to blame and the result: "after `lift`: gradient.h.conv.W". `span` is the source of
+    the first value that differs, as far as that is known. `detail` is a sentence with the numbers.
+    """
 
     check: str
     where: str
@@ -51,7 +58,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One oracle. `run` yields the differences it finds, and nothing for a model that it does not apply to."""
+    """An oracle. `run` yields the differences that it finds, and nothing for a model that it does not apply to."""
 
     name: str
     doc: str
@@ -65,11 +72,12 @@ def types_of_fields(model: Model) -> dict[str, Type]:
 
 
 def has_loss(model: Model) -> bool:
+    """Whether the model can be trained."""
     return any(name.startswith("loss.") for name in model.graph.results)
 
 
 def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:
-    """The fields as plain arrays of their declared types, those with a varying dimension as `Ragged`."""
+    """The fields of the model as arrays of their declared types; those with a varying dimension as `Ragged`."""
     types, ready = types_of_fields(model), dict[str, Field]()
     for name, field in fields.items():
         if name not in types:
@@ -97,10 +105,13 @@ def first_batch(subject: Subject) -> dict[str, Field]:
 
 
 def move_parameters(model: Model, arrays: Mapping[str, Array], seed: int) -> None:
-    """Move every parameter a little away from its initial value, and every state of the file upwards, the same for each backend and precision."""
+    """Moves every parameter a little away from its initial value and every state of the file upwards.
+
+    The result is the same for each backend and precision.
+    """
     for name in (*model.trainables, *model.states):
         moved = np.asarray(generator(seed, "verification", name).standard_normal(arrays[name].shape)) * _JITTER
-        moved = np.abs(moved) if name in model.states else moved  # a variance stays one
+        moved = np.abs(moved) if name in model.states else moved  # a variance stays positive
         arrays[name][...] = np.asarray(arrays[name] + moved, np.float32)  # rounded alike in f32 and f64
 
 
@@ -111,7 +122,7 @@ def program_of(
     model: Model | None = None,
     machine: Machine | None = None,
 ) -> Program:
-    """A program of the subject's model (or of a variant of it) with moved parameters, in which every thread takes part in every step."""
+    """A program of the subject's model or a variant, with moved parameters; every thread takes part in each step."""
     model = model or subject.model
     program = Program(model, subject.seed, backend, threads=threads, machine=machine)
     program.workers.shares_small_steps = True

@@ -1,4 +1,4 @@
-"""Check `format`: what `netc fmt` makes of the model's text is the same program, and printing it again changes nothing."""
+"""Check `format`: the text that `netc fmt` prints is the same program, and printing it again changes nothing."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,7 +16,7 @@ _NAME = "format"
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """The graph and the settings of the text as it is, and as it is printed."""
+    """Compares the graph and the settings of the text with those of the printed text."""
     source = subject.model.source
     if not source.text.strip():
         return
@@ -24,17 +24,9 @@ def check(subject: Subject) -> Iterator[Difference]:
     formatted = Source(source.name, printed, source.path)
     again = print_file(parse(formatted))
     if again != printed:
-        line = next(
-            (
-                i
-                for i, (one, two) in enumerate(zip(printed.splitlines(), again.splitlines(), strict=False))
-                if one != two
-            ),
-            0,
-        )
-        yield Difference(
-            _NAME, "printed twice", _line(formatted, line + 1), f"line {line + 1} is printed in another way"
-        )
+        pairs = enumerate(zip(printed.splitlines(), again.splitlines(), strict=False), 1)
+        number = next((number for number, (first, second) in pairs if first != second), 1)
+        yield Difference(_NAME, "printed twice", _line(formatted, number), f"line {number} is printed in another way")
     before, after = _model(source, subject.model), _model(formatted, subject.model)
     value = unlike(before.graph, after.graph)
     compared(len(before.graph.values()))
@@ -42,12 +34,12 @@ def check(subject: Subject) -> Iterator[Difference]:
         yield Difference(_NAME, f"the graph: {value.operation}", value.span, "the printed text has another value here")
     for name, setting in _settings(before).items():
         if setting != _settings(after)[name]:
-            told = f"`{name}` is {_settings(after)[name]} and should be {setting}"
-            yield Difference(_NAME, f"the settings: {name}", Span(source, 0, 0), told)
+            detail = f"`{name}` is {_settings(after)[name]} and should be {setting}"
+            yield Difference(_NAME, f"the settings: {name}", Span(source, 0, 0), detail)
 
 
 def _model(source: Source, like: Model) -> Model:
-    """The model of a text, with the constants and the counted classes of another."""
+    """The model of a text, with the constants and the counted classes of another model."""
 
     def counted(name: str, lets: Mapping[str, Any], seed: int, span: Span) -> int:
         return like.counted[name]
@@ -57,15 +49,16 @@ def _model(source: Source, like: Model) -> Model:
 
 
 def _settings(model: Model) -> dict[str, str]:
-    """The settings of training, and the initial values of parameters, without their places in the text."""
+    """The settings of training and the initial values of parameters, as text without their locations in the file."""
     train = model.train
     plain = ("optimizer", "batch", "epochs", "seed", "precision", "shuffle", "accumulate", "clip_norm", "clip_value")
-    found = {name: repr(getattr(train, name)) for name in (*plain, "freeze", "lr_scale")}
+    settings = {name: repr(getattr(train, name)) for name in (*plain, "freeze", "lr_scale")}
     for name, info in {**model.trainables, **model.states}.items():
-        found[name] = f"{info.type} = {info.initial}{info.numbers}, decay {info.decay}"
-    return found
+        settings[name] = f"{info.type} = {info.initial}{info.numbers}, decay {info.decay}"
+    return settings
 
 
 def _line(source: Source, number: int) -> Span:
+    """A whole line."""
     start = sum(len(line) + 1 for line in source.text.split("\n")[: number - 1])
     return Span(source, start, start + len(source.line(number)))

@@ -115,7 +115,7 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
         "title": "a = unit",
         "kind": "block",
         "type": "float[6]",
-        "place": "m.net:15",
+        "location": "m.net:15",
         "line": "a = (x - seen) @ W -> unit(6)",
         "reads": [["a.unit.h.dense.W", "float[4, 6]", "24"], ["a.unit.h.dense.b", "float[6]", "6"]],
         "work": "138 FLOPs a sample",

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,17 @@ model {
     assert "One of every 4 pixels, along each side, is shown." in page
     assert page.count("data:image/png") >= 1
     assert len(page) / page.count("data:image/png") < 0.3 * MB
+
+
+def test_jinja_is_imported_for_reports_alone() -> None:
+    """Training, predicting and diagnosing start without it."""
+    modules = (
+        "netc.runtime.trainer, netc.runtime.predictions, netc.runtime.insight.diagnose, netc.runtime.insight.curves"
+    )
+    program = f"import sys, {modules}\nassert 'jinja2' not in sys.modules\nimport netc.runtime.insight.report\n"
+    program += "assert 'jinja2' in sys.modules"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, encoding="utf-8")
+    assert done.returncode == 0, done.stderr
 
 
 def test_pictures_are_thinned() -> None:

@@ -276,7 +276,7 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.setattr(CompiledModel, "results_of", results_of)
     found = one("evaluation")
-    assert found.where == "in the figure `loss`"
+    assert found.where == "in the metric `loss`"
     assert line_of(found) == 7
 
 
