@@ -247,7 +247,7 @@ def _show_cache(tasks: "list[Task]") -> None:
             (
                 ",".join(map(str, lines)),
                 parts.name[:8],
-                f"since {datetime.fromtimestamp(entry.made):%Y-%m-%d %H:%M:%S}" if entry else "not in it",
+                f"since {datetime.fromtimestamp(entry.compiled_at):%Y-%m-%d %H:%M:%S}" if entry else "not in it",
                 entry.why if entry else kept.why_missing(parts, known),
             )
         )
