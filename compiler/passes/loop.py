@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from netc.compiler.kernels.loops import Access, Line, Nest, Output, literal, scalar, write
+from netc.compiler.kernels.expressions import literal, scalar
+from netc.compiler.kernels.loops import write
 from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.nests import Access, Line, Nest, Output
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.passes.fuse import Fusion
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous

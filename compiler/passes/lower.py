@@ -11,7 +11,7 @@ from functools import cached_property
 
 from netc.compiler.dims import names_in
 from netc.compiler.graph import Graph
-from netc.compiler.kernels.loops import literal
+from netc.compiler.kernels.expressions import literal
 from netc.compiler.kernels.machine import LINE, SCOPES, Machine
 from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
