@@ -1,24 +1,26 @@
-"""The models that are compared: fully connected networks with ReLU between, some behind convolutions of 3 x 3 with
-ReLU and pools of 2 x 2, one layer behind an LSTM; trained with Adam, as plain numbers that every contender builds its
-own from.
+"""The models that are compared, as plain numbers from which every contender builds its own network.
+
+They are fully connected networks with ReLU between the layers. Some have convolutions of 3 x 3 with ReLU and pools of
+2 x 2 in front, some an LSTM. All are trained with Adam.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-ROWS = 12_800  # of the table that netc gathers its batches from: 40 MB of 784 numbers each, which no cache holds
+ROWS = 12_800  # rows of the table that netc gathers batches from: 40 MB at 784 numbers a row, more than any cache holds
 LEARNING_RATE = 1e-3
 
 
 @dataclass(frozen=True)
 class Model:
-    """`widths` from input to output; `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder).
+    """A network: the `widths` of its layers from input to output, its batch and its loss.
 
-    With `convolutions` (their channels), the input is an image of 28 x 28, and `widths` begin with what is left of
-    it. If it `is_mirrored`, convolutions have a stride of 2 in place of pools, and their transposes lead back to the
-    image. With `units`, the input is a sequence of `longest` steps (of `shortest` to `longest`, if that is given),
-    and the last state of an LSTM goes into the layers.
+    `loss` is "cross_entropy" of labels, or "mse" against the input (an autoencoder). With `convolutions` (their
+    channels), the input is an image of 28 x 28, and `widths` begin with the numbers that are left of it. If it
+    `is_mirrored`, convolutions have a stride of 2 in place of pools, and their transposes lead back to the image.
+    With `units`, the input is a sequence of `longest` steps (or of `shortest` to `longest` steps, if `shortest` is
+    not 0), and the last state of an LSTM goes into the layers.
     """
 
     name: str
@@ -41,8 +43,11 @@ class Model:
 
     @property
     def flops(self) -> int:
-        """Of the products of a step alone: forward, weight gradients, and input gradients but for the first layer; 2
-        a multiply-add."""
+        """The FLOPs of the products of a step: forward, weight gradients, and input gradients except for the first
+        layer.
+
+        A multiply-add counts as 2.
+        """
         if self.units:
             rows, (n, m) = int(self.lengths(self.batch).sum()), self.widths
             return 2 * rows * 4 * self.units * (2 * n + 3 * self.units) + 6 * self.batch * self.units * m
@@ -54,11 +59,11 @@ class Model:
 
     @property
     def steps(self) -> int:
-        """In a round of measuring: some tens of milliseconds."""
+        """The number of steps in a round of measuring, which takes some tens of milliseconds."""
         return max(6 if self.convolutions else 20, min(5000, round(4e9 / self.flops)))
 
     def weights(self) -> list[np.ndarray]:
-        """The first weights, the same for every contender; biases start at 0."""
+        """The initial weights, the same for every contender; biases start at 0."""
         rng = np.random.default_rng(1)
         if self.units:
             (n, m), u = self.widths, self.units
@@ -74,17 +79,17 @@ class Model:
 
     @property
     def _channels(self) -> list[tuple[int, int]]:
-        """From and to, of each convolution."""
+        """The input and output channels of each convolution."""
         return list(zip((1, *self.convolutions), self.convolutions, strict=False))
 
     def lengths(self, rows: int) -> np.ndarray:
-        """How many steps each sample has."""
+        """The number of steps of each sample."""
         if not self.shortest:
             return np.full(rows, self.longest)
         return np.random.default_rng(4).integers(self.shortest, self.longest + 1, rows)
 
     def data(self, rows: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of inputs and labels; fewer rows are the first of more."""
+        """Rows of inputs and labels. Fewer rows are the beginning of more rows."""
         size = (28, 28, 1) if self.convolutions else (self.longest,) * bool(self.units) + (self.widths[0],)
         x = np.random.default_rng(2).random((rows, *size), np.float32)
         return x, np.random.default_rng(3).integers(0, self.widths[-1], rows).astype(np.int32)
@@ -96,17 +101,18 @@ class Model:
             steps = "time" if self.shortest else self.longest
             return (
                 f"model {{\n  input x: float[{steps}, {self.widths[0]}]\n  target y: class({self.widths[1]})\n"
-                f"  h = x -> lstm({self.units}, forget = 0)\n  z = last(h) -> dense({self.widths[1]})\n  loss cross_entropy(z, y)\n}}\n"
+                f"  h = x -> lstm({self.units}, forget = 0)\n  z = last(h) -> dense({self.widths[1]})\n"
+                f"  loss cross_entropy(z, y)\n}}\n"
                 f"train {{\n  optimizer = adam(lr = {LEARNING_RATE})\n  batch = {self.batch}\n}}\n"
             )
         labelled = self.loss == "cross_entropy"
         target = f"  target y: class({self.widths[-1]})\n" if labelled else ""
         loss = "cross_entropy(z, y)" if labelled else "mse(z, x)"
         if self.is_mirrored:
-            forth = "".join(f"conv({n}, stride = 2, pad = 1) -> relu -> " for n in self.convolutions)
+            down = "".join(f"conv({n}, stride = 2, pad = 1) -> relu -> " for n in self.convolutions)
             back = " -> relu -> ".join(f"conv_transpose({n}, pad = (1, 0, 1, 0))" for n, _ in reversed(self._channels))
             side, channels = 28 >> len(self.convolutions), self.convolutions[-1]
-            layers = f"{forth}flatten -> {layers} -> relu -> reshape({side}, {side}, {channels}) -> {back}"
+            layers = f"{down}flatten -> {layers} -> relu -> reshape({side}, {side}, {channels}) -> {back}"
         normalised = "batchnorm -> " if self.is_normalised else ""
         windows = "".join(f"conv({n}) -> {normalised}relu -> maxpool(2) -> " for n in self.convolutions)
         layers = f"{windows}flatten -> {layers}" if windows and not self.is_mirrored else layers

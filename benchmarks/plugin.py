@@ -1,5 +1,5 @@
-"""An operation of a package beside a built-in one of the same form: the same loops, as many kernel calls, the same
-time."""
+"""Compares an operation of a package with a built-in one of the same form, which has the same loops and kernel
+calls."""
 
 import sys
 import time
@@ -22,11 +22,12 @@ _EXTRAS = Path(__file__).parent.parent / "examples" / "plugin"
 
 
 def table(rounds: int) -> list[list[str]]:
-    """A row a pair: microseconds a step of each, in turns, their ratio, and the kernel calls of each."""
+    """One row for each pair of operations: microseconds per step, measured in turns, their ratio, and the kernel
+    calls."""
     sys.path.insert(0, str(_EXTRAS))
     load(["netc_extras.mish"])  # as `--plugin` does
     mish, silu = OPERATIONS["mish"], OPERATIONS["silu"]
-    register(replace(mish, name="built_in_mish"))  # as netc's own are
+    register(replace(mish, name="built_in_mish"))  # as built-in operations are registered
     netc.register(
         elementwise(
             "silu_again",
@@ -49,8 +50,8 @@ def table(rounds: int) -> list[list[str]]:
         programs = {name: _program(name) for name in (built_in, package)}
         best = _measured(programs, rounds)
         calls = "/".join(
-            str(len(lower(run_passes(training_graph(one.model)), _BATCH, machine_for()).tasks))
-            for one in programs.values()
+            str(len(lower(run_passes(training_graph(program.model)), _BATCH, machine_for()).tasks))
+            for program in programs.values()
         )
         ratio = f"{best[built_in] / best[package]:.3f}"
         rows.append([f"{built_in}, {package}", *(f"{best[name] * 1e6:.1f}" for name in programs), ratio, calls])
@@ -72,5 +73,6 @@ def _measured(programs: dict[str, Program], rounds: int) -> dict[str, float]:
             start = time.perf_counter()
             program.steps(fields, order, 0)
             spent = (time.perf_counter() - start) / _STEPS
-            best[name] = min(best[name], spent if turn else float("inf"))  # the first one compiles
+            if turn:  # the first one compiles
+                best[name] = min(best[name], spent)
     return best

@@ -1,5 +1,7 @@
-"""JAX as a contender: one jitted step called from Python, or many steps in one compiled `lax.scan`. State is donated;
-its batch is in memory beforehand."""
+"""JAX as a contender: one jitted step that Python calls, or many steps in one compiled `lax.scan`.
+
+Its state is donated, and its batch is in memory beforehand.
+"""
 
 import time
 from functools import partial
@@ -23,8 +25,7 @@ class Contender:
             (w, b), (u, _), (v, c) = parameters
             parameters = [(w, b), (u,), (v, c)]
         if model.is_normalised:  # scale and shift of each convolution
-            many = model.convolutions
-            parameters += [(jnp.ones(channels), jnp.zeros(channels)) for channels in many]
+            parameters += [(jnp.ones(channels), jnp.zeros(channels)) for channels in model.convolutions]
         zeros = partial(jax.tree.map, jnp.zeros_like)
         self.state: Any = (parameters, zeros(parameters), zeros(parameters), jnp.float32(0))
         x, y = model.data(model.batch)
@@ -38,10 +39,10 @@ class Contender:
         self.step = jax.jit(step, donate_argnums=0)
 
         def many(state: Any, x: Any, y: Any) -> Any:
-            return jax.lax.scan(lambda held, _: step(held, x, y), state, None, length=model.steps)
+            return jax.lax.scan(lambda before, _: step(before, x, y), state, None, length=model.steps)
 
         def epoch(state: Any, x: Any, y: Any, order: Any) -> Any:
-            return jax.lax.scan(lambda held, chosen: step(held, x[chosen], y[chosen]), state, order)
+            return jax.lax.scan(lambda before, chosen: step(before, x[chosen], y[chosen]), state, order)
 
         self.many, self.scanned = jax.jit(many, donate_argnums=0), jax.jit(epoch, donate_argnums=0)
 
@@ -63,9 +64,8 @@ class Contender:
         inputs, labels = jnp.array(x), jnp.array(y)
         batch = self.model.batch
         start = time.perf_counter()
-        order = (
-            np.random.default_rng().permutation(len(y))[: len(y) // batch * batch].reshape(-1, batch).astype(np.int32)
-        )
+        shuffled = np.random.default_rng().permutation(len(y))[: len(y) // batch * batch]
+        order = shuffled.reshape(-1, batch).astype(np.int32)
         if self.is_scan:
             self.state, _ = self.scanned(self.state, inputs, labels, order)
         else:
@@ -76,67 +76,70 @@ class Contender:
 
 
 def _loss(labelled: bool, windows: int, is_normalised: bool, parameters: Any, x: Any, y: Any) -> Any:
-    found = x
+    """The loss of a fully connected network behind `windows` convolutions with pools."""
+    output = x
     if is_normalised:
         parameters, scales = parameters[:-windows], parameters[-windows:]
     for i, (weight, bias) in enumerate(parameters):
         if i < windows:
-            found = jax.lax.conv_general_dilated(
-                found, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+            output = jax.lax.conv_general_dilated(
+                output, weight, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
             )
-            found = found + bias
+            output = output + bias
             if is_normalised:
-                mean, variance = found.mean((0, 1, 2)), found.var((0, 1, 2))
-                found = (found - mean) * jax.lax.rsqrt(variance + 1e-5) * scales[i][0] + scales[i][1]
-            found = jax.nn.relu(found)
-            found = jax.lax.reduce_window(found, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
+                mean, variance = output.mean((0, 1, 2)), output.var((0, 1, 2))
+                output = (output - mean) * jax.lax.rsqrt(variance + 1e-5) * scales[i][0] + scales[i][1]
+            output = jax.nn.relu(output)
+            output = jax.lax.reduce_window(output, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
             continue
-        found = found.reshape(len(found), -1) @ weight + bias
+        output = output.reshape(len(output), -1) @ weight + bias
         if i < len(parameters) - 1:
-            found = jax.nn.relu(found)
+            output = jax.nn.relu(output)
     if labelled:
-        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1))
-    return jnp.mean((found - x) ** 2)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), y[:, None], 1))
+    return jnp.mean((output - x) ** 2)
 
 
 def _mirrored_loss(windows: int, parameters: Any, x: Any, y: Any) -> Any:
-    """Convolutions with a stride of 2, two layers, and the transposes of such convolutions back to the image."""
-    found = x
+    """The loss of an autoencoder: convolutions with a stride of 2, two layers, and transposed convolutions."""
+    output = x
     for weight, bias in parameters[:windows]:
         how = {"dimension_numbers": ("NHWC", "HWIO", "NHWC")}
-        found = jax.nn.relu(jax.lax.conv_general_dilated(found, weight, (2, 2), [(1, 1), (1, 1)], **how) + bias)
-    shape = found.shape
+        output = jax.nn.relu(jax.lax.conv_general_dilated(output, weight, (2, 2), [(1, 1), (1, 1)], **how) + bias)
+    shape = output.shape
     for weight, bias in parameters[windows:-windows]:
-        found = jax.nn.relu(found.reshape(len(found), -1) @ weight + bias)
-    found = found.reshape(shape)
+        output = jax.nn.relu(output.reshape(len(output), -1) @ weight + bias)
+    output = output.reshape(shape)
     for i, (weight, bias) in enumerate(parameters[-windows:]):
         turned, around = weight[::-1, ::-1], [(1, 2), (1, 2)]
-        found = jax.lax.conv_general_dilated(found, turned, (1, 1), around, lhs_dilation=(2, 2), **how) + bias
-        found = jax.nn.relu(found) if i < windows - 1 else found
-    return jnp.mean((found - x) ** 2)
+        output = jax.lax.conv_general_dilated(output, turned, (1, 1), around, lhs_dilation=(2, 2), **how) + bias
+        output = jax.nn.relu(output) if i < windows - 1 else output
+    return jnp.mean((output - x) ** 2)
 
 
 def _recurrent_loss(lengths: Any, parameters: Any, x: Any, y: Any) -> Any:
-    """An LSTM over padded sequences: `x @ W` of all steps is one product, as whoever knows JAX writes it; the last
-    state of each sample."""
+    """The loss of an LSTM's last states over padded sequences.
+
+    `x @ W` of all steps is one product, as is usual in JAX.
+    """
     (w, b), (u,), (v, c) = parameters
     before = jnp.moveaxis(x @ w + b, 1, 0)
 
-    def step(held: Any, one: Any) -> Any:
-        h, cell = held
-        i, f, g, o = jnp.split(one + h @ u, 4, axis=1)
+    def step(state: Any, gates: Any) -> Any:
+        h, cell = state
+        i, f, g, o = jnp.split(gates + h @ u, 4, axis=1)
         cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
         h = jax.nn.sigmoid(o) * jnp.tanh(cell)
         return (h, cell), h
 
     zero = jnp.zeros((len(x), u.shape[0]))
     _, states = jax.lax.scan(step, (zero, zero), before)
-    found = states[lengths - 1, jnp.arange(len(x))] @ v + c
-    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(found), y[:, None], 1))
+    output = states[lengths - 1, jnp.arange(len(x))] @ v + c
+    return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(output), y[:, None], 1))
 
 
 def _step(loss_of: Any, state: Any, x: Any, y: Any) -> Any:
-    """Adam, as optax and PyTorch have it."""
+    """A step with Adam, as in optax and PyTorch."""
     parameters, first, second, count = state
     count = count + 1
     loss, gradients = jax.value_and_grad(loss_of)(parameters, x, y)

@@ -1,5 +1,7 @@
-"""netc as a contender: steps over one batch that is in memory beforehand, as its peers have it; or ("table") over
-batches gathered from a table of 40 MB, in another order each time, as its training loop does.
+"""netc as a contender.
+
+Like its peers it steps over one batch that is in memory beforehand, or, with the variant "table", over batches
+gathered from a table of 40 MB in another order each time, as its training loop does.
 """
 
 import time
@@ -16,6 +18,7 @@ class Contender:
         self.threads, self.gathers = threads, variant == "table"
 
     def build(self, model: Model) -> None:
+        """Compiles a model and sets its weights."""
         self.model = model
         self.program = netc.compile(netc.parse(model.net()), threads=self.threads)
         weights = [array for name, array in self.program.parameters.items() if name.endswith((".W", ".U"))]
@@ -24,15 +27,15 @@ class Contender:
         self.rows = 10 * model.batch if model.units else ROWS
         x, y = model.data(self.rows)
         if model.shortest:
-            x = Ragged.of([one[:n] for one, n in zip(x, model.lengths(self.rows), strict=True)], np.float32)
+            x = Ragged.of([steps[:n] for steps, n in zip(x, model.lengths(self.rows), strict=True)], np.float32)
         self.fields = {"x": x, "y": y} if model.loss == "cross_entropy" else {"x": x}
 
     def advance(self) -> float:
-        """One step on the first batch; its loss."""
+        """Takes one step on the first batch and returns its loss."""
         return float(self.program.steps(self.fields, np.arange(self.model.batch), 0).values["loss"][0])
 
     def round(self) -> float:
-        """Seconds a step."""
+        """Takes many steps and returns the seconds per step."""
         count = self.model.steps * self.model.batch
         rows = self.rows if self.gathers else self.model.batch
         rng = np.random.default_rng()
@@ -42,7 +45,7 @@ class Contender:
         return (time.perf_counter() - start) / self.model.steps
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
-        """Seconds for one epoch of training, shuffling included; a single one, so that the first is a warming up."""
+        """Trains for one epoch, including shuffling, and returns the seconds."""
         fields = {"x": x, "y": y}
         start = time.perf_counter()
         order = np.random.default_rng().permutation(len(y))

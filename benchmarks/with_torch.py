@@ -1,5 +1,4 @@
-"""PyTorch as a contender, eager or compiled: fused Adam, its batch in memory beforehand; what is timed gathers
-nothing."""
+"""PyTorch as a contender, eager or compiled, with fused Adam. Its batch is in memory: a timed step gathers nothing."""
 
 import time
 
@@ -16,6 +15,7 @@ class Contender:
         torch.set_flush_denormal(True)
 
     def build(self, model: Model) -> None:
+        """Builds the network in its fastest form: memory layout, padded or packed sequences."""
         self.model = model
         torch._dynamo.reset()
         if model.units:
@@ -30,14 +30,15 @@ class Contender:
         if not model.convolutions:
             self._ready(model, torch.contiguous_format)
             return
-        found = {}
-        for layout in (torch.contiguous_format, torch.channels_last):  # the better of its two layouts
+        seconds = {}
+        for layout in (torch.contiguous_format, torch.channels_last):
             self._ready(model, layout)
             self.advance()
-            found[layout] = min(self.round() for _ in range(2))
-        self._ready(model, min(found, key=lambda one: found[one]))
+            seconds[layout] = min(self.round() for _ in range(2))
+        self._ready(model, min(seconds, key=lambda layout: seconds[layout]))
 
     def _ready(self, model: Model, layout: torch.memory_format) -> None:
+        """Builds a network without an LSTM, its optimizer and its batch."""
         layers: list[torch.nn.Module] = []
         weights = [torch.tensor(weight) for weight in model.weights()]
         for weight in weights[: len(model.convolutions)]:
@@ -52,7 +53,7 @@ class Contender:
         if model.convolutions:
             layers.append(torch.nn.Flatten())
             side, first = 28 >> len(model.convolutions), len(model.convolutions)
-            rows = weights[first].reshape(side, side, model.convolutions[-1], -1)  # it flattens channels first
+            rows = weights[first].reshape(side, side, model.convolutions[-1], -1)  # PyTorch flattens channels first
             weights[first] = rows.permute(2, 0, 1, 3).reshape(weights[first].shape)
         back = weights[-len(model.convolutions) :] if model.is_mirrored else []
         if back:
@@ -79,8 +80,8 @@ class Contender:
         labelled = model.loss == "cross_entropy"
 
         def loss(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-            found = network(x)
-            return torch.nn.functional.cross_entropy(found, y) if labelled else torch.nn.functional.mse_loss(found, x)
+            output = network(x)
+            return torch.nn.functional.cross_entropy(output, y) if labelled else torch.nn.functional.mse_loss(output, x)
 
         self.loss = torch.compile(loss) if self.is_compiled else loss
         x, y = model.data(model.batch)
@@ -89,8 +90,7 @@ class Contender:
             self.x = self.x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
     def _recurrent(self, model: Model, packed: bool) -> None:
-        """The LSTM over steps of all samples at once, padded, or over packed sequences; the last state of each
-        sample."""
+        """Builds an LSTM over padded or packed sequences and a layer over the last state of each sample."""
         weights = [torch.tensor(weight) for weight in model.weights()]
         recurrent, dense = torch.nn.LSTM(model.widths[0], model.units), torch.nn.Linear(model.units, model.widths[1])
         with torch.no_grad():
@@ -101,7 +101,8 @@ class Contender:
             dense.weight.copy_(weights[2].T)
             dense.bias.zero_()
         recurrent.bias_hh_l0.requires_grad_(False)  # one bias, as the others have
-        parameters = [one for one in (*recurrent.parameters(), *dense.parameters()) if one.requires_grad]
+        every = (*recurrent.parameters(), *dense.parameters())
+        parameters = [parameter for parameter in every if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)
         x, y = model.data(model.batch)
         lengths = torch.tensor(model.lengths(model.batch))
@@ -139,8 +140,7 @@ class Contender:
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
         inputs, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
         start = time.perf_counter()
-        for chosen in torch.randperm(len(labels))[: len(y) // self.model.batch * self.model.batch].split(
-            self.model.batch
-        ):
+        batch = self.model.batch
+        for chosen in torch.randperm(len(labels))[: len(y) // batch * batch].split(batch):
             self.step(inputs[chosen], labels[chosen])
         return time.perf_counter() - start

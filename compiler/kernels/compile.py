@@ -151,7 +151,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     from numba import types
 
-    from netc.compiler.kernels import loops, tiles
+    from netc.compiler.kernels import tiles
     from netc.compiler.kernels.jit import jit_for
 
     start_llvm()
@@ -159,7 +159,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     if source.form == "product":
         function, signature = tiles.product(source.text, machine), types.void(tiles.ARGUMENT)
     else:
-        function, signature = loops.define(source.text, machine), types.void(*[types.int64] * source.arguments)
+        function, signature = _loop_function(source.text, machine), types.void(*[types.int64] * source.arguments)
     function.__name__ = function.__qualname__ = symbol
     # No fast-math flag: depending on how rows are shared out, an element is computed in a vector or alone, and LLVM
     # would form other instructions for the one than for the other. Kernels say themselves where a sum may be
@@ -172,6 +172,28 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     _make_internal(module, symbol, source)
     lanes = max((int(lanes) for lanes in _FLOATS.findall(text)), default=1)
     return module, lanes
+
+
+def _loop_function(text: str, machine: Machine) -> Any:
+    """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
+    import numpy as np
+
+    from netc.compiler.kernels import math as words
+    from netc.compiler.kernels import memory, sums
+
+    names: dict[str, Any] = {
+        "F32": np.float32,
+        "F64": np.float64,
+        "I32": np.int32,
+        "INF": np.inf,
+        "NAN": np.nan,
+        **words.words_for(machine),
+        **sums.words(),
+    }
+    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
+        names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
+    exec(compile(text, "<netc kernel>", "exec"), names)
+    return names["kernel"]
 
 
 def _make_internal(module: Any, symbol: str, source: KernelSource) -> None:

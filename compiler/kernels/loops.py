@@ -1,137 +1,21 @@
-"""Fused loops as Python source: a nest of loops with loads, scalar expressions, stores and folds.
+"""Writes a nest of loops as Python source.
 
 Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
 Equal nests give equal text, so that models share kernels. Knows no graph.
 """
 
-import ast
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
 
-from netc.compiler.kernels.machine import SCOPES, Machine
+from netc.compiler.kernels.expressions import TYPES, renamed
+from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.nests import Access, Extent, Nest, Output, collapse
 from netc.compiler.kernels.sums import BLOCK
 
 _IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 _SHORT_ROW = 64  # a row of sums with fewer elements is short
 _UNROLLED_LINES = 384  # LLVM unrolls a shorter loop completely, and then finds no vectors in it
 _MOST_ROWS = 16  # fold_in_memory takes at most so many rows at once
-TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """An element of a buffer for each point of the iteration space: sum of stride * index (+ stride * a loaded index).
-
-    `pointer` is the number of the kernel's address; None means that the offset itself is the element (a range of
-    numbers). `indirect` is the name of the line with the loaded index, and its stride.
-    """
-
-    pointer: int | None
-    dtype: str
-    strides: tuple[int, ...]
-    indirect: tuple[str, int] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Line:
-    """`name = access`, or `name = expression` in Python."""
-
-    name: str
-    value: Access | str
-
-
-@dataclass(frozen=True, slots=True)
-class Output:
-    """Stores the value of a line at `target`. With `fold` (initial, combine) the value is first reduced over the
-    nest's folded axes; `keyed` ("max" or "min") reduces integer keys in place of floats (math.py)."""
-
-    line: str
-    target: Access
-    fold: tuple[str, str] | None = None
-    keyed: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Nest:
-    """Loops over `extents` (None: a count that the kernel takes as an argument), with the lines and outputs inside.
-
-    `folded` says which axes the folds reduce, and `scopes` is each pointer's alias scope. With `combine`, an
-    expression of a and b, the only output is combined with the element at its target (a: that element, b: the line).
-    With `argmax`, the only output is the index along the folded axis where the line is largest.
-    """
-
-    extents: tuple[int | None, ...]
-    lines: tuple[Line, ...]
-    outputs: tuple[Output, ...]
-    scopes: tuple[int, ...]
-    folded: tuple[bool, ...]
-    combine: str | None = None
-    argmax: bool = False
-
-    def accesses(self) -> list[Access]:
-        return [line.value for line in self.lines if isinstance(line.value, Access)] + [
-            output.target for output in self.outputs
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """The count of a loop: a factor times the extent of an `axis` of the nest (None: the factor alone)."""
-
-    factor: int
-    axis: int | None
-
-
-def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
-    """Joins neighbouring axes that every access can walk as one, and removes axes of one element.
-
-    Returns the smaller nest and the extent of each of its axes.
-    """
-    kept: list[list[int]] = []
-    for axis, extent in _longer(nest):
-        joined = (
-            kept
-            and extent is not None
-            and nest.folded[kept[-1][-1]] == nest.folded[axis]
-            and not nest.argmax
-            and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in nest.accesses())
-        )
-        if joined:
-            kept[-1].append(axis)
-        else:
-            kept.append([axis])
-    extents = tuple(
-        Extent(
-            math.prod(extent for extent in (nest.extents[axis] for axis in group) if extent is not None),
-            next((axis for axis in group if nest.extents[axis] is None), None),
-        )
-        for group in kept
-    )
-
-    def pick(access: Access) -> Access:
-        return replace(access, strides=tuple(access.strides[group[-1]] for group in kept))
-
-    smaller = replace(
-        nest,
-        extents=tuple(extent.factor if extent.axis is None else None for extent in extents),
-        lines=tuple(
-            Line(line.name, pick(line.value) if isinstance(line.value, Access) else line.value) for line in nest.lines
-        ),
-        outputs=tuple(replace(output, target=pick(output.target)) for output in nest.outputs),
-        folded=tuple(nest.folded[group[0]] for group in kept),
-    )
-    return smaller, extents
-
-
-def _longer(nest: Nest) -> list[tuple[int, int | None]]:
-    """The axes of more than one element, and their extents. A nest that folds keeps at least one folded axis."""
-    axes = list(enumerate(nest.extents))
-    longer = [(axis, extent) for axis, extent in axes if extent != 1]
-    if any(nest.folded) and not any(nest.folded[axis] for axis, _ in longer):
-        longer = sorted([*longer, next((axis, extent) for axis, extent in axes if nest.folded[axis])])
-    return longer or axes[-1:]
 
 
 def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
@@ -281,7 +165,7 @@ class _Writer:
     def store(self, output: Output, value: str) -> str:
         target = output.target
         if self.nest.combine is not None:
-            value = _named(self.nest.combine, {"a": "held", "b": value})
+            value = renamed(self.nest.combine, {"a": "held", "b": value})
             return f"held = {self.read(target)}; {self.write_to(target, value)}"
         return self.write_to(target, value)
 
@@ -298,7 +182,7 @@ class _Writer:
     @staticmethod
     def combined(output: Output, total: str) -> str:
         assert output.fold is not None
-        return _named(output.fold[1], {"a": total, "b": output.line})
+        return renamed(output.fold[1], {"a": total, "b": output.line})
 
     @staticmethod
     def key(output: Output, value: str) -> str:
@@ -360,90 +244,3 @@ class _Writer:
 
 def _indented(lines: Sequence[str]) -> list[str]:
     return ["    " + line for line in lines]
-
-
-class _Names(ast.NodeTransformer):
-    """Replaces names."""
-
-    def __init__(self, names: dict[str, str]) -> None:
-        self.names = names
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        return ast.Name(self.names.get(node.id, node.id), node.ctx)
-
-
-def _named(expression: str, names: dict[str, str]) -> str:
-    """An expression with its names replaced."""
-    return ast.unparse(_Names(names).visit(ast.parse(expression, mode="eval")))
-
-
-_BUILTIN = ("abs", "max", "min")
-
-
-class _Scalar(_Names):
-    """Replaces operands by their names, attributes by their numbers, and functions by the words of a type. Numbers
-    are converted to that type: a plain 1 would turn f32 into f64."""
-
-    def __init__(self, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> None:
-        super().__init__(names)
-        self.dtype, self.attributes = dtype, attributes
-
-    def visit_Name(self, node: ast.Name) -> ast.AST:
-        if node.id in self.attributes and node.id not in self.names:
-            return self.visit_Constant(ast.Constant(self.attributes[node.id]))
-        return super().visit_Name(node)
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [node], [])
-
-    def visit_Call(self, node: ast.Call) -> ast.AST:
-        name = ast.unparse(node.func)
-        if name == "T":
-            operand = node.args[0]
-            inner = operand if isinstance(operand, ast.Constant | ast.UnaryOp) else self.visit(operand)
-            return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [inner], [])
-        return ast.Call(
-            ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()),
-            [self.visit(argument) for argument in node.args],
-            [],
-        )
-
-
-def scalar(expression: str, names: dict[str, str], dtype: str, attributes: Mapping[str, Any]) -> str:
-    """Returns an operation's scalar expression with the operands' names and the attributes' numbers in it, in the
-    words of math.py for a type."""
-    return ast.unparse(_Scalar(names, dtype, attributes).visit(ast.parse(expression, mode="eval")))
-
-
-def literal(number: object, dtype: str) -> str:
-    """Returns a number of a type as text in a kernel."""
-    assert isinstance(number, bool | int | float)
-    if dtype == "bool":
-        return str(bool(number))
-    text = repr(int(number) if dtype == "i32" else float(number))
-    text = text.replace("inf", "INF").replace("nan", "NAN")
-    return f"{TYPES[dtype]}({text})"
-
-
-def define(text: str, machine: Machine) -> Any:
-    """Returns the function of a kernel's source for a machine, with the words that it uses as its globals."""
-    import re
-
-    import numpy as np
-
-    from netc.compiler.kernels import math as words
-    from netc.compiler.kernels import memory, sums
-
-    names: dict[str, Any] = {
-        "F32": np.float32,
-        "F64": np.float64,
-        "I32": np.int32,
-        "INF": np.inf,
-        "NAN": np.nan,
-        **words.words_for(machine),
-        **sums.words(),
-    }
-    for word, dtype, scope in re.findall(r"\b((?:load|store)_(f32|f64|i32|u8|bool)_(\d+))\b", text):
-        names[word] = (memory.load if word.startswith("load") else memory.store)(dtype, int(scope))
-    exec(compile(text, "<netc kernel>", "exec"), names)
-    return names["kernel"]

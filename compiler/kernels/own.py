@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netc.compiler.kernels.loops import TYPES
+from netc.compiler.kernels.expressions import TYPES
 
 _REFUSED = (
     *(ast.Return, ast.FunctionDef, ast.Lambda, ast.Import, ast.ImportFrom, ast.Global, ast.With, ast.Try, ast.Raise),

@@ -43,7 +43,7 @@ WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _N
 ProductWords = namedtuple("ProductWords", WORDS)  # type: ignore[misc]  # the record as Numba takes it
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # without slots: before Python 3.12, Loop[int](...) would fail with them
 class Loop(Generic[N]):
     """A loop of `count` iterations, and by how many elements each operand moves in one of them.
 
@@ -57,7 +57,7 @@ class Loop(Generic[N]):
     start: N
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Product(Generic[P, N]):
     """The arguments of a product. Strides are in elements.
 

@@ -26,13 +26,13 @@ from netc.compiler.kernels.memory import load, store
 from netc.compiler.kernels.product import ProductWords
 from netc.compiler.kernels.tile import TileWords, tile, touch, transpose
 
+_OPTIONS = {"nogil": True, "error_model": "numpy"}
 # the type of the kernel's only argument: Numba flattens it to the words of product.py, in their order
 ARGUMENT = types.NamedUniTuple(types.int64, len(ProductWords._fields), ProductWords)
 
 
 class _PanelWords(NamedTuple):
-    """The product of rows of a with one panel of b: addresses and strides as in a tile, all rows and at most a
-    panel's columns.
+    """The product of all rows of a with one panel of b: addresses and strides as in a tile.
 
     `touched` are the addresses of buffers that will be written next, `touches` their number; `ahead` is the address
     of the panel that comes next, or 0.
@@ -59,11 +59,29 @@ class _PanelWords(NamedTuple):
     ahead: Any
 
 
+class _StripWords(NamedTuple):
+    """A strip of a product: at most STRIP rows of depth, of `together` runs from `run` on, or of those that are left.
+
+    `start` is where its sums begin: the product's start, or c after the first strip. `runs` are all runs of the
+    product.
+    """
+
+    a: Any
+    b: Any
+    c: Any
+    start: Any
+    start_row: Any
+    has_start: Any
+    together: Any
+    runs: Any
+    run: Any
+    depth: Any
+
+
 def product(dtype: str, machine: Machine) -> Any:
     """Returns the kernel for an element type: a Python function of ProductWords, ready for Numba."""
-    size, width = (4 if dtype == "f32" else 8), machine.panel(dtype)
-    jit = partial(jit_for(machine), nogil=True, error_model="numpy")
-    multiply_panel, pack_panel = jit(_multiply_panel(dtype, machine)), jit(_pack_panel(dtype, machine))
+    size = 4 if dtype == "f32" else 8
+    multiply_strip = jit_for(machine)(_multiply_strip(dtype, machine), **_OPTIONS, inline="always")
 
     def run(n):
         turns, runs, depth = n.turns_count, n.runs_count, n.depth_count
@@ -90,46 +108,60 @@ def product(dtype: str, machine: Machine) -> Any:
                             is_first = False
                             a_strip = a + (turn * n.turns_a + r * n.runs_a + k * n.depth_a) * size
                             b_strip = b + (turn * n.turns_b + r * n.runs_b + k * n.depth_b) * size
-                            j = 0
-                            while j < n.columns_count:
-                                columns = min(width, n.columns_count - j)
-                                panel, panel_row = b_strip + j * n.columns_b * size, n.depth_b
-                                ahead = panel + width * size if n.columns_count - j > width and runs == 1 else 0
-                                if n.columns_b != 1:
-                                    pack_panel(n.pack, panel, n.depth_b, n.columns_b, deep, columns)
-                                    panel, panel_row, ahead = n.pack, width, 0
-                                moved = c - n.c + j * size
-                                words = _PanelWords(
-                                    a_strip,
-                                    n.rows_a,
-                                    n.depth_a,
-                                    n.runs_a,
-                                    panel,
-                                    panel_row,
-                                    n.runs_b,
-                                    c + j * size,
-                                    n.rows_c,
-                                    first + j * size,
-                                    first_row,
-                                    has_first,
-                                    n.rows_count,
-                                    min(together, runs - r),
-                                    deep,
-                                    columns,
-                                    (n.touch_1 + moved, n.touch_2 + moved, n.touch_3 + moved),
-                                    n.touches,
-                                    ahead,
-                                )
-                                multiply_panel(words)
-                                j += width
+                            strip = _StripWords(
+                                a_strip, b_strip, c, first, first_row, has_first, together, runs, r, deep
+                            )
+                            multiply_strip(n, strip)
                             k += STRIP
 
     return run
 
 
+def _multiply_strip(dtype: str, machine: Machine) -> Any:
+    """multiply_strip(ProductWords(...), _StripWords(...)): one panel of b after another."""
+    size, width = (4 if dtype == "f32" else 8), machine.panel(dtype)
+    jit = partial(jit_for(machine), **_OPTIONS)
+    multiply_panel, pack_panel = jit(_multiply_panel(dtype, machine)), jit(_pack_panel(dtype, machine))
+
+    def multiply_strip(n, strip):
+        j = 0
+        while j < n.columns_count:
+            columns = min(width, n.columns_count - j)
+            panel, panel_row = strip.b + j * n.columns_b * size, n.depth_b
+            ahead = panel + width * size if n.columns_count - j > width and strip.runs == 1 else 0
+            if n.columns_b != 1:
+                pack_panel(n.pack, panel, n.depth_b, n.columns_b, strip.depth, columns)
+                panel, panel_row, ahead = n.pack, width, 0
+            moved = strip.c - n.c + j * size
+            words = _PanelWords(
+                strip.a,
+                n.rows_a,
+                n.depth_a,
+                n.runs_a,
+                panel,
+                panel_row,
+                n.runs_b,
+                strip.c + j * size,
+                n.rows_c,
+                strip.start + j * size,
+                strip.start_row,
+                strip.has_start,
+                n.rows_count,
+                min(strip.together, strip.runs - strip.run),
+                strip.depth,
+                columns,
+                (n.touch_1 + moved, n.touch_2 + moved, n.touch_3 + moved),
+                n.touches,
+                ahead,
+            )
+            multiply_panel(words)
+            j += width
+
+    return multiply_strip
+
+
 def _multiply_panel(dtype: str, machine: Machine) -> Any:
-    """multiply_panel(_PanelWords(...)), written as text: the rows are taken by tiles, the tallest as long as they
-    fit."""
+    """multiply_panel(_PanelWords(...)), written as text: tiles take the rows, the tallest tile as long as it fits."""
     size, lanes, tallest = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.tile_rows
     heights = sorted({tallest, *(rows for rows in (8, 6, 4, 2, 1) if rows < tallest)}, reverse=True)
     names: dict[str, Any] = {

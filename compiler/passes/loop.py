@@ -7,8 +7,10 @@ from typing import Any, Protocol
 
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
-from netc.compiler.kernels.loops import Access, Line, Nest, Output, literal, scalar, write
+from netc.compiler.kernels.expressions import literal, scalar
+from netc.compiler.kernels.loops import write
 from netc.compiler.kernels.machine import SCOPES
+from netc.compiler.kernels.nests import Access, Line, Nest, Output
 from netc.compiler.kernels.schedule import Count, KernelSource
 from netc.compiler.passes.fuse import Fusion
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous

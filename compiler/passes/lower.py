@@ -14,7 +14,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
-from netc.compiler.kernels.loops import literal
+from netc.compiler.kernels.expressions import literal
 from netc.compiler.kernels.machine import LINE, SCOPES, Machine
 from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
