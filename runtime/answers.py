@@ -9,7 +9,7 @@ import numpy as np
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.quoting import json_text
-from netc.runtime.data.classes import classes_beside
+from netc.runtime.data.classes import classes_of_unread_field
 from netc.runtime.data.pipeline import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.run import Run
@@ -44,7 +44,7 @@ def classes_of(run: Run, part: str, most: int) -> Classes | None:
             return Classes(name, labels_of(run, name, type_.classes), numbers)
     for name, one in run.spec.fields.items():
         if name not in run.model.inputs and name not in run.model.targets and run.model.data is not None:
-            found = classes_beside(run.model, run.spec, one, part, most)
+            found = classes_of_unread_field(run.model, run.spec, one, part, most)
             if found is not None:
                 return Classes(name, *found)
     return None

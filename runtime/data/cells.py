@@ -13,7 +13,9 @@ from netc.runtime.data.stored import Array
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in the `.net` file."""
+    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in
+    the `.net` file.
+    """
 
     file: str
     columns: tuple[str, ...]

@@ -16,12 +16,14 @@ Chunks = Callable[[], Iterator[tuple[Array, Location]]]
 
 @dataclass(frozen=True, slots=True)
 class DataStep:
-    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, location)` uses it; `undo` is its inverse.
+    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, location)` uses it; `undo`
+    is its inverse.
 
-    `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
-    a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged, and one
-    that `changes_lengths` takes one too. `labels` are what a state calls the numbers that the step gives. `keeps` says of each value of a state whether it
-    is right: a state may come from a run's folder that somebody else wrote.
+    `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument.
+    `takes_text` steps work on a column's cells as they are written. Of sequences a step sees the rows, one below the
+    other; one that `makes_sequences` gives a Ragged, and one that `changes_lengths` takes one too. `labels` are what a
+    state calls the numbers that the step gives. `keeps` says of each value of a state whether it is right: a state may
+    come from a run's folder that somebody else wrote.
     """
 
     apply: Callable[[Any, State, Location], Array | Ragged]
@@ -50,8 +52,10 @@ def simple_step(
     undo: Callable[[Array, State], Array] | None = None,
     arguments: tuple[int, int] = (0, 0),
 ) -> DataStep:
-    """A step on numbers, as float64 with samples first: `fit(values, arguments)` learns a state (of plain numbers and lists) from the training split, in one piece,
-    `apply(values, state)` uses it, and `undo` brings back what it made of a target. They raise ValueError where the data or an argument is wrong."""
+    """A step on numbers, as float64 with samples first: `fit(values, arguments)` learns a state (of plain numbers and
+    lists) from the training split, in one piece, `apply(values, state)` uses it, and `undo` brings back what it made
+    of a target. They raise ValueError where the data or an argument is wrong.
+    """
 
     def learned(chunks: Chunks, given: Sequence[Any]) -> State:
         parts = [(numbers(array, location).astype(np.float64), location) for array, location in chunks()]

@@ -79,7 +79,9 @@ def _refuse_none(array: Array, location: Location) -> None:
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The tokens of the training split, the most frequent first, after what stands for all others and, if there is one, the mark of an end."""
+    """The tokens of the training split, the most frequent first, after what stands for all others and, if there is one,
+    the mark of an end.
+    """
     most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
     found: Counter[str] = Counter()
     for array, location in chunks():
