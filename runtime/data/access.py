@@ -1,7 +1,7 @@
 """Which files the data of a model may be read from: any of them for a command, those below some folders for an editor.
 
-The readers ask before they open a file (`opening`); whoever calls them says what is inside, and what becomes of a file that is not (`inside`). Links are
-followed: a file is where its content is.
+The readers ask before they open a file (`opening`); whoever calls them says what is inside, and what becomes of a file
+that is not (`inside`). Links are followed: a file is where its content is.
 """
 
 import os
@@ -27,7 +27,9 @@ _RULE: ContextVar[_Rule | None] = ContextVar("rule", default=None)  # None: what
 
 @contextmanager
 def inside(folders: Sequence[Path], outside: Outside) -> Iterator[None]:
-    """Meanwhile `outside` is called with each file that does not lie below these folders, before it is opened: it may raise a Fault."""
+    """Meanwhile `outside` is called with each file that does not lie below these folders, before it is opened: it may
+    raise a Fault.
+    """
     token = _RULE.set(_Rule(tuple(folders), outside))
     try:
         yield
@@ -36,7 +38,10 @@ def inside(folders: Sequence[Path], outside: Outside) -> Iterator[None]:
 
 
 def opening(path: Path, shown: str, span: Span) -> None:
-    """To be called before a file or folder of the data is opened. `shown` is what messages call it, `span` the place that names it."""
+    """To be called before a file or folder of the data is opened.
+
+    `shown` is what messages call it, `span` the place that names it.
+    """
     rule = _RULE.get()
     if rule is not None and not is_below(path, rule.folders):
         rule.outside(path, shown, span)

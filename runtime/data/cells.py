@@ -1,4 +1,4 @@
-"""Cells of a column: which are empty, which are numbers, and the order of labels."""
+"""The cells of a column: their location in messages, which are missing, which are numbers, and the order of labels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,10 @@ from netc.runtime.data.stored import Array
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a message about a field's data names: the file, the columns, the number of each row, the step's location in the `.net` file."""
+    """Names the cells of an array in messages: their file, their columns, and the number that each row has in the file.
+
+    `span` is the field or step in the `.net` file that reads them.
+    """
 
     file: str
     columns: tuple[str, ...]
@@ -21,7 +24,7 @@ class Location:
     span: Span
 
     def cell(self, index: Sequence[int]) -> str:
-        """How messages call an element of an array."""
+        """The words for the element of the array at `index`."""
         column = self.columns[index[1] if len(index) > 1 and len(self.columns) > 1 else 0]
         return f"`{self.file}`, row {self.rows[index[0]]}, column `{shown_cell(column)}`"
 
@@ -29,19 +32,18 @@ class Location:
 def is_missing(array: Array) -> Array:
     """True where a cell is empty."""
     if array.dtype == object:
-        return np.array(
-            [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()], bool
-        ).reshape(array.shape)
+        is_empty = [cell is None or (isinstance(cell, str) and not cell.strip()) for cell in array.ravel()]
+        return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. (An array of them would have room for the longest one in each row.)"""
+    """The cells of a column as texts. A list, as an array of texts would take the memory of the longest one for each row."""
     return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
 
 
 def refuse_missing(array: Array, location: Location) -> None:
-    """Fault E0803 at the first empty cell."""
+    """Faults E0803 at the first empty cell."""
     missing = is_missing(array)
     if missing.any():
         index = tuple(int(i) for i in np.argwhere(missing)[0])
@@ -55,32 +57,29 @@ def refuse_missing(array: Array, location: Location) -> None:
 
 
 def numbers(array: Array, location: Location) -> Array:
-    """The cells as f64 (bytes and floats stay what they are). Fault E0803 at the first that is missing or is no number."""
+    """The cells as numbers: float64, or the array itself if it holds numbers already. Faults E0803 and E0804 at the first cell that is none."""
     refuse_missing(array, location)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
-            fault(
-                "E0803",
-                "this holds no numbers",
-                location.span,
-                f"`{location.file}`, column `{shown_cell(location.columns[0])}`",
-            )
+            column = f"`{location.file}`, column `{shown_cell(location.columns[0])}`"
+            fault("E0803", "this holds no numbers", location.span, column)
         return array
     try:
         return array.astype(np.float64)
     except (ValueError, TypeError, OverflowError):
-        _explain(array, location)
+        _refuse_first(array, location)
         raise
 
 
-def _explain(array: Array, location: Location) -> None:
-    """Fault at the first cell that is no number, or a list that is not as long as the first one."""
+def _refuse_first(array: Array, location: Location) -> None:
+    """Faults E0804 at the first list that is not as long as the lists before it, E0803 at the first cell that is no number."""
     cells = list(np.ndenumerate(array))
     lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
     for index, cell in lists:
         if len(cell) != len(lists[0][1]):
-            told = f"{len(cell)} elements, row {location.rows[lists[0][0][0]]} has {len(lists[0][1])}"
-            fault("E0804", "rows differ in length", location.span, f"{location.cell(index)} has {told}")
+            first_row = location.rows[lists[0][0][0]]
+            note = f"{location.cell(index)} has {len(cell)} elements, row {first_row} has {len(lists[0][1])}"
+            fault("E0804", "rows differ in length", location.span, note)
     for index, cell in cells:
         try:
             float(cell)
@@ -98,7 +97,7 @@ def _explain(array: Array, location: Location) -> None:
 
 
 def natural(label: str) -> tuple[int, float, str]:
-    """Numbers in the order of numbers, then texts."""
+    """A key that sorts labels: numbers by their value, then all other texts."""
     try:
         return (0, float(label), label)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Classes that the data tells: how many a target has, and which a field that the model does not read has."""
+"""Reads classes from the data: how many `class(auto)` has, and the classes of a field that the model does not read."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -13,36 +13,38 @@ from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing, numbers
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, StepSpec
-from netc.runtime.data.partition import divided_parts, stratifying_target
-from netc.runtime.data.pipeline import fit_steps, labels_of, raw_chunks, step_outputs
+from netc.runtime.data.partition import read_parts, stratifying_target
+from netc.runtime.data.pipeline import Part, fit_steps, labels_of, raw_chunks, step_outputs
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.data.table import Table
 
 
 def class_counter(file: syntax.File) -> Callable[[str, Constants, int, Span], int]:
-    """What tells how many classes a field of the file's data has: it reads the data, and fits that field's steps alone."""
+    """Returns a function `count(name, constants, seed, asked)`: how many classes a field of the file's data has, at
+    least 2.
+
+    It reads the data and fits that field's steps alone. Faults E0702 at `asked` if the file has no such field.
+    """
 
     def count(name: str, constants: Constants, seed: int, asked: Span) -> int:
         data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
         if data is None:
-            fault(
-                "E0702", "`class(auto)` is told by the data, and the file has no `data` block", asked, hint="class(10)"
-            )
+            fact = "`class(auto)` is told by the data, and the file has no `data` block"
+            fault("E0702", fact, asked, hint="class(10)")
         spec = parse_block(file.source, data, constants)
         if name not in spec.fields:
             fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
-        one = spec.fields[name]
-        table, chosen = divided_parts(spec, file.source, _first_label(file), seed)["train"]
-        states = fit_steps(one, table, chosen)
-        labels = labels_of(one, states)
-        return max(len(labels) if labels else 1 + _largest(one, states, table, chosen), 2)
+        field = spec.fields[name]
+        training = read_parts(spec, file.source, _stratifying_name(file), seed)["train"]
+        states = fit_steps(field, training)
+        labels = labels_of(field, states)
+        return max(len(labels) if labels else 1 + _largest(field, states, training), 2)
 
     return count
 
 
-def _first_label(file: syntax.File) -> str | None:
-    """The target that a split is stratified by, before anything is elaborated."""
+def _stratifying_name(file: syntax.File) -> str | None:
+    """The same as `stratifying_target`, for a file that is not elaborated yet."""
     targets = [
         statement
         for item in file.items
@@ -50,34 +52,39 @@ def _first_label(file: syntax.File) -> str | None:
         for statement in item.body
         if isinstance(statement, syntax.Target)
     ]
-    return next((one.name.text for one in targets if one.type.kind == "class" and not one.type.dims), None)
+    return next((target.name.text for target in targets if target.type.kind == "class" and not target.type.dims), None)
 
 
-def _largest(one: FieldSpec, states: Sequence[State], table: Table, rows: Array) -> int:
-    """The largest whole number of a field. Faults E0805 if it holds others."""
-    most = 0
-    for array, location in step_outputs(one, states, table, rows):
+def _largest(field: FieldSpec, states: Sequence[State], part: Part) -> int:
+    """The largest number of a field, at least 0. Faults E0805 if one of its numbers is no integer."""
+    largest = 0
+    for array, location in step_outputs(field, states, part):
         values = numbers(array, location)
         if not (np.isfinite(values) & (values == np.floor(values))).all():
-            fault("E0805", f"`{one.name}` holds no whole numbers", one.span, hint="`-> classes` numbers what it holds")
-        most = max(most, int(values.max()))
-    return most
+            hint = "`-> classes` numbers what it holds"
+            fault("E0805", f"`{field.name}` holds no whole numbers", field.span, hint=hint)
+        largest = max(largest, int(values.max()))
+    return largest
 
 
-def classes_beside(
-    model: Model, spec: DataSpec, one: FieldSpec, part: str, most: int
+def classes_of_unread_field(
+    model: Model, spec: DataSpec, field: FieldSpec, part_name: str, most: int
 ) -> tuple[tuple[str, ...], Array] | None:
-    """Of a field that the model does not read: what it holds in a part, as classes, and which of them each sample has; None if that are not 2 to `most`."""
+    """The cells of a field that the model does not read, as classes: their labels, and the number of each sample's
+    class.
+
+    Returns None for a series, for cells that are missing, sequences or arrays, and unless there are between 2 and
+    `most` classes.
+    """
     if windows.is_series(spec.fields.values()):
         return None
-    parts = divided_parts(spec, model.source, stratifying_target(model), model.train.seed)
-    table, rows = parts[part]
-    plain = replace(one, steps=())
-    for cells, _ in raw_chunks(plain, table, rows):
+    part = read_parts(spec, model.source, stratifying_target(model), model.train.seed)[part_name]
+    without_steps = replace(field, steps=())
+    for cells, _ in raw_chunks(without_steps, part):
         if isinstance(cells, Ragged) or cells.ndim != 1 or is_missing(cells).any():
             return None
-    counted = replace(plain, steps=(StepSpec("classes", (), one.span),))
-    states = fit_steps(counted, table, rows)
-    labels = tuple(labels_of(counted, states))
-    numbers_of = np.concatenate([array for array, _ in step_outputs(counted, states, table, rows)])
-    return (labels, numbers_of) if 2 <= len(labels) <= most else None
+    as_classes = replace(field, steps=(StepSpec("classes", (), field.span),))
+    states = fit_steps(as_classes, part)
+    labels = tuple(labels_of(as_classes, states))
+    class_numbers = np.concatenate([array for array, _ in step_outputs(as_classes, states, part)])
+    return (labels, class_numbers) if 2 <= len(labels) <= most else None

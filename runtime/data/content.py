@@ -17,7 +17,10 @@ _ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read fro
 
 
 def content(path: Path, shown: str, span: Span) -> bytes:
-    """The bytes of a file, unpacked if it is a .gz. Faults E1005 if they are too many for the memory; raises what the file system or gzip raises."""
+    """The bytes of a file, unpacked if it is a .gz.
+
+    Faults E1005 if they are too many for the memory; raises what the file system or gzip raises.
+    """
     if path.suffix == ".gz":
         return _unpacked(path, shown, span)
     require_at(2 * path.stat().st_size, f"`{shown}`", span, _ON_DISK)
@@ -39,7 +42,9 @@ def _unpacked(path: Path, shown: str, span: Span) -> bytes:
 
 
 def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> None:
-    """Fault E1005 if the memory does not hold a table of text: `separators` are the characters one of which ends each cell."""
+    """Fault E1005 if the memory does not hold a table of text: `separators` are the characters one of which ends each
+    cell.
+    """
     if len(text) >= SMALL // _CELL:
         cells = sum(text.count(bytes([one])) for one in separators)
         columns = text[: text.find(b"\n")].count(separators[:1])
@@ -49,7 +54,10 @@ def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> Non
 
 
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:
-    """Fault E1005 if the memory does not hold each character of a text, of `size` bytes, as a cell. Those of Latin-1 are shared."""
+    """Fault E1005 if the memory does not hold each character of a text, of `size` bytes, as a cell.
+
+    Those of Latin-1 are shared.
+    """
     require_at(16 * len(text) + _CELL * (size - len(text)), f"the {len(text):,} characters of `{shown}`", span)
 
 

@@ -1,7 +1,8 @@
 """Copies of data in the cache: what each is a copy of, and which are old.
 
-A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. A copy of what is gone, or has changed since, would never
-be used again, so it is removed whenever another copy is written, and by `netc cache`.
+A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. A copy of what is
+gone, or has changed since, would never be used again, so it is removed whenever another copy is written, and by `netc
+cache`.
 """
 
 import os
@@ -18,8 +19,11 @@ _ORIGIN = "origin.json"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a copy was made from: a path, and how it was read (in words that are compared). `size` and `mtime_ns` are None where others decide what changed:
-    a folder of pictures is as large and as old as before when one of its files changes."""
+    """What a copy was made from: a path, and how it was read (in words that are compared).
+
+    `size` and `mtime_ns` are None where others decide what changed: a folder of pictures is as large and as old as
+    before when one of its files changes.
+    """
 
     path: str
     variant: str
@@ -68,7 +72,10 @@ def _origin(place: Path) -> Origin | None:
 
 
 def publish(beside: Path, place: Path, origin: Origin) -> None:
-    """Name a copy that is whole, and make room for it. What was opened under its temporary name, or is a copy that this one replaces, stays usable."""
+    """Name a copy that is whole, and make room for it.
+
+    What was opened under its temporary name, or is a copy that this one replaces, stays usable.
+    """
     try:
         (beside / _ORIGIN).write_text(json_text(asdict(origin)), encoding="utf-8")
         temporary.name_folder(beside, place)
@@ -83,7 +90,9 @@ def publish(beside: Path, place: Path, origin: Origin) -> None:
 
 
 def forget_old(newest: Path | None = None, origin: Origin | None = None) -> int:
-    """Remove copies whose file is gone or has changed, and those of the same file that `newest` replaces; returns how many."""
+    """Remove copies whose file is gone or has changed, and those of the same file that `newest` replaces; returns how
+    many.
+    """
     old = [copy for copy in copies() if copy.entry.path != newest and _is_old(copy.origin, origin)]
     for copy in old:
         eviction.remove(copy.entry)

@@ -66,7 +66,9 @@ def _header(text: str) -> list[str]:
 
 
 def _explain_rows(text: str, shown: str, span: Span) -> None:
-    """Fault E0804 at the first row that is longer or shorter than the header, E0801 where the header names a column twice."""
+    """Fault E0804 at the first row that is longer or shorter than the header, E0801 where the header names a column
+    twice.
+    """
     header = _header(text)
     seen: set[str] = set()
     for name in header:

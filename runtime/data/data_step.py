@@ -1,4 +1,4 @@
-"""A step of a field's pipe as plain data, and how one is made of functions on numbers."""
+"""A step of a field's pipe: what every step is made of, and steps of plain functions on numbers, for plug-ins."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,18 +10,24 @@ from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location, numbers
 from netc.runtime.data.stored import Array, Ragged
 
-State = dict[str, Any]
-Chunks = Callable[[], Iterator[tuple[Array, Location]]]
+State = dict[str, Any]  # what a step learned: plain data, saved as JSON
+Chunks = Callable[[], Iterator[tuple[Array, Location]]]  # each call starts again with the first rows
 
 
 @dataclass(frozen=True, slots=True)
 class DataStep:
-    """`fit(chunks, arguments)` learns a state from the training split, `apply(array, state, location)` uses it; `undo` is its inverse.
+    """A step: `fit` learns a state from the training part, `apply` uses it on every part, and `undo` is its inverse.
 
-    `check(arguments)` says what a step takes instead, or nothing; `words` are the names that may stand for an argument. `takes_text` steps work on
-    a column's cells as they are written. Of sequences a step sees the rows, one below the other; one that `makes_sequences` gives a Ragged, and one
-    that `changes_lengths` takes one too. `labels` are what a state calls the numbers that the step gives. `keeps` says of each value of a state whether it
-    is right: a state may come from a run's folder that somebody else wrote.
+    Arrays have the samples first. Of sequences a step sees one array with a row for each step of each sample.
+
+    - `fit(chunks, arguments)` returns the state, `apply(array, state, location)` and `undo(array, state)` an array.
+    - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or None
+      if they are right; `words` are the names that may stand for an argument.
+    - `takes_text` steps work on a column's cells as they are written.
+    - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
+    - `labels(state)` are the names of the numbers that the step returns.
+    - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
+    - `formula(array, state)` is `apply` as plain arithmetic, if it is that: it works on values of a graph too.
     """
 
     apply: Callable[[Any, State, Location], Array | Ragged]
@@ -37,9 +43,22 @@ class DataStep:
     labels: Callable[[State], list[str]] | None = None
     name: str = ""
     keeps: Mapping[str, Callable[[Any], bool]] = field(default_factory=dict)
-    formula: Callable[[Any, Any], Any] | None = (
-        None  # `apply` in plain arithmetic, where it is that: for values of a graph as for arrays
-    )
+    formula: Callable[[Any, Any], Any] | None = None
+
+
+def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
+    """The `fit` of a step without a state."""
+    return {}
+
+
+def unchanged(array: Array, state: State) -> Array:
+    """The `undo` of a step that predictions need not undo."""
+    return array
+
+
+def are_integers(arguments: Sequence[Any], least: int = 1) -> bool:
+    """Whether all arguments of a step are integers of at least `least`."""
+    return all(isinstance(value, int) and not isinstance(value, bool) and value >= least for value in arguments)
 
 
 def simple_step(
@@ -50,24 +69,24 @@ def simple_step(
     undo: Callable[[Array, State], Array] | None = None,
     arguments: tuple[int, int] = (0, 0),
 ) -> DataStep:
-    """A step on numbers, as float64 with samples first: `fit(values, arguments)` learns a state (of plain numbers and lists) from the training split, in one piece,
-    `apply(values, state)` uses it, and `undo` brings back what it made of a target. They raise ValueError where the data or an argument is wrong."""
+    """A step on numbers, which are float64 with the samples first.
 
-    def learned(chunks: Chunks, given: Sequence[Any]) -> State:
+    `fit(values, arguments)` learns a state of plain numbers and lists from the whole training part, `apply(values, state)`
+    uses it, and `undo` is its inverse, if the step may stand on a target. They raise ValueError where the data or an
+    argument is wrong.
+    """
+
+    def fit_chunks(chunks: Chunks, values: Sequence[Any]) -> State:
         parts = [(numbers(array, location).astype(np.float64), location) for array, location in chunks()]
         try:
-            return {} if fit is None else fit(np.concatenate([array for array, _ in parts]), given)
+            return {} if fit is None else fit(np.concatenate([array for array, _ in parts]), values)
         except ValueError as error:
             fault("E0803", f"`{name}` cannot be fitted", parts[0][1].span, str(error))
 
-    def applied(array: Any, state: State, location: Location) -> Array:
+    def apply_to_cells(array: Any, state: State, location: Location) -> Array:
         try:
             return np.asarray(apply(numbers(array, location).astype(np.float64), state))
         except ValueError as error:
             fault("E0803", f"`{name}` cannot be applied", location.span, f"`{location.file}`: {error}")
 
-    return DataStep(applied, learned, undo, arguments, doc=doc, name=name)
-
-
-def learn_nothing(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    return {}
+    return DataStep(apply_to_cells, fit_chunks, undo, arguments, doc=doc, name=name)

@@ -1,10 +1,13 @@
-"""A checked `data` block -> arrays by split and field. Rows are split first, steps are fitted on the training split alone.
+"""Loads the data of a model: arrays by part and field.
+
+Rows are divided first; steps are fitted on the training part alone.
 
 Rows go through the steps a chunk at a time. Every fault names the file, the row and the column.
 """
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,141 +16,155 @@ from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.runtime.data import windows
-from netc.runtime.data.augment import Spec as Augmenting
-from netc.runtime.data.augment import augmented
-from netc.runtime.data.conversion import IGNORE_OVERFLOW, convert, windows_of
+from netc.runtime.data.augment import AugmentationSpec, augmented
+from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
-from netc.runtime.data.partition import divided_parts, stratifying_target
-from netc.runtime.data.pipeline import fit_steps
+from netc.runtime.data.partition import read_parts, stratifying_target
+from netc.runtime.data.pipeline import Part, fit_steps
 from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
+_MOST_RATIO = 100.0  # of the sizes of two columns: beyond it a network sees the largest column alone
+_SCALE_ROWS = 1 << 16  # the rows whose sizes are compared
+
 
 @dataclass(slots=True)
 class Dataset:
-    """Arrays of each split by field, and the fitted states of each field's steps, as a run keeps them. `rows` are the numbers of each part's rows in its file."""
+    """Arrays by part and field, and the fitted states of each field's steps, as a run saves them.
+
+    `rows` are the numbers that the rows of each part have in their file; `notes` are what a user should know about the
+    files.
+    """
 
     parts: dict[str, dict[str, Field]]
-    states: dict[str, list[State]] = field(default_factory=dict)
-    rows: dict[str, Array] = field(default_factory=dict)
+    states: dict[str, list[State]] = dataclasses.field(default_factory=dict)
+    rows: dict[str, Array] = dataclasses.field(default_factory=dict)
     warnings: tuple[Diagnostic, ...] = ()
     notes: tuple[str, ...] = ()
-    augmentations: dict[str, tuple[Augmenting, ...]] = field(default_factory=dict)
+    augmentations: dict[str, tuple[AugmentationSpec, ...]] = dataclasses.field(default_factory=dict)
 
     def training(self, seed: int, epoch: int) -> dict[str, Field]:
-        """The training part as an epoch sees it."""
-        fields = self.parts["train"]
-        made = {name: augmented(fields[name], specs, name, seed, epoch) for name, specs in self.augmentations.items()}
-        return {**fields, **made}
+        """The training part with the augmentations of an epoch."""
+        fields = dict(self.parts["train"])
+        for name, specs in self.augmentations.items():
+            fields[name] = augmented(fields[name], specs, name, seed, epoch)
+        return fields
 
 
-def undo(one: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
-    """What brings a field back to the units of the data."""
+def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
+    """Returns a function that converts values of a field back to the units of the data."""
 
-    def back(array: Array) -> Array:
-        for step, state in zip(reversed(one.steps), reversed(states), strict=True):
+    def to_units_of_data(array: Array) -> Array:
+        for step, state in zip(reversed(field.steps), reversed(states), strict=True):
             inverse = STEPS[step.name].undo
-            assert inverse is not None
+            assert inverse is not None, "parse_data refuses a target with a step that has no inverse"
             array = inverse(array, state)
         return array
 
-    return back
+    return to_units_of_data
 
 
-@IGNORE_OVERFLOW
+@WITHOUT_WARNINGS
 def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = None) -> Dataset:
-    """Read, split, fit (unless `states` has what an earlier run fitted) and apply. Raises a Fault where the data is at fault."""
-    parts = divided_parts(spec, model.source, stratifying_target(model), model.train.seed)
-    fitted = states or {}
-    begins = {}
-    if windows.is_series(spec.fields.values()):
-        cuts = [windows.cut_of(one) for one in spec.fields.values() if one.name in {**model.inputs, **model.targets}]
-        begins = {name: windows.starts(cuts, len(chosen), name, spec.split.span) for name, (_, chosen) in parts.items()}
+    """Reads the data of a model, divides it, fits its steps and applies them. Faults E08xx where the data is wrong.
+
+    `states` are those of an earlier run; the fields that it lacks are fitted and added to it.
+    """
+    parts = read_parts(spec, model.source, stratifying_target(model), model.train.seed)
+    states = states or {}
+    types = {**model.inputs, **model.targets}
+    starts = _window_starts(spec, parts, types)
     arrays: dict[str, dict[str, Field]] = {name: {} for name in parts}
-    for one in spec.fields.values():
-        type_ = {**model.inputs, **model.targets}.get(one.name)
-        if type_ is None:
+    for name, field in spec.fields.items():
+        if name not in types:
             continue
-        one = replace(one, is_sequence=type_.is_varying and not begins)
-        if one.name not in fitted:
-            fitted[one.name] = fit_steps(one, *parts["train"])
-        for part_name, (table, chosen) in parts.items():
-            given = (one, fitted[one.name], table, chosen, type_, model.declared[one.name])
-            made = windows_of(*given, begins[part_name]) if begins else convert(*given)
-            arrays[part_name][one.name] = made
-    for name, part in arrays.items():
-        same_lengths(model, part)
-        table, chosen = parts[name]
-        long_enough(model, part, chosen + table.first_row, table.name)
-    found = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
-    warnings = tuple(one for one in found if one is not None and not one.is_silenced)
-    rows = {
-        name: (chosen[begins[name]] if begins else chosen) + table.first_row for name, (table, chosen) in parts.items()
-    }
+        type_, declared = types[name], model.declared[name]
+        field = replace(field, is_sequence=type_.is_varying and not starts)
+        if name not in states:
+            states[name] = fit_steps(field, parts["train"])
+        for part_name, part in parts.items():
+            arrays[part_name][name] = (
+                convert_windows(field, states[name], part, starts[part_name], type_, declared)
+                if starts
+                else convert(field, states[name], part, type_, declared)
+            )
+    for part_name, part in parts.items():
+        same_lengths(model, arrays[part_name])
+        long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
+    warnings = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
+    rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
     augmentations = {name: _augmentations(spec.fields[name], type_) for name, type_ in model.inputs.items()}
-    notes = tuple(dict.fromkeys(note for table, _ in parts.values() for note in table.notes))
     return Dataset(
-        arrays, fitted, rows, warnings, notes, {name: specs for name, specs in augmentations.items() if specs}
+        arrays,
+        states,
+        rows,
+        tuple(warning for warning in warnings if warning is not None and not warning.is_silenced),
+        tuple(dict.fromkeys(note for part in parts.values() for note in part.table.notes)),
+        {name: specs for name, specs in augmentations.items() if specs},
     )
 
 
-_SCALES = 100.0  # times: beyond this a network sees the largest column alone
+def _window_starts(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
+    """The rows of each part at which a window starts; empty if the data is no series."""
+    if not windows.is_series(spec.fields.values()):
+        return {}
+    cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
+    return {name: windows.window_starts(cuts, len(part.rows), name, spec.split.span) for name, part in parts.items()}
 
 
-def _scale_warning(one: FieldSpec, values: Field) -> Diagnostic | None:
-    """Columns whose numbers are of very different size, of a field that is not brought to one scale."""
-    if (
-        isinstance(values, Bytes | Ragged)
-        or values.ndim != 2
-        or (len(one.steps) and one.steps[-1].name in ("standardize", "minmax"))
-    ):
+def _scale_warning(field: FieldSpec, values: Field) -> Diagnostic | None:
+    """Warning W0801 if the columns of a field differ much in size, and its last step does not bring them to one scale."""
+    is_scaled = len(field.steps) and field.steps[-1].name in ("standardize", "minmax")
+    if isinstance(values, Bytes | Ragged) or values.ndim != 2 or is_scaled:
         return None
-    size = np.abs(values[: 1 << 16]).max(axis=0)
+    size = np.abs(values[:_SCALE_ROWS]).max(axis=0)
     size = size[size > 0]
-    if len(size) < 2 or size.max() < _SCALES * size.min():
+    if len(size) < 2 or size.max() < _MOST_RATIO * size.min():
         return None
     return Diagnostic(
         "W0801",
-        f"the columns of `{one.name}` are of very different scale",
-        Label(one.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
+        f"the columns of `{field.name}` are of very different scale",
+        Label(field.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
         hint="-> standardize",
     )
 
 
-def _augmentations(one: FieldSpec, type_: Type) -> tuple[Augmenting, ...]:
-    """What `train_only` asks of a field. Faults E0804 if that is no image."""
-    for step in one.steps:
+def _augmentations(field: FieldSpec, type_: Type) -> tuple[AugmentationSpec, ...]:
+    """The augmentations that `train_only` declares for a field. Faults E0804 if its samples are no images."""
+    for step in field.steps:
         if step.name == "train_only":
-            if len(type_.sample) not in (2, 3):
-                told = f"`{one.name}` is {describe_sample(type_)}"
-                fault("E0804", "`train_only` takes images, float[h, w] or float[h, w, c]", step.span, told)
+            if type_.is_varying or len(type_.sample) not in (2, 3):
+                note = f"`{field.name}` is {describe_sample(type_)}"
+                fault("E0804", "`train_only` takes images, float[h, w] or float[h, w, c]", step.span, note)
             return step.arguments
     return ()
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
-    """Arrays by field name, samples first, as the training part. Faults where one is missing, of another shape, or holds what its type does not."""
+    """Arrays by field name, samples first, as the training part.
+
+    Faults E0702 if a field is missing, E0803, E0804 or E0805 if its array does not fit the type that the model
+    declares.
+    """
     for name in spec.fields:
         if name not in data:
-            kind = "input" if name in model.inputs else "target"
-            fault(
-                "E0702", f"the arrays do not give the {kind} `{name}`", model.declared[name], hint=nearest(name, data)
-            )
+            fact = f"the arrays do not give the {'input' if name in model.inputs else 'target'} `{name}`"
+            fault("E0702", fact, model.declared[name], hint=nearest(name, data))
     types = {**model.inputs, **model.targets}
     columns = {name: listed(data[name]) if types[name].is_varying else np.asarray(data[name]) for name in spec.fields}
     lengths = {name: len(column) if column.ndim else 0 for name, column in columns.items()}
     if len(set(lengths.values())) != 1 or not next(iter(lengths.values())):
-        told = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], told)
+        note = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        fault("E0804", "the arrays differ in length", model.declared[next(iter(lengths))], note)
     table = Table("data", columns, 0)
-    rows = np.arange(len(table))
+    part = Part(table, np.arange(len(table)))
     arrays = {}
-    for name, one in spec.fields.items():
-        one = replace(one, span=model.declared[name], is_sequence=types[name].is_varying)
-        arrays[name] = convert(one, [], table, rows, types[name], model.declared[name])
+    for name, field in spec.fields.items():
+        field = replace(field, span=model.declared[name], is_sequence=types[name].is_varying)
+        arrays[name] = convert(field, [], part, types[name], model.declared[name])
     same_lengths(model, arrays)
-    long_enough(model, arrays, rows + 1, "data")
-    return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": rows})
+    long_enough(model, arrays, part.rows + 1, "data")
+    return Dataset({"train": arrays}, {name: [] for name in spec.fields}, {"train": part.rows})

@@ -1,4 +1,4 @@
-"""A checked `data` block as plain data: its source, its fields with their steps, its split."""
+"""The records that a checked `data` block consists of: its source, its fields with their steps, its split."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from typing import Any
 from netc.dsl.source import NOWHERE, Span
 
 PARTS = ("train", "valid", "test")
-Constants = Mapping[str, object]
+Constants = Mapping[str, object]  # the values of the file's `let`s
 
 
 @dataclass(frozen=True, slots=True)
 class SourceSpec:
-    """`csv("data/cars.csv")`: a reader and a path as written; of pictures, how they are read."""
+    """`csv("data/cars.csv")`: a reader and a path as written; `options` are the settings of `images`."""
 
     reader: str
     path: str
@@ -22,6 +22,8 @@ class SourceSpec:
 
 @dataclass(frozen=True, slots=True)
 class StepSpec:
+    """`impute(median)`: a step of STEPS with its arguments."""
+
     name: str
     arguments: tuple[Any, ...]
     span: Span
@@ -29,7 +31,12 @@ class StepSpec:
 
 @dataclass(frozen=True, slots=True)
 class FieldSpec:
-    """A field of the data: the columns that it is made of (all of the table but `columns`, if `is_rest`), and its steps. `is_single` fields lose the axis of columns."""
+    """A field of the data: the columns that it consists of, and its steps.
+
+    With `is_rest` it consists of all columns of the table except for `columns`. An `is_single` field has no axis of
+    columns. The samples of an `is_sequence` field have lengths of their own, because its type in the model has a
+    varying dimension.
+    """
 
     name: str
     columns: tuple[str, ...]
@@ -37,12 +44,17 @@ class FieldSpec:
     steps: tuple[StepSpec, ...]
     span: Span
     is_rest: bool = False
-    is_sequence: bool = False  # in the model, each sample has a length of its own
+    is_sequence: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class SplitSpec:
-    """How rows become parts: `fractions` of the source by `way` (random, ordered, by a group's column), by what a `column` says, or `sources` of their own."""
+    """How rows are divided into parts.
+
+    `way` is "random", "ordered", "by" (rows that have the same cell in `column` stay together) or "column" (the cells
+    of `column` name the parts). `fractions` are the shares that parts have of the block's source; the parts in
+    `sources` have a source of their own.
+    """
 
     way: str = "random"
     fractions: tuple[tuple[str, float], ...] = (("train", 0.8), ("valid", 0.1), ("test", 0.1))
@@ -53,7 +65,10 @@ class SplitSpec:
 
 @dataclass(frozen=True, slots=True)
 class DataSpec:
-    """`source` is what fractions are taken of: the block's own, or the training part's."""
+    """A checked `data` block.
+
+    `source` is divided by the split's fractions: the block's own source, or else that of the training part.
+    """
 
     source: SourceSpec
     fields: dict[str, FieldSpec]

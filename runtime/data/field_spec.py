@@ -1,18 +1,34 @@
-"""The fields of a `data` block and their steps, checked."""
+"""Checks the fields of a `data` block: `x = columns("a", "b") -> standardize` becomes a FieldSpec."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
-from netc.runtime.data.augment import AUGMENTATIONS
-from netc.runtime.data.augment import Spec as Augmenting
+from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec
+from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, FieldSpec, StepSpec
-from netc.runtime.data.literals import call_of, plain
 from netc.runtime.data.steps import STEPS
 
 
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """The head of a field: the names of its columns, or with `is_rest` of those that it leaves out.
+
+    `is_single` loses the axis of columns.
+    """
+
+    names: tuple[str, ...]
+    is_single: bool
+    is_rest: bool = False
+
+
 def parse_field(name: str, node: syntax.Expression, constants: Constants) -> FieldSpec:
+    """A field with its steps.
+
+    Faults E0303 and E0701 for what is no field, no step, or an argument that a step does not take.
+    """
     steps: list[StepSpec] = []
     head = node
     while isinstance(head, syntax.Pipe):
@@ -27,26 +43,23 @@ def parse_field(name: str, node: syntax.Expression, constants: Constants) -> Fie
             head.span,
             hint=nearest(kind, _HEADS) or f'{name} = column("{name}")',
         )
-    columns, is_rest = _HEADS[kind](head, arguments, constants)
-    return FieldSpec(name, columns, kind != "columns", tuple(steps), head.span, is_rest)
+    columns = _HEADS[kind](head, arguments, constants)
+    return FieldSpec(name, columns.names, columns.is_single, tuple(steps), head.span, columns.is_rest)
 
 
-def _one_column(
-    head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants
-) -> tuple[tuple[str, ...], bool]:
-    columns = tuple(plain(argument.value, constants) for argument in arguments if argument.name is None)
-    if len(columns) != 1 or len(arguments) != 1 or not isinstance(columns[0], str):
+def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
+    """`column("a")` or `field("a")`."""
+    names = tuple(constant_value(argument.value, constants) for argument in arguments if argument.name is None)
+    if len(names) != 1 or len(arguments) != 1 or not isinstance(names[0], str):
         fault("E0301", f"`{call_of(head)[0]}` takes one name in quotes", head.span)
-    return columns, False
+    return _Columns(names, is_single=True)
 
 
-def _columns(
-    head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants
-) -> tuple[tuple[str, ...], bool]:
+def _several_columns(head: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> _Columns:
     """`columns("a", "b")`, `columns(all)`, `columns(all, except = ["a", "b"])`."""
     first = arguments[0].value if arguments and arguments[0].name is None else None
     is_rest = isinstance(first, syntax.Name) and first.text == "all"
-    columns: list[Any] = []
+    names: list[Any] = []
     for argument in arguments[int(is_rest) :]:
         key = argument.name.text if isinstance(argument.name, syntax.Name) else None
         if key != ("except" if is_rest else None) or (is_rest and len(arguments) > 2):
@@ -59,82 +72,70 @@ def _columns(
         value = argument.value
         entries = [entry.value for entry in value.entries] if isinstance(value, syntax.Tuple) else [value]
         for entry in entries:
-            given = plain(entry, constants)
-            columns += given if is_rest and isinstance(given, tuple) else [given]
-    if not (columns or is_rest) or not all(isinstance(column, str) for column in columns):
+            name = constant_value(entry, constants)
+            names += name if is_rest and isinstance(name, tuple) else [name]
+    if not (names or is_rest) or not all(isinstance(name, str) for name in names):
         fault("E0301", "`columns` takes names in quotes", head.span)
-    return tuple(columns), is_rest
+    return _Columns(tuple(names), is_single=False, is_rest=is_rest)
 
 
-_HEADS: dict[str, Callable[[syntax.Expression, Sequence[syntax.Argument], Constants], tuple[tuple[str, ...], bool]]] = {
+_HEADS: Mapping[str, Callable[[syntax.Expression, Sequence[syntax.Argument], Constants], _Columns]] = {
     "field": _one_column,
     "column": _one_column,
-    "columns": _columns,
+    "columns": _several_columns,
 }
 
 
 def _step(node: syntax.Expression, constants: Constants) -> StepSpec:
     name, arguments = call_of(node)
     if name not in STEPS:
-        fault(
-            "E0701",
-            f"there is no step `{name or node.span.text}`",
-            node.span,
-            hint=nearest_or_all(name, STEPS),
-        )
+        fact = f"there is no step `{name or node.span.text}`"
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, STEPS))
     if name == "train_only":
-        return _augmentations(node, arguments, constants)
+        return _train_only(node, arguments, constants)
     step = STEPS[name]
     least, most = step.arguments
     if not least <= len(arguments) <= most:
-        fault(
-            "E0301",
-            f"`{name}` takes {(least or 'no') if least == most else f'{least} to {most}'} argument{'s' if most != 1 else ''}",
-            node.span,
-        )
+        count = (least or "no") if least == most else f"{least} to {most}"
+        fault("E0301", f"`{name}` takes {count} argument{'s' if most != 1 else ''}", node.span)
     values = []
     for argument in arguments:
         if argument.name is not None:
             fault("E0302", f"`{name}` takes its arguments without names", argument.span)
-        if isinstance(argument.value, syntax.Name) and argument.value.text in step.words:
-            values.append(argument.value.text)
-        else:
-            values.append(plain(argument.value, constants))
-    if step.check is not None and (wrong := step.check(values)):
-        fault("E0303", f"`{name}` takes {wrong}", node.span)
+        values.append(_argument(argument, step.words, constants))
+    if step.check is not None and (expected := step.check(values)):
+        fault("E0303", f"`{name}` takes {expected}", node.span)
     return StepSpec(name, tuple(values), node.span)
 
 
-def _augmentations(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> StepSpec:
-    """`train_only(flip(horizontal) -> shift(2))`: a pipe that begins with its first step."""
-    found: list[Augmenting] = []
+def _argument(argument: syntax.Argument, words: Sequence[str], constants: Constants) -> Any:
+    """The value of an argument: one of `words`, or a constant."""
+    if isinstance(argument.value, syntax.Name) and argument.value.text in words:
+        return argument.value.text
+    return constant_value(argument.value, constants)
+
+
+def _train_only(node: syntax.Expression, arguments: Sequence[syntax.Argument], constants: Constants) -> StepSpec:
+    """`train_only(flip(horizontal) -> shift(2))`: a pipe that begins with its first augmentation."""
     rest = arguments[0].value if len(arguments) == 1 else None
     if rest is None or arguments[0].name is not None:
         fault("E0301", "`train_only` takes one pipe", node.span, hint="train_only(flip(horizontal) -> shift(2))")
+    augmentations: list[AugmentationSpec] = []
     while isinstance(rest, syntax.Pipe):
-        found.append(_augmentation(rest.into, constants))
+        augmentations.append(_augmentation(rest.into, constants))
         rest = rest.value
-    found.append(_augmentation(rest, constants))
-    found.reverse()
-    return StepSpec("train_only", tuple(found), node.span)
+    augmentations.append(_augmentation(rest, constants))
+    augmentations.reverse()
+    return StepSpec("train_only", tuple(augmentations), node.span)
 
 
-def _augmentation(node: syntax.Expression, constants: Constants) -> Augmenting:
+def _augmentation(node: syntax.Expression, constants: Constants) -> AugmentationSpec:
     name, arguments = call_of(node)
     if name not in AUGMENTATIONS:
-        fault(
-            "E0701",
-            f"`train_only` knows no `{name or node.span.text}`",
-            node.span,
-            hint=nearest_or_all(name, AUGMENTATIONS),
-        )
-    one = AUGMENTATIONS[name]
-    values = [
-        argument.value.text
-        if isinstance(argument.value, syntax.Name) and argument.value.text in one.words
-        else plain(argument.value, constants)
-        for argument in arguments
-    ]
-    if wrong := one.check(values):
-        fault("E0303", f"`{name}` takes {wrong}", node.span)
-    return name, tuple(values)
+        fact = f"`train_only` knows no `{name or node.span.text}`"
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, AUGMENTATIONS))
+    augmentation = AUGMENTATIONS[name]
+    values = [_argument(argument, augmentation.words, constants) for argument in arguments]
+    if expected := augmentation.check(values):
+        fault("E0303", f"`{name}` takes {expected}", node.span)
+    return AugmentationSpec(name, tuple(values))

@@ -84,8 +84,11 @@ class Start:
 
 
 def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> Start:
-    """A file that trains on the table `data`, to lie in `folder`. Faults E0802 if there is no column `target`, E0803 if it cannot be one, E0801 if a text in
-    quotes cannot hold the path."""
+    """A file that trains on the table `data`, to lie in `folder`.
+
+    Faults E0802 if there is no column `target`, E0803 if it cannot be one, E0801 if a text in quotes cannot hold the
+    path.
+    """
     reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
     chosen = target or list(table.columns)[-1]
@@ -268,7 +271,9 @@ def _model(inputs: Sequence[tuple[str, str, bool]], goal: str, aim: Guess, rows:
 
 
 def _train(rows: int, aim: Guess) -> Iterator[str]:
-    """Small batches where rows are few; decay against learning them by heart; the best epoch by the held-out rows is kept."""
+    """Small batches where rows are few; decay against learning them by heart; the best epoch by the held-out rows is
+    kept.
+    """
     yield "train {"
     yield f"  optimizer = adamw(lr = 0.003, decay = {1 if rows < _FEW else 0.1})"
     yield f"  batch = {16 if rows < _FEW else 64}"

@@ -1,4 +1,5 @@
-"""`images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`; decoded once, kept as one array on disk.
+"""`images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`;
+decoded once, kept as one array on disk.
 
 A folder holds a folder a class. Or it is a csv with a column `path`, whose other columns stay. PNG and JPEG, by Pillow.
 """
@@ -32,7 +33,9 @@ _FORMATS = ("PNG", "JPEG")  # Pillow knows others, some of which start programs 
 
 
 def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The columns of the table, and what is to be said of it. `options`: `size` (h, w) they are brought to, `channels` 1 or 3, `broken` skip or refuse.
+    """The columns of the table, and what is to be said of it.
+
+    `options`: `size` (h, w) they are brought to, `channels` 1 or 3, `broken` skip or refuse.
 
     Faults E0801 at the first picture that cannot be decoded, E0804 where one is of another size than the first.
     """
@@ -182,7 +185,10 @@ def _checksum(images: Array) -> int:
 
 
 def _keep(place: Path, images: Array, kept: Array, origin: copies.Origin) -> tuple[Array, Array] | None:
-    """Keep decoded pictures, and return them as they are kept. None where there is no room for them: they are decoded anew each time."""
+    """Keep decoded pictures, and return them as they are kept.
+
+    None where there is no room for them: they are decoded anew each time.
+    """
     try:
         place.parent.mkdir(0o700, exist_ok=True)
         with temporary.folder(place.parent) as beside:

@@ -1,7 +1,7 @@
-"""The step `impute`: what stands for an empty cell."""
+"""The step `impute`: fills empty cells, or refuses them where their rows are dropped."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,33 +9,29 @@ import numpy as np
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.data.cells import Location, is_missing, numbers, refuse_missing, texts_of
-from netc.runtime.data.data_step import Chunks, DataStep, State
+from netc.runtime.data.data_step import Chunks, DataStep, State, unchanged
 from netc.runtime.data.state_checks import are_cells, is_flag
 from netc.runtime.data.stored import Array
 
-_FILLS: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.median}
+_STATISTICS: Mapping[str, Callable[[Array], Any]] = {"mean": np.mean, "median": np.median}
 
 
 def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """What stands for an empty cell, of each column: one at a time, so that no more than a column is in memory."""
-    (how,) = arguments
+    """The value that fills the empty cells of each column. Columns are read one after the other, to have only one in memory."""
+    (method,) = arguments
     first, location = next(chunks())
     width = int(np.prod(first.shape[1:]))
-    if how == "drop" or (how not in _FILLS and how != "mode"):
-        return {"fill": [how] * width, "drop": how == "drop"}
+    if method == "drop" or (method not in _STATISTICS and method != "mode"):
+        return {"fill": [method] * width, "drop": method == "drop"}
     fills: list[Any] = []
     for i in range(width):
         column = np.concatenate([array.reshape(len(array), -1)[:, i] for array, _ in chunks()])
         present = column[~is_missing(column)]
         if not len(present):
-            fault(
-                "E0803",
-                "a column of the training split is empty",
-                location.span,
-                f"`{shown_cell(location.columns[i])}`",
-            )
-        if how in _FILLS:
-            fills.append(float(_FILLS[how](numbers(present, location).astype(np.float64))))
+            name = shown_cell(location.columns[i])
+            fault("E0803", "a column of the training split is empty", location.span, f"`{name}`")
+        if method in _STATISTICS:
+            fills.append(float(_STATISTICS[method](numbers(present, location).astype(np.float64))))
         else:
             counts = Counter(texts_of(present))
             fills.append(min(counts, key=lambda text: (-counts[text], text)))
@@ -59,7 +55,7 @@ def _impute(array: Array, state: State, location: Location) -> Array:
 IMPUTE = DataStep(
     _impute,
     _impute_fit,
-    lambda array, state: array,
+    unchanged,
     (1, 1),
     words=("mean", "median", "mode", "drop"),
     doc="Fills empty cells with the mean, median, mode or a value, or drops their rows.",

@@ -15,26 +15,22 @@ from netc.runtime.data.stored import Array
 
 
 def _classes_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    found: set[str] = set()
+    labels: set[str] = set()
     for array, location in chunks():
         refuse_missing(array, location)
-        found |= {str(cell) for cell in array.ravel()}
-    return {"classes": sorted(found, key=natural)}
+        labels |= {str(cell) for cell in array.ravel()}
+    return {"classes": sorted(labels, key=natural)}
 
 
 def _classes(array: Array, state: State, location: Location) -> Array:
     refuse_missing(array, location)
-    codes = {label: i for i, label in enumerate(state["classes"])}
+    number_of = {label: i for i, label in enumerate(state["classes"])}
     result = np.empty(array.shape, np.int32)
     for index, cell in np.ndenumerate(array):
-        if str(cell) not in codes:
-            fault(
-                "E0805",
-                f'the class "{shown_cell(cell)}" does not occur in the training split',
-                location.span,
-                location.cell(index),
-            )
-        result[index] = codes[str(cell)]
+        if str(cell) not in number_of:
+            fact = f'the class "{shown_cell(cell)}" does not occur in the training split'
+            fault("E0805", fact, location.span, location.cell(index))
+        result[index] = number_of[str(cell)]
     return result
 
 
@@ -43,7 +39,7 @@ CLASSES = DataStep(
     _classes_fit,
     lambda array, state: np.array(state["classes"], object)[array],
     takes_text=True,
-    doc="Labels as numbers, in the order of numbers, then of texts.",
+    doc="Replaces labels by numbers: labels that are numbers come first, by value, then texts.",
     keeps={"classes": are_texts},
     labels=lambda state: list(state["classes"]),
     name="classes",
@@ -51,10 +47,11 @@ CLASSES = DataStep(
 
 
 def _one_hot(array: Array, state: State, location: Location) -> Array:
-    codes, count = _classes(array, state, location), len(state["classes"])
-    require_at(8 * codes.size * count, f"{codes.size:,} cells of {count:,} numbers", location.span)
-    result = np.zeros((*codes.shape, count))
-    np.put_along_axis(result, codes[..., None], 1.0, axis=-1)
+    class_numbers, count = _classes(array, state, location), len(state["classes"])
+    cells = class_numbers.size
+    require_at(8 * cells * count, f"{cells:,} cells of {count:,} numbers", location.span)
+    result = np.zeros((*class_numbers.shape, count))
+    np.put_along_axis(result, class_numbers[..., None], 1.0, axis=-1)
     return result
 
 
@@ -62,7 +59,7 @@ ONE_HOT = DataStep(
     _one_hot,
     _classes_fit,
     takes_text=True,
-    doc="A 1 at the label's location among as many numbers as there are labels.",
+    doc="Replaces a label by a number for each label: 1 for its own, 0 for all others.",
     keeps={"classes": are_texts},
     name="one_hot",
 )

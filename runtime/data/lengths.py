@@ -1,4 +1,6 @@
-"""Sequences of different lengths in the data: cells of a column as such, and whether their lengths are what the model says."""
+"""Sequences of different lengths in the data: cells of a column as such, and whether their lengths are what the model
+says.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,7 +24,10 @@ def listed(sequences: Any) -> Array:
 
 
 def cells_of(array: Array, location: Location) -> Array | Ragged:
-    """Cells that are lists, or an array of them, as sequences; texts stay texts. Faults E0803 and E0804 at the first that is none."""
+    """Cells that are lists, or an array of them, as sequences; texts stay texts.
+
+    Faults E0803 and E0804 at the first that is none.
+    """
     if array.dtype != object:
         if array.ndim < 2:
             fault("E0804", "this holds no sequences", location.span, location.cell([0]))
@@ -86,8 +91,9 @@ def declared_lengths(model: Model, fields: Mapping[str, Field]) -> dict[str, Arr
 
 
 def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
-    """Fault E0804 where two fields of one varying dimension have another length in some sample, one of a dimension made of others not the length that this
-    says, or two dimensions that are said to be equal are not."""
+    """Fault E0804 where two fields of one varying dimension have another length in some sample, one of a dimension made
+    of others not the length that this says, or two dimensions that are said to be equal are not.
+    """
     first: dict[str, str] = {}
     for name, type_ in {**model.inputs, **model.targets}.items():
         field = fields.get(name)

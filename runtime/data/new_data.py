@@ -1,4 +1,4 @@
-"""New data for a trained model: inputs, and values of the model as a prediction wrote them."""
+"""Reads new data for a trained model: its inputs, by the steps that the run fitted, or values that a prediction wrote."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -7,58 +7,64 @@ import numpy as np
 
 from netc.compiler.model import Model
 from netc.runtime.data import windows
-from netc.runtime.data.conversion import IGNORE_OVERFLOW, convert, windows_of
+from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.lengths import long_enough, same_lengths
 from netc.runtime.data.partition import text_columns, with_words
+from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read, reader_of
 from netc.runtime.data.stored import Field
 
 
-@IGNORE_OVERFLOW
+@WITHOUT_WARNINGS
 def read_inputs(
     model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
 ) -> dict[str, Field]:
-    """Those inputs of new data, by the steps that a run fitted. Rows with what a target needs missing are kept: a prediction has no target."""
+    """The named inputs of new data, by the steps that a run fitted.
+
+    Every row is kept, even where `impute(drop)` on a target would leave it out: new data has no target.
+    """
     types = {name: model.inputs[name] for name in inputs}
-    path = model.source.folder / source.path
-    table = with_words(
-        read(reader_of(path, source.reader), path, source.path, source.span, text_columns(spec), dict(source.options)),
-        spec,
-    )
-    rows = np.arange(len(table))
+    path, options = model.source.folder / source.path, dict(source.options)
+    table = read(reader_of(path, source.reader), path, source.path, source.span, text_columns(spec), options)
+    table = with_words(table, spec)
+    part = Part(table, np.arange(len(table)))
     if windows.is_series(spec.fields.values()):
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        begins = windows.starts(cuts, len(rows), source.path, source.span)
+        starts = windows.window_starts(cuts, len(table), source.path, source.span)
         return {
-            name: windows_of(spec.fields[name], states[name], table, rows, type_, model.declared[name], begins)
+            name: convert_windows(spec.fields[name], states[name], part, starts, type_, model.declared[name])
             for name, type_ in types.items()
         }
-    found: dict[str, Field] = {}
+    fields: dict[str, Field] = {}
     for name, type_ in types.items():
-        one = replace(spec.fields[name], is_sequence=type_.is_varying)
-        found[name] = convert(one, states[name], table, rows, type_, model.declared[name])
-    same_lengths(model, found)
-    long_enough(model, found, rows + table.first_row, table.name)
-    return found
+        field = replace(spec.fields[name], is_sequence=type_.is_varying)
+        fields[name] = convert(field, states[name], part, type_, model.declared[name])
+    same_lengths(model, fields)
+    long_enough(model, fields, part.row_numbers, table.name)
+    return fields
 
 
 def read_values(model: Model, names: Sequence[str], source: SourceSpec) -> dict[str, Field]:
-    """Values of the model as a prediction wrote them: a column `NAME`, or `NAME[0]`, `NAME[1]`, ..., or a cell a sequence."""
-    found: dict[str, Field] = {}
+    """Values of the model as a prediction wrote them: in a column `NAME`, in columns `NAME[0]`, `NAME[1]`, ..., or as
+    sequences.
+    """
     if not names:
-        return found
+        return {}
     path = model.source.folder / source.path
     table = read(reader_of(path, source.reader), path, source.path, source.span)
-    rows = np.arange(len(table))
-    for name in names:
-        type_ = model.values[name].type
-        size = type_.size(1)
-        is_wide = name not in table.columns and f"{name}[0]" in table.columns
-        columns = tuple(f"{name}[{i}]" for i in range(size)) if is_wide else (name,)
-        one = FieldSpec(name, columns, not is_wide, (), source.span, is_sequence=type_.is_varying)
-        flat = replace(type_, dims=(*type_.dims[:1], size)) if is_wide else type_
-        values = convert(one, [], table, rows, flat, source.span)
-        found[name] = np.asarray(values).reshape(type_.shape(len(rows))) if is_wide else values
-    return found
+    part = Part(table, np.arange(len(table)))
+    return {name: _read_value(model, name, part, source) for name in names}
+
+
+def _read_value(model: Model, name: str, part: Part, source: SourceSpec) -> Field:
+    type_ = model.values[name].type
+    if name in part.table.columns or f"{name}[0]" not in part.table.columns:
+        field = FieldSpec(name, (name,), True, (), source.span, is_sequence=type_.is_varying)
+        return convert(field, [], part, type_, source.span)
+    size = type_.size(1)
+    columns = tuple(f"{name}[{i}]" for i in range(size))
+    field = FieldSpec(name, columns, False, (), source.span, is_sequence=type_.is_varying)
+    flat = replace(type_, dims=(*type_.dims[:1], size))
+    return np.asarray(convert(field, [], part, flat, source.span)).reshape(type_.shape(len(part.rows)))

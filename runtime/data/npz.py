@@ -44,7 +44,10 @@ def _arrays(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, Array
 
 
 def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipfile.ZipInfo]:
-    """The arrays of an archive by name, of which the memory holds all. Their heads say what they are; nothing else is unpacked yet."""
+    """The arrays of an archive by name, of which the memory holds all.
+
+    Their heads say what they are; nothing else is unpacked yet.
+    """
     members: dict[str, zipfile.ZipInfo] = {}
     lengths: dict[str, int] = {}
     needed = 0
@@ -73,7 +76,10 @@ def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span
 
 
 def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
-    """The shape and the elements of an array. Fault E0801 if netc does not read such elements, or there are as many bytes as the head promises."""
+    """The shape and the elements of an array.
+
+    Fault E0801 if netc does not read such elements, or there are as many bytes as the head promises.
+    """
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
         fault("E0801", f"{what} has named fields", span, _KINDS)

@@ -1,6 +1,7 @@
 """Steps on numbers: standardize, minmax, scale, log, clip."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -19,60 +20,57 @@ def _floats(chunks: Chunks) -> Iterator[Array]:
 
 def _arithmetic(
     name: str,
+    doc: str,
     formula: Callable[[Any, Any], Any],
     fit: Callable[[Chunks, Sequence[Any]], State],
     undo: Callable[[Array, State], Array],
-    doc: str,
     keeps: Mapping[str, Callable[[Any], bool]],
 ) -> DataStep:
-    """A step that is plain arithmetic on numbers, in f64."""
+    """A step that is plain arithmetic on numbers, in float64."""
 
     def apply(array: Any, state: State, location: Location) -> Array:
-        made: Array = formula(numbers(array, location).astype(np.float64), state)
-        return made
+        result: Array = formula(numbers(array, location).astype(np.float64), state)
+        return result
 
     return DataStep(apply, fit, undo, doc=doc, formula=formula, keeps=keeps, name=name)
 
 
 def _standardize_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """Mean and population's deviation of each column; parts are joined by Chan, Golub and LeVeque 1979."""
+    """Mean and population standard deviation of each column; chunks are combined by Chan, Golub and LeVeque 1979."""
     count, mean, squares = 0, np.float64(0), np.float64(0)
     for values in _floats(chunks):
-        more, own = len(values), values.mean(axis=0)
-        apart = own - mean
-        squares = squares + ((values - own) ** 2).sum(axis=0) + apart**2 * (count * more / (count + more))
-        mean = own if not count else mean + apart * (more / (count + more))
-        count += more
-    spread = np.sqrt(squares / count)
-    return {"mean": np.asarray(mean).tolist(), "std": np.where(spread > 0, spread, 1.0).tolist()}
+        size, chunk_mean = len(values), values.mean(axis=0)
+        difference = chunk_mean - mean
+        squares = squares + ((values - chunk_mean) ** 2).sum(axis=0) + difference**2 * (count * size / (count + size))
+        mean = chunk_mean if not count else mean + difference * (size / (count + size))
+        count += size
+    deviation = np.sqrt(squares / count)
+    return {"mean": np.asarray(mean).tolist(), "std": np.where(deviation > 0, deviation, 1.0).tolist()}
 
 
 STANDARDIZE = _arithmetic(
     "standardize",
+    "Subtracts the mean of each column and divides by its standard deviation.",
     lambda array, state: (array - state["mean"]) / state["std"],
     _standardize_fit,
     lambda array, state: array * state["std"] + state["mean"],
-    "Less the mean, by the standard deviation of each column.",
     {"mean": are_numbers, "std": are_numbers},
 )
 
 
 def _minmax_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    low = high = None
-    for values in _floats(chunks):
-        least, most = values.min(axis=0), values.max(axis=0)
-        low = least if low is None else np.minimum(low, least)
-        high = most if high is None else np.maximum(high, most)
-    assert low is not None and high is not None  # noqa: PT018
+    extremes = [(values.min(axis=0), values.max(axis=0)) for values in _floats(chunks)]
+    low = reduce(np.minimum, (least for least, _ in extremes))
+    high = reduce(np.maximum, (most for _, most in extremes))
     return {"min": low.tolist(), "range": np.where(high > low, high - low, 1.0).tolist()}
 
 
 MINMAX = _arithmetic(
     "minmax",
+    "Brings each column to the range from 0, its least value, to 1, its largest.",
     lambda array, state: (array - state["min"]) / state["range"],
     _minmax_fit,
     lambda array, state: array * state["range"] + state["min"],
-    "From 0 at the least to 1 at the largest value of each column.",
     {"min": are_numbers, "range": are_numbers},
 )
 
@@ -93,7 +91,7 @@ SCALE = DataStep(
     lambda array, state: array / state["by"],
     (1, 1),
     _scale_check,
-    doc="Multiplied by a number: scale(1 / 255). Bytes stay bytes in memory.",
+    doc="Multiplies by a number: scale(1 / 255). Bytes stay bytes in memory.",
     keeps={"by": are_numbers},
     name="scale",
 )
@@ -101,9 +99,9 @@ SCALE = DataStep(
 
 def _log(array: Array, state: State, location: Location) -> Array:
     values = numbers(array, location).astype(np.float64)
-    bad = np.argwhere(values <= 0)
-    if len(bad):
-        index = tuple(int(i) for i in bad[0])
+    outside = np.argwhere(values <= 0)
+    if len(outside):
+        index = tuple(int(i) for i in outside[0])
         fault("E0803", f"{values[index]:g} has no logarithm", location.span, location.cell(index))
     return np.log(values)
 
@@ -112,13 +110,13 @@ LOG = DataStep(
     _log,
     learn_nothing,
     lambda array, state: np.exp(array),
-    doc="The natural logarithm; numbers above 0 only.",
+    doc="The natural logarithm, of numbers above 0.",
     name="log",
 )
 
 
 def _clip_check(arguments: Sequence[Any]) -> str | None:
-    is_right = all(is_number(one) for one in arguments) and arguments[0] < arguments[1]
+    is_right = all(map(is_number, arguments)) and arguments[0] < arguments[1]
     return None if is_right else "the least number, then the largest"
 
 
@@ -127,7 +125,7 @@ CLIP = DataStep(
     lambda chunks, arguments: {"least": float(arguments[0]), "most": float(arguments[1])},
     arguments=(2, 2),
     check=_clip_check,
-    doc="What is below or above comes to the bound: clip(0, 100).",
+    doc="Limits numbers to a range: clip(0, 100).",
     keeps={"least": are_numbers, "most": are_numbers},
     name="clip",
 )

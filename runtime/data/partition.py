@@ -1,4 +1,4 @@
-"""The parts of a data set: which rows of which tables they are."""
+"""Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from netc.dsl.source import Source
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
-from netc.runtime.data.pipeline import columns_of
+from netc.runtime.data.pipeline import Part, columns_of
 from netc.runtime.data.readers import read
 from netc.runtime.data.split import chunks_of, divide
 from netc.runtime.data.steps import STEPS
@@ -18,64 +18,68 @@ from netc.runtime.data.store import IsText
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
 
-Part = tuple[Table, Array]  # rows of a table
 
+def read_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict[str, Part]:
+    """The parts by name. `label` is the target whose classes a random split distributes evenly.
 
-def divided_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict[str, Part]:
-    """The rows of each part, in the split's order."""
-
-    def table_of(one: SourceSpec) -> Table:
-        path = source.folder / one.path
-        return with_words(read(one.reader, path, one.path, one.span, text_columns(spec), dict(one.options)), spec)
-
+    Faults E0806 if a part has no rows.
+    """
     sources = dict(spec.split.sources)
-    table = table_of(spec.source)
-    divided = divide(table, _kept_rows(table, spec), spec, spec.fields.get(label or ""), seed)
+    table = _read_table(spec.source, spec, source)
+    rows_by_part = divide(table, _kept_rows(table, spec), spec, spec.fields.get(label or ""), seed)
     if "train" in sources and sources["train"] is not spec.source:
-        divided.pop("train", None)
-    parts: dict[str, Part] = {name: (table, chosen) for name, chosen in divided.items()}
-    for name, part in sources.items():
+        rows_by_part.pop("train", None)
+    parts = {name: Part(table, rows) for name, rows in rows_by_part.items()}
+    for name, origin in sources.items():
         if name not in parts:
-            other = table_of(part)
-            parts[name] = (other, _kept_rows(other, spec))
-    for name, (_, chosen) in parts.items():
-        if not len(chosen):
+            table = _read_table(origin, spec, source)
+            parts[name] = Part(table, _kept_rows(table, spec))
+    for name, part in parts.items():
+        if not len(part.rows):
             fault("E0806", f"the part `{name}` has no rows", spec.split.span, hint="a larger fraction, or more data")
     return parts
 
 
+def _read_table(origin: SourceSpec, spec: DataSpec, source: Source) -> Table:
+    path = source.folder / origin.path
+    table = read(origin.reader, path, origin.path, origin.span, text_columns(spec), dict(origin.options))
+    return with_words(table, spec)
+
+
 def with_words(table: Table, spec: DataSpec) -> Table:
-    """A text's characters as its words, if a field asks for words."""
-    asks = any(step.name == "words" for one in spec.fields.values() for step in one.steps)
-    if not asks or not windows.is_series(spec.fields.values()) or "text" not in table.columns:
+    """A table of a text's characters, as one of its words if a field of the series asks for words."""
+    uses_words = any(step.name == "words" for field in spec.fields.values() for step in field.steps)
+    if not uses_words or not windows.is_series(spec.fields.values()) or "text" not in table.columns:
         return table
-    found = "".join(table.column("text", spec.span)[np.arange(len(table))]).split()
-    return replace(table, columns={"text": np.array(found, object)})
+    words = "".join(table.column("text", spec.span)[np.arange(len(table))]).split()
+    return replace(table, columns={"text": np.array(words, object)})
 
 
 def text_columns(spec: DataSpec) -> IsText:
-    """Which columns are wanted as they are written."""
+    """A function that says of a column's name whether its cells are needed as they are written, and not as numbers."""
     named: set[str] = {spec.split.column} if spec.split.column is not None else set()
-    rest: list[FieldSpec] = []
-    for one in spec.fields.values():
-        if any(STEPS[step.name].takes_text or step.arguments == ("mode",) for step in one.steps):
-            rest += [one] if one.is_rest else []
-            named |= set() if one.is_rest else set(one.columns)
-    return lambda column: column in named or any(column not in one.columns for one in rest)
+    rest: list[FieldSpec] = []  # fields `columns(all, except = ...)`
+    for field in spec.fields.values():
+        if any(STEPS[step.name].takes_text or step.arguments == ("mode",) for step in field.steps):
+            if field.is_rest:
+                rest.append(field)
+            else:
+                named.update(field.columns)
+    return lambda column: column in named or any(column not in field.columns for field in rest)
 
 
 def _kept_rows(table: Table, spec: DataSpec) -> Array:
-    """All rows but those that an `impute(drop)` leaves out."""
-    kept = np.ones(len(table), bool)
-    for one in spec.fields.values():
-        if any(step.name == "impute" and step.arguments == ("drop",) for step in one.steps):
-            for name in columns_of(one, table):
-                column = table.column(name, one.span)
+    """The numbers of all rows, except for those that an `impute(drop)` leaves out."""
+    is_kept = np.ones(len(table), bool)
+    for field in spec.fields.values():
+        if any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
+            for name in columns_of(field, table):
+                column = table.column(name, field.span)
                 for rows in chunks_of(np.arange(len(table))):
-                    kept[rows] &= ~is_missing(column[rows]).reshape(len(rows), -1).any(axis=1)
-    return np.flatnonzero(kept)
+                    is_kept[rows] &= ~is_missing(column[rows]).reshape(len(rows), -1).any(axis=1)
+    return np.flatnonzero(is_kept)
 
 
 def stratifying_target(model: Model) -> str | None:
-    """The target that a split is stratified by."""
+    """The first target that is one class a sample: a random split gives each part the same share of every class."""
     return next((name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None)

@@ -1,7 +1,9 @@
-"""Files -> tables: one row of the table READERS below a reader. A table holds columns of equal length and says where a row came from.
+"""Files -> tables: one row of the table READERS below a reader.
 
-Text tables are read as text: what a column's type is, the model says, not its first rows. A csv or parquet file that is large stays on disk
-(store.py). polars is imported where a table is read: a fifth of a second that images need not wait.
+A table holds columns of equal length and says where a row came from.
+
+Text tables are read as text: what a column's type is, the model says, not its first rows. A csv or parquet file that is
+large stays on disk (store.py). polars is imported where a table is read: a fifth of a second that images need not wait.
 """
 
 from collections.abc import Callable, Mapping
@@ -30,8 +32,9 @@ Read = Callable[[Path, str, Span, IsText], Table]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a source is read: `read(path, shown, span, is_text)` gives its table or a fault, for files whose names end with one of `suffixes`. None of its own:
-    pictures take options (images.py)."""
+    """How a source is read: `read(path, shown, span, is_text)` gives its table or a fault, for files whose names end
+    with one of `suffixes`. None of its own: pictures take options (images.py).
+    """
 
     name: str
     doc: str
@@ -43,7 +46,9 @@ class Reader:
 def simple_reader(
     name: str, doc: str, read: Callable[[Path], Mapping[str, Any]], suffixes: tuple[str, ...] = ()
 ) -> Reader:
-    """A reader that gives columns by name, arrays of one length with samples first, and raises an exception that says why where a file is broken."""
+    """A reader that gives columns by name, arrays of one length with samples first, and raises an exception that says
+    why where a file is broken.
+    """
 
     def table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
         with decoding(shown, span):
@@ -103,7 +108,10 @@ def read(
     is_text: IsText = lambda column: False,
     options: Options | None = None,
 ) -> Table:
-    """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it. `is_text` columns are read as they are written."""
+    """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it.
+
+    `is_text` columns are read as they are written.
+    """
     one = READERS[reader]
     opening(path, shown, span)
     if not one.takes_folder:

@@ -1,4 +1,6 @@
-"""Whatever keeps a data file from being read becomes a message, in one way for all readers: `reading` around netc's own code, `decoding` around that of others."""
+"""Whatever keeps a data file from being read becomes a message, in one way for all readers: `reading` around netc's own
+code, `decoding` around that of others.
+"""
 
 import csv
 import errno
@@ -21,7 +23,10 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 @contextmanager
 def reading(shown: str, span: Span) -> Iterator[None]:
-    """Fault E0801 where the system refuses the file `shown`, or its content is broken. `span` is the place that names it."""
+    """Fault E0801 where the system refuses the file `shown`, or its content is broken.
+
+    `span` is the place that names it.
+    """
     try:
         yield
     except _BROKEN as error:

@@ -1,48 +1,45 @@
-"""The source of a `data` block, `csv("data/cars.csv")`, checked."""
+"""Checks the source of a `data` block: `csv("data/cars.csv")` becomes a SourceSpec."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.runtime.data.constant_values import call_of, constant_value
 from netc.runtime.data.declarations import Constants, SourceSpec
-from netc.runtime.data.literals import call_of, plain
 from netc.runtime.data.readers import READERS
 
 
 def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
+    """A source as written. Faults E0701 for an unknown reader, E0301 to E0303 for arguments that it does not take."""
     name, arguments = call_of(node)
     if name not in READERS:
-        fault(
-            "E0701",
-            f"there is no reader `{name or node.span.text}`",
-            node.span,
-            hint=nearest_or_all(name, READERS),
-        )
+        fact = f"there is no reader `{name or node.span.text}`"
+        fault("E0701", fact, node.span, hint=nearest_or_all(name, READERS))
     paths = [argument for argument in arguments if argument.name is None]
-    if len(paths) != 1 or not isinstance(path := plain(paths[0].value, constants), str):
+    if len(paths) != 1 or not isinstance(path := constant_value(paths[0].value, constants), str):
         fault("E0301", f"`{name}` takes one path in quotes", node.span, hint=f'{name}("data/...")')
+    allowed = _IMAGE_OPTIONS if name == "images" else {}
     options = {}
     for argument in arguments:
         if argument.name is not None:
             key = argument.name.text if isinstance(argument.name, syntax.Name) else ""
-            if name != "images" or key not in _IMAGE_OPTIONS:
-                known = _IMAGE_OPTIONS if name == "images" else ()
-                fault("E0302", f"`{name}` has no argument `{key}`", argument.span, hint=nearest(key, known))
-            options[key] = _IMAGE_OPTIONS[key](argument.value, constants)
+            if key not in allowed:
+                fault("E0302", f"`{name}` has no argument `{key}`", argument.span, hint=nearest(key, allowed))
+            options[key] = allowed[key](argument.value, constants)
     return SourceSpec(name, path, paths[0].span, tuple(options.items()))
 
 
 def _size(node: syntax.Expression, constants: Constants) -> tuple[int, int]:
     entries = [entry.value for entry in node.entries] if isinstance(node, syntax.Tuple) else []
-    numbers = [plain(entry, constants) for entry in entries]
-    if len(numbers) != 2 or not all(isinstance(one, int) and one >= 1 for one in numbers):
+    numbers = [constant_value(entry, constants) for entry in entries]
+    if len(numbers) != 2 or not all(isinstance(number, int) and number >= 1 for number in numbers):
         fault("E0303", "`size` is the height and the width in pixels", node.span, hint="size = (32, 32)")
     return numbers[0], numbers[1]
 
 
 def _channels(node: syntax.Expression, constants: Constants) -> int:
-    number = plain(node, constants)
+    number = constant_value(node, constants)
     if number not in (1, 3):
         fault("E0303", "`channels` is 1 (grey) or 3 (red, green, blue)", node.span)
     return int(number)
@@ -54,7 +51,7 @@ def _broken(node: syntax.Expression, constants: Constants) -> str:
     return node.text
 
 
-_IMAGE_OPTIONS: dict[str, Callable[[syntax.Expression, Constants], Any]] = {
+_IMAGE_OPTIONS: Mapping[str, Callable[[syntax.Expression, Constants], Any]] = {
     "size": _size,
     "channels": _channels,
     "broken": _broken,

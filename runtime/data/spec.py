@@ -1,4 +1,6 @@
-"""A `data` block, checked: the source, the fields with their steps, the split. Knows nothing of rows, and of models only their inputs and targets.
+"""Checks a `data` block: the source, the fields with their steps, the split.
+
+Knows nothing of rows, and only the inputs and targets of a model.
 
 Faults for unknown readers, steps and settings, and for inputs that the block does not give.
 """
@@ -15,44 +17,35 @@ from netc.runtime.data.steps import STEPS
 
 
 def parse_data(model: Model) -> DataSpec:
-    """The meaning of a model's `data` block. Faults E0701 and E0702 where model and data do not fit together."""
+    """The `data` block of a model. Faults E0701 and E0702 where model and data do not fit together."""
     spec = parse_block(model.source, model.data, model.constants)
     for name in (*model.inputs, *model.targets):
         if name not in spec.fields:
-            kind = "input" if name in model.inputs else "target"
-            fault(
-                "E0702",
-                f"the data does not give the {kind} `{name}`",
-                model.declared[name],
-                hint=nearest(name, spec.fields) or f'{name} = column("{name}")',
-            )
+            fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
+            hint = nearest(name, spec.fields) or f'{name} = column("{name}")'
+            fault("E0702", fact, model.declared[name], hint=hint)
     for name in model.targets:
         for step in spec.fields[name].steps:
             if STEPS[step.name].undo is None:
-                fault(
-                    "E0701",
-                    f"`{step.name}` on a target cannot be undone in predictions",
-                    step.span,
-                    hint="classes" if step.name == "one_hot" else None,
-                )
+                fact = f"`{step.name}` on a target cannot be undone in predictions"
+                fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
     return spec
 
 
 def array_spec(model: Model) -> DataSpec:
-    """What stands for the `data` block of a model that was trained on arrays: its fields as they are."""
+    """Stands for the `data` block of a model that was trained on arrays: each field is a column without steps."""
     fields = {name: FieldSpec(name, (name,), True, (), NOWHERE) for name in (*model.inputs, *model.targets)}
     return DataSpec(SourceSpec("npz", "", NOWHERE), fields, SplitSpec(fractions=(("train", 1.0),)), NOWHERE)
 
 
 def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
-    """The block by itself, without a model."""
+    """The `data` block of a file, without regard to its model.
+
+    Faults E0501 if there is none, E0601 if a name is set twice.
+    """
     if data is None:
-        fault(
-            "E0501",
-            "the file has no `data` block",
-            Span(source, 0, 0),
-            hint='data { source = csv("data.csv") ... }',
-        )
+        fact, hint = "the file has no `data` block", 'data { source = csv("data.csv") ... }'
+        fault("E0501", fact, Span(source, 0, 0), hint=hint)
     origin: SourceSpec | None = None
     fields: dict[str, FieldSpec] = {}
     split = SplitSpec(span=data.span)
@@ -69,13 +62,10 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
         else:
             fields[name] = parse_field(name, setting.value, constants)
     training = dict(split.sources).get("train")
-    if origin is None and training is None:
-        fault(
-            "E0701",
-            "the `data` block has no source",
-            Span(source, data.span.start, data.span.start + 4),
-            hint='source = csv("data.csv")',
-        )
+    divided = origin or training
+    if divided is None:
+        span = Span(source, data.span.start, data.span.start + 4)
+        fault("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
     if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.way != "column":
         fault("E0602", "a split needs a part `train`", split.span)
-    return DataSpec(origin or training, fields, split, data.span)  # type: ignore[arg-type]
+    return DataSpec(divided, fields, split, data.span)

@@ -18,7 +18,10 @@ Array = np.ndarray[Any, Any]
 
 
 def divide(table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, seed: int) -> dict[str, Array]:
-    """The rows of each part, in the order of the table. `label` is the field whose labels each part shall have its share of."""
+    """The rows of each part, in the order of the table.
+
+    `label` is the field whose labels each part shall have its share of.
+    """
     split = spec.split
     if split.way == "column":
         return _as_told(table, rows, spec)

@@ -1,4 +1,4 @@
-"""Whether a value of a saved state is right: a state may come from a run's folder that somebody else wrote."""
+"""Checks for the values in a saved state: the folder of a run may come from somebody else."""
 
 from typing import Any
 

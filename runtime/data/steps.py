@@ -1,7 +1,8 @@
-"""The steps of a field's pipe: each may be fitted on the training split, is applied to every split, and some can be undone.
+"""The steps of a field's pipe: each may be fitted on the training split, is applied to every split, and some can be
+undone.
 
-A fitted step is plain data (JSON), saved with the run. Arrays come with the sample in front, a chunk of rows at a time, so that a table need not
-fit into memory.
+A fitted step is plain data (JSON), saved with the run. Arrays come with the sample in front, a chunk of rows at a time,
+so that a table need not fit into memory.
 """
 
 from netc.runtime.data.data_step import DataStep

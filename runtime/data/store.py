@@ -1,4 +1,5 @@
-"""Tables too large for memory: each column is written once to a file in the cache folder, and memory-mapped from then on.
+"""Tables too large for memory: each column is written once to a file in the cache folder, and memory-mapped from then
+on.
 
 Numbers are kept as f64, NaN where a cell is empty; texts as numbers of the words that occur, -1 where a cell is empty.
 """
@@ -67,7 +68,10 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Let a file have so many bytes, and its disk room for them: a mapped page that finds none would end the process. Raises OSError."""
+    """Let a file have so many bytes, and its disk room for them: a mapped page that finds none would end the process.
+
+    Raises OSError.
+    """
     file.truncate(size)
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)
@@ -127,7 +131,9 @@ def _kept(origin: copies.Origin) -> Columns | None:
 
 
 def _copied(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
-    """The columns of a table, written to disk: to the cache, or where that takes nothing, to files that go when they are no longer used. Raises OSError."""
+    """The columns of a table, written to disk: to the cache, or where that takes nothing, to files that go when they
+    are no longer used. Raises OSError.
+    """
     place = _place(origin)
     if place is not None:
         try:

@@ -1,4 +1,6 @@
-"""How a field is kept that is no plain array: as the bytes that it came in, or as sequences of different lengths one behind the other."""
+"""How a field is kept that is no plain array: as the bytes that it came in, or as sequences of different lengths one
+behind the other.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,9 +13,11 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """`array` (uint8, samples first) times `scale`: a quarter of the memory and of what a step reads; the factor is applied while a batch is gathered.
+    """`array` (uint8, samples first) times `scale`: a quarter of the memory and of what a step reads; the factor is
+    applied while a batch is gathered.
 
-    Where an array is wanted (`np.asarray`), it is one of float32."""
+    Where an array is wanted (`np.asarray`), it is one of float32.
+    """
 
     array: Array
     scale: float = 1.0

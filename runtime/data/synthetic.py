@@ -17,8 +17,9 @@ LONGEST = 100  # steps of a made-up sequence; the shortest has one
 def synthetic_data(
     model: Model, count: int, seed: int = 0, types: Mapping[str, Type] | None = None, longest: int = LONGEST
 ) -> dict[str, Field]:
-    """`count` samples of every input and target (or of these `types`): normal numbers, or any label; of a varying dimension as many steps as the model takes,
-    up to the `longest`."""
+    """`count` samples of every input and target (or of these `types`): normal numbers, or any label; of a varying
+    dimension as many steps as the model takes, up to the `longest`.
+    """
     rng = np.random.default_rng(seed)
     types = types or {**model.inputs, **model.targets}
     rows = {str(value.type.rows) for value in model.graph.values() if value.type.is_varying}

@@ -16,7 +16,9 @@ from netc.runtime.data.stored import Array
 
 @dataclass(frozen=True, slots=True)
 class SparseColumn:
-    """A column whose cells are there in some rows alone; indexed by row numbers it is an array, None where a cell is missing."""
+    """A column whose cells are there in some rows alone; indexed by row numbers it is an array, None where a cell is
+    missing.
+    """
 
     count: int
     rows: Array
@@ -44,9 +46,12 @@ Column = Array | TextColumn | SparseColumn
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, all of the same length; a column indexed by row numbers is an array. Text cells are str, None where a cell is empty.
+    """Columns by name, all of the same length; a column indexed by row numbers is an array.
 
-    `first_row` is the number that the file's reader would give the first row (2 in a csv with a header), `notes` what a user should know.
+    Text cells are str, None where a cell is empty.
+
+    `first_row` is the number that the file's reader would give the first row (2 in a csv with a header), `notes` what a
+    user should know.
     """
 
     name: str

@@ -12,7 +12,9 @@ from netc.runtime.data.table import Table
 
 
 def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """A text as a series of its characters, the column `text`; dataset.py joins them to words where words are asked for."""
+    """A text as a series of its characters, the column `text`; dataset.py joins them to words where words are asked
+    for.
+    """
     text, raw = text_content(path, shown, span)
     if not text:
         fault("E0801", f"`{shown}` is empty", span)

@@ -12,25 +12,27 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import Location, natural, refuse_missing
-from netc.runtime.data.data_step import Chunks, DataStep, State, learn_nothing
+from netc.runtime.data.data_step import Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.state_checks import are_texts, is_count
 from netc.runtime.data.stored import Array, Ragged
 
 UNKNOWN, END = "<unknown>", "<end>"
+_LONGEST_GRAM = 8  # characters
+_DATE = re.compile(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$")
 
 
 def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
-    """A text as a sequence of its pieces."""
+    """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
 
     def apply(array: Array, state: State, location: Location) -> Ragged:
         refuse_missing(array, location)
-        found = [pieces(str(cell)) for cell in array.ravel()]
-        for row, one in enumerate(found):
-            if not one:
+        sequences = [pieces(str(cell)) for cell in array.ravel()]
+        for row, sequence in enumerate(sequences):
+            if not sequence:
                 fault("E0804", f"a text without {what}", location.span, location.cell([row]))
-        tokens = np.empty(sum(map(len, found)), object)
-        tokens[:] = [token for one in found for token in one]
-        return Ragged(tokens, np.array([len(one) for one in found], np.int64))
+        tokens = np.empty(sum(map(len, sequences)), object)
+        tokens[:] = [token for sequence in sequences for token in sequence]
+        return Ragged(tokens, np.array([len(sequence) for sequence in sequences], np.int64))
 
     return apply
 
@@ -38,66 +40,67 @@ def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, St
 CHARACTERS = DataStep(
     _split(list, "characters"),
     learn_nothing,
-    lambda array, state: array,
+    unchanged,
     takes_text=True,
     makes_sequences=True,
-    doc="A text as the sequence of its characters.",
+    doc="Splits a text into the sequence of its characters.",
     name="characters",
 )
 WORDS = DataStep(
     _split(str.split, "words"),
     learn_nothing,
-    lambda array, state: array,
+    unchanged,
     takes_text=True,
     makes_sequences=True,
-    doc="A text as the sequence of what white space separates.",
+    doc="Splits a text at white space into the sequence of its words.",
     name="words",
 )
 
 
-def _marked(sequences: Ragged, state: State, location: Location) -> Ragged:
-    """Sequences with one more token at their ends."""
+def _append_end(sequences: Ragged, state: State, location: Location) -> Ragged:
     rows = np.insert(sequences.rows.astype(object), np.cumsum(sequences.lengths), END)
     return Ragged(rows, sequences.lengths + 1)
 
 
 ENDS = DataStep(
-    _marked,
+    _append_end,
     learn_nothing,
-    lambda array, state: array,
+    unchanged,
     takes_text=True,
     changes_lengths=True,
-    doc="One more token after a text's last: where it ends. A vocabulary counts it as 1. What is to write texts learns by it when to stop.",
+    doc="Appends a token that marks the end of a text, number 1 of a vocabulary. A model that writes texts learns from it "
+    "when to stop.",
     name="ends",
 )
 
 
-def _refuse_none(array: Array, location: Location) -> None:
-    """A space is a token too, and no missing value."""
+def _refuse_missing_tokens(array: Array, location: Location) -> None:
+    """Faults E0803 if a cell is missing. A token may be a space, which `refuse_missing` would take for an empty cell."""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
         refuse_missing(array, location)
 
 
 def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The tokens of the training split, the most frequent first, after what stands for all others and, if there is one, the mark of an end."""
-    most, least = (*arguments, 0, 1)[:2] if len(arguments) < 2 else arguments
-    found: Counter[str] = Counter()
+    """The tokens of the training part: UNKNOWN, then END if there is one, then the others, the most frequent first."""
+    most, least_count = arguments if len(arguments) == 2 else (*arguments, 0, 1)[:2]
+    counts: Counter[str] = Counter()
     for array, location in chunks():
-        _refuse_none(array, location)
-        found.update(str(cell) for cell in array.ravel())
-    marks = [END] if found.pop(END, 0) else []
-    tokens = sorted((one for one in found if found[one] >= least), key=lambda one: (-found[one], natural(one)))
+        _refuse_missing_tokens(array, location)
+        counts.update(str(cell) for cell in array.ravel())
+    marks = [END] if counts.pop(END, 0) else []
+    frequent = (token for token in counts if counts[token] >= least_count)
+    tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
     return {"tokens": [UNKNOWN, *marks, *tokens[: most or None]]}
 
 
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
-    _refuse_none(array, location)
-    codes = {token: i for i, token in enumerate(state["tokens"])}
-    return np.array([codes.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
+    _refuse_missing_tokens(array, location)
+    number_of = {token: i for i, token in enumerate(state["tokens"])}
+    return np.array([number_of.get(str(cell), 0) for cell in array.ravel()], np.int32).reshape(array.shape)
 
 
 def _vocabulary_check(arguments: Sequence[Any]) -> str | None:
-    is_right = all(isinstance(one, int) and not isinstance(one, bool) and one >= 1 for one in arguments)
+    is_right = are_integers(arguments)
     return None if is_right else "how many tokens at most, then how often each occurs at least"
 
 
@@ -108,7 +111,8 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
-    doc="Tokens as numbers, the most frequent first, after 0 for a token that the training split does not have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
+    doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not have: "
+    "vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},
     labels=lambda state: list(state["tokens"]),
     name="vocabulary",
@@ -123,76 +127,75 @@ def _lowercase(array: Array, state: State, location: Location) -> Array:
 
 
 LOWERCASE = DataStep(
-    _lowercase,
-    learn_nothing,
-    lambda array, state: array,
-    takes_text=True,
-    doc="A text in small letters.",
-    name="lowercase",
+    _lowercase, learn_nothing, unchanged, takes_text=True, doc="Changes a text to small letters.", name="lowercase"
 )
 
 
 def _date(array: Array, state: State, location: Location) -> Array:
-    """2004, 2004-07 or 2004-07-15 as a year with its fraction: 2004.54."""
     refuse_missing(array, location)
     result = np.empty(array.shape, np.float64)
     for index, cell in np.ndenumerate(array):
-        found = re.match(r"(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?(?:[T ].*)?$", str(cell).removesuffix(".0"))
-        try:
-            assert found is not None
-            day = date(int(found[1]), int(found[2] or 1), int(found[3] or 1))
-        except (AssertionError, ValueError):
-            fault(
-                "E0803",
-                f'"{shown_cell(cell)}" is not a date',
-                location.span,
-                location.cell(index),
-                hint="2004-07-15, 2004-07 or 2004",
-            )
-        days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
-        result[index] = day.year + (day - date(day.year, 1, 1)).days / days
+        year = _year(str(cell))
+        if year is None:
+            fact, hint = f'"{shown_cell(cell)}" is not a date', "2004-07-15, 2004-07 or 2004"
+            fault("E0803", fact, location.span, location.cell(index), hint=hint)
+        result[index] = year
     return result
+
+
+def _year(text: str) -> float | None:
+    """The date 2004, 2004-07 or 2004-07-15 as a year with its fraction, 2004.54; None if the text is no date."""
+    match = _DATE.match(text.removesuffix(".0"))
+    try:
+        day = date(int(match[1]), int(match[2] or 1), int(match[3] or 1)) if match is not None else None
+    except ValueError:
+        return None
+    if day is None:
+        return None
+    days = (date(day.year + 1, 1, 1) - date(day.year, 1, 1)).days if day.year < 9999 else 365
+    return day.year + (day - date(day.year, 1, 1)).days / days
 
 
 DATE = DataStep(
     _date,
     learn_nothing,
     takes_text=True,
-    doc="A date (2004-07-15, 2004-07, 2004) as a year with its fraction.",
+    doc="Converts a date (2004-07-15, 2004-07, 2004) to a year with its fraction.",
     name="date",
 )
 
 
 def grams(text: str, longest: int) -> set[str]:
-    """The sequences of up to so many characters in a text whose ends are marked."""
+    """The sequences of up to `longest` characters in a text, whose ends are marked by ^ and $."""
     marked = f"^{text.lower()}$"
     return {marked[i : i + n] for n in range(1, longest + 1) for i in range(len(marked) - n + 1)}
 
 
 def _ngrams_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     longest, count = arguments
-    found: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for array, location in chunks():
         refuse_missing(array, location)
         for cell in array.ravel():
-            found.update(grams(str(cell), longest))
-    return {"longest": longest, "count": count, "grams": sorted(found, key=lambda one: (-found[one], one))[:count]}
+            counts.update(grams(str(cell), longest))
+    frequent = sorted(counts, key=lambda gram: (-counts[gram], gram))[:count]
+    return {"longest": longest, "count": count, "grams": frequent}
 
 
 def _ngrams(array: Array, state: State, location: Location) -> Array:
     refuse_missing(array, location)
-    codes = {one: i for i, one in enumerate(state["grams"])}
+    index_of = {gram: i for i, gram in enumerate(state["grams"])}
     require_at(array.size * state["count"], f"{array.size:,} cells of {state['count']:,} numbers", location.span)
     result = np.zeros((*array.shape, state["count"]), np.uint8)
     for index, cell in np.ndenumerate(array):
-        known = [codes[one] for one in grams(str(cell), state["longest"]) if one in codes]
-        result[index][known] = 1
+        present = [index_of[gram] for gram in grams(str(cell), state["longest"]) if gram in index_of]
+        result[index][present] = 1
     return result
 
 
 def _ngrams_check(arguments: Sequence[Any]) -> str | None:
-    is_right = all(isinstance(one, int) and one >= 1 for one in arguments) and arguments[0] <= 8
-    return None if is_right else "the longest sequence (at most 8), then how many of them"
+    is_right = are_integers(arguments) and arguments[0] <= _LONGEST_GRAM
+    return None if is_right else f"the longest sequence (at most {_LONGEST_GRAM}), then how many of them"
 
 
 NGRAMS = DataStep(
@@ -201,7 +204,8 @@ NGRAMS = DataStep(
     arguments=(2, 2),
     check=_ngrams_check,
     takes_text=True,
-    doc="A text as which of the most frequent sequences of up to n characters occur in it: ngrams(3, 1000). The ends are marked, capitals do not count.",
+    doc="Replaces a text by a 1 for each of the most frequent sequences of up to n characters that occurs in it, and a 0 "
+    "for each other: ngrams(3, 1000). The ends of a text are marked; capitals count as small letters.",
     keeps={"longest": is_count, "count": is_count, "grams": are_texts},
     name="ngrams",
 )

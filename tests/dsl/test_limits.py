@@ -15,7 +15,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import expression, print_file
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
-from netc.runtime.data.literals import plain
+from netc.runtime.data.constant_values import constant_value
 
 LONG = 1_200  # more than the frames that Python has for recursion
 
@@ -83,15 +83,15 @@ def test_long_constants_are_what_python_says(terms: int) -> None:
         text, total = random_sum(draw, terms)
         assert elaborate(parsed(model("x", f"let n = {text}\n"))).constants["n"] == total
         node = parsed(f"let n = {text}\n").items[0].value
-        assert plain(node, {}) == total
+        assert constant_value(node, {}) == total
         assert expression(node).replace(" ", "") == text.replace(" ", "")
 
 
 def test_constants_of_the_data_block() -> None:
     node = parsed("let n = [1, [2 + a, -(3)], (4 - 1) * 2]\n").items[0].value
-    assert plain(node, {"a": 5}) == (1, (7, -3), 6)
+    assert constant_value(node, {"a": 5}) == (1, (7, -3), 6)
     with pytest.raises(netc.Fault, match="this must be a number or a text"):
-        plain(parsed("let n = 1 + f(2)\n").items[0].value, {})
+        constant_value(parsed("let n = 1 + f(2)\n").items[0].value, {})
 
 
 @pytest.mark.parametrize("links", [["-> f", "-> relu", "-> f(2)", "-> g"], ["+ f(x)", "- relu(x) * 2", "+ g(x -> f)"]])

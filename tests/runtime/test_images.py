@@ -9,7 +9,7 @@ import pytest
 from support import at_most
 
 import netc
-from netc.runtime.data.augment import AUGMENTATIONS, augmented
+from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec, augmented
 from netc.runtime.data.stored import Bytes
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
@@ -26,33 +26,37 @@ def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
 
 
 def test_each_augmentation_is_what_it_says() -> None:
-    flipped = each(("flip", ("horizontal",)))
+    flipped = each(AugmentationSpec("flip", ("horizontal",)))
     turned = [np.array_equal(one, image[:, ::-1]) for one, image in zip(flipped, IMAGES, strict=True)]
     still = [np.array_equal(one, image) for one, image in zip(flipped, IMAGES, strict=True)]
     assert all(a or b for a, b in zip(turned, still, strict=True))
     assert any(turned)
     assert any(still)
-    for one, image in zip(each(("shift", (2,))), IMAGES, strict=True):
+    for one, image in zip(each(AugmentationSpec("shift", (2,))), IMAGES, strict=True):
         padded = np.pad(image, ((2, 2), (2, 2), (0, 0)))
         windows = [padded[i : i + 8, j : j + 6] for i in range(5) for j in range(5)]
         assert any(np.array_equal(one, window) for window in windows)
-    np.testing.assert_array_equal(each(("rotate", (1e-9,))), IMAGES)
-    turned = each(("rotate", (20,)))
+    np.testing.assert_array_equal(each(AugmentationSpec("rotate", (1e-9,))), IMAGES)
+    turned = each(AugmentationSpec("rotate", (20,)))
     assert all(not np.array_equal(one, image) for one, image in zip(turned, IMAGES, strict=True))
     middle = np.zeros((9, 9, 1), np.uint8)
     middle[4] = 200  # a row: turned by a quarter, a column
     np.testing.assert_array_equal(rotated(middle, 90), middle.transpose(1, 0, 2))
     rows, columns = np.arange(8) * 6 // 8, np.arange(6) * 4 // 6
-    for one, image in zip(each(("crop", (2,))), IMAGES, strict=True):
+    for one, image in zip(each(AugmentationSpec("crop", (2,))), IMAGES, strict=True):
         windows = [image[i + rows][:, j + columns] for i in range(3) for j in range(3)]
         assert any(np.array_equal(one, window) for window in windows)
-    noisy = augmented(Bytes(IMAGES, 1 / 255), (("noise", (0.1,)),), "image", 0, 0)
+    noisy = augmented(Bytes(IMAGES, 1 / 255), (AugmentationSpec("noise", (0.1,)),), "image", 0, 0)
     assert isinstance(noisy, np.ndarray)
     assert 0.05 < (noisy - np.asarray(Bytes(IMAGES, 1 / 255))).std() < 0.15
 
 
 def test_an_epoch_is_a_function_of_seed_and_number() -> None:
-    specs = (("flip", ("horizontal",)), ("shift", (2,)), ("rotate", (10,)))
+    specs = (
+        AugmentationSpec("flip", ("horizontal",)),
+        AugmentationSpec("shift", (2,)),
+        AugmentationSpec("rotate", (10,)),
+    )
     first, again, later = (augmented(IMAGES.astype(np.float32), specs, "image", 3, epoch) for epoch in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, later)

@@ -1,4 +1,4 @@
-"""Constants in a `data` block, and calls such as `csv(...)` taken apart."""
+"""Computes the constants in a `data` block, and takes calls such as `csv(...)` apart."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from netc.runtime.data.declarations import Constants
 
 @dataclass(frozen=True, slots=True)
 class _Apply:
-    """What is made of the last values that were computed: a list of `count` ones, or the result of an operator."""
+    """A pending list or operator: `to` replaces the values of its operands, the last ones, by its own."""
 
     node: syntax.ListOf | syntax.Unary | syntax.Binary
 
@@ -27,11 +27,14 @@ class _Apply:
                 values[-1] = compute(operator, values[-1], right, self.node.span)
 
 
-def plain(node: syntax.Expression, constants: Constants) -> Any:
-    """A constant of the data block: a number, a text, a name's `let` value. Faults E0303 for anything else."""
+def constant_value(node: syntax.Expression, constants: Constants) -> Any:
+    """The value of a constant expression: a number, a text, the value of a `let`, or a tuple of these.
+
+    Faults E0303 for anything else.
+    """
     values: list[Any] = []
     pending: list[syntax.Expression | _Apply] = [node]
-    while pending:  # a loop, as a long chain is a deep tree
+    while pending:  # not recursive: a long chain of operators is a deep tree
         match part := pending.pop():
             case _Apply():
                 part.to(values)
