@@ -8,7 +8,7 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.dsl.quoting import json_text
-from netc.runtime.data.classes import classes_beside
+from netc.runtime.data.classes import classes_of_unread_field
 from netc.runtime.data.pipeline import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.runs.run import Run
@@ -52,7 +52,7 @@ def classes_of(run: Run, part: str, most: int) -> Classes | None:
             return Classes(name, labels_of(run, name, type_.classes), numbers)
     for name, field in run.spec.fields.items():
         if name not in run.model.inputs and name not in run.model.targets and run.model.data is not None:
-            labelled = classes_beside(run.model, run.spec, field, part, most)
+            labelled = classes_of_unread_field(run.model, run.spec, field, part, most)
             if labelled is not None:
                 return Classes(name, *labelled)
     return None

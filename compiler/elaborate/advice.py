@@ -69,7 +69,7 @@ def _dropout_at_the_end(context: Context, train: TrainSettings) -> Iterator[Diag
         if dropout is not None:
             yield Diagnostic(
                 "W0506",
-                "dropout after the last layer takes away from the answer itself",
+                "dropout after the last layer drops parts of the prediction itself",
                 Label(context.user_span(dropout.span)),
                 (Label(context.user_span(loss.span), f"`{loss.name}` takes what it leaves"),),
                 "put it before the last layer",

@@ -1,31 +1,26 @@
-"""Applying what a name stands for: an operation, an `op`, a block, a layer.
+"""Applications of operations and `op`s; those of blocks and layers are in blocks.py."""
 
-A block runs its statements in a scope of its own; a fault inside is shown from where its user applied it.
-"""
-
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 from netc.compiler.elaborate import samples
-from netc.compiler.elaborate.arguments import OperationCall, bind, read_attribute
+from netc.compiler.elaborate.arguments import bind
+from netc.compiler.elaborate.attributes import OperationCall, read_attribute
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
     Item,
     LayerInstance,
-    ParameterPath,
     Results,
     Scope,
     UserOperation,
 )
+from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
-from netc.compiler.elaborate.signatures import match_type
-from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -173,182 +168,4 @@ def apply_user_operation(
         try:
             return evaluate(context, op.value, inner)
         except Fault as inner_fault:
-            raise _seen_from(inner_fault, span) from None
-
-
-@dataclass(frozen=True, slots=True)
-class _BlockCall:
-    """An application of a block: `bound` are its arguments by parameter, `items` what they came to, by the argument's
-    id."""
-
-    block: syntax.Block
-    layer: LayerInstance | None
-    bound: Mapping[str, syntax.Argument]
-    items: Mapping[int, Item]
-    span: Span
-
-
-def apply_block(
-    context: Context,
-    target: BlockFunction,
-    arguments: Sequence[syntax.Argument],
-    span: Span,
-    scope: Scope,
-    layer: LayerInstance | None = None,
-) -> Item:
-    """The results of a block; or the block with more of its arguments, if its first one is still lacking."""
-    pairs = [(argument, scope) for argument in arguments]
-    if target.arguments:
-        pairs[1:1] = [(argument, target.arguments_scope or scope) for argument in target.arguments]
-    # arguments come first, so that applications in them are counted before this one
-    items = {id(argument): evaluate(context, argument.value, where) for argument, where in pairs}
-    block = _block_for(context, target, [items[id(argument)] for argument, _ in pairs if argument.name is None], span)
-    bound: dict[str, syntax.Argument] = {}
-    if not lacks_first(context, block, pairs, items):
-        names = [parameter.name.text for parameter in block.parameters]
-        bound = bind(context, names, [argument for argument, _ in pairs], block.name.text, span)
-    if not bound and block.parameters:
-        return replace(target, arguments=tuple(arguments), arguments_scope=scope)
-    call, inner = _BlockCall(block, layer, bound, items, span), Scope(target.scope)
-    _require_arguments(call)
-    result = _run_block(context, call, inner)
-    if result is None:
-        fault("E0103", f"`{block.name.text}` returns nothing", block.name.span, others=[Label(span, "applied here")])
-    first = result.items[0]
-    values = {name: item for name, item in inner.names.items() if name in bound and isinstance(item, Value)}
-    if isinstance(first, Value):
-        spans = tuple(bound[name].span for name in values)
-        is_builtin = block.span.source.is_library
-        context.applied.append(Applied(block.name.text, is_builtin, tuple(values.values()), spans, first, span))
-    return first if len(result.items) == 1 else result
-
-
-def _require_arguments(call: _BlockCall) -> None:
-    """Faults E0301 if a parameter without a default has no argument."""
-    block = call.block
-    for parameter in block.parameters:
-        if parameter.name.text not in call.bound and parameter.default is None:
-            fault(
-                "E0301",
-                f"`{block.name.text}` lacks its argument `{parameter.name.text}`",
-                call.span,
-                others=[Label(parameter.name.span, "declared here")] if not block.span.source.is_library else [],
-                hint=f"{block.name.text}({', '.join(other.name.text for other in block.parameters[1:])})",
-            )
-
-
-def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | None:
-    """Runs a block's statements in the scope `inner`, and returns what it returns.
-
-    The context's path, layer and names of axes are then as before.
-    """
-    block, layer = call.block, call.layer
-    outer_path, outer_layer = context.path, context.layer
-    outer_axes = {value: context.axis_names.get(value) for value in call.items.values() if isinstance(value, Value)}
-    prefix = (layer.name,) if layer else context.path.apply(block.name.text)
-    with context.inside(block.name.text, call.span, block.span.source.is_library):
-        try:
-            _set_parameters(context, call, inner)
-            context.path = ParameterPath(prefix)
-            context.layer = layer or context.layer
-            return body(context, block.body, inner, in_model=False)
-        except Fault as inner_fault:
-            places = {name: argument.value.span for name, argument in call.bound.items()}
-            raise _seen_from(_at_arguments(inner_fault, block, places), call.span) from None
-        finally:
-            context.path, context.layer = outer_path, outer_layer
-            for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
-                if axes is None:
-                    context.axis_names.pop(value, None)
-                else:
-                    context.axis_names[value] = axes
-
-
-def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:
-    """Gives a block's parameters their arguments or defaults, and the names of their dimensions what these are."""
-    for parameter in call.block.parameters:
-        name, argument = parameter.name.text, call.bound.get(parameter.name.text)
-        if argument is not None:
-            item = call.items[id(argument)]
-        else:
-            assert parameter.default is not None
-            item = evaluate(context, parameter.default, inner)
-        if parameter.type is not None:
-            place = argument.span if argument else parameter.name.span
-            item = context.as_value(item, place)
-            for dimension, size in match_type(context, parameter.type, item, inner, place, call.block).items():
-                inner.set(dimension, size, place)
-        inner.set(name, item, parameter.name.span)
-
-
-def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item], span: Span) -> syntax.Block:
-    """The one of a name's blocks whose first parameter has as many axes as the first argument.
-
-    Faults E0401 if there is none.
-    """
-    first = unnamed[0].items[0] if unnamed and isinstance(unnamed[0], Results) else unnamed[0] if unnamed else None
-    for block in (target.block, *target.others):
-        declared = block.parameters[0].type if block.parameters else None
-        if isinstance(first, Value) and declared is not None and len(declared.dims) == len(first.type.sample):
-            return block
-    if isinstance(first, Value) and target.others:
-        types = [block.parameters[0].type for block in (target.block, *target.others)]
-        takes = " or ".join(type_.span.text for type_ in types if type_ is not None)
-        note = f"this is {describe_sample(first.type)}"
-        fault("E0401", f"`{target.block.name.text}` takes {takes}", span, note, others=context.origins([first], span))
-    return target.block
-
-
-def lacks_first(
-    context: Context, block: syntax.Block, pairs: Sequence[tuple[syntax.Argument, Scope]], items: dict[int, Item]
-) -> bool:
-    """Whether an application gives a block all arguments but the value it is applied to: `lstm(64)`, `dense(units =
-    10)`."""
-    named = {argument.name.text for argument, _ in pairs if isinstance(argument.name, syntax.Name)}
-    unnamed = [items[id(argument)] for argument, _ in pairs if argument.name is None]
-    required = [
-        parameter.name.text
-        for parameter in block.parameters
-        if parameter.default is None and parameter.name.text not in named
-    ]
-    if not block.parameters or block.parameters[0].type is None or block.parameters[0].name.text in named:
-        return False
-    return (
-        len(unnamed) < len(required)
-        if not unnamed
-        else len(unnamed) == len(required) - 1 and not isinstance(unnamed[0], Value | Results)
-    )
-
-
-def _at_arguments(error: Fault, block: syntax.Block, places: Mapping[str, Span]) -> Fault:
-    """The fault with its place moved from the name of a library block's parameter to the argument."""
-    moved = []
-    for diagnostic in error.diagnostics:
-        primary = diagnostic.primary
-        place = places.get(primary.span.text.rpartition("=")[2].strip())
-        if place is not None and primary.span.source is block.span.source and block.span.source.is_library:
-            is_inside = any(label.span.source.is_library for label in diagnostic.others)
-            declared = () if is_inside else (Label(primary.span),)
-            others = (*diagnostic.others, *declared)
-            diagnostic = replace(diagnostic, primary=Label(place, primary.text), others=others)
-        moved.append(diagnostic)
-    return Fault(moved)
-
-
-def _seen_from(error: Fault, call: Span) -> Fault:
-    """A fault inside a block as whoever applied it sees it: at the call if the block is the library's; with the call
-    beside it if the block is the file's."""
-    return Fault([_diagnostic_from(diagnostic, call) for diagnostic in error.diagnostics])
-
-
-def _diagnostic_from(diagnostic: Diagnostic, call: Span) -> Diagnostic:
-    primary, others = diagnostic.primary, diagnostic.others
-    if primary.span.source.is_library and not call.source.is_library:
-        inside = [label for label in (primary, *others) if label.span.source.is_library]
-        outside = [label for label in others if not label.span.source.is_library]
-        return replace(diagnostic, primary=Label(call, primary.text), others=(*inside[:1], *outside))
-    if primary.span.source is call.source and call.start <= primary.span.start < call.end:
-        return diagnostic
-    if call.source.is_library or any(label.text == "applied here" for label in others):
-        return diagnostic
-    return replace(diagnostic, others=(*others, Label(call, "applied here")))
+            raise seen_from(inner_fault, span) from None

@@ -24,7 +24,7 @@ def check_results(context: Context, file: syntax.File) -> None:
     if not context.graph.results and any(isinstance(item, syntax.Model) for item in file.items):
         context.diagnostics.add(
             "E0501",
-            "the model gives nothing",
+            "the model has no results",
             Span(file.source, 0, 0),
             "it has no output and no loss",
             hint="output y = ...",
@@ -33,7 +33,7 @@ def check_results(context: Context, file: syntax.File) -> None:
     for value in context.graph.values():
         if value not in live and "name" in value.attributes and value.operation != "given":
             context.diagnostics.add(
-                "W0501", f"nobody reads the {value.operation} `{value.attributes['name']}`", value.span
+                "W0501", f"nothing reads the {value.operation} `{value.attributes['name']}`", value.span
             )
     for name, value in context.graph.results.items():
         _check_result(context, name, value)
@@ -51,8 +51,8 @@ def _check_result(context: Context, name: str, value: Value) -> None:
         operand for operand in needed if operand.operands and isinstance(OPERATIONS[operand.operation].lower, Whole)
     ]
     if split_metrics and not name.startswith(("metric.", FITTED)):
-        note, hint = "only a metric may use it", "fitted(...) keeps a figure of the training split"
-        context.diagnostics.add("E0503", "this is a figure of a whole split", split_metrics[0].span, note, hint=hint)
+        note, hint = "only a metric may use it", "fitted(...) keeps a metric of the training split"
+        context.diagnostics.add("E0503", "this is a split metric", split_metrics[0].span, note, hint=hint)
     if name.startswith("loss.") and "parameter" not in kinds:
         context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
 

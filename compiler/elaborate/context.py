@@ -146,7 +146,7 @@ class Context:
     def exhausted(self, reason: str, span: Span) -> Exhausted:
         """The exception for a model that is too large."""
         hint = "fewer turns of loops, or blocks in blocks; `scan` repeats a step without writing it out"
-        place = Label(self.user_span(span), "it was here by then")
+        place = Label(self.user_span(span), "the limit was reached here")
         return Exhausted(Diagnostic("E0206", f"written out, {reason}", place, (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:

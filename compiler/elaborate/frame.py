@@ -82,7 +82,7 @@ class Frame:
         if operation not in RANDOM:
             return None
         if not type_.lead:
-            message = "a random value in a scan is one of each sample: of what no sample changes it does not run yet"
+            message = "a random value that is the same for all samples does not run in a scan yet"
             raise Mismatch(message, code="E0901")
         dims = (self.dim, *type_.dims[1:])
         like = apply("broadcast", self.outside.constant(0.0, type_), dims=dims)

@@ -131,7 +131,7 @@ def _as_long_as(context: Context, value: Value, axis: int, length: Length, part:
     if axis != value.type.lead or part.start is not None or not isinstance(size, int):
         fault("E0901", f"a slice up to `{length.dim}` begins a value's first axis, so far", part.span)
     if bound is None or bound > size:
-        note = "nobody says how long it is at most" if bound is None else f"{length.dim} <= {bound}"
+        note = "it has no bound" if bound is None else f"{length.dim} <= {bound}"
         hint = f"{names_in(length.dim)[0]} <= {size}, where it is declared"
         fault("E0404", f"an axis of {size} may be shorter than `{length.dim}`", part.span, note, hint=hint)
     if value.type.lead:

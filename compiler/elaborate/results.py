@@ -30,7 +30,7 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
     """
     kind, label, node = "loss" if isinstance(statement, syntax.Loss) else "metric", statement.name, statement.value
     if label is not None and label.text == "loss":
-        fault("E0202", "`loss` is what all losses come to", label.span, hint=f"{kind} another_name = ...")
+        fault("E0202", "`loss` is the sum of all losses", label.span, hint=f"{kind} another_name = ...")
     name = label.text if label else _applied_name(node) or ("objective" if kind == "loss" else kind)
     context.path.start(name, statement)
     before, context.may_own = context.may_own, False

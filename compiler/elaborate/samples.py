@@ -219,7 +219,7 @@ def join_steps(values: Sequence[Value]) -> Value:
     for value in values:
         if value.type.sample[1:] != first.sample[1:] or value.type.dtype != first.dtype or not value.type.sample:
             types = f"{describe_sample(first)} and {describe_sample(value.type)}"
-            raise Mismatch(f"what is joined may differ along that axis alone: {types}", code="E0403")
+            raise Mismatch(f"joined values may differ along that axis only: {types}", code="E0403")
     rows = []
     for value in values:
         if not value.type.is_batched:

@@ -151,7 +151,7 @@ def _end_condition(context: Context, node: syntax.Expression, inner: Scope) -> V
     value = context.as_value(evaluate(context, node, inner), node.span)
     if value.type.dtype != "bool" or value.type.sample:
         note = f"this is {describe_sample(value.type)}"
-        fault("E0402", "a scan ends where something is true", node.span, note, hint="until token == 2")
+        fault("E0402", "`until` takes a condition", node.span, note, hint="until token == 2")
     return value
 
 
@@ -190,7 +190,12 @@ def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) ->
             else context.as_value(item, carry.value.span)
         )
     if value.type.is_varying:
-        fault("E0401", "a carry is of a sample, not of its steps", carry.value.span, describe_sample(value.type))
+        fault(
+            "E0401",
+            "a carry has one value for each sample, not for each step",
+            carry.value.span,
+            describe_sample(value.type),
+        )
     with context.graph.at(context.user_span(carry.span)):
         return batched(value)
 

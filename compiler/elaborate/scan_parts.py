@@ -18,7 +18,7 @@ def checked_body(node: syntax.Scan) -> tuple[Any, ...]:
     """The body's statements. Faults E0103 unless the last one yields and each carry is assigned."""
     *statements, last = node.body or (None,)
     if not isinstance(last, syntax.Yield):
-        fault("E0103", "a scan ends with what it yields", node.span, hint="yield h")
+        fault("E0103", "a scan ends with `yield`", node.span, hint="yield h")
     names = {name.text for statement in statements for name in assigned(statement)}
     for carry in node.carries:
         if carry.name.text not in names:
@@ -52,13 +52,13 @@ def check_walked(
         fault("E0301", f"{len(node.names)} names for {len(values)} sequences", node.names[-1].span)
     for operand, value in zip(nodes, values, strict=True):
         if not value.type.sample:
-            fault("E0401", "a scan walks a sequence", operand.span, f"this is {describe_sample(value.type)}")
+            fault("E0401", "a scan takes sequences", operand.span, f"this is {describe_sample(value.type)}")
     first = values[0].type.sample[0]
     for operand, value in zip(nodes, values, strict=True):
         if value.type.sample[0] != first:
             fault(
                 "E0406",
-                "what a scan walks together has as many steps",
+                "sequences that a scan takes together have the same number of steps",
                 operand.span,
                 f"this is {describe_sample(value.type)}",
                 others=[

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Better, EarlyStop, Limit, Optimizer, Plateau, StartFrom, TrainSettings, Truncate
-from netc.compiler.passes.update import OPTIMIZERS
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.source import Span
 
 INITIALISERS = {
@@ -27,13 +27,6 @@ INITIALISERS = {
     "orthogonal": 0,
 }
 
-_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
-    **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
-    **dict.fromkeys(
-        ("momentum", "beta1", "beta2", "alpha"), (lambda number: 0 <= number < 1, "it must be at least 0 and below 1")
-    ),
-    **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
-}
 # whether higher is better, by the names of the library's losses and metrics
 _HIGHER = {
     **dict.fromkeys(("loss", "mae", "rmse", "mse", "perplexity", "edit_distance"), False),
@@ -51,7 +44,7 @@ def train_settings(
 
     `constant` returns the constant that an expression stands for, `schedule` the graph of a schedule.
     """
-    values: dict[str, Any] = {"optimizer": Optimizer("adam", _defaults("adam"))}
+    values: dict[str, Any] = {"optimizer": Optimizer("adam", default_numbers("adam"))}
     names: dict[str, syntax.Name] = {}
     for setting in settings:
         name = setting.name.text
@@ -85,11 +78,6 @@ def _check_name(name: syntax.Name, earlier: Mapping[str, syntax.Name]) -> None:
         fault("E0601", f"`{name.text}` is set twice", name.span, others=others)
 
 
-def _defaults(name: str) -> dict[str, float]:
-    """The default values of an optimizer's arguments, but for those without one."""
-    return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
-
-
 def _integer(least: int) -> Callable[[syntax.Expression, Any], int]:
     """A reader of integers that are at least `least`."""
 
@@ -118,63 +106,6 @@ def _truth(node: syntax.Expression, constant: Any) -> bool:
     if not isinstance(value, bool):
         fault("E0602", "this must be true or false", node.span)
     return value
-
-
-def _optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
-    """Reads `adam`, or `sgd(0.1, momentum = 0.9)`."""
-    function = node.function if isinstance(node, syntax.Call) else node
-    arguments = node.arguments if isinstance(node, syntax.Call) else ()
-    name = function.text if isinstance(function, syntax.Name) else ""
-    if name not in OPTIMIZERS:
-        fault(
-            "E0602",
-            f"there is no optimizer `{name or function.span.text}`",
-            function.span,
-            hint=nearest_or_all(name, OPTIMIZERS),
-        )
-    parameters, numbers = OPTIMIZERS[name].numbers, _defaults(name)
-    assigned: set[str] = set()
-    for position, argument in enumerate(arguments):
-        key = _parameter_of(argument, position, list(parameters))
-        if key not in parameters or key in assigned:
-            fault(
-                "E0302",
-                f"`{name}` has no argument `{key or argument.span.text}`"
-                if key not in parameters
-                else f"`{key}` is given twice",
-                argument.span,
-                hint=nearest(key, parameters) or f"it takes {', '.join(parameters)}",
-            )
-        assigned.add(key)
-        value = constant(argument.value)
-        if isinstance(parameters[key], bool):
-            if not isinstance(value, bool):
-                fault("E0602", f"`{key}` must be true or false", argument.value.span)
-        else:
-            _number_in_range(key, value, argument.value.span)
-        numbers[key] = float(value)
-    for key, default in parameters.items():
-        if default is None and key not in assigned:
-            fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")
-    if numbers.get("nesterov") and not numbers["momentum"]:
-        fault("E0602", "Nesterov's way needs a momentum", node.span, hint="momentum = 0.9")
-    return Optimizer(name, numbers)
-
-
-def _parameter_of(argument: syntax.Argument, position: int, parameters: Sequence[str]) -> str:
-    """The parameter that an argument names, or that stands at its position; "" if there is none."""
-    if isinstance(argument.name, syntax.Name):
-        return argument.name.text
-    return parameters[position] if position < len(parameters) and argument.name is None else ""
-
-
-def _number_in_range(key: str, value: Any, span: Span) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        fault("E0602", f"`{key}` must be a number", span)
-    is_in_range, condition = _RANGES.get(key, (lambda number: True, ""))
-    if not is_in_range(value):
-        fault("E0602", f"`{key}` is out of range", span, condition)
-    return float(value)
 
 
 def _is_call(node: syntax.Expression, name: str) -> bool:
@@ -211,7 +142,7 @@ def _better(node: syntax.Expression) -> Better:
         or not isinstance(inner.value, syntax.Name)
         or inner.value.text not in ("train", "valid")
     ):
-        fault("E0602", "this must be a figure of an epoch", node.span, hint="valid.loss")
+        fault("E0602", "this must be a metric of an epoch", node.span, hint="valid.loss")
     name = inner.name.text
     if not way and name not in _HIGHER:
         fault(
@@ -304,7 +235,7 @@ def _truncate(node: syntax.Expression, constant: Any) -> Truncate:
     """Reads `(time = 100)`."""
     entries = node.entries if isinstance(node, syntax.Tuple) else ()
     if len(entries) != 1 or not isinstance(entries[0].name, syntax.Name):
-        message = "`truncate` says into chunks of how many steps a dimension is cut"
+        message = "`truncate` gives the number of steps of a dimension's chunks"
         fault("E0602", message, node.span, hint="truncate = (time = 100)")
     return Truncate(entries[0].name.text, _integer(1)(entries[0].value, constant), node.span)
 
@@ -319,7 +250,7 @@ def _memory(node: syntax.Expression, constant: Any) -> Limit:
 
 
 SETTINGS: dict[str, Callable[[syntax.Expression, Any], Any]] = {
-    "optimizer": _optimizer,
+    "optimizer": optimizer,
     "batch": _integer(1),
     "epochs": _integer(1),
     "seed": _integer(0),

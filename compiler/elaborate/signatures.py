@@ -91,9 +91,14 @@ def check_kind(node: syntax.TypeOf) -> None:
 def _class_count(context: Context, node: syntax.Name, field_name: str | None) -> int:
     """The number of classes that `class(auto)` stands for, from the data. Faults E0402 and E0702 if no data says it."""
     if field_name is None:
-        fault("E0402", "`class(auto)` is of an input or a target", node.span, "no data tells how many classes this has")
+        fault(
+            "E0402",
+            "only inputs and targets have the type `class(auto)`",
+            node.span,
+            "no data says how many classes this has",
+        )
     if context.class_count is None:
-        fault("E0702", "`class(auto)` is told by the data, and there is none", node.span, hint="class(10)")
+        fault("E0702", "`class(auto)` is read from the data, and there is none", node.span, hint="class(10)")
     context.counted[field_name] = context.class_count(field_name, node.span)
     return context.counted[field_name]
 

@@ -43,7 +43,7 @@ def weighted(context: Context, arguments: Arguments, span: Span, scope: Scope) -
         fixed = apply("stop_gradient", as_float(weight))
         scaled = samples.apply_elementwise(OPERATIONS["multiply"], [error, fixed])
         if scaled.type.dims != error.type.dims:
-            raise Mismatch("there are more weights than what they weigh")
+            raise Mismatch("the weights have more elements than the values that they weigh")
         (_, wide) = samples.align([scaled, fixed])
         return Weighted(scaled, apply("broadcast", wide, dims=scaled.type.dims))
 
@@ -82,7 +82,7 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     if value.type.is_batched or not value.type.is_float:
         note = f"this is {describe_sample(value.type)}" + (" for each sample" if value.type.is_batched else "")
         hint = f"fitted(mean({argument.span.text}, over = batch))" if value.type.is_float else None
-        fault("E0402", "`fitted` keeps a figure of all samples", argument.span, note, hint=hint)
+        fault("E0402", "`fitted` takes a metric of all samples", argument.span, note, hint=hint)
     if context.frames:
         fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
     name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
@@ -99,9 +99,17 @@ def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> It
     if context.frames:
         fault("E0901", "`grad` in a scan does not run yet", span)
     if y.type.sample not in ((), (y.type.rows,)) or not y.type.is_float:
-        fault("E0508", "a derivative is of one number", first.span, f"this is {describe_sample(y.type)}", hint="sum(y)")
+        fault(
+            "E0508",
+            "`grad` takes a number of each sample",
+            first.span,
+            f"this is {describe_sample(y.type)}",
+            hint="sum(y)",
+        )
     if not x.type.is_float:
-        fault("E0508", "a derivative is with respect to a float", second.span, f"this is {describe_sample(x.type)}")
+        fault(
+            "E0508", "`grad` differentiates with respect to a float", second.span, f"this is {describe_sample(x.type)}"
+        )
     path = _between(context, x, y)
     if not path:
         fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])

@@ -201,7 +201,7 @@ def _concat_type(*types: Type, axis: int) -> Type:
             type_.dims[:axis] + type_.dims[axis + 1 :] != first.dims[:axis] + first.dims[axis + 1 :]
             or type_.dtype != first.dtype
         ):
-            raise Mismatch("what is joined may differ along that axis alone", code="E0403")
+            raise Mismatch("joined values may differ along that axis only", code="E0403")
         dim = type_.dims[axis]
         assert isinstance(dim, int)
         size += dim

@@ -133,7 +133,7 @@ def test_check_tries_and_tells(tmp_path: Path) -> None:
     found = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
     assert found["parameters"][0] == {"name": "z.dense.W", "type": "f32[3, 1]", "count": 3}
     assert len(found["tried"]) == 2
-    assert found["warnings"] == [{"code": "W0501", "title": "nobody reads the input `unused`", "line": 3}]
+    assert found["warnings"] == [{"code": "W0501", "title": "nothing reads the input `unused`", "line": 3}]
     assert command("check", "m.net", cwd=tmp_path).returncode == 0
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
 

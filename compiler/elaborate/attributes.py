@@ -1,0 +1,300 @@
+"""The attributes that an operation declares, read from the arguments of an application.
+
+Each kind of attribute (`axes`, `pair`, `dims`, ...) has a reader in READERS.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.compiler.elaborate import constants, samples
+from netc.compiler.elaborate.arguments import named_axes
+from netc.compiler.elaborate.bindings import Length, Scope
+from netc.compiler.elaborate.context import Context
+from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.ir.types import BATCH, Dim, Mismatch, describe_sample
+from netc.compiler.ir.value import Operation, Value
+from netc.compiler.operations import bounded, sequence
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault
+from netc.dsl.source import Span
+
+FIXED = "fixed"  # as an axis: all axes of a sample but the varying ones
+
+
+@dataclass(slots=True)
+class OperationCall:
+    """An application of an operation while its arguments are read.
+
+    `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
+    `attributes` are what the operation gets; `is_along_steps` says whether one of its axes is a varying dimension.
+    """
+
+    context: Context
+    operation: Operation
+    span: Span
+    scope: Scope
+    named: Mapping[str, syntax.Argument]
+    rest: Sequence[syntax.Argument]
+    operands: list[Value] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    is_along_steps: bool = False
+
+    @property
+    def first(self) -> Value:
+        """The operand that axes and sizes refer to."""
+        assert self.operands
+        return self.operands[0]
+
+    def value(self, argument: syntax.Argument) -> Value:
+        return self.context.as_value(evaluate(self.context, argument.value, self.scope), argument.span)
+
+    def constant(self, argument: syntax.Argument) -> Any:
+        return constant(self.context, argument.value, self.scope)
+
+    def integer(self, argument: syntax.Argument, what: str, least: int = 1) -> int:
+        return constants.whole(self.constant(argument), argument.span, what, least)
+
+    def axes(self, argument: syntax.Argument) -> tuple[int | str, ...]:
+        return named_axes(self.context, argument.value, self.scope)
+
+    def axis_number(self, axis: int | str) -> int:
+        return samples.axis_number(self.first, axis, self.context.axis_names)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of an operation that becomes an attribute: its default as text ("" for none), and the argument if
+    there is one."""
+
+    name: str
+    kind: str
+    default: str
+    argument: syntax.Argument | None
+
+
+def read_attribute(call: OperationCall, name: str, kind: str) -> None:
+    """Reads a parameter of a kind such as `share = 0.5` into the call's attributes; kinds of operands are left alone.
+
+    Raises Mismatch or a Fault if the argument does not suit the operation.
+    """
+    kind, _, default = kind.partition(" = ")
+    parameter = Parameter(name, kind, default, call.named.get(name))
+    if kind in ("share", "real", "number") and parameter.argument is None and not default:
+        fault("E0301", f"`{call.operation.name}` lacks its argument `{name}`", call.span)
+    if kind in READERS:
+        READERS[kind](call, parameter)
+
+
+def _read_axes(call: OperationCall, parameter: Parameter) -> None:
+    first, argument = call.first, parameter.argument
+    lead = first.type.lead
+    if argument is not None and argument.name is None:
+        _refuse_second_value(call, argument)
+    axes = call.axes(argument) if argument else range(first.type.rank - lead)
+    if FIXED in axes:
+        axes = tuple(n for n in range(first.type.rank - lead) if not bounded.is_along_steps(first, n + lead))
+    elif not axes and argument is not None:
+        raise Mismatch("no axis to reduce over", code="E0403")
+    numbers = {call.axis_number(axis) for axis in axes}
+    call.attributes[parameter.name] = tuple(sorted(numbers))
+    call.is_along_steps = BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers)
+    if BATCH in axes and first.type.is_held:
+        message = f"`{call.operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
+        raise Mismatch(message, code="E0901")
+
+
+def _read_axis(call: OperationCall, parameter: Parameter) -> None:
+    number = _single_axis(call, parameter)
+    call.attributes[parameter.name] = (number,)
+    call.is_along_steps = bounded.is_along_steps(call.first, number)
+
+
+def _read_joined_axis(call: OperationCall, parameter: Parameter) -> None:
+    number = _single_axis(call, parameter)
+    if bounded.is_along_steps(call.first, number):
+        raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
+    call.attributes["axis"] = number
+
+
+def _single_axis(call: OperationCall, parameter: Parameter) -> int:
+    argument, default = parameter.argument, parameter.default
+    axes = call.axes(argument) if argument else (int(default),) if default else (-1,)
+    if len(axes) != 1:
+        raise Mismatch(f"`{call.operation.name}` works along one axis", code="E0403")
+    return call.axis_number(axes[0])
+
+
+def _read_new_axis(call: OperationCall, parameter: Parameter) -> None:
+    rank = len(call.first.type.sample) + 1
+    argument = parameter.argument
+    axis = call.integer(argument, "an axis", least=-rank) if argument else int(parameter.default)
+    if axis >= rank:
+        raise Mismatch(f"axis {axis} of a value with {rank} axes", code="E0403")
+    if axis % rank == 0:
+        call.operands[0] = bounded.hold(call.first)
+    call.attributes[parameter.name] = axis % rank + call.first.type.lead
+
+
+def _read_dims(call: OperationCall, parameter: Parameter) -> None:
+    first = call.first
+    sizes = [_size(call, argument) for argument in call.rest]
+    call.attributes[parameter.name] = samples.batched_dims(sizes, first)
+
+
+def _read_order(call: OperationCall, parameter: Parameter) -> None:
+    first = call.first
+    lead, rank = first.type.lead, first.type.rank
+    order = [call.integer(argument, "an axis", least=0) + lead for argument in call.rest]
+    if not call.rest:
+        order = [*range(lead, rank - 2), rank - 1, rank - 2]
+    if sorted(order) != list(range(lead, rank)):
+        raise Mismatch("a transposition names every axis once", code="E0403")
+    if first.type.is_varying and order[0] != 0:
+        call.operands[0], lead, order = bounded.hold(first), 1, [axis + 1 for axis in order]
+    call.attributes[parameter.name] = (*range(lead), *order)
+
+
+def _read_share(call: OperationCall, parameter: Parameter) -> None:
+    argument = parameter.argument
+    share = call.constant(argument) if argument else float(parameter.default)
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:
+        span = argument.span if argument else call.span
+        fault("E0303", f"`{parameter.name}` is a number from 0 to below 1", span)
+    call.attributes[parameter.name] = float(share)
+
+
+def _read_real(call: OperationCall, parameter: Parameter) -> None:
+    argument = parameter.argument
+    number = call.constant(argument) if argument else float(parameter.default)
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        fault("E0303", f"`{parameter.name}` is a number", argument.span if argument else call.span)
+    call.attributes[parameter.name] = float(number)
+
+
+def _read_stream(call: OperationCall, parameter: Parameter) -> None:
+    call.context.streams += 1
+    call.attributes[parameter.name] = call.context.streams
+
+
+def _read_pair(call: OperationCall, parameter: Parameter) -> None:
+    first, argument, default = call.first, parameter.argument, parameter.default
+    if argument is not None:
+        pair = _pair(call, argument)
+    elif default in call.attributes:  # the same as another attribute
+        pair = call.attributes[default]
+    else:
+        pair = _on_axes_of(first, (int(default),) * 2)
+    call.attributes[parameter.name] = pair
+
+
+def _read_border(call: OperationCall, parameter: Parameter) -> None:
+    word = call.constant(parameter.argument) if parameter.argument else parameter.default
+    call.attributes[parameter.name] = word if word in ("same", "valid") else _pads(call, parameter)
+
+
+def _read_pads(call: OperationCall, parameter: Parameter) -> None:
+    call.attributes[parameter.name] = _pads(call, parameter)
+
+
+def _read_number(call: OperationCall, parameter: Parameter) -> None:
+    argument = parameter.argument
+    number = call.integer(argument, f"`{parameter.name}`") if argument else int(parameter.default)
+    is_class_count = call.operation.name == "one_hot"
+    call.attributes[parameter.name] = samples.class_size(call.first, number) if is_class_count else number
+
+
+READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
+    "axes": _read_axes,
+    "axis": _read_axis,
+    "join": _read_joined_axis,
+    "new axis": _read_new_axis,
+    "dims": _read_dims,
+    "order": _read_order,
+    "share": _read_share,
+    "real": _read_real,
+    "stream": _read_stream,
+    "pair": _read_pair,
+    "border": _read_border,
+    "pads": _read_pads,
+    "number": _read_number,
+}
+
+
+def _size(call: OperationCall, argument: syntax.Argument) -> Dim:
+    """A dimension of a shape: a number, or a varying dimension by its name."""
+    size = call.constant(argument)
+    return size.dim if isinstance(size, Length) else constants.whole(size, argument.span, "a dimension")
+
+
+def _on_axes_of(x: Value, pair: tuple[int, int]) -> tuple[int, int]:
+    """The pair for height and width; of a sequence x[t, c], which is an image one column wide, only its first number
+    counts."""
+    return (pair[0], 1) if len(x.type.sample) == 2 else pair
+
+
+def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
+    """Reads `3`, or `(3, 5)` for height and width."""
+    constant_ = call.constant(argument)
+    numbers = constant_ if isinstance(constant_, tuple) else (constant_, constant_)
+    span = argument.value.span
+    if len(numbers) != 2:
+        fault("E0303", "this is one number, or two: along the height and the width", span)
+    first, second = (constants.whole(number, span, "a size or a step") for number in numbers)
+    return _on_axes_of(call.first, (first, second))
+
+
+def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int]:
+    """Reads `same`, `valid`, a number, or (top, bottom, left, right) as the four widths of a border.
+
+    `same` gives as many places as strides fit into the image; an odd row or column is added at the end.
+    """
+    x, argument = call.first, parameter.argument
+    border = call.constant(argument) if argument else parameter.default
+    if border == "valid":
+        return (0, 0, 0, 0)
+    if border == "same":
+        return _same_pads(call)
+    assert argument is not None
+    span = argument.value.span
+    numbers = border if isinstance(border, tuple) else (border,) * (4 if len(x.type.sample) == 3 else 2)
+    if len(numbers) == 2 and len(x.type.sample) == 2:
+        numbers = (*numbers, 0, 0)
+    if len(numbers) != 4 or isinstance(border, str):
+        fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
+    return tuple(constants.whole(number, span, "a border", least=0) for number in numbers)  # type: ignore[return-value]
+
+
+def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
+    x, attributes = call.first, call.attributes
+    kernel = attributes["size"] if "size" in attributes else call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = attributes["stride"], attributes.get("dilation", (1, 1))
+    pads: list[int] = []
+    for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
+        if isinstance(size, int):
+            reach = dilation * (int(extent) - 1) + 1
+            total = max((-(-size // stride) - 1) * stride + reach - size, 0)
+            pads += [total // 2, total - total // 2]
+        else:
+            pads += [sequence.SAME, sequence.SAME]
+    return (pads[0], pads[1], *(pads[2:] or (0, 0)))
+
+
+_OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}
+
+
+def _refuse_second_value(call: OperationCall, argument: syntax.Argument) -> None:
+    """Faults E0403 for `min(a, b)`: a reduction takes axes where other languages take a second value."""
+    node, name = argument.value, call.operation.name
+    is_axis = isinstance(node, syntax.Name) and node.text in call.context.axis_names.get(call.first, ())
+    is_axis = is_axis or isinstance(node, syntax.Number | syntax.Tuple | syntax.Unary | syntax.Group)
+    if name in _OF_TWO and not is_axis and _is_value(call, node):
+        other, which = _OF_TWO[name]
+        note = f"`{name}` reduces over axes, and this is a value"
+        fault("E0403", note, node.span, hint=f"{other}(a, b) is the {which} of two")
+
+
+def _is_value(call: OperationCall, node: syntax.Expression) -> bool:
+    if isinstance(node, syntax.Name):
+        return isinstance(call.scope.find(node.text), Value)
+    return isinstance(evaluate(call.context, node, call.scope), Value)

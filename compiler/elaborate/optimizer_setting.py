@@ -1,0 +1,80 @@
+"""The setting `optimizer`: its name, and its arguments with their defaults and ranges."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from netc.compiler.model import Optimizer
+from netc.compiler.passes.update import OPTIMIZERS
+from netc.dsl import syntax
+from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.source import Span
+
+_RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
+    **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
+    **dict.fromkeys(
+        ("momentum", "beta1", "beta2", "alpha"), (lambda number: 0 <= number < 1, "it must be at least 0 and below 1")
+    ),
+    **dict.fromkeys(("decay", "lr_decay"), (lambda number: number >= 0, "it must be at least 0")),
+}
+
+
+def default_numbers(name: str) -> dict[str, float]:
+    """The default values of an optimizer's arguments, but for those without one."""
+    return {key: value for key, value in OPTIMIZERS[name].numbers.items() if value is not None}
+
+
+def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
+    """Reads `adam`, or `sgd(0.1, momentum = 0.9)`."""
+    function = node.function if isinstance(node, syntax.Call) else node
+    arguments = node.arguments if isinstance(node, syntax.Call) else ()
+    name = function.text if isinstance(function, syntax.Name) else ""
+    if name not in OPTIMIZERS:
+        fault(
+            "E0602",
+            f"there is no optimizer `{name or function.span.text}`",
+            function.span,
+            hint=nearest_or_all(name, OPTIMIZERS),
+        )
+    parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
+    assigned: set[str] = set()
+    for position, argument in enumerate(arguments):
+        key = _parameter_of(argument, position, list(parameters))
+        if key not in parameters or key in assigned:
+            fault(
+                "E0302",
+                f"`{name}` has no argument `{key or argument.span.text}`"
+                if key not in parameters
+                else f"`{key}` is given twice",
+                argument.span,
+                hint=nearest(key, parameters) or f"it takes {', '.join(parameters)}",
+            )
+        assigned.add(key)
+        value = constant(argument.value)
+        if isinstance(parameters[key], bool):
+            if not isinstance(value, bool):
+                fault("E0602", f"`{key}` must be true or false", argument.value.span)
+        else:
+            _number_in_range(key, value, argument.value.span)
+        numbers[key] = float(value)
+    for key, default in parameters.items():
+        if default is None and key not in assigned:
+            fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")
+    if numbers.get("nesterov") and not numbers["momentum"]:
+        fault("E0602", "`nesterov` needs a momentum", node.span, hint="momentum = 0.9")
+    return Optimizer(name, numbers)
+
+
+def _parameter_of(argument: syntax.Argument, position: int, parameters: Sequence[str]) -> str:
+    """The parameter that an argument names, or that stands at its position; "" if there is none."""
+    if isinstance(argument.name, syntax.Name):
+        return argument.name.text
+    return parameters[position] if position < len(parameters) and argument.name is None else ""
+
+
+def _number_in_range(key: str, value: Any, span: Span) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        fault("E0602", f"`{key}` must be a number", span)
+    is_in_range, condition = _RANGES.get(key, (lambda number: True, ""))
+    if not is_in_range(value):
+        fault("E0602", f"`{key}` is out of range", span, condition)
+    return float(value)
