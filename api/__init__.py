@@ -47,12 +47,12 @@ __all__ = [
 
 
 def load(path: str | Path, **constants: Any) -> Model:
-    """The checked model of a `.net` file; `constants` replace its `let` values. Raises Fault."""
+    """Loads and checks a `.net` file. `constants` replace its `let` values. Raises Fault."""
     return _elaborated(parse_file(Path(path)), constants)
 
 
 def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
-    """The checked model of a text; relative paths in it start from the current folder. Raises Fault."""
+    """Checks a text. Relative paths in it start from the current folder. Raises Fault."""
     return _elaborated(_parse(Source(name, text)), constants)
 
 
@@ -69,11 +69,13 @@ def compile(
     threads: int | None = None,
     machine: Machine | str | None = None,
 ) -> Program:
-    """A program with fresh parameters. `backend="reference"` runs one operation at a time in NumPy, `"plan"`
-    the plan of the machine code in Python, every access checked. `batch` is the largest batch.
+    """Returns a program with new parameters.
 
-    `threads` defaults to the cores that the process may use; any number gives the same bits. `machine` is the target to compile for, such as "avx2" or
-    "sse2:l2=64K" (see NETC_TARGET); by default this machine. Raises ValueError below 1 thread, and for a machine whose code cannot run here.
+    `backend="reference"` runs one operation at a time in NumPy; `"plan"` runs the plan of the machine code in Python,
+    and checks every access. `batch` is the largest batch. `threads` defaults to the cores that the process may use; any
+    number gives the same bits. `machine` is the target to compile for, such as "avx2" or "sse2:l2=64K" (see
+    NETC_TARGET); by default this machine. Raises ValueError for less than 1 thread, and for a machine whose code cannot
+    run here.
     """
     return Program(model, seed, backend, batch, threads, machine)
 
@@ -86,10 +88,11 @@ def train(
     overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
 ) -> Run:
-    """Train a model on its data block, or on arrays by field name (all of them: no part is held out).
+    """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
-    `overrides` are the constants that the model was loaded with, so that the run can be opened again. SIGINT (Ctrl-C), SIGTERM and SIGHUP leave a checkpoint if
-    this is called in the main thread; then they do what they would have done: KeyboardInterrupt, the end of the process, or what a handler of yours does.
+    `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
+    called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
+    KeyboardInterrupt, the end of the process, or your own handler.
     """
     from netc.runtime.trainer import train as train_run
 
@@ -103,13 +106,15 @@ def train(
     else:
         spec = array_spec(model)
         dataset = from_arrays(model, spec, data)
-    program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
+    program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
     run = start(model, Path(out), overrides or {}, dataset, spec, program)
     train_run(run, model.train.epochs, lambda report: None, lambda row: None)
     return run
 
 
 def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] = ()) -> Run:
-    """A run as training left it. `plugins` names the modules that it was trained with (`--plugin`): a run imports nothing by itself. Raises Fault."""
+    """Opens a run. `plugins` names the modules that it was trained with (`--plugin`), because a run imports nothing
+    by itself. Raises Fault.
+    """
     load_plugins(plugins)
     return open_run(Path(folder), threads)

@@ -1,4 +1,6 @@
-"""The words of a new operation, pass, reader, step of the data, optimizer or library of blocks, for Python code that extends the language; built-in ones are made of the same.
+"""Defines operations, passes, readers, data steps, optimizers and libraries of blocks in Python, to extend netc.
+
+netc's own are defined with the same functions.
 
     from netc.extend import elementwise, apply
 
@@ -10,8 +12,8 @@
         gradient=lambda g, r, x: ...,
     )
 
-A package offers it by an entry point of the group `netc.operations`, a command by `--plugin MODULE`, a script by `netc.register(mish)`; `netc ops --test mish`
-and `netc.testing.check(mish)` say whether it keeps its word.
+A package registers it by an entry point of the group `netc.operations`, a command by `--plugin MODULE`, and a script by
+`netc.register(mish)`. `netc ops --test mish` and `netc.testing.check(mish)` test it.
 """
 
 from netc.compiler.elaborate.library import Library

@@ -1,4 +1,4 @@
-"""Everything that a `.net` file can name, as entries of a reference: what `netc ops` and docs/operations.md are made from."""
+"""A reference of all names that a `.net` file can use, for `netc ops` and docs/operations.md."""
 
 import re
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ KINDS = (*_OF_MODELS, "reader", "data step", "augmentation", "pass")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One name: how it is written, what it is, and for what is written in the language its text."""
+    """A name: its signature, kind and description, and its text if it is defined in the language."""
 
     name: str
     kind: str
@@ -36,9 +36,9 @@ class Entry:
 
     @property
     def summary(self) -> str:
-        """The first sentence, without its point."""
-        found = re.match(r"(.*?)[.:]?(?:(?<=[.:]) [A-Z]|$)", self.doc)
-        return found[1] if found else self.doc
+        """The first sentence of the description, without its full stop."""
+        match = re.match(r"(.*?)[.:]?(?:(?<=[.:]) [A-Z]|$)", self.doc)
+        return match[1] if match else self.doc
 
 
 def plural(kind: str) -> str:
@@ -46,9 +46,9 @@ def plural(kind: str) -> str:
 
 
 def entries() -> list[Entry]:
-    """All of them, by kind and name."""
-    found = [*_operations(), *_forms(), *_library(), *_settings(), *_data()]
-    return sorted(found, key=lambda one: (KINDS.index(one.kind), one.name))
+    """All entries, sorted by kind and name."""
+    all_entries = [*_operations(), *_forms(), *_library(), *_settings(), *_data()]
+    return sorted(all_entries, key=lambda entry: (KINDS.index(entry.kind), entry.name))
 
 
 def _operations() -> Iterator[Entry]:
@@ -59,9 +59,9 @@ def _operations() -> Iterator[Entry]:
 
 
 def _by(name: str) -> tuple[str, ...]:
-    """Whose it is, if not netc's own."""
+    """The plug-in that defines a name, if one does."""
     origin = origin_of(name)
-    return () if origin is None else (f"Of the plug-in `{origin}`.",)
+    return () if origin is None else (f"Defined by the plug-in `{origin}`.",)
 
 
 def _arguments(operation: Operation) -> str:
@@ -84,11 +84,11 @@ def _facts(operation: Operation) -> Iterator[str]:
         yield "It has no gradient."
     match operation.lower:
         case Scalar():
-            yield "Element by element; it fuses with its neighbours into one loop."
+            yield "Element-wise: it is fused with its neighbours into one loop."
         case View():
-            yield "No work: the same memory read another way."
+            yield "A view: it computes nothing and reads the same memory in another way."
         case Kernel(form="product"):
-            yield "Runs on the register tile."
+            yield "Computed by the register tile."
     for types, attributes in operation.examples[:1]:
         if "batch" not in "".join(types):
             graph = Graph()
@@ -125,26 +125,24 @@ def _forms() -> Iterator[Entry]:
 
 
 def _library() -> Iterator[Entry]:
-    for library in sorted(LIBRARIES.values(), key=lambda one: one.name):
-        told = dict[str, str]()
+    for library in sorted(LIBRARIES.values(), key=lambda library: library.name):
+        docs = dict[str, str]()
         for block in library.blocks():
             name = block.name.text
-            doc = told.setdefault(
-                name, block.span.comment_before
-            )  # a block of the same name for another shape has no text of its own
-            arguments = ", ".join(parameter_text(one) for one in block.parameters)
+            # a block of the same name for another shape may have no comment of its own
+            doc = docs.setdefault(name, block.span.comment_before)
+            arguments = ", ".join(parameter_text(parameter) for parameter in block.parameters)
             yield Entry(name, library.kind, f"{name}({arguments})", doc, _by(library.name), block.span.text)
 
 
 def _settings() -> Iterator[Entry]:
-    for name, one in OPTIMIZERS.items():
-        keys = one.numbers.items()
+    for name, rule in OPTIMIZERS.items():
+        keys = rule.numbers.items()
         shown = ", ".join(key if default is None else f"{key} = {_value(default)}" for key, default in keys)
-        yield Entry(name, "optimizer", f"{name}({shown})", one.doc, _by(name))
+        yield Entry(name, "optimizer", f"{name}({shown})", rule.doc, _by(name))
     for name, count in INITIALISERS.items():
-        yield Entry(
-            name, "initialiser", name + (f"({', '.join(_NUMBERS[name])})" if count else ""), _INITIALISER_DOCS[name]
-        )
+        signature = f"{name}({', '.join(_NUMBERS[name])})" if count else name
+        yield Entry(name, "initialiser", signature, _INITIALISER_DOCS[name])
 
 
 def _value(default: float | bool) -> str:
@@ -153,16 +151,16 @@ def _value(default: float | bool) -> str:
 
 _NUMBERS = {"constant": ("value", "..."), "normal": ("std",), "uniform": ("low", "high")}
 _INITIALISER_DOCS = {
-    "zeros": "All 0.",
-    "ones": "All 1.",
-    "constant": "All one value; of several, one for each equal part of the last axis.",
-    "normal": "Drawn from a normal distribution of mean 0.",
-    "uniform": "Drawn evenly between two numbers.",
-    "glorot_uniform": "Evenly within sqrt(6 / (fan in + fan out)) of 0 (Glorot and Bengio 2010); what a `param` has without one.",
-    "glorot_normal": "Normal, of variance 2 / (fan in + fan out).",
-    "he_uniform": "Evenly within sqrt(6 / fan in) of 0 (He et al. 2015): before a ReLU.",
-    "he_normal": "Normal, of variance 2 / fan in.",
-    "orthogonal": "A random rotation (Saxe et al. 2014).",
+    "zeros": "All elements are 0.",
+    "ones": "All elements are 1.",
+    "constant": "All elements have one value; with several values, the last axis is cut into that many equal parts.",
+    "normal": "Normal distribution with mean 0.",
+    "uniform": "Uniform distribution between two numbers.",
+    "glorot_uniform": "Uniform between -l and l = sqrt(6 / (fan in + fan out)) (Glorot and Bengio 2010). The default.",
+    "glorot_normal": "Normal distribution with mean 0 and variance 2 / (fan in + fan out).",
+    "he_uniform": "Uniform between -l and l = sqrt(6 / fan in) (He et al. 2015), for layers before a ReLU.",
+    "he_normal": "Normal distribution with mean 0 and variance 2 / fan in.",
+    "orthogonal": "A random orthogonal matrix (Saxe et al. 2014).",
 }
 
 
@@ -171,10 +169,10 @@ def _data() -> Iterator[Entry]:
         yield Entry(name, "reader", f'{name}("path")', reader.doc, _by(name))
     for name, step in STEPS.items():
         most = step.arguments[1]
-        given = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
-        yield Entry(name, "data step", f"{name}({given})" if most else name, step.doc, _by(name))
+        shown = " | ".join(step.words) + " | value" if step.words else "..." if most > 2 else ", ".join("ab"[:most])
+        yield Entry(name, "data step", f"{name}({shown})" if most else name, step.doc, _by(name))
     for name, stage in PASSES.items():
         yield Entry(name, "pass", name, stage.doc, (f"It runs after `{stage.after}`.", *_by(name)))
-    for name, one in AUGMENTATIONS.items():
-        given = " | ".join(one.words) or "n"
-        yield Entry(name, "augmentation", f"{name}({given})", one.doc)
+    for name, augmentation in AUGMENTATIONS.items():
+        shown = " | ".join(augmentation.words) or "n"
+        yield Entry(name, "augmentation", f"{name}({shown})", augmentation.doc)

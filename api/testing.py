@@ -1,6 +1,7 @@
-"""What an operation, or a pass, says of itself, tested: type rule, reference, kernel, gradients of first and second order, on its examples and on types made from them.
+"""Tests the definition of an operation or a pass: type rule, reference, kernel, first and second gradients.
 
-`netc ops --test NAME` prints it, a plug-in's own tests call `check`, and netc's built-in operations go through the same.
+They are tested on the definition's examples and on wider types made from them. `netc ops --test NAME` prints the
+findings, and a plug-in's own tests call `check`. netc's built-in operations are tested in the same way.
 """
 
 import ast
@@ -20,7 +21,6 @@ from netc.compiler.ir.types import DType, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
@@ -29,14 +29,14 @@ from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.resources import Backend, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
 
 BATCH = 5  # samples
-_SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # of an axis, in a type's text
-_WIDER = 14  # by so much axes grow in generated types: past a vector's end
+_SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # matches the size of an axis in a type's text
+_WIDER = 14  # axes of generated types are larger by this, so that they exceed a vector
 _TOLERANCE: dict[DType, float] = {"f32": 2e-5, "f64": 1e-12}
 _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
 Array = np.ndarray[Any, Any]
@@ -45,62 +45,68 @@ Arrays = Mapping[str, Array]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Something that is wrong: at which `point` of the definition, in which `case`, and what was found."""
+    """A fault of a definition: the `point` of the definition, the `case` that shows it, and a message."""
 
     point: str
     case: str
-    told: str
+    message: str
 
     def __str__(self) -> str:
-        return f"{self.point}, {self.case}: {self.told}"
+        return f"{self.point}, {self.case}: {self.message}"
 
 
-class _Found(Exception):
-    def __init__(self, point: str, told: str) -> None:
-        super().__init__(told)
-        self.point, self.told = point, told
+class _Failure(Exception):
+    """The definition is wrong at a point of it."""
+
+    def __init__(self, point: str, message: str) -> None:
+        super().__init__(message)
+        self.point, self.message = point, message
 
 
-def check(one: Operation | Pass, backend: Backend = "numba") -> None:
-    """For a test: raises an AssertionError that says at which point the definition of an operation or a pass is wrong, in which case, with the numbers that
-    differ. Kernels are compiled; the backend "plan" emulates them, which is quicker than to compile them."""
-    found = list(findings(one, backend) if isinstance(one, Operation) else findings_of_pass(one))
-    if found:
-        raise AssertionError("\n".join(map(str, found)))
+def check(subject: Operation | Pass, backend: Backend = "numba") -> None:
+    """Raises an AssertionError with all findings about an operation or a pass. For tests.
+
+    Kernels are compiled. The backend "plan" emulates them instead, which is faster than compiling them.
+    """
+    problems = list(findings_of_pass(subject) if isinstance(subject, Pass) else findings(subject, backend))
+    if problems:
+        raise AssertionError("\n".join(map(str, problems)))
 
 
 def findings(operation: Operation, backend: Backend = "numba") -> Iterator[Finding]:
-    """What is wrong with a definition, one finding a case at most; none if it keeps its word."""
+    """Yields at most one finding for each case; none if the definition is correct."""
     if not operation.name.isidentifier():
-        yield Finding("name", repr(operation.name), "this is no name")
+        yield Finding("name", repr(operation.name), "this is not a name")
         return
     if not operation.doc:
-        yield Finding("doc", operation.name, "nothing says what it is")
+        yield Finding("doc", operation.name, "there is no description")
     if not operation.examples:
         yield Finding("examples", operation.name, "there is none to test it with")
-    with _known(operation):
+    with _registered(operation):
         for types, attributes, precisions in cases(operation):
-            told = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
+            arguments = ", ".join([*types, *(f"{key} = {value}" for key, value in attributes.items())])
             try:
                 _test(operation, types, attributes, precisions, backend)
-            except _Found as found:
-                yield Finding(found.point, f"{operation.name}({told})", found.told)
+            except _Failure as failure:
+                yield Finding(failure.point, f"{operation.name}({arguments})", failure.message)
 
 
-def findings_of_pass(one: Pass) -> Iterator[Finding]:
-    """What is wrong with a pass: on its example, where it must find something to do, and on models of every kind. In f64, by the interpreter: what a training step
-    comes to must be what it came to without the pass."""
-    if not one.example:
-        yield Finding("example", one.name, "there is none to test it with")
-    for text in (*([one.example] if one.example else ()), *_MODELS):
-        case = "its example" if text == one.example else text.split("\n")[0].lstrip("# ")
+def findings_of_pass(stage: Pass) -> Iterator[Finding]:
+    """Yields findings about a pass, on its example, which it must change, and on models of every kind.
+
+    A training step, interpreted in f64, must give the same results with the pass and without it.
+    """
+    if not stage.example:
+        yield Finding("example", stage.name, "there is none to test it with")
+    for text in (*([stage.example] if stage.example else ()), *_MODELS):
+        case = "its example" if text == stage.example else text.split("\n")[0].lstrip("# ")
         try:
-            _test_pass(one, text, must_act=text == one.example)
-        except _Found as found:
-            yield Finding(found.point, f"{one.name}, {case}", found.told)
+            _test_pass(stage, text, must_act=text == stage.example)
+        except _Failure as failure:
+            yield Finding(failure.point, f"{stage.name}, {case}", failure.message)
 
 
-# what a pass may meet
+# models that a pass is tested on
 _MODELS = (
     """# a dense network
 model {
@@ -138,36 +144,37 @@ model {
 )
 
 
-def _test_pass(one: Pass, text: str, must_act: bool) -> None:
-    """Raises _Found where a step comes to something else with the pass."""
+def _test_pass(stage: Pass, text: str, must_act: bool) -> None:
+    """Raises _Failure if a training step has other results with the pass, or if `must_act` and it changes nothing."""
     file = parse(Source("model.net", text + "train {\n  optimizer = adam(lr = 0.1)\n  precision = f64\n}\n"))
     model = elaborate(file, {}, lambda *_: 3)
     graph = pipeline.training_graph(model)
     if must_act:
-        with _at("pass"), _in_the_pipeline(one):
+        with _at("pass"), _in_the_pipeline(stage):
             stages = dict[str, Graph]()
             pipeline.run_passes(graph, stages.__setitem__)
-            if print_graph(stages[one.name]) == print_graph(stages[one.after]):
-                raise _Found("pass", "it changes nothing")
+            if print_graph(stages[stage.name]) == print_graph(stages[stage.after]):
+                raise _Failure("pass", "it changes nothing")
     fields = synthetic_data(model, BATCH, longest=6)
     plain = Program(model, backend="reference", batch=BATCH, threads=1)
     expected = plain.step(fields)
-    with _at("pass"), _in_the_pipeline(one):
+    with _at("pass"), _in_the_pipeline(stage):
         changed = Program(model, backend="reference", batch=BATCH, threads=1)
-        found = changed.step(fields)
+        losses = changed.step(fields)
     for name, loss in expected.items():
-        _compare("pass", np.asarray(found[name]), np.asarray(loss), 1e-9, f"with it the loss `{name}` is", "without it")
+        gives = f"with it the loss `{name}` is"
+        _compare("pass", np.asarray(losses[name]), np.asarray(loss), 1e-9, gives, "without it")
     for name, value in plain.persistent.items():
         _compare("pass", changed.persistent[name], value, 1e-6, f"with it `{name}` becomes", "without it")
 
 
 @contextmanager
-def _in_the_pipeline(one: Pass) -> Iterator[None]:
-    """The pass in its place meanwhile, registered or not."""
+def _in_the_pipeline(stage: Pass) -> Iterator[None]:
+    """Within this context, the pass is registered."""
     before = dict(pipeline.PASSES)
-    pipeline.PASSES.pop(one.name, None)
+    pipeline.PASSES.pop(stage.name, None)
     try:
-        pipeline.register_pass(one)
+        pipeline.register_pass(stage)
         yield
     finally:
         pipeline.PASSES.clear()
@@ -175,28 +182,33 @@ def _in_the_pipeline(one: Pass) -> Iterator[None]:
 
 
 def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DType, ...]]]:
-    """Its examples, in both precisions; where attributes say nothing of sizes, also with wider axes in f32: past a vector's end."""
+    """Yields types, attributes and precisions: the operation's examples in both precisions.
+
+    Unless its attributes contain sizes, also types with wider axes in f32, which exceed a vector.
+    """
     for types, attributes in operation.examples:
         says_sizes = any(isinstance(value, tuple) for key, value in attributes.items() if key != "over")
-        wider = (
-            types if says_sizes else tuple(re.sub(_SIZE, lambda one: str(int(one[1]) + _WIDER), text) for text in types)
-        )
+        wider = types if says_sizes else tuple(re.sub(_SIZE, _widened, text) for text in types)
         yield types, attributes, ("f64", "f32")
         if wider != types and _fits(operation, wider, attributes):
             yield wider, attributes, ("f32",)
 
 
+def _widened(size: re.Match[str]) -> str:
+    return str(int(size[1]) + _WIDER)
+
+
 def _fits(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
     try:
         graph_of(operation, types, attributes)
-    except Exception:  # of the definition: its example says it, or that it does not take such types
+    except Exception:  # the operation does not take these types; a faulty definition fails on its example
         return False
     return True
 
 
 @contextmanager
-def _known(operation: Operation) -> Iterator[None]:
-    """The operation under its name meanwhile, registered or not."""
+def _registered(operation: Operation) -> Iterator[None]:
+    """Within this context, the operation is registered."""
     before = OPERATIONS.get(operation.name)
     OPERATIONS[operation.name] = operation
     try:
@@ -218,11 +230,11 @@ def _test(
     precisions: tuple[DType, ...],
     backend: Backend,
 ) -> None:
-    """Raises _Found at the first point that is wrong; gradients are looked at where f64 is."""
+    """Raises _Failure at the first point that is wrong. Gradients are tested in f64 only."""
     for dtype in precisions:
         with _at("type rule"):
             graph, leaves, *results = graph_of(operation, types, attributes, dtype)
-        graph.results = {f"y{i}": one for i, one in enumerate(results)}
+        graph.results = {f"y{i}": value for i, value in enumerate(results)}
         result, arrays = results[0], _arrays(leaves, operation, np.random.default_rng(1))
         _test_reference(operation, leaves, result, arrays)
         expected = evaluate(graph, arrays, BATCH)
@@ -231,12 +243,12 @@ def _test(
         if isinstance(operation.lower, Own):
             _test_bounds(operation.lower, graph, result, leaves, arrays)
         with _at("kernel"):
-            found, again = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
+            first, second = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
         tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
         for name in graph.results:
             kernel = f"result {name[1:]} of the kernel" if len(results) > 1 else "the kernel"
-            _compare("kernel", found[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
-            _compare("kernel", again[name], found[name], 0.0, f"{kernel} on two threads gives", "on one")
+            _compare("kernel", first[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
+            _compare("kernel", second[name], first[name], 0.0, f"{kernel} on two threads gives", "on one")
     if "f64" not in precisions:
         return
     if operation.gradient is not None or (_is_made_of_others(operation) and _is_smooth(operation, types, attributes)):
@@ -244,43 +256,43 @@ def _test(
 
 
 def _test_reference(operation: Operation, leaves: list[Value], result: Value, arrays: Arrays) -> None:
-    """The shape and the kind of numbers that the type rule promises, from operands that stay as they are."""
+    """The reference must give the shape and kind of numbers that the type rule states, and not change its operands."""
     if _is_made_of_others(operation):
-        return  # it has no meaning of its own
-    given = [arrays[str(leaf.attributes["name"])].copy() for leaf in leaves]
+        return  # it has no reference
+    operands = [arrays[str(leaf.attributes["name"])].copy() for leaf in leaves]
     with _at("reference"):
-        made = np.asarray(operation.reference(*given, **attributes_of(result, BATCH)))
-    for one, leaf in zip(given, leaves, strict=True):
-        if not np.array_equal(one, arrays[str(leaf.attributes["name"])], equal_nan=one.dtype.kind == "f"):
-            raise _Found("reference", f"it changes its operand {leaves.index(leaf) + 1}")
+        computed = np.asarray(operation.reference(*operands, **attributes_of(result, BATCH)))
+    for operand, leaf in zip(operands, leaves, strict=True):
+        if not np.array_equal(operand, arrays[str(leaf.attributes["name"])], equal_nan=operand.dtype.kind == "f"):
+            raise _Failure("reference", f"it changes its operand {leaves.index(leaf) + 1}")
     promised = result.type.shape(BATCH)
-    if made.shape != promised:
-        told = f"the type rule says {result.type}, {list(promised)} for {BATCH} samples; the reference gives {list(made.shape)}"
-        raise _Found("type rule", told)
+    if computed.shape != promised:
+        stated = f"the type rule says {result.type}, {list(promised)} for {BATCH} samples"
+        raise _Failure("type rule", f"{stated}; the reference gives {list(computed.shape)}")
     kinds = {"f": "a float", "i": "a whole number", "u": "a whole number", "b": "a truth"}
-    wanted = "f" if result.type.is_float else "b" if result.type.dtype == "bool" else "i"
-    if kinds.get(made.dtype.kind) != kinds[wanted]:
-        told = f"the type rule says {result.type}; the reference gives {kinds.get(made.dtype.kind, made.dtype)}"
-        raise _Found("type rule", told)
+    expected = "f" if result.type.is_float else "b" if result.type.dtype == "bool" else "i"
+    if kinds.get(computed.dtype.kind) != kinds[expected]:
+        kind = kinds.get(computed.dtype.kind, computed.dtype)
+        raise _Failure("type rule", f"the type rule says {result.type}; the reference gives {kind}")
 
 
 def _test_words(expression: str) -> None:
-    """Every function of a kernel is a word of kernels/math.py."""
+    """Every function that a kernel calls must be defined in kernels/math.py."""
     with _at("kernel"):
         calls = [
             node.func.id
             for node in ast.walk(ast.parse(expression))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
-    known = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in WORDS)}
+    declared = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in WORDS)}
     for word in calls:
-        if word not in known:
-            hint = nearest(word, known)
-            raise _Found("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
+        if word not in declared:
+            hint = nearest(word, declared)
+            raise _Failure("kernel", f"no word of kernels is called `{word}`" + (f", {hint}" if hint else ""))
 
 
 class _Guarded:
-    """An array that is read and written within its bounds, element by element, or it raises."""
+    """An array that raises _Failure if an element outside of its bounds is read or written."""
 
     def __init__(self, name: str, array: Array) -> None:
         self.name, self.array, self.shape = name, array, array.shape
@@ -289,12 +301,14 @@ class _Guarded:
         return len(self.array)
 
     def _within(self, index: Any) -> tuple[int, ...]:
-        found = index if isinstance(index, tuple) else (index,)
-        if len(found) != len(self.shape) or any(not 0 <= i < size for i, size in zip(found, self.shape, strict=True)):
-            raise _Found(
-                "kernel", f"it goes to {self.name}{[int(i) for i in found]}, beyond its end: {list(self.shape)}"
-            )
-        return found
+        indices = index if isinstance(index, tuple) else (index,)
+        is_inside = len(indices) == len(self.shape) and all(
+            0 <= i < n for i, n in zip(indices, self.shape, strict=True)
+        )
+        if not is_inside:
+            element = f"{self.name}{[int(i) for i in indices]}"
+            raise _Failure("kernel", f"it goes to {element}, beyond its end: {list(self.shape)}")
+        return indices
 
     def __getitem__(self, index: Any) -> Any:
         return self.array[self._within(index)]
@@ -304,28 +318,31 @@ class _Guarded:
 
 
 def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
-    """The function itself, in Python, on the first sample, with arrays that watch where it goes; every element of the result must be written."""
+    """Runs a custom kernel's function in Python, on the first sample, with arrays that check every access.
+
+    It must write every element of its result.
+    """
     with _at("kernel"):
         node = definition(lower.function)
         names = [argument.arg for argument in node.args.args]
-        made = np.full(result.type.shape(1)[result.type.lead :], np.nan if result.type.is_float else -1, np.float64)
-        given = [np.asarray(arrays[str(leaf.attributes["name"])], np.float64) for leaf in leaves]
-        samples = [array[0] if leaf.type.lead else array for array, leaf in zip(given, leaves, strict=True)]
-        watched = [_Guarded(name, array) for name, array in zip(names, [made, *samples], strict=False)]
+        output = np.full(result.type.shape(1)[result.type.lead :], np.nan if result.type.is_float else -1, np.float64)
+        operands = [np.asarray(arrays[str(leaf.attributes["name"])], np.float64) for leaf in leaves]
+        samples = [array[0] if leaf.type.lead else array for array, leaf in zip(operands, leaves, strict=True)]
+        watched = [_Guarded(name, array) for name, array in zip(names, [output, *samples], strict=False)]
         numbers = [result.attributes[name] for name in names[len(watched) :]]
         space: dict[str, Any] = {"math": math}
         exec(compile(ast.Module([node], []), "<kernel>", "exec"), space)
         space[node.name](*watched, *numbers)
-    if result.type.is_float and np.isnan(made).any() and not np.isnan(evaluate(graph, arrays, BATCH)["y0"]).any():
-        raise _Found("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(made))[0]]} unwritten")
+    if result.type.is_float and np.isnan(output).any() and not np.isnan(evaluate(graph, arrays, BATCH)["y0"]).any():
+        raise _Failure("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(output))[0]]} unwritten")
 
 
 def _test_gradients(
     operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], backend: Backend
 ) -> None:
-    """In f64: the gradient of a random direction, and that of a random direction of this, each against differences of what it is the gradient of."""
+    """Compares first and second gradients in f64, along random directions, with central differences."""
     graph, leaves, *results = graph_of(operation, types, attributes)
-    results = [one if one.type.dtype == "f64" else apply("cast", one, dtype="f64") for one in results]
+    results = [value if value.type.dtype == "f64" else apply("cast", value, dtype="f64") for value in results]
     rng = np.random.default_rng(2)
     arrays = dict(_arrays(leaves, operation, rng))
     wrt = [leaf for leaf in leaves if leaf.type.is_float]
@@ -333,32 +350,32 @@ def _test_gradients(
         return
 
     def along(name: str, value: Value) -> Value:
-        """A value's sum along a random direction, so that no component hides."""
+        """The dot product of a value with a random direction, which depends on every element."""
         arrays[name] = random_array(value.type, rng)
         directed = value * graph.leaf("input", name, value.type)
         return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
 
     loss = along("direction", results[0])
-    for i, one in enumerate(results[1:], 1):
-        loss = loss + along(f"direction {i}", one)
+    for i, value in enumerate(results[1:], 1):
+        loss = loss + along(f"direction {i}", value)
     graph.results["loss"] = loss
     with _at("gradient"):
         first = differentiate(graph, loss, wrt)
     for i, (leaf, gradient) in enumerate(first.items(), 1):
         if gradient.type.dims != leaf.type.dims:
-            raise _Found("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
+            raise _Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
         graph.results[f"first.{leaf.attributes['name']}"] = gradient
     total: Value | None = None
     for i, gradient in enumerate(first.values()):
-        one = along(f"turned {i}", gradient)
-        total = one if total is None else total + one
+        value = along(f"turned {i}", gradient)
+        total = value if total is None else total + value
     assert total is not None
     graph.results["slope"] = total
     with _at("second gradient"):
         for leaf, gradient in differentiate(graph, total, wrt).items():
             graph.results[f"second.{leaf.attributes['name']}"] = gradient
-    with _at("gradient"):  # the second by the interpreter: it is made of operations whose kernels are tested themselves
-        found = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
+    with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
+        gradients = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
     for order, of in (("first", "loss"), ("second", "slope")):
         for i, leaf in enumerate(wrt, 1):
             name = str(leaf.attributes["name"])
@@ -368,7 +385,7 @@ def _test_gradients(
             scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * (1 if order == "first" else 10)
             _compare(
                 point,
-                found[f"{order}.{name}"],
+                gradients[f"{order}.{name}"],
                 expected,
                 loose * scale,
                 f"of operand {i} the rule gives",
@@ -393,48 +410,48 @@ def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: M
 
 @contextmanager
 def _at(point: str) -> Iterator[None]:
-    """What the definition raises meanwhile is a finding at this point."""
+    """Within this context, an exception of the definition becomes a _Failure at this point."""
     try:
         yield
-    except _Found:
+    except _Failure:
         raise
     except Exception as error:
         first = (str(error).strip() or "no message").splitlines()[0]
-        raise _Found(point, f"it raises {type(error).__name__}: {first}") from error
+        raise _Failure(point, f"it raises {type(error).__name__}: {first}") from error
 
 
 def _compare(
-    point: str, found: Array, expected: Array, tolerance: float, gives: str, other: str, is_absolute: bool = False
+    point: str, actual: Array, expected: Array, tolerance: float, gives: str, other: str, is_absolute: bool = False
 ) -> None:
-    """Raises _Found where two arrays differ most, if that is too much."""
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        raise _Found(point, f"{gives} the shape {list(found.shape)}, {other} {list(expected.shape)}")
-    one, two = found.astype(np.float64), expected.astype(np.float64)
-    allowed = tolerance if is_absolute else tolerance * (1 + np.abs(two))
+    """Raises _Failure if two arrays differ too much, with the element where they differ most."""
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        raise _Failure(point, f"{gives} the shape {list(actual.shape)}, {other} {list(expected.shape)}")
+    left, right = actual.astype(np.float64), expected.astype(np.float64)
+    allowed = tolerance if is_absolute else tolerance * (1 + np.abs(right))
     with np.errstate(invalid="ignore"):
-        fits = (one == two) | (np.abs(one - two) <= allowed) | (np.isnan(one) & np.isnan(two))
+        fits = (left == right) | (np.abs(left - right) <= allowed) | (np.isnan(left) & np.isnan(right))
     if not fits.all():
         with np.errstate(invalid="ignore"):
-            apart = np.where(fits, 0.0, np.nan_to_num(np.abs(one - two), nan=np.inf))
+            apart = np.where(fits, 0.0, np.nan_to_num(np.abs(left - right), nan=np.inf))
         at = np.unravel_index(int(apart.argmax()), apart.shape)
         place = f" at {[int(i) for i in at]}" if at else ""
-        raise _Found(point, f"{gives} {one[at]:.9g}{place}, {other} {two[at]:.9g}")
+        raise _Failure(point, f"{gives} {left[at]:.9g}{place}, {other} {right[at]:.9g}")
 
 
 # ------------------------------------------------------------------ graphs of one operation
 
 
 def _is_made_of_others(operation: Operation) -> bool:
-    """Whether a graph never holds it: it is expanded where it is applied."""
+    """Whether the operation never occurs in a graph, because it is expanded where it is applied."""
     return isinstance(operation.lower, Expansion) and operation.gradient is None
 
 
 def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any]) -> bool:
-    """Whether all that it is made of has a gradient."""
+    """Whether all operations that it expands to have gradients."""
     graph, _, *results = graph_of(operation, types, attributes)
     parts = [value for value in graph.values() if value.operands]
-    return all(one.type.is_float for one in results) and not any(
+    return all(result.type.is_float for result in results) and not any(
         isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts
     )
 
@@ -442,19 +459,22 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
 def graph_of(
     operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DType = "f64"
 ) -> tuple[Graph, list[Value], *tuple[Value, ...]]:
-    """The operation applied to inputs x0, x1, ... of these types, f64 in them being the precision: the graph, the inputs, each result."""
+    """Applies the operation to inputs x0, x1, ... of these types. Returns the graph, the inputs and each result.
+
+    `precision` replaces f64 in the types.
+    """
     graph = Graph()
     graph.precision = precision
     leaves = [graph.leaf("input", f"x{i}", parse_type(text.replace("f64", precision))) for i, text in enumerate(types)]
-    given = {key: precision if value == "f64" else value for key, value in attributes.items()}
-    made: Value | tuple[Value, ...] = operation(*leaves, **given)
-    return graph, leaves, *(made if isinstance(made, tuple) else (made,))
+    arguments = {key: precision if value == "f64" else value for key, value in attributes.items()}
+    results: Value | tuple[Value, ...] = operation(*leaves, **arguments)
+    return graph, leaves, *(results if isinstance(results, tuple) else (results,))
 
 
 def random_array(
     type_: Type, rng: np.random.Generator, domain: tuple[float, float] = (-2.0, 2.0), batch: int = BATCH
 ) -> Array:
-    """Numbers of a type, uniform in the domain."""
+    """Random numbers of a type, uniform in the domain."""
     shape = type_.shape(batch)
     if type_.classes is not None:
         return rng.integers(0, type_.classes, shape).astype(np.int32)
@@ -477,9 +497,9 @@ def compiled(
     threads: int = 1,
     backend: Backend = "numba",
 ) -> dict[str, Array]:
-    """Every result of a graph, by its kernels. The graph goes through the passes first, verified after each."""
+    """Runs the passes, verifying the graph after each, and computes every result of the graph with kernels."""
     verify(graph)
-    pipeline.run_passes(graph, lambda name, one: verify(one))
+    pipeline.run_passes(graph, lambda name, stage: verify(stage))
     resources = Resources(State.of(None, graph), Workers(threads), backend, machine_for(machine))
     step = Step(graph, resources, batch)
     return {

@@ -1,1 +1,1 @@
-"""The command line: one file a command, main.py their table. Faults become messages and exit status 1; nothing here computes."""
+"""The command line: one file for each command; main.py is their table. Faults become messages and exit status 1."""

@@ -15,7 +15,7 @@ def export(
         Path, typer.Option("-o", "--out", metavar="FILE", help="model.onnx, or model.py, which only needs NumPy.")
     ],
     outputs: options.Outputs = None,
-    given: Annotated[
+    provided: Annotated[
         list[str] | None,
         typer.Option(
             "--given",
@@ -25,9 +25,10 @@ def export(
     ] = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Write a run's model as ONNX or Python, and check that its predictions are those of the run (exit status 1 if not).
+    """Write a run's model as ONNX or Python, and check that its predictions are those of the run (exit status 1 if they
+    are not).
 
-    Data steps that are arithmetic (standardize, minmax, scale, clip, log) are part of the file, so it takes raw numbers.
+    Data steps that are arithmetic (standardize, minmax, scale, clip, log) are part of the file. It takes raw numbers.
 
     Example: netc export runs/iris -o iris.onnx
     """
@@ -40,9 +41,9 @@ def export(
     if out.suffix not in (".onnx", ".py"):
         raise typer.BadParameter(f"`{out}` does not end in .onnx or .py", param_hint="--out")
     opened = netc.open(run)
-    options.known_values(opened.model, (*(outputs or ()), *(given or ())), opened.model.inputs)
+    options.known_values(opened.model, (*(outputs or ()), *(provided or ())), opened.model.inputs)
     try:
-        selected = exported(opened, outputs, given or ())
+        selected = exported(opened, outputs, provided or ())
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     content = as_onnx(selected) if out.suffix == ".onnx" else as_python(opened, selected).encode()

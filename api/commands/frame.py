@@ -1,7 +1,7 @@
-"""The outermost frame of the commands: however one ends, there is a message and an exit status, and never a traceback.
+"""Runs a command so that it always ends with a message and an exit status, and never with a traceback.
 
-`run(app)` ends the process. A fault of netc is written to a file for whoever reports it; what was printed is flushed here, so that an output that
-cannot be written is noticed.
+`run(app)` ends the process. The details of a fault of netc are written to a file for a report. The output is flushed
+here, so that an output that cannot be written is noticed.
 """
 
 import contextlib
@@ -32,35 +32,19 @@ STATUSES = {
     FAILED: "a fault of netc: the message names a file to report it with",
     129: "ended by SIGHUP: the terminal is gone",
     INTERRUPTED: "interrupted",
-    NO_READER: "whoever read the output is gone, as `head` is after its lines",
+    NO_READER: "the reader of the output has ended, as `head` does after its lines",
     143: "ended by SIGTERM",
 }
-_MACHINE = (
-    frozenset(  # errors of a full disk, a place without permission and the like: no fault of netc, nor of the file
-        getattr(errno, name)
-        for name in (
-            *(
-                "ENOSPC",
-                "EDQUOT",
-                "EFBIG",
-                "EROFS",
-                "EACCES",
-                "EPERM",
-                "EMFILE",
-                "ENFILE",
-                "ENOMEM",
-                "EIO",
-                "ENAMETOOLONG",
-            ),
-            *("ELOOP", "ENOTDIR", "EISDIR", "ETXTBSY", "EBUSY", "ENODEV", "ENXIO", "ESTALE", "ENOLCK", "EAGAIN"),
-        )
-        if hasattr(errno, name)
-    )
+# errors such as a full disk or a missing permission: a fault neither of netc nor of the file
+_MACHINE_ERRORS = (
+    "ENOSPC EDQUOT EFBIG EROFS EACCES EPERM EMFILE ENFILE ENOMEM EIO ENAMETOOLONG "
+    "ELOOP ENOTDIR EISDIR ETXTBSY EBUSY ENODEV ENXIO ESTALE ENOLCK EAGAIN"
 )
+_MACHINE = frozenset(getattr(errno, name) for name in _MACHINE_ERRORS.split() if hasattr(errno, name))
 
 
 class _Passed(Exception):
-    """Carries an exception past Click, which would end the command by itself: with a status that means something else here."""
+    """Carries an exception past Click, which would end the command itself, with a status of another meaning here."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
@@ -68,7 +52,7 @@ class _Passed(Exception):
 
 
 class Commands(TyperGroup):
-    """The group of all commands; exceptions of a command reach `run`."""
+    """The group of all commands. Exceptions of a command reach `run`."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -81,10 +65,10 @@ class Commands(TyperGroup):
 
 
 def run(app: Callable[[], object]) -> NoReturn:
-    """Run a command and end the process with one of STATUSES."""
+    """Runs a command and ends the process with one of STATUSES."""
     _prepare_streams()
     warnings.showwarning = show_warning
-    # matplotlib says this of every letter that it draws as a box
+    # matplotlib gives this warning for every letter that it draws as a box
     warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
     status = _status_of(app)
     lost = _lost_output()
@@ -96,7 +80,7 @@ def run(app: Callable[[], object]) -> NoReturn:
 def _status_of(app: Callable[[], object]) -> int:
     try:
         app()
-    except SystemExit as end:  # Click ends so, and both Click and rich where the reader of `--help` is gone
+    except SystemExit as end:  # raised by Click, and by Click and rich if the reader of `--help` has ended
         if isinstance(end.__context__, BrokenPipeError):
             return NO_READER
         return end.code if isinstance(end.code, int) else WRONG if end.code else DONE
@@ -108,21 +92,21 @@ def _status_of(app: Callable[[], object]) -> int:
 
 
 def _of(error: BaseException) -> int:
-    """The exit status for an exception that ended a command, once its message is shown."""
+    """Shows the message for an exception that ended a command, and returns the exit status."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
     if isinstance(error, Fault):
         with contextlib.suppress(OSError):
             show_fault(error)
         return WRONG
-    if isinstance(error, BrokenPipeError):  # helpers of netc are read where they are started: it is the output
+    if isinstance(error, BrokenPipeError):  # this is the output: pipes to netc's own processes are handled elsewhere
         return NO_READER
     if os.environ.get("NETC_DEBUG") == "1":
         with contextlib.suppress(OSError):
             traceback.print_exception(error)
     match error:
         case MemoryError():
-            traceback.clear_frames(error.__traceback__)  # what they hold is free again
+            traceback.clear_frames(error.__traceback__)  # frees the memory that their variables hold
             _show("E1005", "the memory does not suffice", _command(), str(error), _LESS_MEMORY)
             return WRONG
         case RecursionError():
@@ -139,12 +123,15 @@ def _of(error: BaseException) -> int:
     return FAILED
 
 
-_LESS_MEMORY = "a smaller batch, or less data at once; `netc check` prints what a step takes"
-_FLATTER = "brackets, blocks or JSON within one another; if there are not many, please report it with that text"
+_LESS_MEMORY = "use a smaller batch or less data at once; `netc check` prints the memory of a step"
+_FLATTER = "nest brackets, blocks or JSON less deeply; if they are not deep, please report it with that text"
 
 
 def _kept(error: BaseException) -> tuple[str, str]:
-    """The file that says what happened, and what is to be said of it. Where no file can be written the text goes to the error stream."""
+    """Writes the report of a failure. Returns its file and the text of the label.
+
+    If no file can be written, the report goes to the error stream.
+    """
     text = failure_text(error, _command())
     path = keep(text)
     if path is None:
@@ -155,7 +142,7 @@ def _kept(error: BaseException) -> tuple[str, str]:
 
 
 def _show(code: str, title: str, place: str, text: str, hint: str | None = None) -> None:
-    with contextlib.suppress(OSError):  # without an error stream there is the exit status
+    with contextlib.suppress(OSError):  # without an error stream, the exit status is all that remains
         show_diagnostics([Diagnostic(code, title, Label(Span(Source(place, ""), 0, 0), text), hint=hint)])
 
 
@@ -167,11 +154,11 @@ def _command() -> str:
 
 
 def _prepare_streams() -> None:
-    """A stream that was closed before netc started swallows what it is given; a character that a terminal's encoding lacks is escaped."""
+    """Opens streams that were closed before netc started as /dev/null. Escapes characters that an encoding lacks."""
     for descriptor, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
         try:
             os.fstat(descriptor)
-        except OSError:  # the next file to be opened would take its place, and its output
+        except OSError:  # else the next file to be opened would get this descriptor, and its output
             os.open(os.devnull, os.O_RDWR)
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: SIM115  it stays open
@@ -181,23 +168,23 @@ def _prepare_streams() -> None:
 
 
 def _lost_output() -> OSError | None:
-    """The error that keeps what was printed from being written, if there is one. From then on the stream leads nowhere."""
-    found: OSError | None = None
+    """Flushes the streams. Returns the error if the output cannot be written; that stream then goes to /dev/null."""
+    lost: OSError | None = None
     for stream, is_output in ((sys.stdout, True), (sys.__stdout__, True), (sys.stderr, False), (sys.__stderr__, False)):
         if stream is None or stream.closed:
             continue
         try:
             stream.flush()
         except OSError as error:
-            found = error if is_output and found is None else found
+            lost = error if is_output and lost is None else lost
             with contextlib.suppress(OSError, ValueError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
                 stream.flush()
-    return found
+    return lost
 
 
 def _of_lost_output(error: OSError) -> int:
-    """The status where the output cannot be written: quietly, if whoever read it has had enough."""
+    """The exit status if the output cannot be written. Shows a message unless its reader has ended."""
     if error.errno == errno.EPIPE:
         return NO_READER
     _show("E1007", "the output cannot be written", _command(), reason(error))

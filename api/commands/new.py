@@ -8,7 +8,7 @@ import typer
 
 from netc.commands.terminal import say
 
-_TEMPLATE = """# {name}.net: what to learn from, the network, how to train it. `netc new {name} --data table.csv` fits one to a table.
+_TEMPLATE = """# {name}.net: the data, the model and its training. `netc new {name} --data table.csv` adapts it.
 data {{
   source = csv("table.csv")
   x = columns("a", "b", "c") -> standardize

@@ -1,4 +1,4 @@
-"""`netc ops [NAME]`: what a `.net` file can name."""
+"""`netc ops [NAME]`: the names that a `.net` file can use."""
 
 import dataclasses
 from typing import Annotated
@@ -11,18 +11,18 @@ from netc.dsl.quoting import json_text
 
 
 def ops(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="One of them: its page.")] = None,
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="Show only this one, in detail.")] = None,
     test: Annotated[
         bool,
         typer.Option(
             "--test",
-            help="Test its definition: type rule, kernel, gradients of first and second order; of a pass, what models come to.",
+            help="Test its definition: type rule, kernel, first and second gradients; for a pass, results of models.",
         ),
     ] = False,
     plugins: options.Plugins = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List operations, layers, losses, metrics, optimizers, readers and data steps, or show the page of one.
+    """List operations, layers, losses, metrics, optimizers, readers and data steps, or show one in detail.
 
     Example: netc ops dropout
     """
@@ -34,32 +34,32 @@ def ops(
     if test:
         _test(name)
         return
-    known = entries()
-    found = [one for one in known if name in (None, one.name)]
-    if not found:
-        hint = nearest(str(name), (one.name for one in known))
+    everything = entries()
+    matches = [entry for entry in everything if name in (None, entry.name)]
+    if not matches:
+        hint = nearest(str(name), (entry.name for entry in everything))
         say(f"there is no `{name}`" + (f": {hint}" if hint else ""), is_error=True)
         raise typer.Exit(1)
     if as_json:
-        say_lines(json_text([dataclasses.asdict(one) for one in found], indent=2))
+        say_lines(json_text([dataclasses.asdict(entry) for entry in matches], indent=2))
     elif name is None:
         for kind in KINDS:
             if kind != KINDS[0]:
                 say()
             say(plural(kind))
-            table([(f"  {one.signature}", one.summary) for one in known if one.kind == kind])
+            table([(f"  {entry.signature}", entry.summary) for entry in everything if entry.kind == kind])
     else:
-        for one in found:
-            say(f"{one.signature}    ({one.kind})")
-            say_lines(one.doc)
-            for detail in one.details:
+        for entry in matches:
+            say(f"{entry.signature}    ({entry.kind})")
+            say_lines(entry.doc)
+            for detail in entry.details:
                 say_lines(detail)
-            if one.text:
-                say_lines(f"\n{one.text}")
+            if entry.text:
+                say_lines(f"\n{entry.text}")
 
 
 def _test(name: str | None) -> None:
-    """The generated tests of one operation, or pass; exit 1 if it does not keep its word."""
+    """Runs the generated tests of one operation or pass. Exit status 1 if one fails."""
     from netc.compiler.ir.value import OPERATIONS
     from netc.compiler.pipeline import PASSES
     from netc.dsl.diagnostics import nearest
@@ -70,15 +70,15 @@ def _test(name: str | None) -> None:
         hint = nearest(name or "", (*OPERATIONS, *PASSES))
         raise typer.BadParameter(f"there is no operation or pass `{name}`" + (f": {hint}" if hint else ""))
     if operation is not None:
-        found = list(findings(operation))
+        problems = list(findings(operation))
     elif stage is not None:
-        found = list(findings_of_pass(stage))
-    for one in found:
-        say(str(one), is_error=True)
-    if found:
+        problems = list(findings_of_pass(stage))
+    for problem in problems:
+        say(str(problem), is_error=True)
+    if problems:
         raise typer.Exit(1)
     if operation is None:
-        say(f"{name}: every model comes to the same with it and without")
+        say(f"{name}: every model has the same results with it and without it")
         return
     count = len(list(cases(operation)))
     say(f"{operation.name}: type rule, reference, kernel and gradients agree, in f32 and f64, in {count} cases")

@@ -1,4 +1,4 @@
-"""Arguments that several commands share, and `--set` values read as constants."""
+"""Arguments that several commands share, and the values of `--set`."""
 
 import itertools
 from collections.abc import Collection, Iterable, Sequence
@@ -15,22 +15,20 @@ RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, 
 Settings = Annotated[
     list[str] | None,
     typer.Option(
-        "--set", metavar="NAME=VALUE", help="Replace a `let` value; may be given again. `train` takes several: a=1,2,3."
+        "--set", metavar="NAME=VALUE", help="Replace a `let` value. May be repeated. `train` takes several: a=1,2,3."
     ),
 ]
-Strict = Annotated[bool, typer.Option("--strict", help="A warning counts as an error.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Treat warnings as errors.")]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, metavar="N", help="How many threads (default: the cores). Any number gives the same bits."),
+    typer.Option(min=1, metavar="N", help="Number of threads (default: all cores). Any number gives the same bits."),
 ]
-
-
 Outputs = Annotated[
     list[str] | None,
     typer.Option(
         "--output",
         metavar="NAME",
-        help="This output, or another value that the model names, alone; may be given again.",
+        help="Only this output, or another named value of the model. May be repeated.",
     ),
 ]
 
@@ -48,20 +46,21 @@ Plugins = Annotated[
         "--plugin",
         metavar="PKG",
         callback=_load_plugins,
-        help="A Python module whose operations, passes, readers, steps, optimizers and blocks the file may use; may be given again.",
+        help="A Python module whose operations, passes, readers, steps, optimizers and blocks the file may use. "
+        "May be repeated.",
     ),
 ]
 
 
 def known_values(model: Model, names: Iterable[str], others: Collection[str] = ()) -> None:
-    """Wrong usage (exit 2) where a name is no value of the model, nor one of the others."""
+    """Raises BadParameter (exit status 2) for a name that is neither a value of the model nor one of the others."""
     for name in names:
         if name not in model.values and name not in others:
             raise typer.BadParameter(f"the model has no value `{name}`: it has {', '.join(model.values)}")
 
 
 def combinations(settings: list[str] | None) -> list[list[str]]:
-    """The settings of each run of a sweep: `a=1,2` stands for two of them. One, if no value is several."""
+    """The settings of each run of a sweep: `a=1,2` stands for two runs. One run if no setting has several values."""
     each = []
     for setting in settings or ():
         name, equals, text = setting.partition("=")
@@ -75,14 +74,14 @@ def swept(settings: list[str] | None) -> list[str]:
 
 
 def constants(settings: list[str] | None) -> dict[str, Any]:
-    """`--set` values: numbers, true and false, or texts. Wrong usage (exit 2) without a `=`."""
-    found: dict[str, Any] = {}
+    """The values of `--set`: numbers, true and false, or texts. Raises BadParameter (exit status 2) without a `=`."""
+    values: dict[str, Any] = {}
     for setting in settings or ():
         name, equals, text = setting.partition("=")
         if not equals or not name:
             raise typer.BadParameter(f"`{setting}` is not NAME=VALUE", param_hint="--set")
-        found[name.strip()] = constant(text.strip())
-    return found
+        values[name.strip()] = constant(text.strip())
+    return values
 
 
 def constant(text: str) -> Any:
@@ -97,17 +96,20 @@ def constant(text: str) -> Any:
 
 
 def load(path: Path, settings: list[str] | None, strict: bool = False) -> tuple[Model, dict[str, Any]]:
-    """The checked model, its warnings shown, and the constants that were set. `strict`: a warning ends the command (exit 1)."""
+    """Loads a model and shows its warnings. Returns it with the values that were set.
+
+    If `strict`, a warning ends the command (exit status 1).
+    """
     import netc
 
-    given = constants(settings)
-    model = netc.load(path, **given)
+    values = constants(settings)
+    model = netc.load(path, **values)
     warn(model.warnings, strict)
-    return model, given
+    return model, values
 
 
 def warn(warnings: Sequence[Diagnostic], strict: bool) -> None:
-    """Show warnings; `strict`, and there are any: exit 1."""
+    """Shows warnings. If `strict`, any warning ends the command (exit status 1)."""
     from netc.commands.terminal import show_diagnostics
 
     show_diagnostics(warnings)

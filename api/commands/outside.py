@@ -1,4 +1,4 @@
-"""Names the data that a command reads outside of the folder of its `.net` file: a note on the error stream, before it is opened."""
+"""Prints a note on the error stream before a command reads data outside of the folder of its `.net` file."""
 
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -10,21 +10,21 @@ from netc.dsl.source import Span
 from netc.runtime.data.access import inside, opening
 from netc.runtime.data.spec import parse_data
 
-_MOST_NOTES = 8  # a table of pictures may name thousands
+_MOST_NOTES = 8  # a table of pictures may name thousands of files
 
 
 class OutsideData:
-    """The paths that were named so far, links followed, each once; beyond the most they are kept and not printed."""
+    """The paths that were read so far, each once, with links resolved. At most _MOST_NOTES of them are printed."""
 
     def __init__(self, file: Path) -> None:
         self.file, self.paths = file, dict[str, None]()
 
     def named(self) -> AbstractContextManager[None]:
-        """Meanwhile whatever is read outside is named."""
+        """Within this context, files that are read outside of the folder are named."""
         return inside([self.file.parent], self._name)
 
     def name_sources(self, model: Model) -> None:
-        """Name what training would read, whether or not the command does. Faults as `parse_data`."""
+        """Names the files that training would read, even if the command does not read them. Raises Fault."""
         spec = parse_data(model)
         with self.named():
             for source in (spec.source, *(source for _, source in spec.split.sources)):

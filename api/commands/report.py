@@ -1,4 +1,4 @@
-"""`netc report RUN`: one HTML page of a run."""
+"""`netc report RUN`: writes an HTML page about a run."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,12 +12,14 @@ from netc.commands.terminal import say
 def report(
     run: options.RunFolder,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="The page (default: report.html in the run).")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The page's file (default: report.html in the run)."),
     ] = None,
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Write a page with the curves, what the network gets wrong, its parameters and the file: one file, no network needed to read it.
+    """Write a page with the curves, the samples that the model gets wrong, its parameters and its file. The page is one
+    file that can be read offline.
 
     Example: netc report runs/iris
     """

@@ -1,4 +1,4 @@
-"""`netc runs`: the runs of a folder side by side."""
+"""`netc runs`: compares the runs of a folder."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -14,32 +14,32 @@ from netc.dsl.temporary import is_temporary
 
 
 def runs(
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where the runs lie.")] = Path("runs"),
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all figures.")] = False,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="The folder of the runs.")] = Path("runs"),
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with all metrics.")] = False,
 ) -> None:
-    """List the runs of a folder: epochs, and the figures of the last one.
+    """List the runs of a folder with their epochs and the metrics of the last epoch.
 
     Example: netc runs
     """
     paths = sorted(folder.glob("*/run.json")) if os.path.isdir(folder) else []
     folders = [path.parent for path in paths if not is_temporary(path.parent.name)]
-    found = [row for path in folders if (row := _row(path)) is not None]
+    reports = [row for path in folders if (row := _row(path)) is not None]
     if as_json:
-        say_lines(json_text(found, indent=2))
+        say_lines(json_text(reports, indent=2))
         return
-    if not found:
+    if not reports:
         say(f"no runs in {folder}")
         return
-    names = list(dict.fromkeys(name for row in found for name in row["figures"] if "watch." not in name))
+    names = list(dict.fromkeys(name for row in reports for name in row["figures"] if "watch." not in name))
     rows = [("run", "epochs", *map(cell, names), "seconds")]
-    for row in found:
+    for row in reports:
         figures = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
         rows.append((row["run"], f"{row['epochs']}/{row['of']}", *figures, f"{row['seconds']:.1f}"))
     table(rows, right=range(1, len(rows[0])))
 
 
 def _row(folder: Path) -> dict[str, Any] | None:
-    """What the table says of a run; None if its files are not to be read."""
+    """The facts about a run that the table shows; None if its files cannot be read."""
     from netc.runtime.runs.metrics import whole_rows
     from netc.runtime.runs.run_info import decoded
 

@@ -1,4 +1,4 @@
-"""`netc selftest`: whether this installation computes what it should."""
+"""`netc selftest`: tests whether this installation computes correct results."""
 
 from typing import Annotated, Any
 
@@ -8,9 +8,9 @@ from netc.commands.terminal import say, say_lines
 from netc.dsl.quoting import json_text
 
 
-def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """Test this installation: every operation, a dozen small models in all the ways that must agree, threads, the kernel cache, export. Exit status 1 if
-    something is wrong. Two minutes at most where no kernel is compiled yet.
+def selftest(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Test this installation: every operation, a dozen small models computed in several ways that must agree, threads,
+    the kernel cache, export. Exit status 1 if something is wrong. Takes up to two minutes if no kernel is compiled yet.
 
     Example: netc selftest
     """
@@ -35,5 +35,5 @@ def selftest(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] =
     if as_json:
         say_lines(json_text(report, indent=2))
     elif not report["ok"]:
-        say("This is a fault of netc or of what it is installed with. Please report it with all that is printed here.")
+        say("This is a fault of netc or of a package that it uses. Please report it with all of this output.")
     raise typer.Exit(0 if report["ok"] else 1)

@@ -1,4 +1,4 @@
-"""`netc show M.net`: a picture of the model."""
+"""`netc show M.net`: draws a model."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,12 +17,14 @@ def show(
     plugins: options.Plugins = None,
     out: Annotated[
         Path | None,
-        typer.Option("-o", "--out", metavar="FILE", help="A .svg, .png or .html file (default: NAME.svg, here)."),
+        typer.Option(
+            "-o", "--out", metavar="FILE", help="A .svg, .png or .html file (default: NAME.svg in the current folder)."
+        ),
     ] = None,
-    unfold: Annotated[int, typer.Option(min=0, metavar="N", help="Show what is inside of blocks, so many deep.")] = 0,
+    unfold: Annotated[int, typer.Option(min=0, metavar="N", help="Unfold blocks to a depth of N.")] = 0,
 ) -> None:
-    """Draw the graph of a model: inputs above, outputs and losses below, blocks folded. A page (.html) unfolds blocks, and tells of each box its shape, place and
-    parameters.
+    """Draw the graph of a model, with inputs at the top, outputs and losses at the bottom, and blocks folded. A page
+    (.html) unfolds blocks, and shows the shape, the line and the parameters of each box.
 
     Example: netc show examples/lenet.net -o lenet.html
     """
@@ -34,7 +36,7 @@ def show(
     path = out or Path(f"{file.stem}.svg")
     kind = path.suffix.lower().removeprefix(".")
     if kind not in _KINDS:
-        raise typer.BadParameter(f"`{path}` is none of {', '.join(f'.{one}' for one in _KINDS)}")
+        raise typer.BadParameter(f"`{path}` is none of {', '.join(f'.{suffix}' for suffix in _KINDS)}")
     model, _ = options.load(file, settings)
     outline = outline_of(model)
     write_whole(

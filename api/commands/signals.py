@@ -1,4 +1,7 @@
-"""How signals end a command: SIGTERM (a supervisor's) and SIGHUP (the terminal is gone) as Ctrl-C does, with an exit status of their own, and without a word."""
+"""Signals that end a command: SIGTERM (from a supervisor) and SIGHUP (the terminal is gone).
+
+They end it as Ctrl-C does, but with an exit status of their own, and without a message.
+"""
 
 import signal
 import sys
@@ -12,11 +15,13 @@ _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(si
 
 @contextmanager
 def exit_statuses() -> Iterator[None]:
-    """Have these signals raise KeyboardInterrupt in the main thread, and end the process with 128 and the signal's number: 143, 129.
+    """Within this context, the signals raise KeyboardInterrupt in the main thread.
+
+    At its end the process ends with 128 plus the signal's number: 143 or 129.
 
     A signal that is ignored from the start (SIGHUP under `nohup`) stays ignored.
     """
-    if threading.current_thread() is not threading.main_thread():  # signals are none of its business
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     received: list[int] = []
@@ -36,7 +41,10 @@ def exit_statuses() -> Iterator[None]:
 
 
 def end_at_once() -> None:
-    """Let these signals end the process where it is, for a command that has nothing to keep and waits where an exception does not reach it."""
+    """Makes these signals end the process at once.
+
+    For a command that has nothing to save, and that waits where an exception does not reach it.
+    """
     for number in _ENDING:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)

@@ -87,7 +87,7 @@ def figures(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
 
 
 def matrices(row: Mapping[str, Any]) -> None:
-    """Prints the matrices among metrics, such as `confusion`: a row for each true label, a column for each predicted."""
+    """Prints the matrices among metrics, such as `confusion`: rows are true labels, columns predicted ones."""
     for name, value in row.items():
         if isinstance(value, list):
             say()

@@ -1,4 +1,4 @@
-"""`netc train M.net`: trains, shows how it goes, leaves a run."""
+"""`netc train M.net`: trains a model, shows the progress, and saves a run."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from netc.runtime.figures import Figure, Row
     from netc.runtime.runs.run import Run
 
-_NO_FIGURES = ("epoch", "seconds", "samples_per_second")  # of an epoch's row
-_FEW = 32  # samples that gradients are looked at while training
-_WANTED = 0.25  # the share of the steps that they are to reach
-_LONG = 2_000  # steps, more than which are not looked at then: `netc diagnose` takes its time
+_NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
+_FEW = 32  # samples whose gradients are diagnosed during training
+_REACH = 0.25  # the share of the steps that gradients should reach
+_LONG = 2_000  # longer sequences are not diagnosed during training: `netc diagnose` takes long for them
 
 
 def train(
@@ -26,39 +26,42 @@ def train(
     settings: options.Settings = None,
     plugins: options.Plugins = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="How many epochs, in place of what the file says.")
+        int | None, typer.Option(min=1, metavar="N", help="Number of epochs, instead of the file's.")
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="The run's folder (default: runs/NAME).")] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="RUN", help="Go on with a run that was interrupted; by a changed file, if one is given too."
+            metavar="RUN", help="Resume a run that was interrupted, with a changed file if M.net is given too."
         ),
     ] = None,
     strict: options.Strict = False,
     threads: options.Threads = None,
 ) -> None:
-    """Train a model. Ctrl-C, SIGTERM and SIGHUP keep a checkpoint; `--resume RUN` goes on to the same bits. `--set width=8,16,32` trains a run for each value.
+    """Train a model. Ctrl-C, SIGTERM and SIGHUP save a checkpoint; `--resume RUN` continues it to the same bits.
+    `--set width=8,16,32` trains a run for each value.
 
     Example: netc train examples/iris.net --epochs 20
     """
-    several = options.combinations(settings)
-    if len(several) > 1 and resume is not None:
-        raise typer.BadParameter("a run goes on with one value, not with several", param_hint="--set")
-    if len(several) == 1:
+    combinations = options.combinations(settings)
+    if len(combinations) > 1 and resume is not None:
+        raise typer.BadParameter("a run is resumed with one value, not with several", param_hint="--set")
+    if len(combinations) == 1:
         _train(file, settings, epochs, out, resume, strict, threads)
         return
-    names, told = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, Figure]"]]()
-    for one in several:
-        chosen = {name: value for name, value in (setting.split("=", 1) for setting in one) if name in names}
-        if told:
+    names, results = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, Figure]"]]()
+    for settings_of_run in combinations:
+        chosen = {
+            name: value for name, value in (setting.split("=", 1) for setting in settings_of_run) if name in names
+        }
+        if results:
             say()
         say(", ".join(f"{name} = {value}" for name, value in chosen.items()))
         base = out or Path("runs") / (file or Path("model")).stem
         folder = base.with_name("-".join([base.name, *(f"{name}={_plain(value)}" for name, value in chosen.items())]))
-        told.append((chosen, _train(file, one, epochs, folder, None, strict, threads)))
+        results.append((chosen, _train(file, settings_of_run, epochs, folder, None, strict, threads)))
     say()
-    _compare(names, told)
+    _compare(names, results)
 
 
 def _plain(value: str) -> str:
@@ -66,15 +69,14 @@ def _plain(value: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
 
 
-def _compare(names: Sequence[str], told: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
-    """The runs of a sweep side by side: what was set, and what each came to."""
-    columns = [name for name, value in told[0][1].items() if isinstance(value, float) and "watch." not in name]
+def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
+    """Prints the runs of a sweep as a table: the settings and the metrics of each."""
+    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and "watch." not in name]
     rows = [[*names, *columns]]
-    for chosen, found in told:
-        cells = (found.get(name) for name in columns)
-        rows.append(
-            [*(chosen[name] for name in names), *(number(one) if isinstance(one, float) else "" for one in cells)]
-        )
+    for chosen, metrics in results:
+        values = (metrics.get(name) for name in columns)
+        cells = (number(value) if isinstance(value, float) else "" for value in values)
+        rows.append([*(chosen[name] for name in names), *cells])
     table(rows, right=range(len(names), len(rows[0])))
 
 
@@ -87,7 +89,7 @@ def _train(
     strict: bool,
     threads: int | None,
 ) -> "Mapping[str, Figure]":
-    """One run, from its beginning or where it was left, and what it came to: on the test part, or in the last epoch."""
+    """Trains one run, new or resumed. Returns its metrics on the test part, or those of the last epoch without one."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
     from netc.runtime.runs.checkpoint import write_whole
@@ -101,7 +103,7 @@ def _train(
     else:
         raise typer.BadParameter("give a file to train, or --resume RUN")
     total = run.model.train.epochs
-    warned: set[str] = set()  # of gradients, told once
+    warned: set[str] = set()  # warnings about gradients that were shown
     with Ticker() as ticker:
 
         def progress(report: Report) -> None:
@@ -110,41 +112,42 @@ def _train(
             )
 
         def epoch(row: "Row") -> None:
-            told = figures(row, _NO_FIGURES)
-            ticker.line(f"epoch {row['epoch']}/{total}  {told}  {row['samples_per_second']:,.0f} samples/s")
+            metrics = figures(row, _NO_METRICS)
+            ticker.line(f"epoch {row['epoch']}/{total}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
-                found = {one.title.partition(":")[0]: one for one in diagnose(run, _FEW, _WANTED).findings}
-                options.warn([one for title, one in found.items() if title not in warned], strict=False)
-                warned.update(found)
+                findings = diagnose(run, _FEW, _REACH).findings
+                by_title = {finding.title.partition(":")[0]: finding for finding in findings}
+                options.warn([finding for title, finding in by_title.items() if title not in warned], strict=False)
+                warned.update(by_title)
 
         try:
             train_run(run, total, progress, epoch)
         except KeyboardInterrupt:
             with suppress(OSError):  # the terminal is gone
                 say(is_error=True)
-                say(f"interrupted; netc train --resume {run.folder} goes on", is_error=True)
+                say(f"interrupted; netc train --resume {run.folder} continues", is_error=True)
             raise
     write_whole(run.folder / "curves.svg", draw(run.metrics))
     if "test" in run.load_data().parts:
-        found = run.evaluate("test")
-        refuse_lost_loss(run, "test", found)
-        say(f"test  {figures(found)}")
-        matrices(found)
-        return found
+        tested = run.evaluate("test")
+        refuse_lost_loss(run, "test", tested)
+        say(f"test  {figures(tested)}")
+        matrices(tested)
+        return tested
     last = run.metrics[-1] if run.metrics else {}
-    return {name: value for name, value in last.items() if name not in _NO_FIGURES}
+    return {name: value for name, value in last.items() if name not in _NO_METRICS}
 
 
 def _started(
     file: Path, settings: list[str] | None, epochs: int | None, out: Path | None, strict: bool, threads: int | None
 ) -> "Run":
-    """A new run in a folder of its own."""
+    """Starts a new run in a folder of its own."""
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.program import Program
     from netc.runtime.runs import run as runs
 
-    model, given = options.load(file, settings, strict)
+    model, constants = options.load(file, settings, strict)
     spec = parse_data(model)
     dataset = load(model, spec)
     options.warn(dataset.warnings, strict)
@@ -152,8 +155,8 @@ def _started(
         say(note)
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
     program = Program(model, threads=threads)
-    program.training(dataset.parts["train"])  # what cannot be trained leaves no folder
-    run = runs.start(model, out or Path("runs") / file.stem, given, dataset, spec, program)
+    program.training(dataset.parts["train"])  # a model that cannot be trained leaves no folder
+    run = runs.start(model, out or Path("runs") / file.stem, constants, dataset, spec, program)
     count = sum(type_.size(1) for type_ in model.parameters.values())
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
     say(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
@@ -165,7 +168,7 @@ def _started(
 def _resumed(
     resume: Path, file: Path | None, settings: list[str] | None, epochs: int | None, threads: int | None
 ) -> "Run":
-    """A run where it was left, by a changed file if one is given."""
+    """Opens a run to continue it, with a changed file if `file` is not None."""
     from netc.runtime.runs import run as runs
     from netc.runtime.runs.resume import adopt, has_changed
 
@@ -175,8 +178,8 @@ def _resumed(
             say(f"changed: {change.what}")
         run = runs.open_run(resume, threads, to_train=True)
     elif (changed := has_changed(run)) is not None:
-        say(f"{changed} was changed meanwhile; `netc train {changed} --resume {resume}` goes on by it")
+        say(f"{changed} has changed since; `netc train {changed} --resume {resume}` continues with the changed file")
     run.model = replace(run.model, train=replace(run.model.train, epochs=epochs or run.model.train.epochs))
     run.load_data()
-    say(f"going on with {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
+    say(f"resuming {run.folder}: {run.progress.epoch} of {run.model.train.epochs} epochs done")
     return run

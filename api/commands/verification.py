@@ -1,4 +1,4 @@
-"""Runs and prints `netc check M.net --verify`: the oracles of netc on the user's own model."""
+"""`netc check M.net --verify`: computes the user's model in several ways that must agree."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> dict[str, Any]:
-    """Runs every check, a line each (none if `quietly`), and its differences as messages. Returns all of it as JSON has it."""
+    """Runs every check and prints its outcome and its differences, unless `quietly`. Returns the report for JSON."""
     from netc.runtime.verification.report import PLEASE, diagnostic_of, environment, outcomes
     from netc.runtime.verification.sampling import sampled
 
@@ -21,7 +21,7 @@ def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> 
         report["checks"].append(outcome.as_json())
         if not quietly:
             say(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
-            for difference in outcome.differences:  # on the same stream, in its place: a report is one text
+            for difference in outcome.differences:  # on the same stream, because the report is one text
                 say_lines(f"\n{diagnostic_of(difference).render()}\n")
     report["ok"] = all(check["ok"] for check in report["checks"])
     if not quietly:

@@ -209,7 +209,7 @@ def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
     assert rows[0][2] == rows[1][2] != rows[2][2]
     both = command("train", "--resume", "runs/m-width=2-kind=a", "--set", "width=2,3", cwd=tmp_path)
     assert both.returncode == 2
-    assert "a run goes on with one value" in " ".join(both.stderr.split())
+    assert "a run is resumed with one value" in " ".join(both.stderr.split())
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGTERM", 143), ("SIGHUP", 129)])

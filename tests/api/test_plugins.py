@@ -382,7 +382,7 @@ WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
         "np",
     ),
     "no example": (lambda: replace(mish, examples=()), "examples, mish", "there is none to test it with"),
-    "no name": (lambda: replace(mish, name="my mish"), "name, 'my mish'", "this is no name"),
+    "no name": (lambda: replace(mish, name="my mish"), "name, 'my mish'", "this is not a name"),
 }
 
 
@@ -392,7 +392,7 @@ def test_wrong_definitions_are_told(what: str) -> None:
     first = next(findings(make()), None)
     assert first is not None, "nothing was found"
     assert str(first).startswith(f"{where}: "), str(first)
-    assert told in first.told, str(first)
+    assert told in first.message, str(first)
     with pytest.raises(AssertionError, match=first.point):
         check(make())
 
@@ -476,7 +476,9 @@ def test_a_plugin_is_part_of_the_language(project: Path) -> None:
     assert told.returncode == 0, told.stderr
     assert len(told.stdout.splitlines()) == 41
     page = run(project, "ops", "softly", "--plugin", "mine").stdout
-    assert page.startswith("softly(x, scale = 1.0)    (operation)\nx / (scale + |x|).\nOf the plug-in `mine`.\n")
+    assert page.startswith(
+        "softly(x, scale = 1.0)    (operation)\nx / (scale + |x|).\nDefined by the plug-in `mine`.\n"
+    )
     tested = run(project, "ops", "softly", "--test", "--plugin", "mine")
     assert tested.stdout == "softly: type rule, reference, kernel and gradients agree, in f32 and f64, in 2 cases\n"
     kernels = run(project, "explain", "m.net", "--line", "11", "--plugin", "mine").stdout
@@ -546,7 +548,7 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     assert "-add@11 = add(x, x) : f32[batch, 2]" in told.stdout
     assert re.search(r"^\+multiply@11\.\d+ = multiply\(x, 2\.0\) : f32\[batch, 2\]$", told.stdout, re.MULTILINE)
     page = run(project, "ops", "softly", "--plugin", "mine").stdout
-    assert page.startswith("softly(x: float[...])    (layer)\nAs it is.\nOf the plug-in `mine`.\n")
+    assert page.startswith("softly(x: float[...])    (layer)\nAs it is.\nDefined by the plug-in `mine`.\n")
     untested = run(project, "ops", "twins", "--test", "--plugin", "mine")
     assert untested.returncode == 1
     assert untested.stderr == "example, twins: there is none to test it with\n"

@@ -139,7 +139,7 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     )
     (project / "m.net").write_text(longer, encoding="utf-8")
     told = command("train", "--resume", "run", cwd=project)
-    assert "m.net was changed meanwhile; `netc train" in told.stdout
+    assert "m.net has changed since; `netc train" in told.stdout
     done = command("train", "m.net", "--resume", "run", cwd=project)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
@@ -307,7 +307,7 @@ def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
         running.send_signal(signal.SIGTERM)
         _, message = running.communicate(timeout=600)
     assert running.returncode == 128 + signal.SIGTERM
-    assert message.splitlines()[-2:] == ["", "interrupted; netc train --resume run goes on"]
+    assert message.splitlines()[-2:] == ["", "interrupted; netc train --resume run continues"]
     assert "Traceback" not in message
     assert command("train", "--resume", "run", "--epochs", "1", cwd=project).returncode == 0
 
