@@ -21,6 +21,7 @@ from netc.compiler.ir.types import DType, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
+from netc.compiler.kernels.targets import machine_for
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
@@ -29,7 +30,7 @@ from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.resources import Backend, State
+from netc.runtime.execution.resources import Backend, Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
