@@ -19,6 +19,7 @@ class Contender:
         self.is_scan = variant == "scan"
 
     def build(self, model: Model) -> None:
+        """Prepares the state, the batch and the jitted functions of a model."""
         self.model = model
         parameters = [(jnp.array(weight), jnp.zeros(weight.shape[-1])) for weight in model.weights()]
         if model.units:
@@ -47,10 +48,12 @@ class Contender:
         self.many, self.scanned = jax.jit(many, donate_argnums=0), jax.jit(epoch, donate_argnums=0)
 
     def advance(self) -> float:
+        """Takes one step and returns its loss."""
         self.state, loss = self.step(self.state, self.x, self.y)
         return float(loss)
 
     def round(self) -> float:
+        """Takes many steps and returns the seconds per step."""
         start = time.perf_counter()
         if self.is_scan:
             self.state, _ = self.many(self.state, self.x, self.y)
@@ -61,6 +64,7 @@ class Contender:
         return (time.perf_counter() - start) / self.model.steps
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Trains for one epoch, including shuffling, and returns the seconds."""
         inputs, labels = jnp.array(x), jnp.array(y)
         batch = self.model.batch
         start = time.perf_counter()

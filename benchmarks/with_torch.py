@@ -122,9 +122,11 @@ class Contender:
         self.loss = torch.compile(loss) if self.is_compiled else loss
 
     def advance(self) -> float:
+        """Takes one step and returns its loss."""
         return float(self.step(self.x, self.y))
 
     def step(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        """Takes one step with Adam and returns its loss."""
         self.optimizer.zero_grad()
         loss = self.loss(x, y)
         loss.backward()
@@ -132,12 +134,14 @@ class Contender:
         return loss.detach()
 
     def round(self) -> float:
+        """Takes many steps and returns the seconds per step."""
         start = time.perf_counter()
         for _ in range(self.model.steps):
             self.step(self.x, self.y)
         return (time.perf_counter() - start) / self.model.steps
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
+        """Trains for one epoch, including shuffling, and returns the seconds."""
         inputs, labels = torch.from_numpy(x), torch.from_numpy(y.astype(np.int64))
         start = time.perf_counter()
         batch = self.model.batch

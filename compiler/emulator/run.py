@@ -158,6 +158,7 @@ class _Run:
         self.random = _random.get()
 
     def run(self) -> None:
+        """Runs all steps. Raises BrokenPlan if a task breaks a rule, or if bytes of a result are never written."""
         for step in range(self.steps):
             self.moved[ORDER] = 4 * step * self.batch
             for i, (fixed, per_sample) in enumerate(self.plan.schedule.tables):

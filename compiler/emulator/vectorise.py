@@ -84,11 +84,13 @@ class _Vectoriser:
     # -------------------------------------------------------------- statements
 
     def source(self) -> str:
+        """The text of the function."""
         arguments = ", ".join(argument.arg for argument in self.function.args.args)
         self.statements(self.function.body, "    ")
         return f"def kernel(m, {arguments}):\n" + "\n".join(self.lines or ["    pass"]) + "\n"
 
     def statements(self, body: Sequence[ast.stmt], indent: str) -> None:
+        """Writes the statements of a loop or of the function."""
         for node in body:
             if isinstance(node, ast.For):
                 self.loop(node, indent)
@@ -101,6 +103,7 @@ class _Vectoriser:
                 raise _NotVector
 
     def loop(self, loop: ast.For, indent: str) -> None:
+        """Writes a loop: as an axis if its iterations are independent, else as a loop."""
         variable, limits = _variable(loop), _limits(loop)
         parallel = self.is_parallel(loop)
         axis = _Axis(variable, len(self.open), parallel)
@@ -146,6 +149,7 @@ class _Vectoriser:
         return frozenset(axis.variable for axis in self.open if axis.is_parallel)
 
     def assign(self, node: ast.Assign, indent: str) -> None:
+        """Writes an assignment; one that accumulates along an axis is a reduction."""
         name = _target(node)
         before = self.assigned.get(name)
         if before is not None and name in _names(node.value) and (over := self.parallel() - before):
@@ -178,6 +182,7 @@ class _Vectoriser:
     # -------------------------------------------------------------- expressions
 
     def expression(self, node: ast.expr) -> str:
+        """An expression over arrays."""
         return ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(node), mode="eval").body))
 
     def check_name(self, name: str) -> None:

@@ -54,6 +54,7 @@ def symbol_of(parts: cache.Parts) -> str:
 
 
 def target_machine(machine: Machine) -> Any:
+    """Returns LLVM's target machine, which emits code for a machine."""
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=machine.cpu, features=machine.features, opt=3, codemodel="jitdefault", jit=True
     )
@@ -115,7 +116,7 @@ def _feed(waiting: deque[KernelSource], done: deque[tuple[KernelSource, Compiled
                 done.append((at_work[0], Compiled(_exactly(helper.stdout, size), lanes)))
                 at_work.clear()
             helper.kill()  # its ordinary exit takes as long as compiling some kernels
-    except (OSError, IndexError):  # the helper died, or somebody else took the last kernel
+    except (OSError, IndexError):  # the helper died, or another thread took the last kernel
         waiting.extend(at_work)
 
 
@@ -129,7 +130,7 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 def _serve() -> None:
     """Runs a helper process: each line of its input is a kernel; its output is the code's size, the lanes and the code.
 
-    Exits with status 1 if this process has another key for a kernel: somebody has changed the sources or the versions.
+    Exits with status 1 if this process has another key for a kernel: sources or versions have changed meanwhile.
     """
     for line in sys.stdin.buffer:
         kernel, machine, name = json.loads(line)

@@ -139,6 +139,7 @@ class _Writer:
         return lines + [indent + line for line in inside]
 
     def offset(self, access: Access) -> str:
+        """The offset of an element from its pointer."""
         terms = [
             f"i{axis}" if stride == 1 else f"i{axis} * {stride}" for axis, stride in enumerate(access.strides) if stride
         ]
@@ -147,6 +148,7 @@ class _Writer:
         return " + ".join(terms) or "0"
 
     def read(self, access: Access) -> str:
+        """The load of an element, or the offset itself if there is no pointer."""
         if access.pointer is None:
             return f"{TYPES[access.dtype]}({self.offset(access)})"
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
@@ -163,6 +165,7 @@ class _Writer:
         return [self.store(output, output.line) for output in self.stored]
 
     def store(self, output: Output, value: str) -> str:
+        """Stores a value at an output's target, or combines it with the element there."""
         target = output.target
         if self.nest.combine is not None:
             value = renamed(self.nest.combine, {"a": "held", "b": value})
@@ -176,16 +179,19 @@ class _Writer:
 
     @staticmethod
     def initial(output: Output) -> str:
+        """The value that a fold begins with."""
         assert output.fold is not None
         return output.fold[0]
 
     @staticmethod
     def combined(output: Output, total: str) -> str:
+        """A fold's total combined with the value of its line."""
         assert output.fold is not None
         return renamed(output.fold[1], {"a": total, "b": output.line})
 
     @staticmethod
     def key(output: Output, value: str) -> str:
+        """The integer key of a value if the fold is one of keys, else the value."""
         return f"{output.keyed}_key_{output.target.dtype}({value})" if output.keyed else value
 
     def in_register(self, output: Output, total: str) -> str:

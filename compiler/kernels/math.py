@@ -200,6 +200,7 @@ def mix(typing, x):
 
 @_word
 def scramble_i32(x, y):
+    """A hash of two integers."""
     return mix(np.int32(mix(np.int32(x ^ y)) + y))
 
 
@@ -215,11 +216,13 @@ def upper24(typing, x):
 
 @_word
 def unit_f32(x):
+    """The upper 24 bits of an integer as a number in [0, 1)."""
     return F(upper24(x)) * F(2**-24)
 
 
 @_word
 def unit_f64(x):
+    """The upper 24 bits of an integer as a number in [0, 1)."""
     return float(upper24(x)) * 2**-24
 
 

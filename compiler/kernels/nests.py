@@ -58,6 +58,7 @@ class Nest:
     argmax: bool = False
 
     def accesses(self) -> list[Access]:
+        """All loads, then all stores."""
         return [line.value for line in self.lines if isinstance(line.value, Access)] + [
             output.target for output in self.outputs
         ]

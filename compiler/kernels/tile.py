@@ -100,9 +100,9 @@ class _Tile:
         )
 
     def emit(self) -> None:
-        c_row, lanes = self.words.c_row, self.shape.lanes
-        offsets = {(i, j): self.offset(c_row, i, j) for i, j in self.shape.grid}
-        self.zero = ir.Constant(self.shape.vector, [0.0] * lanes)
+        """Emits the tile behind the builder's position, and leaves the builder behind the tile."""
+        offsets = {(i, j): self.offset(self.words.c_row, i, j) for i, j in self.shape.grid}
+        self.zero = ir.Constant(self.shape.vector, [0.0] * self.shape.lanes)
         self.entry = self.builder.block
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
         self.blocks = {name: self.builder.function.append_basic_block(f"tile.{name}") for name in names}
@@ -204,9 +204,11 @@ class _Tile:
         return self.builder.add(self.builder.mul(row, _number(i)), _number(j * self.shape.lanes))
 
     def at(self, base: Any, index: Any) -> Any:
+        """The address of the vector that begins at an element."""
         return self.builder.bitcast(self.builder.gep(base, [index]), self.shape.vector.as_pointer())
 
     def load(self, base: Any, index: Any) -> Any:
+        """The vector that begins at an element."""
         vector = self.builder.load(self.at(base, index))
         vector.align = self.shape.size
         return vector
@@ -218,6 +220,7 @@ class _Tile:
         return _repeated(self.builder, scalar, self.shape.vector)
 
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
+        """x * y + z, rounded once if the machine has an instruction for it."""
         builder, vector = self.builder, self.shape.vector
         if not self.shape.machine.has_fma:
             return builder.fadd(builder.fmul(x, y), z)
