@@ -1,4 +1,4 @@
-"""Autoencoders: tied weights, noise in training alone, what the report shows of them."""
+"""Autoencoders: tied weights, noise in training alone, and their sections of the report."""
 
 from pathlib import Path
 
@@ -47,10 +47,10 @@ def test_tied_weights_learn_from_both_ends() -> None:
     x = np.random.default_rng(0).standard_normal((5, 6))
     program, reference = (netc.compile(netc.parse(TIED), backend=backend) for backend in ("numba", "reference"))
     assert sorted(program.parameters) == ["back", "f.W", "f.b"]
-    held = program.parameters
-    code = np.tanh(x @ held["f.W"] + held["f.b"])
-    found = program.predict({"x": x})
-    np.testing.assert_allclose(found["again"], code @ held["f.W"].T + held["back"], rtol=1e-12)
+    parameters = program.parameters
+    code = np.tanh(x @ parameters["f.W"] + parameters["f.b"])
+    predicted = program.predict({"x": x})
+    np.testing.assert_allclose(predicted["again"], code @ parameters["f.W"].T + parameters["back"], rtol=1e-12)
     gradients = reference.gradients({"x": x})[1]
     np.testing.assert_allclose(program.gradients({"x": x})[1]["f.W"], gradients["f.W"], rtol=1e-10, atol=1e-13)
     for index in ((0, 0), (3, 1), (5, 2)):
@@ -61,9 +61,9 @@ def test_tied_weights_learn_from_both_ends() -> None:
 def test_noise_is_of_training_alone() -> None:
     x = np.random.default_rng(0).standard_normal((5, 6))
     program = netc.compile(netc.parse(NOISY))
-    held = program.parameters
-    inner = np.tanh(x @ held["again.dense.W"] + held["again.dense.b"])
-    expected = inner @ held["again.dense_2.W"] + held["again.dense_2.b"]
+    parameters = program.parameters
+    inner = np.tanh(x @ parameters["again.dense.W"] + parameters["again.dense.b"])
+    expected = inner @ parameters["again.dense_2.W"] + parameters["again.dense_2.b"]
     np.testing.assert_allclose(program.predict({"x": x})["again"], expected, rtol=1e-12)
     plain = np.square(expected - x).mean()
     assert program.step({"x": x})["loss"] != plain
@@ -85,9 +85,9 @@ model {
 train { epochs = 1 }
 """.replace("DATA", str(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv"))
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
-    told = page(netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run"))
-    assert "image, and beside it again, test" in told
-    assert told.count("width: 168px") == 16
+    html = page(netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run"))
+    assert "image, and beside it again, test" in html
+    assert html.count("width: 168px") == 16
 
 
 CODED = """
@@ -123,19 +123,24 @@ def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
     table = np.loadtxt(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv", delimiter=",", skiprows=1)
     rows = run.load_data().rows["test"] - 2  # a row of the file, under its heading
     np.testing.assert_array_equal(classes.numbers, table[rows, -1])
-    told = page(run)
-    assert f"code, float[{size}]: where the samples of test lie" in told
-    assert ("principal components" in told.partition("seen, float[16]")[0]) == (size > 2)
-    assert "again, decoded from a grid of code" in told
-    assert "again, decoded from codes drawn at random" in told
-    assert "image: the nearest in code, test" in told
-    assert told.count("<!-- digit -->") == 2, "no legend by class"
+    html = page(run)
+    assert f"code, float[{size}]: where the samples of test lie" in html
+    assert ("principal components" in html.partition("seen, float[16]")[0]) == (size > 2)
+    assert "again, decoded from a grid of code" in html
+    assert "again, decoded from codes drawn at random" in html
+    assert "image: the nearest in code, test" in html
+    assert html.count("<!-- digit -->") == 2, "no legend by class"
 
 
 def test_the_nearest_codes() -> None:
     codes = np.array([[0.0, 0], [5, 5], [0, 1], [5, 4], [0, 3]])
-    found = nearest(codes)
-    assert found.tolist() == [[0, 2, 4, 3, 1], [1, 3, 4, 2, 0], [2, 0, 4, 3, 1], [3, 1, 4, 2, 0], [4, 2, 0, 3, 1]]
+    assert nearest(codes).tolist() == [
+        [0, 2, 4, 3, 1],
+        [1, 3, 4, 2, 0],
+        [2, 0, 4, 3, 1],
+        [3, 1, 4, 2, 0],
+        [4, 2, 0, 3, 1],
+    ]
 
 
 FITTED_TEXT = """
@@ -169,15 +174,15 @@ def test_what_is_fitted_is_of_the_training_split(tmp_path: Path) -> None:
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     parts = run.load_data().parts
     error = run.predict(parts["train"])["error"]
-    held = netc.open(tmp_path / "run").program.persistent
-    np.testing.assert_allclose(held["centre.fitted"], error.mean(), rtol=1e-12)
+    kept = netc.open(tmp_path / "run").program.persistent
+    np.testing.assert_allclose(kept["centre.fitted"], error.mean(), rtol=1e-12)
     limit = np.quantile(np.abs(error - error.mean()), 0.9)
-    np.testing.assert_allclose(held["limit.fitted"], limit, rtol=1e-9)
+    np.testing.assert_allclose(kept["limit.fitted"], limit, rtol=1e-9)
     test = run.predict(parts["test"])
     np.testing.assert_array_equal(test["far"], np.abs(test["error"] - error.mean()) > limit)
     assert run.evaluate("test")["share"] == pytest.approx(test["far"].mean())
     assert run.evaluate("train")["share"] == pytest.approx(0.1, abs=0.002)
     before = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", epochs=1)
-    told = command("train", "--resume", before.folder, "--epochs", 2, cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    np.testing.assert_array_equal(netc.open(before.folder).program.persistent["limit.fitted"], held["limit.fitted"])
+    done = command("train", "--resume", before.folder, "--epochs", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(netc.open(before.folder).program.persistent["limit.fitted"], kept["limit.fitted"])

@@ -1,4 +1,4 @@
-"""What becomes of gradients: sizes against a hand-written backward pass, and each thing that can be wrong is found, at its line."""
+"""Gradients are measured as by a hand-written backward pass, and each thing that can be wrong is found at its line."""
 
 import json
 from pathlib import Path
@@ -25,8 +25,8 @@ def trained(folder: Path, model: str, x: list, y: list, blocks: str = "", settin
     """A run of one epoch whose weights hardly move."""
     folder.mkdir(exist_ok=True)
     rows = (
-        json.dumps({"x": np.asarray(one).tolist(), "y": np.asarray(other).tolist()})
-        for one, other in zip(x, y, strict=True)
+        json.dumps({"x": np.asarray(sample).tolist(), "y": np.asarray(target).tolist()})
+        for sample, target in zip(x, y, strict=True)
     )
     (folder / "t.jsonl").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (folder / "m.net").write_text(
@@ -36,8 +36,8 @@ def trained(folder: Path, model: str, x: list, y: list, blocks: str = "", settin
     return netc.train(netc.load(folder / "m.net"), out=folder / "run")
 
 
-def codes(found: Diagnosed) -> list[tuple[str, int]]:
-    return [(one.code, one.primary.span.line) for one in found.findings]
+def codes(diagnosed: Diagnosed) -> list[tuple[str, int]]:
+    return [(finding.code, finding.primary.span.line) for finding in diagnosed.findings]
 
 
 SEQUENCE = "  input x: float[time, 2]\n  target y: float\n"
@@ -53,7 +53,7 @@ def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_s
     last = "squeeze(h -> dense(1))" if each_step else "squeeze(last(h) -> dense(1))"
     model = f"{text}  h = x -> rnn(4)\n  z = {last}\n  output z = z\n  loss (z - y) ** 2\n"
     run = trained(tmp_path, model, x, y, settings="  precision = f64\n")
-    (found,) = diagnose(run).reaches
+    (reach,) = diagnose(run).reaches
     own = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("h.")}
     out = {name.rpartition(".")[2]: array for name, array in run.program.parameters.items() if name.startswith("z.")}
     fields = run.load_data().parts["train"]
@@ -70,9 +70,9 @@ def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_s
         for k, state in enumerate(reversed(states[1:])):
             gradient = (gradient * (1 - state**2)) @ own["U"].T
             sizes[k].append(float(np.linalg.norm(gradient)))
-    wanted = [np.mean(one) for one in sizes if one]
-    np.testing.assert_allclose(found.sizes, wanted[: len(found.sizes)], rtol=1e-9)
-    assert found.name == "h"
+    expected = [np.mean(at_step) for at_step in sizes if at_step]
+    np.testing.assert_allclose(reach.sizes, expected[: len(reach.sizes)], rtol=1e-9)
+    assert reach.name == "h"
 
 
 def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ PLAIN = "  input x: float[8]\n  target y: float\n"
 
 
 @pytest.mark.parametrize(
-    ("made", "code"),
+    ("layer", "code"),
     [
         ("h = x -> gone(0 - 100) -> relu", "W1004"),
         ("h = x -> gone(100) -> relu", None),
@@ -149,27 +149,27 @@ PLAIN = "  input x: float[8]\n  target y: float\n"
         ("h = x -> gone(0) -> tanh", None),
     ],
 )
-def test_units_at_their_ends_are_found(tmp_path: Path, made: str, code: str | None) -> None:
+def test_units_at_their_ends_are_found(tmp_path: Path, layer: str, code: str | None) -> None:
     rng = np.random.default_rng(3)
     x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     block = "block gone(x: float[n], by) {\n  param W: float[n, 6] = glorot_uniform\n  return x @ W + by\n}\n"
     model = (
-        f"{PLAIN}  {made}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
+        f"{PLAIN}  {layer}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
     )
-    found = diagnose(trained(tmp_path, model, x, y, block))
-    assert [one for one, _ in codes(found) if one in ("W1004", "W1005")] == ([code] if code else [])
-    assert found.units[0].count == 6
+    diagnosed = diagnose(trained(tmp_path, model, x, y, block))
+    assert [found for found, _ in codes(diagnosed) if found in ("W1004", "W1005")] == ([code] if code else [])
+    assert diagnosed.units[0].count == 6
 
 
-def test_many_sigmoids_are_found_and_told_by_the_command(tmp_path: Path) -> None:
+def test_the_command_warns_of_many_sigmoids(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     deep = "  h = x\n  for i in 0..9 {\n    h = h -> dense(6) -> sigmoid\n  }\n"
     trained(tmp_path, f"{PLAIN}{deep}  z = squeeze(h -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y)
-    told = command("diagnose", "run", cwd=tmp_path)
-    assert told.returncode == 0
-    assert "warning[W1003]: the gradient vanishes on its way through the layers" in told.stderr
-    assert "h[0].dense.W" in told.stdout
+    done = command("diagnose", "run", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "warning[W1003]: the gradient vanishes on its way through the layers" in done.stderr
+    assert "h[0].dense.W" in done.stdout
     assert (tmp_path / "run" / "gradients.svg").read_bytes().startswith(b"<?xml")
     again = command("train", "m.net", cwd=tmp_path)
     assert "W1003" in again.stderr, "a warning while training"
@@ -181,6 +181,6 @@ def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
     trained(
         tmp_path, f"{PLAIN}  z = squeeze(x -> dense(9) -> tanh -> dense(1))\n  output z = z\n  loss mse(z, y)\n", x, y
     )
-    told = command("diagnose", "run", cwd=tmp_path)
-    assert "nothing found" in told.stdout
-    assert not told.stderr
+    done = command("diagnose", "run", cwd=tmp_path)
+    assert "nothing found" in done.stdout
+    assert not done.stderr
