@@ -12,7 +12,7 @@ from netc.runtime.data.classes import classes_of_unread_field
 from netc.runtime.data.pipeline import labels_of as field_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.runs.run import Run
-from netc.runtime.target_outputs import probability_outputs
+from netc.runtime.target_outputs import probability_outputs, target_of_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +128,20 @@ def _likeliest(probabilities: Any, labels: tuple[str, ...]) -> list[str]:
 def words_of(run: Run, output: str) -> tuple[str, ...]:
     """The labels of an output that holds tokens: those of the one target, or else the one input, with as many classes.
 
-    Returns () if the output holds no tokens, or if several fields have as many classes.
+    Of several such targets it is the one that the losses relate to the output. Returns () if the output holds no
+    tokens, or if no field is the only one.
     """
-    classes = run.model.values[output].type.classes
-    for fields in (run.model.targets, run.model.inputs):
-        names = [name for name, type_ in fields.items() if classes is not None and type_.classes == classes]
-        if len(names) == 1 and classes is not None:
+    model = run.model
+    classes = model.values[output].type.classes
+    if classes is None:
+        return ()
+    targets, inputs = (
+        [name for name, type_ in fields.items() if type_.classes == classes] for fields in (model.targets, model.inputs)
+    )
+    if len(targets) > 1 and (target := target_of_tokens(model, output, targets)) is not None:
+        return labels_of(run, target, classes)
+    for names in (targets, inputs):
+        if len(names) == 1:
             return labels_of(run, names[0], classes)
     return ()
 

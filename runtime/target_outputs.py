@@ -1,4 +1,4 @@
-"""Which output of a model holds the class probabilities of which target: asked of the graph, since class counts alone are ambiguous.
+"""Which output of a model belongs to which target: asked of the graph, since class counts alone are ambiguous.
 
 Takes a model and predicted arrays. Knows nothing of runs, labels or files.
 """
@@ -63,6 +63,19 @@ def _distances(model: Model, target: str, outputs: Sequence[str]) -> dict[str, i
         return {}
     values = model.values
     return {output: min(len(needed_by([values[output]]) ^ other) for other in ancestors) for output in outputs}
+
+
+def target_of_tokens(model: Model, output: str, targets: Sequence[str]) -> str | None:
+    """The one of these targets whose tokens an output predicts, `argmax(logits)` say.
+
+    Returns None unless the losses compare a value that the output is computed from with one target alone, or a nearer
+    value than with the others.
+    """
+    sources = needed_by([model.values[output]])
+    related = [target for target in targets if not sources.isdisjoint(compared_with(model.graph, target))]
+    distances = {target: _distances(model, target, [output])[output] for target in related}
+    nearest = [target for target in related if distances[target] == min(distances.values())]
+    return nearest[0] if len(nearest) == 1 else None
 
 
 def compared_with(graph: Graph, target: str) -> list[Value]:

@@ -1,10 +1,10 @@
-"""The output that holds a target's class probabilities is found by the graph: by what the losses compare with the target."""
+"""Outputs belong to targets by the graph: by what the losses compare with a target."""
 
 import numpy as np
 import pytest
 
 import netc
-from netc.runtime.target_outputs import compared_with, probability_outputs
+from netc.runtime.target_outputs import compared_with, probability_outputs, target_of_tokens
 
 HEADS = """model {
   input x: float[4]
@@ -52,6 +52,20 @@ def test_targets_that_share_a_head_share_its_output() -> None:
 def test_other_distributions_are_no_probabilities_of_a_target() -> None:
     text = HEADS.replace("  target b: class(3)\n", "").replace("LOSSES", "  loss cross_entropy(za, a)\n")
     assert outputs_of(text, "last", "first") == {"a": "first"}
+
+
+@pytest.mark.parametrize(
+    ("losses", "target"),
+    [
+        ("  loss la = cross_entropy(za, a)\n  loss lb = cross_entropy(zb, b)\n", "b"),
+        ("  loss la = cross_entropy(zb, a)\n  loss lb = cross_entropy(za, b)\n", "a"),
+        ("  loss la = cross_entropy(zb, a)\n  loss lb = cross_entropy(zb, b)\n", None),
+        ("  loss mean(square(za)) + mean(square(zb))\n", None),
+    ],
+)
+def test_the_target_of_tokens(losses: str, target: str | None) -> None:
+    text = HEADS.replace("softmax(zb)", "argmax(zb, over = -1)").replace("LOSSES", losses)
+    assert target_of_tokens(netc.parse(text), "last", ["a", "b"]) == target
 
 
 def test_what_no_loss_reads_takes_the_first_output() -> None:
