@@ -1,4 +1,4 @@
-"""Made-up data of the types that a model declares: to try or to time a model whose data is not there."""
+"""Synthetic data of the types that a model declares: to try or to time a model whose data is not there."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from netc.compiler.types import NUMPY, Type
 from netc.runtime.available import require
 from netc.runtime.data.stored import Field, Ragged
 
-LONGEST = 100  # steps of a made-up sequence; the shortest has one
+LONGEST = 100  # steps of a synthetic sequence; the shortest has one
 
 
 def synthetic_data(
