@@ -1,7 +1,7 @@
-"""Which files the data of a model may be read from: any of them for a command, those below some folders for an editor.
+"""Limits the files that the data of a model may be read from: for a command none, for an editor those below some folders.
 
-The readers ask before they open a file (`opening`); whoever calls them says what is inside, and what becomes of a file
-that is not (`inside`). Links are followed: a file is where its content is.
+The readers call `opening` before they open a file; their caller sets the folders by `inside`, and what happens with a
+file outside of them. Links are followed: what counts is where the content of a file is.
 """
 
 import os
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from netc.dsl.source import Span
 
-Outside = Callable[[Path, str, Span], None]  # the file, as the text calls it, and the place that does
+Outside = Callable[[Path, str, Span], None]  # the file, its name in the text, and the place of that name
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +22,14 @@ class _Rule:
     outside: Outside
 
 
-_RULE: ContextVar[_Rule | None] = ContextVar("rule", default=None)  # None: whatever the text names is read
+_RULE: ContextVar[_Rule | None] = ContextVar("rule", default=None)  # None: every file may be read
 
 
 @contextmanager
 def inside(folders: Sequence[Path], outside: Outside) -> Iterator[None]:
-    """Meanwhile `outside` is called with each file that does not lie below these folders, before it is opened: it may
-    raise a Fault.
+    """Within this context, calls `outside` before a file is opened that does not lie below one of the folders.
+
+    `outside` may raise a Fault, so that the file is not opened.
     """
     token = _RULE.set(_Rule(tuple(folders), outside))
     try:
@@ -38,19 +39,16 @@ def inside(folders: Sequence[Path], outside: Outside) -> Iterator[None]:
 
 
 def opening(path: Path, shown: str, span: Span) -> None:
-    """To be called before a file or folder of the data is opened.
-
-    `shown` is what messages call it, `span` the place that names it.
-    """
+    """Is called before a file or folder of the data is opened. `shown` is its name in messages, `span` the place of it."""
     rule = _RULE.get()
     if rule is not None and not is_below(path, rule.folders):
         rule.outside(path, shown, span)
 
 
 def is_below(path: Path, folders: Sequence[Path]) -> bool:
-    """Whether a path is, and leads to, something below one of the folders.
+    """Whether a path lies below one of the folders, both by its name and after links are followed.
 
-    One that is elsewhere by its name alone is not looked at: on some systems even that reaches over a network.
+    Links are followed only if the name lies there: on some systems even to look at a path can reach over a network.
     """
     real_folders = [os.path.realpath(folder) for folder in folders]
     try:

@@ -1,4 +1,4 @@
-"""The content of data files, read only if the memory holds what is made of it: a small file may unpack to anything."""
+"""The content of data files, read only if the memory holds what becomes of it: a small file may unpack to any size."""
 
 import gzip
 from pathlib import Path
@@ -9,7 +9,7 @@ from netc.dsl.source import Span
 from netc.runtime.available import SMALL, memory, require_at
 
 _PIECE = 1 << 20  # bytes that are unpacked at a time
-_SHARE = 4  # of the free memory, what an unpacked file may take: text, table and cells come beside it
+_SHARE = 4  # an unpacked file may take 1 / _SHARE of the free memory: its text, table and cells come beside it
 _MOST = 1 << 31
 _CELL = 80  # bytes of a cell that is kept as a Python text or number, with what points to it
 _COLUMN = 2_500  # bytes of a column besides its cells
@@ -28,41 +28,41 @@ def content(path: Path, shown: str, span: Span) -> bytes:
 
 
 def _unpacked(path: Path, shown: str, span: Span) -> bytes:
-    """The content of a .gz, counted while it is unpacked: what its end says of its size may be wrong."""
+    """The content of a .gz file. Its bytes are counted while it is unpacked, as the size that the file states may be wrong."""
     room = memory()
     most, total, pieces = max(min(room.nbytes // _SHARE, _MOST), SMALL), 0, []
     with opened(path) as file, gzip.GzipFile(fileobj=file) as stream:
         while piece := stream.read(_PIECE):
             total += len(piece)
             if total > most:
-                told = f"{path.stat().st_size:,} bytes packed; {room}"
-                fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, told, hint=_ON_DISK)
+                note = f"{path.stat().st_size:,} bytes packed; {room}"
+                fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, note, hint=_ON_DISK)
             pieces.append(piece)
     return b"".join(pieces)
 
 
 def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> None:
-    """Fault E1005 if the memory does not hold a table of text: `separators` are the characters one of which ends each
-    cell.
+    """Faults E1005 if the memory does not hold the cells of a table of text.
+
+    Each cell ends with one of `separators`; the first of these separates the cells of a row.
     """
     if len(text) >= SMALL // _CELL:
-        cells = sum(text.count(bytes([one])) for one in separators)
+        cells = sum(text.count(bytes([separator])) for separator in separators)
         columns = text[: text.find(b"\n")].count(separators[:1])
-        require_at(
-            4 * len(text) + _CELL * cells + _COLUMN * columns, f"the {cells:,} cells of `{shown}`", span, _ON_DISK
-        )
+        size = 4 * len(text) + _CELL * cells + _COLUMN * columns
+        require_at(size, f"the {cells:,} cells of `{shown}`", span, _ON_DISK)
 
 
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:
-    """Fault E1005 if the memory does not hold each character of a text, of `size` bytes, as a cell.
+    """Faults E1005 if the memory does not hold each character of a text of `size` bytes as a cell.
 
-    Those of Latin-1 are shared.
+    Python shares the objects of characters of Latin-1.
     """
     require_at(16 * len(text) + _CELL * (size - len(text)), f"the {len(text):,} characters of `{shown}`", span)
 
 
 def text_content(path: Path, shown: str, span: Span) -> tuple[str, bytes]:
-    """A text, and its bytes."""
+    """The text of a file, and its bytes. Faults E0801 if they are not UTF-8."""
     raw = content(path, shown, span)
     try:
         return raw.decode("utf-8-sig"), raw

@@ -1,8 +1,7 @@
-"""Copies of data in the cache: what each is a copy of, and which are old.
+"""Copies of data in the cache: what each was made from, and which are out of date.
 
-A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. A copy of what is
-gone, or has changed since, would never be used again, so it is removed whenever another copy is written, and by `netc
-cache`.
+A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. If that is gone or has
+changed, the copy would never be used again: it is removed when another copy is written, and by `netc cache`.
 """
 
 import os
@@ -19,10 +18,9 @@ _ORIGIN = "origin.json"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a copy was made from: a path, and how it was read (in words that are compared).
+    """The file or folder that a copy was made from, and how it was read (`variant`, which is only compared).
 
-    `size` and `mtime_ns` are None where others decide what changed: a folder of pictures is as large and as old as
-    before when one of its files changes.
+    `size` and `mtime_ns` are None for a folder of pictures: they do not change when one of its files does.
     """
 
     path: str
@@ -32,7 +30,7 @@ class Origin:
 
     @property
     def is_old(self) -> bool:
-        """Whether the file is gone or another one. A file that cannot be looked at may still be there."""
+        """Whether the file is gone or has changed. A file that cannot be examined may still be there."""
         try:
             status = os.stat(self.path)
         except (FileNotFoundError, NotADirectoryError, ValueError):
@@ -44,54 +42,55 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """A copy that is kept; `origin` is None if it does not say."""
+    """A copy in the cache; `origin` is None if its `origin.json` is missing or broken."""
 
     entry: eviction.Entry
     origin: Origin | None
 
 
 def folder() -> Path | None:
-    """Where copies are kept; None if there is no cache."""
-    own = home.folder()
-    return own / eviction.TABLES if own is not None else None
+    """The folder that has the copies; None if there is no cache."""
+    cache = home.folder()
+    return cache / eviction.TABLES if cache is not None else None
 
 
 def copies() -> list[Copy]:
-    """All copies, by name."""
-    own = home.usable_folder()
-    entries = [entry for entry in eviction.entries(own) if entry.is_folder] if own is not None else []
+    """All copies, sorted by their paths."""
+    cache = home.usable_folder()
+    entries = [entry for entry in eviction.entries(cache) if entry.is_folder] if cache is not None else []
     return [Copy(entry, _origin(entry.path)) for entry in sorted(entries, key=lambda entry: entry.path)]
 
 
-def _origin(place: Path) -> Origin | None:
+def _origin(folder: Path) -> Origin | None:
     try:
-        origin: Origin = parsed(content_of(place / _ORIGIN), Origin)
+        origin: Origin = parsed(content_of(folder / _ORIGIN), Origin)
         return origin
     except (OSError, ValueError):
         return None
 
 
-def publish(beside: Path, place: Path, origin: Origin) -> None:
-    """Name a copy that is whole, and make room for it.
+def publish(temporary_folder: Path, final: Path, origin: Origin) -> None:
+    """Gives a complete copy its final name, and removes others to make room for it.
 
-    What was opened under its temporary name, or is a copy that this one replaces, stays usable.
+    Files that were opened under the temporary name, or in a copy that this one replaces, stay usable.
     """
     try:
-        (beside / _ORIGIN).write_text(json_text(asdict(origin)), encoding="utf-8")
-        temporary.name_folder(beside, place)
+        (temporary_folder / _ORIGIN).write_text(json_text(asdict(origin)), encoding="utf-8")
+        temporary.name_folder(temporary_folder, final)
     except OSError as error:
         home.warn_cannot_write(error)
         return
-    forget_old(place, origin)
+    forget_old(final, origin)
     eviction.enforce()
-    if not place.is_dir():
+    if not final.is_dir():
         limit = f"{home.limit():,} bytes (NETC_CACHE_LIMIT)"
         home.warn_once(f"the cache may hold {limit}, too little for a copy of {origin.path}; it is made anew each time")
 
 
 def forget_old(newest: Path | None = None, origin: Origin | None = None) -> int:
-    """Remove copies whose file is gone or has changed, and those of the same file that `newest` replaces; returns how
-    many.
+    """Removes copies whose file is gone or has changed, and those that `newest`, made from `origin`, replaces.
+
+    Returns how many were removed.
     """
     old = [copy for copy in copies() if copy.entry.path != newest and _is_old(copy.origin, origin)]
     for copy in old:

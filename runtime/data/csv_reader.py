@@ -1,4 +1,4 @@
-"""`csv("file.csv")`: a table of text."""
+"""Reads `csv("file.csv")`: a table of text. Large files stay on disk (store.py)."""
 
 import codecs
 import csv
@@ -15,8 +15,11 @@ from netc.runtime.data.reading import decoding
 from netc.runtime.data.store import IsText, is_large, stored_columns
 from netc.runtime.data.table import Table
 
+_HEADER_BYTES = 1 << 20  # what is read of a large file for its header
+
 
 def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """The table of a csv file; its cells are texts. Faults E0801 and E0804 where the file is no table."""
     import polars
 
     if path.suffix != ".gz" and is_large(path):
@@ -38,25 +41,25 @@ def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
                 io.BytesIO(raw.removeprefix(codecs.BOM_UTF8)), infer_schema=False, raise_if_empty=False
             )
     except Fault:
-        _explain_rows(text, shown, span)  # in words of the file, if it can be said
+        _refuse_uneven_rows(text, shown, span)  # says more than the message of polars, if this is the reason
         raise
     if not frame.height:
         fault("E0801", f"`{shown}` has no rows", span)
     columns, header = frame.get_columns(), _header(text)
     if columns[-1].null_count() or len(set(header)) != len(columns):
-        _explain_rows(text, shown, span)
+        _refuse_uneven_rows(text, shown, span)
     cells = (column.to_numpy(allow_copy=True).astype(object) for column in columns)
     return Table(shown, dict(zip(_unquoted(text, frame.columns), cells, strict=True)), 2)
 
 
 def _first_text(path: Path) -> str:
-    """A text that begins as a file does."""
+    """The beginning of a file, which has its header."""
     with opened(path) as file:
-        return file.read(1 << 20).decode("utf-8-sig", "replace")
+        return file.read(_HEADER_BYTES).decode("utf-8-sig", "replace")
 
 
 def _unquoted(text: str, names: list[str]) -> list[str]:
-    """The names in the header of a csv; polars leaves doubled quotes as they are."""
+    """The names of the columns, as the header has them; polars leaves doubled quotes in `names`."""
     header = _header(text)
     return header if len(header) == len(set(header)) == len(names) else names
 
@@ -65,10 +68,8 @@ def _header(text: str) -> list[str]:
     return next(csv.reader(io.StringIO(text)), [])
 
 
-def _explain_rows(text: str, shown: str, span: Span) -> None:
-    """Fault E0804 at the first row that is longer or shorter than the header, E0801 where the header names a column
-    twice.
-    """
+def _refuse_uneven_rows(text: str, shown: str, span: Span) -> None:
+    """Faults E0801 if the header names a column twice, E0804 at the first row that is not as long as the header."""
     header = _header(text)
     seen: set[str] = set()
     for name in header:
@@ -79,11 +80,9 @@ def _explain_rows(text: str, shown: str, span: Span) -> None:
     next(rows, None)
     for number, row in enumerate(rows, 2):
         if row and len(row) != len(header):
-            fault(
-                "E0804",
-                f"`{shown}`, row {number} has {len(row)} cells, the header has {len(header)}",
-                span,
-                f"the last one is `{cell(row[-1])}` in column `{cell(header[min(len(row), len(header)) - 1])}`"
-                if len(row) < len(header)
-                else f"`{cell(row[len(header)])}` has no column",
-            )
+            fact = f"`{shown}`, row {number} has {len(row)} cells, the header has {len(header)}"
+            if len(row) < len(header):
+                fault(
+                    "E0804", fact, span, f"the last one is `{cell(row[-1])}` in column `{cell(header[len(row) - 1])}`"
+                )
+            fault("E0804", fact, span, f"`{cell(row[len(header)])}` has no column")

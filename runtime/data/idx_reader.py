@@ -1,4 +1,4 @@
-"""`idx("folder")`: LeCun's format, as MNIST has it."""
+"""Reads `idx("folder")`: LeCun's format, as MNIST has it."""
 
 import math
 import os
@@ -21,7 +21,10 @@ _MOST_AXES = 32
 
 
 def _read_idx_file(path: Path, span: Span) -> Array:
-    """LeCun's format: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements."""
+    """The array in a file: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements.
+
+    Faults E0801 if the file has another format or is cut short.
+    """
     shown = path.name
     opening(path, shown, span)
     with reading(shown, span):
@@ -37,20 +40,16 @@ def _read_idx_file(path: Path, span: Span) -> Array:
 
 
 def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """`path` is a folder or the beginning of the files' names: images are the field `image`, labels `label`."""
+    """The arrays of a folder, or of the files whose names begin with `path`: images are the field `image`, labels `label`."""
     folder, beginning = (path, "") if os.path.isdir(path) else (path.parent, path.name)
-    files = sorted(one for one in folder.iterdir() if one.name.startswith(beginning)) if os.path.isdir(folder) else []
+    entries = folder.iterdir() if os.path.isdir(folder) else ()
     parts: dict[str, list[Array]] = {}
-    for file in filter(_is_idx, files):
+    for file in sorted(entry for entry in entries if entry.name.startswith(beginning) and _is_idx(entry)):
         name = "label" if "label" in file.name else "image" if "image" in file.name else file.name.split(".")[0]
         parts.setdefault(name, []).append(_read_idx_file(file, span))
     if not parts:
-        fault(
-            "E0801",
-            f"there are no idx files `{shown}`",
-            span,
-            hint='idx("folder"), or the beginning of the names: idx("folder/train")',
-        )
+        hint = 'idx("folder"), or the beginning of the names: idx("folder/train")'
+        fault("E0801", f"there are no idx files `{shown}`", span, hint=hint)
     for name, arrays in parts.items():
         if len({array.shape[1:] for array in arrays}) != 1:
             fault("E0804", f"the files of `{shown}` hold `{cell(name)}` of different shapes", span)
@@ -58,4 +57,5 @@ def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
 
 
 def _is_idx(path: Path) -> bool:
+    """Whether a file's name is that of an idx file: `train-images-idx3-ubyte`, `train.idx`, `train.idx.gz`."""
     return ("-idx" in path.name and ".idx" not in path.name) or path.name.endswith((".idx", ".idx.gz"))

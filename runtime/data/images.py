@@ -1,7 +1,7 @@
-"""`images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`;
-decoded once, kept as one array on disk.
+"""Reads `images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`.
 
-A folder holds a folder a class. Or it is a csv with a column `path`, whose other columns stay. PNG and JPEG, by Pillow.
+The source is a folder with a folder for each class, or a csv with a column `path`, whose other columns are kept. PNG and
+JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array.
 """
 
 import csv
@@ -11,6 +11,7 @@ import json
 import os
 import zlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,58 +25,63 @@ from netc.dsl.source import Span
 from netc.runtime.available import NotEnough, refuse, require
 from netc.runtime.data import copies, store
 from netc.runtime.data.access import opening
+from netc.runtime.data.stored import Array
 
-Array = np.ndarray[Any, Any]
-Options = Mapping[str, Any]
-_ENDINGS = (".png", ".jpg", ".jpeg")
-_PIXEL = 8  # bytes of a pixel as it is decoded, and as it is converted
+Options = Mapping[str, Any]  # `size` (h, w) of the table's images, `channels` 1 or 3, `broken` "skip" or "refuse"
+_SUFFIXES = (".png", ".jpg", ".jpeg")
+_PIXEL = 8  # bytes of a pixel while it is decoded and converted
 _FORMATS = ("PNG", "JPEG")  # Pillow knows others, some of which start programs of the system (PostScript: Ghostscript)
 
 
+@dataclass(frozen=True, slots=True)
+class _Decoded:
+    """Pictures as one array [n, h, w, c], and for each the number of its file: broken ones may be left out."""
+
+    images: Array
+    file_numbers: Array
+
+
 def read_images(path: Path, shown: str, span: Span, options: Options) -> tuple[dict[str, Array], tuple[str, ...]]:
-    """The columns of the table, and what is to be said of it.
+    """The columns of the table, and notes for the user.
 
-    `options`: `size` (h, w) they are brought to, `channels` 1 or 3, `broken` skip or refuse.
-
-    Faults E0801 at the first picture that cannot be decoded, E0804 where one is of another size than the first.
+    Faults E0801 at the first picture that cannot be decoded, E0804 at the first of another size than those before it.
     """
     files, columns = _listed(path, shown, span)
     for file in files:
         opening(file, str(file), span)
     if not files:
         fault("E0801", f"there are no pictures in `{shown}`", span, "a folder a class, with .png and .jpg in them")
-    place = _place(files, options)
-    found = _open(place)
-    if found is not None and place is not None:
-        eviction.use(place)
-    if found is None:
-        images, kept = _decode(files, shown, span, options)
-        found = images, kept
-        if place is not None:
+    folder = _cache_folder(files, options)
+    decoded = _open(folder) if folder is not None else None
+    if decoded is not None and folder is not None:
+        eviction.use(folder)
+    if decoded is None:
+        decoded = _decode(files, shown, span, options)
+        if folder is not None:
             origin = copies.Origin(str(path.resolve()), repr(sorted(options.items())))
-            found = _keep(place, images, kept, origin) or found
-    images, kept = found
-    skipped = len(files) - len(kept)
+            decoded = _keep(folder, decoded, origin) or decoded
+    numbers = decoded.file_numbers
+    skipped = len(files) - len(numbers)
     notes = (f"{shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped",) if skipped else ()
-    return {"image": images, **{name: column[kept] for name, column in columns.items()}}, notes
+    return {"image": decoded.images, **{name: column[numbers] for name, column in columns.items()}}, notes
 
 
-def _texts(cells: Sequence[Any]) -> Array:
+def _text_column(cells: Sequence[Any]) -> Array:
     column = np.empty(len(cells), object)
     column[:] = cells
     return column
 
 
 def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, Array]]:
-    """The files in order, and a cell for each of what else is known."""
+    """The files of a source in order, and its columns besides the images."""
     if os.path.isdir(path):
         for folder in path.iterdir():
             if folder.is_symlink() and folder.is_dir():
                 opening(folder, f"{shown}/{folder.name}", span)
-        files = sorted(one for one in path.glob("*/*") if one.suffix.lower() in _ENDINGS)
+        files = sorted(file for file in path.glob("*/*") if file.suffix.lower() in _SUFFIXES)
         return files, {
-            "label": _texts([one.parent.name for one in files]),
-            "path": _texts([str(one.relative_to(path)) for one in files]),
+            "label": _text_column([file.parent.name for file in files]),
+            "path": _text_column([str(file.relative_to(path)) for file in files]),
         }
     if not os.path.exists(path):
         fault("E0801", f"there is no folder `{shown}`", span, "paths start from the `.net` file's folder")
@@ -85,13 +91,13 @@ def _listed(path: Path, shown: str, span: Span) -> tuple[list[Path], dict[str, A
     if not rows or "path" not in names:
         fault("E0802", f"`{shown}` has no column `path`", span, "a table of pictures names each one's file")
     files = [path.parent / str(row["path"]) for row in rows]
-    return files, {name: _texts([row.get(name) or None for row in rows]) for name in names}
+    return files, {name: _text_column([row.get(name) or None for row in rows]) for name in names}
 
 
-def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> tuple[Array, Array]:
-    """All pictures as one array, and which of the files they are."""
+def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> _Decoded:
+    """Decodes the pictures in the files; those that are broken are left out if the option `broken` is "skip"."""
     images: Array | None = None
-    kept: list[int] = []
+    numbers: list[int] = []
     channels, size = options.get("channels"), options.get("size")
     for number, file in enumerate(files):
         try:
@@ -100,42 +106,35 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
             refuse(lack, span)
         except MemoryError:
             raise
-        except Exception as error:  # a decoder raises anything where a picture is broken
+        except Exception as error:  # a decoder may raise any exception for a broken picture
             if options.get("broken") == "skip":
                 continue
-            fault(
-                "E0801",
-                f"cannot decode `{file}`",
-                span,
-                _why(error),
-                hint=f'images("{shown}", broken = skip) leaves such pictures out',
-            )
+            hint = f'images("{shown}", broken = skip) leaves such pictures out'
+            fault("E0801", f"cannot decode `{file}`", span, _why(error), hint=hint)
         channels = pixels.shape[2]
         if images is None:
             images = store.allocate((len(files), *pixels.shape), np.uint8)
         if pixels.shape != images.shape[1:]:
-            first = files[kept[0]]
-            fault(
-                "E0804",
+            h, w = images.shape[1:3]
+            fact, note = (
                 f"`{file}` has {pixels.shape[0]} x {pixels.shape[1]} pixels",
-                span,
-                f"`{first}` has {images.shape[1]} x {images.shape[2]}",
-                hint=f'images("{shown}", size = ({images.shape[1]}, {images.shape[2]})) makes them alike',
+                f"`{files[numbers[0]]}` has {h} x {w}",
             )
-        images[len(kept)] = pixels
-        kept.append(number)
+            fault("E0804", fact, span, note, hint=f'images("{shown}", size = ({h}, {w})) makes them alike')
+        images[len(numbers)] = pixels
+        numbers.append(number)
     if images is None:
         fault("E0801", f"no picture in `{shown}` can be decoded", span)
-    return images[: len(kept)], np.array(kept)
+    return _Decoded(images[: len(numbers)], np.array(numbers))
 
 
 def _why(error: Exception) -> str:
-    """What keeps a picture from being decoded. Pillow names its own stream where it knows no format."""
+    """The reason why a picture cannot be decoded. Pillow's own words for an unknown format name its stream, not the file."""
     return "it is no PNG or JPEG" if type(error).__name__ == "UnidentifiedImageError" else reason(error)
 
 
 def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
-    """A picture [h, w, c], brought to a size; grey ones have one channel if `channels` does not say it."""
+    """The pixels [h, w, c] of a picture, scaled to `size`. Without `channels`, grey pictures have one and all others three."""
     from PIL import Image
 
     with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
@@ -148,34 +147,32 @@ def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> A
     return pixels
 
 
-# ------------------------------------------------------------------ decoded once
+# ------------------------------------------------------------------ the cache
 
 
-def _place(files: Sequence[Path], options: Options) -> Path | None:
-    """Where the decoded pictures of these files lie: a name for what they are and were made with."""
-    own = copies.folder()
-    if own is None:
+def _cache_folder(files: Sequence[Path], options: Options) -> Path | None:
+    """The folder of the cache for these files and options, named by a hash of both; None if there is no cache."""
+    parent = copies.folder()
+    if parent is None:
         return None
-    told: list[Any] = [sorted((key, str(value)) for key, value in options.items())]
+    key: list[Any] = [sorted((name, str(value)) for name, value in options.items())]
     for file in files:
         try:
             status = file.stat()
-            told.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
+            key.append((str(file.resolve()), status.st_size, status.st_mtime_ns))
         except (OSError, ValueError):  # ValueError: a null character in the path
-            told.append(str(file))
-    return own / f"images-{hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]}"
+            key.append(str(file))
+    return parent / f"images-{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]}"
 
 
-def _open(place: Path | None) -> tuple[Array, Array] | None:
-    """The pictures and which files they are, memory-mapped; None if they are not there, or not as they were written."""
+def _open(folder: Path) -> _Decoded | None:
+    """The pictures in a folder of the cache, memory-mapped; None if they are not there, or not as they were written."""
     try:
-        if place is None:
+        listing = json.loads((folder / "images.json").read_text(encoding="utf-8"))
+        images = np.load(folder / "images.npy", mmap_mode="r")
+        if list(images.shape) != listing["shape"] or images.dtype != np.uint8 or _checksum(images) != listing["crc"]:
             return None
-        told = json.loads((place / "images.json").read_text(encoding="utf-8"))
-        images = np.load(place / "images.npy", mmap_mode="r")
-        if list(images.shape) != told["shape"] or images.dtype != np.uint8 or _checksum(images) != told["crc"]:
-            return None
-        return images, np.array(told["kept"])
+        return _Decoded(images, np.array(listing["kept"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -184,20 +181,21 @@ def _checksum(images: Array) -> int:
     return zlib.crc32(np.ascontiguousarray(images).data)
 
 
-def _keep(place: Path, images: Array, kept: Array, origin: copies.Origin) -> tuple[Array, Array] | None:
-    """Keep decoded pictures, and return them as they are kept.
+def _keep(folder: Path, decoded: _Decoded, origin: copies.Origin) -> _Decoded | None:
+    """Writes decoded pictures to the cache, and returns them mapped from there.
 
-    None where there is no room for them: they are decoded anew each time.
+    Returns None if the cache cannot be written: the pictures are decoded anew each time.
     """
     try:
-        place.parent.mkdir(0o700, exist_ok=True)
-        with temporary.folder(place.parent) as beside:
-            np.save(beside / "images.npy", images)
-            told = {"shape": list(images.shape), "crc": _checksum(images), "kept": kept.tolist()}
-            (beside / "images.json").write_text(json_text(told), encoding="utf-8")
-            found = _open(beside)  # mapped files stay usable, whatever becomes of their names
-            copies.publish(beside, place, origin)
-            return found
+        folder.parent.mkdir(0o700, exist_ok=True)
+        with temporary.folder(folder.parent) as temporary_folder:
+            images = decoded.images
+            np.save(temporary_folder / "images.npy", images)
+            listing = {"shape": list(images.shape), "crc": _checksum(images), "kept": decoded.file_numbers.tolist()}
+            (temporary_folder / "images.json").write_text(json_text(listing), encoding="utf-8")
+            mapped = _open(temporary_folder)  # mapped files stay usable when they are renamed or removed
+            copies.publish(temporary_folder, folder, origin)
+            return mapped
     except OSError as error:
         home.warn_cannot_write(error)
         return None

@@ -1,4 +1,4 @@
-"""`jsonl("file.jsonl")`: a JSON object a line."""
+"""Reads `jsonl("file.jsonl")`: a JSON object in each line."""
 
 import json
 from array import array
@@ -14,12 +14,15 @@ from netc.runtime.data.table import SparseColumn, Table, column_of
 
 
 def read_jsonl(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """A JSON object a line. Lists of one shape are arrays; a key that a line lacks is a missing value."""
+    """A table with a row for each line. Lists of one shape are arrays; a key that a line lacks is a missing value.
+
+    Faults E0801 at the first line that is no JSON object.
+    """
     text, raw = text_content(path, shown, span)
     require_cells(raw, b",:\n", shown, span)
-    columns: dict[str, tuple[array[int], list[Any]]] = {}  # in which rows a key is, and its cells
+    columns: dict[str, tuple[array[int], list[Any]]] = {}  # by key: the rows that have it, and its cells
     count = 0
-    for number, line in enumerate(text.split("\n"), 1):  # JSON has other line ends in its texts
+    for number, line in enumerate(text.split("\n"), 1):  # not splitlines: a text in JSON may contain other line ends
         if not line.strip():
             continue
         try:

@@ -1,6 +1,6 @@
-"""`npz("file.npz")`: NumPy arrays by name, out of a zip archive. Numbers and texts alone: nothing is unpickled.
+"""Reads `npz("file.npz")`: NumPy arrays by name from a zip archive. Only numbers and texts: nothing is unpickled.
 
-What an array's head says is compared with what the archive holds before memory is taken for it.
+The header of an array is compared with its size in the archive before memory is taken for it.
 """
 
 import math
@@ -17,15 +17,15 @@ from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data.reading import decoding
+from netc.runtime.data.stored import Array
 
-Array = np.ndarray[Any, Any]
 _NUMBERS, _TEXTS = "biuf", "US"  # kinds of elements
 _MOST_AXES = 32
 _CELL = 80  # bytes of a text that is a cell
 
 
 def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
-    """The arrays of an archive by name; texts as cells. Faults E0801 if it is none, or holds something else."""
+    """The arrays of an archive by name; texts as cells. Faults E0801 if the file is no archive of arrays."""
     with opened(path) as file:
         if not zipfile.is_zipfile(file):
             fault("E0801", f"`{shown}` is no .npz archive", span)
@@ -44,9 +44,9 @@ def _arrays(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, Array
 
 
 def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipfile.ZipInfo]:
-    """The arrays of an archive by name, of which the memory holds all.
+    """The members of an archive by the name of their array. Only their headers are read.
 
-    Their heads say what they are; nothing else is unpacked yet.
+    Faults E0801 if a member is no array that netc reads, E1005 if the memory does not hold all arrays.
     """
     members: dict[str, zipfile.ZipInfo] = {}
     lengths: dict[str, int] = {}
@@ -69,16 +69,16 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
 
 
 def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span) -> None:
-    """Fault E0801 if not all of what a source holds has as many rows."""
+    """Faults E0801 if the parts of a source have different numbers of rows. `what` is the word for them in the message."""
     if len(set(lengths.values())) != 1:
-        told = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
-        fault("E0801", f"the {what} of `{shown}` differ in length", span, told)
+        note = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
+        fault("E0801", f"the {what} of `{shown}` differ in length", span, note)
 
 
 def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
-    """The shape and the elements of an array.
+    """The shape of an array and the type of its elements, from its header.
 
-    Fault E0801 if netc does not read such elements, or there are as many bytes as the head promises.
+    Faults E0801 if netc does not read such elements, or the archive does not have as many bytes as the header says.
     """
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):
@@ -101,7 +101,7 @@ _KINDS = "netc reads numbers and texts"
 
 
 def _cells(array: Array) -> Array:
-    """Texts as objects, those of bytes from UTF-8."""
+    """An array of texts as objects; bytes are decoded as UTF-8."""
     if array.dtype.kind == "U":
         return array.astype(object)
     return np.array([text.decode() for text in array.ravel().tolist()], object).reshape(array.shape)

@@ -1,4 +1,4 @@
-"""`parquet("file.parquet")`: a table of typed columns."""
+"""Reads `parquet("file.parquet")`: a table of typed columns. Large files stay on disk (store.py)."""
 
 from functools import partial
 from pathlib import Path
@@ -14,10 +14,11 @@ from netc.runtime.data.table import Table, column_of
 if TYPE_CHECKING:
     import polars
 
-_PARQUET_CELL = 24  # bytes of a number while it is read: as the file has it, as polars has it, as a float
+_CELL = 24  # bytes of a number while it is read: in the file, in polars, and as a float
 
 
 def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """The table of a parquet file. Faults E0801 if polars cannot read it, E1005 if the memory does not hold it."""
     import polars
 
     if is_large(path):
@@ -27,14 +28,14 @@ def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     with decoding(shown, span):
         scan = polars.scan_parquet(path, glob=False)
         rows, names = scan.select(polars.len()).collect().item(), scan.collect_schema().names()
-        require_at(_PARQUET_CELL * rows * len(names), f"{rows:,} rows of {len(names):,} columns", span)
+        require_at(_CELL * rows * len(names), f"{rows:,} rows of {len(names):,} columns", span)
         frame = scan.collect()
         columns = {column.name: _plain_column(column) for column in frame.get_columns()}
     return Table(shown, columns)
 
 
 def _plain_column(column: "polars.Series") -> Array:
-    """Numbers as floats with NaN for what is missing, lists as arrays, all else as text."""
+    """A column of numbers as floats, NaN where one is missing; lists as arrays; anything else as text."""
     import polars
 
     if column.dtype.is_nested():

@@ -1,9 +1,7 @@
-"""Files -> tables: one row of the table READERS below a reader.
+"""Reads a source into a table. A kind of source is one row of the table READERS.
 
-A table holds columns of equal length and says where a row came from.
-
-Text tables are read as text: what a column's type is, the model says, not its first rows. A csv or parquet file that is
-large stays on disk (store.py). polars is imported where a table is read: a fifth of a second that images need not wait.
+Text is read as text: the model says which columns are numbers, not the first rows of the file. A large csv or parquet file
+stays on disk (store.py). polars is imported where a table is read, as that takes a fifth of a second.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,8 +30,10 @@ Read = Callable[[Path, str, Span, IsText], Table]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """How a source is read: `read(path, shown, span, is_text)` gives its table or a fault, for files whose names end
-    with one of `suffixes`. None of its own: pictures take options (images.py).
+    """A kind of source: `read(path, shown, span, is_text)` returns its table or raises a fault.
+
+    A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures: their
+    reader takes options (images.py).
     """
 
     name: str
@@ -46,32 +46,34 @@ class Reader:
 def simple_reader(
     name: str, doc: str, read: Callable[[Path], Mapping[str, Any]], suffixes: tuple[str, ...] = ()
 ) -> Reader:
-    """A reader that gives columns by name, arrays of one length with samples first, and raises an exception that says
-    why where a file is broken.
+    """A reader made of a function that returns columns by name: arrays of one length with the samples first.
+
+    Where a file is broken, `read` raises an exception that says why.
     """
 
-    def table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    def read_table(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
         with decoding(shown, span):
             columns = {str(key): np.asarray(column) for key, column in read(path).items()}
         return table_of(shown, columns, "columns", span)
 
-    return Reader(name, doc, table, suffixes)
+    return Reader(name, doc, read_table, suffixes)
 
 
 def read_npz(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
+    """The arrays of an .npz archive as columns."""
     return table_of(shown, read_arrays(path, shown, span), "arrays", span)
 
 
 READERS = {
-    one.name: one
-    for one in (
-        Reader("csv", "A table of text, .gz too. The model says what is a number.", read_csv, (".csv",)),
+    reader.name: reader
+    for reader in (
+        Reader("csv", "A table of text, also as .gz. The model says which columns are numbers.", read_csv, (".csv",)),
         Reader("parquet", "A table of typed columns.", read_parquet, (".parquet",)),
-        Reader("jsonl", "A JSON object a line, .gz too; lists of one shape are arrays.", read_jsonl, (".jsonl",)),
+        Reader("jsonl", "A JSON object a line, also as .gz; lists of one shape are arrays.", read_jsonl, (".jsonl",)),
         Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
         Reader(
             "text",
-            'A text, .gz too, as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
+            'A text, also as .gz, read as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
             read_text,
             (".txt",),
         ),
@@ -83,45 +85,46 @@ READERS = {
         ),
         Reader(
             "images",
-            "Pictures, PNG or JPEG: a folder a class, or a csv with a column `path`. size = (h, w), channels = 1 or 3, broken = skip.",
+            "Pictures, PNG or JPEG: a folder with a folder for each class, or a csv with a column `path`. "
+            "size = (h, w), channels = 1 or 3, broken = skip.",
             None,
             takes_folder=True,
         ),
     )
 }
-_OWN = frozenset(READERS)
+_BUILT_IN = frozenset(READERS)
 
 
-def reader_of(path: Path, otherwise: str) -> str:
-    """The reader that a file's name asks for."""
-    if otherwise == "images":
-        return otherwise
+def reader_of(path: Path, default: str) -> str:
+    """The name of the reader for a file's suffix, or else `default`."""
+    if default == "images":
+        return default
     plain = path.with_suffix("") if path.suffix == ".gz" else path
-    return next((one.name for one in READERS.values() if plain.suffix in one.suffixes), otherwise)
+    return next((reader.name for reader in READERS.values() if plain.suffix in reader.suffixes), default)
 
 
 def read(
-    reader: str,
+    reader_name: str,
     path: Path,
     shown: str,
     span: Span,
     is_text: IsText = lambda column: False,
     options: Options | None = None,
 ) -> Table:
-    """Read a source. Faults E0801 where it is not there or broken; `span` is the place that names it.
+    """The table of a source. `shown` is its name in messages, `span` the place that names it.
 
-    `is_text` columns are read as they are written.
+    `is_text` says which columns are needed as they are written. Faults E0801 if the source is not there, broken or empty.
     """
-    one = READERS[reader]
+    reader = READERS[reader_name]
     opening(path, shown, span)
-    if not one.takes_folder:
+    if not reader.takes_folder:
         refuse_irregular(path, shown, span)
-    with (reading if reader in _OWN else decoding)(shown, span):
-        if one.read is None:
+    with (reading if reader_name in _BUILT_IN else decoding)(shown, span):
+        if reader.read is None:
             columns, notes = read_images(path, shown, span, options or {})
             table = Table(shown, columns, notes=notes)
         else:
-            table = one.read(path, shown, span, is_text)
+            table = reader.read(path, shown, span, is_text)
     if not len(table):
         fault("E0801", f"`{shown}` has no rows", span)
     return table

@@ -1,6 +1,4 @@
-"""Whatever keeps a data file from being read becomes a message, in one way for all readers: `reading` around netc's own
-code, `decoding` around that of others.
-"""
+"""Turns every error of a reader into a message: `reading` around netc's own code, `decoding` around that of others."""
 
 import csv
 import errno
@@ -23,10 +21,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 @contextmanager
 def reading(shown: str, span: Span) -> Iterator[None]:
-    """Fault E0801 where the system refuses the file `shown`, or its content is broken.
-
-    `span` is the place that names it.
-    """
+    """Faults E0801 at `span`, which names the file `shown`, if the system refuses the file or its content is broken."""
     try:
         yield
     except _BROKEN as error:
@@ -35,12 +30,12 @@ def reading(shown: str, span: Span) -> Iterator[None]:
 
 @contextmanager
 def decoding(shown: str, span: Span) -> Iterator[None]:
-    """As `reading`, around a library or a plug-in: where a file is broken it may raise anything."""
+    """Does the same as `reading`, around a library or a plug-in: these may raise any exception for a broken file."""
     try:
         yield
     except _NOT_BROKEN:
         raise
-    except BaseException as error:  # what polars raises when it panics is no Exception
+    except BaseException as error:  # a panic of polars is no Exception
         _cannot_read(shown, span, error)
 
 
@@ -49,7 +44,7 @@ def _cannot_read(shown: str, span: Span, error: BaseException) -> None:
 
 
 def refuse_irregular(path: Path, shown: str, span: Span) -> None:
-    """Fault E0801 if there is no regular file at a path: a pipe or a device would be waited for."""
+    """Faults E0801 if there is no regular file at a path: reading a pipe or a device could wait for ever."""
     with reading(shown, span):
         try:
             mode = os.stat(path).st_mode

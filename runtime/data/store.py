@@ -1,7 +1,6 @@
-"""Tables too large for memory: each column is written once to a file in the cache folder, and memory-mapped from then
-on.
+"""Tables too large for memory: each column is written once to a file in the cache, and memory-mapped from then on.
 
-Numbers are kept as f64, NaN where a cell is empty; texts as numbers of the words that occur, -1 where a cell is empty.
+Numbers are stored as float64, NaN where a cell is empty; texts as numbers of the words that occur, -1 for an empty cell.
 """
 
 import hashlib
@@ -22,15 +21,15 @@ from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.available import SMALL, require
 from netc.runtime.data import copies
+from netc.runtime.data.stored import Array
 
 if TYPE_CHECKING:
     import polars
 
-Array = np.ndarray[Any, Any]
-IsText = Callable[[str], bool]
+IsText = Callable[[str], bool]  # whether the cells of a column are needed as they are written
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
 _FORMAT = 3
-_ROWS = 1 << 16  # at a time, while a table is written
+_ROWS = 1 << 16  # rows at a time, while a table is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +45,8 @@ class TextColumn:
     def __getitem__(self, rows: Any) -> Array:
         codes, which = np.unique(np.asarray(self.codes[rows]), return_inverse=True)
         lexicon = np.array([None if code < 0 else self.words[code] for code in codes.tolist()], object)
-        found: Array = lexicon[which.reshape(np.shape(which))]
-        return found
+        texts: Array = lexicon[which.reshape(np.shape(which))]
+        return texts
 
 
 Columns = dict[str, Array | TextColumn]
@@ -58,7 +57,7 @@ def is_large(path: Path) -> bool:
 
 
 def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Memory for an array; if it is large, in a file without a name that goes when the array does."""
+    """Memory for an array. If it is large, it lies in a file without a name, which is gone when the array is."""
     size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
     if size < LARGE:
         return np.empty(shape, dtype)
@@ -68,9 +67,9 @@ def allocate(shape: tuple[int, ...], dtype: Any) -> Array:
 
 
 def _reserve(file: IO[bytes], size: int) -> None:
-    """Let a file have so many bytes, and its disk room for them: a mapped page that finds none would end the process.
+    """Makes a file `size` bytes long and reserves their blocks on disk. Raises OSError if there is no room.
 
-    Raises OSError.
+    Without them, a mapped page for which the disk has no room would end the process.
     """
     file.truncate(size)
     if hasattr(os, "posix_fallocate"):
@@ -78,7 +77,7 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 
 def _nameless_file() -> IO[bytes]:
-    """A file in the cache's folder, or where that cannot be written, in the system's folder for temporary files."""
+    """A temporary file in the cache folder; in the system's folder for temporary files if the cache cannot be written."""
     try:
         return tempfile.TemporaryFile(dir=home.folder())
     except OSError as error:
@@ -89,7 +88,10 @@ def _nameless_file() -> IO[bytes]:
 def stored_columns(
     path: Path, scan: Callable[[], "polars.LazyFrame"], shown: str, span: Span, is_text: IsText
 ) -> Columns:
-    """The columns of a table by name; written first if this file has not been read before."""
+    """The columns of a table by name, mapped from a copy in the cache, which is written if there is none of this file.
+
+    Faults E0801 if polars cannot read the table, if it has no rows, or if its copy cannot be written.
+    """
     import polars
 
     status = path.stat()
@@ -99,120 +101,131 @@ def stored_columns(
         fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
     variant = json.dumps([_FORMAT, [is_text(name) for name in names]])
     origin = copies.Origin(str(path.resolve()), variant, status.st_size, status.st_mtime_ns)
-    found = _kept(origin)
-    if found is None:
+    columns = _cached(origin)
+    if columns is None:
         try:
-            found = _copied(origin, scan, is_text)
+            columns = _copy(origin, scan, is_text)
         except polars.exceptions.PolarsError as error:
             fault("E0801", f"cannot read `{shown}`", span, str(error).splitlines()[0])
         except OSError as error:
             fault("E0801", f"cannot keep `{shown}` on disk", span, error.strerror or str(error))
-    if not len(next(iter(found.values()), ())):
+    if not len(next(iter(columns.values()), ())):
         fault("E0801", f"`{shown}` has no rows", span)
-    return found
+    return columns
 
 
-def _place(origin: copies.Origin) -> Path | None:
-    """Where the copy of a table is kept."""
-    kept = copies.folder()
-    if kept is None:
+def _folder_of(origin: copies.Origin) -> Path | None:
+    """The folder of the copy of a table; None if there is no cache."""
+    parent = copies.folder()
+    if parent is None:
         return None
-    told = [origin.path, origin.size, origin.mtime_ns, origin.variant]
-    return kept / hashlib.sha256(json.dumps(told).encode()).hexdigest()[:32]
+    key = [origin.path, origin.size, origin.mtime_ns, origin.variant]
+    return parent / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:32]
 
 
-def _kept(origin: copies.Origin) -> Columns | None:
-    """The columns of a table that was read before."""
-    place = _place(origin)
-    found = _open(place) if place is not None else None
-    if found is not None and place is not None:
-        eviction.use(place)
-    return found
+def _cached(origin: copies.Origin) -> Columns | None:
+    """The columns of a table from its copy in the cache; None if there is none."""
+    folder = _folder_of(origin)
+    columns = _open(folder) if folder is not None else None
+    if columns is not None and folder is not None:
+        eviction.use(folder)
+    return columns
 
 
-def _copied(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
-    """The columns of a table, written to disk: to the cache, or where that takes nothing, to files that go when they
-    are no longer used. Raises OSError.
+def _copy(origin: copies.Origin, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+    """Copies the columns of a table to the cache. Raises OSError.
+
+    If the cache cannot be written, they are copied to temporary files that are removed when they are no longer used.
     """
-    place = _place(origin)
-    if place is not None:
+    folder = _folder_of(origin)
+    if folder is not None:
         try:
-            place.parent.mkdir(0o700, exist_ok=True)
-            with temporary.folder(place.parent) as beside:
-                columns = _written(beside, scan, is_text)
-                copies.publish(beside, place, origin)
+            folder.parent.mkdir(0o700, exist_ok=True)
+            with temporary.folder(folder.parent) as temporary_folder:
+                columns = _write_and_open(temporary_folder, scan, is_text)
+                copies.publish(temporary_folder, folder, origin)
                 return columns
         except OSError as error:
             home.warn_cannot_write(error)
-    with temporary.folder(Path(tempfile.gettempdir())) as beside:
-        return _written(beside, scan, is_text)
+    with temporary.folder(Path(tempfile.gettempdir())) as temporary_folder:
+        return _write_and_open(temporary_folder, scan, is_text)
 
 
-def _written(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
-    """Write the columns into an empty folder. They stay usable when the folder is renamed or removed."""
-    _write(place, scan, is_text)
-    columns = _open(place)
+def _write_and_open(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> Columns:
+    """Writes the columns into an empty folder. They stay usable when the folder is renamed or removed."""
+    _write(folder, scan, is_text)
+    columns = _open(folder)
     if columns is None:
         raise OSError("what was written is not what is read")
     return columns
 
 
-def _write(place: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> None:
-    import polars
+def _write(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> None:
+    """Writes a file for each column, and columns.json, which names them with their checksums and words."""
 
     frame = scan()
     schema = frame.collect_schema()
-    as_numbers = _numeric(frame, [name for name in schema.names() if not is_text(name)])
-    words: dict[str, dict[str, int]] = {name: {} for name in schema.names() if name not in as_numbers}
-    files = [(place / f"{i}.bin").open("wb") for i in range(len(schema))]
-    sums = dict.fromkeys(schema.names(), 0)
+    numeric = _numeric(frame, [name for name in schema.names() if not is_text(name)])
+    words: dict[str, dict[str, int]] = {name: {} for name in schema.names() if name not in numeric}
+    files = [(folder / f"{i}.bin").open("wb") for i in range(len(schema))]
+    checksums = dict.fromkeys(schema.names(), 0)
     rows = 0
     for batch in frame.collect_batches(chunk_size=_ROWS, maintain_order=True):
-        require(SMALL, "the next rows of the table")  # texts that occur are kept in memory
+        require(SMALL, "the next rows of the table")  # its words are kept in memory
         rows += batch.height
-        for i, column in enumerate(batch.get_columns()):
+        for file, column in zip(files, batch.get_columns(), strict=True):
             name = column.name
-            if name in as_numbers:
-                content = column.cast(polars.Float64).to_numpy(allow_copy=True).tobytes()
-            else:
-                known = words[name]
-                cells = column.cast(polars.String).to_list()
-                codes = [-1 if cell is None else known.setdefault(cell, len(known)) for cell in cells]
-                content = np.array(codes, np.int32).tobytes()
-            sums[name] = zlib.crc32(content, sums[name])
-            files[i].write(content)
+            content = _number_bytes(column) if name in numeric else _code_bytes(column, words[name])
+            checksums[name] = zlib.crc32(content, checksums[name])
+            file.write(content)
     for file in files:
         file.close()
     columns = [
-        {"name": name, "file": f"{i}.bin", "crc": sums[name], "words": list(words[name]) if name in words else None}
-        for i, name in enumerate(sums)
+        {"name": name, "file": f"{i}.bin", "crc": checksum, "words": list(words[name]) if name in words else None}
+        for i, (name, checksum) in enumerate(checksums.items())
     ]
-    (place / "columns.json").write_text(json_text({"rows": rows, "columns": columns}), encoding="utf-8")
+    (folder / "columns.json").write_text(json_text({"rows": rows, "columns": columns}), encoding="utf-8")
+
+
+def _number_bytes(column: "polars.Series") -> bytes:
+    import polars
+
+    values: Array = column.cast(polars.Float64).to_numpy(allow_copy=True)
+    return values.tobytes()
+
+
+def _code_bytes(column: "polars.Series", words: dict[str, int]) -> bytes:
+    """The numbers of a column's texts, by `words`, which new texts are added to."""
+    import polars
+
+    cells = column.cast(polars.String).to_list()
+    codes = [-1 if cell is None else words.setdefault(cell, len(words)) for cell in cells]
+    return np.array(codes, np.int32).tobytes()
 
 
 def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:
-    """The columns whose every cell is a number or empty."""
+    """Those of the named columns whose every cell is a number or empty."""
     import polars
 
     if not names:
         return set()
-    lost = [
+    texts = [
         (polars.col(name).cast(polars.Float64, strict=False).null_count() - polars.col(name).null_count()).alias(name)
         for name in names
     ]
-    found = frame.select(lost).collect(engine="streaming")
-    return {name for name, count in zip(found.columns, found.row(0), strict=True) if not count}
+    counts = frame.select(texts).collect(engine="streaming")
+    return {name for name, count in zip(counts.columns, counts.row(0), strict=True) if not count}
 
 
-def _open(place: Path) -> Columns | None:
-    """The columns, or None if they are not there, or not as they were written."""
+def _open(folder: Path) -> Columns | None:
+    """The columns of a copy, memory-mapped; None if the copy is not there, or not as it was written."""
     try:
-        told = json.loads((place / "columns.json").read_text(encoding="utf-8"))
+        listing = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
         columns: Columns = {}
-        for column in told["columns"]:
-            words, path = column["words"], place / column["file"]
+        for column in listing["columns"]:
+            words, path = column["words"], folder / column["file"]
             dtype = np.dtype(np.float64 if words is None else np.int32)
-            data = np.memmap(path, dtype, "r", shape=(told["rows"],)) if told["rows"] else np.empty(0, dtype)
+            data = np.memmap(path, dtype, "r", shape=(listing["rows"],)) if listing["rows"] else np.empty(0, dtype)
             if _checksum(data) != column["crc"]:
                 return None
             columns[column["name"]] = data if words is None else TextColumn(data, tuple(words))

@@ -1,6 +1,4 @@
-"""How a field is kept that is no plain array: as the bytes that it came in, or as sequences of different lengths one
-behind the other.
-"""
+"""The forms of a field in memory: a plain array, bytes with a scale, or sequences of different lengths."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +11,10 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, slots=True)
 class Bytes:
-    """`array` (uint8, samples first) times `scale`: a quarter of the memory and of what a step reads; the factor is
-    applied while a batch is gathered.
+    """The values `array` * `scale`, where `array` is uint8 with the samples first.
 
-    Where an array is wanted (`np.asarray`), it is one of float32.
+    A step reads a quarter of the memory that floats would take: the factor is applied while a batch is gathered.
+    `np.asarray` gives the values as float32.
     """
 
     array: Array
@@ -38,20 +36,20 @@ class Bytes:
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Sequences: `rows` holds the steps of the first, then those of the second, ...; `lengths` says how many each has."""
+    """Sequences: `rows` are the steps of the first, then those of the second, ...; `lengths` is how many each has."""
 
     rows: Array
     lengths: Array
 
     @classmethod
     def of(cls, sequences: Sequence[Any], dtype: Any) -> "Ragged":
-        """From a list of arrays, one a sample."""
-        arrays = [np.asarray(one, dtype) for one in sequences]
-        return cls(np.concatenate(arrays), np.array([len(one) for one in arrays], np.int64))
+        """Sequences from a list with an array for each sample."""
+        arrays = [np.asarray(sequence, dtype) for sequence in sequences]
+        return cls(np.concatenate(arrays), np.array([len(array) for array in arrays], np.int64))
 
     @property
     def starts(self) -> Array:
-        """Where each sequence begins in the rows."""
+        """The row at which each sequence begins."""
         return np.concatenate([[0], np.cumsum(self.lengths)[:-1]]).astype(np.int64)
 
     def __len__(self) -> int:
@@ -61,7 +59,7 @@ class Ragged:
         return iter(np.split(self.rows, np.cumsum(self.lengths)[:-1]))
 
     def take(self, chosen: Array) -> "Ragged":
-        """The sequences of these numbers, in this order."""
+        """The sequences with the numbers `chosen`, in this order."""
         lengths = self.lengths[chosen]
         step = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         return Ragged(self.rows[np.repeat(self.starts[chosen], lengths) + step], lengths)

@@ -1,4 +1,4 @@
-"""A table: columns of equal length, with the number of the first row in its file."""
+"""A table: columns of equal length by name, with the number that its first row has in the file."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from netc.runtime.data.npz import refuse_lengths
 from netc.runtime.data.store import TextColumn
 from netc.runtime.data.stored import Array
 
+_LISTED = 12  # column names in a message
+
 
 @dataclass(frozen=True, slots=True)
 class SparseColumn:
-    """A column whose cells are there in some rows alone; indexed by row numbers it is an array, None where a cell is
-    missing.
-    """
+    """A column that has cells in some rows only. Indexed by row numbers it is an array, None where a cell is missing."""
 
     count: int
     rows: Array
@@ -32,13 +32,13 @@ class SparseColumn:
         return self.count
 
     def __getitem__(self, rows: Any) -> Array:
-        wanted = np.arange(self.count)[rows]
-        at = np.searchsorted(self.rows, wanted)
-        at[at == len(self.rows)] = 0
-        found = np.full(wanted.shape, None, object)
-        is_there = self.rows[at] == wanted
-        found[is_there] = self.cells[at[is_there]]
-        return found
+        selected = np.arange(self.count)[rows]
+        position = np.searchsorted(self.rows, selected)
+        position[position == len(self.rows)] = 0
+        result = np.full(selected.shape, None, object)
+        is_present = self.rows[position] == selected
+        result[is_present] = self.cells[position[is_present]]
+        return result
 
 
 Column = Array | TextColumn | SparseColumn
@@ -46,12 +46,9 @@ Column = Array | TextColumn | SparseColumn
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns by name, all of the same length; a column indexed by row numbers is an array.
+    """Columns of equal length by name. A column indexed by row numbers is an array; text cells are str, None where empty.
 
-    Text cells are str, None where a cell is empty.
-
-    `first_row` is the number that the file's reader would give the first row (2 in a csv with a header), `notes` what a
-    user should know.
+    `first_row` is the number of the first row in the file (2 in a csv with a header), `notes` are what a user should know.
     """
 
     name: str
@@ -63,19 +60,16 @@ class Table:
         return len(next(iter(self.columns.values()), ()))
 
     def column(self, name: str, span: Span) -> Column:
+        """A column by its name. Faults E0802 at `span` if there is none."""
         if name not in self.columns:
-            known = ", ".join(map(cell, list(self.columns)[:12])) + (", ..." if len(self.columns) > 12 else "")
-            fault(
-                "E0802",
-                f"`{self.name}` has no column `{name}`",
-                span,
-                hint=nearest(name, self.columns) or f"it has {known}",
-            )
+            names = ", ".join(map(cell, list(self.columns)[:_LISTED]))
+            hint = f"it has {names}{', ...' if len(self.columns) > _LISTED else ''}"
+            fault("E0802", f"`{self.name}` has no column `{name}`", span, hint=nearest(name, self.columns) or hint)
         return self.columns[name]
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:
-    """Columns as a table. Fault E0801 if they are not of one length."""
+    """A table of these columns. Faults E0801 if they do not have equal lengths; `what` is the word for them in the message."""
     for name, column in columns.items():
         if not column.ndim:
             fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
@@ -84,7 +78,7 @@ def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) ->
 
 
 def column_of(cells: list[Any]) -> Array:
-    """Cells of any kind as a column: numbers where all are, an array where all are lists of one shape."""
+    """A column of cells of any kind: numbers if all cells are numbers, an array if all are lists of one shape, else objects."""
     try:
         if any(isinstance(cell, list) for cell in cells):
             return np.asarray(cells, np.float64)
@@ -96,7 +90,7 @@ def column_of(cells: list[Any]) -> Array:
 
 
 def plain_cells(cells: list[Any]) -> Array:
-    """Cells as they are, but for true and false."""
+    """A column of the cells as objects, booleans as the texts "true" and "false"."""
     result = np.empty(len(cells), object)
     result[:] = [str(cell).lower() if isinstance(cell, bool) else cell for cell in cells]
     return result

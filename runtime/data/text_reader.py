@@ -1,4 +1,4 @@
-"""`text("file.txt")`: a text as a series of its characters."""
+"""Reads `text("file.txt")`: a text as a series of its characters."""
 
 from pathlib import Path
 
@@ -12,9 +12,7 @@ from netc.runtime.data.table import Table
 
 
 def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """A text as a series of its characters, the column `text`; dataset.py joins them to words where words are asked
-    for.
-    """
+    """A table with a row for each character, in the column `text`. partition.py joins them to words if words are asked for."""
     text, raw = text_content(path, shown, span)
     if not text:
         fault("E0801", f"`{shown}` is empty", span)
