@@ -63,7 +63,7 @@ class OperationCall:
         return named_axes(self.context, argument.value, self.scope)
 
     def axis_number(self, axis: int | str) -> int:
-        """An axis of a sample of the first operand, as an axis of the graph's value. Raises Mismatch if there is none."""
+        """An axis of a sample of the first operand, as an axis of its value. Raises Mismatch if there is none."""
         return samples.axis_number(self.first, axis, self.context.axis_names)
 
 
@@ -267,7 +267,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
         numbers = (*numbers, 0, 0)
     if len(numbers) != 4 or isinstance(border, str):
         fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
-    return tuple(constants.integer(number, span, "a border", least=0) for number in numbers)  # type: ignore[return-value]
+    top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
+    return top, bottom, left, right
 
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
