@@ -32,6 +32,7 @@ class Lines:
 
     @classmethod
     def of(cls, first: Source, second: Source) -> "Lines":
+        """Compares two texts line by line, without their comments."""
         before, after = (
             [" ".join(line.partition("#")[0].split()) for line in source.text.split("\n")] for source in (first, second)
         )
@@ -42,6 +43,7 @@ class Lines:
         return cls(numbers)
 
     def of_value(self, value: Value) -> str:
+        """The line of a value of the second text."""
         return self.numbers.get(value.span.line, f"new {value.span.line}")
 
 

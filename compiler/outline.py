@@ -128,6 +128,7 @@ class _Builder:
     keys: int = 0
 
     def key(self) -> int:
+        """The key of a new box."""
         self.keys += 1
         return self.keys
 

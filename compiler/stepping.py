@@ -47,6 +47,7 @@ class _Builder:
         self.states: dict[str, Type] = {}
 
     def run(self) -> Stepping:
+        """Adds all values that a result needs. Faults E0506 if one of them needs a later step."""
         live = self.graph.live()
         for value in self.graph.values():
             if value in live:
@@ -60,6 +61,7 @@ class _Builder:
         return Stepping(self.step_graph, begins, self.states)
 
     def refuse(self, value: Value, reason: str) -> None:
+        """Faults E0506 at a value."""
         fault(
             "E0506",
             "a step would see a later one",

@@ -63,5 +63,5 @@ def named_axes(context: Context, node: syntax.Expression, scope: Scope) -> tuple
             case syntax.Name(text=text):
                 axes.append(text)
             case _:
-                axes.append(constants.whole(constant(context, part, scope), part.span, "an axis", least=-16))
+                axes.append(constants.integer(constant(context, part, scope), part.span, "an axis", least=-16))
     return tuple(axes)

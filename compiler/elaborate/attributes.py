@@ -47,18 +47,23 @@ class OperationCall:
         return self.operands[0]
 
     def value(self, argument: syntax.Argument) -> Value:
+        """The value of the graph that an argument stands for. Faults E0205 if it is none."""
         return self.context.as_value(evaluate(self.context, argument.value, self.scope), argument.span)
 
     def constant(self, argument: syntax.Argument) -> Any:
+        """The constant that an argument stands for. Faults E0304 if it depends on data."""
         return constant(self.context, argument.value, self.scope)
 
     def integer(self, argument: syntax.Argument, what: str, least: int = 1) -> int:
-        return constants.whole(self.constant(argument), argument.span, what, least)
+        """The integer that an argument stands for. Faults E0304 if it is none, or below `least`."""
+        return constants.integer(self.constant(argument), argument.span, what, least)
 
     def axes(self, argument: syntax.Argument) -> tuple[int | str, ...]:
+        """The axes that an argument names."""
         return named_axes(self.context, argument.value, self.scope)
 
     def axis_number(self, axis: int | str) -> int:
+        """An axis of a sample of the first operand, as an axis of its value. Raises Mismatch if there is none."""
         return samples.axis_number(self.first, axis, self.context.axis_names)
 
 
@@ -224,7 +229,7 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
 def _size(call: OperationCall, argument: syntax.Argument) -> Dim:
     """A dimension of a shape: a number, or a varying dimension by its name."""
     size = call.constant(argument)
-    return size.dim if isinstance(size, Length) else constants.whole(size, argument.span, "a dimension")
+    return size.dim if isinstance(size, Length) else constants.integer(size, argument.span, "a dimension")
 
 
 def _on_axes_of(x: Value, pair: tuple[int, int]) -> tuple[int, int]:
@@ -240,7 +245,7 @@ def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
     span = argument.value.span
     if len(numbers) != 2:
         fault("E0303", "this is one number, or two: along the height and the width", span)
-    first, second = (constants.whole(number, span, "a size or a step") for number in numbers)
+    first, second = (constants.integer(number, span, "a size or a step") for number in numbers)
     return _on_axes_of(call.first, (first, second))
 
 
@@ -262,7 +267,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
         numbers = (*numbers, 0, 0)
     if len(numbers) != 4 or isinstance(border, str):
         fault("E0303", "a border is same, valid, a number, or (top, bottom, left, right)", span, hint="pad = same")
-    return tuple(constants.whole(number, span, "a border", least=0) for number in numbers)  # type: ignore[return-value]
+    top, bottom, left, right = (constants.integer(number, span, "a border", least=0) for number in numbers)
+    return top, bottom, left, right
 
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:

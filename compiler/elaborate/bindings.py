@@ -150,6 +150,7 @@ class Scope:
         return None
 
     def set(self, name: str, item: Item, span: Span) -> None:
+        """Defines a name here, or defines it anew."""
         self.names[name], self.places[name] = item, span
 
     def defined_later(self, name: str) -> Span | None:
@@ -162,6 +163,7 @@ class Scope:
         return None
 
     def all_names(self) -> Iterator[str]:
+        """The names of this scope and of all scopes around it."""
         yield from self.names
         if self.around is not None:
             yield from self.around.all_names()

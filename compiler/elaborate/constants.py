@@ -51,7 +51,7 @@ def _describe(item: Any) -> str:
     return f'"{item}"' if isinstance(item, str) else "a list" if isinstance(item, tuple) else str(item)
 
 
-def whole(number: Any, span: Span, what: str, least: int = 1) -> int:
+def integer(number: Any, span: Span, what: str, least: int = 1) -> int:
     """The number as an integer. Faults E0304 if it is none, or below `least`; `what` names it in the message."""
     if (
         isinstance(number, bool)

@@ -26,4 +26,5 @@ def required(
 
 
 def value_of(context: Context, argument: syntax.Argument, scope: Scope) -> Value:
+    """The value of the graph that an argument stands for. Faults E0205 if it is none."""
     return context.as_value(evaluate(context, argument.value, scope), argument.span)

@@ -22,7 +22,7 @@ class Dimensions:
     """The varying dimensions of a model, the surroundings of its graph.
 
     `spans` says where each was named first, `bounds` how many steps it has at most; `lengths` are those that the model
-    itself computes (`scan ... until`).
+    itself computes (`scan ... until`). The methods are those of Surroundings (value.py).
     """
 
     spans: dict[str, Span] = field(default_factory=dict)
@@ -47,6 +47,7 @@ class Frame:
 
     `graph` is the body, `outside` the graph around it. `walked` are the sequences whose elements at each step are the
     leaves `x0`, `x1`, ...; `captured` maps each other outside value that the body uses to the leaf that stands for it.
+    The methods up to `add_outside` are those of Surroundings (value.py).
     """
 
     def __init__(self, outside: Graph, dim: str) -> None:

@@ -32,7 +32,7 @@ def index(context: Context, node: syntax.Index, scope: Scope) -> Item:
 
 def _entry(context: Context, items: tuple[Item, ...], node: syntax.Expression, scope: Scope) -> Item:
     """An entry of a list, counted from its end if the index is negative."""
-    position = constants.whole(constant(context, node, scope), node.span, "an index", least=-len(items))
+    position = constants.integer(constant(context, node, scope), node.span, "an index", least=-len(items))
     if position >= len(items):
         fault("E0404", f"index {position} of a list of {len(items)}", node.span)
     return items[position]
@@ -67,7 +67,7 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
         if isinstance(size, Bounded):
             note = "beside another such dimension, or in a scan"
             fault("E0901", f"an index along `{size.name}` does not run yet", part.span, note)
-        number = constants.whole(item, part.span, "an index", least=-size)
+        number = constants.integer(item, part.span, "an index", least=-size)
         if number >= size:
             others = [Label(node.value.span, describe_sample(value.type))]
             fault("E0404", f"index {number} of an axis of {size}", part.span, others=others)
@@ -80,7 +80,7 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
 
 def _step_of(value: Value, item: Item, span: Span) -> Value:
     """x[2] or x[-1] along a varying dimension: one step of each sample, which must be long enough."""
-    number = constants.whole(item, span, "an index", least=-(10**6))
+    number = constants.integer(item, span, "an index", least=-(10**6))
     steps = sequence.between(value, max(number, 0), max(-number - 1, 0))
     return sequence.at_end(steps, "first" if number >= 0 else "last")
 
@@ -96,7 +96,7 @@ def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, sc
         note = "beside another such dimension, or in a scan"
         fault("E0901", f"a slice along `{size.name}` does not run yet", part.span, note)
     start, stop = (
-        constants.whole(constant(context, bound, scope), bound.span, what, least=-size) if bound else default
+        constants.integer(constant(context, bound, scope), bound.span, what, least=-size) if bound else default
         for bound, what, default in ((part.start, "a slice's start", 0), (part.stop, "a slice's end", size))
     )
     start, stop = (min(bound + size if bound < 0 else bound, size) for bound in (start, stop))
@@ -110,7 +110,7 @@ def _steps(context: Context, value: Value, part: syntax.Slice, scope: Scope) -> 
     start, stop = (
         None
         if bound is None
-        else constants.whole(constant(context, bound, scope), bound.span, "a bound of a slice", least=-(10**6))
+        else constants.integer(constant(context, bound, scope), bound.span, "a bound of a slice", least=-(10**6))
         for bound in (part.start, part.stop)
     )
     if stop == 0 or (

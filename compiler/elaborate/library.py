@@ -25,6 +25,7 @@ class Library:
 
     @property
     def source(self) -> Source:
+        """The text as a source, whose places messages leave out."""
         return Source(self.name, self.text, is_library=True)
 
     def blocks(self) -> Iterator[syntax.Block]:
@@ -73,6 +74,7 @@ def library_scope() -> Scope:
 
 
 def library_names() -> frozenset[str]:
+    """The names of the library's blocks."""
     return frozenset(library_scope().names)
 
 

@@ -36,7 +36,7 @@ def checked_body(node: syntax.Scan) -> tuple[Any, ...]:
 def range_bounds(context: Context, over: syntax.Range, scope: Scope) -> tuple[int, int]:
     """The first number that a scan counts, and the one after its last. Faults E0404 if there is none between."""
     start, stop = (
-        constants.whole(constant(context, bound, scope), bound.span, "a bound of a scan", least=-(10**9))
+        constants.integer(constant(context, bound, scope), bound.span, "a bound of a scan", least=-(10**9))
         for bound in (over.start, over.stop)
     )
     if stop <= start:

@@ -27,13 +27,13 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str
         if isinstance(dim, syntax.Leading):
             fault("E0401", "`...` stands in a block's signature only", dim.span)
         varying = _varying(context, dim, scope, axis, field_name)
-        dims.append(varying or constants.whole(constant(context, dim, scope), dim.span, "a dimension"))
+        dims.append(varying or constants.integer(constant(context, dim, scope), dim.span, "a dimension"))
     if node.kind == "class":
         assert node.size is not None
         if isinstance(node.size, syntax.Name) and node.size.text == "auto" and scope.find("auto") is None:
             classes = _class_count(context, node.size, field_name)
         else:
-            classes = constants.whole(
+            classes = constants.integer(
                 constant(context, node.size, scope), node.size.span, "the number of classes", least=2
             )
         return Type("i32", tuple(dims), classes)
@@ -43,7 +43,7 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str
 def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field_name: str | None) -> str | None:
     """The name of a varying dimension; None if the dimension is a number. Faults where a varying one cannot stand."""
     if isinstance(dim, syntax.Binary) and dim.operator == "<=" and isinstance(dim.left, syntax.Name):
-        bound = constants.whole(constant(context, dim.right, scope), dim.right.span, "the longest length")
+        bound = constants.integer(constant(context, dim.right, scope), dim.right.span, "the longest length")
         name = _varying(context, dim.left, scope, axis, field_name)
         if name is None:
             fault("E0406", f"`{dim.left.text}` is a number", dim.left.span, "and only a varying dimension has a bound")

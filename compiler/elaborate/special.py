@@ -26,7 +26,7 @@ from netc.dsl.source import Span
 
 def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ...]:
     return tuple(
-        constants.whole(constant(context, argument.value, scope), argument.span, "a dimension")
+        constants.integer(constant(context, argument.value, scope), argument.span, "a dimension")
         for argument in arguments
     )
 
@@ -60,7 +60,9 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     if "x" not in bound or "parts" not in bound:
         fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
     x = value_of(context, bound["x"], scope)
-    parts = constants.whole(constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts")
+    parts = constants.integer(
+        constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
+    )
     axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
     return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
 
@@ -138,7 +140,7 @@ def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> It
     numbers = widths if isinstance(widths, tuple) else (widths,) * 4
     if len(value.type.sample) != 3 or len(numbers) != 4:
         fault("E0401", "`pad` takes an image, and a number or (top, bottom, left, right)", span)
-    top, bottom, left, right = (constants.whole(number, by.span, "a border", least=0) for number in numbers)
+    top, bottom, left, right = (constants.integer(number, by.span, "a border", least=0) for number in numbers)
     axes = (value.type.rank - 3, value.type.rank - 2)
     with context.graph.at(context.user_span(span)):
         return apply("pad", value, axes=axes, before=(top, left), after=(bottom, right), step=(1, 1))
@@ -180,7 +182,7 @@ def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     if isinstance(node, syntax.Binary) and node.operator == "/":
         length = evaluate(context, node.left, scope)
         if isinstance(length, Length):
-            by = constants.whole(constant(context, node.right, scope), node.right.span, "what a length is divided by")
+            by = constants.integer(constant(context, node.right, scope), node.right.span, "what a length is divided by")
             return Length(divided(length.dim, by))
     number = constant(context, node, scope)
     if isinstance(number, bool) or not isinstance(number, int | float):

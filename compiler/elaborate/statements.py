@@ -155,7 +155,7 @@ def _note_name(context: Context, name: str, item: Item) -> None:
 def loop(context: Context, statement: syntax.For, scope: Scope, in_model: bool) -> None:
     """Runs the statements of a `for` once for each number, written out. Faults E0304 if it has too many turns."""
     start, stop = (
-        constants.whole(constant(context, bound, scope), bound.span, what, least=-(10**6))
+        constants.integer(constant(context, bound, scope), bound.span, what, least=-(10**6))
         for bound, what in ((statement.start, "the start of a loop"), (statement.stop, "the end of a loop"))
     )
     if stop - start > _MOST_TURNS:
