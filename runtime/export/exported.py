@@ -52,7 +52,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
     """
     model = run.model
     graph = part_of(model, inputs or [*model.inputs], outputs)
-    fields, arrays = fields_of(model, graph), dict(run.program.persistent)
+    fields, arrays = fields_of(model, graph), dict(run.program.compiled.state.arrays)
     folded, notes = dict[str, list[StepSpec]](), dict[str, str]()
     for name in fields:
         if name in model.inputs:
