@@ -155,6 +155,14 @@ class Program:
         self._compiled.interpreter = interpreter
 
     @property
+    def compiled(self) -> CompiledModel:
+        """The model with its arrays, for those that only read them during one call, under the guard.
+
+        Unlike `state` it has no states of the optimizer before these are needed.
+        """
+        return self._compiled
+
+    @property
     def model(self) -> Model:
         return self._compiled.model
 

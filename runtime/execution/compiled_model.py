@@ -119,6 +119,10 @@ class CompiledModel:
         step.trace = self.interpreter
         return step
 
+    def single_step(self, key: object, graph: Graph) -> Step:
+        """A graph ready to run on one sample at a time; built once for each key."""
+        return built_once(self._steps, key, lambda: Step(graph, self.resources, 1))
+
     def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
         """A graph in the reference interpreter, all `count` samples as one batch; built once for each key."""
         return built_once(self._steps, key, lambda: self._new_interpreted(graph, count)).with_batch(count)

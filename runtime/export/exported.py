@@ -1,8 +1,8 @@
 """A run as a file for those who do not have netc: raw numbers in, predictions in the data's units out.
 
 From the end of a field's pipe on, the steps that are arithmetic (`standardize`, `minmax`, `scale`, `clip`, `log`)
-become part of the exported model. Those before (labels, vocabularies, dates, ...) are listed in the file's notes, for whoever
-prepares its inputs.
+become part of the exported model. Those before (labels, vocabularies, dates, ...) are listed in the file's notes, for
+whoever prepares its inputs.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -45,14 +45,14 @@ _BACKWARD: dict[str, Rule] = {
 }
 
 
-def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str] = ()) -> Exported:
-    """A run's model in use, or the part of it that computes `outputs` from the values `given`.
+def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[str] = ()) -> Exported:
+    """A run's model in use, or the part of it that computes `outputs` from `inputs`, which may be inner values.
 
     Raises ValueError for a wrong name.
     """
     model = run.model
-    graph = part_of(model, given or [*model.inputs], outputs)
-    fields, arrays = fields_of(model, graph), dict(run.program.persistent)
+    graph = part_of(model, inputs or [*model.inputs], outputs)
+    fields, arrays = fields_of(model, graph), dict(run.program.compiled.state.arrays)
     folded, notes = dict[str, list[StepSpec]](), dict[str, str]()
     for name in fields:
         if name in model.inputs:

@@ -104,7 +104,7 @@ def _after(scan: Scan, token: Value, ends: Value) -> Graph:
 
 
 def search(decoder: Decoder, inputs: Mapping[str, Any], samples: int, beam: int) -> list[Array]:
-    """The tokens of the likeliest sequence for each sample, its end included. `inputs` are those of `decoder.before`."""
+    """The tokens of each sample's likeliest sequence, its end included. `inputs` are results of `decoder.before`."""
     sequences: list[Array] = []
     size = max(_ROWS // beam, 1)
     for start in range(0, samples, size):

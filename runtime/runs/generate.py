@@ -12,8 +12,6 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.pipeline import labels_of
 from netc.runtime.data.stored import Array
-from netc.runtime.execution.resources import Resources
-from netc.runtime.execution.step import Step
 from netc.runtime.random import generator
 from netc.runtime.runs.checkpoint import place_of
 from netc.runtime.runs.run import Run
@@ -23,7 +21,7 @@ class Generator:
     """One step of a run's model, and its current carries. Faults E0506 if the model does not generate."""
 
     def __init__(self, run: Run) -> None:
-        model, program = run.model, run.program
+        model, self._compiled = run.model, run.program.compiled
         graph = prediction_graph(model)
         inputs = {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
@@ -45,21 +43,21 @@ class Generator:
         self.is_words = any(step.name == "words" for step in spec.steps)
         self.is_lower = any(step.name == "lowercase" for step in spec.steps)
         one_step = stepping(graph.of(self.output), str(type_.rows))
-        self.guard = program.guard
-        with self.guard.reading:
-            first = evaluate(one_step.begins, program.persistent, 1) if one_step.begins.results else {}
+        with self._compiled.guard.reading:
+            first = evaluate(one_step.begins, self._compiled.state.arrays, 1) if one_step.begins.results else {}
         self.carries = {
             name: first.get(name, np.zeros(carry.shape(1), NUMPY[carry.dtype]))
             for name, carry in one_step.states.items()
         }
-        self.step = Step(one_step.graph, Resources(program.state, program.workers, program.backend, program.machine), 1)
+        self._graph = one_step.graph
         self.position = 0
 
     def next(self, token: int) -> Array:
         """Take a token; returns the scores of the tokens that may follow."""
         fields = {**self.carries, self.name: np.array([token], np.int32), STEP: np.array([self.position], np.int32)}
-        with self.guard.reading:
-            results = self.step.run(fields, np.zeros(1, np.int32))
+        with self._compiled.guard.reading:
+            step = self._compiled.single_step(("generate", self.output), self._graph)
+            results = step.run(fields, np.zeros(1, np.int32))
         self.carries = {name: np.asarray(results[name]) for name in self.carries}
         self.position += 1
         scores: Array = np.asarray(results[self.output])[0].astype(np.float64)

@@ -54,7 +54,7 @@ def adopt(run: Run, model: Model) -> list[Change]:
 
 
 def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
-    """What differs in meaning between a run's model and a new one."""
+    """The differences in meaning between a run's model and a new one."""
     start = Span(new.source, 0, 0)
     losses, outputs = ("loss.", "weight.loss.", "update."), ("output.", "metric.", "watch.", "weight.metric.")
     if _meaning(old.graph, *losses) != _meaning(new.graph, *losses) or _parameters(old) != _parameters(new):
