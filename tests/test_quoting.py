@@ -35,7 +35,8 @@ from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source, Span
-from netc.editor.analysis import Analysis, Counts, hover
+from netc.editor.analysis import Analysis, Counts
+from netc.editor.meaning import hover
 from netc.runtime.inference.parts import fields_of
 from netc.runtime.insight import sections
 from netc.runtime.insight.curves import draw

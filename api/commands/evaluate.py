@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import figures, matrices, say, say_lines
+from netc.commands.terminal import matrices, metrics_text, say, say_lines
 from netc.dsl.quoting import json_text
 
 
@@ -26,5 +26,5 @@ def evaluate(
     if as_json:
         say_lines(json_text({"part": part, **metrics}, indent=2))
         return
-    say(f"{part}  {figures(metrics)}")
+    say(f"{part}  {metrics_text(metrics)}")
     matrices(metrics)

@@ -33,8 +33,8 @@ def runs(
     names = list(dict.fromkeys(name for row in reports for name in row["figures"] if "watch." not in name))
     rows = [("run", "epochs", *map(cell, names), "seconds")]
     for row in reports:
-        figures = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
-        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *figures, f"{row['seconds']:.1f}"))
+        metrics = [number(row["figures"][name]) if name in row["figures"] else "" for name in names]
+        rows.append((row["run"], f"{row['epochs']}/{row['of']}", *metrics, f"{row['seconds']:.1f}"))
     table(rows, right=range(1, len(rows[0])))
 
 
@@ -50,13 +50,13 @@ def _row(folder: Path) -> dict[str, Any] | None:
         rows: Iterator[Mapping[str, Any]] = whole_rows(folder / "metrics.jsonl")
         for last in rows:
             epochs, seconds = epochs + 1, seconds + float(last["seconds"])
-        figures = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
+        metrics = {name: value for name, value in last.items() if "." in name and isinstance(value, float)}
         return {
             "run": str(folder),
             "file": info.name,
             "epochs": epochs,
             "of": info.epochs,
-            "figures": figures,
+            "figures": metrics,
             "seconds": seconds,
         }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -77,7 +77,7 @@ def number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 
-def figures(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
+def metrics_text(row: Mapping[str, Any], skip: Sequence[str] = ()) -> str:
     """The metrics of a row as one line, by name. Without watched values, which are for curves, and without matrices."""
     return "  ".join(
         f"{name} {number(value)}"

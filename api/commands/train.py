@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from netc.commands import options
-from netc.commands.terminal import Ticker, figures, matrices, number, say, table
+from netc.commands.terminal import Ticker, matrices, metrics_text, number, say, table
 
 if TYPE_CHECKING:
     from netc.runtime.figures import Figure, Row
@@ -112,7 +112,7 @@ def _train(
             )
 
         def epoch(row: "Row") -> None:
-            metrics = figures(row, _NO_METRICS)
+            metrics = metrics_text(row, _NO_METRICS)
             ticker.line(f"epoch {row['epoch']}/{total}  {metrics}  {row['samples_per_second']:,.0f} samples/s")
             if row["epoch"] in (1, total) and longest(run) <= _LONG:
                 findings = diagnose(run, _FEW, _REACH).findings
@@ -131,7 +131,7 @@ def _train(
     if "test" in run.load_data().parts:
         tested = run.evaluate("test")
         refuse_lost_loss(run, "test", tested)
-        say(f"test  {figures(tested)}")
+        say(f"test  {metrics_text(tested)}")
         matrices(tested)
         return tested
     last = run.metrics[-1] if run.metrics else {}

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
-from netc.editor.analysis import Analysis, entry_text, reference
+from netc.editor.analysis import Analysis
+from netc.editor.meaning import entry_text, reference
 from netc.reference import Entry
 
 _SECTIONS = ("data", "model", "train")

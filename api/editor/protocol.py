@@ -9,8 +9,9 @@ from pygls.uris import from_fs_path
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.quoting import escaped
 from netc.dsl.source import Source, Span
-from netc.editor.analysis import NOT_OPENED, Action
+from netc.editor.analysis import NOT_OPENED
 from netc.editor.completion import Completion
+from netc.editor.fixes import Action
 
 _KINDS = {
     "operation": types.CompletionItemKind.Function,

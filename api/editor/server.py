@@ -16,8 +16,10 @@ from pygls.exceptions import JsonRpcInvalidParams
 from pygls.lsp.server import LanguageServer
 from pygls.uris import to_fs_path
 
-from netc.editor.analysis import Analysis, Counts, actions, definitions, formatted, hover, outline, places, rename
+from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions
+from netc.editor.fixes import actions, formatted
+from netc.editor.meaning import hover
 from netc.editor.protocol import (
     SYMBOL_KINDS,
     code_action,
@@ -28,6 +30,7 @@ from netc.editor.protocol import (
     uri_of,
     whole_range,
 )
+from netc.editor.uses import definitions, outline, places, rename
 
 _PAUSE = 0.15  # seconds without a change, after which messages are published
 

@@ -17,8 +17,9 @@ from support import netc_command
 from test_fuzz import FILES, mutated
 
 from netc.dsl.source import Source
-from netc.editor.analysis import Analysis, Counts, actions
+from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions
+from netc.editor.fixes import actions
 from netc.editor.protocol import offset_at, position
 
 TEXT = """# two layers; the ☃ and the 🦉 are in UTF-16

@@ -13,7 +13,8 @@ from support import command
 from test_editor import Editor, in_an_editor
 from watching import nothing_outside_opens
 
-from netc.editor.analysis import Analysis, Counts, definitions
+from netc.editor.analysis import Analysis, Counts
+from netc.editor.uses import definitions
 from netc.runtime.data.access import is_below
 
 TEXT = """data {
