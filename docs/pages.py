@@ -347,9 +347,10 @@ pass swaps them. This file has no such pair.""",
     "derive": """Replaces each `grad(y, x)` of the file by the values that compute it. This file has none.""",
     "differentiate": """Reverse-mode differentiation: the pass walks the graph backwards and asks the rule of each
 operation for the gradients of its operands. Rules are made of operations, so the result is more of the same graph.
-The gradient of a scan is a scan that runs backwards and reads what the forward scan saved. For that the forward
-body first yields every value that it computes; later passes remove those that nobody reads. The gradient of `last`
-puts rows at the positions of the last steps, and the gradients of weights are sums over all rows.""",
+Each gradient keeps the line of the value that it belongs to. The gradient of a scan is a scan that runs backwards
+and reads what the forward scan saved. For that the forward body first yields every value that it computes; later
+passes remove those that nobody reads. The gradient of `last` puts rows at the positions of the last steps, and the
+gradients of weights are sums over all rows.""",
     "update": """The optimizer is made of values too: here one subtraction for each parameter. From here on the
 graph is a whole training step, from the batch to the next parameters.""",
     "expand": """Operations that were kept whole so that their rules stay short are written out now. Random numbers
@@ -423,9 +424,10 @@ strides overlap.
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
-batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. Within a
-scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share memory;
-`netc check` prints how much memory a step needs.
+batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A
+weight's gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache.
+Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
+memory; `netc check` prints how much memory a step needs.
 
 ## Kernels
 

@@ -124,6 +124,25 @@ def test_each_picture_is_shown() -> None:
     assert all(re.search(rf"^def {name}\(", made, re.MULTILINE) for name in shown)
 
 
+# Pages that name files of the repository, in backticks: `compiler/passes/`, `passes/differentiate.py`, `pipeline.py`.
+MAPS = [ROOT / "ARCHITECTURE.md", ROOT / "docs" / "contributing.md", ROOT / "docs" / "invariants.md"]
+FILE_NAME = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`")
+FOLDERS = ["dsl", "compiler", "runtime", "api", "tests"]
+
+
+@pytest.mark.parametrize("page", MAPS, ids=lambda page: page.stem)
+def test_files_that_the_maps_name_exist(page: Path) -> None:
+    names = {name for name in FILE_NAME.findall(page.read_text(encoding="utf-8")) if "NAME" not in name}
+    names = {name for name in names if not name.startswith(".venv/")}
+    assert len(names) >= 8
+    missing = [
+        name
+        for name in sorted(names)
+        if not (ROOT / name).exists() and not any(any((ROOT / folder).rglob(name)) for folder in FOLDERS)
+    ]
+    assert not missing, f"{page.name} names files that do not exist: {', '.join(missing)}"
+
+
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
