@@ -5,7 +5,7 @@ from functools import cache
 
 from netc.compiler.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
-from netc.compiler.types import describe_sample
+from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax
 from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
 from netc.dsl.source import Span

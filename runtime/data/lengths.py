@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
+from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
-from netc.compiler.types import Type
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.cells import Location, refuse_missing
