@@ -12,7 +12,7 @@ from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import Scan, part, scan, scans
+from netc.compiler.operations.scan import Scan, ScanAttributes, part, scan, scans
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -63,11 +63,11 @@ def diagnosis(model: Model) -> Diagnosis:
         ends = tuple(one for end in ("last", "first") if (one := f"{name}.{end}") in graph.results)
         if ends:
             states.append(Probe(ends, own, zero.span, group))
-    leaves = {str(value.attributes["name"]): value for value in graph.values("parameter")}
+    leaves = {value.name: value for value in graph.values("parameter")}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
     for value, gradient in differentiate(graph, total_loss(graph), matrices).items():
-        name = str(value.attributes["name"])
+        name = value.name
         graph.results[f"gradient.{name}"] = gradient
         weights.append(Probe((f"gradient.{name}",), name, model.trainables[name].span))
     return Diagnosis(graph.of("state.", "gradient."), outputs, tuple(weights), tuple(states), units)
@@ -81,8 +81,7 @@ def _probed(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation != "scan":
             return copy.add_copy(value, operands)
-        one, names = Scan.of(value), value.attributes.get("carries", ())
-        assert isinstance(names, tuple)
+        one, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
         known = [i for i, begin in enumerate(one.begins) if begin.type.is_float]
         at = {f"c{i}": len(one.sequences) + n for n, i in enumerate(known)}
         zeros = []
@@ -94,7 +93,7 @@ def _probed(graph: Graph) -> Graph:
 
         def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
             made = body.add_copy(leaf, parts)
-            name = str(leaf.attributes.get("name", ""))
+            name = leaf.name
             return made + body.leaf("given", f"x{at[name]}", leaf.type) if name in at else made
 
         first, second = len(one.sequences), len(one.begins)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.value import Value
 from netc.dsl.source import Source
@@ -59,12 +60,12 @@ class Labels:
         values = [value for value in graph.values() if value in live]
         keys, found, own = dict[Value, str](), dict[Value, str](), list[Value]()
         for value in values:
-            told = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
+            told = repr((value.operation, sorted(value.keywords.items(), key=lambda item: item[0]), str(value.type)))
             keys[value] = hashlib.sha256(" ".join([told, *(keys[one] for one in value.operands)]).encode()).hexdigest()
             if value.operation == "constant":
-                found[value] = f"{value.attributes['value']}"
-            elif "name" in value.attributes:
-                found[value] = str(value.attributes["name"])
+                found[value] = f"{value.attributes_as(Constant).value}"
+            elif value.name:
+                found[value] = value.name
             else:
                 own.append(value)
         rest = list(self.before)
@@ -97,12 +98,12 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
         if value not in live or value.operation == "constant":
             continue
         shown = [
-            f"{key}={item!r}" for key, item in value.attributes.items() if not isinstance(item, Body) and key != "name"
+            f"{key}={item!r}" for key, item in value.keywords.items() if not isinstance(item, Body) and key != "name"
         ]
         told = f"[{', '.join(shown)}]" if shown else ""
         operands = ", ".join(names[one] for one in value.operands)
         lines.append(f"{inside}{names[value]} = {value.operation}{told}({operands}) : {value.type}")
-        for item in value.attributes.values():
+        for item in value.keywords.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
     return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]

@@ -6,9 +6,13 @@ What `netc explain --gradient` prints. Names are the file's own; `∂h` stands f
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.scan import Part
+from netc.compiler.operations.shape import Count, Slice
 from netc.compiler.passes import prepare
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
@@ -60,7 +64,7 @@ def derive(model: Model) -> Derivation:
     graph, _ = model.graph.subgraph({**losses, **named})
     graph = opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
     total = total_loss(graph)
-    names = {value: str(value.attributes["name"]) for value in graph.values() if "name" in value.attributes}
+    names = {value: value.name for value in graph.values() if value.name}
     for name, value in graph.results.items():
         if name.startswith("name."):
             names.setdefault(value, name.removeprefix("name."))
@@ -113,7 +117,7 @@ class _Writer:
     def _formula(self, value: Value) -> tuple[str, int]:
         operation, operands = value.operation, value.operands
         if operation == "constant":
-            number = value.attributes["value"]
+            number = value.attributes_as(Constant).value
             return (
                 f"{number:g}" if isinstance(number, int | float) and not isinstance(number, bool) else str(number)
             ), 9
@@ -122,9 +126,9 @@ class _Writer:
             is_name = inner in self.names or inner in self.derivative_of
             return (self.value(inner), 9) if is_name else self._formula(inner)
         if operation == "part":
-            return f"{self.value(operands[0])}.{value.attributes['of']}", 9
+            return f"{self.value(operands[0])}.{value.attributes_as(Part).of}", 9
         if operation == "arange":
-            return f"arange({value.attributes['n']})", 9
+            return f"arange({value.attributes_as(Count).n})", 9
         if operation in _INFIX and len(operands) == 2:
             sign, binding = _INFIX[operation]
             left, right = self.value(operands[0], binding=binding), self.value(operands[1], binding=binding + 1)
@@ -132,25 +136,20 @@ class _Writer:
         if operation == "neg":
             return f"-{self.value(operands[0], binding=3)}", 3
         if operation == "extent":
-            dims = value.attributes["dims"]
-            assert isinstance(dims, tuple)
+            dims = value.attributes_as(Dims).dims
             return " * ".join(map(str, dims)) or "1", 9 if len(dims) < 2 else 2
         if operation == "einsum":
             return self._product(value), 2
         if operation == "transpose":
             return f"transpose({self.value(operands[0])})", 9
         arguments = [self.value(one) for one in operands]
-        over = value.attributes.get("over")
-        if isinstance(over, tuple) and operands:
-            axes = [self._axis(operands[0], int(axis)) for axis in over]
+        if isinstance(value.attributes, Over) and operands:
+            axes = [self._axis(operands[0], axis) for axis in value.attributes.over]
             if "batch" in axes or len(axes) != len(operands[0].type.sample):
                 arguments.append(f"over = {axes[0] if len(axes) == 1 else '(' + ', '.join(axes) + ')'}")
-        elif operation == "slice":
-            axis = self._axis(operands[0], int(str(value.attributes["axis"])))
-            return (
-                f"{self.value(operands[0], binding=5)}[{axis}: {value.attributes['start']}..{value.attributes['stop']}]",
-                9,
-            )
+        elif isinstance(value.attributes, Slice):
+            axis = self._axis(operands[0], value.attributes.axis)
+            return f"{self.value(operands[0], binding=5)}[{axis}: {value.attributes.start}..{value.attributes.stop}]", 9
         return f"{operation}({', '.join(arguments)})", 9
 
     @staticmethod
@@ -160,7 +159,7 @@ class _Writer:
     def _product(self, value: Value) -> str:
         """Matrix products as `x @ W`, with transposes where the indices say so; other products as einsum."""
         left, right = value.operands
-        subscripts = str(value.attributes["subscripts"])
+        subscripts = value.attributes_as(Subscripts).subscripts
         inputs, _, out = subscripts.partition("->")
         a, b = inputs.split(",")
         for x, y, p, q in ((left, right, a, b), (right, left, b, a)):

@@ -4,13 +4,14 @@ Each scan becomes its body, its carries become states, and so does what `shift` 
 done. A token then costs the same, however long the text before it is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Part, Scan
 from netc.dsl.diagnostics import fault
 
 STATE = "state."
@@ -77,7 +78,7 @@ class _Stepped:
 
     def step(self, value: Value) -> None:
         """Make what a value is at one step."""
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         kind = asked(name)[0] if name.startswith(PREFIX) else ""
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
@@ -88,14 +89,13 @@ class _Stepped:
         elif value.operation == "scan":
             self.scan(Scan.of(value))
         elif value.operation == "part":
-            self.made[value] = self.parts[value.operands[0]][str(value.attributes["of"])]
-        elif tables := [one for one in value.operands if str(one.attributes.get("name", "")).startswith(PREFIX)]:
-            self.moved(value, asked(str(tables[-1].attributes["name"]))[0])
+            self.made[value] = self.parts[value.operands[0]][value.attributes_as(Part).of]
+        elif tables := [one for one in value.operands if one.name.startswith(PREFIX)]:
+            self.moved(value, asked(tables[-1].name)[0])
         else:
-            attributes = dict(value.attributes)
-            type_ = self.at_step(value.type)
-            if value.type.is_varying and "dims" in attributes:
-                attributes["dims"] = type_.dims
+            attributes, type_ = value.attributes, self.at_step(value.type)
+            if value.type.is_varying and isinstance(attributes, Dims):
+                attributes = replace(attributes, dims=type_.dims)
             operands = [self.made[operand] for operand in value.operands]
             self.made[value] = self.one.add_copy(value, operands, attributes, type_)
 
@@ -120,7 +120,7 @@ class _Stepped:
         operands = one.operand_of()
         names: dict[str, str] = {}
         for leaf in one.body.values("given"):
-            own = str(leaf.attributes["name"])
+            own = leaf.name
             if own.startswith("c"):
                 names[own], inside[leaf] = self.state(leaf.type, operands[own])
             else:

@@ -63,7 +63,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         made = copy.add_copy(value, operands)
-        name = str(value.attributes.get("name", "")) if value.operation == "input" else ""
+        name = value.name if value.operation == "input" else ""
         return _through(made, _FORTH, folded.get(name, []), run.states.get(name, []), name, arrays)
 
     types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}

@@ -24,7 +24,7 @@ class Generator:
     def __init__(self, run: Run) -> None:
         model, program = run.model, run.program
         whole = prediction_graph(model)
-        inputs = {str(one.attributes["name"]): one.type for one in whole.values("input")}
+        inputs = {one.name: one.type for one in whole.values("input")}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
         outputs = {
             name: value

@@ -40,7 +40,7 @@ def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None
 
 def inputs_of(graph: Graph) -> dict[str, Type]:
     """The fields that a graph reads, by name."""
-    return {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
+    return {leaf.name: leaf.type for leaf in graph.values("input")}
 
 
 def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
@@ -56,12 +56,12 @@ def _lengths_of(graph: Graph) -> set[str]:
     """The declared dimensions whose lengths a graph asks for."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
     for leaf in graph.values("given"):
-        if str(leaf.attributes["name"]).startswith(PREFIX):
-            kind, dim = asked(str(leaf.attributes["name"]))
+        if leaf.name.startswith(PREFIX):
+            kind, dim = asked(leaf.name)
             other = Other.of(kind)
             dims |= {dim, *(other[1].dims if other is not None else ())}
     return {name for dim in dims for name in names_in(dim)}
 
 
 def _reads(value: Value) -> set[str]:
-    return {str(leaf.attributes["name"]) for leaf in needed_by([value]) if leaf.operation == "input"}
+    return {leaf.name for leaf in needed_by([value]) if leaf.operation == "input"}

@@ -395,7 +395,7 @@ class Program:
         if not has_rows(graph):
             return Step(graph, self.state, count, self.workers, "reference", self.machine)
         inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
-        varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
+        varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
         arguments = (graph, self.state, count, self.workers, "reference", self.machine)
         return SequenceStep(*arguments, varying={**self.varying, **varying})
 

@@ -264,14 +264,14 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
     )
     if first is None:
         return
-    weights = run.program.parameters[str(first.operands[1].attributes["name"])]
+    weights = run.program.parameters[first.operands[1].name]
     kernels = weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights
     pictures = [png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS))]
     yield f"<h2>The kernels of the first convolution, line {first.span.line}</h2>{cards(pictures)}"
     yield _rest(kernels.shape[-1], _MOST_MAPS, "kernels")
     inner = settle(graph.subgraph({"map": first})[0], training=False)
     fields = run.load_data().parts[part]
-    names = [str(leaf.attributes["name"]) for leaf in inner.values("input")]
+    names = [leaf.name for leaf in inner.values("input")]
     sample = {name: np.asarray(first_of(fields[name])) for name in names}
     maps = evaluate(inner, {**run.program.persistent, **sample}, 1)["map"][0]
     image = next((one for name in names if (one := as_image(sample[name])) is not None), None)

@@ -44,9 +44,7 @@ def check_backend(backend: str) -> None:
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: some value has a row for each step, or it reads a table of rows."""
-    return any(
-        value.type.is_varying or str(value.attributes.get("name", "")).startswith(PREFIX) for value in graph.values()
-    )
+    return any(value.type.is_varying or value.name.startswith(PREFIX) for value in graph.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     """Types and offsets by name of what stays between steps, and its bytes: what the model owns, and what the graph of its training adds."""
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
     for kind in ("parameter", "state"):
-        types |= {str(value.attributes["name"]): value.type for value in (graph.values(kind) if graph else ())}
+        types |= {value.name: value.type for value in (graph.values(kind) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 
@@ -209,7 +207,7 @@ class Step:
         check_backend(backend)
         self.graph, self.state, self.batch, self.workers = pipeline.run_passes(graph), state, batch, workers
         self.backend, self.machine, self.profiled = backend, machine_for(machine), profiled
-        self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
+        self.given = [value.name for value in self.graph.values("given")]
         self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
         self.trace: Callable[[Graph, Arrays, Sizes], dict[str, Array]] = evaluate  # the interpreter
         self.executable: Executable | None = None
@@ -307,9 +305,9 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
-        whole = {value.attributes["name"] for value in self.graph.values("given") if not value.type.is_batched}
-        per_step = {value.attributes["name"] for value in self.graph.values("given") if "per" in value.attributes}
-        read = {value.attributes["name"] for value in self.graph.values() if "name" in value.attributes}
+        whole = {value.name for value in self.graph.values("given") if not value.type.is_batched}
+        per_step = {value.name for value in self.graph.values("given") if value.is_per_step}
+        read = {value.name for value in self.graph.values() if value.name}
         for at in range(0, len(order), self.batch):
             chosen = order[at : at + self.batch]
             taken = {

@@ -23,6 +23,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.elaborate.statements import body
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
@@ -89,7 +90,7 @@ def apply_operation(
         and set(kinds.values()) == {"value"}
     ):
         with context.graph.at(span):
-            return float(operation.reference(*(float(operand.attributes["value"]) for operand in operands)))  # type: ignore[arg-type]
+            return float(operation.reference(*(float(operand.attributes_as(Constant).value) for operand in operands)))
     if kinds and next(iter(kinds.values())) == "values":
         operands = [context.as_value(evaluate(context, one.value, scope), one.span) for one in loose]
         axes = named_axes(context, bound["over"].value, scope) if "over" in bound else (-1,)

@@ -28,7 +28,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type, describe_sample
-from netc.compiler.ir.value import Attribute, Operation, Value, apply
+from netc.compiler.ir.value import Attribute, Attributes, Operation, Value, apply
 from netc.compiler.model import Application, Equal, ParameterInfo
 from netc.compiler.operations import (
     bounded,
@@ -72,7 +72,7 @@ class Frame(Graph):
         self,
         operation: str,
         operands: Sequence[Value],
-        attributes: Mapping[str, Attribute],
+        attributes: Attributes | Mapping[str, Attribute],
         type_: Type,
         span: Span | None = None,
     ) -> Value:

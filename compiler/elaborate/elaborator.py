@@ -254,10 +254,8 @@ def check_reading(context: Context, file: syntax.File) -> None:
         )
     live = context.graph.live()
     for value in context.graph.values():
-        if value not in live and "name" in value.attributes and value.operation != "given":
-            context.diagnostics.add(
-                "W0501", f"nobody reads the {value.operation} `{value.attributes['name']}`", value.span
-            )
+        if value not in live and value.name and value.operation != "given":
+            context.diagnostics.add("W0501", f"nobody reads the {value.operation} `{value.name}`", value.span)
     for name, value in context.graph.results.items():
         needs = {leaf.operation for leaf in needed_by([value])}
         if name.startswith("output.") and "target" in needs:

@@ -120,7 +120,7 @@ def _inner_steps(context: Context, node: syntax.Scan, scope: Scope) -> tuple[Seq
 def _captured(frame: Frame) -> tuple[list[Value], Graph]:
     """What the body uses of outside, and the body alone."""
     live = frame.live()
-    used = [(outer, str(leaf.attributes["name"])) for outer, leaf in frame.captured.items() if leaf in live]
+    used = [(outer, leaf.name) for outer, leaf in frame.captured.items() if leaf in live]
     body, _ = frame.subgraph(frame.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
     return [outer for outer, _ in used], body
 

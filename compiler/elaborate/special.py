@@ -102,7 +102,7 @@ def _weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -
     pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
-    found = [one for one in context.graph.values("parameter") if fnmatchcase(str(one.attributes["name"]), pattern)]
+    found = [one for one in context.graph.values("parameter") if fnmatchcase(one.name, pattern)]
     if not found:
         fault(
             "E0201",
@@ -136,7 +136,7 @@ def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Sc
     """samples / (classes * samples of the class): a number for each class, from the training split (King and Zeng 2001)."""
     (argument,) = _bound(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
     label = _value(context, argument, scope)
-    name = label.attributes.get("name")
+    name = label.name
     if label.operation not in ("target", "input") or label.type.classes is None:
         fault(
             "E0402",
@@ -145,7 +145,7 @@ def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Sc
             describe_sample(label.type),
         )
     key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
-    known = next((one for one in context.graph.values("state") if one.attributes["name"] == key), None)
+    known = next((one for one in context.graph.values("state") if one.name == key), None)
     if known is not None:
         return known
     place = context.user_span(span)

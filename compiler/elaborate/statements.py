@@ -223,9 +223,7 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
         scope.set(statement.name.text, value, statement.name.span)
         return
     if name in context.parameters:
-        shared = next(
-            (value for value in context.outermost.values("parameter") if value.attributes["name"] == name), None
-        )
+        shared = next((value for value in context.outermost.values("parameter") if value.name == name), None)
         if context.layer is None or shared is None or shared.type != type_:
             fault(
                 "E0202",
@@ -269,7 +267,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     type_ = type_of(context, statement.type, scope)
     shared = None
     if name in context.states:
-        shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+        shared = next((value for value in context.graph.values("state") if value.name == name), None)
     if context.frames:
         fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:
@@ -301,9 +299,9 @@ def update(context: Context, name: syntax.Name, node: syntax.Expression, scope: 
             f"the state `{name.text}` is {describe_sample(held.type)}",
             node.span,
             f"this is {describe_sample(value.type)}{in_batch}",
-            others=[Label(context.states[str(held.attributes["name"])].span, "declared here")],
+            others=[Label(context.states[held.name].span, "declared here")],
         )
-    add_result(context, f"update.{held.attributes['name']}", value, node.span)
+    add_result(context, f"update.{held.name}", value, node.span)
 
 
 def initialiser(

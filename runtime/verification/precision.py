@@ -33,7 +33,7 @@ def widened(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
     copy.precision, copy.bounds = "f64", dict(graph.bounds)
     for value in graph.values():
         operands = [copies[operand] for operand in value.operands]
-        attributes = {key: _attribute(attribute) for key, attribute in value.attributes.items()}
+        attributes = {key: _attribute(attribute) for key, attribute in value.keywords.items()}
         type_ = value.type if value.operation == "scan" else _type(value.type)  # a scan has no type of its own
         copies[value] = copy.add_copy(value, operands, attributes, type_, value.span)
     copy.results = {name: copies[value] for name, value in graph.results.items()}

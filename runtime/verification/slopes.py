@@ -49,7 +49,7 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
     """All parameters together along one direction, then each alone along several; of a large model some alone, along one."""
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
     results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
-    leaves = {str(one.attributes["name"]): one for one in graph.values() if "name" in one.attributes}
+    leaves = {one.name: one for one in graph.values() if one.name}
     names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
     gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
     replay = Replay(graph, situation)

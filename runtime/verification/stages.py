@@ -95,12 +95,12 @@ def _gradients(model: Model) -> Iterator[Stage]:
 def gradients_of(model: Model, graph: Graph) -> Graph:
     """`total` and `gradient.NAME` of each parameter that is trained, as pipeline.gradient_graph has it, from a graph with the losses."""
     graph = opened(graph.subgraph(graph.results)[0])
-    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values("parameter")}
+    leaves = {leaf.name: leaf for leaf in graph.values("parameter")}
     wanted = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
     moved = tuple(name for name, _ in model.train.loss_scale)
     total = graph.results["total"] = total_loss(graph, moved)
     for value, gradient in differentiate(graph, total, wanted).items():
-        graph.results[f"gradient.{value.attributes['name']}"] = gradient
+        graph.results[f"gradient.{value.name}"] = gradient
     return graph.of("total", "count.", "gradient.")
 
 
