@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.convolution import Convolution
+from netc.compiler.operations.pooling import Pool
 
 _WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
 
@@ -72,15 +74,19 @@ def _kernel(value: Value) -> tuple[int, int]:
     if value.operation == "conv2d":
         dims = value.operands[1].type.dims
         return int(dims[0]), int(dims[1])
-    return value.attributes["size"]  # type: ignore[return-value]
+    return value.attributes_as(Pool).size
+
+
+def _windows(value: Value) -> Convolution | Pool:
+    own = value.attributes
+    return own if isinstance(own, Pool) else value.attributes_as(Convolution)
 
 
 def _through(value: Value, before: Field) -> Field:
     """The field behind a window: (kernel - 1) * dilation steps larger than before, its step times the stride."""
-    kernel, stride = _kernel(value), value.attributes["stride"]
-    dilation = value.attributes.get("dilation", (1, 1))
-    assert isinstance(stride, tuple)
-    assert isinstance(dilation, tuple)
+    window = _windows(value)
+    kernel, stride = _kernel(value), window.stride
+    dilation = window.dilation if isinstance(window, Convolution) else (1, 1)
     size = tuple(before.size[n] + (kernel[n] - 1) * dilation[n] * before.step[n] for n in (0, 1))
     return Field((size[0], size[1]), (before.step[0] * stride[0], before.step[1] * stride[1]))
 
@@ -94,5 +100,5 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
         x = value.operands[0].type
         weights = value.operands[1].type.size(1) if value.operation == "conv2d" else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
-        stride, pad = value.attributes["stride"], value.attributes["pad"]
-        yield Windowed(value, _kernel(value), stride, pad, weights, dense, fields.get(value))  # type: ignore[arg-type]
+        own = _windows(value)
+        yield Windowed(value, _kernel(value), own.stride, own.pad, weights, dense, fields.get(value))

@@ -161,7 +161,7 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
         "values": [
             {
                 "line": value.span.line,
-                "value": str(value.attributes.get("name", value.operation)),
+                "value": value.name or value.operation,
                 "type": str(value.type),
             }
             for value in model.graph.values()

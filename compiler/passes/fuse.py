@@ -8,6 +8,7 @@ something else is one unit: the register tile begins with the other term (a bias
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
@@ -178,8 +179,7 @@ def _alone(fusion: Fusion, value: Value) -> None:
 
 def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     space = _space(value)
-    over = value.attributes["over"] if isinstance(lower, Fold) else ()
-    assert isinstance(over, tuple)
+    over = value.attributes_as(Over).over if isinstance(lower, Fold) else ()
     sources = list(fusion.sources(value, space))
     earliest = 0
     for source, pointwise in sources:
@@ -229,8 +229,7 @@ def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
     space = _space(user)
     if space != value.type.dims:
         return f"its reader walks {_dims(space)}, it walks {_dims(value.type.dims)}"
-    over = user.attributes["over"] if isinstance(reader, Fold) else ()
-    assert isinstance(over, tuple)
+    over = user.attributes_as(Over).over if isinstance(reader, Fold) else ()
     if over and over != tuple(range(len(space) - len(over), len(space))):
         return "its reader sums over the first axes, row by row"
     one, other = fusion.unit_of.get(value), fusion.unit_of.get(user)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
 from netc.compiler.kernels.expressions import literal, scalar
@@ -91,7 +92,7 @@ class Loop:
         """The name of an operand's element: computed here, a literal, or loaded."""
         constant = _behind_views(value)
         if constant.operation == "constant":
-            return self.add(literal(constant.attributes["value"], value.type.dtype))
+            return self.add(literal(constant.attributes_as(Constant).value, value.type.dtype))
         if value in self.members:
             return self.members[value]
         if value in self.lowering.fusion.inlined:
@@ -149,7 +150,7 @@ class Loop:
             else value.operands[0].type.dtype
         )
         self.computed.append(value)
-        return self.add(scalar(lower.expression, names, dtype, value.attributes))
+        return self.add(scalar(lower.expression, names, dtype, value.keywords))
 
     def member(self, value: Value) -> str:
         """The line of a value of this loop; of a fold, the line that it reduces."""

@@ -114,7 +114,7 @@ def gradients_of_sums(
 
 
 def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
-    return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.attributes['name']}" if like else ""), type_)
+    return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.name}" if like else ""), type_)
 
 
 def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> None:
@@ -124,7 +124,7 @@ def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) ->
             continue  # the last batch has it all: no parameter moves before
         for like, value in ((None, count), *gradients.items()):
             held = _leaf(graph, group, like, value.type)
-            graph.results[f"update.{held.attributes['name']}"] = held + value
+            graph.results[f"update.{held.name}"] = held + value
 
 
 def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
@@ -133,14 +133,14 @@ def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collecti
     for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
         if not group.endswith(_A_STEP):
             held = _leaf(graph, group, None, count.type)
-            graph.results[f"update.{held.attributes['name']}"] = graph.constant(0.0, count.type)
+            graph.results[f"update.{held.name}"] = graph.constant(0.0, count.type)
             count = count + held
         for parameter, gradient in gradients.items():
             if not group.endswith(_A_STEP):
                 held = _leaf(graph, group, parameter, gradient.type)
                 zero = graph.constant(0.0, gradient.type)
                 is_scalar = not gradient.type.dims
-                graph.results[f"update.{held.attributes['name']}"] = (
+                graph.results[f"update.{held.name}"] = (
                     zero if is_scalar else apply("broadcast", zero, dims=gradient.type.dims)
                 )
                 gradient = gradient + held

@@ -1,5 +1,6 @@
 """What is cheaper the other way round and means the same: an increasing function after a maximum, a factor outside of a sum."""
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
@@ -20,7 +21,7 @@ def reorder(graph: Graph) -> Graph:
         if value.operation == "maxpool2d":
             (before,) = value.operands
             if before.operation in _INCREASING and users[before] == [value] and before not in roots:
-                return apply(before.operation, apply("maxpool2d", operands[0].operands[0], **value.attributes))
+                return apply(before.operation, apply("maxpool2d", operands[0].operands[0], **value.keywords))
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
@@ -41,8 +42,7 @@ def factor(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "sum" and operands[0].type.is_float:
-            over = value.attributes["over"]
-            assert isinstance(over, tuple)
+            over = value.attributes_as(Over).over
             return summed(copy, operands[0], over)
         return copy.add_copy(value, operands)
 

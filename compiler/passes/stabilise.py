@@ -6,6 +6,7 @@ the new operands of a value and gives the stable value, or None where it does no
 
 from collections.abc import Callable
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import is_constant, rebuild
@@ -15,7 +16,7 @@ def _log(x: Value) -> Value | None:
     """log softmax and log sigmoid underflow to log 0; log(1 + exp x) overflows; log(1 + x) loses a small x."""
     match x.operation, x.operands:
         case "softmax", (logits,):
-            return apply("log_softmax", logits, over=x.attributes["over"])
+            return apply("log_softmax", logits, over=x.attributes_as(Over).over)
         case "sigmoid", (logit,):
             return -apply("softplus", -logit)
         case "add", (one, other):

@@ -43,11 +43,7 @@ class _Chunk:
         return made
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        tables = [
-            asked(str(operand.attributes["name"]))
-            for operand in value.operands
-            if str(operand.attributes.get("name", "")).startswith(PREFIX)
-        ]
+        tables = [asked(operand.name) for operand in value.operands if operand.name.startswith(PREFIX)]
         kinds = [kind for kind, dim in tables if dim == self.how.dim]
         if value.operation == "scan":
             return self.scan(copy, value, operands)

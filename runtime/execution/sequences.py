@@ -115,9 +115,7 @@ class SequenceStep(Step):
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
-        self.per_step = [
-            str(leaf.attributes["name"]) for leaf in self.graph.values("given") if "per" in leaf.attributes
-        ]
+        self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
         self._room: tuple[Executable | None, tuple[Ragged, ...]] = (
             self.executable,
             (),
@@ -198,14 +196,12 @@ class SequenceStep(Step):
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         taken: dict[str, Array] = {}
         for leaf in (value for value in self.graph.values() if value.operation in ("input", "target", "given")):
-            name, field = str(leaf.attributes["name"]), fields.get(str(leaf.attributes["name"]))
+            name, field = leaf.name, fields.get(leaf.name)
             if isinstance(field, Ragged):
                 assert leaf.type.rows is not None
                 taken[name] = field.rows[batch.table(f"{PREFIX}source.{leaf.type.rows}")]
             elif field is not None:
-                taken[name] = (
-                    field[0] if "per" in leaf.attributes else field[batch.samples] if leaf.type.lead else field
-                )
+                taken[name] = field[0] if leaf.is_per_step else field[batch.samples] if leaf.type.lead else field
         walked = [f"{PREFIX}{kind}.{dim}" for kind in ("sample", "step") for dim in self.dims]
         return self.interpret({**taken, **batch.tables([*self.given, *walked])}, batch.sizes)
 

@@ -17,6 +17,6 @@ def mixes_samples(graph: Graph, results: Iterable[str]) -> bool:
 def is_random(graph: Graph, results: Iterable[str]) -> bool:
     """Whether the results depend on random numbers."""
     return any(
-        value.operation in RANDOM or str(value.attributes.get("name", "")).startswith("random.")
+        value.operation in RANDOM or value.name.startswith("random.")
         for value in needed_by(graph.results[name] for name in results)
     )

@@ -53,7 +53,7 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
     """
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
     results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
-    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values() if "name" in leaf.attributes}
+    leaves = {leaf.name: leaf for leaf in graph.values() if leaf.name}
     names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
     gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
     replay = Replay(graph, situation)

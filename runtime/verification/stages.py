@@ -101,12 +101,12 @@ def gradients_of(model: Model, graph: Graph) -> Graph:
     The same as pipeline.gradient_graph computes.
     """
     graph = opened(graph.subgraph(graph.results)[0])
-    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values("parameter")}
+    leaves = {leaf.name: leaf for leaf in graph.values("parameter")}
     trained = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
     scaled = tuple(name for name, _ in model.train.loss_scale)
     total = graph.results["total"] = total_loss(graph, scaled)
     for value, gradient in differentiate(graph, total, trained).items():
-        graph.results[f"gradient.{value.attributes['name']}"] = gradient
+        graph.results[f"gradient.{value.name}"] = gradient
     return graph.of("total", "count.", "gradient.")
 
 
