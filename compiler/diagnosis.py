@@ -8,6 +8,7 @@ the last of what walks a reversed sequence: the losses between would hide that n
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
@@ -79,7 +80,7 @@ def _probed(graph: Graph) -> Graph:
     added: dict[str, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation != "scan":
+        if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         one, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
         known = [i for i, begin in enumerate(one.begins) if begin.type.is_float]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.dsl.source import Source
 
@@ -62,7 +63,7 @@ class Labels:
         for value in values:
             told = repr((value.operation, sorted(value.keywords.items(), key=lambda item: item[0]), str(value.type)))
             keys[value] = hashlib.sha256(" ".join([told, *(keys[one] for one in value.operands)]).encode()).hexdigest()
-            if value.operation == "constant":
+            if value.role is Role.CONSTANT:
                 found[value] = f"{value.attributes_as(Constant).value}"
             elif value.name:
                 found[value] = value.name
@@ -95,7 +96,7 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
     names, lines = labels.of(graph, line_of), []
     live = graph.live()
     for value in graph.values():
-        if value not in live or value.operation == "constant":
+        if value not in live or value.role is Role.CONSTANT:
             continue
         shown = [
             f"{key}={item!r}" for key, item in value.keywords.items() if not isinstance(item, Body) and key != "name"

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import cast
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.shape import Count, Slice
@@ -36,7 +38,6 @@ _INFIX = {
     "equal": ("==", 0),
     "not_equal": ("!=", 0),
 }
-_SILENT = ("reshape", "broadcast", "cast")  # other shapes and types of the same numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +73,17 @@ def derive(model: Model) -> Derivation:
     gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values("parameter"))
     for value in forward:  # what goes into a product, or is used often, and has no name gets one: the layers' borders
         users = graph.users(value)
-        feeds = len(users) > 2 or any(user.operation == "einsum" for user in users if user in gradients)
-        if feeds and value in gradients and value.operands and value not in names and value.operation not in _SILENT:
+        feeds = len(users) > 2 or any(user.role is Role.CONTRACTION for user in users if user in gradients)
+        if feeds and value in gradients and value.operands and value not in names and not _is_silent(value):
             names[value] = f"t{sum(name[0] == 't' and name[1:].isdigit() for name in names.values()) + 1}"
     own = [value for value in forward if value in names and value in gradients]
     walks = [value for value in graph.values("scan") if value not in set(forward)]
-    for kind, scans in (("scan", [value for value in forward if value.operation == "scan"]), ("back", walks)):
+    for kind, scans in (("scan", [value for value in forward if value.role is Role.SCAN]), ("back", walks)):
         names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})
     names[total] = "loss"
     own.append(total)
     writer = _Writer(names, {one: gradient for one, gradient in gradients.items() if one is not total})
-    stated = [one for one in forward if one.operands and one is not total and (one in own or one.operation == "scan")]
+    stated = [one for one in forward if one.operands and one is not total and (one in own or one.role is Role.SCAN)]
     derived = [
         (gradients[one].number, f"∂{names[one]}", gradients[one], one) for one in reversed(own) if one is not total
     ]
@@ -121,7 +122,7 @@ class _Writer:
             return (
                 f"{number:g}" if isinstance(number, int | float) and not isinstance(number, bool) else str(number)
             ), 9
-        if operation in _SILENT:
+        if _is_silent(value):
             inner = operands[0]
             is_name = inner in self.names or inner in self.derivative_of
             return (self.value(inner), 9) if is_name else self._formula(inner)
@@ -170,6 +171,11 @@ class _Writer:
             second = self.value(y, binding=3) if q.startswith(shared[0]) else f"transpose({self.value(y)})"
             return f"{first} @ {second}"
         return f'einsum({self.value(left)}, {self.value(right)}, "{subscripts}")'
+
+
+def _is_silent(value: Value) -> bool:
+    """Whether a value has the same numbers in another shape or type: an equation does not show it."""
+    return value.role is Role.SHAPE or value.definition is cast
 
 
 def lines(equations: Sequence[Equation]) -> list[str]:

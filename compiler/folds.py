@@ -9,17 +9,20 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.cost import flops
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Application, Model
+from netc.compiler.operations.elementwise import cast, where
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, ScanAttributes
+from netc.compiler.operations.shape import broadcast, extent
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
-_OWNED = ("parameter", "state")
-_UNSEEN = ("constant", "given", "training", *_OWNED)
-_PASSED_OVER = ("broadcast", "cast", "extent", "part")
+_OWNED = (Role.PARAMETER, Role.STATE)
+_UNSEEN = (Role.CONSTANT, Role.GIVEN, Role.TRAINING, *_OWNED)
+_PASSED_OVER = (broadcast, cast, extent)
 _SYMBOLS = {
     "add": "+",
     "subtract": "-",
@@ -149,23 +152,23 @@ class _Making:
     def _box(self, value: Value) -> Box | None:
         """The box of a value, or None if it has none: then it comes from where its operands come."""
         owned = tuple(dict.fromkeys(name for one in value.operands for name in self.owned[one]))
-        self.owned[value] = (value.name,) if value.operation in _OWNED else owned
-        if value.operation == "part":
+        self.owned[value] = (value.name,) if value.role in _OWNED else owned
+        if value.role is Role.PART:
             one, of = Scan.of(value.operands[0]), value.attributes_as(Part).of
             is_last = of.startswith("last.")
             self.sources[value] = (self.ends[one.value, of],) if is_last else self.sources[one.body.results[of]]
             self.owned[value] = ()
             return None
-        if value.operation in _UNSEEN or value.operation in _PASSED_OVER:
+        if value.role in _UNSEEN or value.definition in _PASSED_OVER:
             self.sources[value] = tuple(dict.fromkeys(key for one in value.operands for key in self.sources[one]))
             return None
         self.owned[value] = ()
-        if value.operation == "scan":
+        if value.role is Role.SCAN:
             return self._scan(value)
         key = self.key()
         self.sources[value] = (key,)
         self.connect(value.operands, key)
-        if value.operation in ("input", "target"):
+        if value.role in (Role.INPUT, Role.TARGET):
             name = value.name
             return Box(key, value.operation, name, describe_sample(value.type), value.span)
         title, name = _written(value), self.names.get(value, "")
@@ -239,9 +242,9 @@ def _block(key: int, kind: str, title: str, span: Span, inside: Sequence[Box]) -
 
 def _written(value: Value) -> str:
     """An operation as it is written."""
-    if value.operation == "where" and value.operands[0].operation == "training":
+    if value.definition is where and value.operands[0].role is Role.TRAINING:
         return "if training"
-    if value.operation == "einsum":
+    if value.role is Role.CONTRACTION:
         left, right = value.attributes_as(Subscripts).subscripts.split("->")[0].split(",")
         return "@" if len(right) <= 2 and len({*left} & {*right}) == 1 else "einsum"
     return _SYMBOLS.get(value.operation, value.operation)

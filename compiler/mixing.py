@@ -1,6 +1,7 @@
 """Which values of an expanded graph depend on several samples at once: where an evaluation is cut, and which predictions are a sample's own."""
 
 from netc.compiler.ir.attributes import Dims
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
 from netc.compiler.operations.scan import Scan
 
@@ -8,9 +9,9 @@ from netc.compiler.operations.scan import Scan
 def mixes_samples(value: Value) -> bool:
     """Whether a value depends on several samples at once, or is computed once for all of them. In an expanded graph the types show it, but for a scan, which
     has no type of its own."""
-    if value.operation == "scan":
+    if value.role is Role.SCAN:
         return any(mixes_samples(inner) for inner in Scan.of(value).body.values())
-    if value.operation == "extent":  # named dimensions depend on how many samples, or steps, there are
+    if value.role is Role.EXTENT:  # named dimensions depend on how many samples, or steps, there are
         return any(isinstance(dim, str) for dim in value.attributes_as(Dims).dims)
     if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
         return True

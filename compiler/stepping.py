@@ -8,10 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.shape import gather
 from netc.dsl.diagnostics import fault
 
 STATE = "state."
@@ -86,9 +88,9 @@ class _Stepped:
             self.made[value] = self.one.leaf("input", STEP, self.at_step(value.type))
         elif kind:
             return  # a table: whoever reads it knows what it means
-        elif value.operation == "scan":
+        elif value.role is Role.SCAN:
             self.scan(Scan.of(value))
-        elif value.operation == "part":
+        elif value.role is Role.PART:
             self.made[value] = self.parts[value.operands[0]][value.attributes_as(Part).of]
         elif tables := [one for one in value.operands if one.name.startswith(PREFIX)]:
             self.moved(value, asked(tables[-1].name)[0])
@@ -104,9 +106,9 @@ class _Stepped:
         if kind == "step":
             operands = [self.made[operand] for operand in value.operands]
             self.made[value] = self.one.add_copy(value, operands, type_=self.at_step(value.type))
-        elif value.operation == "gather" and kind == "sample":
+        elif value.definition is gather and kind == "sample":
             self.made[value] = self.made[value.operands[0]]
-        elif value.operation == "gather" and kind == "previous":
+        elif value.definition is gather and kind == "previous":
             name, held = self.state(self.at_step(value.type), None)
             self.made[value], self.one.results[name] = held, self.made[value.operands[0]]
         else:

@@ -12,9 +12,12 @@ import numpy as np
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.reduce import argmax, softmax
+from netc.compiler.operations.scan import Part, Room, Scan
+from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
@@ -51,13 +54,13 @@ def decoders(model: Model) -> list[Decoder]:
 
 
 def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
-    while value.operation in ("reshape", "from_steps"):
+    while value.definition is reshape or isinstance(value.attributes, Room):
         value = value.operands[0]
-    if value.operation != "part":
+    if value.role is not Role.PART:
         return None
     one, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).of
     token, ends = one.body.results.get(yielded), one.body.results[_last_yield(one)]
-    if token is None or token.operation != "argmax" or ends.type.dtype != "bool" or names_in(one.dim):
+    if token is None or token.definition is not argmax or ends.type.dtype != "bool" or names_in(one.dim):
         return None
     if all(_seen_through(one.body.results[f"next.{i}"]) is not token for i in range(len(one.begins))):
         return None
@@ -80,7 +83,7 @@ def _seen_through(value: Value) -> Value:
 
 def _logits(scores: Value) -> Value:
     """What the softmax is of, if the scores are chances already."""
-    return scores.operands[0] if scores.operation == "softmax" else scores
+    return scores.operands[0] if scores.definition is softmax else scores
 
 
 def _after(one: Scan, token: Value, ends: Value) -> Graph:

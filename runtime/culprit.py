@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
@@ -99,7 +100,7 @@ class Trace:
         value = next((one for one in graph.results.values() if _lost(memory[one])), None)
         while value is not None:
             operands = value.operands
-            if value.operation == "part":
+            if value.role is Role.PART:
                 inside = self.found.get(Scan.of(value.operands[0]).body)
                 if inside is not None:
                     return inside

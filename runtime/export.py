@@ -14,6 +14,7 @@ from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import NUMPY, Bounded, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
@@ -63,7 +64,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, given: Sequence[str
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         made = copy.add_copy(value, operands)
-        name = value.name if value.operation == "input" else ""
+        name = value.name if value.role is Role.INPUT else ""
         return _through(made, _FORTH, folded.get(name, []), run.states.get(name, []), name, arrays)
 
     types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}

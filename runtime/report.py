@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
 from netc.dsl.quoting import bounded, html_attribute, html_lines, html_text, plot_text
@@ -259,7 +260,7 @@ def _first_layer(run: Run, part: str) -> Iterator[str]:
     """The kernels that the first convolution learned, and what it makes of one sample: a map a kernel."""
     graph = run.model.graph
     first = next(
-        (one for one in graph.values("conv2d") if one.operands[1].operation == "parameter" and one.type.is_batched),
+        (one for one in graph.values("conv2d") if one.operands[1].role is Role.PARAMETER and one.type.is_batched),
         None,
     )
     if first is None:

@@ -9,8 +9,10 @@ from fnmatch import fnmatchcase
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
+from netc.compiler.operations.elementwise import add, relu, subtract
 from netc.dsl.diagnostics import Diagnostic, Label
 
 _REGRESSION = ("mse", "mae", "huber")
@@ -25,7 +27,7 @@ def _library(context: Context, *names: str) -> Iterator[Applied]:
 
 def _source_of(value: Value) -> Value:
     """What a value is another shape of."""
-    while value.operation in ("reshape", "broadcast") and value.operands:
+    while value.role is Role.SHAPE and value.operands:
         value = value.operands[0]
     return value
 
@@ -49,7 +51,7 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     for one in _library(context, *_REGRESSION):
         given = _source_of(one.operands[0])
-        if given.operation == "relu" and _source_of(one.operands[1]).operation == "target":
+        if given.definition is relu and _source_of(one.operands[1]).role is Role.TARGET:
             yield Diagnostic(
                 "W0505",
                 "a ReLU at the output of a regression cannot give a negative number, and learns nothing where it gives 0",
@@ -78,15 +80,15 @@ def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterat
     for one in _library(context, "mean"):
         shifted = one.operands[0]
         bias = (
-            next((_source_of(x) for x in shifted.operands if _source_of(x).operation == "parameter"), None)
-            if shifted.operation == "add"
+            next((_source_of(x) for x in shifted.operands if _source_of(x).role is Role.PARAMETER), None)
+            if shifted.definition is add
             else None
         )
         is_over_batch = shifted.type.is_batched and not one.result.type.is_batched
         if bias is None or not is_over_batch:
             continue
         if any(
-            user.operation == "subtract" and user.operands[0] is shifted and one.result in needed_by([user.operands[1]])
+            user.definition is subtract and user.operands[0] is shifted and one.result in needed_by([user.operands[1]])
             for user in context.graph.users(shifted)
         ):
             yield Diagnostic(

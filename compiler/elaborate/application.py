@@ -24,6 +24,7 @@ from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
@@ -85,7 +86,7 @@ def apply_operation(
             operands.append(context.as_value(evaluate(context, bound[name].value, scope), bound[name].span))
     if (
         operands
-        and all(operand.operation == "constant" for operand in operands)
+        and all(operand.role is Role.CONSTANT for operand in operands)
         and isinstance(operation.lower, Scalar)
         and set(kinds.values()) == {"value"}
     ):

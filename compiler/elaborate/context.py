@@ -26,6 +26,7 @@ from netc.compiler.elaborate.bindings import (
     Weighted,
 )
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import Attribute, Attributes, Operation, Value, apply
@@ -105,8 +106,8 @@ class Frame(Graph):
     def capture(self, value: Value) -> Value:
         with self.outside.at(value.span if self.span is NOWHERE else self.span):
             value = bounded.hold(value)
-        if value.operation == "training":  # one for all
-            value = next((one for one in self.captured if one.operation == "training"), value)
+        if value.role is Role.TRAINING:  # one for all
+            value = next((one for one in self.captured if one.role is Role.TRAINING), value)
         if value not in self.captured:
             self.captured[value] = super().leaf("given", f"k{len(self.captured)}", value.type)
         return self.captured[value]
@@ -221,7 +222,7 @@ class Context:
         leaves = [one for one in needed_by([value]) if not one.operands]
         for frame in reversed(self.frames):
             leaves = [frame.stands_for(one) for one in leaves]
-        return all(one.operation in ("training", "constant") for one in leaves)
+        return all(one.role in (Role.TRAINING, Role.CONSTANT) for one in leaves)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
         """Where values got their shapes, of those that were made elsewhere in the user's text than on the line `at`."""

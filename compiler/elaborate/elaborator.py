@@ -29,6 +29,7 @@ from netc.compiler.elaborate.settings import train_settings
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.elaborate.statements import body, define_layer
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.compiler.model import FITTED, Model, TrainSettings
 from netc.dsl import syntax
@@ -254,7 +255,7 @@ def check_reading(context: Context, file: syntax.File) -> None:
         )
     live = context.graph.live()
     for value in context.graph.values():
-        if value not in live and value.name and value.operation != "given":
+        if value not in live and value.name and value.role is not Role.GIVEN:
             context.diagnostics.add("W0501", f"nobody reads the {value.operation} `{value.name}`", value.span)
     for name, value in context.graph.results.items():
         needs = {leaf.operation for leaf in needed_by([value])}

@@ -12,7 +12,7 @@ from netc.compiler.ir.dims import same
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 from netc.compiler.operations import bounded, sequence
-from netc.compiler.operations.scan import to_steps
+from netc.compiler.operations.scan import Room, to_steps
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
@@ -347,7 +347,7 @@ def step_of(x: Value, at: int) -> Value:
     assert isinstance(size, int)
     if isinstance(size, Bounded):
         raise Mismatch(f"a step along {size.name} beside another such dimension does not run yet", code="E0901")
-    if x.operation == "from_steps" and at in (0, -1):  # what a scan stacked
+    if isinstance(x.attributes, Room) and at in (0, -1):  # what a scan stacked
         return sequence.at_end(x.operands[0], "first" if at == 0 else "last")
     one = apply("slice", x, axis=axis, start=at % size, stop=at % size + 1)
     return apply("reshape", one, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))

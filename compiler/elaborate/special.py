@@ -12,6 +12,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.ir.dims import divided
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, Equal, ParameterInfo
@@ -137,7 +138,7 @@ def _class_weights(context: Context, arguments: Arguments, span: Span, scope: Sc
     (argument,) = _bound(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
     label = _value(context, argument, scope)
     name = label.name
-    if label.operation not in ("target", "input") or label.type.classes is None:
+    if label.role not in (Role.TARGET, Role.INPUT) or label.type.classes is None:
         fault(
             "E0402",
             "`class_weights` takes an input or a target that is a class",
@@ -306,7 +307,7 @@ def _grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
     if not path:
         fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])
     for inner in path:
-        if inner.operation == "grad" and x is not (base := inner.operands[1]) and _between(context, base, x):
+        if inner.role is Role.DERIVATIVE and x is not (base := inner.operands[1]) and _between(context, base, x):
             message = "a derivative cannot be differentiated with respect to a value in between"
             others = [Label(second.span, "this lies between the two values of that derivative")]
             fault("E0508", message, first.span, "this is a derivative, or made of one", others=others)
@@ -314,7 +315,7 @@ def _grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
         told = "one number for all samples" if x.type.is_batched else "a number of each sample"
         fault("E0508", f"this is {told}", first.span, others=[Label(second.span, describe_sample(x.type))])
     mixing = next(
-        (one for one in path if x.type.is_batched and not one.type.is_batched and one.operation != "scan"), None
+        (one for one in path if x.type.is_batched and not one.type.is_batched and one.role is not Role.SCAN), None
     )
     if mixing is not None:
         fault("E0508", "something between the two mixes samples", span, others=context.origins([mixing], span))

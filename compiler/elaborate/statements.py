@@ -18,6 +18,7 @@ from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.signatures import match_type, type_of
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import ParameterInfo
@@ -289,7 +290,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
 def update(context: Context, name: syntax.Name, node: syntax.Expression, scope: Scope) -> None:
     """A state's next value, after a step of training."""
     held = scope.find(name.text)
-    if not isinstance(held, Value) or held.operation != "state":
+    if not isinstance(held, Value) or held.role is not Role.STATE:
         fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
     value = context.as_value(evaluate(context, node, scope), node.span, like=held)
     if value.type.dims != held.type.dims or value.type.dtype != held.type.dtype:

@@ -10,6 +10,7 @@ from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.emulator.run import random_order
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.passes.update import STEP
@@ -137,7 +138,7 @@ def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iter
 def _first_place(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> Span | None:
     """The source of the first value of a graph that differs, if every value is made a result. None if then none does: a fault of what is fused."""
     graph = pipeline.run_passes(graph)
-    probes = {f"probe {one.number}": one for one in graph.values() if one.operands and one.operation != "scan"}
+    probes = {f"probe {one.number}": one for one in graph.values() if one.operands and one.role is not Role.SCAN}
     graph, copies = graph.subgraph(probes)
     values = dict(zip(probes, (copies[one] for one in probes.values()), strict=True))
     count = len(next(iter(fields.values())))
