@@ -9,6 +9,7 @@ the first step, which is the last one of a scan that goes backwards.
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
@@ -86,7 +87,7 @@ def _probed(graph: Graph) -> Graph:
     zeros: dict[str, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation != "scan":
+        if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         return _probed_scan(copy, value, operands, zeros)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.dsl.source import Source
 
@@ -116,7 +117,7 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
     names, lines = labels.of(graph, line_of), []
     live = graph.live()
     for value in graph.values():
-        if value not in live or value.operation == "constant":
+        if value not in live or value.role is Role.CONSTANT:
             continue
         shown = [
             f"{key}={item!r}" for key, item in value.keywords.items() if not isinstance(item, Body) and key != "name"

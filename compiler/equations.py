@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import cast
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.shape import Count, Slice
@@ -120,8 +122,8 @@ def _name_borders(
     """Names the values between layers `t1`, `t2`, ...: nameless ones that go into a product or have several users."""
     for value in forward:
         users = graph.users(value)
-        feeds = len(users) > 2 or any(user.operation == "einsum" for user in users if user in gradients)
-        if feeds and value in gradients and value.operands and value not in names and value.operation not in _SILENT:
+        feeds = len(users) > 2 or any(user.role is Role.CONTRACTION for user in users if user in gradients)
+        if feeds and value in gradients and value.operands and value not in names and not _is_silent(value):
             names[value] = f"t{sum(name[0] == 't' and name[1:].isdigit() for name in names.values()) + 1}"
 
 
@@ -209,6 +211,11 @@ class _Writer:
             second = self.value(y, binding=3) if q.startswith(shared[0]) else f"transpose({self.value(y)})"
             return f"{first} @ {second}"
         return f'einsum({self.value(left)}, {self.value(right)}, "{subscripts}")'
+
+
+def _is_silent(value: Value) -> bool:
+    """Whether a value has the same numbers in another shape or type: an equation does not show it."""
+    return value.role is Role.SHAPE or value.definition is cast
 
 
 def lines(equations: Sequence[Equation]) -> list[str]:

@@ -4,6 +4,7 @@ An evaluation is cut there, and predictions before such values are a sample's ow
 """
 
 from netc.compiler.ir.attributes import Dims
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
 from netc.compiler.operations.scan import Scan
 
@@ -15,7 +16,7 @@ def mixes_samples(value: Value) -> bool:
     """
     if value.operation == "scan":
         return any(mixes_samples(inner) for inner in Scan.of(value).body.values())
-    if value.operation == "extent":  # named dimensions depend on how many samples, or steps, there are
+    if value.role is Role.EXTENT:  # named dimensions depend on how many samples, or steps, there are
         return any(isinstance(dim, str) for dim in value.attributes_as(Dims).dims)
     if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
         return True

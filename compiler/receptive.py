@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
-from netc.compiler.operations.convolution import Convolution
-from netc.compiler.operations.pooling import Pool
+from netc.compiler.operations.convolution import Convolution, conv2d
+from netc.compiler.operations.pooling import Pool, avgpool2d, maxpool2d
 
-_WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
+_WINDOWS = (conv2d, maxpool2d, avgpool2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +51,11 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
     fields: dict[Value, Field] = {}
     for value in graph.values():
         if not value.operands:
-            if value.operation == "input" and len(value.type.sample) == 3:
+            if value.role is Role.INPUT and len(value.type.sample) == 3:
                 fields[value] = Field((1, 1), (1, 1))
             continue
         before = fields.get(value.operands[0])
-        if value.operation in _WINDOWS and before is not None:
+        if value.definition in _WINDOWS and before is not None:
             fields[value] = _through(value, before)
             continue
         aligned = [
@@ -71,7 +72,7 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
 
 
 def _kernel(value: Value) -> tuple[int, int]:
-    if value.operation == "conv2d":
+    if value.definition is conv2d:
         dims = value.operands[1].type.dims
         return int(dims[0]), int(dims[1])
     return value.attributes_as(Pool).size
@@ -95,10 +96,10 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
     """All convolutions and pools, in order."""
     fields = receptive_fields(graph)
     for value in graph.values():
-        if value.operation not in _WINDOWS:
+        if value.definition not in _WINDOWS:
             continue
         x = value.operands[0].type
-        weights = value.operands[1].type.size(1) if value.operation == "conv2d" else 0
+        weights = value.operands[1].type.size(1) if value.definition is conv2d else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
         own = _windows(value)
         yield Windowed(value, _kernel(value), own.stride, own.pad, weights, dense, fields.get(value))

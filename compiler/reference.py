@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import NUMPY, Sizes
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
@@ -28,9 +29,9 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
     parts: dict[Value, dict[str, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
-            if value.operation == "scan":
+            if value.role is Role.SCAN:
                 parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, body)
-            elif value.operation == "part":
+            elif value.role is Role.PART:
                 memory[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
                 memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
@@ -40,7 +41,7 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
 def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
     """What a reference is given beside its arrays: the attributes, and the sizes of named dimensions where its result has such by itself."""
     attributes = value.keywords
-    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
+    if value.definition is not None and value.definition.takes_sizes:
         attributes["sizes"] = sizes
     return attributes
 
@@ -48,7 +49,7 @@ def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """One value, from its operands; no scan."""
     dtype = NUMPY[value.type.dtype]
-    if value.operation == "constant":
+    if value.role is Role.CONSTANT:
         return np.asarray(value.attributes_as(Constant).value, dtype)
     if value.name:
         return np.asarray(leaves[value.name], dtype)

@@ -14,6 +14,7 @@ from netc.compiler.export.numpy_forms import DTYPES, FORMS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, NUMPY, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.kernels.own import definition
@@ -186,7 +187,10 @@ class _NumpyFile(Writer):
         return term if re.fullmatch(r"\w+|_weights\['[^']*'\]", term.text) else self.fresh(prefix, term)
 
     def named(self, value: Value, term: Term, uses: int) -> Term:
-        if value.operation in ("constant", "input", "given", "parameter", "state") or term.text.isidentifier():
+        if (
+            value.role in (Role.CONSTANT, Role.INPUT, Role.GIVEN, Role.PARAMETER, Role.STATE)
+            or term.text.isidentifier()
+        ):
             return term
         self.told(value)
         if uses == 1 and len(term.text) < _SHORT and "lambda" not in term.text:

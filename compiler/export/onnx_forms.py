@@ -14,7 +14,8 @@ from netc.compiler.ir.value import Value
 from netc.compiler.operations.convolution import Convolution, ConvolutionInput
 from netc.compiler.operations.linear import Subscripts, is_matmul
 from netc.compiler.operations.pooling import Interleave, Pool
-from netc.compiler.operations.shape import Count, Order, Pad, Slice
+from netc.compiler.operations.reduce import logsumexp
+from netc.compiler.operations.shape import Count, Order, Pad, Slice, scatter_add
 from netc.compiler.operations.window import Window
 
 
@@ -76,7 +77,7 @@ def _argmax(file: OnnxNodes, value: Value, x: Term) -> Term:
 
 
 def _scatter(file: OnnxNodes, value: Value, x: Term, index: Term) -> Term:
-    kind, initial = ("add", 0.0) if value.operation == "scatter_add" else ("max", -math.inf)
+    kind, initial = ("add", 0.0) if value.definition is scatter_add else ("max", -math.inf)
     room = file.node("Expand", [file.number(initial, x.dtype).text, file.shape(value.type.dims).text], x.dtype)
     places = file.cast(index, "i64")
     if value.operands[1].type.rank > 1:
@@ -221,7 +222,7 @@ def _pool(file: OnnxNodes, value: Value, x: Term) -> Term:
 def _soft(file: OnnxNodes, value: Value, x: Term) -> Term:
     over = value.attributes_as(Over).over
     (axis,) = over
-    if value.operation == "logsumexp":
+    if value.definition is logsumexp:
         return file.node("ReduceLogSumExp", [x.text, file.constant([axis], "i64").text], x.dtype, keepdims=0)
     return file.node({"softmax": "Softmax", "log_softmax": "LogSoftmax"}[value.operation], [x.text], x.dtype, axis=axis)
 

@@ -15,6 +15,7 @@ from netc.compiler.export.scalar import Term, translate
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
@@ -187,10 +188,10 @@ class Writer(ABC):
             if value not in live:
                 continue
             operands = [made[one] for one in value.operands if one in made]
-            if value.operation == "scan":
+            if value.role is Role.SCAN:
                 one = Scan.of(value)
                 parts[value] = self.run_scan(one, dict(zip(one.operand_of(), operands, strict=True)))
-            elif value.operation == "part":
+            elif value.role is Role.PART:
                 made[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
                 uses = sum(one in live for one in graph.users(value)) + (value in graph.results.values())
@@ -199,7 +200,7 @@ class Writer(ABC):
 
     def one(self, value: Value, operands: list[Term], leaves: Mapping[str, Term]) -> Term:
         name = value.name
-        if value.operation == "constant":
+        if value.role is Role.CONSTANT:
             number = value.attributes_as(Constant).value
             return self.number(number, value.type.dtype)
         if name in leaves:

@@ -10,10 +10,13 @@ from dataclasses import replace
 
 import networkx as nx
 
-from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Constant, Named, Nested
+from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, Nested
+from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DType, Type
-from netc.compiler.ir.value import OPERATIONS, Surroundings, Value, make_attributes
+from netc.compiler.ir.value import Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
+
+_TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # what has the type that it is asked for
 
 
 class NoSurroundings:
@@ -208,8 +211,10 @@ def verify(graph: Graph) -> None:
         edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))
         assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
         assert all(isinstance(dim, int) for dim in value.type.dims[1:]), f"rows are not the first dimension: {value}"
-        if value.operation not in LEAVES and value.operation not in ("extent", "arange"):
-            expected = OPERATIONS[value.operation].type(*(operand.type for operand in value.operands), **value.keywords)
+        definition = value.definition
+        if value.role not in _TYPED_FREELY:
+            assert definition is not None, value
+            expected = definition.type(*(operand.type for operand in value.operands), **value.keywords)
             assert (expected.dtype, expected.dims) == (value.type.dtype, value.type.dims), (
                 f"{value}: its rule says {expected}"
             )

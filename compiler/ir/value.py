@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
+from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DType, Mismatch, Type
 from netc.dsl.source import Span
 
@@ -90,6 +92,17 @@ class Value:
     def keywords(self) -> dict[str, Any]:
         """The attributes by name, as the rules of the operation take them."""
         return keywords_of(self.attributes)
+
+    @property
+    def definition(self) -> "Operation | None":
+        """The operation as it is registered; leaves have none."""
+        return OPERATIONS.get(self.operation)
+
+    @property
+    def role(self) -> Role | None:
+        """What the value is, if passes treat it in a way of its own: its kind of leaf, or the role that its operation declares."""
+        definition = self.definition
+        return definition.role if definition is not None else LEAF_ROLES.get(self.operation)
 
     @property
     def is_per_step(self) -> bool:
@@ -200,7 +213,8 @@ class Operation:
     """One operation, whole.
 
     `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole one, "real", "dims"), a default after `=`.
-    `attributes` is the class of its values' attributes; without one, it is made of the names that the operation is called with.
+    `attributes` is the class of its values' attributes; without one, it is made of the names that the operation is called with. `role` is what passes ask for.
+    `takes_sizes` says that `reference` takes `sizes` too, the sizes of the dimensions that have names.
     `type` gives the result's type from the operands' types and the attributes, or raises Mismatch.
     `gradient(g, result, *operands, **attributes)` gives the gradient of each operand, None where there is none.
     `reference(*arrays, **attributes)` is its meaning, in NumPy. `examples` are (operand types, attributes) that the tests are made from.
@@ -218,6 +232,8 @@ class Operation:
     domain: tuple[float, float] = (-2.0, 2.0)
     is_callable: bool = True
     attributes: builtins.type[Attributes] | None = None
+    role: Role | None = None
+    takes_sizes: bool = False
 
     def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
         """The operation applied to values of one graph; numbers beside them become constants."""

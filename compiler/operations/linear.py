@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, register
 
@@ -81,6 +82,7 @@ einsum = register(
     Operation(
         "einsum",
         'The sum over products of two operands, by named indices: einsum(x, y, "ik,kj->ij").',
+        role=Role.CONTRACTION,
         attributes=Subscripts,
         type=einsum_type,
         lower=Kernel("product"),

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
 from netc.compiler.operations.window import (
@@ -76,6 +77,7 @@ interleave = register(
     Operation(
         "interleave",
         "An image of which part i * width + j holds every size-th element from (i, j) on.",
+        role=Role.ASSEMBLY,
         attributes=Interleave,
         type=_interleave_type,
         reference=_interleave_reference,

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, ElementType
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, NUMPY, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
@@ -112,6 +113,7 @@ for _name, _doc, _build in (
         Operation(
             _name,
             _doc,
+            role=Role.RANDOM,
             attributes=Stream,
             type=lambda x, stream: x,
             lower=Expansion(_build),

@@ -13,6 +13,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
 from netc.compiler.ir.value import Builder, Kernel, Operation, Value, View, apply, register
@@ -151,6 +152,7 @@ register(
     Operation(
         "scan",
         "A body run once a step, with carries.",
+        role=Role.SCAN,
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
@@ -162,6 +164,7 @@ register(
     Operation(
         "part",
         "One of a scan's results.",
+        role=Role.PART,
         attributes=Part,
         type=lambda whole, of, type: parse_type(type),
         reference=_no_reference,
@@ -197,6 +200,7 @@ register(
     Operation(
         "from_steps",
         "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
+        takes_sizes=True,
         attributes=Room,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,

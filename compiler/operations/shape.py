@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Axis, Dims, Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Value, View, apply, register
 
@@ -80,6 +81,7 @@ reshape = register(
     Operation(
         "reshape",
         "The same elements in another shape.",
+        role=Role.SHAPE,
         attributes=Dims,
         type=_reshape_type,
         lower=View(),
@@ -122,6 +124,8 @@ broadcast = register(
     Operation(
         "broadcast",
         "x repeated along axes of size 1.",
+        role=Role.SHAPE,
+        takes_sizes=True,
         attributes=Dims,
         type=_broadcast_type,
         lower=View(),
@@ -219,6 +223,7 @@ pad = register(
     Operation(
         "pad",
         "A value around x along axes, and with a `step` above 1 between its elements too.",
+        role=Role.ASSEMBLY,
         attributes=Pad,
         type=_pad_type,
         reference=_pad_reference,
@@ -277,6 +282,7 @@ concat = register(
     Operation(
         "concat",
         "Values joined along an axis (the last one).",
+        role=Role.ASSEMBLY,
         attributes=Axis,
         type=_concat_type,
         lower=Kernel("concat"),
@@ -311,6 +317,7 @@ scatter_add = register(
     Operation(
         "scatter_add",
         "The rows of x added up at their indices: what gather's gradient is.",
+        takes_sizes=True,
         attributes=Rows,
         lower=Kernel("scatter_add"),
         is_callable=False,
@@ -339,6 +346,7 @@ segment_max = register(
     Operation(
         "segment_max",
         "The largest of the rows of x at each index; -inf where there is none.",
+        takes_sizes=True,
         attributes=Rows,
         lower=Kernel("segment_max"),
         is_callable=False,
@@ -354,6 +362,7 @@ arange = register(
     Operation(
         "arange",
         "0, 1, ... n - 1.",
+        role=Role.RANGE,
         attributes=Count,
         type=lambda n: Type("i32", (n,)),
         lower=Scalar("i"),
@@ -365,6 +374,8 @@ extent = register(
     Operation(
         "extent",
         "How many elements some dimensions hold together; the batch's size is known when the program runs.",
+        role=Role.EXTENT,
+        takes_sizes=True,
         attributes=Dims,
         type=lambda dims: Type("f64"),
         lower=Kernel("extent"),

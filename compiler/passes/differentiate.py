@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Part
 from netc.compiler.operations.scan_gradient import scan_gradient
@@ -37,7 +38,7 @@ def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]
     gradients = dict(seeds)
     of_parts: dict[Value, dict[str, Value]] = {}
     for value in reversed(forward):
-        if value.operation == "part" and value in gradients and value.type.is_float:
+        if value.role is Role.PART and value in gradients and value.type.is_float:
             held, name = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).of
             held[name] = held[name] + gradients[value] if name in held else gradients[value]
         rule = OPERATIONS[value.operation].gradient if value.operands else None

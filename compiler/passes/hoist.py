@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import OPERATIONS, Value, View, apply
 from netc.compiler.operations.linear import Subscripts
@@ -22,10 +23,10 @@ def hoist(graph: Graph) -> Graph:
     split: dict[Value, _Split] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "scan":
+        if value.role is Role.SCAN:
             split[value] = _Split(copy, Scan.of(value), operands)
             return split[value].core
-        if value.operation == "part":
+        if value.role is Role.PART:
             return split[value.operands[0]].part(value.attributes_as(Part).of)
         return copy.add_copy(value, operands)
 
@@ -90,9 +91,9 @@ class _Split:
         if value in self.copies:
             return self.copies[value]
         name = value.name
-        if value.operation == "given" and name.startswith("c"):
+        if value.role is Role.GIVEN and name.startswith("c"):
             made = self.carries[name]
-        elif value.operation == "given" and name.startswith("x") and self.is_whole:
+        elif value.role is Role.GIVEN and name.startswith("x") and self.is_whole:
             self.operands["x"].append(self.given[name])
             made = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
         elif value not in self.carried and (value in self.given_from or _is_computed(value)):
@@ -102,7 +103,7 @@ class _Split:
             made = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
         else:
             operands = [self.copy(operand) for operand in value.operands]
-            if value.operation == "einsum":
+            if value.role is Role.CONTRACTION:
                 operands = [self.in_order(value, n, one) for n, one in enumerate(operands)]
             made = self.inner.add_copy(value, operands, span=value.span)
         self.copies[value] = made
@@ -112,7 +113,7 @@ class _Split:
         """A weight of a product as its tile reads it, rows of columns: turned round once, before all steps."""
         inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
         letters = inputs.split(",")[n]
-        is_weight = operand.operation == "given" and not operand.type.is_batched and operand.type.rank == 2
+        is_weight = operand.role is Role.GIVEN and not operand.type.is_batched and operand.type.rank == 2
         if not is_weight or not out or letters[-1] == out[-1] or out[-1] not in letters:
             return operand
         outer = self.operands["k"][int(operand.name[1:])]
@@ -153,7 +154,7 @@ class _Split:
         if self.stays(value):
             return part(self.core, self.names[value])
         name = value.name
-        if value.operation == "given":
+        if value.role is Role.GIVEN:
             return self.given[name]
         is_moving = value in self.moving
         operands = [self.outside(operand, for_step=is_moving) for operand in value.operands]
@@ -173,7 +174,7 @@ class _Split:
 
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
-    return value.operation not in ("given", "scan", "part")
+    return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
 
 
 def _is_computed(value: Value) -> bool:

@@ -6,7 +6,9 @@ rows' strides, and nothing is copied. Where that is not possible (a view, an inp
 """
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.fuse import Fusion
 
@@ -26,4 +28,8 @@ def borders(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
 
 def _writes_anywhere(value: Value) -> bool:
     """Whether the value's kernel can write rows that are apart."""
-    return value.operation in ("einsum", "interleave") or isinstance(OPERATIONS[value.operation].lower, Scalar)
+    return (
+        value.role is Role.CONTRACTION
+        or isinstance(value.attributes, Interleave)
+        or isinstance(OPERATIONS[value.operation].lower, Scalar)
+    )

@@ -8,6 +8,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.reduce import sum_
 from netc.compiler.operations.window import Pair, image_axes, parts_of
 from netc.compiler.passes.simplify import rebuild, simplify
 
@@ -33,7 +34,7 @@ def lift(graph: Graph) -> Graph:
         image = next((one for one in operands if one in parts), None)
         if image is None:
             made = copy.add_copy(value, operands)
-        elif value.operation == "sum":
+        elif value.definition is sum_:
             total = parts[image][0]
             for part in parts[image][1:]:
                 total = total + part
@@ -55,7 +56,7 @@ def _opened(graph: Graph) -> set[Value]:
     opened: set[Value] = set()
     roots = set(graph.results.values())
     for value in graph.values():
-        is_image = value.operation == "interleave" or (
+        is_image = isinstance(value.attributes, Interleave) or (
             _is_scalar(value) and any(one in opened for one in value.operands)
         )
         if is_image and value not in roots and _channels(value) >= _FEW_CHANNELS:
@@ -67,7 +68,7 @@ def _opened(graph: Graph) -> set[Value]:
 
 def _takes_parts(user: Value, image: Value) -> bool:
     """Whether a value can be computed from the parts of an image: element by element, or as a sum over both sides."""
-    if user.operation == "sum":
+    if user.definition is sum_:
         return set(image_axes(image.type)) <= set(user.attributes_as(Over).over)
     fits = all(one.type.dims == image.type.dims or _is_same_everywhere(one, image) for one in user.operands)
     return _is_scalar(user) and user.type.dims == image.type.dims and fits

@@ -12,6 +12,7 @@ from functools import cached_property
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
@@ -87,7 +88,7 @@ class Lowering:
         for value in self.graph.values():
             if value.name:
                 self.leaf(value)
-            elif value.operation == "arange":
+            elif value.role is Role.RANGE:
                 self.places[value] = Place(None, (1,))
         for value in self.targets:  # a carry is yielded as it was, before the step writes the next one
             if self.is_carry(value):
@@ -131,7 +132,7 @@ class Lowering:
 
     def source_of(self, value: Value) -> Buffer | None:
         """The buffer that a value is copied from; None for a constant or a range, which the copy writes itself."""
-        if viewed(value).operation in ("constant", "arange"):
+        if viewed(value).role in (Role.CONSTANT, Role.RANGE):
             return None
         return self.read(value).buffer
 
@@ -171,7 +172,7 @@ class Lowering:
             if name in self.room.carries:
                 self.program.leaves[name] = self.room.carries[name]
             return
-        stays = value.operation in ("parameter", "state")
+        stays = value.role in (Role.PARAMETER, Role.STATE)
         fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
         buffer = self.program.leaves.setdefault(name, fresh)  # two leaves of one name are one
         if value.type.is_batched and not name.startswith(PREFIX):
@@ -275,7 +276,7 @@ class Lowering:
             ]
             stacked = [(line, one, whole(buffer)) for line, one, _ in kept for buffer in self.targets.pop(one, ())]
             loop.emit([*kept, *stacked])
-        elif value in self.fusion.starts or value.operation == "einsum":
+        elif value in self.fusion.starts or value.role is Role.CONTRACTION:
             self.product(value)
         elif isinstance(lower, Own):
             self.own(value, lower)
@@ -300,12 +301,12 @@ class Lowering:
         for value in values:
             lower = OPERATIONS[value.operation].lower
             sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
-            if not sums_batch or not (isinstance(lower, Fold) or value.operation == "einsum"):
+            if not sums_batch or not (isinstance(lower, Fold) or value.role is Role.CONTRACTION):
                 return False
             read = sum(operand.type.nbytes(self.sizes) for operand in value.operands)
             nbytes = value.type.nbytes(1)
             rows = value.type.shape(1)[0] if value.type.dims else 1
-            pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.operation == "einsum" else 1))
+            pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.role is Role.CONTRACTION else 1))
             is_small = self.machine.shard_ratio * SHARD_COUNT * nbytes <= read
             if not is_small or read < self.machine.many_bytes or pieces >= self.machine.few_pieces:
                 return False
@@ -606,7 +607,7 @@ class Lowering:
         if value not in self.places:
             if value in self.tables:
                 self.places[value] = self.gather_rows(value)
-            elif value.operation == "constant":
+            elif value.role is Role.CONSTANT:
                 buffer = Buffer(value.type)
                 self.fill(value, value.attributes_as(Constant).value, value.type.dims, whole(buffer))
                 self.places[value] = whole(buffer)

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import extent
@@ -43,7 +44,7 @@ def _is_counted_by_samples(group: str) -> bool:
 
 def _samples(loss: Value) -> Value | None:
     """How many samples there are, if a loss without a row for each depends on data."""
-    if any(value.operation in ("input", "target") for value in needed_by([loss])):
+    if any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([loss])):
         return loss.graph.add("extent", (), {"dims": (BATCH,)}, Type(loss.type.dtype))
     return None
 

@@ -6,9 +6,11 @@ from dataclasses import replace
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.dims import names_in, order_of
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, scan
 from netc.compiler.passes.simplify import rebuild
 
@@ -20,13 +22,13 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation != "scan":
+        if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
         known = {one for name, one in inner.results.items() if name.startswith("yield.")}
         for one in inner.values():
-            is_leaf = one.operation == "given"
+            is_leaf = one.role is Role.GIVEN
             is_carry = is_leaf and one.name.startswith("c")
             is_wanted = is_carry or (_is_reduction(one) if is_frugal else not is_leaf)
             if one.type.is_batched and one not in known and is_wanted:
@@ -53,10 +55,10 @@ def trimmed(graph: Graph) -> Graph:
     renamed: dict[Value, dict[str, str]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "part":
+        if value.role is Role.PART:
             name = renamed[value.operands[0]].get(value.attributes_as(Part).of, value.attributes_as(Part).of)
             return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=name))
-        if value.operation != "scan":
+        if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         one = Scan.of(value)
         wanted = asked.get(value, set())
@@ -147,11 +149,7 @@ def in_ranks(graph: Graph) -> Graph:
             ranked = table(copy, "ranked", value.attributes_as(ScanAttributes).dim)
             operands = [apply("gather", one, ranked) if one.type.rows == BATCH else one for one in operands]
         made = copy.add_copy(value, operands)
-        if (
-            value.operation == "part"
-            and value.operands[0] in turned
-            and value.attributes_as(Part).of.startswith("last.")
-        ):
+        if value.role is Role.PART and value.operands[0] in turned and value.attributes_as(Part).of.startswith("last."):
             dim = value.operands[0].attributes_as(ScanAttributes).dim
             return apply("gather", made, table(copy, "first", dim))  # a sample's first row is its rank
         return made
@@ -167,14 +165,14 @@ def gathered(body: Graph) -> Graph:
 
     def addends(value: Value, top: bool) -> list[Value]:
         is_inner = top or (len(users[value]) == 1 and value not in roots)
-        if value.operation != "add" or not is_inner:
+        if value.definition is not add or not is_inner:
             return [value]
         return [term for operand in value.operands for term in addends(operand, False)]
 
     made: dict[Value, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        terms = addends(value, True) if value.operation == "add" else []
+        terms = addends(value, True) if value.definition is add else []
         free = [term for term in terms if term not in depends]
         if len(terms) > 2 and 0 < len(free) < len(terms):
             total = made[free[0]]
@@ -192,7 +190,7 @@ def depending(body: Graph, *kinds: str) -> set[Value]:
     """The values that depend on leaves whose name begins so."""
     found: set[Value] = set()
     for value in body.values():
-        is_leaf = value.operation == "given" and value.name.startswith(kinds)
+        is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)
         if is_leaf or any(operand in found for operand in value.operands):
             found.add(value)
     return found

@@ -2,6 +2,7 @@
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.passes.scans import trimmed, with_body
@@ -14,7 +15,7 @@ def settle(graph: Graph, training: bool) -> Graph:
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "training":
+        if value.role is Role.TRAINING:
             return copy.add("constant", (), Constant(training), value.type)
         return copy.add_copy(value, operands, with_body(value, lambda _: simplify(_with_constants(value, operands))))
 
@@ -27,8 +28,8 @@ def _with_constants(value: Value, operands: list[Value]) -> Graph:
     known = dict(zip(one.operand_of(), operands, strict=True))
 
     def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
-        outer = known.get(leaf.name) if leaf.operation == "given" else None
-        if outer is not None and outer.operation == "constant":
+        outer = known.get(leaf.name) if leaf.role is Role.GIVEN else None
+        if outer is not None and outer.role is Role.CONSTANT:
             return copy.add_copy(outer, ())
         return copy.add_copy(leaf, parts)
 

@@ -7,8 +7,10 @@ from typing import Any
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Value
+from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
 
@@ -52,7 +54,7 @@ def simplify(graph: Graph) -> Graph:
             value.attributes,
             value.type,
         )
-        if value.operation == "constant":  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
+        if value.role is Role.CONSTANT:  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
             key = (*key, repr(value.attributes_as(Constant).value))
         if key not in seen:
             seen[key] = _fold(copy, value, operands)
@@ -85,7 +87,7 @@ def _padded(*values: Value) -> list[_Padded]:
     while waiting and len(found) + len(waiting) <= _FEW_PARTS:
         value = waiting.pop()
         match value.attributes:
-            case _ if value.operation == "add":
+            case _ if value.definition is add:
                 waiting.extend(value.operands)
             case Pad(axes=(axis,), before=(before,), step=(1,), fill=0):
                 found.append(_Padded(value.operands[0], axis, before))
@@ -111,18 +113,18 @@ def _drop_dead(graph: Graph) -> Graph:
 
 def is_constant(value: Value, number: float) -> bool:
     """Whether every element of a value is known to be the number."""
-    if value.operation in ("broadcast", "reshape"):
+    if value.role is Role.SHAPE:
         return is_constant(value.operands[0], number)
-    return value.operation == "constant" and value.attributes_as(Constant).value == number
+    return value.role is Role.CONSTANT and value.attributes_as(Constant).value == number
 
 
 def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
     """A value in the copy, as a constant if it is known: a number made of numbers, or how many elements dimensions without a name hold."""
-    if value.operation == "extent":
+    if value.role is Role.EXTENT:
         sizes = [dim for dim in value.attributes_as(Dims).dims if isinstance(dim, int)]
         if len(sizes) == len(value.attributes_as(Dims).dims):
             return copy.add("constant", (), Constant(float(math.prod(sizes))), value.type)
-    if operands and not value.type.dims and all(operand.operation == "constant" for operand in operands):
+    if operands and not value.type.dims and all(operand.role is Role.CONSTANT for operand in operands):
         small = Graph()
         small.results["x"] = small.add_copy(value, [small.add_copy(operand, ()) for operand in operands])
         return copy.add("constant", (), Constant(evaluate(small, {}, 1)["x"].item()), value.type)

@@ -7,6 +7,7 @@ single cheap operation.
 from dataclasses import replace
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.shape import Slice
@@ -50,9 +51,9 @@ def sink(graph: Graph) -> Graph:
 def _lets_through(value: Value, users: list[Value]) -> bool:
     if not value.operands or not value.type.is_batched or not isinstance(OPERATIONS[value.operation].lower, Scalar):
         return False
-    if any(one.operation == "einsum" for one in value.operands):  # a product begins with its bias
+    if any(one.role is Role.CONTRACTION for one in value.operands):  # a product begins with its bias
         return False
-    return _is_cheap(value) or (bool(users) and all(user.operation == "slice" for user in users))
+    return _is_cheap(value) or (bool(users) and all(isinstance(user.attributes, Slice) for user in users))
 
 
 def _is_cheap(value: Value) -> bool:
@@ -70,4 +71,4 @@ def is_light(value: Value) -> bool:
 
 
 def _is_large(value: Value) -> bool:
-    return value.type.is_batched and value.operation != "constant"
+    return value.type.is_batched and value.role is not Role.CONSTANT

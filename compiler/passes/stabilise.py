@@ -9,6 +9,7 @@ from collections.abc import Callable
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise import exp
 from netc.compiler.passes.simplify import is_constant, rebuild
 
 
@@ -22,7 +23,7 @@ def _log(x: Value) -> Value | None:
         case "add", (one, other):
             for left, right in ((one, other), (other, one)):
                 if is_constant(left, 1.0) and right.type.dims == x.type.dims:
-                    is_power = right.operation == "exp"
+                    is_power = right.definition is exp
                     return apply("softplus", right.operands[0]) if is_power else apply("log1p", right)
         case "subtract", (left, Value(operation="sigmoid", operands=(logit,)) as right):
             if is_constant(left, 1.0) and right.type.dims == x.type.dims:
@@ -32,7 +33,7 @@ def _log(x: Value) -> Value | None:
 
 def _subtract(x: Value, y: Value) -> Value | None:
     """exp(x) - 1 loses a small x."""
-    is_power = x.operation == "exp" and is_constant(y, 1.0) and y.type.rank <= x.type.rank
+    is_power = x.definition is exp and is_constant(y, 1.0) and y.type.rank <= x.type.rank
     return apply("expm1", x.operands[0]) if is_power else None
 
 

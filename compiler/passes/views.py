@@ -6,6 +6,7 @@ from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.shape import Order, Pad, Slice
+from netc.compiler.operations.shape import broadcast as broadcast_
 from netc.compiler.operations.window import Window
 from netc.compiler.passes.tasks import Place, broadcast, contiguous
 
@@ -31,7 +32,7 @@ def view(value: Value, place: Place) -> Place | None:
                 offset=place.offset + (size - 1) * strides[axis],
                 strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
             )
-        case Dims() if value.operation == "broadcast":
+        case Dims() if value.definition is broadcast_:
             return replace(place, strides=broadcast(place.strides, operand.type.dims, value.type.dims))
     reshaped = _reshape(place.strides, operand.type.dims, value.type.dims)
     return None if reshaped is None else replace(place, strides=reshaped)

@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, rows_of_same
 from netc.compiler.ir.types import BATCH, NUMPY, size_of
 from netc.compiler.passes.plan import SLACK, Plan
@@ -195,7 +196,7 @@ class SequenceStep(Step):
 
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         taken: dict[str, Array] = {}
-        for leaf in (value for value in self.graph.values() if value.operation in ("input", "target", "given")):
+        for leaf in (value for value in self.graph.values() if value.role in (Role.INPUT, Role.TARGET, Role.GIVEN)):
             name, field = leaf.name, fields.get(leaf.name)
             if isinstance(field, Ragged):
                 assert leaf.type.rows is not None

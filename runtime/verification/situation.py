@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import BATCH, NUMPY, Sizes
 from netc.compiler.ir.value import Value
@@ -70,7 +71,7 @@ class Situation:
         for leaf in graph.values():
             name = leaf.name
             field = fields.get(name)
-            if leaf.operation in ("input", "target") and field is not None:
+            if leaf.role in (Role.INPUT, Role.TARGET) and field is not None:
                 is_sequence = isinstance(field, Ragged)
                 source = batch.table(f"{PREFIX}source.{leaf.type.rows}") if is_sequence else None
                 arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
@@ -99,7 +100,7 @@ def dims_of(graph: Graph) -> list[str]:
         dims[scan.attributes_as(ScanAttributes).dim] = None
     for leaf in graph.values():
         name = leaf.name
-        if leaf.operation == "given" and name.startswith(PREFIX):
+        if leaf.role is Role.GIVEN and name.startswith(PREFIX):
             kind, dim = asked(name)
             dims[dim] = None
             other = Other.of(kind)

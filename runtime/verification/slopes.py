@@ -16,6 +16,7 @@ from netc.compiler.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.passes.prepare import derived
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
@@ -159,7 +160,7 @@ class Replay:
         self.base = situation.values(graph, self._record)
 
     def _record(self, value: Value, operands: list[Array], array: Array) -> Array:
-        if value.operation == "stop_gradient":
+        if value.definition is stop_gradient:
             self.stopped.setdefault(value, []).append(array)
         return array
 

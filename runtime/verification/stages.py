@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Model
 from netc.compiler.passes.differentiate import differentiate
@@ -49,7 +50,7 @@ def for_training(graph: Graph, is_training: bool) -> Graph:
     """The graph with `training` as a constant and no other change."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "training":
+        if value.role is Role.TRAINING:
             return copy.add("constant", (), {"value": is_training}, value.type)
         return copy.add_copy(value, operands)
 
