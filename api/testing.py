@@ -260,11 +260,11 @@ def _test_reference(operation: Operation, leaves: list[Value], result: Value, ar
     """The reference must give the shape and kind of numbers that the type rule states, and not change its operands."""
     if _is_made_of_others(operation):
         return  # it has no reference
-    operands = [arrays[str(leaf.attributes["name"])].copy() for leaf in leaves]
+    operands = [arrays[leaf.name].copy() for leaf in leaves]
     with _at("reference"):
         computed = np.asarray(operation.reference(*operands, **attributes_of(result, BATCH)))
     for operand, leaf in zip(operands, leaves, strict=True):
-        if not np.array_equal(operand, arrays[str(leaf.attributes["name"])], equal_nan=operand.dtype.kind == "f"):
+        if not np.array_equal(operand, arrays[leaf.name], equal_nan=operand.dtype.kind == "f"):
             raise _Failure("reference", f"it changes its operand {leaves.index(leaf) + 1}")
     promised = result.type.shape(BATCH)
     if computed.shape != promised:
@@ -327,10 +327,10 @@ def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], a
         node = definition(lower.function)
         names = [argument.arg for argument in node.args.args]
         output = np.full(result.type.shape(1)[result.type.lead :], np.nan if result.type.is_float else -1, np.float64)
-        operands = [np.asarray(arrays[str(leaf.attributes["name"])], np.float64) for leaf in leaves]
+        operands = [np.asarray(arrays[leaf.name], np.float64) for leaf in leaves]
         samples = [array[0] if leaf.type.lead else array for array, leaf in zip(operands, leaves, strict=True)]
         watched = [_Guarded(name, array) for name, array in zip(names, [output, *samples], strict=False)]
-        numbers = [result.attributes[name] for name in names[len(watched) :]]
+        numbers = [result.keywords[name] for name in names[len(watched) :]]
         space: dict[str, Any] = {"math": math}
         exec(compile(ast.Module([node], []), "<kernel>", "exec"), space)
         space[node.name](*watched, *numbers)
@@ -365,7 +365,7 @@ def _test_gradients(
     for i, (leaf, gradient) in enumerate(first.items(), 1):
         if gradient.type.dims != leaf.type.dims:
             raise _Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
-        graph.results[f"first.{leaf.attributes['name']}"] = gradient
+        graph.results[f"first.{leaf.name}"] = gradient
     total: Value | None = None
     for i, gradient in enumerate(first.values()):
         value = along(f"turned {i}", gradient)
@@ -374,12 +374,12 @@ def _test_gradients(
     graph.results["slope"] = total
     with _at("second gradient"):
         for leaf, gradient in differentiate(graph, total, wrt).items():
-            graph.results[f"second.{leaf.attributes['name']}"] = gradient
+            graph.results[f"second.{leaf.name}"] = gradient
     with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
         gradients = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
     for order, of in (("first", "loss"), ("second", "slope")):
         for i, leaf in enumerate(wrt, 1):
-            name = str(leaf.attributes["name"])
+            name = leaf.name
             expected = _differences(graph.of(of), arrays, name, of, attributes)
             point = "gradient" if order == "first" else "second gradient"
             loose = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
@@ -487,7 +487,7 @@ def random_array(
 
 
 def _arrays(leaves: list[Value], operation: Operation, rng: np.random.Generator) -> dict[str, Array]:
-    return {str(leaf.attributes["name"]): random_array(leaf.type, rng, operation.domain) for leaf in leaves}
+    return {leaf.name: random_array(leaf.type, rng, operation.domain) for leaf in leaves}
 
 
 def compiled(

@@ -3,7 +3,7 @@
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
-from netc.compiler.operations.linear import einsum_flops
+from netc.compiler.operations.linear import Subscripts, einsum_flops
 from netc.compiler.operations.scan import Scan
 
 
@@ -24,11 +24,11 @@ def flops_of(value: Value, sizes: Sizes) -> int:
         expanded = Graph()
         expanded.precision = value.type.dtype if value.type.is_float else "f32"
         leaves = [expanded.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
-        operation.lower.build(*leaves, **value.attributes)
+        operation.lower.build(*leaves, **value.keywords)
         return flops(expanded, sizes)
     if value.operation == "einsum":
         x, y = (operand.type for operand in value.operands)
-        return einsum_flops(value.type, x, y, str(value.attributes["subscripts"]), sizes)
+        return einsum_flops(value.type, x, y, value.attributes_as(Subscripts).subscripts, sizes)
     if isinstance(operation.lower, Scalar) and operation.flops is not None:
         return operation.flops(value.type) * value.type.size(sizes)
     return value.operands[0].type.size(sizes) if isinstance(operation.lower, Fold) else 0

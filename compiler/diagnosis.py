@@ -9,11 +9,12 @@ the first step, which is the last one of a scan that goes backwards.
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import Scan, part, scan, scans
+from netc.compiler.operations.scan import Scan, ScanAttributes, part, scan, scans
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -68,11 +69,11 @@ def diagnosis(model: Model) -> Diagnosis:
         results = tuple(result for end in ("last", "first") if (result := f"{name}.{end}") in graph.results)
         if results:
             states.append(Probe(results, own, zero.span, group))
-    leaves = {str(value.attributes["name"]): value for value in graph.values("parameter")}
+    leaves = {value.name: value for value in graph.values("parameter")}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
     for value, gradient in differentiate(graph, total_loss(graph), matrices).items():
-        name = str(value.attributes["name"])
+        name = value.name
         graph.results[f"gradient.{name}"] = gradient
         weights.append(Probe((f"gradient.{name}",), name, model.trainables[name].span))
     return Diagnosis(graph.of("state.", "gradient."), outputs, tuple(weights), tuple(states), units)
@@ -86,7 +87,7 @@ def _probed(graph: Graph) -> Graph:
     zeros: dict[str, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation != "scan":
+        if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         return _probed_scan(copy, value, operands, zeros)
 
@@ -97,8 +98,7 @@ def _probed(graph: Graph) -> Graph:
 
 def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[str, Value]) -> Value:
     """The scan in the graph `copy`, with the zeros as further sequences, which are put into `zeros`."""
-    original, names = Scan.of(value), value.attributes.get("carries", ())
-    assert isinstance(names, tuple)
+    original, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
     floats = [i for i, begin in enumerate(original.begins) if begin.type.is_float]
     position = {f"c{i}": len(original.sequences) + n for n, i in enumerate(floats)}
     added = []
@@ -110,7 +110,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[s
 
     def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
         inner = body.add_copy(leaf, parts)
-        name = str(leaf.attributes.get("name", ""))
+        name = leaf.name
         return inner + body.leaf("given", f"x{position[name]}", leaf.type) if name in position else inner
 
     first, second = len(original.sequences), len(original.begins)

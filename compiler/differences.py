@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.dsl.source import Source
 
@@ -74,9 +76,9 @@ class Labels:
         keys, labels, own = _keys(values), dict[Value, str](), list[Value]()
         for value in values:
             if value.operation == "constant":
-                labels[value] = f"{value.attributes['value']}"
-            elif "name" in value.attributes:
-                labels[value] = str(value.attributes["name"])
+                labels[value] = f"{value.attributes_as(Constant).value}"
+            elif value.name:
+                labels[value] = value.name
             else:
                 own.append(value)
         rest = list(self.before)
@@ -106,7 +108,7 @@ def _keys(values: Sequence[Value]) -> dict[Value, str]:
     """A hash of how each value is computed, its operands and theirs included."""
     keys: dict[Value, str] = {}
     for value in values:
-        text = repr((value.operation, sorted(value.attributes.items(), key=lambda item: item[0]), str(value.type)))
+        text = repr((value.operation, sorted(value.keywords.items(), key=lambda item: item[0]), str(value.type)))
         parts = " ".join([text, *(keys[operand] for operand in value.operands)])
         keys[value] = hashlib.sha256(parts.encode()).hexdigest()
     return keys
@@ -117,15 +119,15 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
     names, lines = labels.of(graph, line_of), []
     live = graph.live()
     for value in graph.values():
-        if value not in live or value.operation == "constant":
+        if value not in live or value.role is Role.CONSTANT:
             continue
         shown = [
-            f"{key}={item!r}" for key, item in value.attributes.items() if not isinstance(item, Body) and key != "name"
+            f"{key}={item!r}" for key, item in value.keywords.items() if not isinstance(item, Body) and key != "name"
         ]
         attributes = f"[{', '.join(shown)}]" if shown else ""
         operands = ", ".join(names[operand] for operand in value.operands)
         lines.append(f"{inside}{names[value]} = {value.operation}{attributes}({operands}) : {value.type}")
-        for item in value.attributes.values():
+        for item in value.keywords.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
     return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]

@@ -6,9 +6,15 @@ Names are the file's own; `∂h` stands for the derivative of the loss with resp
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import cast
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.scan import Part
+from netc.compiler.operations.shape import Count, Slice
 from netc.compiler.passes import prepare
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.objective import total_loss
@@ -103,7 +109,7 @@ def _prepared(model: Model) -> Graph:
 
 
 def _names_in_file(graph: Graph) -> dict[Value, str]:
-    names = {value: str(value.attributes["name"]) for value in graph.values() if "name" in value.attributes}
+    names = {value: value.name for value in graph.values() if value.name}
     for name, value in graph.results.items():
         if name.startswith("name."):
             names.setdefault(value, name.removeprefix("name."))
@@ -116,8 +122,8 @@ def _name_borders(
     """Names the values between layers `t1`, `t2`, ...: nameless ones that go into a product or have several users."""
     for value in forward:
         users = graph.users(value)
-        feeds = len(users) > 2 or any(user.operation == "einsum" for user in users if user in gradients)
-        if feeds and value in gradients and value.operands and value not in names and value.operation not in _SILENT:
+        feeds = len(users) > 2 or any(user.role is Role.CONTRACTION for user in users if user in gradients)
+        if feeds and value in gradients and value.operands and value not in names and not _is_silent(value):
             names[value] = f"t{sum(name[0] == 't' and name[1:].isdigit() for name in names.values()) + 1}"
 
 
@@ -157,8 +163,7 @@ class _Writer:
         if operation == "neg":
             return f"-{self.value(operands[0], binding=3)}", 3
         if operation == "extent":
-            dims = value.attributes["dims"]
-            assert isinstance(dims, tuple)
+            dims = value.attributes_as(Dims).dims
             return " * ".join(map(str, dims)) or "1", _STRONGEST if len(dims) < 2 else 2
         if operation == "einsum":
             return self._product(value), 2
@@ -168,24 +173,23 @@ class _Writer:
         """The formula of a value that needs no parentheses: a number, a part of a value, or a function."""
         operation, operands = value.operation, value.operands
         if operation == "constant":
-            number = value.attributes["value"]
+            number = value.attributes_as(Constant).value
             is_number = isinstance(number, int | float) and not isinstance(number, bool)
             return f"{number:g}" if is_number else str(number)
         if operation == "part":
-            return f"{self.value(operands[0])}.{value.attributes['of']}"
+            return f"{self.value(operands[0])}.{value.attributes_as(Part).of}"
         if operation == "arange":
-            return f"arange({value.attributes['n']})"
+            return f"arange({value.attributes_as(Count).n})"
         if operation == "transpose":
             return f"transpose({self.value(operands[0])})"
         arguments = [self.value(operand) for operand in operands]
-        over = value.attributes.get("over")
-        if isinstance(over, tuple) and operands:
-            axes = [self._axis(operands[0], int(axis)) for axis in over]
+        if isinstance(value.attributes, Over) and operands:
+            axes = [self._axis(operands[0], axis) for axis in value.attributes.over]
             if "batch" in axes or len(axes) != len(operands[0].type.sample):
                 arguments.append(f"over = {axes[0] if len(axes) == 1 else '(' + ', '.join(axes) + ')'}")
-        elif operation == "slice":
-            axis = self._axis(operands[0], int(str(value.attributes["axis"])))
-            bounds = f"{value.attributes['start']}..{value.attributes['stop']}"
+        elif isinstance(value.attributes, Slice):
+            axis = self._axis(operands[0], value.attributes.axis)
+            bounds = f"{value.attributes.start}..{value.attributes.stop}"
             return f"{self.value(operands[0], binding=5)}[{axis}: {bounds}]"
         return f"{operation}({', '.join(arguments)})"
 
@@ -196,7 +200,7 @@ class _Writer:
     def _product(self, value: Value) -> str:
         """A matrix product as `x @ W`, with operands transposed as its subscripts say; any other product as einsum."""
         left, right = value.operands
-        subscripts = str(value.attributes["subscripts"])
+        subscripts = value.attributes_as(Subscripts).subscripts
         inputs, _, out = subscripts.partition("->")
         a, b = inputs.split(",")
         for x, y, p, q in ((left, right, a, b), (right, left, b, a)):
@@ -207,6 +211,11 @@ class _Writer:
             second = self.value(y, binding=3) if q.startswith(shared[0]) else f"transpose({self.value(y)})"
             return f"{first} @ {second}"
         return f'einsum({self.value(left)}, {self.value(right)}, "{subscripts}")'
+
+
+def _is_silent(value: Value) -> bool:
+    """Whether a value has the same numbers in another shape or type: an equation does not show it."""
+    return value.role is Role.SHAPE or value.definition is cast
 
 
 def lines(equations: Sequence[Equation]) -> list[str]:

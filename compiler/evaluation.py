@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.mixing import mixes_samples
 from netc.compiler.model import Model
@@ -62,7 +63,7 @@ class _Cut:
         """Add figures as results of `whole`: cut before what mixes samples, and where a target of `undone` is read."""
         live, late, made = needed_by(figures.values()), set[Value](), dict[Value, Value]()
         for value in self.graph.values():
-            reads_undone = any(one.operation == "target" and one.attributes["name"] in undone for one in value.operands)
+            reads_undone = any(one.role is Role.TARGET and one.name in undone for one in value.operands)
             if value in live and (reads_undone or mixes_samples(value) or any(one in late for one in value.operands)):
                 late.add(value)
 
@@ -78,7 +79,7 @@ class _Cut:
                 with self.whole.at(value.span):
                     for one in value.operands:
                         # what the runtime makes for each batch (tables of rows, keys of random numbers) it makes for the whole split as well
-                        is_made_anew = not one.operands and ("name" not in one.attributes or one.operation == "given")
+                        is_made_anew = not one.operands and (not one.name or one.role is Role.GIVEN)
                         if one not in made and is_made_anew:
                             made[one] = self.whole.add_copy(one, ())
                         elif one not in made:
@@ -129,9 +130,9 @@ def _spread(value: Value) -> dict[str, Value]:
 def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
     """The targets, and the outputs that a loss or metric subtracts from one: whatever undoes a target's steps undoes theirs."""
     outputs = {value for name, value in graph.results.items() if name.startswith("output.")}
-    found = {value: str(value.attributes["name"]) for value in graph.values("target")}
+    found = {value: value.name for value in graph.values("target")}
     for value in graph.values("subtract"):
         for one, other in (value.operands, value.operands[::-1]):
-            if other.operation == "target" and one in outputs:
-                found[one] = str(other.attributes["name"])
+            if other.role is Role.TARGET and one in outputs:
+                found[one] = other.name
     return found

@@ -3,8 +3,10 @@
 An evaluation is cut there, and predictions before such values are a sample's own.
 """
 
-from netc.compiler.ir.graph import Body
+from netc.compiler.ir.attributes import Dims
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
+from netc.compiler.operations.scan import Scan
 
 
 def mixes_samples(value: Value) -> bool:
@@ -13,13 +15,9 @@ def mixes_samples(value: Value) -> bool:
     In an expanded graph the types show it, but for a scan, which has no type of its own.
     """
     if value.operation == "scan":
-        body = value.attributes["body"]
-        assert isinstance(body, Body)
-        return any(mixes_samples(inner) for inner in body.graph.values())
-    if value.operation == "extent":  # named dimensions depend on how many samples, or steps, there are
-        dims = value.attributes["dims"]
-        assert isinstance(dims, tuple)
-        return any(isinstance(dim, str) for dim in dims)
+        return any(mixes_samples(inner) for inner in Scan.of(value).body.values())
+    if value.role is Role.EXTENT:  # named dimensions depend on how many samples, or steps, there are
+        return any(isinstance(dim, str) for dim in value.attributes_as(Dims).dims)
     if value.operands and isinstance(OPERATIONS[value.operation].lower, Whole):
         return True
     return not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)

@@ -13,7 +13,8 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Application, Model
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
@@ -161,9 +162,9 @@ class _Builder:
     def _box(self, value: Value) -> Box | None:
         """The box of a value, or None if it has none: then its sources are those of its operands."""
         owned = tuple(dict.fromkeys(name for operand in value.operands for name in self.owned[operand]))
-        self.owned[value] = (str(value.attributes["name"]),) if value.operation in _OWNED else owned
+        self.owned[value] = (value.name,) if value.operation in _OWNED else owned
         if value.operation == "part":
-            scan, of = Scan.of(value.operands[0]), str(value.attributes["of"])
+            scan, of = Scan.of(value.operands[0]), value.attributes_as(Part).of
             is_last = of.startswith("last.")
             self.sources[value] = (self.ends[scan.value, of],) if is_last else self.sources[scan.body.results[of]]
             self.owned[value] = ()
@@ -179,7 +180,7 @@ class _Builder:
         self.sources[value] = (key,)
         self.connect(value.operands, key)
         if value.operation in ("input", "target"):
-            name = str(value.attributes["name"])
+            name = value.name
             return Box(key, value.operation, name, describe_sample(value.type), value.span)
         title, name = _written(value), self.names.get(value, "")
         return Box(key, "operation", title, describe_sample(value.type), value.span, name, owned, _work(value))
@@ -187,8 +188,7 @@ class _Builder:
     def _scan(self, value: Value) -> Box:
         """A box with the body inside; each carry has a box where a step begins, and one where it ends."""
         scan, key, inside = Scan.of(value), self.key(), list[Box]()
-        carries = value.attributes.get("carries", ())
-        assert isinstance(carries, tuple)
+        carries = value.attributes_as(ScanAttributes).carries or ()
         names = [str(carries[i]) if i < len(carries) else f"carry {i}" for i in range(len(scan.begins))]
         operands = scan.operand_of()
         for name, leaf in scan.leaves().items():
@@ -261,7 +261,7 @@ def _written(value: Value) -> str:
     if value.operation == "where" and value.operands[0].operation == "training":
         return "if training"
     if value.operation == "einsum":
-        left, right = str(value.attributes["subscripts"]).split("->")[0].split(",")
+        left, right = value.attributes_as(Subscripts).subscripts.split("->")[0].split(",")
         return "@" if len(right) <= 2 and len({*left} & {*right}) == 1 else "einsum"
     return _SYMBOLS.get(value.operation, value.operation)
 

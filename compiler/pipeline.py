@@ -82,7 +82,7 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
     total = graph.results["total"] = total_loss(graph, _moved(model))
     for value, gradient in differentiate(graph, total, wanted).items():
-        graph.results[f"gradient.{value.attributes['name']}"] = gradient
+        graph.results[f"gradient.{value.name}"] = gradient
     return _without(graph, "loss.", "weight.", "update.")
 
 
@@ -98,7 +98,7 @@ def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = F
             del forward.results[name]
     graph = prepared(forward, training=True)
     graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
-    return graph, {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
+    return graph, {value.name: value for value in graph.values() if value.name}
 
 
 def _without(graph: Graph, *prefixes: str) -> Graph:

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.convolution import Convolution, conv2d
+from netc.compiler.operations.pooling import Pool, avgpool2d, maxpool2d
 
-_WINDOWS = ("conv2d", "maxpool2d", "avgpool2d")
+_WINDOWS = (conv2d, maxpool2d, avgpool2d)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +51,11 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
     fields: dict[Value, Field] = {}
     for value in graph.values():
         if not value.operands:
-            if value.operation == "input" and len(value.type.sample) == 3:
+            if value.role is Role.INPUT and len(value.type.sample) == 3:
                 fields[value] = Field((1, 1), (1, 1))
             continue
         before = fields.get(value.operands[0])
-        if value.operation in _WINDOWS and before is not None:
+        if value.definition in _WINDOWS and before is not None:
             fields[value] = _through(value, before)
             continue
         aligned = [
@@ -69,18 +72,22 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
 
 
 def _kernel(value: Value) -> tuple[int, int]:
-    if value.operation == "conv2d":
+    if value.definition is conv2d:
         dims = value.operands[1].type.dims
         return int(dims[0]), int(dims[1])
-    return value.attributes["size"]  # type: ignore[return-value]
+    return value.attributes_as(Pool).size
+
+
+def _windows(value: Value) -> Convolution | Pool:
+    own = value.attributes
+    return own if isinstance(own, Pool) else value.attributes_as(Convolution)
 
 
 def _through(value: Value, before: Field) -> Field:
     """The field behind a window: (kernel - 1) * dilation steps larger than before, its step times the stride."""
-    kernel, stride = _kernel(value), value.attributes["stride"]
-    dilation = value.attributes.get("dilation", (1, 1))
-    assert isinstance(stride, tuple)
-    assert isinstance(dilation, tuple)
+    window = _windows(value)
+    kernel, stride = _kernel(value), window.stride
+    dilation = window.dilation if isinstance(window, Convolution) else (1, 1)
     size = tuple(before.size[n] + (kernel[n] - 1) * dilation[n] * before.step[n] for n in (0, 1))
     return Field((size[0], size[1]), (before.step[0] * stride[0], before.step[1] * stride[1]))
 
@@ -89,10 +96,10 @@ def windowed(graph: Graph) -> Iterator[Windowed]:
     """All convolutions and pools, in order."""
     fields = receptive_fields(graph)
     for value in graph.values():
-        if value.operation not in _WINDOWS:
+        if value.definition not in _WINDOWS:
             continue
         x = value.operands[0].type
-        weights = value.operands[1].type.size(1) if value.operation == "conv2d" else 0
+        weights = value.operands[1].type.size(1) if value.definition is conv2d else 0
         dense = math.prod(int(dim) for dim in (*x.sample, *value.type.sample)) if weights else 0
-        stride, pad = value.attributes["stride"], value.attributes["pad"]
-        yield Windowed(value, _kernel(value), stride, pad, weights, dense, fields.get(value))  # type: ignore[arg-type]
+        own = _windows(value)
+        yield Windowed(value, _kernel(value), own.stride, own.pad, weights, dense, fields.get(value))

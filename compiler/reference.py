@@ -5,10 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import NUMPY, Sizes
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
+from netc.compiler.operations.scan import Part
 
 Array = np.ndarray[Any, Any]
 Evaluate = Callable[[Graph, Mapping[str, Array], Sizes], dict[str, Array]]
@@ -26,10 +29,10 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
     parts: dict[Value, dict[str, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
-            if value.operation == "scan":
+            if value.role is Role.SCAN:
                 parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, body)
-            elif value.operation == "part":
-                memory[value] = parts[value.operands[0]][str(value.attributes["of"])]
+            elif value.role is Role.PART:
+                memory[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
                 memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
     return memory
@@ -37,8 +40,8 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
 
 def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
     """What a reference is given beside its arrays: the attributes, and the sizes of named dimensions where its result has such by itself."""
-    attributes: dict[str, Any] = dict(value.attributes)
-    if value.operation in ("broadcast", "extent", "scatter_add", "segment_max", "from_steps"):
+    attributes = value.keywords
+    if value.definition is not None and value.definition.takes_sizes:
         attributes["sizes"] = sizes
     return attributes
 
@@ -46,10 +49,10 @@ def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """One value, from its operands; no scan."""
     dtype = NUMPY[value.type.dtype]
-    if value.operation == "constant":
-        return np.asarray(value.attributes["value"], dtype)
-    if "name" in value.attributes:
-        return np.asarray(leaves[str(value.attributes["name"])], dtype)
+    if value.role is Role.CONSTANT:
+        return np.asarray(value.attributes_as(Constant).value, dtype)
+    if value.name:
+        return np.asarray(leaves[value.name], dtype)
     result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes_of(value, sizes)))
     assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"
     return result.astype(dtype, copy=False)

@@ -4,13 +4,14 @@ A scan becomes its body, and its carries become states; so does the value that `
 written so never sees a later step. A generated token then costs the same, however long the text before it is.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Part, Scan
 from netc.dsl.diagnostics import fault
 
 STATE = "state."
@@ -84,7 +85,7 @@ class _Builder:
 
     def step(self, value: Value) -> None:
         """Adds a value of the whole graph as it is at one step."""
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         kind = asked(name)[0] if name.startswith(PREFIX) else ""
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
@@ -95,14 +96,13 @@ class _Builder:
         elif value.operation == "scan":
             self.scan(Scan.of(value))
         elif value.operation == "part":
-            self.steps[value] = self.parts[value.operands[0]][str(value.attributes["of"])]
-        elif tables := [each for each in value.operands if str(each.attributes.get("name", "")).startswith(PREFIX)]:
-            self.moved(value, asked(str(tables[-1].attributes["name"]))[0])
+            self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).of]
+        elif tables := [each for each in value.operands if each.name.startswith(PREFIX)]:
+            self.moved(value, asked(tables[-1].name)[0])
         else:
-            attributes = dict(value.attributes)
-            type_ = self.at_step(value.type)
-            if value.type.is_varying and "dims" in attributes:
-                attributes["dims"] = type_.dims
+            attributes, type_ = value.attributes, self.at_step(value.type)
+            if value.type.is_varying and isinstance(attributes, Dims):
+                attributes = replace(attributes, dims=type_.dims)
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, attributes, type_)
 
@@ -128,7 +128,7 @@ class _Builder:
         operands = scan.operand_of()
         names: dict[str, str] = {}
         for leaf in scan.body.values("given"):
-            own = str(leaf.attributes["name"])
+            own = leaf.name
             if own.startswith("c"):
                 names[own], inside[leaf] = self.state(leaf.type, operands[own])
             else:

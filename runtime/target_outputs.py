@@ -85,7 +85,7 @@ def compared_with(graph: Graph, target: str) -> list[Value]:
     is computed from the target alone.
     """
     depends_on_target, depends_on_input, depends_on_others = (set[Value]() for _ in range(3))
-    depends_on_target |= {leaf for leaf in graph.values("target") if leaf.attributes["name"] == target}
+    depends_on_target |= {leaf for leaf in graph.values("target") if leaf.name == target}
     depends_on_input |= {*graph.values("input")}
     depends_on_others |= {*graph.values("target"), *graph.values("parameter"), *graph.values("state")}
     depends_on_others -= depends_on_target

@@ -7,6 +7,7 @@ import typer
 from netc.commands import options
 from netc.commands.terminal import number, say, say_lines, table
 from netc.commands.verification import verify_model
+from netc.compiler.ir.roles import Role
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
@@ -161,11 +162,11 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
         "values": [
             {
                 "line": value.span.line,
-                "value": str(value.attributes.get("name", value.operation)),
+                "value": value.name or value.operation,
                 "type": str(value.type),
             }
             for value in model.graph.values()
-            if value.operation not in ("parameter", "constant", "arange", "extent")
+            if value.role not in (Role.PARAMETER, Role.CONSTANT, Role.RANGE, Role.EXTENT)
         ],
         "parameters": [
             {"name": name, "type": str(type_), "count": type_.size(1)} for name, type_ in model.parameters.items()

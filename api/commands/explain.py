@@ -105,8 +105,8 @@ def _values_of_line(graph: "Graph", line: int) -> list[str]:
     from netc.compiler.ir.graph import Body, print_value
 
     def is_of_line(value: "Value") -> bool:
-        body = value.attributes.get("body")
-        return value.span.line == line or (isinstance(body, Body) and any(map(is_of_line, body.graph.values())))
+        bodies = [item for item in value.keywords.values() if isinstance(item, Body)]
+        return value.span.line == line or any(is_of_line(inner) for body in bodies for inner in body.graph.values())
 
     values = {value for value in graph.values() if is_of_line(value)}
     shown = [text for value in graph.values() if value in values for text in print_value(value)]

@@ -92,7 +92,7 @@ def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterat
         ):
             yield Diagnostic(
                 "W0507",
-                f"the bias `{bias.attributes['name']}` has no effect: the mean over the batch is subtracted after it",
+                f"the bias `{bias.name}` has no effect: the mean over the batch is subtracted after it",
                 Label(bias.span),
                 (Label(context.user_span(mean.span), "this mean"),),
                 "a product without a bias: x @ W",

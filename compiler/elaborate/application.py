@@ -17,6 +17,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
@@ -61,7 +62,7 @@ def apply_operation(
     call = _bound_call(context, operation, arguments, span, scope)
     _read_operands(call)
     if _is_constant(call):
-        numbers = [float(operand.attributes["value"]) for operand in call.operands]  # type: ignore[arg-type]
+        numbers = [float(operand.attributes_as(Constant).value) for operand in call.operands]
         return float(operation.reference(*numbers))
     if next(iter(operation.arguments.values()), None) == "values":
         call.operands = [call.value(argument) for argument in call.rest]

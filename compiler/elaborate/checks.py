@@ -31,10 +31,8 @@ def check_results(context: Context, file: syntax.File) -> None:
         )
     live = context.graph.live()
     for value in context.graph.values():
-        if value not in live and "name" in value.attributes and value.operation != "given":
-            context.diagnostics.add(
-                "W0501", f"nothing reads the {value.operation} `{value.attributes['name']}`", value.span
-            )
+        if value not in live and value.name and value.operation != "given":
+            context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
     for name, value in context.graph.results.items():
         _check_result(context, name, value)
 

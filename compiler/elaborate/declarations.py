@@ -87,7 +87,7 @@ def _shared_parameter(context: Context, statement: syntax.Param, name: str, type
             )
         return shared
     leaves = context.outermost.values("parameter")
-    leaf = next((value for value in leaves if value.attributes["name"] == name), None)
+    leaf = next((value for value in leaves if value.name == name), None)
     if layer is None or leaf is None or leaf.type != type_:
         fault(
             "E0202",
@@ -137,7 +137,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     type_ = type_of(context, statement.type, scope)
     shared = None
     if name in context.states:
-        shared = next((value for value in context.graph.values("state") if value.attributes["name"] == name), None)
+        shared = next((value for value in context.graph.values("state") if value.name == name), None)
     if context.frames:
         fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:

@@ -4,14 +4,15 @@ A body takes index tables, random numbers and the leaf `training` from the graph
 graph through a leaf of its own.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type
-from netc.compiler.ir.value import Attribute, Value, apply
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations.random import RANDOM
 from netc.dsl.source import NOWHERE, Span
@@ -71,13 +72,13 @@ class Frame:
         self,
         operation: str,
         operands: Sequence[Value],
-        attributes: Mapping[str, Attribute],
+        attributes: Attributes,
         type_: Type,
         span: Span | None,
     ) -> Value | None:
         """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
         None for any other value."""
-        is_table = operation == "given" and str(attributes["name"]).startswith(PREFIX)
+        is_table = isinstance(attributes, Given) and attributes.name.startswith(PREFIX)
         if is_table or operation == "training":
             return self.capture(self.outside.add(operation, operands, attributes, type_, span))
         if operation not in RANDOM:

@@ -78,9 +78,9 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
             f"the state `{name.text}` is {describe_sample(state.type)}",
             node.span,
             f"this is {describe_sample(value.type)}{in_batch}",
-            others=[Label(context.states[str(state.attributes["name"])].span, "declared here")],
+            others=[Label(context.states[state.name].span, "declared here")],
         )
-    add_result(context, f"update.{state.attributes['name']}", value, node.span)
+    add_result(context, f"update.{state.name}", value, node.span)
 
 
 def add_result(context: Context, name: str, value: Value, span: Span) -> None:

@@ -62,7 +62,7 @@ def _head(node: syntax.Scan) -> Span:
 def _finished(frame: Frame) -> tuple[list[Value], Graph]:
     """The outside values that the body uses, and the body without its surroundings, its leaves for them renumbered."""
     live = frame.graph.live()
-    used = [(outer, str(leaf.attributes["name"])) for outer, leaf in frame.captured.items() if leaf in live]
+    used = [(outer, leaf.name) for outer, leaf in frame.captured.items() if leaf in live]
     step, _ = frame.graph.subgraph(frame.graph.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
     return [outer for outer, _ in used], step
 

@@ -22,7 +22,7 @@ def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
     leaves = context.graph.values("parameter")
-    parameters = [leaf for leaf in leaves if fnmatchcase(str(leaf.attributes["name"]), pattern)]
+    parameters = [leaf for leaf in leaves if fnmatchcase(leaf.name, pattern)]
     if not parameters:
         fault(
             "E0201",
@@ -57,7 +57,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
     """samples / (classes * samples of the class) for each class of the training split (King and Zeng 2001)."""
     (argument,) = required(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
     label = value_of(context, argument, scope)
-    name = label.attributes.get("name")
+    name = label.name
     if label.operation not in ("target", "input") or label.type.classes is None:
         fault(
             "E0402",
@@ -66,7 +66,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
             describe_sample(label.type),
         )
     key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
-    state = next((leaf for leaf in context.graph.values("state") if leaf.attributes["name"] == key), None)
+    state = next((leaf for leaf in context.graph.values("state") if leaf.name == key), None)
     if state is not None:
         return state
     place = context.user_span(span)

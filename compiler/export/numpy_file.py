@@ -13,6 +13,8 @@ from netc.compiler.export import helpers
 from netc.compiler.export.numpy_forms import DTYPES, FORMS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
+from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, NUMPY, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.kernels.own import definition
@@ -132,7 +134,7 @@ class _NumpyFile(Writer):
         return self.samples if dim == BATCH else f"len({self.rows(dim).sample.term.text})"
 
     def random_words(self, value: Value) -> Term:
-        name = str(value.attributes["name"])
+        name = value.name
         if name == SAMPLE:
             return Term("np.arange(_samples, dtype=np.int32)", "i32")
         self.arrays[name] = self.random(name)
@@ -144,14 +146,14 @@ class _NumpyFile(Writer):
             pair = {name: Term(name, value.type.dtype) for name in ("a", "b")}
             combine = f"lambda a, b: {translate(lower.combine, pair, {}, value.type.dtype, self).text}"
             initial = {"inf": "np.inf", "-inf": "-np.inf"}.get(lower.initial, lower.initial)
-            over = value.attributes["over"]
+            over = value.attributes_as(Over).over
             return Term(f"_fold({combine}, {initial}, {operands[0].text}, {over!r})", value.type.dtype)
         if not isinstance(lower, Own):
             return None
         node = definition(lower.function)
         self.functions[node.name] = textwrap.dedent(inspect.getsource(lower.function))
         taken = [argument.arg for argument in node.args.args][1 + len(operands) :]
-        numbers = {name: value.attributes[name] for name in taken}
+        numbers = {name: value.keywords[name] for name in taken}
         batched = [one.type.is_batched for one in value.operands]
         shape = value.type.dims[1:] if value.type.is_batched else value.type.dims
         own = ", ".join(one.text for one in operands)
@@ -185,7 +187,10 @@ class _NumpyFile(Writer):
         return term if re.fullmatch(r"\w+|_weights\['[^']*'\]", term.text) else self.fresh(prefix, term)
 
     def named(self, value: Value, term: Term, uses: int) -> Term:
-        if value.operation in ("constant", "input", "given", "parameter", "state") or term.text.isidentifier():
+        if (
+            value.role in (Role.CONSTANT, Role.INPUT, Role.GIVEN, Role.PARAMETER, Role.STATE)
+            or term.text.isidentifier()
+        ):
             return term
         self.told(value)
         if uses == 1 and len(term.text) < _SHORT and "lambda" not in term.text:

@@ -4,9 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from netc.compiler.export.scalar import Term
+from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.linear import is_matmul
+from netc.compiler.operations.linear import Subscripts, is_matmul
+from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.scan import Room
+from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.dsl.quoting import python_string
 
 DTYPES = {
@@ -52,44 +56,41 @@ def _broadcast(file: Text, value: Value, x: Term) -> Term:
 
 
 def _slice(file: Text, value: Value, x: Term) -> Term:
-    axis, start, stop = (value.attributes[name] for name in ("axis", "start", "stop"))
-    step = value.attributes.get("step", 1)
-    assert isinstance(axis, int)
-    where = ":, " * axis + f"{start}:{stop}" + (f":{step}" if step != 1 else "")
+    own = value.attributes_as(Slice)
+    where = ":, " * own.axis + f"{own.start}:{own.stop}" + (f":{own.stride}" if own.stride != 1 else "")
     return Term(f"{x.text}[{where}]", x.dtype)
 
 
 def _pad(file: Text, value: Value, x: Term) -> Term:
-    one = value.attributes
-    told = ", ".join(f"{one[name]!r}" for name in ("axes", "before", "after", "step"))
-    return Term(f"_pad({bare(x.text)}, {told}, {one.get('value', 0.0)!r})", x.dtype)
+    own = value.attributes_as(Pad)
+    return Term(
+        f"_pad({bare(x.text)}, {own.axes!r}, {own.before!r}, {own.after!r}, {own.step!r}, {own.fill!r})", x.dtype
+    )
 
 
 def _concat(file: Text, value: Value, *parts: Term) -> Term:
     own = ", ".join(bare(part.text) for part in parts)
-    return Term(f"np.concatenate([{own}], axis={value.attributes['axis']})", value.type.dtype)
+    return Term(f"np.concatenate([{own}], axis={value.attributes_as(Axis).axis})", value.type.dtype)
 
 
 def _einsum(file: Text, value: Value, x: Term, y: Term) -> Term:
-    subscripts = str(value.attributes["subscripts"])
+    subscripts = value.attributes_as(Subscripts).subscripts
     if is_matmul(subscripts):
         return Term(f"({x.text} @ {y.text})", x.dtype)
     return Term(f"np.einsum({python_string(subscripts)}, {bare(x.text)}, {bare(y.text)}, optimize=True)", x.dtype)
 
 
 def _argmax(file: Text, value: Value, x: Term) -> Term:
-    over = value.attributes["over"]
-    assert isinstance(over, tuple)
+    over = value.attributes_as(Over).over
     return Term(f"np.argmax({bare(x.text)}, {over[0]})", "i32")
 
 
 def _from_steps(file: Text, value: Value, x: Term, place: Term) -> Term:
-    return Term(f"_from_steps({bare(x.text)}, {place.text}, {file.samples}, {value.attributes['size']})", x.dtype)
+    return Term(f"_from_steps({bare(x.text)}, {place.text}, {file.samples}, {value.attributes_as(Room).size})", x.dtype)
 
 
 def _extent(file: Text, value: Value) -> Term:
-    dims = value.attributes["dims"]
-    assert isinstance(dims, tuple)
+    dims = value.attributes_as(Dims).dims
     return Term(f"{DTYPES[value.type.dtype]}({' * '.join(file.dims(dims))})", value.type.dtype)
 
 
@@ -106,27 +107,32 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     "relu": lambda file, value, x: Term(f"np.maximum({bare(x.text)}, 0)", x.dtype),
     "minimum": lambda file, value, x, y: Term(f"np.minimum({bare(x.text)}, {bare(y.text)})", value.type.dtype),
     "maximum": lambda file, value, x, y: Term(f"np.maximum({bare(x.text)}, {bare(y.text)})", value.type.dtype),
-    "transpose": lambda file, value, x: Term(f"np.transpose({bare(x.text)}, {value.attributes['order']!r})", x.dtype),
-    "reverse": lambda file, value, x: Term(f"np.flip({bare(x.text)}, {value.attributes['over']!r})", x.dtype),
+    "transpose": lambda file, value, x: Term(
+        f"np.transpose({bare(x.text)}, {value.attributes_as(Order).order!r})", x.dtype
+    ),
+    "reverse": lambda file, value, x: Term(f"np.flip({bare(x.text)}, {value.attributes_as(Over).over!r})", x.dtype),
     "gather": lambda file, value, table, index: Term(f"{table.text}[{bare(index.text)}]", table.dtype),
     "to_steps": lambda file, value, x, place: Term(f"np.concatenate({bare(x.text)})[{bare(place.text)}]", x.dtype),
-    "arange": lambda file, value: Term(f"np.arange({value.attributes['n']})", "i32"),
+    "arange": lambda file, value: Term(f"np.arange({value.attributes_as(Count).n})", "i32"),
     "interleave": lambda file, value, *parts: Term(
-        f"_interleave([{', '.join(one.text for one in parts)}], {value.attributes['size']!r})", value.type.dtype
+        f"_interleave([{', '.join(one.text for one in parts)}], {value.attributes_as(Interleave).size!r})",
+        value.type.dtype,
     ),
     **{
         name: lambda file, value, x, name=name: Term(
-            f"np.{name}({bare(x.text)}, axis={value.attributes['over']!r})", x.dtype
+            f"np.{name}({bare(x.text)}, axis={value.attributes_as(Over).over!r})", x.dtype
         )
         for name in ("sum", "max", "min")
     },
     **{
-        name: lambda file, value, x, name=name: Term(f"_{name}({bare(x.text)}, {value.attributes['over'][0]})", x.dtype)
+        name: lambda file, value, x, name=name: Term(
+            f"_{name}({bare(x.text)}, {value.attributes_as(Over).over[0]})", x.dtype
+        )
         for name in ("softmax", "log_softmax", "logsumexp")
     },
     **{
         name: lambda file, value, *operands, name=name: Term(
-            f"_{name}({', '.join([*(bare(one.text) for one in operands), *(f'{key}={item!r}' for key, item in value.attributes.items())])})",
+            f"_{name}({', '.join([*(bare(one.text) for one in operands), *(f'{key}={item!r}' for key, item in value.keywords.items())])})",
             value.type.dtype,
         )
         for name in ("conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "window")

@@ -14,6 +14,7 @@ from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Exported, Index, declared_dims
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.operations.scan import Scan
@@ -170,8 +171,7 @@ class _OnnxFile(OnnxNodes):
         lower = OPERATIONS[value.operation].lower
         if not isinstance(lower, Fold):
             return None
-        over, dtype, rank = value.attributes["over"], value.type.dtype, value.operands[0].type.rank
-        assert isinstance(over, tuple)
+        over, dtype, rank = value.attributes_as(Over).over, value.type.dtype, value.operands[0].type.rank
         order = [*over, *(axis for axis in range(rank) if axis not in over)]
         moved = self.node("Transpose", [operands[0].text], dtype, perm=order)
         rest = (

@@ -8,9 +8,15 @@ import numpy as np
 
 from netc.compiler.export.onnx_nodes import OnnxNodes
 from netc.compiler.export.scalar import Term
+from netc.compiler.ir.attributes import Axis, Dims, Over
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.linear import is_matmul
+from netc.compiler.operations.convolution import Convolution, ConvolutionInput
+from netc.compiler.operations.linear import Subscripts, is_matmul
+from netc.compiler.operations.pooling import Interleave, Pool
+from netc.compiler.operations.reduce import logsumexp
+from netc.compiler.operations.shape import Count, Order, Pad, Slice, scatter_add
+from netc.compiler.operations.window import Window
 
 
 def _reshape(file: OnnxNodes, value: Value, x: Term) -> Term:
@@ -23,21 +29,16 @@ def _broadcast(file: OnnxNodes, value: Value, x: Term) -> Term:
 
 
 def _slice(file: OnnxNodes, value: Value, x: Term) -> Term:
-    axis, start, stop = (value.attributes[name] for name in ("axis", "start", "stop"))
-    own = [file.constant([one], "i64").text for one in (start, stop, axis, value.attributes.get("step", 1))]
-    return file.node("Slice", [x.text, *own], x.dtype)
+    own = value.attributes_as(Slice)
+    inputs = [file.constant([one], "i64").text for one in (own.start, own.stop, own.axis, own.stride)]
+    return file.node("Slice", [x.text, *inputs], x.dtype)
 
 
 def _pad(file: OnnxNodes, value: Value, x: Term) -> Term:
-    one = value.attributes
-    axes, before, after, step = (one[name] for name in ("axes", "before", "after", "step"))
-    assert isinstance(axes, tuple)
-    assert isinstance(before, tuple)
-    assert isinstance(after, tuple)
-    assert isinstance(step, tuple)
-    fill = file.number(float(one.get("value", 0.0)), x.dtype).text  # type: ignore[arg-type]
+    own = value.attributes_as(Pad)
+    fill = file.number(float(own.fill), x.dtype).text
     dims = list(value.operands[0].type.dims)
-    for axis, apart in zip(axes, step, strict=True):
+    for axis, apart in zip(own.axes, own.step, strict=True):
         if apart > 1:  # each element with what follows it, then without what follows the last
             x = file.node("Unsqueeze", [x.text, file.constant([axis + 1], "i64").text], x.dtype)
             pads = file.constant([0, apart - 1], "i64").text
@@ -48,16 +49,16 @@ def _pad(file: OnnxNodes, value: Value, x: Term) -> Term:
             x = file.node("Reshape", [x.text, file.constant(wanted, "i64").text], x.dtype)
             ends = [file.constant([n], "i64").text for n in (0, wide, axis)]
             x, dims[axis] = file.node("Slice", [x.text, *ends], x.dtype), wide
-    pads = file.constant([*before, *after], "i64").text
-    return file.node("Pad", [x.text, pads, fill, file.constant(axes, "i64").text], x.dtype)
+    pads = file.constant([*own.before, *own.after], "i64").text
+    return file.node("Pad", [x.text, pads, fill, file.constant(own.axes, "i64").text], x.dtype)
 
 
 def _concat(file: OnnxNodes, value: Value, *parts: Term) -> Term:
-    return file.node("Concat", [part.text for part in parts], value.type.dtype, axis=value.attributes["axis"])
+    return file.node("Concat", [part.text for part in parts], value.type.dtype, axis=value.attributes_as(Axis).axis)
 
 
 def _einsum(file: OnnxNodes, value: Value, x: Term, y: Term) -> Term:
-    subscripts = str(value.attributes["subscripts"])
+    subscripts = value.attributes_as(Subscripts).subscripts
     if is_matmul(subscripts):
         return file.node("MatMul", [x.text, y.text], x.dtype)
     letters = dict.fromkeys(subscripts.partition("->")[0].replace(",", ""))  # ONNX knows small ones alone
@@ -67,17 +68,16 @@ def _einsum(file: OnnxNodes, value: Value, x: Term, y: Term) -> Term:
 
 def _reduced(file: OnnxNodes, value: Value, x: Term) -> Term:
     kind = {"sum": "ReduceSum", "max": "ReduceMax", "min": "ReduceMin"}[value.operation]
-    return file.node(kind, [x.text, file.constant(value.attributes["over"], "i64").text], x.dtype, keepdims=0)
+    return file.node(kind, [x.text, file.constant(value.attributes_as(Over).over, "i64").text], x.dtype, keepdims=0)
 
 
 def _argmax(file: OnnxNodes, value: Value, x: Term) -> Term:
-    over = value.attributes["over"]
-    assert isinstance(over, tuple)
+    over = value.attributes_as(Over).over
     return file.cast(file.node("ArgMax", [x.text], "i64", axis=over[0], keepdims=0), "i32")
 
 
 def _scatter(file: OnnxNodes, value: Value, x: Term, index: Term) -> Term:
-    kind, initial = ("add", 0.0) if value.operation == "scatter_add" else ("max", -math.inf)
+    kind, initial = ("add", 0.0) if value.definition is scatter_add else ("max", -math.inf)
     room = file.node("Expand", [file.number(initial, x.dtype).text, file.shape(value.type.dims).text], x.dtype)
     places = file.cast(index, "i64")
     if value.operands[1].type.rank > 1:
@@ -101,24 +101,21 @@ def _from_steps(file: OnnxNodes, value: Value, x: Term, place: Term) -> Term:
 
 
 def _extent(file: OnnxNodes, value: Value) -> Term:
-    dims = value.attributes["dims"]
-    assert isinstance(dims, tuple)
+    dims = value.attributes_as(Dims).dims
     whole = file.node("ReduceProd", [file.shape(dims).text], "i64", keepdims=0)
     return file.cast(whole, value.type.dtype)
 
 
 def _window(file: OnnxNodes, value: Value, x: Term) -> Term:
     """Windows by their elements' numbers."""
-    one: Any = value.attributes
-    axis, size, stride, dilation = (one[name] for name in ("axis", "size", "stride", "dilation"))
-    count = int(value.type.dims[axis])
-    places = np.add.outer(np.arange(count) * stride, np.arange(size) * dilation)
-    return file.node("Gather", [x.text, file.constant(places, "i64").text], x.dtype, axis=axis)
+    own = value.attributes_as(Window)
+    count = int(value.type.dims[own.axis])
+    places = np.add.outer(np.arange(count) * own.stride, np.arange(own.size) * own.dilation)
+    return file.node("Gather", [x.text, file.constant(places, "i64").text], x.dtype, axis=own.axis)
 
 
 def _interleave(file: OnnxNodes, value: Value, *parts: Term) -> Term:
-    one: Any = value.attributes
-    tall, wide = one["size"]
+    tall, wide = value.attributes_as(Interleave).size
     rank, (h, w, c) = value.type.rank, (int(dim) for dim in value.operands[0].type.dims[-3:])
     axis = file.constant([rank - 3], "i64").text
     stacked = file.node(
@@ -157,46 +154,46 @@ def _on_images(file: OnnxNodes, value: Value, x: Term, make: Any) -> Term:
 
 
 def _conv2d(file: OnnxNodes, value: Value, x: Term, w: Term) -> Term:
-    one: Any = value.attributes
+    own = value.attributes_as(Convolution)
     kernel = file.node("Transpose", [w.text], w.dtype, perm=[3, 2, 0, 1])
-    top, bottom, left, right = one["pad"]
+    top, bottom, left, right = own.pad
 
     def make(image: Term) -> Term:
         return file.node(
             "Conv",
             [image.text, kernel.text],
             x.dtype,
-            strides=list(one["stride"]),
-            dilations=list(one["dilation"]),
+            strides=list(own.stride),
+            dilations=list(own.dilation),
             pads=[top, left, bottom, right],
-            group=one["groups"],
+            group=own.groups,
         )
 
     return _on_images(file, value, x, make)
 
 
 def _conv2d_input(file: OnnxNodes, value: Value, y: Term, w: Term) -> Term:
-    one: Any = value.attributes
+    own = value.attributes_as(ConvolutionInput)
     kh, kw = (int(dim) for dim in value.operands[1].type.dims[:2])
-    groups = one["groups"]
+    groups = own.groups
     # [kh, kw, c, groups * n'] -> [groups * n', c, kh, kw]
     kernel = file.node("Transpose", [w.text], w.dtype, perm=[3, 2, 0, 1])
-    own = value.operands[0].type.dims[-3:-1]
-    top, bottom, left, right = one["pad"]
+    places = value.operands[0].type.dims[-3:-1]
+    top, bottom, left, right = own.pad
     reach = [
-        (int(dim) - 1) * one["stride"][i] + one["dilation"][i] * (k - 1) + 1
-        for i, (dim, k) in enumerate(zip(own, (kh, kw), strict=True))
+        (int(dim) - 1) * own.stride[i] + own.dilation[i] * (k - 1) + 1
+        for i, (dim, k) in enumerate(zip(places, (kh, kw), strict=True))
     ]
     # what a window never reached at the far end is 0
-    rest = [one["size"][0] + top + bottom - reach[0], one["size"][1] + left + right - reach[1]]
+    rest = [own.size[0] + top + bottom - reach[0], own.size[1] + left + right - reach[1]]
 
     def make(image: Term) -> Term:
         whole = file.node(
             "ConvTranspose",
             [image.text, kernel.text],
             y.dtype,
-            strides=list(one["stride"]),
-            dilations=list(one["dilation"]),
+            strides=list(own.stride),
+            dilations=list(own.dilation),
             group=groups,
         )
         pads = [-top, -left, rest[0] - bottom, rest[1] - right]
@@ -211,23 +208,21 @@ def _conv2d_input(file: OnnxNodes, value: Value, y: Term, w: Term) -> Term:
 
 
 def _pool(file: OnnxNodes, value: Value, x: Term) -> Term:
-    one: Any = value.attributes
-    top, bottom, left, right = one["pad"]
+    own = value.attributes_as(Pool)
+    top, bottom, left, right = own.pad
     kind = {"maxpool2d": "MaxPool", "avgpool2d": "AveragePool"}[value.operation]
 
     def make(image: Term) -> Term:
         pads = [top, left, bottom, right]
-        return file.node(
-            kind, [image.text], x.dtype, kernel_shape=list(one["size"]), strides=list(one["stride"]), pads=pads
-        )
+        return file.node(kind, [image.text], x.dtype, kernel_shape=list(own.size), strides=list(own.stride), pads=pads)
 
     return _on_images(file, value, x, make)
 
 
 def _soft(file: OnnxNodes, value: Value, x: Term) -> Term:
-    over: Any = value.attributes["over"]
+    over = value.attributes_as(Over).over
     (axis,) = over
-    if value.operation == "logsumexp":
+    if value.definition is logsumexp:
         return file.node("ReduceLogSumExp", [x.text, file.constant([axis], "i64").text], x.dtype, keepdims=0)
     return file.node({"softmax": "Softmax", "log_softmax": "LogSoftmax"}[value.operation], [x.text], x.dtype, axis=axis)
 
@@ -237,8 +232,8 @@ def _extreme(file: OnnxNodes, operation: str, value: Value, pair: Sequence[Term]
 
 
 def _flipped(file: OnnxNodes, value: Value, x: Term) -> Term:
-    over: Any = value.attributes["over"]
-    axes = list(over) if isinstance(over, tuple) else [over]
+    over = value.attributes_as(Over).over
+    axes = list(over)
     own = [file.constant([n] * len(axes), "i64").text for n in (-1, -(2**31))]
     return file.node(
         "Slice",
@@ -275,8 +270,10 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     "relu": lambda file, value, x: file.node("Relu", [x.text], x.dtype),
     "minimum": lambda file, value, *pair: _extreme(file, "Min", value, pair),
     "maximum": lambda file, value, *pair: _extreme(file, "Max", value, pair),
-    "transpose": lambda file, value, x: file.node("Transpose", [x.text], x.dtype, perm=list(value.attributes["order"])),
+    "transpose": lambda file, value, x: file.node(
+        "Transpose", [x.text], x.dtype, perm=list(value.attributes_as(Order).order)
+    ),
     "reverse": lambda file, value, x: _flipped(file, value, x),
     "gather": lambda file, value, table, index: file.take(table, index),
-    "arange": lambda file, value: file.constant(np.arange(value.attributes["n"]), "i32"),
+    "arange": lambda file, value: file.constant(np.arange(value.attributes_as(Count).n), "i32"),
 }

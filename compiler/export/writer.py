@@ -12,13 +12,15 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from netc.compiler.export.scalar import Term, translate
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
 from netc.dsl.diagnostics import fault
@@ -186,21 +188,20 @@ class Writer(ABC):
             if value not in live:
                 continue
             operands = [made[one] for one in value.operands if one in made]
-            if value.operation == "scan":
+            if value.role is Role.SCAN:
                 one = Scan.of(value)
                 parts[value] = self.run_scan(one, dict(zip(one.operand_of(), operands, strict=True)))
-            elif value.operation == "part":
-                made[value] = parts[value.operands[0]][str(value.attributes["of"])]
+            elif value.role is Role.PART:
+                made[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
                 uses = sum(one in live for one in graph.users(value)) + (value in graph.results.values())
                 made[value] = self.named(value, self.one(value, operands, leaves), uses)
         return made
 
     def one(self, value: Value, operands: list[Term], leaves: Mapping[str, Term]) -> Term:
-        name = str(value.attributes.get("name", ""))
-        if value.operation == "constant":
-            number = value.attributes["value"]
-            assert isinstance(number, int | float)
+        name = value.name
+        if value.role is Role.CONSTANT:
+            number = value.attributes_as(Constant).value
             return self.number(number, value.type.dtype)
         if name in leaves:
             return leaves[name]
@@ -216,7 +217,7 @@ class Writer(ABC):
             return form(self, value, *operands)
         try:
             if isinstance(lower, Scalar):
-                numbers = {key: number for key, number in value.attributes.items() if isinstance(number, int | float)}
+                numbers = {key: number for key, number in value.keywords.items() if isinstance(number, int | float)}
                 named = dict(zip("xyz", operands, strict=False))
                 return translate(lower.expression, named, numbers, value.type.dtype, self)
         except KeyError as error:

@@ -6,14 +6,17 @@ values; knows no particular operation but the leaves.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import networkx as nx
 
+from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, Nested
+from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DType, Type
-from netc.compiler.ir.value import OPERATIONS, Attribute, Nested, Surroundings, Value
+from netc.compiler.ir.value import Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
-LEAVES = ("input", "target", "parameter", "state", "constant", "given", "training")
+_TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # what has the type that it is asked for
 
 
 class NoSurroundings:
@@ -53,16 +56,17 @@ class Graph:
         self,
         operation: str,
         operands: Sequence[Value],
-        attributes: Mapping[str, Attribute],
+        attributes: Attributes | Mapping[str, Attribute],
         type_: Type,
         span: Span | None = None,
     ) -> Value:
-        """Add a value; its span is the current one (see `at`) if none is given."""
+        """Adds a value. Its span is the current one (see `at`) if none is given; attributes by name become those of the operation's class."""
+        if not isinstance(attributes, Attributes):
+            attributes = make_attributes(operation, attributes)
         if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
             return outer
-        value = Value(
-            self, self.network.number_of_nodes(), operation, tuple(operands), dict(attributes), type_, span or self.span
-        )
+        number = self.network.number_of_nodes()
+        value = Value(self, number, operation, tuple(operands), attributes, type_, span or self.span)
         self.network.add_node(value)
         for position, operand in enumerate(value.operands):
             self.network.add_edge(operand, value, key=position)
@@ -72,7 +76,7 @@ class Graph:
         self,
         value: Value,
         operands: Sequence[Value],
-        attributes: Mapping[str, Attribute] | None = None,
+        attributes: Attributes | Mapping[str, Attribute] | None = None,
         type_: Type | None = None,
         span: Span | None = None,
     ) -> Value:
@@ -88,7 +92,7 @@ class Graph:
     def constant(self, number: float, like: Type) -> Value:
         """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an integer)."""
         dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
-        return self.add("constant", (), {"value": number}, Type(dtype))
+        return self.add("constant", (), Constant(number), Type(dtype))
 
     def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
         """A value that is given from outside, by its name."""
@@ -127,9 +131,9 @@ class Graph:
         live = needed_by(results.values())
         for value in self.values():
             if value in live:
-                attributes = dict(value.attributes)
-                if names is not None and attributes.get("name") in names:
-                    attributes["name"] = names[str(attributes["name"])]
+                attributes = value.attributes
+                if names is not None and isinstance(attributes, Named) and attributes.name in names:
+                    attributes = replace(attributes, name=names[attributes.name])
                 operands = [made[operand] for operand in value.operands]
                 made[value] = copy.add_copy(value, operands, attributes, span=value.span)
         copy.results = {name: made[value] for name, value in results.items()}
@@ -160,13 +164,14 @@ def print_graph(graph: Graph) -> str:
 
 def print_value(value: Value) -> list[str]:
     """The lines of one value: the first is its own, those of a body follow."""
-    plain = [f"{key}={_literal(item)}" for key, item in value.attributes.items() if not isinstance(item, Body)]
+    keywords = value.keywords
+    plain = [f"{key}={_literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
     attributes = f"[{', '.join(plain)}]" if plain else ""
     operands = ", ".join(f"%{operand.number}" for operand in value.operands)
     place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
     line = f"%{value.number} = {value.operation}{attributes}({operands}) : {value.type}"
-    body = value.attributes.get("body")
-    if not isinstance(body, Body):
+    body = next((item for item in keywords.values() if isinstance(item, Body)), None)
+    if body is None:
         return [f"{line}{place}"]
     return [f"{line} {{{place}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
 
@@ -206,10 +211,10 @@ def verify(graph: Graph) -> None:
         edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))
         assert edges == [(i, operand.number) for i, operand in enumerate(value.operands)], value
         assert all(isinstance(dim, int) for dim in value.type.dims[1:]), f"rows are not the first dimension: {value}"
-        if value.operation not in LEAVES and value.operation not in ("extent", "arange"):
-            expected = OPERATIONS[value.operation].type(
-                *(operand.type for operand in value.operands), **value.attributes
-            )
+        definition = value.definition
+        if value.role not in _TYPED_FREELY:
+            assert definition is not None, value
+            expected = definition.type(*(operand.type for operand in value.operands), **value.keywords)
             assert (expected.dtype, expected.dims) == (value.type.dtype, value.type.dims), (
                 f"{value}: its rule says {expected}"
             )

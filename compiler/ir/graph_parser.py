@@ -8,9 +8,10 @@ import ast
 import re
 from collections.abc import Sequence
 
+from netc.compiler.ir.attributes import Attribute
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.types import Bounded, parse_type
-from netc.compiler.ir.value import Attribute, Value
+from netc.compiler.ir.value import Value
 
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _VALUE = re.compile(
@@ -49,7 +50,10 @@ def parse_lines(lines: Sequence[str]) -> Graph:
             ]
             if match["name"] in values:
                 raise ValueError(f"a second %{match['name']}: {line}")
-            values[match["name"]] = graph.add(match["operation"], operands, attributes, parse_type(match["type"]))
+            try:
+                values[match["name"]] = graph.add(match["operation"], operands, attributes, parse_type(match["type"]))
+            except TypeError as error:
+                raise ValueError(f"attributes that the operation does not have: {line}") from error
         elif match := _RESULT.fullmatch(line.rstrip()):
             graph.results[match["result"]] = _operand(values, match["name"], line)
         elif (match := _PRECISION.fullmatch(line.rstrip())) and match["dtype"] in ("f32", "f64"):

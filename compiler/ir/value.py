@@ -4,19 +4,18 @@ An `Operation` is one object with everything about it; registering it is all tha
 one result in one graph. This file knows no particular operation and no pass.
 """
 
+import builtins  # for `type`, where a field has that name
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
+from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
+from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DType, Mismatch, Type
 from netc.dsl.source import Span
 
-
-class Nested:
-    """A graph that is an attribute of a value (graph.Body)."""
-
-
-Attribute = int | float | bool | str | tuple[Any, ...] | Nested
+A = TypeVar("A", bound=Attributes)
 
 
 class Surroundings(Protocol):
@@ -35,7 +34,7 @@ class Surroundings(Protocol):
         self,
         operation: str,
         operands: Sequence["Value"],
-        attributes: Mapping[str, Attribute],
+        attributes: Attributes,
         type_: Type,
         span: Span | None,
     ) -> "Value | None":
@@ -49,14 +48,18 @@ class Builder(Protocol):
     surroundings: Surroundings
 
     def add(
-        self, operation: str, operands: Sequence["Value"], attributes: Mapping[str, Attribute], type_: Type
+        self,
+        operation: str,
+        operands: Sequence["Value"],
+        attributes: Attributes | Mapping[str, Attribute],
+        type_: Type,
     ) -> "Value": ...
 
     def add_copy(
         self,
         value: "Value",
         operands: Sequence["Value"],
-        attributes: Mapping[str, Attribute] | None = None,
+        attributes: Attributes | Mapping[str, Attribute] | None = None,
         type_: Type | None = None,
     ) -> "Value": ...
 
@@ -73,12 +76,43 @@ class Value:
     number: int
     operation: str
     operands: tuple["Value", ...] = field(repr=False)
-    attributes: Mapping[str, Attribute]
+    attributes: Attributes
     type: Type
     span: Span = field(repr=False)
 
     def __hash__(self) -> int:
         return self.number
+
+    def attributes_as(self, kind: builtins.type[A]) -> A:
+        """The attributes, which are of this class."""
+        assert isinstance(self.attributes, kind), f"{self} has no {kind.__name__}"
+        return self.attributes
+
+    @property
+    def keywords(self) -> dict[str, Any]:
+        """The attributes by name, as the rules of the operation take them."""
+        return keywords_of(self.attributes)
+
+    @property
+    def definition(self) -> "Operation | None":
+        """The operation as it is registered; leaves have none."""
+        return OPERATIONS.get(self.operation)
+
+    @property
+    def role(self) -> Role | None:
+        """What the value is, if passes treat it in a way of its own: its kind of leaf, or the role that its operation declares."""
+        definition = self.definition
+        return definition.role if definition is not None else LEAF_ROLES.get(self.operation)
+
+    @property
+    def is_per_step(self) -> bool:
+        """Whether this is a leaf that has a new value for each training step."""
+        return isinstance(self.attributes, Given) and self.attributes.per == "step"
+
+    @property
+    def name(self) -> str:
+        """The name of a leaf that is given from outside, and an empty text for every other value."""
+        return self.attributes.name if isinstance(self.attributes, Named) else ""
 
     def __add__(self, other: "Value | float") -> "Value":
         return apply("add", self, other)
@@ -179,6 +213,8 @@ class Operation:
     """One operation, whole.
 
     `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole one, "real", "dims"), a default after `=`.
+    `attributes` is the class of its values' attributes; without one, it is made of the names that the operation is called with. `role` is what passes ask for.
+    `takes_sizes` says that `reference` takes `sizes` too, the sizes of the dimensions that have names.
     `type` gives the result's type from the operands' types and the attributes, or raises Mismatch.
     `gradient(g, result, *operands, **attributes)` gives the gradient of each operand, None where there is none.
     `reference(*arrays, **attributes)` is its meaning, in NumPy. `examples` are (operand types, attributes) that the tests are made from.
@@ -195,6 +231,9 @@ class Operation:
     examples: tuple[tuple[tuple[str, ...], dict[str, Any]], ...] = ()
     domain: tuple[float, float] = (-2.0, 2.0)
     is_callable: bool = True
+    attributes: builtins.type[Attributes] | None = None
+    role: Role | None = None
+    takes_sizes: bool = False
 
     def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
         """The operation applied to values of one graph; numbers beside them become constants."""
@@ -222,6 +261,14 @@ def register(operation: Operation) -> Operation:
     return operation
 
 
+def make_attributes(operation: str, keywords: Mapping[str, Attribute]) -> Attributes:
+    """The attributes of an operation or a leaf, of the class that it declares. Raises TypeError if they are not those of the class."""
+    kind = LEAVES.get(operation)
+    if kind is None and operation in OPERATIONS:
+        kind = OPERATIONS[operation].attributes
+    return (kind or attributes_class(tuple(keywords)))(**keywords)
+
+
 def apply(name: str, *operands: "Value | float", **attributes: Any) -> Value:
     return OPERATIONS[name](*operands, **attributes)
 
@@ -229,6 +276,7 @@ def apply(name: str, *operands: "Value | float", **attributes: Any) -> Value:
 __all__ = [
     "OPERATIONS",
     "Attribute",
+    "Attributes",
     "Builder",
     "Expansion",
     "Fold",
@@ -243,5 +291,6 @@ __all__ = [
     "View",
     "Whole",
     "apply",
+    "make_attributes",
     "register",
 ]

@@ -7,16 +7,42 @@ to products over a window of the padded input: a view, nothing is copied.
 `stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` part the channels of both sides.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.types import Dim, Mismatch, Type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
 
 _MOST_PARTS = 25  # of a window of single channels that are added up one by one
+
+
+@dataclass(frozen=True, slots=True)
+class Convolution(Attributes):
+    """How the windows of a convolution lie."""
+
+    stride: Pair
+    dilation: Pair
+    pad: Pads
+    groups: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionInput(Convolution):
+    """`size` is the height and width of the input."""
+
+    size: Pair
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionWeights(Convolution):
+    """`kernel` is the height and width of a window."""
+
+    kernel: Pair
 
 
 def _check(x: Type, w: Type, groups: int) -> None:
@@ -261,6 +287,7 @@ conv2d = register(
     Operation(
         "conv2d",
         "The products of w[kh, kw, c, n] with each window of x[h, w, c], added up: [oh, ow, n].",
+        attributes=Convolution,
         type=_conv_type,
         reference=_conv_reference,
         lower=Expansion(_build_conv),
@@ -277,6 +304,7 @@ conv2d_input = register(
     Operation(
         "conv2d_input",
         "What conv2d's input gets back from y[oh, ow, n]: each place spreads w over its window.",
+        attributes=ConvolutionInput,
         type=_input_type,
         reference=_input_reference,
         lower=Expansion(_build_input),
@@ -302,6 +330,7 @@ conv2d_weights = register(
     Operation(
         "conv2d_weights",
         "What conv2d's weights get back: the products of x's windows with y, added up over all places and samples.",
+        attributes=ConvolutionWeights,
         type=_weights_type,
         reference=_weights_reference,
         lower=Expansion(_build_weights),

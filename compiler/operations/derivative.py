@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Kernel, Operation, register
 
@@ -14,6 +16,8 @@ register(
     Operation(
         "grad",
         "The derivative of y, a number of each sample, with respect to x.",
+        role=Role.DERIVATIVE,
+        attributes=Attributes,
         type=lambda y, x: Type(x.dtype, x.dims),
         reference=_written_out,
         lower=Kernel("grad"),

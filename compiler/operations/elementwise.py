@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes, Constant, ElementType, attributes_class
 from netc.compiler.ir.types import Mismatch, Type, broadcast_dims
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 
@@ -93,6 +94,7 @@ def defined(
         examples=tuple((shape, dict(attributes)) for shape in shapes),
         domain=domain,
         is_callable=is_callable,
+        attributes=attributes_class(tuple(attributes)),
     )
 
 
@@ -165,7 +167,7 @@ remainder = elementwise(
 def _power_gradient(g: Value, r: Value, x: Value, y: Value) -> tuple[Value, Value]:
     """y * x ** (y - 1), and 0 where y is 0, whatever x is; r * log x, and 0 where x is 0, as r is there for every y above 0."""
     if y.operation == "constant":
-        exponent = float(y.attributes["value"])  # type: ignore[arg-type]
+        exponent = float(y.attributes_as(Constant).value)
         to_x = g * 0.0 if exponent == 0 else g * exponent * (x if exponent == 2 else apply("power", x, exponent - 1))
     else:
         to_x = _choose(apply("equal", y, 0.0), 0.0, g * y * apply("power", x, y - 1))
@@ -383,6 +385,7 @@ stop_gradient = register(
     Operation(
         "stop_gradient",
         "x, through which no gradient flows.",
+        attributes=Attributes,
         type=result_type,
         reference=lambda x: x,
         lower=Expansion(lambda x: x),  # it stays until `expand`, which runs when all gradients have been taken
@@ -420,6 +423,7 @@ cast = register(
     Operation(
         "cast",
         "x as another element type.",
+        attributes=ElementType,
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("T(x)"),
         is_callable=False,

@@ -1,14 +1,23 @@
 """Figures of a whole split: computed once, by their references, from what was collected batch by batch (evaluation.py). Metrics may use them, and `fitted`."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.types import BATCH, Bounded, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import Expansion, Operation, Value, Whole, apply, register
 from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
 from netc.compiler.operations.sequence import lengths
+
+
+@dataclass(frozen=True, slots=True)
+class Quantile(Attributes):
+    """The share of the elements that the result is not below."""
+
+    q: float
 
 
 def _ranked_above(scores: Any, positive: Any, over: Axes) -> Any:
@@ -28,6 +37,7 @@ register(
     Operation(
         "ranked_above",
         "The area under the ROC curve of scores against what is true, over the batch.",
+        attributes=Over,
         type=lambda scores, positive, over: reduced_type(scores, over),
         reference=_ranked_above,
         lower=Whole(),
@@ -74,6 +84,7 @@ register(
     Operation(
         "quantile",
         "Of all samples, or all their steps, the value that a share q of them does not exceed, linear between two (Hyndman and Fan 1996, type 7). For `metric` and `fitted`.",
+        attributes=Quantile,
         type=_quantile_type,
         reference=lambda x, q: np.quantile(x, q, axis=0).astype(x.dtype),
         lower=Whole(),
@@ -97,6 +108,7 @@ register(
     Operation(
         "edits",
         "How many edits make one sequence of another, each with its lengths.",
+        attributes=Attributes,
         type=lambda a, a_ends, b, b_ends: Type("i32", a_ends.dims),  # a count, in any precision
         reference=_edits,
         lower=Whole(),

@@ -1,12 +1,32 @@
 """Products. One primitive, `einsum` of two operands, is closed under differentiation; matmul and outer are written with it."""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes, Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, register
+
+
+@dataclass(frozen=True, slots=True)
+class Subscripts(Attributes):
+    """Which axes of two operands are multiplied and added up: `ik,kj->ij`."""
+
+    subscripts: str
+
+    @property
+    def inputs(self) -> str:
+        """The indices of both operands, with a comma between."""
+        return self.subscripts.partition("->")[0]
+
+    @property
+    def out(self) -> str:
+        """The indices of the result."""
+        return self.subscripts.partition("->")[2]
 
 
 def index_sizes(subscripts: str, *types: Type) -> dict[str, Dim]:
@@ -62,6 +82,8 @@ einsum = register(
     Operation(
         "einsum",
         'The sum over products of two operands, by named indices: einsum(x, y, "ik,kj->ij").',
+        role=Role.CONTRACTION,
+        attributes=Subscripts,
         type=einsum_type,
         lower=Kernel("product"),
         is_callable=False,
@@ -146,6 +168,7 @@ cumsum = register(
     Operation(
         "cumsum",
         "The running sum along an axis (the last one).",
+        attributes=Over,
         type=_cumsum_type,
         reference=lambda x, over: np.cumsum(x, axis=over[0]),
         lower=Expansion(_build_cumsum),

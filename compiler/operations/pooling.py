@@ -3,10 +3,13 @@
 A small window is taken apart: what all windows hold at (i, j) is a slice of the image, and slices fuse with whatever is around them.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
 from netc.compiler.operations.window import (
@@ -21,6 +24,22 @@ from netc.compiler.operations.window import (
 )
 
 _MOST_IN_A_LOOP = 9  # elements of a window that are taken one by one, with what is kept beside
+
+
+@dataclass(frozen=True, slots=True)
+class Pool(Attributes):
+    """The windows of a pool."""
+
+    size: Pair
+    stride: Pair
+    pad: Pads
+
+
+@dataclass(frozen=True, slots=True)
+class Interleave(Attributes):
+    """How many parts an image has along its height and its width."""
+
+    size: Pair
 
 
 def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
@@ -58,6 +77,8 @@ interleave = register(
     Operation(
         "interleave",
         "An image of which part i * width + j holds every size-th element from (i, j) on.",
+        role=Role.ASSEMBLY,
+        attributes=Interleave,
         type=_interleave_type,
         reference=_interleave_reference,
         lower=Kernel("interleave"),
@@ -158,6 +179,7 @@ register(
     Operation(
         "maxplace2d",
         "Which element of each window, counted by rows, is the first of the largest, as a number.",
+        attributes=Pool,
         type=lambda x, size, stride, pad: _pool_type(x, size, stride, pad),
         reference=_maxplace_reference,
         lower=Expansion(_build_maxplace),
@@ -222,6 +244,7 @@ maxpool2d = register(
     Operation(
         "maxpool2d",
         "The largest element of each window of x[h, w, c].",
+        attributes=Pool,
         type=_pool_type,
         reference=lambda x, size, stride, pad: _pool_reference(x, size, stride, pad, -np.inf).max(axis=(-2, -1)),
         lower=Expansion(_build_maxpool),
@@ -234,6 +257,7 @@ avgpool2d = register(
     Operation(
         "avgpool2d",
         "The mean of each window of x[h, w, c]; of one at the border, of what lies inside.",
+        attributes=Pool,
         type=_pool_type,
         reference=_avgpool_reference,
         lower=Expansion(_build_avgpool),

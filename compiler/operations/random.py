@@ -6,10 +6,13 @@ epoch). From there on it is arithmetic on 32-bit words, written in operations.
 """
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes, ElementType
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, NUMPY, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
@@ -17,6 +20,13 @@ from netc.compiler.operations.elementwise import elementwise, result_type
 
 SAMPLE = "random.sample"
 RANDOM = ("uniform_like", "normal_like")
+
+
+@dataclass(frozen=True, slots=True)
+class Stream(Attributes):
+    """The number of the stream of random words that a value draws from."""
+
+    stream: int
 
 
 def _mix(x: Any) -> Any:
@@ -48,6 +58,7 @@ register(
     Operation(
         "unit",
         "A 32-bit word as a float, uniform in [0, 1): its upper 24 bits, in any precision.",
+        attributes=ElementType,
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("unit(x)"),
         reference=lambda x, dtype: (x.view(np.uint32) >> np.uint32(8)).astype(NUMPY[dtype]) * NUMPY[dtype].type(2**-24),
@@ -102,6 +113,8 @@ for _name, _doc, _build in (
         Operation(
             _name,
             _doc,
+            role=Role.RANDOM,
+            attributes=Stream,
             type=lambda x, stream: x,
             lower=Expansion(_build),
             reference=_drawn,

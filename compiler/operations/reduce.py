@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
 
@@ -59,6 +60,7 @@ sum_ = register(
     Operation(
         "sum",
         "The sum over axes.",
+        attributes=Over,
         type=reduced_type,
         reference=lambda x, over: np.sum(x, axis=over, dtype=x.dtype),
         lower=Fold("0", "a + b"),
@@ -79,6 +81,7 @@ max_ = register(
     Operation(
         "max",
         "The largest element over axes.",
+        attributes=Over,
         type=reduced_type,
         reference=lambda x, over: np.max(x, axis=over),
         arguments=_ARGUMENTS,
@@ -91,6 +94,7 @@ min_ = register(
     Operation(
         "min",
         "The smallest element over axes.",
+        attributes=Over,
         type=reduced_type,
         reference=lambda x, over: np.min(x, axis=over),
         arguments=_ARGUMENTS,
@@ -112,6 +116,7 @@ argmax = register(
     Operation(
         "argmax",
         "Where the largest element stands along one axis; the first of equals.",
+        attributes=Over,
         type=_argmax_type,
         reference=lambda x, over: np.argmax(x, axis=over[0]).astype(np.int32),
         lower=Kernel("argmax"),
@@ -137,6 +142,7 @@ def _expanded(name: str, doc: str, build: Any, reference: Any) -> Operation:
         Operation(
             name,
             doc,
+            attributes=Over,
             type=reduced_type,
             reference=reference,
             lower=Expansion(build),
@@ -151,6 +157,7 @@ variance_whole = register(
     Operation(
         "variance_whole",
         "The population's variance over axes, of floats.",
+        attributes=Over,
         type=reduced_type,
         reference=lambda x, over: np.var(x, axis=over),
         lower=Expansion(_build_variance),
@@ -213,6 +220,7 @@ softmax = register(
     Operation(
         "softmax",
         "exp(x) / sum(exp(x)) along an axis (the last one): positive numbers that sum to 1.",
+        attributes=Over,
         type=same_type,
         reference=_reference_softmax,
         lower=Expansion(_build_softmax),
@@ -225,6 +233,7 @@ log_softmax = register(
     Operation(
         "log_softmax",
         "The logarithm of softmax, computed without forming it.",
+        attributes=Over,
         type=same_type,
         reference=lambda x, over: x - np.expand_dims(_reference_logsumexp(x, over), over),
         lower=Expansion(lambda x, over: x - restore(_build_logsumexp(x, over), x, over)),
@@ -237,6 +246,7 @@ logsumexp = register(
     Operation(
         "logsumexp",
         "log(sum(exp(x))) along an axis (the last one), stable for large x.",
+        attributes=Over,
         type=reduced_type,
         reference=_reference_logsumexp,
         lower=Expansion(_build_logsumexp),

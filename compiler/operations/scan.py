@@ -11,13 +11,43 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
-from netc.compiler.ir.value import Attribute, Builder, Kernel, Operation, Value, View, apply, register
+from netc.compiler.ir.value import Builder, Kernel, Operation, Value, View, apply, register
 
 Array = np.ndarray[Any, Any]
 LEAVES = ("x", "c", "k")
+
+
+@dataclass(frozen=True, slots=True)
+class ScanAttributes(Attributes):
+    """`counts` says how many operands are sequences, and how many begin a carry; the others are captured. `carries` are what the file calls the carries, and
+    `whole` is set if the scan computes again what another did not keep."""
+
+    body: Body
+    dim: str
+    reverse: bool
+    counts: tuple[int, int]
+    carries: tuple[str, ...] | None = None
+    whole: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part(Attributes):
+    """A result of a scan, and its type as text: a scan may have results of several types."""
+
+    of: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Room(Attributes):
+    """The number of steps that there is room for."""
+
+    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +64,14 @@ class Scan:
 
     @classmethod
     def of(cls, value: Value) -> "Scan":
-        body, dim, back, counts = (value.attributes[name] for name in ("body", "dim", "reverse", "counts"))
-        assert isinstance(body, Body)
-        assert isinstance(counts, tuple)
-        first, second = counts
+        own = value.attributes_as(ScanAttributes)
+        first, second = own.counts
         operands = value.operands
         return cls(
             value,
-            body.graph,
-            str(dim),
-            bool(back),
+            own.body.graph,
+            own.dim,
+            own.reverse,
             operands[:first],
             operands[first : first + second],
             operands[first + second :],
@@ -51,7 +79,7 @@ class Scan:
 
     def leaves(self) -> dict[str, Value]:
         """The body's own, by name."""
-        return {str(one.attributes["name"]): one for one in self.body.values("given")}
+        return {one.name: one for one in self.body.values("given")}
 
     def operand_of(self) -> dict[str, Value]:
         """What each leaf of the body stands for."""
@@ -72,16 +100,9 @@ def scan(
 ) -> Value:
     """A scan over the rows of `dim`, from the last step to the first if `is_reversed`; `carries` are what the file calls them. What `is_whole` computes again
     what another did not keep: nothing leaves it, or it would be kept after all."""
-    attributes: dict[str, Attribute] = {
-        "body": Body(body),
-        "dim": dim,
-        "reverse": is_reversed,
-        "counts": (len(sequences), len(begins)),
-    }
-    if carries:
-        attributes["carries"] = tuple(carries)
-    if is_whole:
-        attributes["whole"] = True
+    attributes = ScanAttributes(
+        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, is_whole or None
+    )
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 
@@ -92,7 +113,7 @@ def part(value: Value, name: str) -> Value:
     type_ = one.begins[int(own)].type if kind == "last" else one.body.results[name].type
     if kind != "last":
         type_ = type_.with_dims((one.dim, *type_.dims[1:]))
-    return value.graph.add("part", (value,), {"of": name, "type": str(type_)}, type_)
+    return value.graph.add("part", (value,), Part(name, str(type_)), type_)
 
 
 def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[str, Array]:
@@ -131,6 +152,8 @@ register(
     Operation(
         "scan",
         "A body run once a step, with carries.",
+        role=Role.SCAN,
+        attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
         lower=Kernel("scan"),
@@ -141,6 +164,8 @@ register(
     Operation(
         "part",
         "One of a scan's results.",
+        role=Role.PART,
+        attributes=Part,
         type=lambda whole, of, type: parse_type(type),
         reference=_no_reference,
         lower=View(),
@@ -163,6 +188,7 @@ register(
     Operation(
         "to_steps",
         "Sequences with room for n steps each, as rows: x[batch, n, ...] -> [steps, ...].",
+        attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
         lower=Kernel("to_steps"),
@@ -174,6 +200,8 @@ register(
     Operation(
         "from_steps",
         "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
+        takes_sizes=True,
+        attributes=Room,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,
         lower=Kernel("from_steps"),

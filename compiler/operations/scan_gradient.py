@@ -28,7 +28,7 @@ class _Backward:
         # the forward body, its derivative after it
         self.joint, made = one.body.subgraph(one.body.results)
         self.forward = set(self.joint.values())
-        self.leaves = {str(leaf.attributes["name"]): leaf for leaf in self.joint.values("given")}
+        self.leaves = {leaf.name: leaf for leaf in self.joint.values("given")}
         self.kept = {made[kept]: name for name, kept in one.body.results.items() if not name.startswith("next.")}
         self.seeds: dict[Value, Value] = {}
         self.sequences: dict[Value, Value] = {}  # leaves of the joint graph that are elements of sequences outside
@@ -166,7 +166,7 @@ class _Backward:
         return not value.operands or value in self.kept
 
     def from_forward(self, value: Value) -> Value:
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         if value.operation == "given" and name.startswith("k"):
             self.operands[2].append(self.scan.captured[int(name[1:])])
             return self.body.leaf("given", f"k{len(self.operands[2]) - 1}", value.type)
@@ -177,12 +177,12 @@ class _Backward:
     def has_rows(self, value: Value) -> bool:
         """Whether the forward scan has a row of a value for each step. What is captured from outside has one for all steps."""
         return value in self.kept or (
-            value.operation == "given" and value in self.forward and str(value.attributes["name"]).startswith("x")
+            value.operation == "given" and value in self.forward and value.name.startswith("x")
         )
 
     def rows_of(self, value: Value) -> Value:
         """What the forward scan had of a value at each step, if it `has_rows`."""
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         if value.operation == "given" and name.startswith("x"):
             return self.scan.sequences[int(name[1:])]
         return part(self.scan.value, self.kept[value])
@@ -229,7 +229,7 @@ class _Backward:
 
     def constant_outside(self, value: Value) -> Value:
         """A value of the joint graph that no step changes."""
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         if value.operation == "given":
             return self.scan.captured[int(name[1:])]
         operands = [self.constant_outside(operand) for operand in value.operands]

@@ -4,13 +4,68 @@ Attributes count axes over all dimensions, the batch included, and give whole sh
 """
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes, Axis, Dims, Over
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Value, View, apply, register
+
+
+@dataclass(frozen=True, slots=True)
+class Order(Attributes):
+    """The axes of the operand in the order of the result."""
+
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Attributes):
+    """Every `step`-th element, or every one, from start to stop (exclusive) along an axis."""
+
+    axis: int
+    start: int
+    stop: int
+    step: int | None = None
+
+    @property
+    def stride(self) -> int:
+        """How far apart the elements are."""
+        return 1 if self.step is None else self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Pad(Attributes):
+    """For each of some axes, how many elements stand before and after, and how far apart the operand's own are."""
+
+    axes: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    step: tuple[int, ...]
+    value: float | None = None
+
+    @property
+    def fill(self) -> float:
+        """The number that the new elements are."""
+        return 0.0 if self.value is None else self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Attributes):
+    """The number of rows of the result."""
+
+    rows: Dim
+
+
+@dataclass(frozen=True, slots=True)
+class Count(Attributes):
+    """The number of elements of the result."""
+
+    n: int
 
 
 def _reshape_type(x: Type, dims: tuple[Dim, ...]) -> Type:
@@ -26,6 +81,8 @@ reshape = register(
     Operation(
         "reshape",
         "The same elements in another shape.",
+        role=Role.SHAPE,
+        attributes=Dims,
         type=_reshape_type,
         lower=View(),
         arguments={"x": "value", "dims": "dims"},
@@ -38,6 +95,7 @@ transpose = register(
     Operation(
         "transpose",
         "The axes in another order; without one, the last two change places.",
+        attributes=Order,
         type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)),
         lower=View(),
         reference=lambda x, order: np.transpose(x, order),
@@ -66,6 +124,9 @@ broadcast = register(
     Operation(
         "broadcast",
         "x repeated along axes of size 1.",
+        role=Role.SHAPE,
+        takes_sizes=True,
+        attributes=Dims,
         type=_broadcast_type,
         lower=View(),
         gradient=_broadcast_gradient,
@@ -92,6 +153,7 @@ slice_ = register(
     Operation(
         "slice",
         "Every `step`-th element from start to stop (exclusive) along an axis.",
+        attributes=Slice,
         type=_slice_type,
         lower=View(),
         gradient=_slice_gradient,
@@ -161,6 +223,8 @@ pad = register(
     Operation(
         "pad",
         "A value around x along axes, and with a `step` above 1 between its elements too.",
+        role=Role.ASSEMBLY,
+        attributes=Pad,
         type=_pad_type,
         reference=_pad_reference,
         lower=Kernel("pad"),
@@ -184,6 +248,7 @@ reverse = register(
     Operation(
         "reverse",
         "The elements along an axis from last to first.",
+        attributes=Over,
         type=_reverse_type,
         lower=View(),
         arguments={"x": "value", "over": "axis = 0"},
@@ -217,6 +282,8 @@ concat = register(
     Operation(
         "concat",
         "Values joined along an axis (the last one).",
+        role=Role.ASSEMBLY,
+        attributes=Axis,
         type=_concat_type,
         lower=Kernel("concat"),
         gradient=_concat_gradient,
@@ -237,6 +304,7 @@ gather = register(
     Operation(
         "gather",
         "table[index]: a row of the table for each index.",
+        attributes=Attributes,
         type=_gather_type,
         lower=Kernel("gather"),
         arguments={"table": "value", "index": "value"},
@@ -249,6 +317,8 @@ scatter_add = register(
     Operation(
         "scatter_add",
         "The rows of x added up at their indices: what gather's gradient is.",
+        takes_sizes=True,
+        attributes=Rows,
         lower=Kernel("scatter_add"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
@@ -276,6 +346,8 @@ segment_max = register(
     Operation(
         "segment_max",
         "The largest of the rows of x at each index; -inf where there is none.",
+        takes_sizes=True,
+        attributes=Rows,
         lower=Kernel("segment_max"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
@@ -290,6 +362,8 @@ arange = register(
     Operation(
         "arange",
         "0, 1, ... n - 1.",
+        role=Role.RANGE,
+        attributes=Count,
         type=lambda n: Type("i32", (n,)),
         lower=Scalar("i"),
         reference=lambda n: np.arange(n, dtype=np.int32),
@@ -300,6 +374,9 @@ extent = register(
     Operation(
         "extent",
         "How many elements some dimensions hold together; the batch's size is known when the program runs.",
+        role=Role.EXTENT,
+        takes_sizes=True,
+        attributes=Dims,
         type=lambda dims: Type("f64"),
         lower=Kernel("extent"),
         is_callable=False,

@@ -3,15 +3,27 @@
 Takes and gives values; knows no convolution and no pool (convolution.py and pooling.py do).
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.types import Dim, Mismatch, Type
 from netc.compiler.ir.value import Operation, Value, View, apply, register
 
 Pair = tuple[int, int]
 Pads = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Window(Attributes):
+    """Windows of a size along an axis, `stride` apart, whose elements are `dilation` apart."""
+
+    axis: int
+    size: int
+    stride: int
+    dilation: int
 
 
 def places(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) -> int:
@@ -57,6 +69,7 @@ window = register(
     Operation(
         "window",
         "Windows of a size along an axis, a stride apart, whose elements are `dilation` apart: a view with one axis more.",
+        attributes=Window,
         type=_window_type,
         reference=_window_reference,
         lower=View(),

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.operations.scan import Part
 from netc.compiler.operations.scan_gradient import scan_gradient
 
 
@@ -36,8 +38,8 @@ def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]
     gradients = dict(seeds)
     of_parts: dict[Value, dict[str, Value]] = {}
     for value in reversed(forward):
-        if value.operation == "part" and value in gradients and value.type.is_float:
-            held, name = of_parts.setdefault(value.operands[0], {}), str(value.attributes["of"])
+        if value.role is Role.PART and value in gradients and value.type.is_float:
+            held, name = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).of
             held[name] = held[name] + gradients[value] if name in held else gradients[value]
         rule = OPERATIONS[value.operation].gradient if value.operands else None
         if value not in matters or ((value not in gradients or rule is None) and value not in of_parts):
@@ -46,7 +48,7 @@ def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]
             if value in of_parts:
                 parts: Any = tuple(scan_gradient(of_parts[value], value, adjoints))
             elif rule is not None:
-                parts = rule(gradients[value], value, *value.operands, **value.attributes)
+                parts = rule(gradients[value], value, *value.operands, **value.keywords)
             for operand, part in zip(value.operands, parts if isinstance(parts, tuple) else (parts,), strict=True):
                 if part is not None and operand in matters:
                     gradients[operand] = gradients[operand] + part if operand in gradients else part

@@ -8,9 +8,12 @@ something else is one unit: the register tile begins with the other term (a bias
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
+from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.sink import is_light
 
 _MOST_STEPS = 3  # of a value that is computed again where it is read
@@ -46,7 +49,7 @@ class Fusion:
         pending, seen = first[::-1], set(first)
         while pending:
             one, pointwise = pending.pop()
-            if one.operation in ("constant", "arange"):
+            if one.role in (Role.CONSTANT, Role.RANGE):
                 continue
             is_view = bool(one.operands) and isinstance(OPERATIONS[one.operation].lower, View)
             if not is_view and one not in self.inlined:
@@ -69,7 +72,7 @@ class Fusion:
     def large(self, value: Value) -> Iterator[Value]:
         """The values of a batch that are read to compute a value."""
         for one in self._read(value, lambda one: one in self.inlined and _is_scalar(one)):
-            if one.type.is_batched and one.operation != "constant":
+            if one.type.is_batched and one.role is not Role.CONSTANT:
                 yield one
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
@@ -107,7 +110,7 @@ def fuse(graph: Graph) -> Fusion:
     for value in graph.values():
         lower = OPERATIONS[value.operation].lower if value.operands else None
         if lower is None or isinstance(lower, View) or value in fusion.inlined:
-            if value.operation == "extent":
+            if value.role is Role.EXTENT:
                 _alone(fusion, value)
             continue
         if isinstance(lower, Scalar | Fold) and value not in fusion.starts:
@@ -121,7 +124,7 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
     """An element-wise value whose only user walks the same points."""
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
-    if users[0].operation in ("pad", "concat", "interleave"):  # computed into its place
+    if users[0].role is Role.ASSEMBLY:  # computed into its place
         return True
     return _walks(users[0], value)
 
@@ -139,7 +142,7 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
             continue
         sources = frozenset(fusion.large(value))
         steps = 1 + max(depth.get(one, 0) for one in sources)
-        if any(one.operation in ("input", "target") for one in sources) or steps > _MOST_STEPS:
+        if any(one.role in (Role.INPUT, Role.TARGET) for one in sources) or steps > _MOST_STEPS:
             continue
         if len(sources) == 1:
             depth[value] = steps
@@ -164,7 +167,7 @@ def _space(value: Value) -> tuple[Dim, ...]:
 
 def _begins_tile(value: Value, users: list[Value]) -> bool:
     """A product whose only use is a sum of its shape."""
-    if value.operation != "einsum" or len(users) != 1 or users[0].operation != "add":
+    if value.role is not Role.CONTRACTION or len(users) != 1 or users[0].definition is not add:
         return False
     (user,) = users
     return user.type == value.type and user.operands[0] is not user.operands[1]
@@ -178,8 +181,7 @@ def _alone(fusion: Fusion, value: Value) -> None:
 
 def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
     space = _space(value)
-    over = value.attributes["over"] if isinstance(lower, Fold) else ()
-    assert isinstance(over, tuple)
+    over = value.attributes_as(Over).over if isinstance(lower, Fold) else ()
     sources = list(fusion.sources(value, space))
     earliest = 0
     for source, pointwise in sources:
@@ -216,11 +218,11 @@ def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
 def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
     """In words, why a value is kept in memory for a user, in place of being computed in its loop."""
     lower, reader = OPERATIONS[value.operation].lower, OPERATIONS[user.operation].lower
-    if user.operation == "einsum":
+    if user.role is Role.CONTRACTION:
         return "the register tile reads it from memory"
     if not isinstance(reader, Scalar | Fold):
         return f"`{user.operation}` reads it from memory"
-    if value.operation == "einsum" or value in fusion.starts:
+    if value.role is Role.CONTRACTION or value in fusion.starts:
         return "the register tile writes it to memory"
     if isinstance(lower, Fold):
         return "it has to be whole before it is read"
@@ -229,8 +231,7 @@ def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
     space = _space(user)
     if space != value.type.dims:
         return f"its reader walks {_dims(space)}, it walks {_dims(value.type.dims)}"
-    over = user.attributes["over"] if isinstance(reader, Fold) else ()
-    assert isinstance(over, tuple)
+    over = user.attributes_as(Over).over if isinstance(reader, Fold) else ()
     if over and over != tuple(range(len(space) - len(over), len(space))):
         return "its reader sums over the first axes, row by row"
     one, other = fusion.unit_of.get(value), fusion.unit_of.get(user)

@@ -2,10 +2,15 @@
 carry needs after it, from the rows that the scan stacks. `x @ W` of all steps becomes one product, and so do the gradients of the weights.
 """
 
+from dataclasses import replace
+
+from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
-from netc.compiler.ir.value import OPERATIONS, Attribute, Value, View, apply
-from netc.compiler.operations.scan import LEAVES, Scan, part, scan
+from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, part, scan
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
@@ -18,11 +23,11 @@ def hoist(graph: Graph) -> Graph:
     split: dict[Value, _Split] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "scan":
+        if value.role is Role.SCAN:
             split[value] = _Split(copy, Scan.of(value), operands)
             return split[value].core
-        if value.operation == "part":
-            return split[value.operands[0]].part(str(value.attributes["of"]))
+        if value.role is Role.PART:
+            return split[value.operands[0]].part(value.attributes_as(Part).of)
         return copy.add_copy(value, operands)
 
     return simplify(trimmed(simplify(rebuild(graph, rule))))
@@ -35,7 +40,9 @@ class _Split:
         self.body = gathered(one.body)
         self.graph, self.dim, self.is_reversed = graph, one.dim, one.is_reversed
         self.given = dict(zip(one.operand_of(), operands, strict=True))
-        self.is_whole = bool(one.value.attributes.get("whole"))  # then only what is the same at every step leaves it
+        self.is_whole = bool(
+            one.value.attributes_as(ScanAttributes).whole
+        )  # then only what is the same at every step leaves it
         self.carried = depending(self.body, *("cx" if self.is_whole else "c"))
         self.moving = depending(self.body, "x", "c")
         self.given_from = depending(self.body, *LEAVES)
@@ -83,10 +90,10 @@ class _Split:
         """A value in the core; what does not depend on a carry comes from outside, but for a number, in whatever shape."""
         if value in self.copies:
             return self.copies[value]
-        name = str(value.attributes.get("name", ""))
-        if value.operation == "given" and name.startswith("c"):
+        name = value.name
+        if value.role is Role.GIVEN and name.startswith("c"):
             made = self.carries[name]
-        elif value.operation == "given" and name.startswith("x") and self.is_whole:
+        elif value.role is Role.GIVEN and name.startswith("x") and self.is_whole:
             self.operands["x"].append(self.given[name])
             made = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
         elif value not in self.carried and (value in self.given_from or _is_computed(value)):
@@ -96,7 +103,7 @@ class _Split:
             made = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
         else:
             operands = [self.copy(operand) for operand in value.operands]
-            if value.operation == "einsum":
+            if value.role is Role.CONTRACTION:
                 operands = [self.in_order(value, n, one) for n, one in enumerate(operands)]
             made = self.inner.add_copy(value, operands, span=value.span)
         self.copies[value] = made
@@ -104,12 +111,12 @@ class _Split:
 
     def in_order(self, product: Value, n: int, operand: Value) -> Value:
         """A weight of a product as its tile reads it, rows of columns: turned round once, before all steps."""
-        inputs, _, out = str(product.attributes["subscripts"]).partition("->")
+        inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
         letters = inputs.split(",")[n]
-        is_weight = operand.operation == "given" and not operand.type.is_batched and operand.type.rank == 2
+        is_weight = operand.role is Role.GIVEN and not operand.type.is_batched and operand.type.rank == 2
         if not is_weight or not out or letters[-1] == out[-1] or out[-1] not in letters:
             return operand
-        outer = self.operands["k"][int(str(operand.attributes["name"])[1:])]
+        outer = self.operands["k"][int(operand.name[1:])]
         turned = apply("copied", apply("transpose", outer, order=(1, 0)))
         self.operands["k"].append(turned)
         leaf = self.inner.leaf("given", f"k{len(self.operands['k']) - 1}", turned.type)
@@ -146,17 +153,16 @@ class _Split:
     def build(self, value: Value) -> Value:
         if self.stays(value):
             return part(self.core, self.names[value])
-        name = str(value.attributes.get("name", ""))
-        if value.operation == "given":
+        name = value.name
+        if value.role is Role.GIVEN:
             return self.given[name]
         is_moving = value in self.moving
         operands = [self.outside(operand, for_step=is_moving) for operand in value.operands]
-        attributes: dict[str, Attribute] = dict(value.attributes)
-        dims = value.type.dims
+        attributes, dims = value.attributes, value.type.dims
         if is_moving and value.type.is_batched:
             dims = (self.dim, *dims[1:])
-            if "dims" in attributes:
-                attributes["dims"] = dims
+            if isinstance(attributes, Dims):
+                attributes = replace(attributes, dims=dims)
         return self.graph.add_copy(value, operands, attributes, value.type.with_dims(dims), value.span)
 
     def part(self, name: str) -> Value:
@@ -168,7 +174,7 @@ class _Split:
 
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
-    return value.operation not in ("given", "scan", "part")
+    return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
 
 
 def _is_computed(value: Value) -> bool:

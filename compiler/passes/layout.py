@@ -6,7 +6,10 @@ rows' strides, and nothing is copied. Where that is not possible (a view, an inp
 """
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.fuse import Fusion
 
 
@@ -15,8 +18,7 @@ def borders(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
     roots, found = set(graph.results.values()), dict[Value, Value]()
     for padded in graph.values("pad"):
         (value,) = padded.operands
-        step = padded.attributes["step"]
-        assert isinstance(step, tuple)
+        step = padded.attributes_as(Pad).step
         if value in found or value in roots or padded in roots or any(apart != 1 for apart in step):
             continue
         if value.type.is_batched and value in fusion.unit_of and _writes_anywhere(value):
@@ -26,4 +28,8 @@ def borders(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
 
 def _writes_anywhere(value: Value) -> bool:
     """Whether the value's kernel can write rows that are apart."""
-    return value.operation in ("einsum", "interleave") or isinstance(OPERATIONS[value.operation].lower, Scalar)
+    return (
+        value.role is Role.CONTRACTION
+        or isinstance(value.attributes, Interleave)
+        or isinstance(OPERATIONS[value.operation].lower, Scalar)
+    )

@@ -4,8 +4,11 @@ The gradient of a pool is an image each part of which is made of the same few sm
 gradient of a normalisation before the pool), they are computed part by part, and the image itself is never in memory.
 """
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
+from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.reduce import sum_
 from netc.compiler.operations.window import Pair, image_axes, parts_of
 from netc.compiler.passes.simplify import rebuild, simplify
 
@@ -21,7 +24,7 @@ def lift(graph: Graph) -> Graph:
 
     def in_parts(value: Value, like: Value, size: Pair) -> tuple[Value, ...]:
         """An operand at each part of an image; what does not run over its places is the same in all."""
-        if value in parts and value.attributes["size"] == size:
+        if value in parts and value.attributes_as(Interleave).size == size:
             return parts[value]
         if value.type.dims != like.type.dims:
             return (value,) * (size[0] * size[1])
@@ -31,16 +34,15 @@ def lift(graph: Graph) -> Graph:
         image = next((one for one in operands if one in parts), None)
         if image is None:
             made = copy.add_copy(value, operands)
-        elif value.operation == "sum":
+        elif value.definition is sum_:
             total = parts[image][0]
             for part in parts[image][1:]:
                 total = total + part
-            made = apply("sum", total, **value.attributes)
+            made = apply("sum", total, **value.keywords)
         else:
-            size = image.attributes["size"]
-            assert isinstance(size, tuple)
+            size = image.attributes_as(Interleave).size
             columns = [in_parts(one, image, size) for one in operands]
-            each = [apply(value.operation, *column, **value.attributes) for column in zip(*columns, strict=True)]
+            each = [apply(value.operation, *column, **value.keywords) for column in zip(*columns, strict=True)]
             made = apply("interleave", *each, size=size)
         if value in opened:
             parts[made] = made.operands
@@ -54,7 +56,7 @@ def _opened(graph: Graph) -> set[Value]:
     opened: set[Value] = set()
     roots = set(graph.results.values())
     for value in graph.values():
-        is_image = value.operation == "interleave" or (
+        is_image = isinstance(value.attributes, Interleave) or (
             _is_scalar(value) and any(one in opened for one in value.operands)
         )
         if is_image and value not in roots and _channels(value) >= _FEW_CHANNELS:
@@ -66,10 +68,8 @@ def _opened(graph: Graph) -> set[Value]:
 
 def _takes_parts(user: Value, image: Value) -> bool:
     """Whether a value can be computed from the parts of an image: element by element, or as a sum over both sides."""
-    if user.operation == "sum":
-        over = user.attributes["over"]
-        assert isinstance(over, tuple)
-        return set(image_axes(image.type)) <= set(over)
+    if user.definition is sum_:
+        return set(image_axes(image.type)) <= set(user.attributes_as(Over).over)
     fits = all(one.type.dims == image.type.dims or _is_same_everywhere(one, image) for one in user.operands)
     return _is_scalar(user) and user.type.dims == image.type.dims and fits
 

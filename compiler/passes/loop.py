@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
+from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
 from netc.compiler.kernels.expressions import literal, scalar
@@ -12,6 +14,7 @@ from netc.compiler.kernels.loops import write
 from netc.compiler.kernels.machine import SCOPES
 from netc.compiler.kernels.nests import Access, Line, Nest, Output
 from netc.compiler.kernels.schedule import Count, KernelSource
+from netc.compiler.operations.elementwise import cast
 from netc.compiler.passes.fuse import Fusion
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
 
@@ -40,7 +43,7 @@ class _Gathered:
 
 def _behind_views(value: Value) -> Value:
     """The constant that is broadcast or reshaped, or whatever else is."""
-    while value.operation in ("broadcast", "reshape") and value.operands:
+    while value.role is Role.SHAPE and value.operands:
         value = value.operands[0]
     return value
 
@@ -90,8 +93,8 @@ class Loop:
     def operand(self, value: Value) -> str:
         """The name of an operand's element: computed here, a literal, or loaded."""
         constant = _behind_views(value)
-        if constant.operation == "constant":
-            return self.add(literal(constant.attributes["value"], value.type.dtype))
+        if constant.role is Role.CONSTANT:
+            return self.add(literal(constant.attributes_as(Constant).value, value.type.dtype))
         if value in self.members:
             return self.members[value]
         if value in self.lowering.fusion.inlined:
@@ -136,7 +139,7 @@ class Loop:
             value in self.lowering.fusion.inlined
             and value not in self.inlined
             and value not in self.members
-            and _behind_views(value).operation != "constant"
+            and _behind_views(value).role is not Role.CONSTANT
         )
 
     def _line(self, value: Value, names: dict[str, str]) -> str:
@@ -144,12 +147,10 @@ class Loop:
         lower = OPERATIONS[value.operation].lower
         assert isinstance(lower, Scalar)
         dtype = (
-            value.type.dtype
-            if value.operation == "cast" or value.type.dtype != "bool"
-            else value.operands[0].type.dtype
+            value.type.dtype if value.definition is cast or value.type.dtype != "bool" else value.operands[0].type.dtype
         )
         self.computed.append(value)
-        return self.add(scalar(lower.expression, names, dtype, value.attributes))
+        return self.add(scalar(lower.expression, names, dtype, value.keywords))
 
     def member(self, value: Value) -> str:
         """The line of a value of this loop; of a fold, the line that it reduces."""

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
@@ -18,8 +20,10 @@ from netc.compiler.kernels.expressions import literal
 from netc.compiler.kernels.machine import LINE, SCOPES, Machine
 from netc.compiler.kernels.own import Array, write_own
 from netc.compiler.kernels.schedule import Count, KernelSource
-from netc.compiler.operations.linear import index_sizes
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.linear import Subscripts, index_sizes
+from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.passes.layout import borders
 from netc.compiler.passes.loop import Loop
@@ -77,14 +81,14 @@ class Lowering:
         for name, value in graph.results.items():
             if name.startswith("update.") and value.operands:
                 self.updates.setdefault(value, name.removeprefix("update."))
-            if (leaf := viewed(value).attributes.get("name")) is not None and name not in self.room.yields:
-                self.read_at_end.add(str(leaf))
+            if (leaf := viewed(value).name) and name not in self.room.yields:
+                self.read_at_end.add(leaf)
 
     def run(self) -> Tasks:
         for value in self.graph.values():
-            if "name" in value.attributes:
+            if value.name:
                 self.leaf(value)
-            elif value.operation == "arange":
+            elif value.role is Role.RANGE:
                 self.places[value] = Place(None, (1,))
         for value in self.targets:  # a carry is yielded as it was, before the step writes the next one
             if self.is_carry(value):
@@ -101,7 +105,7 @@ class Lowering:
 
     def is_carry(self, value: Value) -> bool:
         """Whether a value of a body is a carry as it stands at the step's beginning, in this shape or another."""
-        return str(viewed(value).attributes.get("name", "")) in self.room.carries
+        return viewed(value).name in self.room.carries
 
     def write_updates(self) -> None:
         """Copy each next value that was not computed in place into the memory that stays. All updates read old values: a copy waits for those that read
@@ -128,7 +132,7 @@ class Lowering:
 
     def source_of(self, value: Value) -> Buffer | None:
         """The buffer that a value is copied from; None for a constant or a range, which the copy writes itself."""
-        if viewed(value).operation in ("constant", "arange"):
+        if viewed(value).role in (Role.CONSTANT, Role.RANGE):
             return None
         return self.read(value).buffer
 
@@ -161,15 +165,15 @@ class Lowering:
 
     def leaf(self, value: Value) -> None:
         """Parameters and states stay; rows of the inputs are gathered from a table, in the order of the samples."""
-        name = str(value.attributes["name"])
+        name = value.name
         self.leaf_of[name] = value
         if name in self.room.leaves:
             self.places[value] = self.room.leaves[name]
             if name in self.room.carries:
                 self.program.leaves[name] = self.room.carries[name]
             return
-        stays = value.operation in ("parameter", "state")
-        fresh = Buffer(value.type, "persistent" if stays else "table", name, value.attributes.get("per") == "step")
+        stays = value.role in (Role.PARAMETER, Role.STATE)
+        fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
         buffer = self.program.leaves.setdefault(name, fresh)  # two leaves of one name are one
         if value.type.is_batched and not name.startswith(PREFIX):
             self.tables[value] = buffer  # its rows are gathered where they are read first
@@ -239,8 +243,8 @@ class Lowering:
         for unit in self.fusion.units:
             for value in unit.values:
                 for source, pointwise in self.fusion.sources(value):
-                    if (name := source.attributes.get("name")) is not None:
-                        found.setdefault(str(name), []).append((unit, pointwise))
+                    if source.name:
+                        found.setdefault(source.name, []).append((unit, pointwise))
         return found
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
@@ -272,7 +276,7 @@ class Lowering:
             ]
             stacked = [(line, one, whole(buffer)) for line, one, _ in kept for buffer in self.targets.pop(one, ())]
             loop.emit([*kept, *stacked])
-        elif value in self.fusion.starts or value.operation == "einsum":
+        elif value in self.fusion.starts or value.role is Role.CONTRACTION:
             self.product(value)
         elif isinstance(lower, Own):
             self.own(value, lower)
@@ -297,12 +301,12 @@ class Lowering:
         for value in values:
             lower = OPERATIONS[value.operation].lower
             sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
-            if not sums_batch or not (isinstance(lower, Fold) or value.operation == "einsum"):
+            if not sums_batch or not (isinstance(lower, Fold) or value.role is Role.CONTRACTION):
                 return False
             read = sum(operand.type.nbytes(self.sizes) for operand in value.operands)
             nbytes = value.type.nbytes(1)
             rows = value.type.shape(1)[0] if value.type.dims else 1
-            pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.operation == "einsum" else 1))
+            pieces = min(nbytes // LINE, rows // (self.machine.tile_rows if value.role is Role.CONTRACTION else 1))
             is_small = self.machine.shard_ratio * SHARD_COUNT * nbytes <= read
             if not is_small or read < self.machine.many_bytes or pieces >= self.machine.few_pieces:
                 return False
@@ -347,8 +351,7 @@ class Lowering:
         loop.emit([(loop.operand(value), value, whole(target))])
 
     def argmax(self, value: Value) -> None:
-        over = value.attributes["over"]
-        assert isinstance(over, tuple)
+        over = value.attributes_as(Over).over
         loop = Loop(self, value.operands[0].type.dims, over)
         loop.emit([(loop.operand(value.operands[0]), value, self.output(value))], argmax=True)
 
@@ -401,7 +404,7 @@ class Lowering:
 
     def multiply_and_add(self, value: Value, parts: Buffer | None = None) -> None:
         """A product as a loop; with `parts`, shard by shard."""
-        inputs, _, out = str(value.attributes["subscripts"]).partition("->")
+        inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
         letters = list(dict.fromkeys(out + inputs.replace(",", "")))
         sizes = index_sizes(inputs, *(operand.type for operand in value.operands))
         loop = Loop(
@@ -416,8 +419,7 @@ class Lowering:
         loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, room)])
 
     def extent(self, value: Value) -> None:
-        dims = value.attributes["dims"]
-        assert isinstance(dims, tuple)
+        dims = value.attributes_as(Dims).dims
         factor = 1
         for dim in dims:
             factor *= dim if isinstance(dim, int) else 1
@@ -437,8 +439,7 @@ class Lowering:
 
     def concat(self, value: Value) -> None:
         """Parts of one shape in one loop, each to its own place; others one after another."""
-        axis, room, at = value.attributes["axis"], self.output(value), 0
-        assert isinstance(axis, int)
+        axis, room, at = value.attributes_as(Axis).axis, self.output(value), 0
         places = []
         for operand in value.operands:
             places.append(replace(room, offset=room.offset + at * room.strides[axis]))
@@ -468,31 +469,25 @@ class Lowering:
 
     def border(self, value: Value, buffer: Buffer) -> None:
         """What a padded value holds around its operand; with steps in between, all of it is written first."""
-        number, room, dims = value.attributes.get("value", 0.0), whole(buffer), list(value.type.dims)
-        axes, before, after, step = (value.attributes[name] for name in ("axes", "before", "after", "step"))
-        assert isinstance(axes, tuple)
-        assert isinstance(before, tuple)
-        assert isinstance(after, tuple)
-        assert isinstance(step, tuple)
-        if any(apart != 1 for apart in step):
-            self.fill(value, number, value.type.dims, room)
+        own, room, dims = value.attributes_as(Pad), whole(buffer), list(value.type.dims)
+        if any(apart != 1 for apart in own.step):
+            self.fill(value, own.fill, value.type.dims, room)
             return
-        for axis, first, last in zip(axes, before, after, strict=True):
+        for axis, first, last in zip(own.axes, own.before, own.after, strict=True):
             size = dims[axis]
             assert isinstance(size, int)
             for start, count in ((0, first), (size - last, last)):
                 if count:
                     dims[axis] = count
                     self.fill(
-                        value, number, tuple(dims), replace(room, offset=room.offset + start * room.strides[axis])
+                        value, own.fill, tuple(dims), replace(room, offset=room.offset + start * room.strides[axis])
                     )
             dims[axis] = size - first - last
             room = replace(room, offset=room.offset + first * room.strides[axis])
 
     def interleave(self, value: Value) -> None:
         """All parts in one loop, each to its own places."""
-        size, room = value.attributes["size"], self.output(value)
-        assert isinstance(size, tuple)
+        size, room = value.attributes_as(Interleave).size, self.output(value)
         h, w = value.type.rank - 3, value.type.rank - 2
         strides = tuple(one * {h: size[0], w: size[1]}.get(axis, 1) for axis, one in enumerate(room.strides))
         loop, outputs = Loop(self, value.operands[0].type.dims), []
@@ -522,7 +517,7 @@ class Lowering:
             scope = scopes.setdefault(place.buffer, min(len(scopes), SCOPES - 1))
             arrays.append(Array(i, scope, one.type.dtype, shape, place.strides[lead:], apart))
             pointers.append(Pointer(place.buffer, place.offset, apart))
-        text = write_own(lower.function, arrays, value.attributes, batched)
+        text = write_own(lower.function, arrays, value.keywords, batched)
         counts = (Count(1, "rows"),) if batched else ()
         assert room.buffer is not None
         source = KernelSource("loop", text, len(pointers) + len(counts))
@@ -598,12 +593,12 @@ class Lowering:
             assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
             self.program.tasks.append(replace(task, walk=walk))
         for part in self.fusion.users[value]:
-            name = str(part.attributes["of"])
+            name = part.attributes_as(Part).of
             self.places[part] = whole(yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"])
 
     def parts_of(self, value: Value) -> dict[str, Value]:
         """Of a scan, by name."""
-        return {str(part.attributes["of"]): part for part in self.fusion.users[value]}
+        return {part.attributes_as(Part).of: part for part in self.fusion.users[value]}
 
     # -------------------------------------------------------------- where values are read
 
@@ -612,9 +607,9 @@ class Lowering:
         if value not in self.places:
             if value in self.tables:
                 self.places[value] = self.gather_rows(value)
-            elif value.operation == "constant":
+            elif value.role is Role.CONSTANT:
                 buffer = Buffer(value.type)
-                self.fill(value, value.attributes["value"], value.type.dims, whole(buffer))
+                self.fill(value, value.attributes_as(Constant).value, value.type.dims, whole(buffer))
                 self.places[value] = whole(buffer)
             else:
                 assert isinstance(OPERATIONS[value.operation].lower, View), f"{value} has no place, {value.span}"

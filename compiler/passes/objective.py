@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import extent
@@ -43,7 +44,7 @@ def _is_counted_by_samples(group: str) -> bool:
 
 def _samples(loss: Value) -> Value | None:
     """How many samples there are, if a loss without a row for each depends on data."""
-    if any(value.operation in ("input", "target") for value in needed_by([loss])):
+    if any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([loss])):
         return loss.graph.add("extent", (), {"dims": (BATCH,)}, Type(loss.type.dtype))
     return None
 
@@ -114,7 +115,7 @@ def gradients_of_sums(
 
 
 def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
-    return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.attributes['name']}" if like else ""), type_)
+    return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.name}" if like else ""), type_)
 
 
 def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> None:
@@ -124,7 +125,7 @@ def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) ->
             continue  # the last batch has it all: no parameter moves before
         for like, value in ((None, count), *gradients.items()):
             held = _leaf(graph, group, like, value.type)
-            graph.results[f"update.{held.attributes['name']}"] = held + value
+            graph.results[f"update.{held.name}"] = held + value
 
 
 def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
@@ -133,14 +134,14 @@ def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collecti
     for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
         if not group.endswith(_A_STEP):
             held = _leaf(graph, group, None, count.type)
-            graph.results[f"update.{held.attributes['name']}"] = graph.constant(0.0, count.type)
+            graph.results[f"update.{held.name}"] = graph.constant(0.0, count.type)
             count = count + held
         for parameter, gradient in gradients.items():
             if not group.endswith(_A_STEP):
                 held = _leaf(graph, group, parameter, gradient.type)
                 zero = graph.constant(0.0, gradient.type)
                 is_scalar = not gradient.type.dims
-                graph.results[f"update.{held.attributes['name']}"] = (
+                graph.results[f"update.{held.name}"] = (
                     zero if is_scalar else apply("broadcast", zero, dims=gradient.type.dims)
                 )
                 gradient = gradient + held

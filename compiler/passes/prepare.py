@@ -1,6 +1,7 @@
 """A model's graph made ready for its derivative, or for use: settled, stable, in a good order, and with the derivatives that the file itself asks for."""
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.reorder import reorder
@@ -26,7 +27,9 @@ def derived(graph: Graph) -> Graph:
 def _one_more(graph: Graph) -> Graph:
     """Without those derivatives that hold no other one."""
     inner = {
-        value for value in graph.values("grad") if not any(one.operation == "grad" for one in needed_by(value.operands))
+        value
+        for value in graph.values("grad")
+        if not any(one.role is Role.DERIVATIVE for one in needed_by(value.operands))
     }
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:

@@ -13,7 +13,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.kernels.machine import STRIP, Machine
 from netc.compiler.kernels.product import TOUCHED, Loop, Product, product_source
 from netc.compiler.kernels.schedule import Count
-from netc.compiler.operations.linear import index_sizes
+from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
 
 _FEW_COLUMNS = 2
@@ -36,7 +36,7 @@ def product_task(
 
     `result_strides` are those of the place that `target` makes, if the tile can be used. `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
     """
-    inputs, _, out = str(einsum.attributes["subscripts"]).partition("->")
+    inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
     a, b, start = places

@@ -1,11 +1,15 @@
 """What is cheaper the other way round and means the same: an increasing function after a maximum, a factor outside of a sum."""
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise import elu, exp, leaky_relu, multiply, neg, relu, sigmoid, softplus, tanh
+from netc.compiler.operations.pooling import maxpool2d
+from netc.compiler.operations.reduce import sum_
 from netc.compiler.passes.simplify import rebuild, simplify
 
-_INCREASING = ("relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "exp")
+_INCREASING = (relu, leaky_relu, elu, tanh, sigmoid, softplus, exp)
 
 
 def reorder(graph: Graph) -> Graph:
@@ -17,10 +21,10 @@ def reorder(graph: Graph) -> Graph:
     roots = set(graph.results.values())
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "maxpool2d":
+        if value.definition is maxpool2d:
             (before,) = value.operands
-            if before.operation in _INCREASING and users[before] == [value] and before not in roots:
-                return apply(before.operation, apply("maxpool2d", operands[0].operands[0], **value.attributes))
+            if before.definition in _INCREASING and users[before] == [value] and before not in roots:
+                return apply(before.operation, apply("maxpool2d", operands[0].operands[0], **value.keywords))
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
@@ -30,9 +34,9 @@ def factor(graph: Graph) -> Graph:
     """sum(x * c) -> sum(x) * c and sum(-x) -> -sum(x), where c is the same along all that is summed: the gradient of a mean and of a bias then share a sum."""
 
     def summed(copy: Graph, x: Value, over: tuple[int, ...]) -> Value:
-        if x.operation == "neg":
+        if x.definition is neg:
             return -summed(copy, x.operands[0], over)
-        if x.operation == "multiply":
+        if x.definition is multiply:
             for one, other in (x.operands, x.operands[::-1]):
                 kept = _without(other, x, over)
                 if kept is not None and one.type.dims == x.type.dims:
@@ -40,9 +44,8 @@ def factor(graph: Graph) -> Graph:
         return apply("sum", x, over=over)
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "sum" and operands[0].type.is_float:
-            over = value.attributes["over"]
-            assert isinstance(over, tuple)
+        if value.definition is sum_ and operands[0].type.is_float:
+            over = value.attributes_as(Over).over
             return summed(copy, operands[0], over)
         return copy.add_copy(value, operands)
 

@@ -1,9 +1,11 @@
 """Whether this is training is known from here on: the graph for training, or for use, without what the other one needs."""
 
-from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
-from netc.compiler.passes.scans import trimmed
+from netc.compiler.passes.scans import trimmed, with_body
 from netc.compiler.passes.simplify import rebuild, simplify
 
 
@@ -13,12 +15,9 @@ def settle(graph: Graph, training: bool) -> Graph:
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "training":
-            return copy.add("constant", (), {"value": training}, value.type)
-        attributes = dict(value.attributes)
-        if value.operation == "scan":
-            attributes["body"] = Body(simplify(_with_constants(value, operands)))
-        return copy.add_copy(value, operands, attributes)
+        if value.role is Role.TRAINING:
+            return copy.add("constant", (), Constant(training), value.type)
+        return copy.add_copy(value, operands, with_body(value, lambda _: simplify(_with_constants(value, operands))))
 
     return simplify(trimmed(rebuild(graph, rule)))
 
@@ -29,8 +28,8 @@ def _with_constants(value: Value, operands: list[Value]) -> Graph:
     known = dict(zip(one.operand_of(), operands, strict=True))
 
     def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
-        outer = known.get(str(leaf.attributes.get("name", ""))) if leaf.operation == "given" else None
-        if outer is not None and outer.operation == "constant":
+        outer = known.get(leaf.name) if leaf.role is Role.GIVEN else None
+        if outer is not None and outer.role is Role.CONSTANT:
             return copy.add_copy(outer, ())
         return copy.add_copy(leaf, parts)
 

@@ -5,9 +5,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from netc.compiler.ir.attributes import Axis, Constant, Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Attribute, Expansion, Value
+from netc.compiler.ir.value import OPERATIONS, Expansion, Value
+from netc.compiler.operations.elementwise import add
+from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
 
 
@@ -29,7 +33,7 @@ def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in whole else None
         if isinstance(lower, Expansion):
-            return lower.build(*operands, **value.attributes)
+            return lower.build(*operands, **value.keywords)
         return copy.add_copy(value, operands)
 
     return rebuild(graph, rule)
@@ -47,13 +51,13 @@ def simplify(graph: Graph) -> Graph:
         key: tuple[Any, ...] = (
             value.operation,
             tuple(operand.number for operand in operands),
-            tuple(sorted(value.attributes.items(), key=lambda item: item[0])),
+            value.attributes,
             value.type,
         )
-        if value.operation == "constant":  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
-            key = (*key, repr(value.attributes["value"]))
+        if value.role is Role.CONSTANT:  # 0.0, False and 0 are equal as keys, and -0.0 is equal to 0.0
+            key = (*key, repr(value.attributes_as(Constant).value))
         if key not in seen:
-            seen[key] = _fold(copy, value.operation, operands, value.attributes, value.type)
+            seen[key] = _fold(copy, value, operands)
         return seen[key]
 
     return _drop_dead(rebuild(graph, rule))
@@ -82,15 +86,13 @@ def _padded(*values: Value) -> list[_Padded]:
     waiting, found = list(values), list[_Padded]()
     while waiting and len(found) + len(waiting) <= _FEW_PARTS:
         value = waiting.pop()
-        axes, before, step = (value.attributes.get(name) for name in ("axes", "before", "step"))
-        if value.operation == "add":
-            waiting.extend(value.operands)
-        elif value.operation == "pad" and value.attributes.get("value", 0.0) == 0 and step == (1,):
-            assert isinstance(axes, tuple)
-            assert isinstance(before, tuple)
-            found.append(_Padded(value.operands[0], axes[0], before[0]))
-        else:
-            return []
+        match value.attributes:
+            case _ if value.definition is add:
+                waiting.extend(value.operands)
+            case Pad(axes=(axis,), before=(before,), step=(1,), fill=0):
+                found.append(_Padded(value.operands[0], axis, before))
+            case _:
+                return []
     return [] if waiting else found
 
 
@@ -102,7 +104,7 @@ def _side_by_side(copy: Graph, parts: list[_Padded], type_: Type) -> Value | Non
     is_whole = [part.before for part in parts] == ends[:-1] and ends[-1] == type_.dims[axis]
     if not is_whole or any(part.axis != axis for part in parts):
         return None
-    return copy.add("concat", [part.inner for part in parts], {"axis": axis}, type_)
+    return copy.add("concat", [part.inner for part in parts], Axis(axis), type_)
 
 
 def _drop_dead(graph: Graph) -> Graph:
@@ -111,22 +113,22 @@ def _drop_dead(graph: Graph) -> Graph:
 
 def is_constant(value: Value, number: float) -> bool:
     """Whether every element of a value is known to be the number."""
-    if value.operation in ("broadcast", "reshape"):
+    if value.role is Role.SHAPE:
         return is_constant(value.operands[0], number)
-    return value.operation == "constant" and value.attributes["value"] == number
+    return value.role is Role.CONSTANT and value.attributes_as(Constant).value == number
 
 
-def _fold(copy: Graph, operation: str, operands: Sequence[Value], attributes: Any, type_: Type) -> Value:
-    dims = attributes.get("dims")
-    if operation == "extent" and all(isinstance(dim, int) for dim in dims):  # no named dimension: it is known
-        return copy.add("constant", (), {"value": float(math.prod(dims))}, type_)
-    if operands and not type_.dims and all(operand.operation == "constant" for operand in operands):
+def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
+    """A value in the copy, as a constant if it is known: a number made of numbers, or how many elements dimensions without a name hold."""
+    if value.role is Role.EXTENT:
+        sizes = [dim for dim in value.attributes_as(Dims).dims if isinstance(dim, int)]
+        if len(sizes) == len(value.attributes_as(Dims).dims):
+            return copy.add("constant", (), Constant(float(math.prod(sizes))), value.type)
+    if operands and not value.type.dims and all(operand.role is Role.CONSTANT for operand in operands):
         small = Graph()
-        inner = [small.add_copy(operand, ()) for operand in operands]
-        small.results["x"] = small.add(operation, inner, attributes, type_)
-        number: Attribute = evaluate(small, {}, 1)["x"].item()
-        return copy.add("constant", (), {"value": number}, type_)
-    return copy.add(operation, operands, attributes, type_)
+        small.results["x"] = small.add_copy(value, [small.add_copy(operand, ()) for operand in operands])
+        return copy.add("constant", (), Constant(evaluate(small, {}, 1)["x"].item()), value.type)
+    return copy.add_copy(value, operands)
 
 
 def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) -> Value | None:
@@ -137,7 +139,7 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
             return None
         if value.type.dims == type_.dims:
             return value
-        return copy.add("broadcast", (value,), {"dims": type_.dims}, type_)
+        return copy.add("broadcast", (value,), Dims(type_.dims), type_)
 
     match operation, operands:
         case "add", [x, y] if is_constant(x, 0.0):
@@ -161,7 +163,7 @@ def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) ->
         case "reshape" | "broadcast" | "cast", [x] if x.type.dims == type_.dims and x.type.dtype == type_.dtype:
             return x
         case "reshape", [Value(operation="reshape", operands=[x])]:
-            return x if x.type.dims == type_.dims else copy.add("reshape", (x,), {"dims": type_.dims}, type_)
+            return x if x.type.dims == type_.dims else copy.add("reshape", (x,), Dims(type_.dims), type_)
         case "sum", [x] if x.type.dims == type_.dims:
             return x
     return None

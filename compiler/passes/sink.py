@@ -4,10 +4,13 @@ Only where that computes nothing twice that is not as cheap as reading it: the v
 single cheap operation.
 """
 
-from typing import Any
+from dataclasses import replace
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.shape import Slice
 from netc.compiler.passes.simplify import rebuild, simplify
 
 
@@ -16,9 +19,10 @@ def sink(graph: Graph) -> Graph:
     users = {value: graph.users(value) for value in graph.values()}
     passes: set[Value] = set()  # values of the copy that a slice may go through
 
-    def sliced(copy: Graph, x: Value, axis: int, attributes: dict[str, Any], type_: Any) -> Value:
+    def sliced(copy: Graph, x: Value, attributes: Slice, type_: Type) -> Value:
+        axis = attributes.axis
         if x not in passes:
-            return copy.add("slice", (x,), {**attributes, "axis": axis}, type_)
+            return copy.add("slice", (x,), attributes, type_)
         parts = []
         for operand in x.operands:
             own = axis - (x.type.rank - operand.type.rank)
@@ -26,17 +30,14 @@ def sink(graph: Graph) -> Graph:
                 parts.append(operand)
                 continue
             dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
-            parts.append(sliced(copy, operand, own, attributes, operand.type.with_dims(dims)))
+            parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))
         made = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
         passes.add(made)
         return made
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "slice":
-            attributes = {name: one for name, one in value.attributes.items() if name != "axis"}
-            axis = value.attributes["axis"]
-            assert isinstance(axis, int)
-            return sliced(copy, operands[0], axis, attributes, value.type)
+        if isinstance(value.attributes, Slice):
+            return sliced(copy, operands[0], value.attributes, value.type)
         made = copy.add_copy(value, operands)
         if _lets_through(value, users[value]):
             passes.add(made)
@@ -50,9 +51,9 @@ def sink(graph: Graph) -> Graph:
 def _lets_through(value: Value, users: list[Value]) -> bool:
     if not value.operands or not value.type.is_batched or not isinstance(OPERATIONS[value.operation].lower, Scalar):
         return False
-    if any(one.operation == "einsum" for one in value.operands):  # a product begins with its bias
+    if any(one.role is Role.CONTRACTION for one in value.operands):  # a product begins with its bias
         return False
-    return _is_cheap(value) or (bool(users) and all(user.operation == "slice" for user in users))
+    return _is_cheap(value) or (bool(users) and all(isinstance(user.attributes, Slice) for user in users))
 
 
 def _is_cheap(value: Value) -> bool:
@@ -70,4 +71,4 @@ def is_light(value: Value) -> bool:
 
 
 def _is_large(value: Value) -> bool:
-    return value.type.is_batched and value.operation != "constant"
+    return value.type.is_batched and value.role is not Role.CONSTANT

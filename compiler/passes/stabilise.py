@@ -6,8 +6,10 @@ the new operands of a value and gives the stable value, or None where it does no
 
 from collections.abc import Callable
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.elementwise import exp
 from netc.compiler.passes.simplify import is_constant, rebuild
 
 
@@ -15,13 +17,13 @@ def _log(x: Value) -> Value | None:
     """log softmax and log sigmoid underflow to log 0; log(1 + exp x) overflows; log(1 + x) loses a small x."""
     match x.operation, x.operands:
         case "softmax", (logits,):
-            return apply("log_softmax", logits, over=x.attributes["over"])
+            return apply("log_softmax", logits, over=x.attributes_as(Over).over)
         case "sigmoid", (logit,):
             return -apply("softplus", -logit)
         case "add", (one, other):
             for left, right in ((one, other), (other, one)):
                 if is_constant(left, 1.0) and right.type.dims == x.type.dims:
-                    is_power = right.operation == "exp"
+                    is_power = right.definition is exp
                     return apply("softplus", right.operands[0]) if is_power else apply("log1p", right)
         case "subtract", (left, Value(operation="sigmoid", operands=(logit,)) as right):
             if is_constant(left, 1.0) and right.type.dims == x.type.dims:
@@ -31,7 +33,7 @@ def _log(x: Value) -> Value | None:
 
 def _subtract(x: Value, y: Value) -> Value | None:
     """exp(x) - 1 loses a small x."""
-    is_power = x.operation == "exp" and is_constant(y, 1.0) and y.type.rank <= x.type.rank
+    is_power = x.definition is exp and is_constant(y, 1.0) and y.type.rank <= x.type.rank
     return apply("expm1", x.operands[0]) if is_power else None
 
 

@@ -2,7 +2,9 @@
 
 from collections.abc import Collection
 
+from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
@@ -16,11 +18,11 @@ def as_bytes(graph: Graph, names: Collection[str]) -> Graph:
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        name = value.attributes.get("name")
-        if value.operation not in ("input", "target") or name not in names:
+        name = value.name
+        if value.role not in (Role.INPUT, Role.TARGET) or name not in names:
             return copy.add_copy(value, operands)
         raw = copy.add_copy(value, (), type_=Type("u8", value.type.dims))
-        factor = copy.add("given", (), {"name": f"{SCALE}{name}"}, Type(value.type.dtype))
+        factor = copy.add("given", (), Given(f"{SCALE}{name}"), Type(value.type.dtype))
         return apply("cast", raw, dtype=value.type.dtype) * factor
 
     return rebuild(graph, rule)

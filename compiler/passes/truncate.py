@@ -6,11 +6,13 @@ name. `shift` hands on the last step that it was given. Whatever else goes along
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, asked, table
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
 from netc.compiler.operations import sequence
+from netc.compiler.operations.elementwise import cast
 from netc.compiler.operations.scan import Scan, part
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import Label, fault
@@ -43,13 +45,9 @@ class _Chunk:
         return made
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        tables = [
-            asked(str(operand.attributes["name"]))
-            for operand in value.operands
-            if str(operand.attributes.get("name", "")).startswith(PREFIX)
-        ]
+        tables = [asked(operand.name) for operand in value.operands if operand.name.startswith(PREFIX)]
         kinds = [kind for kind, dim in tables if dim == self.how.dim]
-        if value.operation == "scan":
+        if value.role is Role.SCAN:
             return self.scan(copy, value, operands)
         if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):
             self.refuse(value, "this takes all steps together")
@@ -58,7 +56,7 @@ class _Chunk:
         made = copy.add_copy(value, operands)
         if "step" in kinds and value.operation == "equal":  # where a sequence begins
             return apply("logical_and", made, self.is_first(copy, made))
-        if "step" in kinds and value.operation == "cast":  # the number of a step
+        if "step" in kinds and value.definition is cast:  # the number of a step
             return made + sequence.spread(self.done(copy, value), self.how.dim)
         return made
 

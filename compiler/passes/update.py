@@ -154,7 +154,7 @@ def update(
     if train.has_schedule:
         rate = graph.add("given", (), {"name": FACTOR, "per": "step"}, Type("f64")) * rate
     for parameter, gradient in _clipped(graph, train, gradients).items():
-        name = str(parameter.attributes["name"])
+        name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
         decay = numbers.get("decay", 0.0) if trainables[name].decay else 0.0
         with graph.at(parameter.span):

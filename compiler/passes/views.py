@@ -2,38 +2,29 @@
 
 from dataclasses import replace
 
+from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.shape import Order, Pad, Slice
+from netc.compiler.operations.shape import broadcast as broadcast_
+from netc.compiler.operations.window import Window
 from netc.compiler.passes.tasks import Place, broadcast, contiguous
 
 
 def view(value: Value, place: Place) -> Place | None:
     """The place of a view whose operand is at `place`; None where no strides walk it (a reshape of what is not contiguous)."""
     (operand,) = value.operands
-    strides, attributes = place.strides, value.attributes
-    match value.operation:
-        case "transpose":
-            order = attributes["order"]
-            assert isinstance(order, tuple)
+    strides = place.strides
+    match value.attributes:
+        case Order(order):
             return replace(place, strides=tuple(strides[axis] for axis in order))
-        case "slice":
-            axis, start, step = attributes["axis"], attributes["start"], attributes.get("step", 1)
-            assert isinstance(axis, int)
-            assert isinstance(start, int)
-            assert isinstance(step, int)
+        case Slice(axis=axis, start=start, stride=step):
             apart = tuple(one * step if i == axis else one for i, one in enumerate(strides))
             return replace(place, offset=place.offset + start * strides[axis], strides=apart)
-        case "window":
-            axis, step, dilation = attributes["axis"], attributes["stride"], attributes["dilation"]
-            assert isinstance(axis, int)
-            assert isinstance(step, int)
-            assert isinstance(dilation, int)
+        case Window(axis=axis, stride=step, dilation=dilation):
             walk = (strides[axis] * step, strides[axis] * dilation)
             return replace(place, strides=(*strides[:axis], *walk, *strides[axis + 1 :]))
-        case "reverse":
-            over = attributes["over"]
-            assert isinstance(over, tuple)
-            (axis,) = over
+        case Over((axis,)):
             size = value.type.dims[axis]
             assert isinstance(size, int)
             return replace(
@@ -41,7 +32,7 @@ def view(value: Value, place: Place) -> Place | None:
                 offset=place.offset + (size - 1) * strides[axis],
                 strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
             )
-        case "broadcast":
+        case Dims() if value.definition is broadcast_:
             return replace(place, strides=broadcast(place.strides, operand.type.dims, value.type.dims))
     reshaped = _reshape(place.strides, operand.type.dims, value.type.dims)
     return None if reshaped is None else replace(place, strides=reshaped)
@@ -50,11 +41,8 @@ def view(value: Value, place: Place) -> Place | None:
 def inside_of(padded: Value) -> Place:
     """Where a padded value holds its operand; the buffer is still to be named."""
     strides, offset = list(contiguous(padded.type.dims)), 0
-    axes, before, step = (padded.attributes[name] for name in ("axes", "before", "step"))
-    assert isinstance(axes, tuple)
-    assert isinstance(before, tuple)
-    assert isinstance(step, tuple)
-    for axis, first, apart in zip(axes, before, step, strict=True):
+    own = padded.attributes_as(Pad)
+    for axis, first, apart in zip(own.axes, own.before, own.step, strict=True):
         offset += first * strides[axis]
         strides[axis] *= apart
     return Place(None, tuple(strides), offset)

@@ -132,7 +132,7 @@ class CompiledModel:
         if not has_rows(graph):
             return Step(graph, resources, count)
         inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
-        varying = {str(leaf.attributes["name"]): str(leaf.type.rows) for leaf in inputs}
+        varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
         return SequenceStep(graph, resources, count, {**self.fields.varying, **varying})
 
     @contextmanager

@@ -46,7 +46,7 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     """
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
     for kind in ("parameter", "state"):
-        types |= {str(value.attributes["name"]): value.type for value in (graph.values(kind) if graph else ())}
+        types |= {value.name: value.type for value in (graph.values(kind) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 

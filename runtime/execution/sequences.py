@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, rows_of_same
 from netc.compiler.ir.types import BATCH, NUMPY, size_of
 from netc.compiler.passes.plan import SLACK, Plan
@@ -115,9 +116,7 @@ class SequenceStep(Step):
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
-        self.per_step = [
-            str(leaf.attributes["name"]) for leaf in self.graph.values("given") if "per" in leaf.attributes
-        ]
+        self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
         self._room: tuple[Executable | None, tuple[Ragged, ...]] = (
             self.executable,
             (),
@@ -197,15 +196,13 @@ class SequenceStep(Step):
 
     def _interpret_one(self, batch: Batch, fields: Mapping[str, Array | Ragged]) -> dict[str, Array]:
         taken: dict[str, Array] = {}
-        for leaf in (value for value in self.graph.values() if value.operation in ("input", "target", "given")):
-            name, field = str(leaf.attributes["name"]), fields.get(str(leaf.attributes["name"]))
+        for leaf in (value for value in self.graph.values() if value.role in (Role.INPUT, Role.TARGET, Role.GIVEN)):
+            name, field = leaf.name, fields.get(leaf.name)
             if isinstance(field, Ragged):
                 assert leaf.type.rows is not None
                 taken[name] = field.rows[batch.table(f"{PREFIX}source.{leaf.type.rows}")]
             elif field is not None:
-                taken[name] = (
-                    field[0] if "per" in leaf.attributes else field[batch.samples] if leaf.type.lead else field
-                )
+                taken[name] = field[0] if leaf.is_per_step else field[batch.samples] if leaf.type.lead else field
         walked = [f"{PREFIX}{kind}.{dim}" for kind in ("sample", "step") for dim in self.dims]
         return self.interpret({**taken, **batch.tables([*self.given, *walked])}, batch.sizes)
 

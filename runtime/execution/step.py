@@ -30,9 +30,7 @@ _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
-    return any(
-        value.type.is_varying or str(value.attributes.get("name", "")).startswith(PREFIX) for value in graph.values()
-    )
+    return any(value.type.is_varying or value.name.startswith(PREFIX) for value in graph.values())
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
@@ -69,7 +67,7 @@ class Step:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
         self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
-        self.given = [str(value.attributes["name"]) for value in self.graph.values("given")]
+        self.given = [value.name for value in self.graph.values("given")]
         self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
         self.trace: Interpreter = evaluate
         self.executable: Executable | None = None
@@ -170,9 +168,9 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
-        per_batch = {value.attributes["name"] for value in self.graph.values("given") if not value.type.is_batched}
-        per_step = {value.attributes["name"] for value in self.graph.values("given") if "per" in value.attributes}
-        read = {value.attributes["name"] for value in self.graph.values() if "name" in value.attributes}
+        per_batch = {value.name for value in self.graph.values("given") if not value.type.is_batched}
+        per_step = {value.name for value in self.graph.values("given") if value.is_per_step}
+        read = {value.name for value in self.graph.values() if value.name}
         for start in range(0, len(order), self.batch):
             samples = order[start : start + self.batch]
             taken = {

@@ -64,7 +64,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         copied = copy.add_copy(value, operands)
-        name = str(value.attributes.get("name", "")) if value.operation == "input" else ""
+        name = value.name if value.operation == "input" else ""
         return _through(copied, FORWARD, folded.get(name, []), run.states.get(name, []), name, arrays)
 
     types = {

@@ -15,7 +15,7 @@ from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
@@ -60,7 +60,7 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
         value = value.operands[0]
     if value.operation != "part":
         return None
-    scan, yielded = Scan.of(value.operands[0]), str(value.attributes["of"])
+    scan, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).of
     token, ends = scan.body.results.get(yielded), scan.body.results[_last_yield(scan)]
     if token is None or token.operation != "argmax" or ends.type.dtype != "bool" or names_in(scan.dim):
         return None

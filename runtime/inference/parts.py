@@ -45,7 +45,7 @@ def _refuse_unknown(model: Model, outputs: Sequence[str]) -> None:
 
 def inputs_of(graph: Graph) -> dict[str, Type]:
     """The types of the fields that a graph reads, by name."""
-    return {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
+    return {leaf.name: leaf.type for leaf in graph.values("input")}
 
 
 def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
@@ -64,8 +64,8 @@ def _lengths_of(graph: Graph) -> set[str]:
     """The declared dimensions whose lengths a graph needs."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
     for leaf in graph.values("given"):
-        if str(leaf.attributes["name"]).startswith(PREFIX):
-            kind, dim = asked(str(leaf.attributes["name"]))
+        if leaf.name.startswith(PREFIX):
+            kind, dim = asked(leaf.name)
             other = Other.of(kind)
             dims |= {dim, *(other[1].dims if other is not None else ())}
     return {name for dim in dims for name in names_in(dim)}
@@ -73,4 +73,4 @@ def _lengths_of(graph: Graph) -> set[str]:
 
 def _reads(value: Value) -> set[str]:
     """The names of the inputs that a value depends on."""
-    return {str(leaf.attributes["name"]) for leaf in needed_by([value]) if leaf.operation == "input"}
+    return {leaf.name for leaf in needed_by([value]) if leaf.operation == "input"}

@@ -43,7 +43,7 @@ class Recurrence:
             if any(application.first <= scan.number < application.end for scan in scans)
         }
         parameters = {*model.graph.values("parameter")}
-        names = {str(leaf.attributes["name"]) for scan in scans for leaf in scan.operands if leaf in parameters}
+        names = {leaf.name for scan in scans for leaf in scan.operands if leaf in parameters}
         return cls(frozenset(blocks), tuple(model.trainables[name] for name in sorted(names)))
 
     @property

@@ -28,7 +28,7 @@ def convolution_sections(run: Run, part: str) -> Iterator[Section]:
     yield from left_out(kernels.shape[-1], _MOST_MAPS, "kernels")
     inner = settle(graph.subgraph({"map": convolution})[0], training=False)
     fields = run.load_data().parts[part]
-    names = [str(leaf.attributes["name"]) for leaf in inner.values("input")]
+    names = [leaf.name for leaf in inner.values("input")]
     sample = {name: np.asarray(first_of(fields[name])) for name in names}
     maps = evaluate(inner, {**run.program.persistent, **sample}, 1)["map"][0]
     image = next((image for name in names if (image := as_image(sample[name])) is not None), None)
@@ -48,5 +48,5 @@ def _first(graph: Graph) -> Value | None:
 
 def _kernels(run: Run, convolution: Value) -> Array:
     """The kernels [height, width, kernel] as means over the channels; of one or three channels as they are."""
-    weights = run.program.parameters[str(convolution.operands[1].attributes["name"])]
+    weights = run.program.parameters[convolution.operands[1].name]
     return weights.mean(axis=2) if weights.shape[2] not in (1, 3) else weights

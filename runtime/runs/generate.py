@@ -23,7 +23,7 @@ class Generator:
     def __init__(self, run: Run) -> None:
         model, self._compiled = run.model, run.program.compiled
         graph = prediction_graph(model)
-        inputs = {str(leaf.attributes["name"]): leaf.type for leaf in graph.values("input")}
+        inputs = {leaf.name: leaf.type for leaf in graph.values("input")}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
         outputs = {
             name: value

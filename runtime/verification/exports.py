@@ -9,7 +9,8 @@ from netc.compiler import pipeline
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.value import Scalar, Value
 from netc.compiler.operations.scan import Scan
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Ragged
@@ -111,11 +112,11 @@ def _onnx(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str,
 def _has_erf_of_doubles(graph: Graph) -> bool:
     """Whether a value of the graph or of a scan's body is computed by erf in f64."""
     return any(
-        _has_erf_of_doubles(Scan.of(value).body) if value.operation == "scan" else _is_erf_of_doubles(value)
+        _has_erf_of_doubles(Scan.of(value).body) if value.role is Role.SCAN else _is_erf_of_doubles(value)
         for value in graph.values()
     )
 
 
 def _is_erf_of_doubles(value: Value) -> bool:
-    lower = OPERATIONS[value.operation].lower if value.operation in OPERATIONS else None
+    lower = value.definition.lower if value.definition is not None else None
     return value.type.dtype == "f64" and isinstance(lower, Scalar) and "erf(" in lower.expression

@@ -85,7 +85,7 @@ def _applied(operation: Operation, graph: Graph, arrays: dict[str, Array]) -> tu
     for text in types:
         leaf = graph.leaf("input", f"x{len(arrays)}", parse_type(text.replace("f64", "f32")))
         leaves.append(leaf)
-        arrays[str(leaf.attributes["name"])] = _random(leaf.type, operation.domain, random)
+        arrays[leaf.name] = _random(leaf.type, operation.domain, random)
     narrowed = {key: "f32" if value == "f64" else value for key, value in attributes.items()}
     applied: Value | tuple[Value, ...] = operation(*leaves, **narrowed)
     return applied if isinstance(applied, tuple) else (applied,)

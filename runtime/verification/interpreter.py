@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import NUMPY, Sizes
 from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
 from netc.compiler.operations import scan
-from netc.compiler.operations.random import RANDOM
+from netc.compiler.operations.scan import Part
 from netc.compiler.reference import attributes_of
 from netc.runtime.data.stored import Array
 
@@ -33,12 +35,12 @@ def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hoo
 
     with np.errstate(all="ignore"):
         for value in graph.values():
-            if value.operation == "scan":
+            if value.role is Role.SCAN:
                 parts[value] = scan.compute([memory[operand] for operand in value.operands], value, leaves, body)
                 continue
             operands = [memory[operand] for operand in value.operands if operand in memory]
-            if value.operation == "part":
-                array = parts[value.operands[0]][str(value.attributes["of"])]
+            if value.role is Role.PART:
+                array = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
                 array = _compute(value, operands, leaves, sizes)
             memory[value] = array if hook is None else hook(value, operands, array)
@@ -54,11 +56,11 @@ def results(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """The array of a value that is neither a scan nor a part of one."""
     dtype = NUMPY[value.type.dtype]
-    if value.operation == "constant":
-        return np.asarray(value.attributes["value"], dtype)
-    if "name" in value.attributes:
-        return np.asarray(leaves[str(value.attributes["name"])], dtype)
-    if value.operation in RANDOM:
+    if value.role is Role.CONSTANT:
+        return np.asarray(value.attributes_as(Constant).value, dtype)
+    if value.name:
+        return np.asarray(leaves[value.name], dtype)
+    if value.role is Role.RANDOM:
         return _drawn(value, leaves, sizes).astype(dtype, copy=False)
     result = np.asarray(OPERATIONS[value.operation].reference(*operands, **attributes_of(value, sizes)))
     assert result.shape == value.type.shape(sizes), f"{value}: {result.shape}"
@@ -72,9 +74,9 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     lower = OPERATIONS[value.operation].lower
     assert isinstance(lower, Expansion)
     like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
-    small.results["drawn"] = lower.build(like, **value.attributes)
+    small.results["drawn"] = lower.build(like, **value.keywords)
     shape = np.zeros(value.type.shape(sizes), NUMPY[value.type.dtype])
-    names = {str(leaf.attributes["name"]) for leaf in small.values() if "name" in leaf.attributes}
+    names = {leaf.name for leaf in small.values() if leaf.name}
     return results(small, {name: shape if name == "like" else leaves[name] for name in names}, sizes)["drawn"]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
@@ -160,7 +161,7 @@ def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noi
 def _depends_on_data(graph: Any, name: str) -> bool:
     from netc.compiler.ir.graph import needed_by
 
-    return any(value.operation in ("input", "target") for value in needed_by([graph.results[name]]))
+    return any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([graph.results[name]]))
 
 
 def many_steps(subject: Subject) -> Iterator[Difference]:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from netc.compiler import mixing
 from netc.compiler.ir.graph import Graph, needed_by
-from netc.compiler.operations.random import RANDOM
+from netc.compiler.ir.roles import Role
 from netc.compiler.passes.simplify import expand
 
 
@@ -17,6 +17,6 @@ def mixes_samples(graph: Graph, results: Iterable[str]) -> bool:
 def is_random(graph: Graph, results: Iterable[str]) -> bool:
     """Whether the results depend on random numbers."""
     return any(
-        value.operation in RANDOM or str(value.attributes.get("name", "")).startswith("random.")
+        value.role is Role.RANDOM or value.name.startswith("random.")
         for value in needed_by(graph.results[name] for name in results)
     )

@@ -141,7 +141,7 @@ def _unsound(graph: Graph) -> tuple[Value | None, str] | None:
         name = f"`{value.operation}` (%{value.number})"
         return value, f"{name}, or the result it is, does not read back from the printed graph"
     for value in graph.values():
-        for attribute in value.attributes.values():
+        for attribute in value.keywords.values():
             if isinstance(attribute, Body) and (fault := _unsound(attribute.graph)) is not None:
                 return fault
     return None
@@ -166,10 +166,11 @@ def _is_same(value: Value, other: Value) -> bool:
         return False
     if [operand.number for operand in value.operands] != [operand.number for operand in other.operands]:
         return False
-    if value.attributes.keys() != other.attributes.keys():
+    own, others = value.keywords, other.keywords
+    if own.keys() != others.keys():
         return False
-    for name, attribute in value.attributes.items():
-        twin = other.attributes[name]
+    for name, attribute in own.items():
+        twin = others[name]
         if isinstance(attribute, Body) and isinstance(twin, Body):
             if unlike(attribute.graph, twin.graph) is not None:
                 return False

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from netc.compiler.ir.attributes import Attribute
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import Attribute, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, ParameterInfo
 
 
@@ -33,8 +35,8 @@ def widened(graph: Graph) -> tuple[Graph, dict[Value, Value]]:
     copy.precision = "f64"
     for value in graph.values():
         operands = [copies[operand] for operand in value.operands]
-        attributes = {key: _attribute(attribute) for key, attribute in value.attributes.items()}
-        type_ = value.type if value.operation == "scan" else _type(value.type)  # a scan has no type of its own
+        attributes = {key: _attribute(attribute) for key, attribute in value.keywords.items()}
+        type_ = value.type if value.role is Role.SCAN else _type(value.type)  # a scan has no type of its own
         copies[value] = copy.add_copy(value, operands, attributes, type_, value.span)
     copy.results = {name: copies[value] for name, value in graph.results.items()}
     return copy, copies

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import BATCH, NUMPY, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
+from netc.compiler.operations.scan import ScanAttributes
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.truncate import CARRIED, FIRST
 from netc.compiler.passes.update import FACTOR
@@ -67,9 +69,9 @@ class Situation:
         batch = Batch.of(np.arange(count), dims_of(graph), None, fields, varying)
         arrays = dict(self.arrays)
         for leaf in graph.values():
-            name = str(leaf.attributes.get("name", ""))
+            name = leaf.name
             field = fields.get(name)
-            if leaf.operation in ("input", "target") and field is not None:
+            if leaf.role in (Role.INPUT, Role.TARGET) and field is not None:
                 is_sequence = isinstance(field, Ragged)
                 source = batch.table(f"{PREFIX}source.{leaf.type.rows}") if is_sequence else None
                 arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
@@ -95,10 +97,10 @@ def dims_of(graph: Graph) -> list[str]:
     """The varying dimensions whose rows a graph needs."""
     dims = {str(value.type.rows): None for value in graph.values() if value.type.is_varying}
     for scan in graph.values("scan"):
-        dims[str(scan.attributes["dim"])] = None
+        dims[scan.attributes_as(ScanAttributes).dim] = None
     for leaf in graph.values():
-        name = str(leaf.attributes.get("name", ""))
-        if leaf.operation == "given" and name.startswith(PREFIX):
+        name = leaf.name
+        if leaf.role is Role.GIVEN and name.startswith(PREFIX):
             kind, dim = asked(name)
             dims[dim] = None
             other = Other.of(kind)

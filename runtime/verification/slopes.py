@@ -16,6 +16,7 @@ from netc.compiler.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.passes.prepare import derived
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array
@@ -53,7 +54,7 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
     """
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
     results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
-    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values() if "name" in leaf.attributes}
+    leaves = {leaf.name: leaf for leaf in graph.values() if leaf.name}
     names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
     gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
     replay = Replay(graph, situation)
@@ -159,7 +160,7 @@ class Replay:
         self.base = situation.values(graph, self._record)
 
     def _record(self, value: Value, operands: list[Array], array: Array) -> Array:
-        if value.operation == "stop_gradient":
+        if value.definition is stop_gradient:
             self.stopped.setdefault(value, []).append(array)
         return array
 

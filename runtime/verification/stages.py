@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Model
 from netc.compiler.passes.differentiate import differentiate
@@ -49,7 +50,7 @@ def for_training(graph: Graph, is_training: bool) -> Graph:
     """The graph with `training` as a constant and no other change."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        if value.operation == "training":
+        if value.role is Role.TRAINING:
             return copy.add("constant", (), {"value": is_training}, value.type)
         return copy.add_copy(value, operands)
 
@@ -101,12 +102,12 @@ def gradients_of(model: Model, graph: Graph) -> Graph:
     The same as pipeline.gradient_graph computes.
     """
     graph = opened(graph.subgraph(graph.results)[0])
-    leaves = {str(leaf.attributes["name"]): leaf for leaf in graph.values("parameter")}
+    leaves = {leaf.name: leaf for leaf in graph.values("parameter")}
     trained = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
     scaled = tuple(name for name, _ in model.train.loss_scale)
     total = graph.results["total"] = total_loss(graph, scaled)
     for value, gradient in differentiate(graph, total, trained).items():
-        graph.results[f"gradient.{value.attributes['name']}"] = gradient
+        graph.results[f"gradient.{value.name}"] = gradient
     return graph.of("total", "count.", "gradient.")
 
 

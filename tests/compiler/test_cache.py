@@ -201,7 +201,7 @@ def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: d
     graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, "f32")
     graph.results["y"] = result
     rng = np.random.default_rng(1)
-    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
+    arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
     for array in arrays.values():
         if array.dtype == np.float32:
             array.ravel()[array.size // 2] = np.nan

@@ -59,8 +59,8 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
     """An operation as a file: what has samples is an input, what has none a parameter; its inputs, and what the reference says."""
     graph, leaves, *results = graph_of(OPERATIONS[name], types, attributes, "f32")
     rng = np.random.default_rng(2)
-    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
-    given = {str(leaf.attributes["name"]): leaf.type for leaf in leaves if leaf.type.is_batched}
+    arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
+    given = {leaf.name: leaf.type for leaf in leaves if leaf.type.is_batched}
     whole = Graph()  # the same with leaves of two kinds
     made = {}
     for value in graph.values():

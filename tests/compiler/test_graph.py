@@ -8,6 +8,7 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, parse_graph, print_graph, verify
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
@@ -68,7 +69,7 @@ total.weights of the 3 rows = %12
 """
     graph = parse_graph(text)
     assert print_graph(graph) == text
-    name, bound = graph.values()[1].attributes["name"], graph.values()[9].attributes["dims"][1]
+    name, bound = graph.values()[1].name, graph.values()[9].attributes_as(Dims).dims[1]
     assert name == 'it\'s "]#" \\ (%0) : f32'
     assert (bound, bound.name) == (39, "time - 1")
     assert graph.values()[2].type.dims == ("min(ceil(time / 2), 3)", 2)

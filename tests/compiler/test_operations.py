@@ -30,9 +30,9 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
     if operation.gradient is not None and results[0].type.is_float and wrt:
         total = apply("sum", results[0], over=tuple(range(results[0].type.rank)))
         gradients = differentiate(graph, total, wrt)
-        graph.results |= {f"gradient of {leaf.attributes['name']}": gradients[leaf] for leaf in wrt}
+        graph.results |= {f"gradient of {leaf.name}": gradients[leaf] for leaf in wrt}
     rng = np.random.default_rng(0)
-    arrays = {str(leaf.attributes["name"]): random_array(leaf.type, rng, operation.domain) for leaf in leaves}
+    arrays = {leaf.name: random_array(leaf.type, rng, operation.domain) for leaf in leaves}
     found = compiled(graph, arrays)
     for result, expected in evaluate(graph, arrays, BATCH).items():
         np.testing.assert_allclose(found[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)

@@ -169,7 +169,7 @@ def updated(checked: Checked) -> None:
     results_of(checked.before, numbers)
     numbers.add(checked.after)
     for value in checked.after.values("state"):  # second moments are sums of squares
-        name = str(value.attributes["name"])
+        name = value.name
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
     found, how = checked.same_results(numbers), checked.arguments
@@ -221,11 +221,7 @@ def chunk_by_chunk(checked: Checked) -> None:
     steps, dim = checked.arguments["steps"], checked.arguments["dim"]
     numbers, chunk = Numbers(checked.before, steps=2 * steps), Numbers(checked.after, steps=steps)
     expected = results_of(checked.before, numbers)
-    row_leaves = [
-        str(value.attributes["name"])
-        for value in checked.before.values()
-        if value.type.rows == dim and "name" in value.attributes
-    ]
+    row_leaves = [value.name for value in checked.before.values() if value.type.rows == dim and value.name]
     for name in set(numbers.leaves) & set(chunk.leaves):
         if not name.startswith(PREFIX):
             chunk.leaves[name] = numbers.leaves[name]

@@ -25,10 +25,10 @@ def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float)
     count = batch + max(1, batch // 3)
     rng = np.random.default_rng(3)
     fields = {
-        str(value.attributes["name"]): _field(value.type, count, rng)
+        value.name: _field(value.type, count, rng)
         for kind in ("input", "target", "given")
         for value in graph.values(kind)
-        if not str(value.attributes["name"]).startswith(PREFIX)
+        if not value.name.startswith(PREFIX)
     }
     expected = _run(graph, fields, batch, count, machine, "reference")
     for seed in range(_ORDERS):
@@ -61,9 +61,7 @@ def _run(
 
 def _state(graph: Graph) -> State:
     """Memory for all that stays, also where nothing reads the old value."""
-    leaves = {
-        str(value.attributes["name"]): value.type for kind in ("parameter", "state") for value in graph.values(kind)
-    }
+    leaves = {value.name: value.type for kind in ("parameter", "state") for value in graph.values(kind)}
     updates = {
         name.removeprefix("update."): value.type for name, value in graph.results.items() if name.startswith("update.")
     }
@@ -74,7 +72,7 @@ def _state(graph: Graph) -> State:
 
 
 def _varying(graph: Graph) -> dict[str, Type]:
-    return {str(value.attributes["name"]): value.type for value in graph.values("input") if value.type.is_varying}
+    return {value.name: value.type for value in graph.values("input") if value.type.is_varying}
 
 
 def _rows(value: Any) -> np.ndarray[Any, Any]:

@@ -56,7 +56,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values("input"):
-        lowering.places[value] = whole(Buffer(value.type, "temporary", str(value.attributes["name"])))
+        lowering.places[value] = whole(Buffer(value.type, "temporary", value.name))
     return task_lines(lowering.run())
 
 

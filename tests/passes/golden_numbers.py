@@ -48,7 +48,7 @@ class Numbers:
     def add(self, graph: Graph) -> None:
         """Numbers for the leaves of another graph that have none yet."""
         for value in graph.values():
-            name = str(value.attributes.get("name", ""))
+            name = value.name
             if name and name not in self.leaves:
                 self.leaves[name] = self.table(name) if name.startswith(PREFIX) else self.random(value.type, name)
 
@@ -76,7 +76,7 @@ def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
     dims = [str(value.type.rows) for value in graph.values() if value.type.is_varying]
     dims += [scan.dim for scan in scans(graph)]
     for value in graph.values():
-        name = str(value.attributes.get("name", ""))
+        name = value.name
         if name.startswith(PREFIX):
             kind, dim = asked(name)
             other = Other.of(kind)

@@ -45,13 +45,13 @@ def _pruned(graph: Graph) -> Graph:
 
 
 def _leaves(graph: Graph, names: Sequence[str]) -> list[Value]:
-    leaves = {str(value.attributes["name"]): value for value in graph.values() if "name" in value.attributes}
+    leaves = {value.name: value for value in graph.values() if value.name}
     return [leaves[name] for name in names]
 
 
 def _with_gradients(graph: Graph, gradients: Mapping[Value, Value]) -> Graph:
     for value, gradient in gradients.items():
-        graph.results[f"gradient.{value.attributes['name']}"] = gradient
+        graph.results[f"gradient.{value.name}"] = gradient
     return _pruned(graph)
 
 

@@ -1,0 +1,28 @@
+"""What a value is, where a pass treats it in a way of its own: a kind of leaf, or the role that an operation declares. Most operations have none."""
+
+from enum import Enum
+
+
+class Role(Enum):
+    """The leaves, called as they are printed; then the roles of operations."""
+
+    INPUT = "input"
+    TARGET = "target"
+    PARAMETER = "parameter"
+    STATE = "state"
+    GIVEN = "given"  # what the runtime computes, and in the body of a scan what stands for a value of outside
+    CONSTANT = "constant"
+    TRAINING = "training"
+
+    SCAN = "a body that runs once a step"
+    PART = "a result of a scan"
+    CONTRACTION = "a sum over products of two operands"
+    RANDOM = "random numbers"
+    DERIVATIVE = "a derivative that is not yet written out"
+    RANGE = "0, 1, 2, ..., which is stored nowhere"
+    EXTENT = "how many elements dimensions hold"
+    SHAPE = "the same elements in another shape"
+    ASSEMBLY = "operands put side by side, each computed into its place"
+
+
+LEAVES = {role.value: role for role in list(Role)[: list(Role).index(Role.SCAN)]}
