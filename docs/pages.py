@@ -1,5 +1,6 @@
 """The generated pages of the docs: `python docs/pages.py` writes them. A test fails if a page is not up to date."""
 
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,17 @@ def _operations() -> Iterator[str]:
     for kind in KINDS:
         yield f"\n## {plural(kind).capitalize()}\n"
         for entry in (entry for entry in all_entries if entry.kind == kind):
-            yield f"### `{entry.signature}`\n\n{entry.doc}"
+            yield f"### `{entry.signature}`\n\n{_wrapped(entry.doc)}"
             for detail in entry.details:
-                yield f"\n{detail}"
+                yield f"\n{_wrapped(detail)}"
             if entry.text:
                 yield f"\n```{{.net .library}}\n{entry.text}\n```"
             yield ""
+
+
+def _wrapped(text: str) -> str:
+    """A paragraph in lines of at most 120 columns."""
+    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
 
 
 # ------------------------------------------------------------------ diagnostics
@@ -233,7 +239,7 @@ def _commands() -> Iterator[str]:
         )
         yield f"\n## `netc {name}{' ' + shown if shown else ''}`\n"
         text, _, example = " ".join((command.help or "").split()).partition(" Example: ")
-        yield f"{text}\n"
+        yield f"{_wrapped(text)}\n"
         if example:
             yield f"    {example}\n"
         if options:

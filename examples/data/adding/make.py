@@ -1,5 +1,7 @@
-"""The adding problem (Hochreiter and Schmidhuber 1997), as adding.npz: 60 steps of a number from 0 to 1 and a mark; two steps are marked, one in the first tenth
-of the sequence and one in the first half, and what is asked is the sum of their numbers. Numbers are hundredths, so that a byte holds one.
+"""Makes adding.npz, the adding problem (Hochreiter and Schmidhuber 1997).
+
+A sample has 60 steps of a number from 0 to 1 and a mark. Two steps are marked, one in the first tenth of the sequence
+and one after it in the first half; the target is the sum of their numbers. A number is stored as a byte, in hundredths.
 """
 
 from pathlib import Path
@@ -10,7 +12,7 @@ STEPS, SAMPLES = 60, 12_000
 
 
 def main() -> None:
-    """Write the file beside this one; the same bits every time."""
+    """Writes the file beside this one, with the same bits every time."""
     rng = np.random.default_rng(0)
     values = rng.integers(0, 101, (SAMPLES, STEPS), dtype=np.uint8)
     first = rng.integers(0, STEPS // 10, SAMPLES)

@@ -1,1 +1,4 @@
-"""What this package adds to netc: an activation, a pass, a reader, a step of the data, an optimizer, a metric and a schedule. Entry points in pyproject.toml name each."""
+"""This package adds an activation, a pass, a reader, a data step, an optimizer, a metric and a schedule to netc.
+
+The entry points in pyproject.toml name each of them.
+"""

@@ -8,7 +8,7 @@ from netc.extend import reader
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
-    """Columns by name, as text: the model says what is a number. A `?` is a missing cell."""
+    """Returns columns by name, as text: the model says what is a number. A `?` is a missing cell."""
     names: list[str] = []
     rows: list[list[str | None]] = []
     in_data = False
@@ -19,13 +19,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if in_data:
             cells = [cell.strip().strip("'\"") for cell in words.split(",")]
             if len(cells) != len(names):
-                raise ValueError(f"line {number} has {len(cells)} cells, the head says {len(names)}")
+                raise ValueError(f"line {number} has {len(cells)} cells, the header declares {len(names)}")
             rows.append([None if cell == "?" else cell for cell in cells])
         elif words.lower().startswith("@attribute"):
             names.append(words.split()[1].strip("'\""))
         in_data = in_data or words.lower() == "@data"
     if not rows:
-        raise ValueError("it has no @data")
+        raise ValueError("it has no rows after @data")
     return {name: np.array([row[i] for row in rows], object) for i, name in enumerate(names)}
 
 

@@ -14,7 +14,7 @@ block within(a: float[...], b: float[...], by = 1) {
 schedules = Library(
     "netc_extras/schedules.net",
     "schedule",
-    """# Up and down between `low` and 1, once in so many epochs (Smith 2017).
+    """# A triangle wave between `low` and 1 with a period of `period` epochs (Smith 2017).
 block triangular(period, low = 0.1, epoch) {
   return low + (1 - low) * abs(2 * (epoch / period - floor(epoch / period)) - 1)
 }

@@ -1,4 +1,7 @@
-"""A pass: exp(x) * exp(y) becomes exp(x + y), one exponential for two. `netc explain M.net --diff simplify --after exponents` shows what it did."""
+"""A pass that replaces exp(x) * exp(y) by exp(x + y): one exponential instead of two.
+
+`netc explain M.net --diff simplify --after exponents` shows its effect.
+"""
 
 from netc.extend import Graph, Pass, Value, apply, rebuild
 

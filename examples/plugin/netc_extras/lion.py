@@ -1,4 +1,7 @@
-"""Lion (Chen et al. 2023, algorithm 2): the sign of a mean of gradients, one moment kept. `optimizer = lion(lr = 0.0003)`."""
+"""The optimizer Lion (Chen et al. 2023, algorithm 2): the sign of a running mean of gradients, with one moment.
+
+optimizer = lion(lr = 0.0003)
+"""
 
 from netc.extend import OptimizerRule, Parameter, Value, apply
 

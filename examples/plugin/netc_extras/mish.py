@@ -1,4 +1,4 @@
-"""mish(x) = x * tanh(softplus(x)) (Misra 2019), with a gradient of its own: what a new element-wise operation takes."""
+"""mish(x) = x * tanh(softplus(x)) (Misra 2019): an example of a new element-wise operation with its gradient."""
 
 import numpy as np
 
@@ -6,7 +6,10 @@ from netc.extend import Value, apply, elementwise
 
 
 def _slope(x: Value) -> Value:
-    """d/dx: tanh(s) + x * (1 - tanh(s) ** 2) * sigmoid(x), s = softplus(x). Made of operations, so it has a derivative as well."""
+    """The derivative: tanh(s) + x * (1 - tanh(s) ** 2) * sigmoid(x) with s = softplus(x).
+
+    It is made of operations, so it can be differentiated too.
+    """
     t = apply("tanh", apply("softplus", x))
     return t + x * (1 - t * t) * apply("sigmoid", x)
 

@@ -1,4 +1,7 @@
-"""A step of the data: what lies beyond the quantiles of the training split comes to them. `income = column("income") -> winsorize(0.01) -> standardize`."""
+"""A data step that clips values to quantiles of the training split.
+
+income = column("income") -> winsorize(0.01) -> standardize
+"""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +14,7 @@ from netc.extend import step
 def _fit(values: Any, arguments: Sequence[Any]) -> dict[str, Any]:
     share = arguments[0] if arguments else 0.01
     if not 0 < share < 0.5:
-        raise ValueError(f"{share} is no share of a tail: above 0, below 0.5")
+        raise ValueError(f"{share} is not a share of a tail: it must be above 0 and below 0.5")
     low, high = np.quantile(values, [share, 1 - share], axis=0)
     return {"low": low.tolist(), "high": high.tolist()}
 
@@ -22,7 +25,7 @@ def _apply(values: Any, state: Mapping[str, Any]) -> Any:
 
 winsorize = step(
     "winsorize",
-    "What lies beyond a share of the values (0.01) at either end comes to the bound there.",
+    "Clips the given share of the values (0.01) at either end to the quantile there.",
     _apply,
     _fit,
     undo=lambda values, state: values,

@@ -1,4 +1,4 @@
-"""Each addition keeps its word, and a file may use it. The package is installed beside netc."""
+"""Each addition passes its checks, and a file may use it. The package is installed beside netc."""
 
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def test_winsorize_metric_and_schedule(tmp_path: Path) -> None:
     rates = factors(run.model.train, 0, 13, 1)[FACTOR]  # one step an epoch
     np.testing.assert_allclose(rates, 0.1 + 0.9 * np.array([1, 0.8, 0.6, 0.4, 0.2, 0, 0.2, 0.4, 0.6, 0.8, 1, 0.8, 0.6]))
     (tmp_path / "wrong.net").write_text(TAILS.replace("0.02", "0.7"), encoding="utf-8")
-    with pytest.raises(netc.Fault, match=r"0\.7 is no share of a tail"):
+    with pytest.raises(netc.Fault, match=r"0\.7 is not a share of a tail"):
         netc.train(netc.load(tmp_path / "wrong.net"), out=tmp_path / "wrong")
 
 
@@ -113,7 +113,7 @@ def test_lion_is_as_its_paper_says() -> None:
 
 
 def test_a_broken_file_is_a_message(tmp_path: Path) -> None:
-    with pytest.raises(netc.Fault, match="line 8 has 2 cells, the head says 3"):
+    with pytest.raises(netc.Fault, match="line 8 has 2 cells, the header declares 3"):
         netc.train(netc.load(points(tmp_path, "1, 2, left\n1, 2\n")), out=tmp_path / "run")
-    with pytest.raises(netc.Fault, match="it has no @data"):
+    with pytest.raises(netc.Fault, match="it has no rows after @data"):
         netc.load(points(tmp_path, ""))
