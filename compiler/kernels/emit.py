@@ -11,9 +11,8 @@ from typing import Any
 import llvmlite.binding as llvm
 from llvmlite import ir
 
+from netc.compiler.kernels.barrier import emit_barrier
 from netc.compiler.kernels.schedule import (
-    ABORT,
-    ARRIVED,
     BARRIER,
     BATCH,
     DIMENSION,
@@ -24,7 +23,6 @@ from netc.compiler.kernels.schedule import (
     NAN_BYTE,
     OFFSETS,
     ORDER,
-    PHASE,
     PRIVATE,
     PROFILE,
     ROWS,
@@ -86,7 +84,7 @@ class _Emitter:
             kernel: ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
             for kernel, symbol in symbols.items()
         }
-        self.barrier = self.emit_barrier()
+        self.barrier = emit_barrier(self.module, self.is_x86)
         function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
         self.builder = ir.IRBuilder(function.append_basic_block("entry"))
         self.context = function.args[0]
@@ -318,59 +316,3 @@ class _Emitter:
         builder.store(builder.or_(builder.load(before), ir.Constant(_I32, _FLUSH)), during)
         builder.call(put, [builder.bitcast(during, pointer)])
         return lambda: builder.call(put, [builder.bitcast(before, pointer)])
-
-    # -------------------------------------------------------------- the barrier
-
-    def emit_barrier(self) -> Any:
-        """`i64 barrier(state, members, yield, most)`: waits until all members are here; returns 1 if ABORT was set
-        meanwhile.
-
-        The last member to arrive moves the phase on. The others spin until it moves, and after `most` turns they give
-        the processor away (`most` is 0 if there are more workers than cores).
-        """
-        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64] * 4), "netc_barrier")
-        function.linkage = "internal"
-        state_address, members, give_way, most = function.args
-        entry = function.append_basic_block("entry")
-        builder = ir.IRBuilder(entry)
-        meet, last, wait, spin, polite, out = (
-            function.append_basic_block(name) for name in ("meet", "last", "wait", "spin", "polite", "out")
-        )
-        done = function.append_basic_block("done")
-        state = builder.inttoptr(state_address, _I64.as_pointer())
-        arrived, phase_at, abort = (builder.gep(state, [self.number(word)]) for word in (ARRIVED, PHASE, ABORT))
-        builder.cbranch(builder.icmp_signed("==", members, self.number(1)), done, meet)
-
-        builder.position_at_end(meet)
-        phase = builder.load_atomic(phase_at, "acquire", 8)
-        before = builder.atomic_rmw("add", arrived, self.number(1), "seq_cst")
-        builder.cbranch(builder.icmp_signed("==", before, builder.sub(members, self.number(1))), last, wait)
-        builder.position_at_end(last)
-        builder.atomic_rmw("sub", arrived, members, "seq_cst")
-        builder.atomic_rmw("add", phase_at, self.number(1), "seq_cst")
-        builder.branch(out)
-
-        builder.position_at_end(wait)
-        spins = builder.phi(_I64)
-        spins.add_incoming(self.number(0), meet)
-        now = builder.load_atomic(phase_at, "acquire", 8)
-        builder.cbranch(builder.icmp_signed("==", now, phase), spin, out)
-        builder.position_at_end(spin)
-        if self.is_x86:
-            builder.call(self.intrinsic("llvm.x86.sse2.pause", ir.FunctionType(ir.VoidType(), [])), [])
-        more = builder.add(spins, self.number(1))
-        spins.add_incoming(more, spin)
-        builder.cbranch(builder.icmp_signed("<", more, most), wait, polite)
-        builder.position_at_end(polite)
-        yielding = builder.inttoptr(give_way, ir.FunctionType(_I32, []).as_pointer())
-        with builder.if_then(builder.icmp_signed("!=", give_way, self.number(0))):
-            builder.call(yielding, [])
-        stop = builder.load_atomic(abort, "acquire", 8)
-        spins.add_incoming(most, builder.block)
-        builder.cbranch(builder.icmp_signed("==", stop, self.number(0)), wait, out)
-
-        builder.position_at_end(out)
-        builder.ret(builder.load_atomic(abort, "acquire", 8))
-        builder.position_at_end(done)
-        builder.ret(self.number(0))
-        return function
