@@ -76,7 +76,8 @@ def numbers(array: Array, location: Location) -> Array:
 
 def _refuse_first(array: Array, location: Location) -> None:
     """Faults E0804 at the first list that is not as long as those before it, E0803 at the first cell that is no
-    number."""
+    number.
+    """
     cells = list(np.ndenumerate(array))
     lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
     for index, cell in lists:

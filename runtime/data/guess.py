@@ -56,7 +56,8 @@ def starting_file(name: str, data: Path, target: str | None, folder: Path, span:
     `target`.
 
     Faults E0801 if a text in quotes cannot hold the path, E0802 if there is no column `target` or no other column to
-    learn from, E0803 if the column cannot be a target, E0806 if there are too few rows."""
+    learn from, E0803 if the column cannot be a target, E0806 if there are too few rows.
+    """
     reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
     target_column = target or list(table.columns)[-1]
@@ -133,7 +134,8 @@ def _counted(labels: Sequence[tuple[str, int]], most: int) -> str:
 @dataclass(frozen=True, slots=True)
 class _Columns:
     """The guesses for all columns, that for the target among them, and the columns that cannot be named, with
-    reasons."""
+    reasons.
+    """
 
     guesses: Sequence[Guess]
     goal: Guess

@@ -1,7 +1,8 @@
 """Reads `images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`.
 
 The source is a folder with a folder for each class, or a csv with a column `path`, whose other columns are kept. PNG
-and JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array."""
+and JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array.
+"""
 
 import csv
 import hashlib

@@ -100,7 +100,8 @@ def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
     """Faults E0804 where lengths contradict the model.
 
     Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
-    that these give; dimensions that are declared to be equal are equal."""
+    that these give; dimensions that are declared to be equal are equal.
+    """
     first: dict[str, tuple[str, Ragged]] = {}  # by dimension: the first field that has it
     for name, type_ in _fields_of(model).items():
         field = fields.get(name)

@@ -1,7 +1,8 @@
 """Reads a source into a table. A kind of source is one row of the table READERS.
 
 Text is read as text: the model says which columns are numbers, not the first rows of the file. A large csv or parquet
-file stays on disk (store.py). polars is imported where a table is read, as that takes a fifth of a second."""
+file stays on disk (store.py). polars is imported where a table is read, as that takes a fifth of a second.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -32,7 +33,8 @@ class Reader:
     """A kind of source: `read(path, shown, span, is_text)` returns its table or raises a fault.
 
     A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures:
-    their reader takes options (images.py)."""
+    their reader takes options (images.py).
+    """
 
     name: str
     doc: str
@@ -113,7 +115,8 @@ def read(
     """The table of a source. `shown` is its name in messages, `span` the place that names it.
 
     `is_text` says which columns are needed as they are written. Faults E0801 if the source is not there, broken or
-    empty."""
+    empty.
+    """
     reader = READERS[reader_name]
     opening(path, shown, span)
     if not reader.takes_folder:

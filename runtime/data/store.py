@@ -1,7 +1,8 @@
 """Tables too large for memory: each column is written once to a file in the cache, and memory-mapped from then on.
 
 Numbers are stored as float64, NaN where a cell is empty; texts as numbers of the words that occur, -1 for an empty
-cell."""
+cell.
+"""
 
 import hashlib
 import json

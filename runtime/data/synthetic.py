@@ -20,7 +20,8 @@ def synthetic_data(
     """`count` samples of every input and target, or of these `types`: normal numbers, or any class.
 
     Sequences have as many steps as the model takes, up to `longest`. Faults E1005 if the memory does not hold the
-    samples."""
+    samples.
+    """
     rng = np.random.default_rng(seed)
     types = types or {**model.inputs, **model.targets}
     lengths = _lengths(model, count, longest, rng)

@@ -50,7 +50,8 @@ class Table:
     empty.
 
     `first_row` is the number of the first row in the file (2 in a csv with a header), `notes` are what a user should
-    know."""
+    know.
+    """
 
     name: str
     columns: Mapping[str, Column]
