@@ -1,4 +1,4 @@
-"""Limits the files that the data of a model may be read from: for a command none, for an editor those below some folders.
+"""Limits the files that the data of a model may be read from: an editor reads only those below some folders.
 
 The readers call `opening` before they open a file; their caller sets the folders by `inside`, and what happens with a
 file outside of them. Links are followed: what counts is where the content of a file is.
@@ -39,7 +39,7 @@ def inside(folders: Sequence[Path], outside: Outside) -> Iterator[None]:
 
 
 def opening(path: Path, shown: str, span: Span) -> None:
-    """Is called before a file or folder of the data is opened. `shown` is its name in messages, `span` the place of it."""
+    """Is called before a file or folder of the data is opened: `shown` is its name in the text, at `span`."""
     rule = _RULE.get()
     if rule is not None and not is_below(path, rule.folders):
         rule.outside(path, shown, span)

@@ -38,7 +38,7 @@ def is_missing(array: Array) -> Array:
 
 
 def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts. A list, as an array of texts would take the memory of the longest one for each row."""
+    """The cells of a column as texts. (An array would take the memory of the longest text for each row.)"""
     return [str(cell) for cell in column] if column.dtype == object else column.astype(str).tolist()
 
 
@@ -57,7 +57,10 @@ def refuse_missing(array: Array, location: Location) -> None:
 
 
 def numbers(array: Array, location: Location) -> Array:
-    """The cells as numbers: float64, or the array itself if it holds numbers already. Faults E0803 and E0804 at the first cell that is none."""
+    """The cells as float64, or the array itself if its cells are numbers already.
+
+    Faults E0803 and E0804 at the first cell that is no number.
+    """
     refuse_missing(array, location)
     if array.dtype != object:
         if array.dtype.kind not in "fiub":
@@ -72,7 +75,9 @@ def numbers(array: Array, location: Location) -> Array:
 
 
 def _refuse_first(array: Array, location: Location) -> None:
-    """Faults E0804 at the first list that is not as long as the lists before it, E0803 at the first cell that is no number."""
+    """Faults E0804 at the first list that is not as long as those before it, E0803 at the first cell that is no
+    number.
+    """
     cells = list(np.ndenumerate(array))
     lists = [(index, cell) for index, cell in cells if isinstance(cell, list | tuple)]
     for index, cell in lists:

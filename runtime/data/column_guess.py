@@ -15,7 +15,7 @@ _MOST_CLASSES, _MOST_CATEGORIES = 50, 20
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """What a column is taken for: `kind` is number, class, category, date, text, array or constant.
+    """A guess for a column: `kind` is number, class, category, date, text, array or constant.
 
     `missing` is the number of empty cells, `labels` the distinct cells of a class or category with their counts.
     """
@@ -29,7 +29,7 @@ class Guess:
 
 
 def guess_column(table: Table, name: str, is_target: bool) -> Guess:
-    """A guess by the number of distinct cells, and by whether they are numbers or dates. A target is a class, a number or a text."""
+    """A guess by the number of distinct cells, and by whether they are numbers or dates."""
     cells: Array = table.columns[name][np.arange(len(table))]
     if cells.ndim > 1:
         return Guess(name, "array", 0, (), cells.shape[1:], cells.dtype == np.uint8)

@@ -28,7 +28,7 @@ def content(path: Path, shown: str, span: Span) -> bytes:
 
 
 def _unpacked(path: Path, shown: str, span: Span) -> bytes:
-    """The content of a .gz file. Its bytes are counted while it is unpacked, as the size that the file states may be wrong."""
+    """The content of a .gz file, counted while it is unpacked: the size that the file states may be wrong."""
     room = memory()
     most, total, pieces = max(min(room.nbytes // _SHARE, _MOST), SMALL), 0, []
     with opened(path) as file, gzip.GzipFile(fileobj=file) as stream:

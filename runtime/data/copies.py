@@ -1,7 +1,7 @@
 """Copies of data in the cache: what each was made from, and which are out of date.
 
-A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. If that is gone or has
-changed, the copy would never be used again: it is removed when another copy is written, and by `netc cache`.
+A copy is a folder of the cache. Its `origin.json` names the file or folder that it was made from. If that is gone or
+has changed, the copy would never be used again: it is removed when another copy is written, and by `netc cache`.
 """
 
 import os

@@ -21,8 +21,8 @@ class DataStep:
     Arrays have the samples first. Of sequences a step sees one array with a row for each step of each sample.
 
     - `fit(chunks, arguments)` returns the state, `apply(array, state, location)` and `undo(array, state)` an array.
-    - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or None
-      if they are right; `words` are the names that may stand for an argument.
+    - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or
+      None if they are right; `words` are the names that may stand for an argument.
     - `takes_text` steps work on a column's cells as they are written.
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
@@ -71,9 +71,9 @@ def simple_step(
 ) -> DataStep:
     """A step on numbers, which are float64 with the samples first.
 
-    `fit(values, arguments)` learns a state of plain numbers and lists from the whole training part, `apply(values, state)`
-    uses it, and `undo` is its inverse, if the step may stand on a target. They raise ValueError where the data or an
-    argument is wrong.
+    `fit(values, arguments)` learns a state of plain numbers and lists from the whole training part, `apply(values,
+    state)` uses it, and `undo` is its inverse, if the step may stand on a target. They raise ValueError where the data
+    or an argument is wrong.
     """
 
     def fit_chunks(chunks: Chunks, values: Sequence[Any]) -> State:

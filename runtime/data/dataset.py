@@ -116,7 +116,7 @@ def _window_starts(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str
 
 
 def _scale_warning(field: FieldSpec, values: Field) -> Diagnostic | None:
-    """Warning W0801 if the columns of a field differ much in size, and its last step does not bring them to one scale."""
+    """The warning W0801 if the columns of a field differ much in size and its last step does not scale them."""
     is_scaled = len(field.steps) and field.steps[-1].name in ("standardize", "minmax")
     if isinstance(values, Bytes | Ragged) or values.ndim != 2 or is_scaled:
         return None

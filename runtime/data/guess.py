@@ -52,10 +52,11 @@ class Start:
 
 
 def starting_file(name: str, data: Path, target: str | None, folder: Path, span: Span) -> Start:
-    """A file `name`.net that trains on the table `data`, to lie in `folder`. The target is the last column, or `target`.
+    """A file `name`.net that trains on the table `data`, to lie in `folder`. The target is the last column, or
+    `target`.
 
-    Faults E0801 if a text in quotes cannot hold the path, E0802 if there is no column `target` or no other column to learn
-    from, E0803 if the column cannot be a target, E0806 if there are too few rows.
+    Faults E0801 if a text in quotes cannot hold the path, E0802 if there is no column `target` or no other column to
+    learn from, E0803 if the column cannot be a target, E0806 if there are too few rows.
     """
     reader = "idx" if os.path.isdir(data) else reader_of(data, "csv")
     table = read(reader, data, str(data), span, lambda column: True)
@@ -132,7 +133,9 @@ def _counted(labels: Sequence[tuple[str, int]], most: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """The guesses for all columns, the guess for the target among them, and the columns that cannot be named, with the reason."""
+    """The guesses for all columns, that for the target among them, and the columns that cannot be named, with
+    reasons.
+    """
 
     guesses: Sequence[Guess]
     goal: Guess

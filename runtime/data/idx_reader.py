@@ -40,7 +40,7 @@ def _read_idx_file(path: Path, span: Span) -> Array:
 
 
 def read_idx(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """The arrays of a folder, or of the files whose names begin with `path`: images are the field `image`, labels `label`."""
+    """The arrays of a folder, or of the files whose names begin with `path`: the columns `image` and `label`."""
     folder, beginning = (path, "") if os.path.isdir(path) else (path.parent, path.name)
     entries = folder.iterdir() if os.path.isdir(folder) else ()
     parts: dict[str, list[Array]] = {}

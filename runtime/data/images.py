@@ -1,7 +1,7 @@
 """Reads `images("folder")`: pictures as a table of `image` (bytes, [h, w, c]), `label` (the folder's name) and `path`.
 
-The source is a folder with a folder for each class, or a csv with a column `path`, whose other columns are kept. PNG and
-JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array.
+The source is a folder with a folder for each class, or a csv with a column `path`, whose other columns are kept. PNG
+and JPEG are decoded by Pillow, once: the cache keeps the pictures of a source as one array.
 """
 
 import csv
@@ -129,12 +129,12 @@ def _decode(files: Sequence[Path], shown: str, span: Span, options: Options) -> 
 
 
 def _why(error: Exception) -> str:
-    """The reason why a picture cannot be decoded. Pillow's own words for an unknown format name its stream, not the file."""
+    """The reason why a picture cannot be decoded. (Pillow's message for an unknown format names its stream.)"""
     return "it is no PNG or JPEG" if type(error).__name__ == "UnidentifiedImageError" else reason(error)
 
 
 def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> Array:
-    """The pixels [h, w, c] of a picture, scaled to `size`. Without `channels`, grey pictures have one and all others three."""
+    """The pixels [h, w, c] of a picture, scaled to `size`. Without `channels`, grey pictures have 1 and others 3."""
     from PIL import Image
 
     with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:

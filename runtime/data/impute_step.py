@@ -17,7 +17,7 @@ _STATISTICS: Mapping[str, Callable[[Array], Any]] = {"mean": np.mean, "median": 
 
 
 def _impute_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
-    """The value that fills the empty cells of each column. Columns are read one after the other, to have only one in memory."""
+    """The value that fills the empty cells of each column. Columns are read one by one: only one is in memory."""
     (method,) = arguments
     first, location = next(chunks())
     width = int(np.prod(first.shape[1:]))

@@ -1,4 +1,4 @@
-"""Sequences of different lengths in the data: reads them from cells, and compares their lengths with the model's dimensions."""
+"""Reads sequences of different lengths from cells, and compares their lengths with the model's dimensions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -99,8 +99,8 @@ def declared_lengths(model: Model, fields: Mapping[str, Field]) -> dict[str, Arr
 def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
     """Faults E0804 where lengths contradict the model.
 
-    Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths that
-    these give; dimensions that are declared to be equal are equal.
+    Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
+    that these give; dimensions that are declared to be equal are equal.
     """
     first: dict[str, tuple[str, Ragged]] = {}  # by dimension: the first field that has it
     for name, type_ in _fields_of(model).items():

@@ -1,4 +1,4 @@
-"""Reads new data for a trained model: its inputs, by the steps that the run fitted, or values that a prediction wrote."""
+"""Reads new data for a trained model: inputs, by the steps that its run fitted, or values that a prediction wrote."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace

@@ -69,7 +69,9 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
 
 
 def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span) -> None:
-    """Faults E0801 if the parts of a source have different numbers of rows. `what` is the word for them in the message."""
+    """Faults E0801 if the arrays or files of a source have different numbers of rows. `what` is their name in
+    messages.
+    """
     if len(set(lengths.values())) != 1:
         note = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
         fault("E0801", f"the {what} of `{shown}` differ in length", span, note)

@@ -1,7 +1,7 @@
 """Reads a source into a table. A kind of source is one row of the table READERS.
 
-Text is read as text: the model says which columns are numbers, not the first rows of the file. A large csv or parquet file
-stays on disk (store.py). polars is imported where a table is read, as that takes a fifth of a second.
+Text is read as text: the model says which columns are numbers, not the first rows of the file. A large csv or parquet
+file stays on disk (store.py). polars is imported where a table is read, as that takes a fifth of a second.
 """
 
 from collections.abc import Callable, Mapping
@@ -32,8 +32,8 @@ Read = Callable[[Path, str, Span, IsText], Table]
 class Reader:
     """A kind of source: `read(path, shown, span, is_text)` returns its table or raises a fault.
 
-    A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures: their
-    reader takes options (images.py).
+    A file whose name ends with one of `suffixes` is read by it where no reader is named. `read` is None for pictures:
+    their reader takes options (images.py).
     """
 
     name: str
@@ -73,7 +73,8 @@ READERS = {
         Reader("npz", "NumPy arrays by name; no Python objects.", read_npz, (".npz",)),
         Reader(
             "text",
-            'A text, also as .gz, read as a series: field("text") -> characters (or words) -> vocabulary -> window(100).',
+            'A text, also as .gz, read as a series: field("text") -> characters (or words) -> vocabulary -> '
+            "window(100).",
             read_text,
             (".txt",),
         ),
@@ -113,7 +114,8 @@ def read(
 ) -> Table:
     """The table of a source. `shown` is its name in messages, `span` the place that names it.
 
-    `is_text` says which columns are needed as they are written. Faults E0801 if the source is not there, broken or empty.
+    `is_text` says which columns are needed as they are written. Faults E0801 if the source is not there, broken or
+    empty.
     """
     reader = READERS[reader_name]
     opening(path, shown, span)

@@ -27,8 +27,8 @@ WINDOW = DataStep(
     unchanged,
     (1, 2),
     _check_integers,
-    doc="Makes a sample of n rows of a series, or of n tokens of a text: window(100), or window(100, 10) with a new window "
-    "every 10 rows. The rows are divided into parts first, in order.",
+    doc="Makes a sample of n rows of a series, or of n tokens of a text: window(100), or window(100, 10) with a "
+    "new window every 10 rows. The rows are divided into parts first, in order.",
     name="window",
 )
 NEXT = DataStep(

@@ -18,8 +18,8 @@ from netc.runtime.random import generator
 def divide(table: Table, rows: Array, spec: DataSpec, label: FieldSpec | None, seed: int) -> dict[str, Array]:
     """The rows of each part, in the order of the table.
 
-    A random split distributes the labels of the field `label` evenly. Faults E0803 and E0806 if a column names the parts
-    and its cells are no names of parts, or never "train".
+    A random split distributes the labels of the field `label` evenly. Faults E0803 and E0806 if a column names the
+    parts and its cells are no names of parts, or never "train".
     """
     split = spec.split
     if split.way == "column":

@@ -1,6 +1,7 @@
 """Tables too large for memory: each column is written once to a file in the cache, and memory-mapped from then on.
 
-Numbers are stored as float64, NaN where a cell is empty; texts as numbers of the words that occur, -1 for an empty cell.
+Numbers are stored as float64, NaN where a cell is empty; texts as numbers of the words that occur, -1 for an empty
+cell.
 """
 
 import hashlib
@@ -77,7 +78,7 @@ def _reserve(file: IO[bytes], size: int) -> None:
 
 
 def _nameless_file() -> IO[bytes]:
-    """A temporary file in the cache folder; in the system's folder for temporary files if the cache cannot be written."""
+    """A temporary file in the cache folder, or in the system's temporary folder if the cache cannot be written."""
     try:
         return tempfile.TemporaryFile(dir=home.folder())
     except OSError as error:
@@ -204,7 +205,7 @@ def _code_bytes(column: "polars.Series", words: dict[str, int]) -> bytes:
 
 
 def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:
-    """Those of the named columns whose every cell is a number or empty."""
+    """The names, out of `names`, of the columns whose every cell is a number or empty."""
     import polars
 
     if not names:

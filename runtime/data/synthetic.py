@@ -19,7 +19,8 @@ def synthetic_data(
 ) -> dict[str, Field]:
     """`count` samples of every input and target, or of these `types`: normal numbers, or any class.
 
-    Sequences have as many steps as the model takes, up to `longest`. Faults E1005 if the memory does not hold the samples.
+    Sequences have as many steps as the model takes, up to `longest`. Faults E1005 if the memory does not hold the
+    samples.
     """
     rng = np.random.default_rng(seed)
     types = types or {**model.inputs, **model.targets}

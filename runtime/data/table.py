@@ -18,7 +18,7 @@ _LISTED = 12  # column names in a message
 
 @dataclass(frozen=True, slots=True)
 class SparseColumn:
-    """A column that has cells in some rows only. Indexed by row numbers it is an array, None where a cell is missing."""
+    """A column with cells in some rows only. Indexed by row numbers it is an array, None where a cell is missing."""
 
     count: int
     rows: Array
@@ -46,9 +46,11 @@ Column = Array | TextColumn | SparseColumn
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns of equal length by name. A column indexed by row numbers is an array; text cells are str, None where empty.
+    """Columns of equal length by name. A column indexed by row numbers is an array; text cells are str, None where
+    empty.
 
-    `first_row` is the number of the first row in the file (2 in a csv with a header), `notes` are what a user should know.
+    `first_row` is the number of the first row in the file (2 in a csv with a header), `notes` are what a user should
+    know.
     """
 
     name: str
@@ -69,7 +71,7 @@ class Table:
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:
-    """A table of these columns. Faults E0801 if they do not have equal lengths; `what` is the word for them in the message."""
+    """A table of these columns. Faults E0801 if their lengths differ; `what` is the word for them in messages."""
     for name, column in columns.items():
         if not column.ndim:
             fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
@@ -78,7 +80,7 @@ def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) ->
 
 
 def column_of(cells: list[Any]) -> Array:
-    """A column of cells of any kind: numbers if all cells are numbers, an array if all are lists of one shape, else objects."""
+    """A column of any cells: numbers if all are numbers, an array if all are lists of one shape, else objects."""
     try:
         if any(isinstance(cell, list) for cell in cells):
             return np.asarray(cells, np.float64)

@@ -12,7 +12,7 @@ from netc.runtime.data.table import Table
 
 
 def read_text(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
-    """A table with a row for each character, in the column `text`. partition.py joins them to words if words are asked for."""
+    """A table with a row for each character, in the column `text`. (partition.py joins them to words if need be.)"""
     text, raw = text_content(path, shown, span)
     if not text:
         fault("E0801", f"`{shown}` is empty", span)

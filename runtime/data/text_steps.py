@@ -68,14 +68,14 @@ ENDS = DataStep(
     unchanged,
     takes_text=True,
     changes_lengths=True,
-    doc="Appends a token that marks the end of a text, number 1 of a vocabulary. A model that writes texts learns from it "
-    "when to stop.",
+    doc="Appends a token that marks the end of a text, number 1 of a vocabulary. A model that writes texts learns from "
+    "it when to stop.",
     name="ends",
 )
 
 
 def _refuse_missing_tokens(array: Array, location: Location) -> None:
-    """Faults E0803 if a cell is missing. A token may be a space, which `refuse_missing` would take for an empty cell."""
+    """Faults E0803 if a cell is missing. (A token may be a space, which `refuse_missing` takes for an empty cell.)"""
     if array.dtype != object or any(cell is None for cell in array.ravel()):
         refuse_missing(array, location)
 
@@ -111,8 +111,8 @@ VOCABULARY = DataStep(
     (0, 2),
     _vocabulary_check,
     takes_text=True,
-    doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not have: "
-    "vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
+    doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
+    "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},
     labels=lambda state: list(state["tokens"]),
     name="vocabulary",
@@ -204,8 +204,8 @@ NGRAMS = DataStep(
     arguments=(2, 2),
     check=_ngrams_check,
     takes_text=True,
-    doc="Replaces a text by a 1 for each of the most frequent sequences of up to n characters that occurs in it, and a 0 "
-    "for each other: ngrams(3, 1000). The ends of a text are marked; capitals count as small letters.",
+    doc="Replaces a text by a 1 for each of the most frequent sequences of up to n characters that occurs in it, and a "
+    "0 for each other: ngrams(3, 1000). The ends of a text are marked; capitals count as small letters.",
     keeps={"longest": is_count, "count": is_count, "grams": are_texts},
     name="ngrams",
 )
