@@ -364,33 +364,24 @@ def _test_gradients(
         if gradient.type.dims != leaf.type.dims:
             raise _Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
         graph.results[f"first.{leaf.attributes['name']}"] = gradient
-    total: Value | None = None
-    for i, gradient in enumerate(first.values()):
-        value = along(f"turned {i}", gradient)
-        total = value if total is None else total + value
-    assert total is not None
+    total, *others = (along(f"turned {i}", gradient) for i, gradient in enumerate(first.values()))
+    for value in others:
+        total = total + value
     graph.results["slope"] = total
     with _at("second gradient"):
         for leaf, gradient in differentiate(graph, total, wrt).items():
             graph.results[f"second.{leaf.attributes['name']}"] = gradient
     with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
         gradients = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
-    for order, of in (("first", "loss"), ("second", "slope")):
+    tolerance = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
+    for order, point, of, factor in (("first", "gradient", "loss", 1), ("second", "second gradient", "slope", 10)):
         for i, leaf in enumerate(wrt, 1):
             name = str(leaf.attributes["name"])
             expected = _differences(graph.of(of), arrays, name, of, attributes)
-            point = "gradient" if order == "first" else "second gradient"
-            loose = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
-            scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * (1 if order == "first" else 10)
-            _compare(
-                point,
-                gradients[f"{order}.{name}"],
-                expected,
-                loose * scale,
-                f"of operand {i} the rule gives",
-                "differences",
-                is_absolute=True,
-            )
+            scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * factor
+            gives = f"of operand {i} the rule gives"
+            computed = gradients[f"{order}.{name}"]
+            _compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
 
 
 def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: Mapping[str, Any]) -> Array:
