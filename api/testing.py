@@ -377,22 +377,15 @@ def _test_gradients(
             graph.results[f"second.{leaf.name}"] = gradient
     with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
         gradients = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
-    for order, of in (("first", "loss"), ("second", "slope")):
+    tolerance = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
+    for order, point, of, factor in (("first", "gradient", "loss", 1), ("second", "second gradient", "slope", 10)):
         for i, leaf in enumerate(wrt, 1):
             name = leaf.name
             expected = _differences(graph.of(of), arrays, name, of, attributes)
-            point = "gradient" if order == "first" else "second gradient"
-            loose = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
-            scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * (1 if order == "first" else 10)
-            _compare(
-                point,
-                gradients[f"{order}.{name}"],
-                expected,
-                loose * scale,
-                f"of operand {i} the rule gives",
-                "differences",
-                is_absolute=True,
-            )
+            scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * factor
+            gives = f"of operand {i} the rule gives"
+            computed = gradients[f"{order}.{name}"]
+            _compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
 
 
 def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: Mapping[str, Any]) -> Array:
