@@ -16,7 +16,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
-from netc.compiler.ir.types import DType, Type, parse_type
+from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
@@ -35,7 +35,7 @@ from netc.runtime.workers import Workers
 BATCH = 5  # samples
 _SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # of an axis, in a type's text
 _WIDER = 14  # by so much axes grow in generated types: past a vector's end
-_TOLERANCE: dict[DType, float] = {"f32": 2e-5, "f64": 1e-12}
+_TOLERANCE: dict[DTypeName, float] = {"f32": 2e-5, "f64": 1e-12}
 _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -172,7 +172,7 @@ def _in_the_pipeline(one: Pass) -> Iterator[None]:
         pipeline.PASSES.update(before)
 
 
-def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DType, ...]]]:
+def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DTypeName, ...]]]:
     """Its examples, in both precisions; where attributes say nothing of sizes, also with wider axes in f32: past a vector's end."""
     for types, attributes in operation.examples:
         says_sizes = any(isinstance(value, tuple) for key, value in attributes.items() if key != "over")
@@ -213,7 +213,7 @@ def _test(
     operation: Operation,
     types: tuple[str, ...],
     attributes: Mapping[str, Any],
-    precisions: tuple[DType, ...],
+    precisions: tuple[DTypeName, ...],
     backend: Backend,
 ) -> None:
     """Raises _Found at the first point that is wrong; gradients are looked at where f64 is."""
@@ -438,7 +438,7 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
 
 
 def graph_of(
-    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DType = "f64"
+    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DTypeName = "f64"
 ) -> tuple[Graph, list[Value], *tuple[Value, ...]]:
     """The operation applied to inputs x0, x1, ... of these types, f64 in them being the precision: the graph, the inputs, each result."""
     graph = Graph()

@@ -15,7 +15,7 @@ from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import NUMPY, Bounded, Type
+from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
@@ -216,10 +216,10 @@ def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
     found: dict[str, Array] = {}
     for name, type_ in asked.inputs.items():
         if not type_.is_varying:
-            found[name] = np.asarray(fields[name], NUMPY[type_.dtype])
+            found[name] = np.asarray(fields[name], DTYPES[type_.dtype].numpy)
             continue
         lengths = np.array([len(one) for one in fields[name]], np.int64)
-        whole = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), NUMPY[type_.dtype])
+        whole = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), DTYPES[type_.dtype].numpy)
         for i, one in enumerate(fields[name]):
             whole[i, : len(one)] = one
         found[name], found[f"length.{type_.rows}"] = whole, lengths

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
 from netc.compiler.stepping import STEP, stepping
@@ -49,7 +49,7 @@ class Generator:
         with self.guard.reading:
             first = evaluate(begins, program.persistent, 1) if begins.results else {}
         self.held = {
-            name: first.get(name, np.zeros(one.shape(1), NUMPY[one.dtype])) for name, one in made.states.items()
+            name: first.get(name, np.zeros(one.shape(1), DTYPES[one.dtype].numpy)) for name, one in made.states.items()
         }
         self.step = Step(made.graph, program.state, 1, program.workers, program.backend, program.machine)
         self.at = 0

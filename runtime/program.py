@@ -13,7 +13,7 @@ from netc.compiler.evaluation import Evaluation, evaluation_graphs, fitting_grap
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
-from netc.compiler.ir.types import NUMPY, Bounded, Type
+from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, Model, Truncate
@@ -181,7 +181,7 @@ class Program:
             if dim is None:
                 ready[name] = np.asarray(field) if isinstance(field, list | tuple) else field
                 continue
-            one = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[self.types[name].dtype])
+            one = field if isinstance(field, Ragged) else Ragged.of(field, DTYPES[self.types[name].dtype].numpy)
             most = self.model.bounds.get(dim)
             if most is not None and one.lengths.max() > most:
                 raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.passes.tasks import Buffer
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,7 @@ class Access:
 
     def load(self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
         """The elements from `at` on that `strides` walk, an array of `shape`."""
-        kind = NUMPY[dtype]
+        kind = DTYPES[dtype].numpy
         if 0 in shape:
             return np.empty(shape, kind)
         size = kind.itemsize
@@ -89,7 +89,7 @@ class Access:
     ) -> None:
         if 0 in shape:
             return
-        kind = NUMPY[dtype]
+        kind = DTYPES[dtype].numpy
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "writes")
         if not pointer.region.is_written:
@@ -147,7 +147,7 @@ class Access:
 
     def load_at(self, pointer: Reference, dtype: str, index: Any) -> Any:
         """The elements at an array of indices."""
-        kind, index = NUMPY[dtype], np.asarray(index)
+        kind, index = DTYPES[dtype].numpy, np.asarray(index)
         where = self._elements(pointer, index, kind.itemsize, "reads")
         size = kind.itemsize
         shadow = _words(pointer.region.tags, size)[where]
@@ -161,7 +161,7 @@ class Access:
         return _words(pointer.region.data, size, kind)[where]
 
     def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
-        kind, index = NUMPY[dtype], np.asarray(index)
+        kind, index = DTYPES[dtype].numpy, np.asarray(index)
         size = kind.itemsize
         where = self._elements(pointer, index, size, "writes")
         if not pointer.region.is_written:

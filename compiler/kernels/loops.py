@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.kernels.machine import SCOPES, Machine
 from netc.compiler.kernels.sums import BLOCK
 
@@ -17,7 +18,6 @@ _IN_ORDER = 16  # elements of a sum that is taken in order, without blocks
 _SHORT_ROW = 64  # elements of a row of sums
 _UNROLLED_LINES = 384  # LLVM unrolls a shorter loop whole, and then finds no vectors in it
 _MOST_ROWS = 16  # that fold_in_memory takes at once
-TYPES = {"f32": "F32", "f64": "F64", "i32": "I32", "bool": "bool"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +197,7 @@ class _Writer:
     def is_blocked(self, output: Output) -> bool:
         """Whether a fold is a sum of floats that is taken block by block."""
         is_sum = output.fold is not None and output.fold[1] == "a + b"
-        return self.in_blocks and is_sum and output.target.dtype in ("f32", "f64")
+        return self.in_blocks and is_sum and DTYPES[output.target.dtype].is_float
 
     def fold_in_blocks(self, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
         """Fill a block with the elements of each sum, in row-major order over all folded axes, and add the block's sum to the total when it is full."""
@@ -245,7 +245,7 @@ class _Writer:
 
     def read(self, access: Access) -> str:
         if access.pointer is None:
-            return f"{TYPES[access.dtype]}({self.offset(access)})"
+            return f"{DTYPES[access.dtype].word}({self.offset(access)})"
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
@@ -328,7 +328,9 @@ class _Writer:
         test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
         inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
         dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
-        return self.loops(self.kept, [f"best = {TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
+        return self.loops(
+            self.kept, [f"best = {DTYPES[dtype].word}(0)", "at = 0", *inner, self.store(output, "I32(at)")]
+        )
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -364,7 +366,7 @@ class _Scalar(_Names):
         return super().visit_Name(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [node], [])
+        return ast.Call(ast.Name(DTYPES[self.dtype].word, ast.Load()), [node], [])
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         assert isinstance(node.func, ast.Name)
@@ -376,7 +378,7 @@ class _Scalar(_Names):
                 if isinstance(operand, ast.Constant | ast.UnaryOp) and not isinstance(operand, ast.Name)
                 else self.visit(operand)
             )
-            return ast.Call(ast.Name(TYPES[self.dtype], ast.Load()), [inner], [])
+            return ast.Call(ast.Name(DTYPES[self.dtype].word, ast.Load()), [inner], [])
         return ast.Call(
             ast.Name(name if name in _BUILTIN else f"{name}_{self.dtype}", ast.Load()),
             [self.visit(argument) for argument in node.args],
@@ -395,7 +397,7 @@ def literal(number: object, dtype: str) -> str:
     if dtype == "bool":
         return str(bool(number))
     text = repr(int(number) if dtype == "i32" else float(number))
-    return f"{TYPES[dtype]}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
+    return f"{DTYPES[dtype].word}({text if text not in ('inf', '-inf', 'nan') else text.replace('inf', 'INF').replace('nan', 'NAN')})"
 
 
 def define(text: str, machine: Machine) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from netc.compiler.ir.types import DTYPES
+
 BLOCK = 256  # elements: a kilobyte of f32, so that a block stays in the first cache
 _CHUNK_BYTES = (
     32  # no more than LLVM stores at once on any CPU: a wider load would have to wait until several stores are done
@@ -20,7 +22,7 @@ _SIDE_BY_SIDE = 4  # chunks: as many additions are under way at once as one addi
 
 def lanes_of(dtype: str) -> int:
     """The elements of a chunk: 8 of f32, 4 of f64."""
-    return _CHUNK_BYTES // {"f32": 4, "f64": 8}[dtype]
+    return _CHUNK_BYTES // DTYPES[dtype].bytes
 
 
 @cache
@@ -60,7 +62,7 @@ def _sum(dtype: str) -> Any:
 
     element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), lanes_of(dtype)
     chunk, word = ir.VectorType(element, lanes), ir.IntType(64)
-    align = 4 if dtype == "f32" else 8
+    align = DTYPES[dtype].bytes
 
     def number(value: int) -> Any:
         return ir.Constant(word, value)

@@ -24,6 +24,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.kernels.jit import jit_for
 from netc.compiler.kernels.machine import LINE, STRIP, VECTORS, Machine
 from netc.compiler.kernels.memory import load, store
@@ -34,7 +35,7 @@ _I64, _I32 = ir.IntType(64), ir.IntType(32)
 def _tile(rows: int, vectors: int, dtype: str, machine: Machine) -> Any:
     """Intrinsic: one tile of `rows` rows; `columns` of its columns are stored; it begins with `start` if `has_start`."""
     element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), machine.lanes(dtype)
-    vector, align = ir.VectorType(element, lanes), 4 if dtype == "f32" else 8
+    vector, align = ir.VectorType(element, lanes), DTYPES[dtype].bytes
     grid = [(i, j) for i in range(rows) for j in range(vectors)]
 
     @intrinsic
@@ -178,7 +179,7 @@ def _touch(rows: int, vectors: int, dtype: str, machine: Machine, is_written: bo
     def touch(typing, base, row):
         def codegen(context, builder, signature, arguments):
             base, row = arguments
-            size = ir.Constant(_I64, 4 if dtype == "f32" else 8)
+            size = ir.Constant(_I64, DTYPES[dtype].bytes)
             pointer = ir.IntType(8).as_pointer()
             kind = ir.FunctionType(ir.VoidType(), [pointer, _I32, _I32, _I32])
             prefetch = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
@@ -199,7 +200,7 @@ def _touch(rows: int, vectors: int, dtype: str, machine: Machine, is_written: bo
 def _transpose(dtype: str, machine: Machine) -> Any:
     """Intrinsic: a square of lanes x lanes elements, rows `row` apart, into columns: `to` gets rows `to_row` apart."""
     element, lanes = (ir.FloatType() if dtype == "f32" else ir.DoubleType()), machine.lanes(dtype)
-    vector, align = ir.VectorType(element, lanes), 4 if dtype == "f32" else 8
+    vector, align = ir.VectorType(element, lanes), DTYPES[dtype].bytes
 
     @intrinsic
     def transpose(typing, source, row, to, to_row):
@@ -232,7 +233,7 @@ def _transpose(dtype: str, machine: Machine) -> Any:
 
 def product(dtype: str, machine: Machine) -> Any:
     """The Python function of build.PRODUCT (all int64) that build.py compiles: any shape, two loops around for batches of products."""
-    size, lanes, width = (4 if dtype == "f32" else 8), machine.lanes(dtype), machine.panel(dtype)
+    size, lanes, width = DTYPES[dtype].bytes, machine.lanes(dtype), machine.panel(dtype)
     tallest = machine.tile_rows
     heights = sorted({tallest, *(rows for rows in (8, 6, 4, 2, 1) if rows < tallest)}, reverse=True)
     transpose, element, put = _transpose(dtype, machine), load(dtype, 0), store(dtype, 1)

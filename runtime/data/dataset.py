@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY, Type, describe_sample
+from netc.compiler.ir.types import DTYPES, Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
@@ -440,7 +440,7 @@ def _sequences(
                 declared,
                 others=[Label(one.span, "read here")],
             )
-        parts.append(np.asarray(_checked(one, values, at, type_), NUMPY[type_.dtype]))
+        parts.append(np.asarray(_checked(one, values, at, type_), DTYPES[type_.dtype].numpy))
         lengths.append(made.lengths)
     return Ragged(np.concatenate(parts), np.concatenate(lengths))
 
@@ -489,7 +489,7 @@ def convert(
         and len(scales) <= 1
         and all(step.name in ("scale", "reshape", "flatten", "train_only") for step in one.steps)
     )
-    dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
+    dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
     result = allocate((len(rows), *type_.shape(1)[1:]), dtype)
     done = 0
     for given, place in _applied(one, states, table, rows, "scale" if stays_bytes else ""):
@@ -518,7 +518,7 @@ def _checked(one: FieldSpec, values: Array, place: Place, type_: Type) -> Array:
                 hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
             )
     with np.errstate(over="ignore"):
-        finite = np.isfinite(values.astype(NUMPY[type_.dtype])) if type_.is_float else np.isfinite(values)
+        finite = np.isfinite(values.astype(DTYPES[type_.dtype].numpy)) if type_.is_float else np.isfinite(values)
     if not finite.all():
         fault("E0803", "a value is not finite", one.span, place.cell([int(i) for i in np.argwhere(~finite)[0]]))
     return values

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.runtime.available import require
 from netc.runtime.data.stored import Field, Ragged
@@ -36,7 +36,7 @@ def made_up(
         shape = (count if own is None else int(own.sum()), *type_.shape(1)[1:])
         require(8 * math.prod(shape), f"made-up data of {count:,} samples for `{name}`")
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
-        array = np.asarray(values, NUMPY[type_.dtype])
+        array = np.asarray(values, DTYPES[type_.dtype].numpy)
         fields[name] = array if own is None else Ragged(array, own)
     return fields
 
