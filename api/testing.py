@@ -17,7 +17,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
-from netc.compiler.ir.types import DType, Type, parse_type
+from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.kernels.math import WORDS
 from netc.compiler.kernels.own import definition
@@ -38,7 +38,7 @@ from netc.runtime.program import Program
 BATCH = 5  # samples
 _SIZE = r"(?<![\w.])([2-9])(?=[,\]])"  # matches the size of an axis in a type's text
 _WIDER = 14  # axes of generated types are larger by this, so that they exceed a vector
-_TOLERANCE: dict[DType, float] = {"f32": 2e-5, "f64": 1e-12}
+_TOLERANCE: dict[DTypeName, float] = {"f32": 2e-5, "f64": 1e-12}
 _SLOPE_STEP, _SLOPE_TOLERANCE = 1e-6, 1e-6
 Array = np.ndarray[Any, Any]
 Arrays = Mapping[str, Array]
@@ -182,7 +182,7 @@ def _in_the_pipeline(stage: Pass) -> Iterator[None]:
         pipeline.PASSES.update(before)
 
 
-def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DType, ...]]]:
+def cases(operation: Operation) -> Iterator[tuple[tuple[str, ...], dict[str, Any], tuple[DTypeName, ...]]]:
     """Yields types, attributes and precisions: the operation's examples in both precisions.
 
     Unless its attributes contain sizes, also types with wider axes in f32, which exceed a vector.
@@ -228,7 +228,7 @@ def _test(
     operation: Operation,
     types: tuple[str, ...],
     attributes: Mapping[str, Any],
-    precisions: tuple[DType, ...],
+    precisions: tuple[DTypeName, ...],
     backend: Backend,
 ) -> None:
     """Raises _Failure at the first point that is wrong. Gradients are tested in f64 only."""
@@ -451,7 +451,7 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
 
 
 def graph_of(
-    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DType = "f64"
+    operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], precision: DTypeName = "f64"
 ) -> tuple[Graph, list[Value], *tuple[Value, ...]]:
     """Applies the operation to inputs x0, x1, ... of these types. Returns the graph, the inputs and each result.
 

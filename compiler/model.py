@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.types import DType, Type
+from netc.compiler.ir.types import DTypeName, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import Source, Span
@@ -105,7 +105,7 @@ class TrainSettings:
     batch: int = 32
     epochs: int = 10
     seed: int = 0
-    precision: DType = "f32"
+    precision: DTypeName = "f32"
     shuffle: bool = True
     accumulate: int = 1
     schedule: Graph | None = None

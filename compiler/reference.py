@@ -8,7 +8,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import NUMPY, Sizes
+from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
 from netc.compiler.operations.scan import Part
@@ -48,7 +48,7 @@ def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """One value, from its operands; no scan."""
-    dtype = NUMPY[value.type.dtype]
+    dtype = DTYPES[value.type.dtype].numpy
     if value.role is Role.CONSTANT:
         return np.asarray(value.attributes_as(Constant).value, dtype)
     if value.name:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import ParameterInfo
 
 Array = np.ndarray[Any, Any]
@@ -67,4 +67,4 @@ def initial(parameter: ParameterInfo, seed: int) -> Array:
             value = (q if fan_in >= fan_out else q.T).reshape(shape)
         case other:
             raise AssertionError(other)
-    return np.asarray(value, NUMPY[parameter.type.dtype])
+    return np.asarray(value, DTYPES[parameter.type.dtype].numpy)

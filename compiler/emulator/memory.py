@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.passes.tasks import Buffer
 
 Array = np.ndarray[Any, Any]
@@ -78,7 +78,7 @@ class Access:
 
     def load(self, pointer: Reference, dtype: str, at: int, shape: Sequence[int], strides: Sequence[int]) -> Array:
         """Returns the elements from `at` on that `strides` walk, as an array of `shape`."""
-        kind = NUMPY[dtype]
+        kind = DTYPES[dtype].numpy
         if 0 in shape:
             return np.empty(shape, kind)
         size = kind.itemsize
@@ -97,7 +97,7 @@ class Access:
         """Stores an array of `shape` into the elements from `at` on that `strides` walk."""
         if 0 in shape:
             return
-        kind = NUMPY[dtype]
+        kind = DTYPES[dtype].numpy
         size = kind.itemsize
         offset, apart = self._span(pointer, at, shape, strides, size, "writes")
         if not pointer.region.is_written:
@@ -156,7 +156,7 @@ class Access:
 
     def load_at(self, pointer: Reference, dtype: str, index: Any) -> Any:
         """Returns the elements at an array of indices."""
-        kind, index = NUMPY[dtype], np.asarray(index)
+        kind, index = DTYPES[dtype].numpy, np.asarray(index)
         where = self._elements(pointer, index, kind.itemsize, "reads")
         size = kind.itemsize
         shadow = _words(pointer.region.tags, size)[where]
@@ -171,7 +171,7 @@ class Access:
 
     def store_at(self, pointer: Reference, dtype: str, index: Any, value: Any) -> None:
         """Stores values into the elements at an array of indices."""
-        kind, index = NUMPY[dtype], np.asarray(index)
+        kind, index = DTYPES[dtype].numpy, np.asarray(index)
         size = kind.itemsize
         where = self._elements(pointer, index, size, "writes")
         if not pointer.region.is_written:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from netc.compiler.export import helpers
-from netc.compiler.export.numpy_forms import DTYPES, FORMS, bare
+from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, NUMPY, Dim, Type, describe_sample
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.kernels.own import definition
 from netc.compiler.operations.random import SAMPLE
@@ -91,7 +91,7 @@ class _NumpyFile(Writer):
             return self.number(float(x.text.strip("()")), dtype)
         if {x.dtype, dtype} == {"i32", "i64"}:
             return Term(x.text, dtype)
-        return Term(f"np.asarray({x.text}, {DTYPES[dtype]})", dtype)
+        return Term(f"np.asarray({x.text}, {NUMPY_WORDS[dtype]})", dtype)
 
     def word(self, name: str, operands: list[Term], dtype: str) -> Term:
         if name == "neg":
@@ -158,7 +158,7 @@ class _NumpyFile(Writer):
         shape = value.type.dims[1:] if value.type.is_batched else value.type.dims
         own = ", ".join(one.text for one in operands)
         return Term(
-            f"_each({node.name}, {tuple(map(int, shape))!r}, {DTYPES[value.type.dtype]}, {batched!r}, [{own}], {numbers!r})",
+            f"_each({node.name}, {tuple(map(int, shape))!r}, {NUMPY_WORDS[value.type.dtype]}, {batched!r}, [{own}], {numbers!r})",
             value.type.dtype,
         )
 
@@ -210,7 +210,7 @@ class _NumpyFile(Writer):
         exported = self.exported
         leaves = {name: Term(own, exported.inputs[name].dtype) for name, own in self.arguments.items()}
         for name, type_ in exported.inputs.items():
-            own, kind = self.arguments[name], DTYPES[type_.dtype]
+            own, kind = self.arguments[name], NUMPY_WORDS[type_.dtype]
             if type_.is_varying:
                 rest = "".join(f", {dim}" for dim in type_.dims[1:])
                 rows = self.rows_names[name]
@@ -302,7 +302,7 @@ class _NumpyFile(Writer):
             name: self.fresh(
                 "stack",
                 Term(
-                    f"np.zeros({self.shape(f'len({step})', value.type.dims[1:])}, {DTYPES[value.type.dtype]})",
+                    f"np.zeros({self.shape(f'len({step})', value.type.dims[1:])}, {NUMPY_WORDS[value.type.dtype]})",
                     value.type.dtype,
                 ),
             )
@@ -376,7 +376,7 @@ def _is_number(text: str) -> bool:
 
 
 def _dtype_of(array: Array) -> str:
-    return next(name for name, kind in NUMPY.items() if kind == array.dtype)
+    return next(name for name, kind in DTYPES.items() if kind.numpy == array.dtype)
 
 
 def _described(exported: Exported, name: str) -> str:

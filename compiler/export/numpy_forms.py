@@ -13,7 +13,7 @@ from netc.compiler.operations.scan import Room
 from netc.compiler.operations.shape import Count, Order, Pad, Slice
 from netc.dsl.quoting import python_string
 
-DTYPES = {
+NUMPY_WORDS = {
     "f32": "np.float32",
     "f64": "np.float64",
     "i32": "np.int32",
@@ -91,7 +91,7 @@ def _from_steps(file: Text, value: Value, x: Term, place: Term) -> Term:
 
 def _extent(file: Text, value: Value) -> Term:
     dims = value.attributes_as(Dims).dims
-    return Term(f"{DTYPES[value.type.dtype]}({' * '.join(file.dims(dims))})", value.type.dtype)
+    return Term(f"{NUMPY_WORDS[value.type.dtype]}({' * '.join(file.dims(dims))})", value.type.dtype)
 
 
 FORMS: Mapping[str, Callable[..., Term]] = {

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from netc.compiler.export.scalar import Term
 from netc.compiler.export.writer import Array, Exported, Index, Rows, Writer
-from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
 
 _ELEMENTS = {
@@ -21,7 +21,7 @@ _ELEMENTS = {
     "u8": TensorProto.UINT8,
     "bool": TensorProto.BOOL,
 }
-_NUMPY = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64, "u8": np.uint8, "bool": np.bool_}
+_NUMPY = {**{name: dtype.numpy for name, dtype in DTYPES.items()}, "i64": np.dtype(np.int64)}
 _WORDS = {
     "add": "Add",
     "subtract": "Sub",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from netc.compiler.ir.types import DTYPES
+
 _BINARY = {ast.Add: "add", ast.Sub: "subtract", ast.Mult: "multiply", ast.Div: "divide"}
 _COMPARE = {
     ast.Lt: "less",
@@ -16,7 +18,7 @@ _COMPARE = {
     ast.NotEq: "not_equal",
 }
 _BOOL = {ast.And: "and", ast.Or: "or"}
-FLOATS = ("f32", "f64")
+FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.is_float)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
-"""The attributes of a value: what its operation is given beside the operands, as a frozen dataclass that the operation declares.
+"""The attributes of a value: what its operation is given beside the operands, as a frozen dataclass that the operation
+declares.
 
-Operations of one kind share a class (`Over`, `Dims`); what one operation alone has stands next to its definition. A field that may be absent is None: it is
-then neither printed nor handed to the operation's rules. Knows no value and no graph.
+Operations of one kind share a class (`Over`, `Dims`); what one operation alone has stands next to its definition. A
+field that may be absent is None: it is then neither printed nor handed to the operation's rules. Knows no value and no
+graph.
 """
 
 from collections.abc import Mapping
@@ -9,7 +11,7 @@ from dataclasses import dataclass, fields, make_dataclass
 from functools import cache
 from typing import Any
 
-from netc.compiler.ir.types import Dim, DType
+from netc.compiler.ir.types import Dim, DTypeName
 
 
 class Nested:
@@ -21,7 +23,8 @@ Attribute = int | float | bool | str | tuple[Any, ...] | Nested
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """No attributes, and the base of all others. It has no methods, so that a plug-in's operation may call its attributes as it likes."""
+    """No attributes, and the base of all others. It has no methods, so that a plug-in's operation may call its
+    attributes as it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,7 @@ class Dims(Attributes):
 class ElementType(Attributes):
     """The element type of the result."""
 
-    dtype: DType
+    dtype: DTypeName
 
 
 LEAVES: Mapping[str, type[Attributes]] = {
@@ -85,14 +88,16 @@ LEAVES: Mapping[str, type[Attributes]] = {
 
 
 def keywords_of(attributes: Attributes) -> dict[str, Any]:
-    """The attributes that are present, by name, in the order of their declaration: as an operation's rules take them, and as they are printed."""
-    found = ((field.name, getattr(attributes, field.name)) for field in fields(attributes))
-    return {name: item for name, item in found if item is not None}
+    """The attributes that are present, by name, in the order of their declaration: as an operation's rules take them,
+    and as they are printed."""
+    items = ((field.name, getattr(attributes, field.name)) for field in fields(attributes))
+    return {name: item for name, item in items if item is not None}
 
 
 @cache
 def attributes_class(names: tuple[str, ...]) -> type[Attributes]:
-    """A class with these fields, for operations that declare none, as those of plug-ins. Axes called `over` are read as any reduction's."""
+    """A class with these fields, for operations that declare none, as those of plug-ins. Axes called `over` are read as
+    any reduction's."""
     base = next((kind for kind in (Over, Dims) if fields(kind)[0].name in names), Attributes)
     own = [(name, Any) for name in names if name not in {field.name for field in fields(base)}]
     return make_dataclass("Own", own, bases=(base,), frozen=True, slots=True) if own else base

@@ -1,7 +1,7 @@
 """Graph: a networkx MultiDiGraph of typed values, from leaves (inputs, parameters, constants) to named results.
 
-A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes and gives
-values; knows no particular operation but the leaves.
+A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes
+and gives values; knows no particular operation but the leaves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,7 +12,7 @@ import networkx as nx
 
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, Nested
 from netc.compiler.ir.roles import LEAVES, Role
-from netc.compiler.ir.types import Bounded, DType, Type
+from netc.compiler.ir.types import Bounded, DTypeName, Type
 from netc.compiler.ir.value import Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
@@ -49,7 +49,7 @@ class Graph:
         self.network = nx.MultiDiGraph()
         self.results: dict[str, Value] = {}
         self.span: Span = NOWHERE
-        self.precision: DType = "f32"
+        self.precision: DTypeName = "f32"
         self.surroundings = surroundings
 
     def add(
@@ -80,7 +80,10 @@ class Graph:
         type_: Type | None = None,
         span: Span | None = None,
     ) -> Value:
-        """Add a value of any graph again, over other operands. Attributes and type are its own if none are given; its span is the current one, as in `add`."""
+        """Add a value of any graph again, over other operands. Attributes and type are its own if none are given.
+
+        Its span is the current one, as in `add`.
+        """
         return self.add(
             value.operation,
             operands,
@@ -90,7 +93,8 @@ class Graph:
         )
 
     def constant(self, number: float, like: Type) -> Value:
-        """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an integer)."""
+        """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an
+        integer)."""
         dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
         return self.add("constant", (), Constant(number), Type(dtype))
 
@@ -125,8 +129,9 @@ class Graph:
     def subgraph(
         self, results: Mapping[str, Value], names: Mapping[str, str] | None = None
     ) -> tuple["Graph", dict[Value, Value]]:
-        """A copy that gives these results, with what they need, leaves of `names` under other names; and which value became which."""
-        copy, made = Graph(), dict[Value, Value]()
+        """Returns a copy that has only these results and what they need, with the leaves of `names` renamed, and a map
+        from each value to its copy."""
+        copy, copies = Graph(), dict[Value, Value]()
         copy.precision = self.precision
         live = needed_by(results.values())
         for value in self.values():
@@ -134,10 +139,10 @@ class Graph:
                 attributes = value.attributes
                 if names is not None and isinstance(attributes, Named) and attributes.name in names:
                     attributes = replace(attributes, name=names[attributes.name])
-                operands = [made[operand] for operand in value.operands]
-                made[value] = copy.add_copy(value, operands, attributes, span=value.span)
-        copy.results = {name: made[value] for name, value in results.items()}
-        return copy, made
+                operands = [copies[operand] for operand in value.operands]
+                copies[value] = copy.add_copy(value, operands, attributes, span=value.span)
+        copy.results = {name: copies[value] for name, value in results.items()}
+        return copy, copies
 
 
 def needed_by(values: Iterable[Value]) -> set[Value]:
@@ -153,7 +158,8 @@ def needed_by(values: Iterable[Value]) -> set[Value]:
 
 
 def print_graph(graph: Graph) -> str:
-    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it back.
+    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it
+    back.
 
     A scan's body is indented in braces below it. A graph of another precision than f32 begins with it: `precision f64`.
     """
@@ -186,8 +192,8 @@ def _literal(item: Attribute) -> str:
 def parse_graph(text: str) -> Graph:
     """The graph that `print_graph` printed, without its places in the text.
 
-    For graphs that are written by hand, values may have names (`%x`) in place of numbers; blank lines and lines that begin with `#` are left out.
-    Raises ValueError where a line is neither a value nor a result.
+    For graphs that are written by hand, values may have names (`%x`) in place of numbers; blank lines and lines that
+    begin with `#` are left out. Raises ValueError where a line is neither a value nor a result.
     """
     from netc.compiler.ir.graph_parser import parse_lines
 
@@ -195,7 +201,8 @@ def parse_graph(text: str) -> Graph:
 
 
 class Body(Nested):
-    """The graph that a scan runs at each step (operations/scan.py), its attribute `body`. It never changes; a pass makes another."""
+    """The graph that a scan runs at each step (operations/scan.py), its attribute `body`. It never changes; a pass
+    makes another."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -205,7 +212,8 @@ class Body(Nested):
 
 
 def verify(graph: Graph) -> None:
-    """What must hold of every graph: operands come first, edges and operands agree, types are what the operations' rules say."""
+    """What must hold of every graph: operands come first, edges and operands agree, types are what the operations'
+    rules say."""
     for value in graph.values():
         assert all(operand.number < value.number and operand.graph is graph for operand in value.operands), value
         edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))

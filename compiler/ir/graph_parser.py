@@ -1,7 +1,8 @@
 """The text of a graph -> the graph: the inverse of `graph.print_graph`.
 
-A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are Python literals, with `inf`, `nan` and
-`'time' <= 40` (a varying dimension at its bound) beside them. What follows `#` on the line of a value, its place in the source, is left out.
+A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are Python
+literals, with `inf`, `nan` and `'time' <= 40` (a varying dimension at its bound) beside them. What follows `#` on the
+line of a value, its place in the source, is left out.
 """
 
 import ast
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 
 from netc.compiler.ir.attributes import Attribute
 from netc.compiler.ir.graph import Body, Graph
-from netc.compiler.ir.types import Bounded, parse_type
+from netc.compiler.ir.types import DTYPES, Bounded, parse_type
 from netc.compiler.ir.value import Value
 
 _STRING = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -27,7 +28,8 @@ _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
 
 
 def parse_lines(lines: Sequence[str]) -> Graph:
-    """The graph of these lines; those of a body are indented by two spaces, and end with a `}`. Raises ValueError where one cannot be read."""
+    """The graph of these lines; those of a body are indented by two spaces, and end with a `}`. Raises ValueError where
+    one cannot be read."""
     graph, values = Graph(), dict[str, Value]()
     at = 0
     while at < len(lines):
@@ -56,8 +58,10 @@ def parse_lines(lines: Sequence[str]) -> Graph:
                 raise ValueError(f"attributes that the operation does not have: {line}") from error
         elif match := _RESULT.fullmatch(line.rstrip()):
             graph.results[match["result"]] = _operand(values, match["name"], line)
-        elif (match := _PRECISION.fullmatch(line.rstrip())) and match["dtype"] in ("f32", "f64"):
-            graph.precision = match["dtype"]  # type: ignore[assignment]
+        elif (
+            (match := _PRECISION.fullmatch(line.rstrip())) and (dtype := DTYPES.get(match["dtype"])) and dtype.is_float
+        ):
+            graph.precision = dtype.name
         else:
             raise ValueError(f"neither a value nor a result: {line}")
     return graph

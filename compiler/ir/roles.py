@@ -1,4 +1,5 @@
-"""What a value is, where a pass treats it in a way of its own: a kind of leaf, or the role that an operation declares. Most operations have none."""
+"""What a value is, where a pass treats it in a way of its own: a kind of leaf, or the role that an operation declares.
+Most operations have none."""
 
 from enum import Enum
 

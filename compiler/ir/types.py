@@ -1,48 +1,74 @@
 """What a value is made of: an element type and dimensions. Knows nothing of graphs.
 
-A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it stands: `batch`, a row for
-each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py says in which order). Where a value has two varying
-dimensions, or has one elsewhere, they are `Bounded`: numbers, room for as many steps as there may be.
+A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it
+stands: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py
+says in which order). Where a value has two varying dimensions, or has one elsewhere, they are `Bounded`: numbers, room
+for as many steps as there may be.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 BATCH = "batch"
-DType = Literal["f32", "f64", "i32", "u8", "bool"]
+DTypeName = Literal["f32", "f64", "i32", "u8", "bool"]
 Dim = int | str
 Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, or each by its name
 
-NUMPY: dict[str, np.dtype[np.generic]] = {
-    name: np.dtype(kind)
-    for name, kind in {
-        "f32": np.float32,
-        "f64": np.float64,
-        "i32": np.int32,
-        "u8": np.uint8,
-        "bool": np.bool_,
-    }.items()
+
+@dataclass(frozen=True, slots=True)
+class DType:
+    """All facts about an element type. `word` is its name in the text of kernels, `spelling` its name in the
+    language."""
+
+    name: DTypeName
+    numpy: np.dtype[Any]
+    word: str
+    spelling: str
+    is_float: bool = False
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of an element, and what its address is a multiple of."""
+        return self.numpy.itemsize
+
+
+DTYPES: dict[str, DType] = {
+    dtype.name: dtype
+    for dtype in (
+        DType("f32", np.dtype(np.float32), "F32", "float", is_float=True),
+        DType("f64", np.dtype(np.float64), "F64", "float", is_float=True),
+        DType("i32", np.dtype(np.int32), "I32", "int"),
+        DType("u8", np.dtype(np.uint8), "U8", "float"),
+        DType("bool", np.dtype(np.bool_), "bool", "bool"),
+    )
 }
 
 
 class Bounded(int):
-    """A varying dimension at its bound, `time <= 40`, behind the batch. To every pass and kernel it is the number; only elaboration asks for its name, and
-    sees that what lies beyond a sample's own length decides nothing (samples.py)."""
+    """A varying dimension at its bound, `time <= 40`, behind the batch.
+
+    To every pass and kernel it is the number. Only elaboration asks for its name, and keeps elements beyond a sample's
+    own length out of all results (samples.py).
+    """
 
     name: str
 
     def __new__(cls, most: int, name: str) -> "Bounded":
-        one = super().__new__(cls, most)
-        one.name = name
-        return one
+        dim = super().__new__(cls, most)
+        dim.name = name
+        return dim
 
 
 class Mismatch(Exception):
-    """Types that do not fit together. Whoever knows the place in the text makes a Fault of this code of it; `about` is the varying dimension that it is about."""
+    """Types that do not fit together.
+
+    The elaborator, which knows the location in the text, turns it into a Fault of this code. `about` is the varying
+    dimension that it is about.
+    """
 
     def __init__(self, message: str, hint: str | None = None, code: str = "E0401", about: str | None = None) -> None:
         super().__init__(message)
@@ -53,7 +79,7 @@ class Mismatch(Exception):
 class Type:
     """`f32[batch, 64]`. `classes` is set where the elements are labels, 0 to classes - 1, stored as i32."""
 
-    dtype: DType
+    dtype: DTypeName
     dims: tuple[Dim, ...] = ()
     classes: int | None = None
 
@@ -82,7 +108,7 @@ class Type:
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
         own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
-        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is asked for everywhere
+        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this runs very often
             return own
         return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
 
@@ -97,12 +123,12 @@ class Type:
 
     @property
     def is_float(self) -> bool:
-        return self.dtype in ("f32", "f64")
+        return DTYPES[self.dtype].is_float
 
     @property
     def itemsize(self) -> int:
         """Bytes of an element."""
-        return NUMPY[self.dtype].itemsize
+        return DTYPES[self.dtype].bytes
 
     def with_dims(self, dims: tuple[Dim, ...]) -> "Type":
         return Type(self.dtype, dims, self.classes)
@@ -133,11 +159,7 @@ def size_of(dim: Dim, sizes: Sizes) -> int:
 
 def describe_sample(type_: Type) -> str:
     """The type as the user writes it, without the batch: `float[10]`, `class(3)`."""
-    kind = (
-        f"class({type_.classes})"
-        if type_.classes is not None
-        else {"i32": "int", "bool": "bool"}.get(type_.dtype, "float")
-    )
+    kind = f"class({type_.classes})" if type_.classes is not None else DTYPES[type_.dtype].spelling
     return kind + (f"[{', '.join(map(str, type_.sample))}]" if type_.sample else "")
 
 
@@ -147,8 +169,8 @@ def parse_type(text: str) -> Type:
     dims = tuple(_parse_dim(dim.strip()) for dim in _between_commas(rest.rstrip("]"))) if rest else ()
     if kind.startswith("class("):
         return Type("i32", dims, int(kind[6:-1]))
-    if kind in NUMPY:
-        return Type(kind, dims)  # type: ignore[arg-type]
+    if kind in DTYPES:
+        return Type(DTYPES[kind].name, dims)
     raise ValueError(f"not a type: {text}")
 
 
@@ -174,8 +196,8 @@ def broadcast_dims(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     rank = max(map(len, shapes), default=0)
     result: list[Dim] = []
     for column in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
-        found: set[Dim] = {dim for dim in column if dim != 1}
-        if len(found) > 1:
+        sizes: set[Dim] = {dim for dim in column if dim != 1}
+        if len(sizes) > 1:
             raise Mismatch(f"the dimensions {' and '.join(str(dim) for dim in column)} do not fit together")
-        result.append(found.pop() if found else 1)
+        result.append(sizes.pop() if sizes else 1)
     return tuple(result)

@@ -1,7 +1,7 @@
 """The two things a graph is made of: operations (what can be done) and values (what was done, once, in one graph).
 
-An `Operation` is one object with everything about it; registering it is all that it takes to be part of the language. A `Value` is
-one result in one graph. This file knows no particular operation and no pass.
+An `Operation` is one object with everything about it; registering it is all that it takes to be part of the language. A
+`Value` is one result in one graph. This file knows no particular operation and no pass.
 """
 
 import builtins  # for `type`, where a field has that name
@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
 from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import DType, Mismatch, Type
+from netc.compiler.ir.types import DTypeName, Mismatch, Type
 from netc.dsl.source import Span
 
 A = TypeVar("A", bound=Attributes)
@@ -44,7 +44,7 @@ class Surroundings(Protocol):
 class Builder(Protocol):
     """What adds values to a graph."""
 
-    precision: DType
+    precision: DTypeName
     surroundings: Surroundings
 
     def add(
@@ -100,7 +100,8 @@ class Value:
 
     @property
     def role(self) -> Role | None:
-        """What the value is, if passes treat it in a way of its own: its kind of leaf, or the role that its operation declares."""
+        """What the value is, if passes treat it in a way of its own: its kind of leaf, or the role that its operation
+        declares."""
         definition = self.definition
         return definition.role if definition is not None else LEAF_ROLES.get(self.operation)
 
@@ -159,15 +160,19 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Element by element: a Python expression over x, y, z (the operands) and the attributes, in the words of kernels/math.py."""
+    """Computed element by element, by a Python expression over the operands x, y, z and the attributes, in the words of
+    kernels/math.py."""
 
     expression: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A reduction: `initial` and a Python expression that combines the result so far `a` with the next element `b`. `keyed` is the same over whole numbers
-    that are ordered as the elements are, which a vector can take in any order: max or min."""
+    """A reduction: `initial`, and a Python expression that combines the result so far `a` with the next element `b`.
+
+    `keyed` names the same reduction over integers that are ordered as the elements are, which a vector can take in any
+    order: max or min.
+    """
 
     initial: str
     combine: str
@@ -176,7 +181,7 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """No work at all: the operand's memory read with other strides."""
+    """The operand's memory read with other strides. Nothing is computed or copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,19 +193,19 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A kernel of one's own: a plain function over the arrays of one sample, the result's first (kernels/own.py)."""
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (kernels/own.py)."""
 
     function: Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """No kernel: computed by its reference, once, over all samples of a split. Metrics may use it, and `fitted`."""
+    """Computed by its reference, once, over all samples of a split: for metrics and `fitted`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Built of other operations, by a function over operands and attributes."""
+    """Built from other operations, by a function over operands and attributes."""
 
     build: Callable[..., "Value"]
 
@@ -210,14 +215,15 @@ Lowering = Scalar | Fold | View | Kernel | Own | Whole | Expansion
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation, whole.
+    """Everything about one operation.
 
-    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole one, "real", "dims"), a default after `=`.
-    `attributes` is the class of its values' attributes; without one, it is made of the names that the operation is called with. `role` is what passes ask for.
-    `takes_sizes` says that `reference` takes `sizes` too, the sizes of the dimensions that have names.
-    `type` gives the result's type from the operands' types and the attributes, or raises Mismatch.
-    `gradient(g, result, *operands, **attributes)` gives the gradient of each operand, None where there is none.
-    `reference(*arrays, **attributes)` is its meaning, in NumPy. `examples` are (operand types, attributes) that the tests are made from.
+    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole
+    one, "real", "dims"), a default after `=`. `attributes` is the class of its values' attributes; without one, it is
+    made of the names that the operation is called with. `role` is what passes ask for. `takes_sizes` says that
+    `reference` takes `sizes` too, the sizes of the dimensions that have names. `type` gives the result's type from the
+    operands' types and the attributes, or raises Mismatch. `gradient(g, result, *operands, **attributes)` gives the
+    gradient of each operand, None where there is none. `reference(*arrays, **attributes)` is its meaning, in NumPy.
+    `examples` are (operand types, attributes) that the tests are made from.
     """
 
     name: str
@@ -254,7 +260,7 @@ OPERATIONS: dict[str, Operation] = {}
 
 
 def register(operation: Operation) -> Operation:
-    """Make the operation part of the language. Raises ValueError if its name is taken."""
+    """Makes the operation part of the language. Raises ValueError if its name is taken."""
     if operation.name in OPERATIONS:
         raise ValueError(f"an operation `{operation.name}` is registered already")
     OPERATIONS[operation.name] = operation
@@ -262,7 +268,8 @@ def register(operation: Operation) -> Operation:
 
 
 def make_attributes(operation: str, keywords: Mapping[str, Attribute]) -> Attributes:
-    """The attributes of an operation or a leaf, of the class that it declares. Raises TypeError if they are not those of the class."""
+    """The attributes of an operation or a leaf, of the class that it declares. Raises TypeError if they are not those
+    of the class."""
     kind = LEAVES.get(operation)
     if kind is None and operation in OPERATIONS:
         kind = OPERATIONS[operation].attributes

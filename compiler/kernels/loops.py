@@ -7,7 +7,8 @@ Equal nests give equal text, so that models share kernels. Knows no graph.
 import math
 from collections.abc import Sequence
 
-from netc.compiler.kernels.expressions import TYPES, renamed
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.kernels.expressions import renamed
 from netc.compiler.kernels.machine import SCOPES
 from netc.compiler.kernels.nests import Access, Extent, Nest, Output, collapse
 from netc.compiler.kernels.sums import BLOCK
@@ -97,7 +98,7 @@ class _Writer:
     def is_blocked(self, output: Output) -> bool:
         """Whether a fold is a sum of floats that is computed block by block."""
         is_sum = output.fold is not None and output.fold[1] == "a + b"
-        return self.in_blocks and is_sum and output.target.dtype in ("f32", "f64")
+        return self.in_blocks and is_sum and DTYPES[output.target.dtype].is_float
 
     def fold_in_blocks(self, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
         """Stores the elements of each sum into a block, in row-major order over all folded axes, and adds the block's
@@ -150,7 +151,7 @@ class _Writer:
     def read(self, access: Access) -> str:
         """The load of an element, or the offset itself if there is no pointer."""
         if access.pointer is None:
-            return f"{TYPES[access.dtype]}({self.offset(access)})"
+            return f"{DTYPES[access.dtype].word}({self.offset(access)})"
         return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
@@ -245,7 +246,9 @@ class _Writer:
         test = f"if i{axis} == 0 or {line} > best or ({line} != {line} and best == best):"
         inner = self.loops([axis], [*self.lines(), test, f"    best = {line}", f"    at = i{axis}"])
         dtype = next(line.value.dtype for line in self.nest.lines if isinstance(line.value, Access))
-        return self.loops(self.kept, [f"best = {TYPES[dtype]}(0)", "at = 0", *inner, self.store(output, "I32(at)")])
+        return self.loops(
+            self.kept, [f"best = {DTYPES[dtype].word}(0)", "at = 0", *inner, self.store(output, "I32(at)")]
+        )
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import llvmlite.binding as llvm
 
+from netc.compiler.ir.types import DTYPES
+
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
@@ -45,7 +47,7 @@ class Machine:
     few_weights: int = 1 << 18
 
     def lanes(self, dtype: str) -> int:
-        return self.vector_bytes // {"f32": 4, "f64": 8}[dtype]
+        return self.vector_bytes // DTYPES[dtype].bytes
 
     def panel(self, dtype: str) -> int:
         """The columns of the register tile: two vectors."""

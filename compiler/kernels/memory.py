@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.kernels.machine import SCOPES
 
 _IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
@@ -21,7 +22,6 @@ _NUMBA: dict[str, Any] = {
     "u8": types.uint8,
     "bool": types.boolean,
 }
-_ALIGN = {"f32": 4, "f64": 8, "i32": 4, "u8": 1, "bool": 1}
 
 
 def _mark(builder: Any, instruction: Any, scope: int) -> None:
@@ -45,7 +45,7 @@ def load(dtype: str, scope: int) -> Any:
     def get(typing, base, offset):
         def codegen(context, builder, signature, arguments):
             value = builder.load(_element(builder, dtype, *arguments))
-            value.align = _ALIGN[dtype]
+            value.align = DTYPES[dtype].bytes
             _mark(builder, value, scope)
             return builder.icmp_signed("!=", value, ir.Constant(_IR["bool"], 0)) if dtype == "bool" else value
 
@@ -63,7 +63,7 @@ def store(dtype: str, scope: int) -> Any:
         def codegen(context, builder, signature, arguments):
             element = builder.zext(arguments[2], _IR["bool"]) if dtype == "bool" else arguments[2]
             instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
-            instruction.align = _ALIGN[dtype]
+            instruction.align = DTYPES[dtype].bytes
             _mark(builder, instruction, scope)
             return context.get_dummy_value()
 

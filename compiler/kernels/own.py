@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netc.compiler.kernels.expressions import TYPES
+from netc.compiler.ir.types import DTYPES
 
 _REFUSED = (
     *(ast.Return, ast.FunctionDef, ast.Lambda, ast.Import, ast.ImportFrom, ast.Global, ast.With, ast.Try, ast.Raise),
@@ -135,14 +135,14 @@ class _Rewriter(ast.NodeTransformer):
             return ast.Call(ast.Name(name), arguments, [])
         if not of_math or f"{name}_{self.dtype}" not in WORDS:
             raise ValueError(f"a kernel does not know `{ast.unparse(called)}`")
-        typed = [self._word(TYPES[self.dtype], argument) for argument in arguments]
+        typed = [self._word(DTYPES[self.dtype].word, argument) for argument in arguments]
         return self._word(f"{name}_{self.dtype}", *typed)
 
     def _store(self, target: ast.Subscript, value: ast.expr) -> ast.AST:
         array = self._array(target.value)
         if not isinstance(target.value, ast.Name) or target.value.id != self.out:
             raise ValueError(f"a kernel writes to its result alone, and not to `{ast.unparse(target)}`")
-        cast = self._word(TYPES[array.dtype], value) if array.dtype != "bool" else value
+        cast = self._word(DTYPES[array.dtype].word, value) if array.dtype != "bool" else value
         word = f"store_{array.dtype}_{array.scope}"
         return ast.Expr(self._word(word, ast.Name(f"p{array.pointer}"), self._offset(array, target), cast))
 

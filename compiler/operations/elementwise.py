@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Constant, ElementType, attributes_class
-from netc.compiler.ir.types import Mismatch, Type, broadcast_dims
+from netc.compiler.ir.types import DTYPES, Mismatch, Type, broadcast_dims
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 
 Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | None"]
@@ -427,9 +427,7 @@ cast = register(
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("T(x)"),
         is_callable=False,
-        reference=lambda x, dtype: np.asarray(x).astype(
-            {"f32": np.float32, "f64": np.float64, "i32": np.int32, "bool": np.bool_}[dtype]
-        ),
+        reference=lambda x, dtype: np.asarray(x).astype(DTYPES[dtype].numpy),
         gradient=lambda g, r, x, dtype: (apply("cast", g, dtype=x.type.dtype) if x.type.is_float else None,),
         examples=((("f64[3]",), {"dtype": "f32"}), (("bool[3]",), {"dtype": "f64"})),
     )

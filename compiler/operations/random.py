@@ -14,7 +14,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes, ElementType
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
-from netc.compiler.ir.types import BATCH, NUMPY, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 from netc.compiler.operations.elementwise import elementwise, result_type
 
@@ -61,7 +61,9 @@ register(
         attributes=ElementType,
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("unit(x)"),
-        reference=lambda x, dtype: (x.view(np.uint32) >> np.uint32(8)).astype(NUMPY[dtype]) * NUMPY[dtype].type(2**-24),
+        reference=lambda x, dtype: (
+            (x.view(np.uint32) >> np.uint32(8)).astype(DTYPES[dtype].numpy) * DTYPES[dtype].numpy.type(2**-24)
+        ),
         examples=((("i32[3]",), {"dtype": "f32"}), (("i32[batch, 2]",), {"dtype": "f64"})),
         domain=(-(2.0**31), 2.0**31),
         is_callable=False,

@@ -14,7 +14,7 @@ from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
-from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 from netc.compiler.kernels.expressions import literal
 from netc.compiler.kernels.machine import LINE, SCOPES, Machine
@@ -426,7 +426,7 @@ class Lowering:
         buffer = self.output(value).buffer
         assert buffer is not None
         dtype = value.type.dtype
-        text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {'F32' if dtype == 'f32' else 'F64'}(n0))\n"
+        text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
         count = Count(factor, next((dim for dim in dims if isinstance(dim, str)), "one"))
         self.program.tasks.append(
             Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY, Type, describe_sample
+from netc.compiler.ir.types import DTYPES, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
@@ -36,7 +36,7 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
         return _sequences(field, states, part, type_, declared)
     scales = [state["by"] for step, state in zip(field.steps, states, strict=True) if step.name == "scale"]
     stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_)
-    dtype = np.dtype(np.uint8) if stays_bytes else NUMPY[type_.dtype]
+    dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
     result = allocate((len(part.rows), *type_.shape(1)[1:]), dtype)
     count = 0
     for values, location in step_outputs(field, states, part, "scale" if stays_bytes else ""):
@@ -81,7 +81,7 @@ def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Typ
         if values.shape[1:] != type_.shape(1)[1:]:
             shape = list(values.shape[1:])
             _refuse_shape(f"a step of `{field.name}` has the shape {shape}", field, type_, declared)
-        rows.append(np.asarray(_checked(field, values, step_location, type_), NUMPY[type_.dtype]))
+        rows.append(np.asarray(_checked(field, values, step_location, type_), DTYPES[type_.dtype].numpy))
         lengths.append(sequences.lengths)
     return Ragged(np.concatenate(rows), np.concatenate(lengths))
 
@@ -120,7 +120,7 @@ def _checked(field: FieldSpec, values: Array, location: Location, type_: Type) -
                 hint="`-> classes` numbers them" if values.dtype.kind == "f" else None,
             )
     with np.errstate(over="ignore"):
-        is_finite = np.isfinite(values.astype(NUMPY[type_.dtype])) if type_.is_float else np.isfinite(values)
+        is_finite = np.isfinite(values.astype(DTYPES[type_.dtype].numpy)) if type_.is_float else np.isfinite(values)
     if not is_finite.all():
         index = tuple(int(i) for i in np.argwhere(~is_finite)[0])
         fault("E0803", "a value is not finite", field.span, location.cell(index))

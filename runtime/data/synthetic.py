@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Field, Ragged
@@ -31,7 +31,7 @@ def synthetic_data(
         shape = (count if steps is None else int(steps.sum()), *type_.shape(1)[1:])
         require(8 * math.prod(shape), f"made-up data of {count:,} samples for `{name}`")
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
-        array = np.asarray(values, NUMPY[type_.dtype])
+        array = np.asarray(values, DTYPES[type_.dtype].numpy)
         fields[name] = array if steps is None else Ragged(array, steps)
     return fields
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from netc.compiler.ir.rows import Rows
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.kernels.build import Linked, build
 from netc.compiler.kernels.machine import cores
 from netc.compiler.kernels.schedule import (
@@ -81,7 +81,7 @@ class Executable:
         """The arrays that the plan reads, contiguous and of its element types."""
         inputs = {}
         for name, table in self.plan.inputs.items():
-            array = np.ascontiguousarray(fields[name], NUMPY[table.type.dtype])
+            array = np.ascontiguousarray(fields[name], DTYPES[table.type.dtype].numpy)
             if not table.type.is_batched:
                 copy = Memory(array.nbytes + SLACK).array(0, table.type.dtype, array.shape)
                 copy[...] = array
@@ -98,7 +98,7 @@ class Executable:
     @staticmethod
     def result_bytes(table: Table, count: int, steps: int) -> int:
         """The bytes of a result of all samples or steps."""
-        return NUMPY[table.type.dtype].itemsize * math.prod(_shape(table, count, steps))
+        return DTYPES[table.type.dtype].bytes * math.prod(_shape(table, count, steps))
 
     def tables(self, inputs: Arrays, results: Arrays) -> Tables:
         """The addresses of the tables of the plan."""

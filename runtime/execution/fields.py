@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
@@ -45,7 +45,7 @@ class FieldTypes:
             if dim is None:
                 ready[name] = np.asarray(field) if isinstance(field, list | tuple) else field
                 continue
-            sequences = field if isinstance(field, Ragged) else Ragged.of(field, NUMPY[self.types[name].dtype])
+            sequences = field if isinstance(field, Ragged) else Ragged.of(field, DTYPES[self.types[name].dtype].numpy)
             self._refuse_length(name, dim, sequences.lengths)
             first_name, first_lengths = lengths.setdefault(dim, (name, sequences.lengths))
             if not np.array_equal(first_lengths, sequences.lengths):

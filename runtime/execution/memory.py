@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.kernels.machine import cores
 from netc.compiler.kernels.schedule import NAN_BYTE
 from netc.compiler.passes.plan import ALIGNMENT
@@ -47,9 +47,9 @@ class Memory:
         return self.array(offset, type_.dtype, type_.shape(batch))
 
     def array(self, offset: int, dtype: str, shape: tuple[int, ...]) -> Array:
-        size = NUMPY[dtype].itemsize * math.prod(shape)
+        size = DTYPES[dtype].bytes * math.prod(shape)
         raw = self._bytes[self._start + offset : self._start + offset + size]
-        return raw.view(NUMPY[dtype]).reshape(shape)
+        return raw.view(DTYPES[dtype].numpy).reshape(shape)
 
 
 @dataclass(frozen=True, slots=True)

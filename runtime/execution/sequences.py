@@ -10,7 +10,7 @@ from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, rows_of_same
-from netc.compiler.ir.types import BATCH, NUMPY, size_of
+from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.plan import SLACK, Plan
 from netc.compiler.passes.scans import first_dim
 from netc.runtime.data.stored import Array, Ragged
@@ -217,7 +217,7 @@ class SequenceStep(Step):
             back[part] = start + _positions(order[part], computed[part])
         if type_.is_varying:
             sequences = [sequence for part in values for sequence in part]
-            return Ragged.of([sequences[i] for i in back], NUMPY[type_.dtype])
+            return Ragged.of([sequences[i] for i in back], DTYPES[type_.dtype].numpy)
         joined: Array = np.concatenate(values)[back]
         return joined
 

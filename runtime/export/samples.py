@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.export.writer import Exported
-from netc.compiler.ir.types import NUMPY, Bounded, Type
+from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.cells import Location
 from netc.runtime.data.steps import STEPS
@@ -61,10 +61,10 @@ def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
     arrays: dict[str, Array] = {}
     for name, type_ in asked.inputs.items():
         if not type_.is_varying:
-            arrays[name] = np.asarray(fields[name], NUMPY[type_.dtype])
+            arrays[name] = np.asarray(fields[name], DTYPES[type_.dtype].numpy)
             continue
         lengths = np.array([len(sequence) for sequence in fields[name]], np.int64)
-        sequences = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), NUMPY[type_.dtype])
+        sequences = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), DTYPES[type_.dtype].numpy)
         for i, sequence in enumerate(fields[name]):
             sequences[i, : len(sequence)] = sequence
         arrays[name], arrays[f"length.{type_.rows}"] = sequences, lengths

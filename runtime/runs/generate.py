@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
 from netc.compiler.stepping import STEP, stepping
@@ -46,7 +46,7 @@ class Generator:
         with self._compiled.guard.reading:
             first = evaluate(one_step.begins, self._compiled.state.arrays, 1) if one_step.begins.results else {}
         self.carries = {
-            name: first.get(name, np.zeros(carry.shape(1), NUMPY[carry.dtype]))
+            name: first.get(name, np.zeros(carry.shape(1), DTYPES[carry.dtype].numpy))
             for name, carry in one_step.states.items()
         }
         self._graph = one_step.graph

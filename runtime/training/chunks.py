@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.types import NUMPY
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Truncate
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.truncate import CARRIED, FIRST
@@ -70,9 +70,9 @@ class Carried:
     """The carries that the samples of a batch hand on from chunk to chunk: `values` by name, zeros at first."""
 
     def __init__(self, graph: Graph, samples: int) -> None:
-        self.precision = NUMPY[graph.precision]
+        self.precision = DTYPES[graph.precision].numpy
         self.values = {
-            name: np.zeros(value.type.shape(samples), NUMPY[value.type.dtype])
+            name: np.zeros(value.type.shape(samples), DTYPES[value.type.dtype].numpy)
             for name, value in graph.results.items()
             if name.startswith(CARRIED)
         }

@@ -16,7 +16,7 @@ import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.types import NUMPY, Type, parse_type
+from netc.compiler.ir.types import DTYPES, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, Whole
 from netc.compiler.model import Model
 from netc.dsl.parser import parse
@@ -100,7 +100,7 @@ def _random(type_: Type, domain: tuple[float, float], random: np.random.Generato
         return np.asarray(random.random(shape) > 0.5)
     if type_.dtype == "i32":
         return random.integers(int(domain[0]), int(domain[1]), shape).astype(np.int32)
-    return random.uniform(*domain, shape).astype(NUMPY[type_.dtype])
+    return random.uniform(*domain, shape).astype(DTYPES[type_.dtype].numpy)
 
 
 def _compiled(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ import numpy as np
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import NUMPY, Sizes
+from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
 from netc.compiler.operations import scan
 from netc.compiler.operations.scan import Part
@@ -55,7 +55,7 @@ def results(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook 
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """The array of a value that is neither a scan nor a part of one."""
-    dtype = NUMPY[value.type.dtype]
+    dtype = DTYPES[value.type.dtype].numpy
     if value.role is Role.CONSTANT:
         return np.asarray(value.attributes_as(Constant).value, dtype)
     if value.name:
@@ -75,7 +75,7 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     assert isinstance(lower, Expansion)
     like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
     small.results["drawn"] = lower.build(like, **value.keywords)
-    shape = np.zeros(value.type.shape(sizes), NUMPY[value.type.dtype])
+    shape = np.zeros(value.type.shape(sizes), DTYPES[value.type.dtype].numpy)
     names = {leaf.name for leaf in small.values() if leaf.name}
     return results(small, {name: shape if name == "like" else leaves[name] for name in names}, sizes)["drawn"]
 

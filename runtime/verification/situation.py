@@ -12,7 +12,7 @@ import numpy as np
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
-from netc.compiler.ir.types import BATCH, NUMPY, Sizes
+from netc.compiler.ir.types import BATCH, DTYPES, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
@@ -79,7 +79,7 @@ class Situation:
                 arrays[name] = np.zeros(1)
             elif name.startswith(CARRIED):
                 drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
-                arrays[name] = drawn.astype(NUMPY[leaf.type.dtype])
+                arrays[name] = drawn.astype(DTYPES[leaf.type.dtype].numpy)
         return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes
 
     def values(self, graph: Graph, hook: Hook | None = None) -> dict[Value, Array]:

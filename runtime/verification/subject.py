@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
 from netc.dsl.source import Span
@@ -85,9 +85,9 @@ def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:
         if isinstance(field, Ragged):
             ready[name] = field
         elif types[name].is_varying:
-            ready[name] = Ragged.of(field, NUMPY[types[name].dtype])
+            ready[name] = Ragged.of(field, DTYPES[types[name].dtype].numpy)
         else:
-            ready[name] = np.asarray(field, NUMPY[types[name].dtype])
+            ready[name] = np.asarray(field, DTYPES[types[name].dtype].numpy)
     return ready
 
 

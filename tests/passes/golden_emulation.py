@@ -7,7 +7,7 @@ import numpy as np
 from netc.compiler.emulator.run import random_order
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
-from netc.compiler.ir.types import NUMPY, Type
+from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.passes.plan import layout
 from netc.runtime.data.stored import Ragged
@@ -84,11 +84,11 @@ def _field(type_: Type, count: int, rng: np.random.Generator) -> Any:
 
     def numbers(shape: tuple[int, ...]) -> Any:
         if type_.is_float:
-            return rng.standard_normal(shape).astype(NUMPY[type_.dtype])
-        return rng.integers(0, type_.classes or 2, shape).astype(NUMPY[type_.dtype])
+            return rng.standard_normal(shape).astype(DTYPES[type_.dtype].numpy)
+        return rng.integers(0, type_.classes or 2, shape).astype(DTYPES[type_.dtype].numpy)
 
     own = type_.shape(1)[1:] if type_.is_batched else type_.shape(1)
     if type_.is_varying:
         lengths = rng.integers(1, _LONGEST + 1, count)
-        return Ragged.of([numbers((length, *own)) for length in lengths], NUMPY[type_.dtype])
+        return Ragged.of([numbers((length, *own)) for length in lengths], DTYPES[type_.dtype].numpy)
     return numbers((count, *own) if type_.is_batched else own)

@@ -8,7 +8,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX, Other, Rows, asked
-from netc.compiler.ir.types import BATCH, NUMPY, Type
+from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import scans
@@ -65,10 +65,10 @@ class Numbers:
                 flat = array.reshape(-1)
                 first = self.special + len(self.leaves)
                 flat[first % 2 :: 2] = np.resize(np.roll(SPECIAL, first), len(flat[first % 2 :: 2]))
-            return array.astype(NUMPY[type_.dtype])
+            return array.astype(DTYPES[type_.dtype].numpy)
         high = 2 if type_.dtype == "bool" else 256 if type_.dtype == "u8" else type_.classes or 2
         words = 2**31 if name.startswith("random.") else high
-        return self.rng.integers(0, words, shape).astype(NUMPY[type_.dtype])
+        return self.rng.integers(0, words, shape).astype(DTYPES[type_.dtype].numpy)
 
 
 def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
