@@ -443,7 +443,7 @@ def test_pieces_of_net(names: list[str]) -> None:
     refusals = 0
     for name in names:
         if '"' in name or not plain(name.replace("\t", "")):
-            with pytest.raises(ValueError, match="it holds") as caught:
+            with pytest.raises(ValueError, match="it contains") as caught:
                 quoting.net_string(name)
             assert plain(str(caught.value))
             refusals += 1

@@ -73,9 +73,9 @@ FAULTS = (
     _fault(
         "a slice that sinks loses its start",
         "compiler/passes/sink.py",
-        "parts.append(sliced(copy, operand, own, attributes, operand.type.with_dims(dims)))",
-        'parts.append(sliced(copy, operand, own, {**attributes, "start": 0, "stop": '
-        'attributes["stop"] - attributes["start"]}, operand.type.with_dims(dims)))',
+        "parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))",
+        "parts.append(sliced(copy, operand, replace(attributes, axis=own, start=0, "
+        "stop=attributes.stop - attributes.start), operand.type.with_dims(dims)))",
     ),
     _fault(
         "a sum over an interleaved image forgets a part",

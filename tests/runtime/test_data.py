@@ -349,7 +349,7 @@ def test_without_room_in_the_cache_a_large_table_is_read_all_the_same(
     else:
         monkeypatch.setenv("NETC_CACHE_LIMIT", "100")
     told = {
-        "refused": f"the cache is not used: others can write to {cache}",
+        "refused": f"the cache is not used: other users can write to {cache}",
         "unwritable": "the cache cannot be written (File exists)",
         "small": f"the cache may hold 100 bytes (NETC_CACHE_LIMIT), too little for a copy of {tmp_path / 't.csv'}",
     }[hindrance]
