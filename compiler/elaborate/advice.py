@@ -11,6 +11,7 @@ from fnmatch import fnmatchcase
 from netc.compiler.elaborate.bindings import Applied
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
 from netc.dsl.diagnostics import Diagnostic, Label
@@ -51,7 +52,7 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     for loss in _library(context, *_REGRESSION):
         prediction = _source_of(loss.operands[0])
-        if prediction.operation == "relu" and _source_of(loss.operands[1]).operation == "target":
+        if prediction.operation == "relu" and _source_of(loss.operands[1]).role is Role.TARGET:
             yield Diagnostic(
                 "W0505",
                 "a ReLU at the output of a regression cannot give a negative number, "
@@ -83,7 +84,7 @@ def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterat
         if shifted.operation != "add" or not shifted.type.is_batched or mean.result.type.is_batched:
             continue
         sources = [_source_of(operand) for operand in shifted.operands]
-        bias = next((source for source in sources if source.operation == "parameter"), None)
+        bias = next((source for source in sources if source.role is Role.PARAMETER), None)
         if bias is not None and any(
             user.operation == "subtract"
             and user.operands[0] is shifted

@@ -18,6 +18,7 @@ from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Operation, Scalar, Value
 from netc.dsl import syntax
@@ -122,7 +123,7 @@ def _is_constant(call: OperationCall) -> bool:
     """Whether the result is known when compiling: an element-wise operation of numbers alone."""
     return (
         bool(call.operands)
-        and all(operand.operation == "constant" for operand in call.operands)
+        and all(operand.role is Role.CONSTANT for operand in call.operands)
         and isinstance(call.operation.lower, Scalar)
         and set(call.operation.arguments.values()) == {"value"}
     )

@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
 from netc.compiler.model import FITTED
 from netc.dsl import syntax
@@ -31,7 +32,7 @@ def check_results(context: Context, file: syntax.File) -> None:
         )
     live = context.graph.live()
     for value in context.graph.values():
-        if value not in live and value.name and value.operation != "given":
+        if value not in live and value.name and value.role is not Role.GIVEN:
             context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
     for name, value in context.graph.results.items():
         _check_result(context, name, value)

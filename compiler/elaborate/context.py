@@ -26,6 +26,7 @@ from netc.compiler.elaborate.bindings import (
 )
 from netc.compiler.elaborate.frame import Dimensions, Frame
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.model import Application, Equal, ParameterInfo
@@ -187,7 +188,7 @@ class Context:
         leaves = [leaf for leaf in needed_by([value]) if not leaf.operands]
         for frame in reversed(self.frames):
             leaves = [frame.stands_for(leaf) for leaf in leaves]
-        return all(leaf.operation in ("training", "constant") for leaf in leaves)
+        return all(leaf.role in (Role.TRAINING, Role.CONSTANT) for leaf in leaves)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
         """The places where values got their shapes, but for those in the library and on the line of `at`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type
 from netc.compiler.ir.value import Value, apply
@@ -107,8 +108,8 @@ class Frame:
         """The leaf for a value of outside. Raises Mismatch if that is a sequence without a bound."""
         with self.outside.at(value.span if self.graph.span is NOWHERE else self.graph.span):
             value = bounded.hold(value)
-        if value.operation == "training":  # one leaf is enough
-            value = next((outer for outer in self.captured if outer.operation == "training"), value)
+        if value.role is Role.TRAINING:  # one leaf is enough
+            value = next((outer for outer in self.captured if outer.role is Role.TRAINING), value)
         if value not in self.captured:
             self.captured[value] = self.graph.leaf("given", f"k{len(self.captured)}", value.type)
         return self.captured[value]

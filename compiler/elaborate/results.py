@@ -3,6 +3,7 @@
 from netc.compiler.elaborate.bindings import Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.operations import sequence
@@ -68,7 +69,7 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
     """Adds a state's next value, after a step of training. Faults E0401 if its type is not the state's."""
     name, node = statement.name, statement.value
     state = scope.find(name.text)
-    if not isinstance(state, Value) or state.operation != "state":
+    if not isinstance(state, Value) or state.role is not Role.STATE:
         fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
     value = context.as_value(evaluate(context, node, scope), node.span, like=state)
     if value.type.dims != state.type.dims or value.type.dtype != state.type.dtype:

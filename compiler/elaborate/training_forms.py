@@ -8,6 +8,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.model import CLASS_WEIGHTS, FITTED, ParameterInfo
@@ -58,7 +59,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
     (argument,) = required(context, "class_weights", ("label",), arguments, span, "class_weights(label)[label]")
     label = value_of(context, argument, scope)
     name = label.name
-    if label.operation not in ("target", "input") or label.type.classes is None:
+    if label.role not in (Role.TARGET, Role.INPUT) or label.type.classes is None:
         fault(
             "E0402",
             "`class_weights` takes an input or a target that is a class",
@@ -114,14 +115,14 @@ def grad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> It
     if not path:
         fault("E0508", "this does not depend on it", first.span, others=[Label(second.span, "on this")])
     for inner in path:
-        if inner.operation == "grad" and x is not (base := inner.operands[1]) and _between(context, base, x):
+        if inner.role is Role.DERIVATIVE and x is not (base := inner.operands[1]) and _between(context, base, x):
             message = "a derivative cannot be differentiated with respect to a value in between"
             others = [Label(second.span, "this lies between the two values of that derivative")]
             fault("E0508", message, first.span, "this is a derivative, or made of one", others=others)
     if y.type.is_batched != x.type.is_batched:
         kind = "one number for all samples" if x.type.is_batched else "a number of each sample"
         fault("E0508", f"this is {kind}", first.span, others=[Label(second.span, describe_sample(x.type))])
-    inner_values = [value for value in path if not value.type.is_batched and value.operation != "scan"]
+    inner_values = [value for value in path if not value.type.is_batched and value.role is not Role.SCAN]
     mixing = next(iter(inner_values), None) if x.type.is_batched else None
     if mixing is not None:
         fault("E0508", "something between the two mixes samples", span, others=context.origins([mixing], span))

@@ -15,6 +15,7 @@ from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.passes.simplify import rebuild
@@ -64,7 +65,7 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         copied = copy.add_copy(value, operands)
-        name = value.name if value.operation == "input" else ""
+        name = value.name if value.role is Role.INPUT else ""
         return _through(copied, FORWARD, folded.get(name, []), run.states.get(name, []), name, arrays)
 
     types = {

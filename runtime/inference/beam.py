@@ -13,6 +13,7 @@ import numpy as np
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
 from netc.compiler.operations.scan import Part, Scan
@@ -58,7 +59,7 @@ def decoders(model: Model) -> list[Decoder]:
 def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
     while value.operation in ("reshape", "from_steps"):
         value = value.operands[0]
-    if value.operation != "part":
+    if value.role is not Role.PART:
         return None
     scan, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).of
     token, ends = scan.body.results.get(yielded), scan.body.results[_last_yield(scan)]

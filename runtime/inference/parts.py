@@ -4,6 +4,7 @@ from collections.abc import Collection, Sequence
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Type
 from netc.compiler.ir.value import Value
@@ -73,4 +74,4 @@ def _lengths_of(graph: Graph) -> set[str]:
 
 def _reads(value: Value) -> set[str]:
     """The names of the inputs that a value depends on."""
-    return {leaf.name for leaf in needed_by([value]) if leaf.operation == "input"}
+    return {leaf.name for leaf in needed_by([value]) if leaf.role is Role.INPUT}

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
@@ -106,7 +107,7 @@ class Trace:
         value = next((result for result in graph.results.values() if not _is_finite(memory[result])), None)
         while value is not None:
             operands = value.operands
-            if value.operation == "part":
+            if value.role is Role.PART:
                 scan = Scan.of(value.operands[0])
                 if scan.body in self.origins:
                     return self.origins[scan.body]

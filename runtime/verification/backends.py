@@ -12,6 +12,7 @@ from netc.compiler import pipeline
 from netc.compiler.cost import flops
 from netc.compiler.emulator.run import random_order
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.kernels.machine import Machine
 from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
@@ -148,7 +149,7 @@ def _first_different(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> S
     """
     graph = pipeline.run_passes(graph)
     probes = {
-        f"probe {value.number}": value for value in graph.values() if value.operands and value.operation != "scan"
+        f"probe {value.number}": value for value in graph.values() if value.operands and value.role is not Role.SCAN
     }
     graph, copies = graph.subgraph(probes)
     values = dict(zip(probes, (copies[value] for value in probes.values()), strict=True))

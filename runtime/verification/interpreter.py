@@ -102,7 +102,7 @@ class Noise:
 
 def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
     """Whether the value only moves or chooses elements of its operands, and so is not rounded."""
-    if value.operation == "part" or isinstance(OPERATIONS[value.operation].lower, View):
+    if value.role is Role.PART or isinstance(OPERATIONS[value.operation].lower, View):
         return True
     floats = [operand.ravel() for operand in operands if operand.dtype.kind == "f"]
     if not floats:
