@@ -43,10 +43,10 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
 
 def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
     """Returns the keyword arguments of a reference: the attributes, and `sizes` if the reference takes it."""
-    attributes = value.keywords
+    keywords = value.keywords
     if value.definition is not None and value.definition.takes_sizes:
-        attributes["sizes"] = sizes
-    return attributes
+        keywords["sizes"] = sizes
+    return keywords
 
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
