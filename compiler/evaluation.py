@@ -1,9 +1,9 @@
-"""Losses, metrics, watched and fitted values as figures of a whole split: what is computed batch by batch, and what once from that.
+"""Losses, metrics, watched and fitted values of a split: one graph for each batch, and one for the collected values.
 
-A figure may reduce over the batch (`rmse`, `r2`, a weighted loss): it is cut before its first value that mixes samples.
+A metric may reduce over the batch (`rmse`, `r2`, a weighted loss). It is cut before the first value that mixes samples.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph, needed_by
@@ -17,10 +17,11 @@ from netc.compiler.passes.simplify import expand
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What is computed batch by batch (`collect.N`), and what is computed once over a whole split from that.
+    """The graph that runs on each batch (results `collect.N`), and the graph that runs once on the collected values.
 
-    Both are expanded: what mixes samples then shows in the types, also in a softmax over the batch. Leaf N of `whole` is the collected N, and its batch
-    is the whole split; `units` names, for some N, the target whose units it is in. Results of `whole` that have a batch are meant as their mean.
+    Both are expanded, so that the types show which values mix samples, also in a softmax over the batch. Leaf N of
+    `whole` is `collect.N` of all batches together; its batch is the split. `units` maps N to the target whose units
+    the value has, if there is one. A result of `whole` that has a batch dimension stands for its mean.
     """
 
     batches: Graph
@@ -29,19 +30,24 @@ class Evaluation:
 
 
 def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Evaluation:
-    """`loss.NAME`, `metric.NAME` and `watch.NAME.mean` and its kin. It is also cut where a metric reads a target of `undone`, so that metrics can be in the units of the data."""
+    """Returns the graphs of `loss.NAME`, `metric.NAME`, and `watch.NAME.mean`, `.std`, `.min` and `.max`.
+
+    Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data.
+    """
     graph = expand(prepared(model.graph.of("loss.", "metric.", "watch.", "weight.", "output."), training=False))
-    figures = _figures(graph)
-    metrics = {name: value for name, value in figures.items() if name.startswith("metric.")}
+    statistics = _statistics(graph)
+    metrics = {name: value for name, value in statistics.items() if name.startswith("metric.")}
     cut = _Cut(graph)
-    cut.take({name: value for name, value in figures.items() if name not in metrics}, frozenset())
-    cut.take(metrics, undone)  # by itself: a value that a loss shares with a metric is in the model's units there
+    cut.take({name: value for name, value in statistics.items() if name not in metrics}, frozenset())
+    cut.take(
+        metrics, undone
+    )  # separately: a value that a loss shares with a metric keeps the model's units in the loss
     batches, _ = graph.subgraph(cut.collected)
     return Evaluation(batches, cut.whole, cut.units)
 
 
 def fitting_graphs(model: Model, name: str) -> Evaluation:
-    """One result `fitted.NAME`."""
+    """Returns the graphs of `name`, a result `fitted.NAME`."""
     graph = expand(prepared(model.graph.of(name), training=False))
     cut = _Cut(graph)
     cut.take(graph.results, frozenset())
@@ -50,7 +56,7 @@ def fitting_graphs(model: Model, name: str) -> Evaluation:
 
 
 class _Cut:
-    """A graph in two: `collected` is computed batch by batch, `whole` once from what was collected."""
+    """Cuts a graph in two: `collected` are values of each batch, `whole` is the graph over all collected values."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.whole = graph, Graph()
@@ -59,62 +65,79 @@ class _Cut:
         self.units: dict[str, str] = {}
         self.of_target = values_in_units_of_targets(graph)
 
-    def take(self, figures: Mapping[str, Value], undone: frozenset[str]) -> None:
-        """Add figures as results of `whole`: cut before what mixes samples, and where a target of `undone` is read."""
-        live, late, made = needed_by(figures.values()), set[Value](), dict[Value, Value]()
-        for value in self.graph.values():
-            reads_undone = any(one.role is Role.TARGET and one.name in undone for one in value.operands)
-            if value in live and (reads_undone or mixes_samples(value) or any(one in late for one in value.operands)):
-                late.add(value)
+    def take(self, results: Mapping[str, Value], undone: frozenset[str]) -> None:
+        """Adds results to `whole`, cut before values that mix samples or read a target of `undone`."""
+        late, copies = self._late(results.values(), undone), dict[Value, Value]()
 
         def collect(value: Value) -> None:
             name = str(len(self.collected))
             self.collected[f"collect.{name}"] = value
-            made[value] = self.whole.leaf("input" if value.type.is_batched else "given", name, value.type)
+            copies[value] = self.whole.leaf("input" if value.type.is_batched else "given", name, value.type)
             if self.of_target.get(value) in undone:
                 self.units[name] = self.of_target[value]
 
-        for value in self.graph.values():
-            if value in late:
-                with self.whole.at(value.span):
-                    for one in value.operands:
-                        # what the runtime makes for each batch (tables of rows, keys of random numbers) it makes for the whole split as well
-                        is_made_anew = not one.operands and (not one.name or one.role is Role.GIVEN)
-                        if one not in made and is_made_anew:
-                            made[one] = self.whole.add_copy(one, ())
-                        elif one not in made:
-                            collect(one)
-                    operands = [made[one] for one in value.operands]
-                    made[value] = self.whole.add_copy(value, operands)
-        for name, value in figures.items():
-            if value not in made:
+        for value in late:
+            with self.whole.at(value.span):
+                for operand in value.operands:
+                    if operand in copies:
+                        continue
+                    if _is_supplied(operand):
+                        copies[operand] = self.whole.add_copy(operand, ())
+                    else:
+                        collect(operand)
+                operands = [copies[operand] for operand in value.operands]
+                copies[value] = self.whole.add_copy(value, operands)
+        for name, value in results.items():
+            if value not in copies:
                 collect(value)
-            self.whole.results[name] = made[value]
+            self.whole.results[name] = copies[value]
+
+    def _late(self, results: Iterable[Value], undone: frozenset[str]) -> dict[Value, None]:
+        """Returns the values that `whole` computes, in the order of the graph."""
+        live, late = needed_by(results), dict[Value, None]()
+        for value in self.graph.values():
+            reads_undone = any(operand.role is Role.TARGET and operand.name in undone for operand in value.operands)
+            follows = any(operand in late for operand in value.operands)
+            if value in live and (reads_undone or mixes_samples(value) or follows):
+                late[value] = None
+        return late
 
 
-def _figures(graph: Graph) -> dict[str, Value]:
-    """The values whose figures are wanted, by name; weights and watched values as what they come to over the batch."""
-    found: dict[str, Value] = {}
+def _is_supplied(value: Value) -> bool:
+    """Whether a value is a constant or a leaf that the runtime supplies for a split as it does for a batch.
+
+    Such leaves are tables of rows and keys of random numbers.
+    """
+    return not value.operands and (not value.name or value.role is Role.GIVEN)
+
+
+def _statistics(graph: Graph) -> dict[str, Value]:
+    """Returns losses, metrics and statistics of watched values by name, weighted where the model has weights."""
+    statistics: dict[str, Value] = {}
     for name, value in graph.results.items():
         kind = name.partition(".")[0]
         weight = graph.results.get(f"weight.{name}")
         axes = tuple(range(value.type.rank))
         with graph.at(value.span):
             if kind in ("loss", "metric") and weight is not None:
-                found[name] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
+                statistics[name] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
             elif kind in ("loss", "metric"):
-                found[name] = value
+                statistics[name] = value
             elif kind == "watch":
-                found |= {f"{name}.{what}": part for what, part in _spread(value).items()}
-    return found
+                statistics |= {f"{name}.{statistic}": result for statistic, result in _spread(value).items()}
+    return statistics
 
 
 def _spread(value: Value) -> dict[str, Value]:
-    """Mean, standard deviation and range, each row (a sample, or a step of one) by itself first, so that little is collected: var = mean(var) + var(mean)."""
-    batch, own = ((0,) if value.type.is_batched else ()), tuple(range(int(value.type.is_batched), value.type.rank))
-    means, variances = (apply(name, value, over=own) if own else value for name in ("mean", "variance"))
-    low, high = (apply(name, value, over=own) if own else value for name in ("min", "max"))
-    if not own:
+    """Returns the mean, standard deviation, minimum and maximum of a value.
+
+    Each row (a sample, or a step of a sample) is reduced first, so that little is collected:
+    var = mean(var) + var(mean).
+    """
+    batch, inner = ((0,) if value.type.is_batched else ()), tuple(range(int(value.type.is_batched), value.type.rank))
+    means, variances = (apply(name, value, over=inner) if inner else value for name in ("mean", "variance"))
+    low, high = (apply(name, value, over=inner) if inner else value for name in ("min", "max"))
+    if not inner:
         variances = value - value
     if not batch:
         return {"mean": means, "std": apply("sqrt", variances), "min": low, "max": high}
@@ -128,11 +151,14 @@ def _spread(value: Value) -> dict[str, Value]:
 
 
 def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
-    """The targets, and the outputs that a loss or metric subtracts from one: whatever undoes a target's steps undoes theirs."""
+    """Returns the target whose units a value has, for targets and for outputs that are subtracted from or by a target.
+
+    The preparation of the target is undone for these outputs as well.
+    """
     outputs = {value for name, value in graph.results.items() if name.startswith("output.")}
-    found = {value: value.name for value in graph.values("target")}
+    targets = {value: value.name for value in graph.values("target")}
     for value in graph.values("subtract"):
-        for one, other in (value.operands, value.operands[::-1]):
-            if other.role is Role.TARGET and one in outputs:
-                found[one] = other.name
-    return found
+        for operand, other in (value.operands, value.operands[::-1]):
+            if other.role is Role.TARGET and operand in outputs:
+                targets[operand] = other.name
+    return targets

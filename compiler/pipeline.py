@@ -1,9 +1,10 @@
-"""The compiler's table of contents: which graph a program is made from, and the passes over it, in order.
+"""The compiler's table of contents: the graph that each program starts from, and the passes over it in order.
 
-    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
+    elaborate -> settle -> stabilise -> reorder -> derive -> differentiate -> update
+    -> expand -> simplify -> hoist -> factor -> lift -> sink -> lower -> plan
 
-A model gives three programs: `training` (one step), evaluation (evaluation.py: figures of a whole split) and `prediction` (outputs, or a part of the
-model between two of its values).
+A model has three programs: `training` (one step), evaluation (evaluation.py: metrics of a whole split) and `prediction`
+(the outputs, or the part of the model between two of its values).
 """
 
 from collections.abc import Callable, Iterable
@@ -33,8 +34,11 @@ from netc.dsl.source import Source, Span
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A graph with the same results, computed in another way. It runs on the body of each scan too, after the pass that `after` names. `example` is the text of a
-    file in which it finds something to do."""
+    """A pass: `run` returns a graph with the same results, computed in another way.
+
+    The pass runs after the one that `after` names, and on the body of each scan too. `example` is the text of a `.net`
+    file that the pass changes.
+    """
 
     name: str
     doc: str
@@ -44,8 +48,8 @@ class Pass:
 
 
 PASSES: dict[str, Pass] = {
-    one.name: one
-    for one in (
+    pass_.name: pass_
+    for pass_ in (
         Pass("expand", "What is built of other operations becomes those.", expand, "update"),
         Pass("simplify", "Fewer values that mean the same.", simplify, "expand"),
         Pass("hoist", "What need not be in a recurrence leaves it.", hoist, "simplify"),
@@ -59,35 +63,45 @@ _FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiat
 _GIVEN = "given."
 
 
-def register_pass(one: Pass) -> Pass:
-    """Make a pass one of the pipeline, right after the one that it names. Raises ValueError if its name is taken, or there is no such pass."""
-    if one.name in stages() or one.after not in PASSES:
-        what = f"`{one.name}` is registered already" if one.name in stages() else f"there is no pass `{one.after}`"
-        raise ValueError(what)
+def register_pass(pass_: Pass) -> Pass:
+    """Inserts a pass into the pipeline, directly after the pass that it names.
+
+    Raises ValueError if its name is taken, or if there is no pass `after`.
+    """
+    if pass_.name in stages():
+        raise ValueError(f"`{pass_.name}` is registered already")
+    if pass_.after not in PASSES:
+        raise ValueError(f"there is no pass `{pass_.after}`")
     order = list(PASSES.values())
-    order.insert(1 + [known.name for known in order].index(one.after), one)
+    order.insert(1 + list(PASSES).index(pass_.after), pass_)
     PASSES.clear()
-    PASSES.update({known.name: known for known in order})
-    return one
+    PASSES.update({entry.name: entry for entry in order})
+    return pass_
 
 
 def stages() -> tuple[str, ...]:
-    """What a training step's graph goes through, in order."""
+    """Returns the names of the stages that a training step's graph goes through, in order."""
     return (*_FIRST, *PASSES)
 
 
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
-    """What a step makes small, as `total`, and `gradient.NAME` for each parameter and each input named in `wrt`. Faults E0501 if the model has no loss."""
+    """Returns a graph of the total loss, `total`, and `gradient.NAME` for each parameter and each input in `wrt`.
+
+    Frozen parameters have no gradient. Faults E0501 if the model has no loss.
+    """
     graph, leaves = _forward(model)
-    wanted = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
-    total = graph.results["total"] = total_loss(graph, _moved(model))
-    for value, gradient in differentiate(graph, total, wanted).items():
+    variables = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
+    total = graph.results["total"] = total_loss(graph, _scaled_losses(model))
+    for value, gradient in differentiate(graph, total, variables).items():
         graph.results[f"gradient.{value.name}"] = gradient
     return _without(graph, "loss.", "weight.", "update.")
 
 
 def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = False) -> tuple[Graph, dict[str, Value]]:
-    """The losses while training (of a chunk, if sequences are cut into such), with `update.NAME` for each state that is not frozen; and the leaves by name."""
+    """Returns the losses in training, with `update.NAME` for each state that is not frozen, and the graph's leaves.
+
+    With `truncate` it is the graph of one chunk of the sequences. The leaves are by name.
+    """
     if not any(name.startswith("loss.") for name in model.graph.results):
         fault(
             "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
@@ -106,50 +120,58 @@ def _without(graph: Graph, *prefixes: str) -> Graph:
     return graph
 
 
-def _moved(model: Model) -> tuple[str, ...]:
-    """The losses that a schedule multiplies."""
+def _scaled_losses(model: Model) -> tuple[str, ...]:
+    """Returns the names of the losses that a schedule multiplies."""
     return tuple(name for name, _ in model.train.loss_scale)
 
 
 def is_frozen(model: Model, name: str) -> bool:
-    """Whether a parameter or a state stays as it is (`freeze`)."""
+    """Whether `freeze` names a parameter or a state."""
     return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
 
 
 def training_graph(model: Model, is_frugal: bool = False) -> Graph:
-    """One step: the loss and the next value of every parameter and state that it moves. With `accumulate`, the last of several batches. What `is_frugal`
-    keeps little of a scan and computes it again."""
+    """Returns the graph of a training step: the loss, and the next value of every parameter and state that it updates.
+
+    With `accumulate` it is the step's last batch. `is_frugal` turns rematerialisation on: scans save little and are
+    recomputed in the backward pass.
+    """
     graph, leaves = _forward(model, model.train.truncate, is_frugal)
-    wanted = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
-    total = total_loss(graph, _moved(model))
-    several = model.train.accumulate > 1
-    gradients = accumulated_gradients(graph, wanted, _moved(model)) if several else differentiate(graph, total, wanted)
+    variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
+    total = total_loss(graph, _scaled_losses(model))
+    if model.train.accumulate > 1:
+        gradients = accumulated_gradients(graph, variables, _scaled_losses(model))
+    else:
+        gradients = differentiate(graph, total, variables)
     update(graph, model.train, model.trainables, gradients)
     return _without(graph, "loss.", "weight.")
 
 
 def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
-    """One batch before the last of a step, with `accumulate`: its gradients are added up, no parameter moves."""
+    """Returns the graph of a batch before the step's last, with `accumulate`: it only sums gradients."""
     graph, leaves = _forward(model, is_frugal=is_frugal)
-    wanted = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
-    total_loss(graph, _moved(model))
-    accumulate(graph, wanted, _moved(model))
+    variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
+    total_loss(graph, _scaled_losses(model))
+    accumulate(graph, variables, _scaled_losses(model))
     return _without(graph, "loss.", "weight.")
 
 
 def prediction_graph(model: Model) -> Graph:
-    """The outputs, and `length.DIM` where they have such a dimension at its bound."""
+    """Returns the graph of the outputs, with `length.DIM` for each dimension that an output stores at its bound."""
     return prepared(model.graph.of("output.", "length."), training=False)
 
 
-def part_graph(model: Model, wanted: Iterable[str], given: Iterable[str] = ()) -> Graph:
-    """Those values of a model in use that are `wanted`, as `output.NAME`, from those that are `given`: inputs by their names, in place of what computes
-    them. With `length.DIM` as prediction_graph has it."""
-    known = model.values
-    results = {f"output.{name}": known[name] for name in wanted}
-    held = [dim.name for value in results.values() for dim in value.type.dims if isinstance(dim, Bounded)]
-    results |= {f"length.{dim}": model.graph.results[f"length.{dim}"] for dim in held}
-    results |= {f"{_GIVEN}{name}": known[name] for name in given}
+def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:
+    """Returns the graph for prediction that computes some named values of a model from others.
+
+    Results are `output.NAME` for each name of `outputs`, and `length.DIM` as in `prediction_graph`. Each value of
+    `inputs` becomes an input of its name, in place of the values that compute it.
+    """
+    values = model.values
+    results = {f"output.{name}": values[name] for name in outputs}
+    bounded = [dim.name for value in results.values() for dim in value.type.dims if isinstance(dim, Bounded)]
+    results |= {f"length.{dim}": model.graph.results[f"length.{dim}"] for dim in bounded}
+    results |= {f"{_GIVEN}{name}": values[name] for name in inputs}
     graph = settle(model.graph.subgraph(results)[0], training=False)
     names = {value: name.removeprefix(_GIVEN) for name, value in graph.results.items() if name.startswith(_GIVEN)}
 
@@ -162,8 +184,8 @@ def part_graph(model: Model, wanted: Iterable[str], given: Iterable[str] = ()) -
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
-    """The graph of a training step after each of `stages`."""
-    made = {
+    """Returns the graph of a training step after each of `stages`."""
+    graphs = {
         "elaborate": model.graph,
         "settle": (settled := settle(model.graph.of("loss.", "weight.loss.", "update."), training=True)),
         "stabilise": (stable := stabilise(settled)),
@@ -172,34 +194,37 @@ def training_stages(model: Model) -> dict[str, Graph]:
         "differentiate": gradient_graph(model),
         "update": training_graph(model),
     }
-    run_passes(made["update"], made.__setitem__)
-    return made
+    run_passes(graphs["update"], graphs.__setitem__)
+    return graphs
 
 
 def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) -> Graph:
-    """All passes from graph to graph; `after(name, graph)` sees what each made."""
+    """Runs all passes over a graph; `after(name, graph)` is called with the result of each."""
     graph = trimmed(graph)
-    for name, one in PASSES.items():
-        graph = in_bodies(one.run(graph), one.run) if name in _OWN else _of_others(graph, one)
+    for name, pass_ in PASSES.items():
+        graph = in_bodies(pass_.run(graph), pass_.run) if name in _OWN else _run_registered(graph, pass_)
         if after:
             after(name, graph)
     return graph
 
 
-def _of_others(graph: Graph, one: Pass) -> Graph:
-    """A graph through a pass of somebody else's. Faults E1103 where that fails, or leaves what is no graph of the same results."""
+def _run_registered(graph: Graph, pass_: Pass) -> Graph:
+    """Runs a pass of a plugin.
+
+    Faults E1103 if it raises, or returns an invalid graph or one with other results.
+    """
     try:
-        made = in_bodies(one.run(graph), one.run)
-        verify(made)
+        result = in_bodies(pass_.run(graph), pass_.run)
+        verify(result)
         for name, value in graph.results.items():
-            assert name in made.results, f"the result `{name}` is gone"
-            now = made.results[name].type
-            assert now == value.type, f"the result `{name}` was {value.type}, and is {now}"
-    except Exception as error:  # whatever the code of somebody else raises is told as a message
-        told = f"{type(error).__name__}: {error}"
-        place = Span(Source(f"the pass {one.name}", ""), 0, 0)
-        fault("E1103", f"the pass `{one.name}` spoils the graph", place, told, hint="netc.testing.check(it)")
-    return made
+            assert name in result.results, f"the result `{name}` is gone"
+            type_ = result.results[name].type
+            assert type_ == value.type, f"the result `{name}` was {value.type}, and is {type_}"
+    except Exception as error:  # a plugin's code may raise anything, and its user needs a message
+        label = f"{type(error).__name__}: {error}"
+        span = Span(Source(f"the pass {pass_.name}", ""), 0, 0)
+        fault("E1103", f"the pass `{pass_.name}` spoils the graph", span, label, hint="netc.testing.check(it)")
+    return result
 
 
 __all__ = [

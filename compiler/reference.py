@@ -18,19 +18,22 @@ Evaluate = Callable[[Graph, Mapping[str, Array], Sizes], dict[str, Array]]
 
 
 def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
-    """Every result of the graph, from the arrays of its inputs, targets, parameters and states by name; `sizes` are those of the named dimensions."""
+    """Returns every result of the graph by name.
+
+    `leaves` are the arrays of its inputs, targets, parameters and states by name; `sizes` those of named dimensions.
+    """
     memory = values_of(graph, leaves, sizes, evaluate)
     return {name: memory[value] for name, value in graph.results.items()}
 
 
 def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Evaluate) -> dict[Value, Array]:
-    """Every value of the graph, but for scans; `body` is how a scan's body is evaluated at each step."""
+    """Returns every value of the graph except scans. `body` evaluates a scan's body at each step."""
     memory: dict[Value, Array] = {}
     parts: dict[Value, dict[str, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
             if value.role is Role.SCAN:
-                parts[value] = scan.compute([memory[one] for one in value.operands], value, leaves, body)
+                parts[value] = scan.compute([memory[operand] for operand in value.operands], value, leaves, body)
             elif value.role is Role.PART:
                 memory[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
@@ -39,15 +42,15 @@ def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Eva
 
 
 def attributes_of(value: Value, sizes: Sizes) -> dict[str, Any]:
-    """What a reference is given beside its arrays: the attributes, and the sizes of named dimensions where its result has such by itself."""
-    attributes = value.keywords
+    """Returns the keyword arguments of a reference: the attributes, and `sizes` if the reference takes it."""
+    keywords = value.keywords
     if value.definition is not None and value.definition.takes_sizes:
-        attributes["sizes"] = sizes
-    return attributes
+        keywords["sizes"] = sizes
+    return keywords
 
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
-    """One value, from its operands; no scan."""
+    """Computes one value from its operands; not for scans and their parts."""
     dtype = DTYPES[value.type.dtype].numpy
     if value.role is Role.CONSTANT:
         return np.asarray(value.attributes_as(Constant).value, dtype)

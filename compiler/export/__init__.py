@@ -1,5 +1,5 @@
-"""A model in use, written down for those who do not have netc: as ONNX, or as one file of Python that needs NumPy alone.
+"""Writes a model for users without netc: as ONNX, or as a Python file that needs only NumPy.
 
-`writer.py` walks the graph and knows what both are made of; `onnx_file.py` and `numpy_file.py` are the two, `scalar.py` turns an element-wise operation's
-expression into their words, `cells.py` knows an LSTM when it sees one.
+`writer.py` walks the graph and holds the parts that both formats share; `onnx_file.py` and `numpy_file.py` write them.
+`scalar.py` translates the expressions of element-wise operations, and `cells.py` recognises recurrent layers.
 """

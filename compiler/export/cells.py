@@ -1,6 +1,7 @@
-"""Recurrent layers that ONNX has an operation for: whether a scan is one of the library's, by comparing its body with what the library's own comes to.
+"""Recognises the recurrent layers that ONNX has an operation for.
 
-What the file calls its layer decides nothing: who writes the same equations gets the same operation.
+The scan's body is compared with the body of the library's layer. Names do not matter: a layer that the user writes with
+the same equations becomes the same operation.
 """
 
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from netc.dsl.source import Source
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A layer of the library, and the operation of ONNX that it is: in which order that has the gates, and the attributes it takes."""
+    """A layer of the library, and its operation in ONNX: the order of the gates there, and its attributes."""
 
     block: str
     operation: str
@@ -36,41 +37,51 @@ CELLS = (
 )
 
 
-def cell_of(one: Scan) -> Cell | None:
-    """The layer that a scan is, if ONNX has it. Its captured values are then W, U and the biases, in this order."""
-    if len(one.sequences) != 1 or one.sequences[0].type.rank != 2 or not one.begins or one.begins[0].type.rank != 2:
+def cell_of(scan: Scan) -> Cell | None:
+    """Returns the cell that a scan computes, or None if ONNX has no operation for it.
+
+    The scan of a cell captures W, U and the biases, in this order.
+    """
+    if len(scan.sequences) != 1 or scan.sequences[0].type.rank != 2:
         return None
-    width, units = int(one.sequences[0].type.dims[1]), int(one.begins[0].type.dims[1])
-    own = _moves(one)
-    return next((cell for cell in CELLS if _text_of(cell.block, width, units, one.body.precision) == own), None)
+    if not scan.begins or scan.begins[0].type.rank != 2:
+        return None
+    width, units = int(scan.sequences[0].type.dims[1]), int(scan.begins[0].type.dims[1])
+    text = _transition(scan)
+    return next((cell for cell in CELLS if _text_of(cell.block, width, units, scan.body.precision) == text), None)
 
 
-def _moves(one: Scan) -> str:
-    """How the carries go on, as text; what else is yielded must be one of them."""
-    nexts = {name: value for name, value in one.body.results.items() if name.startswith("next.")}
-    if any(value not in nexts.values() for value in one.body.results.values()):
+def _transition(scan: Scan) -> str:
+    """Returns the text of the graph that computes the next carries, or "" if the scan yields any other value."""
+    nexts = {name: value for name, value in scan.body.results.items() if name.startswith("next.")}
+    if any(value not in nexts.values() for value in scan.body.results.values()):
         return ""
-    return print_graph(_without_places(one.body.subgraph(nexts)[0]))
+    return print_graph(_without_spans(scan.body.subgraph(nexts)[0]))
 
 
-def _without_places(graph: Graph) -> Graph:
-    copy, made = Graph(), dict[Value, Value]()
+def _without_spans(graph: Graph) -> Graph:
+    """Copies a graph without the places in the source, which its text would show."""
+    copy, copies = Graph(), dict[Value, Value]()
     for value in graph.values():
-        made[value] = copy.add_copy(value, [made[one] for one in value.operands])
-    copy.results = {name: made[value] for name, value in graph.results.items()}
+        copies[value] = copy.add_copy(value, [copies[operand] for operand in value.operands])
+    copy.results = {name: copies[value] for name, value in graph.results.items()}
     return copy
 
 
 @cache
 def _text_of(block: str, width: int, units: int, precision: str) -> str:
+    """Returns the text of the transition of a library's layer."""
     states = "y, c" if block == "lstm" else "y"
-    text = f"model {{\n input x: float[time, {width}]\n {states} = {block}(x, {units})\n output z = y\n}}\ntrain {{\n precision = {precision}\n}}\n"
+    text = (
+        f"model {{\n input x: float[time, {width}]\n {states} = {block}(x, {units})\n output z = y\n}}\n"
+        f"train {{\n precision = {precision}\n}}\n"
+    )
     model = elaborate(parse(Source(f"{block}.net", text)), {}, lambda *_: 0)
-    (found,) = exportable(prediction_graph(model)).values("scan")
-    return _moves(Scan.of(found))
+    (scan,) = exportable(prediction_graph(model)).values("scan")
+    return _transition(Scan.of(scan))
 
 
 def gates(array: Array, order: tuple[int, ...]) -> Array:
-    """The last axis in another order of gates: [n, gates * units]."""
+    """Reorders the gates along the last axis, which has gates * units elements."""
     parts = np.split(array, len(order), axis=-1)
     return np.concatenate([parts[i] for i in order], axis=-1)

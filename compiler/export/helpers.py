@@ -1,4 +1,4 @@
-"""Functions that an exported file of Python may need, copied into it as they stand here: NumPy and the standard library are all that they use."""
+"""Functions that are copied into exported Python files. They use only NumPy and the standard library."""
 
 import math
 from typing import Any
@@ -35,63 +35,63 @@ def _log_softmax(x: Any, axis: int) -> Any:
 
 
 def _fold(combine: Any, initial: float, x: Any, axes: Any) -> Any:
-    """A reduction by a function of two, one element after the other."""
+    """Reduces x over axes with a function of two arguments, one element after the other."""
     moved = np.moveaxis(x, axes, range(len(axes)))
     total = np.full(moved.shape[len(axes) :], initial, x.dtype)
-    for one in moved.reshape(-1, *total.shape):
-        total = combine(total, one)
+    for element in moved.reshape(-1, *total.shape):
+        total = combine(total, element)
     return total
 
 
 def _pad(x: Any, axes: Any, before: Any, after: Any, step: Any, value: float) -> Any:
-    """A value around x along axes, and with a step above 1 between its elements."""
-    shape, where = list(x.shape), [slice(None)] * x.ndim
-    for axis, first, last, apart in zip(axes, before, after, step, strict=True):
-        wide = (x.shape[axis] - 1) * apart + 1
-        shape[axis], where[axis] = first + wide + last, slice(first, first + wide, apart)
+    """Pads x with a value along axes, and between its elements where the step is above 1."""
+    shape, inside = list(x.shape), [slice(None)] * x.ndim
+    for axis, first, last, distance in zip(axes, before, after, step, strict=True):
+        extent = (x.shape[axis] - 1) * distance + 1
+        shape[axis], inside[axis] = first + extent + last, slice(first, first + extent, distance)
     result = np.full(shape, value, x.dtype)
-    result[tuple(where)] = x
+    result[tuple(inside)] = x
     return result
 
 
 def _window(x: Any, axis: int, size: int, stride: int, dilation: int) -> Any:
-    """Windows along an axis, a new axis behind it."""
-    whole = np.lib.stride_tricks.sliding_window_view(x, dilation * (size - 1) + 1, axis)
-    return np.moveaxis(whole, -1, axis + 1)[(np.s_[:],) * axis + (np.s_[::stride], np.s_[::dilation])]
+    """Returns the windows along an axis; the elements of a window are a new axis after it."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, dilation * (size - 1) + 1, axis)
+    return np.moveaxis(windows, -1, axis + 1)[(np.s_[:],) * axis + (np.s_[::stride], np.s_[::dilation])]
 
 
 def _image_windows(x: Any, size: Any, stride: Any, dilation: Any, pad: Any, value: float) -> Any:
     """x[..., h, w, c] -> [..., oh, ow, c, kh, kw]."""
     border = [(0, 0)] * (x.ndim - 3) + [(pad[0], pad[1]), (pad[2], pad[3]), (0, 0)]
-    whole = np.pad(x, border, constant_values=value)
+    padded = np.pad(x, border, constant_values=value)
     reach = tuple(d * (k - 1) + 1 for d, k in zip(dilation, size, strict=True))
-    windows = np.lib.stride_tricks.sliding_window_view(whole, reach, (-3, -2))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, reach, (-3, -2))
     return windows[..., :: stride[0], :: stride[1], :, :: dilation[0], :: dilation[1]]
 
 
 def _conv2d(x: Any, w: Any, stride: Any, dilation: Any, pad: Any, groups: int) -> Any:
     windows = _image_windows(x, w.shape[:2], stride, dilation, pad, 0.0)
     parts = np.split(windows, groups, axis=-3)
-    made = [
-        np.tensordot(one, own, ((-2, -1, -3), (0, 1, 2)))
-        for one, own in zip(parts, np.split(w, groups, -1), strict=True)
+    products = [
+        np.tensordot(part, weights, ((-2, -1, -3), (0, 1, 2)))
+        for part, weights in zip(parts, np.split(w, groups, -1), strict=True)
     ]
-    return np.concatenate(made, axis=-1)
+    return np.concatenate(products, axis=-1)
 
 
 def _conv2d_input(y: Any, w: Any, stride: Any, dilation: Any, pad: Any, groups: int, size: Any) -> Any:
-    """A transposed convolution: each place of y spreads w over its window."""
+    """A transposed convolution: each pixel of y adds its multiple of w to its window of the result."""
     top, bottom, left, right = pad
-    whole = np.zeros((*y.shape[:-3], size[0] + top + bottom, size[1] + left + right, w.shape[2] * groups), y.dtype)
+    result = np.zeros((*y.shape[:-3], size[0] + top + bottom, size[1] + left + right, w.shape[2] * groups), y.dtype)
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
             pairs = zip(np.split(y, groups, -1), np.split(w[i, j], groups, -1), strict=True)
-            part = np.concatenate([own @ weights.T for own, weights in pairs], axis=-1)
+            part = np.concatenate([pixels @ weights.T for pixels, weights in pairs], axis=-1)
             first, second = i * dilation[0], j * dilation[1]
             down = slice(first, first + (y.shape[-3] - 1) * stride[0] + 1, stride[0])
             across = slice(second, second + (y.shape[-2] - 1) * stride[1] + 1, stride[1])
-            whole[..., down, across, :] += part
-    return whole[..., top : top + size[0], left : left + size[1], :]
+            result[..., down, across, :] += part
+    return result[..., top : top + size[0], left : left + size[1], :]
 
 
 def _maxpool2d(x: Any, size: Any, stride: Any, pad: Any) -> Any:
@@ -99,7 +99,7 @@ def _maxpool2d(x: Any, size: Any, stride: Any, pad: Any) -> Any:
 
 
 def _avgpool2d(x: Any, size: Any, stride: Any, pad: Any) -> Any:
-    """The mean of what lies inside."""
+    """Average pooling; padding does not count."""
     total = _image_windows(x, size, stride, (1, 1), pad, 0.0).sum((-2, -1))
     return total / _image_windows(np.ones_like(x), size, stride, (1, 1), pad, 0.0).sum((-2, -1))
 
@@ -113,21 +113,21 @@ def _interleave(parts: Any, size: Any) -> Any:
 
 
 def _scatter(combine: Any, initial: float, x: Any, index: Any, rows: int) -> Any:
-    """Rows of x, combined where they have the same index."""
+    """Combines the rows of x that have the same index."""
     result = np.full((rows, *x.shape[index.ndim :]), initial, x.dtype)
     combine.at(result, index, x)
     return result
 
 
 def _from_steps(x: Any, place: Any, samples: int, size: int) -> Any:
-    """Rows as sequences with room for so many steps, zeros beyond their ends."""
+    """Pads rows to sequences of `size` steps, with zeros beyond their ends."""
     result = np.zeros((samples * size, *x.shape[1:]), x.dtype)
     result[place] = x
     return result.reshape(samples, size, *x.shape[1:])
 
 
 def _scramble(x: Any, y: Any) -> Any:
-    """A 32-bit word that looks random: for every y a permutation of x."""
+    """Returns pseudo-random 32-bit words: for every y, a permutation of x."""
 
     def mix(word: Any) -> Any:
         word = (word ^ (word >> np.uint32(16))) * np.uint32(0x7FEB352D)
@@ -140,22 +140,25 @@ def _scramble(x: Any, y: Any) -> Any:
 
 
 def _unit(x: Any) -> Any:
-    """A 32-bit word as a number in [0, 1)."""
+    """Converts 32-bit words to numbers in [0, 1)."""
     return (np.asarray(x, np.int32).view(np.uint32) >> np.uint32(8)) * np.float32(2**-24)
 
 
 def _each(function: Any, shape: Any, dtype: Any, batched: Any, operands: Any, numbers: Any) -> Any:
-    """An operation with a kernel of its own, sample by sample."""
+    """Runs a custom kernel on each sample."""
     if not any(batched):
         result = np.zeros(shape, dtype)
         function(result, *operands, **numbers)
         return result
-    count = next(len(one) for one, own in zip(operands, batched, strict=True) if own)
+    count = next(len(operand) for operand, is_batched in zip(operands, batched, strict=True) if is_batched)
     result = np.zeros((count, *shape), dtype)
     for i in range(count):
         function(
             result[i, ...],
-            *(one[i, ...] if own else one for one, own in zip(operands, batched, strict=True)),
+            *(
+                operand[i, ...] if is_batched else operand
+                for operand, is_batched in zip(operands, batched, strict=True)
+            ),
             **numbers,
         )
     return result

@@ -1,4 +1,4 @@
-"""A model in use as one file of Python that needs NumPy alone: its numbers, and a function `predict` that reads as the model does."""
+"""Writes a model as a Python file that needs only NumPy: a function `predict`, and the model's parameters."""
 
 import base64
 import inspect
@@ -55,7 +55,10 @@ _CALLS = {
 
 
 def numpy_file(exported: Exported, random: Callable[[str], Array]) -> str:
-    """The text of the file. `random` gives the words that a stream of random numbers begins with. Faults E1201 for what NumPy has no word for."""
+    """Returns the text of the file. `random` returns the initial words of a stream of random numbers.
+
+    Faults E1201 at an operation that cannot be written with NumPy.
+    """
     return _NumpyFile(exported, random).text()
 
 
@@ -69,7 +72,7 @@ class _NumpyFile(Writer):
         self.arrays: dict[str, Array] = {}
         self.lines: list[str] = []
         self.indent, self.samples = 1, "_samples"
-        self.line, self.comment = (-1, ""), ""  # of the last value, and what is to be told before the next line
+        self.line, self.comment = (-1, ""), ""  # the last value's source line; the comment before the next line
         self.names = 0
         self.functions: dict[str, str] = {}
         self.arguments, self.rows_names = _identifiers(exported.inputs)
@@ -80,8 +83,8 @@ class _NumpyFile(Writer):
         if dtype == "bool":
             return Term(str(bool(value)), dtype)
         if dtype in ("f32", "f64"):
-            told = repr(float(value)) if np.isfinite(value) else f"np.float32({str(float(value))!r})"
-            return Term(told if value >= 0 or np.isnan(value) else f"({told})", dtype)
+            text = repr(float(value)) if np.isfinite(value) else f"np.float32({str(float(value))!r})"
+            return Term(text if value >= 0 or np.isnan(value) else f"({text})", dtype)
         return Term(str(int(value)) if value >= 0 else f"({int(value)})", dtype)
 
     def cast(self, x: Term, dtype: str) -> Term:
@@ -97,9 +100,9 @@ class _NumpyFile(Writer):
         if name == "neg":
             return Term(f"(-{operands[0].text})", dtype)
         if name in _INFIX:
-            left, right = (one.text for one in operands)
+            left, right = (operand.text for operand in operands)
             return Term(f"({left} {_INFIX[name]} {right})", dtype)
-        return Term(f"{_CALLS[name]}({', '.join(one.text for one in operands)})", dtype)
+        return Term(f"{_CALLS[name]}({', '.join(operand.text for operand in operands)})", dtype)
 
     def take(self, x: Term, index: Term) -> Term:
         return Term(f"{x.text}[{index.text}]", x.dtype)
@@ -108,18 +111,18 @@ class _NumpyFile(Writer):
         self.arrays[name] = array
         return Term(f"_weights[{python_string(name)}]", _dtype_of(array))
 
-    def made_rows(self, dim: str, length: Term) -> Rows:
-        own = self.fresh("length", length)
-        first = self.fresh("first", Term(f"np.cumsum({own.text}) - {own.text}", "i64"))
-        sample = self.fresh("sample", Term(f"np.repeat(np.arange(len({own.text})), {own.text})", "i64"))
+    def make_rows(self, dim: str, length: Term) -> Rows:
+        length = self.fresh("length", length)
+        first = self.fresh("first", Term(f"np.cumsum({length.text}) - {length.text}", "i64"))
+        sample = self.fresh("sample", Term(f"np.repeat(np.arange(len({length.text})), {length.text})", "i64"))
         step = self.fresh("step", Term(f"np.arange(len({sample.text})) - {first.text}[{sample.text}]", "i64"))
-        return self.indexed(own, first, sample, step, Term(f"{own.text}.max()", "i64"))
+        return self.indexed(length, first, sample, step, Term(f"{length.text}.max()", "i64"))
 
-    def given_lengths(self, dim: str) -> Term:
+    def input_lengths(self, dim: str) -> Term:
         name = next(name for name, type_ in self.exported.inputs.items() if type_.rows == dim)
         return Term(f"np.array([len(one) for one in {self.arguments[name]}])", "i64")
 
-    def same_lengths(self, steps: int) -> Term:
+    def constant_lengths(self, steps: int) -> Term:
         return Term(f"np.full(_samples, {steps})", "i64")
 
     def counted(self, count: int) -> Term:
@@ -152,15 +155,16 @@ class _NumpyFile(Writer):
             return None
         node = definition(lower.function)
         self.functions[node.name] = textwrap.dedent(inspect.getsource(lower.function))
-        taken = [argument.arg for argument in node.args.args][1 + len(operands) :]
-        numbers = {name: value.keywords[name] for name in taken}
-        batched = [one.type.is_batched for one in value.operands]
-        shape = value.type.dims[1:] if value.type.is_batched else value.type.dims
-        own = ", ".join(one.text for one in operands)
-        return Term(
-            f"_each({node.name}, {tuple(map(int, shape))!r}, {NUMPY_WORDS[value.type.dtype]}, {batched!r}, [{own}], {numbers!r})",
-            value.type.dtype,
+        keywords = [argument.arg for argument in node.args.args][1 + len(operands) :]
+        arguments = (
+            node.name,
+            repr(tuple(map(int, value.type.dims[1:] if value.type.is_batched else value.type.dims))),
+            NUMPY_WORDS[value.type.dtype],
+            repr([operand.type.is_batched for operand in value.operands]),
+            f"[{', '.join(operand.text for operand in operands)}]",
+            repr({name: value.keywords[name] for name in keywords}),
         )
+        return Term(f"_each({', '.join(arguments)})", value.type.dtype)
 
     def shape(self, lead: str, dims: Sequence[Dim]) -> str:
         return f"({', '.join([lead, *self.dims(dims)])})" if dims else f"({lead},)"
@@ -168,17 +172,18 @@ class _NumpyFile(Writer):
     # ------------------------------------------------------------ lines
 
     def put(self, line: str) -> None:
-        told, self.comment = [self.comment] if self.comment else [], ""
-        self.lines += ["    " * self.indent + text for text in (*told, line)]
+        """Appends a line to `predict`, after the comment about its place in the model if there is a new one."""
+        comments, self.comment = [self.comment] if self.comment else [], ""
+        self.lines += ["    " * self.indent + text for text in (*comments, line)]
 
     def fresh(self, prefix: str, term: Term) -> Term:
-        """A term under a new name."""
+        """Assigns the term to a new name."""
         name = self.called(prefix)
         self.put(f"{name} = {bare(term.text)}")
         return Term(name, term.dtype)
 
     def called(self, prefix: str) -> str:
-        """A name that nothing else has."""
+        """Returns a new name."""
         self.names += 1
         name = f"{prefix}{self.names}"
         return self.called(prefix) if name in (*self.arguments.values(), *self.rows_names.values()) else name
@@ -192,13 +197,13 @@ class _NumpyFile(Writer):
             or term.text.isidentifier()
         ):
             return term
-        self.told(value)
+        self.comment_on(value)
         if uses == 1 and len(term.text) < _SHORT and "lambda" not in term.text:
             return term
         return self.fresh("v", term)
 
-    def told(self, value: Value) -> None:
-        """The line of the `.net` file that the next lines come from, as a comment."""
+    def comment_on(self, value: Value) -> None:
+        """Sets the comment before the next line to the value's line of the `.net` file, if that is a new one."""
         source, line = value.span.source, value.span.line
         if source.text and (line, source.name) != self.line:
             self.line = (line, source.name)
@@ -207,54 +212,61 @@ class _NumpyFile(Writer):
     # ------------------------------------------------------------ the file
 
     def text(self) -> str:
-        exported = self.exported
-        leaves = {name: Term(own, exported.inputs[name].dtype) for name, own in self.arguments.items()}
-        for name, type_ in exported.inputs.items():
-            own, kind = self.arguments[name], NUMPY_WORDS[type_.dtype]
+        """Returns the text of the file."""
+        terms = self.walk(self.exported.graph, self._inputs())
+        self._outputs({name: terms[value].text for name, value in self.exported.graph.results.items()})
+        return self._assembled("\n".join(self.lines))
+
+    def _inputs(self) -> dict[str, Term]:
+        """Writes the conversion of the arguments to arrays, and returns the inputs' terms."""
+        leaves = {name: Term(argument, self.exported.inputs[name].dtype) for name, argument in self.arguments.items()}
+        for name, type_ in self.exported.inputs.items():
+            argument, dtype = self.arguments[name], NUMPY_WORDS[type_.dtype]
+            rest = "".join(f", {dim}" for dim in type_.dims[1:])
             if type_.is_varying:
-                rest = "".join(f", {dim}" for dim in type_.dims[1:])
                 rows = self.rows_names[name]
                 leaves[name] = Term(rows, type_.dtype)
-                self.put(f"{rows} = np.concatenate([np.asarray(one, {kind}) for one in {own}]).reshape(-1{rest})")
+                self.put(f"{rows} = np.concatenate([np.asarray(one, {dtype}) for one in {argument}]).reshape(-1{rest})")
             else:
-                rest = "".join(f", {dim}" for dim in type_.dims[1:])
-                self.put(f"{own} = np.asarray({own}, {kind}).reshape(-1{rest})")
+                self.put(f"{argument} = np.asarray({argument}, {dtype}).reshape(-1{rest})")
         first = next(iter(self.arguments.values()))
         self.put(f"_samples = len({first})")
-        made = self.walk(exported.graph, leaves)
-        results = {name: made[value].text for name, value in exported.graph.results.items()}
-        told = bounded_lengths(exported, results)
-        answers = []
-        for name, type_ in exported.outputs.items():
+        return leaves
+
+    def _outputs(self, results: Mapping[str, str]) -> None:
+        """Writes the dictionary that `predict` returns. `results` are the texts of the graph's results."""
+        bounded = bounded_lengths(self.exported, results)
+        entries = []
+        for name, type_ in self.exported.outputs.items():
             text = results[f"output.{name}"]
             if type_.is_varying:
                 length = self.rows(str(type_.rows)).length.term.text
                 text = f"np.split({text}, np.cumsum({length})[:-1])"
-            elif name in told:
-                cuts = ", ".join(":" if end is None else f": {results[end]}[i]" for end in told[name])
+            elif name in bounded:
+                cuts = ", ".join(":" if end is None else f": {results[end]}[i]" for end in bounded[name])
                 text = f"[one[{cuts}] for i, one in enumerate({text})]"
             elif not type_.is_batched:
                 text = f"np.asarray({text})"
-            answers.append(f"{python_string(name)}: {bare(text)},")
+            entries.append(f"{python_string(name)}: {bare(text)},")
         self.put("return {")
-        for line in answers:
-            self.put(f"    {line}")
+        for entry in entries:
+            self.put(f"    {entry}")
         self.put("}")
-        return self.whole("\n".join(self.lines))
 
-    def whole(self, body: str) -> str:
+    def _assembled(self, body: str) -> str:
+        """Returns the file around the body of `predict`: its docstring, imports, functions, labels and parameters."""
         exported = self.exported
-        listing = [f"{own}: {_described(exported, name)}" for name, own in self.arguments.items()]
-        given = [f"{name}: {_described(exported, name)}" for name in exported.outputs]
+        inputs = [f"{argument}: {_described(exported, name)}" for name, argument in self.arguments.items()]
+        outputs = [f"{name}: {_described(exported, name)}" for name in exported.outputs]
         used = _helpers_in(body)
         arguments = ", ".join(self.arguments.values())
         head = [
             f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
             "",
-            "Arrays come with the samples in front; of a varying dimension, a list of arrays, one a sample. What is given:",
-            *(f"    {python_docstring(line)}" for line in listing),
-            "What comes back, by name:",
-            *(f"    {python_docstring(line)}" for line in given),
+            "The first axis of an array is the samples; a sequence is a list of arrays, one for each sample. Arguments:",
+            *(f"    {python_docstring(line)}" for line in inputs),
+            "Results by name:",
+            *(f"    {python_docstring(line)}" for line in outputs),
             '"""',
             "",
             *(["import base64", "import math", "import zlib"] if "_erf" in used else ["import base64", "import zlib"]),
@@ -266,8 +278,8 @@ class _NumpyFile(Writer):
             inspect.getsource(getattr(helpers, name)).replace(": Any", "").replace(" -> Any", "") for name in used
         ]
         functions += list(self.functions.values())
-        blocks = [re.sub(r"(\w+): (?:int|float)(?=[,)])", r"\1", one).rstrip() for one in functions]
-        # numbers last: whoever opens the file reads the model first
+        blocks = [re.sub(r"(\w+): (?:int|float)(?=[,)])", r"\1", function).rstrip() for function in functions]
+        # the parameters come last, so that a reader sees the model first
         return "\n".join(
             [
                 *head,
@@ -287,56 +299,60 @@ class _NumpyFile(Writer):
 
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, one: Scan, given: Mapping[str, Term]) -> dict[str, Term]:
-        rows, types = self.rows(one.dim), {name: leaf.type for name, leaf in one.leaves().items()}
-        given = {name: self.kept("v", term) for name, term in given.items()}
-        self.told(one.value)
+    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+        rows = self.rows(scan.dim)
+        operands = {name: self.kept("v", term) for name, term in operands.items()}
+        self.comment_on(scan.value)
         step, sample = rows.step.term.text, rows.sample.term.text
         carries = {
             name: self.fresh("carry", Term(f"np.array({term.text})", term.dtype))
-            for name, term in given.items()
+            for name, term in operands.items()
             if name[0] == "c"
         }
-        yields = {name: value for name, value in one.body.results.items() if name.startswith("yield")}
         stacks = {
-            name: self.fresh(
-                "stack",
-                Term(
-                    f"np.zeros({self.shape(f'len({step})', value.type.dims[1:])}, {NUMPY_WORDS[value.type.dtype]})",
-                    value.type.dtype,
-                ),
-            )
-            for name, value in yields.items()
+            name: self._stack(value.type, step) for name, value in scan.body.results.items() if name.startswith("yield")
         }
         times = f"range({rows.most.text})"
-        here, running = self.called("rows"), self.called("running")
-        self.put(f"for t in {f'reversed({times})' if one.is_reversed else times}:")
+        present, running = self.called("rows"), self.called("running")
+        self.put(f"for t in {f'reversed({times})' if scan.is_reversed else times}:")
         self.indent += 1
-        self.put(f"{here} = np.flatnonzero({step} == t)")
-        self.put(f"{running} = {sample}[{here}]")
+        self.put(f"{present} = np.flatnonzero({step} == t)")
+        self.put(f"{running} = {sample}[{present}]")
+        leaves = self._step_operands(scan, {**operands, **carries}, present, running)
+        self.samples = f"len({running})"  # the batch of a body is the samples that still run
+        terms = self.walk(scan.body, leaves)
+        self.samples = "_samples"
+        for name, value in scan.body.results.items():
+            if name in stacks:
+                self.put(f"{stacks[name].text}[{present}] = {bare(terms[value].text)}")
+        for name, value in scan.body.results.items():
+            if name.startswith("next."):
+                self.put(f"{carries['c' + name[5:]].text}[{running}] = {bare(terms[value].text)}")
+        self.indent -= 1
+        self.line = (-1, "")
+        return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
+
+    def _stack(self, type_: Type, step: str) -> Term:
+        """Writes the array that collects a result of every step."""
+        shape = self.shape(f"len({step})", type_.dims[1:])
+        return self.fresh("stack", Term(f"np.zeros({shape}, {NUMPY_WORDS[type_.dtype]})", type_.dtype))
+
+    def _step_operands(self, scan: Scan, operands: Mapping[str, Term], present: str, running: str) -> dict[str, Term]:
+        """Writes what a step reads of the scan's operands, and returns the terms of the body's leaves.
+
+        `present` is the name of the step's rows, `running` the name of their samples.
+        """
+        types = {name: leaf.type for name, leaf in scan.leaves().items()}
         leaves = {}
-        for name, term in given.items():
+        for name, term in operands.items():
             if name not in types:
                 continue
             if name[0] == "k" and not types[name].is_batched:
                 leaves[name] = term
             else:
-                source, index = (
-                    (carries[name], running) if name[0] == "c" else (term, here if name[0] == "x" else running)
-                )
-                leaves[name] = self.fresh(f"{name}_", Term(f"{source.text}[{index}]", term.dtype))
-        self.samples = f"len({running})"  # in a body they are those that still run
-        made = self.walk(one.body, leaves)
-        self.samples = "_samples"
-        for name, value in one.body.results.items():
-            if name in stacks:
-                self.put(f"{stacks[name].text}[{here}] = {bare(made[value].text)}")
-        for name, value in one.body.results.items():
-            if name.startswith("next."):
-                self.put(f"{carries['c' + name[5:]].text}[{running}] = {bare(made[value].text)}")
-        self.indent -= 1
-        self.line = (-1, "")
-        return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
+                index = present if name[0] == "x" else running
+                leaves[name] = self.fresh(f"{name}_", Term(f"{term.text}[{index}]", term.dtype))
+        return leaves
 
 
 _OWN_NAMES = frozenset(
@@ -345,29 +361,32 @@ _OWN_NAMES = frozenset(
 
 
 def _identifiers(inputs: Mapping[str, Type]) -> tuple[dict[str, str], dict[str, str]]:
-    """The argument of each input, named as the input is if Python takes that and nothing else here has it; and the rows of those that vary."""
-    taken = set(_OWN_NAMES)
+    """Returns the argument's name for each input, and the name of its rows for each sequence.
+
+    An argument is called as its input is if that is a valid and free name in Python.
+    """
+    used = set(_OWN_NAMES)
     arguments, rows = dict[str, str](), dict[str, str]()
     for name in inputs:
-        arguments[name] = python_name(name, taken)
-        taken.add(arguments[name])
+        arguments[name] = python_name(name, used)
+        used.add(arguments[name])
     for name in (name for name, type_ in inputs.items() if type_.is_varying):
-        rows[name] = python_name(f"{arguments[name]}_rows", taken)
-        taken.add(rows[name])
+        rows[name] = python_name(f"{arguments[name]}_rows", used)
+        used.add(rows[name])
     return arguments, rows
 
 
 def _labels(labels: Mapping[str, Sequence[str]]) -> str:
-    """A literal of a dict: the labels of classes by the name of what has them."""
+    """Returns a dict literal: the labels of classes by the name of the input or output."""
     entries = [
-        f"{python_string(name)}: ({', '.join(map(python_string, own))}{',' * (len(own) == 1)})"
-        for name, own in labels.items()
+        f"{python_string(name)}: ({', '.join(map(python_string, classes))}{',' * (len(classes) == 1)})"
+        for name, classes in labels.items()
     ]
     return f"{{{', '.join(entries)}}}"
 
 
 def _is_number(text: str) -> bool:
-    """Whether a term is a literal. The name of an argument is none, though `float` takes `nan` and `inf`."""
+    """Whether a term is a literal. An argument called `nan` or `inf` is not, although `float` accepts its name."""
     try:
         float(text.strip("()"))
     except ValueError:
@@ -380,35 +399,35 @@ def _dtype_of(array: Array) -> str:
 
 
 def _described(exported: Exported, name: str) -> str:
-    """The type of an input or output, and what is to be known of it."""
+    """Returns the type of an input or output, and its note."""
     type_ = {**exported.outputs, **exported.inputs}[name]
     shown = f"a list of {describe_sample(type_)}" if type_.is_varying else describe_sample(type_)
     return f"{shown} ({exported.notes[name]})" if name in exported.notes else shown
 
 
 def _helpers_in(body: str) -> list[str]:
-    """The helpers that a text calls, and those that they call, in the order in which they are defined."""
-    known = [name for name, one in vars(helpers).items() if inspect.isfunction(one)]
+    """Returns the helpers that a text calls, directly or through other helpers, in the order of their definitions."""
+    names = [name for name, member in vars(helpers).items() if inspect.isfunction(member)]
     used: set[str] = set()
-    waiting = [body]
-    while waiting:
-        text = waiting.pop()
-        for name in known:
+    pending = [body]
+    while pending:
+        text = pending.pop()
+        for name in names:
             if name not in used and re.search(rf"\b{name}\(", text):
                 used.add(name)
-                waiting.append(inspect.getsource(getattr(helpers, name)))
-    return [name for name in known if name in used]
+                pending.append(inspect.getsource(getattr(helpers, name)))
+    return [name for name in names if name in used]
 
 
 def _numbers(arrays: Mapping[str, Array]) -> str:
-    """The parameters and states, as text."""
-    places, whole = [], b""
+    """Returns the definition of `_weights`, the parameters and states."""
+    places, content = [], b""
     for name, array in arrays.items():
         places.append(
-            f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(whole)}),"
+            f"    {python_string(name)}: ({array.dtype.name!r}, {tuple(map(int, array.shape))!r}, {len(content)}),"
         )
-        whole += np.ascontiguousarray(array).tobytes()
-    coded = textwrap.wrap(base64.b64encode(zlib.compress(whole, 6)).decode(), _WIDTH)
+        content += np.ascontiguousarray(array).tobytes()
+    coded = textwrap.wrap(base64.b64encode(zlib.compress(content, 6)).decode(), _WIDTH)
     return "\n".join(
         [
             "_places = {  # each parameter: element type, shape, the first of its bytes",

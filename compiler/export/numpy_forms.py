@@ -1,4 +1,7 @@
-"""Whole operations as a line of Python: shapes, products, reductions, gathers, images. Each takes the file, the value, and the text of its operands."""
+"""Writes shapes, products, reductions, gathers and image operations as NumPy expressions.
+
+Each function takes the file, the value and the terms of its operands, and returns the term of the result.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
@@ -24,17 +27,19 @@ NUMPY_WORDS = {
 
 
 class Text(Protocol):
-    """The file: what dimensions, and the number of samples, are called at this place in it."""
+    """The file: how it writes dimensions and the number of samples at the present position."""
 
     samples: str
 
-    def dim(self, dim: Dim) -> str: ...
+    def dim(self, dim: Dim) -> str:
+        """Returns the text of a dimension."""
 
-    def dims(self, dims: Sequence[Dim]) -> list[str]: ...
+    def dims(self, dims: Sequence[Dim]) -> list[str]:
+        """Returns the texts of dimensions."""
 
 
 def bare(text: str) -> str:
-    """A text without brackets around the whole of it."""
+    """Removes parentheses that enclose all of the text."""
     if not (text.startswith("(") and text.endswith(")")):
         return text
     depth = 0
@@ -46,8 +51,8 @@ def bare(text: str) -> str:
 
 
 def _reshape(file: Text, value: Value, x: Term) -> Term:
-    wanted = ["-1" if isinstance(dim, str) else str(int(dim)) for dim in value.type.dims]
-    return Term(f"np.reshape({bare(x.text)}, ({', '.join(wanted)}{',' * (len(wanted) == 1)}))", x.dtype)
+    shape = ["-1" if isinstance(dim, str) else str(int(dim)) for dim in value.type.dims]
+    return Term(f"np.reshape({bare(x.text)}, ({', '.join(shape)}{',' * (len(shape) == 1)}))", x.dtype)
 
 
 def _broadcast(file: Text, value: Value, x: Term) -> Term:
@@ -56,21 +61,21 @@ def _broadcast(file: Text, value: Value, x: Term) -> Term:
 
 
 def _slice(file: Text, value: Value, x: Term) -> Term:
-    own = value.attributes_as(Slice)
-    where = ":, " * own.axis + f"{own.start}:{own.stop}" + (f":{own.stride}" if own.stride != 1 else "")
-    return Term(f"{x.text}[{where}]", x.dtype)
+    bounds = value.attributes_as(Slice)
+    stride = f":{bounds.stride}" if bounds.stride != 1 else ""
+    return Term(f"{x.text}[{':, ' * bounds.axis}{bounds.start}:{bounds.stop}{stride}]", x.dtype)
 
 
 def _pad(file: Text, value: Value, x: Term) -> Term:
-    own = value.attributes_as(Pad)
+    pad = value.attributes_as(Pad)
     return Term(
-        f"_pad({bare(x.text)}, {own.axes!r}, {own.before!r}, {own.after!r}, {own.step!r}, {own.fill!r})", x.dtype
+        f"_pad({bare(x.text)}, {pad.axes!r}, {pad.before!r}, {pad.after!r}, {pad.step!r}, {pad.fill!r})", x.dtype
     )
 
 
 def _concat(file: Text, value: Value, *parts: Term) -> Term:
-    own = ", ".join(bare(part.text) for part in parts)
-    return Term(f"np.concatenate([{own}], axis={value.attributes_as(Axis).axis})", value.type.dtype)
+    operands = ", ".join(bare(part.text) for part in parts)
+    return Term(f"np.concatenate([{operands}], axis={value.attributes_as(Axis).axis})", value.type.dtype)
 
 
 def _einsum(file: Text, value: Value, x: Term, y: Term) -> Term:
@@ -85,13 +90,21 @@ def _argmax(file: Text, value: Value, x: Term) -> Term:
     return Term(f"np.argmax({bare(x.text)}, {over[0]})", "i32")
 
 
-def _from_steps(file: Text, value: Value, x: Term, place: Term) -> Term:
-    return Term(f"_from_steps({bare(x.text)}, {place.text}, {file.samples}, {value.attributes_as(Room).size})", x.dtype)
+def _from_steps(file: Text, value: Value, x: Term, position: Term) -> Term:
+    size = value.attributes_as(Room).size
+    return Term(f"_from_steps({bare(x.text)}, {position.text}, {file.samples}, {size})", x.dtype)
 
 
 def _extent(file: Text, value: Value) -> Term:
     dims = value.attributes_as(Dims).dims
     return Term(f"{NUMPY_WORDS[value.type.dtype]}({' * '.join(file.dims(dims))})", value.type.dtype)
+
+
+def _call(name: str, value: Value, *operands: Term) -> Term:
+    """Calls a helper with the operands, and the value's attributes by keyword."""
+    arguments = [bare(operand.text) for operand in operands]
+    keywords = [f"{key}={attribute!r}" for key, attribute in value.keywords.items()]
+    return Term(f"_{name}({', '.join([*arguments, *keywords])})", value.type.dtype)
 
 
 FORMS: Mapping[str, Callable[..., Term]] = {
@@ -112,10 +125,10 @@ FORMS: Mapping[str, Callable[..., Term]] = {
     ),
     "reverse": lambda file, value, x: Term(f"np.flip({bare(x.text)}, {value.attributes_as(Over).over!r})", x.dtype),
     "gather": lambda file, value, table, index: Term(f"{table.text}[{bare(index.text)}]", table.dtype),
-    "to_steps": lambda file, value, x, place: Term(f"np.concatenate({bare(x.text)})[{bare(place.text)}]", x.dtype),
+    "to_steps": lambda file, value, x, row: Term(f"np.concatenate({bare(x.text)})[{bare(row.text)}]", x.dtype),
     "arange": lambda file, value: Term(f"np.arange({value.attributes_as(Count).n})", "i32"),
     "interleave": lambda file, value, *parts: Term(
-        f"_interleave([{', '.join(one.text for one in parts)}], {value.attributes_as(Interleave).size!r})",
+        f"_interleave([{', '.join(part.text for part in parts)}], {value.attributes_as(Interleave).size!r})",
         value.type.dtype,
     ),
     **{
@@ -131,10 +144,7 @@ FORMS: Mapping[str, Callable[..., Term]] = {
         for name in ("softmax", "log_softmax", "logsumexp")
     },
     **{
-        name: lambda file, value, *operands, name=name: Term(
-            f"_{name}({', '.join([*(bare(one.text) for one in operands), *(f'{key}={item!r}' for key, item in value.keywords.items())])})",
-            value.type.dtype,
-        )
+        name: lambda file, value, *operands, name=name: _call(name, value, *operands)
         for name in ("conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "window")
     },
     **{

@@ -1,6 +1,7 @@
-"""A model in use as ONNX (opset 18): batch and lengths are free, `length.DIM` says how many steps each sample has of a varying dimension.
+"""Writes a model as ONNX (opset 18). The batch size and the sequence lengths stay free.
 
-Sequences come in padded, [batch, DIM, ...], and outputs go out so, zeros beyond their ends. Whatever is not along steps works on rows without padding.
+Sequences are padded, [batch, DIM, ...], with zeros beyond their ends; the input `length.DIM` holds each sample's number
+of steps. Values that do not depend on the order of steps are computed on rows without padding.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,9 +14,9 @@ from netc.compiler.export.cells import Cell, cell_of, gates
 from netc.compiler.export.onnx_forms import FORMS
 from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Exported, Index, declared_dims
+from netc.compiler.export.writer import Array, Exported, Index, declared_dims
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Value
 from netc.compiler.operations.scan import Scan
 from netc.dsl.quoting import escaped, json_text
@@ -24,7 +25,10 @@ OPSET, _IR = 18, 8
 
 
 def onnx_file(exported: Exported) -> bytes:
-    """The model, checked by ONNX's own checker. Faults E1201 for what ONNX has no operation for."""
+    """Returns the serialised model, after ONNX's own checker accepted it.
+
+    Faults E1201 at an operation that ONNX does not have.
+    """
     content: bytes = _OnnxFile(exported).model().SerializeToString()
     return content
 
@@ -38,136 +42,140 @@ class _OnnxFile(OnnxNodes):
         exported = self.exported
         inputs, leaves = [], {}
         for name, type_ in exported.inputs.items():
-            dims = [BATCH, *type_.dims] if type_.is_varying else list(type_.dims)
-            inputs.append(info(name, type_.dtype, dims))
+            inputs.append(info(name, type_.dtype, _padded_dims(type_)))
         for dim in declared_dims(exported):
             inputs.append(info(f"length.{dim}", "i64", [BATCH]))
         for name, type_ in exported.inputs.items():
-            leaves[name] = self.given_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
-        made = self.walk(exported.graph, leaves)
-        outputs = list[onnx.ValueInfoProto]()
-        for name, value in exported.graph.results.items():
-            own, term = name.removeprefix("output."), made[value]
-            if own in [one.name for one in (*inputs, *outputs)]:
-                continue  # a length that is given, or told already
-            dims = [BATCH, *value.type.dims] if value.type.is_varying else list(value.type.dims)
-            if value.type.is_varying:
-                rows = self.rows(str(value.type.rows))
-                place = (rows.sample * Index(self, rows.most) + rows.step).term
-                term = Term(self._scattered(term, place, rows, value.type.dims[1:], by_step=False), term.dtype)
-                told = f"length.{value.type.rows}"
-                if told not in [one.name for one in (*inputs, *outputs)]:
-                    self.nodes.append(helper.make_node("Identity", [rows.length.term.text], [told]))
-                    outputs.append(info(told, "i64", [BATCH]))
-            shown = [int(dim) if isinstance(dim, int) else dim for dim in dims]
-            self.nodes.append(helper.make_node("Identity", [term.text], [own]))
-            outputs.append(info(own, value.type.dtype, shown))
+            leaves[name] = self.input_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
+        outputs = self._outputs(self.walk(exported.graph, leaves), [entry.name for entry in inputs])
         graph = helper.make_graph(self.nodes, escaped(exported.name), inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         model = helper.make_model(graph, producer_name="netc", opset_imports=opsets, ir_version=_IR)
         notes = {name: escaped(note) for name, note in exported.notes.items()}
-        labels = {f"labels.{name}": json_text(own, is_ascii=False) for name, own in exported.labels.items()}
+        labels = {f"labels.{name}": json_text(classes, is_ascii=False) for name, classes in exported.labels.items()}
         helper.set_model_props(model, {**notes, **labels})
         onnx.checker.check_model(model, full_check=True)
         return model
 
+    def _outputs(self, terms: Mapping[Value, Term], inputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+        """Names the results as outputs, sequences padded and followed by their lengths."""
+        outputs = dict[str, onnx.ValueInfoProto]()
+
+        def declare(name: str, term: Term, dtype: str, dims: Sequence[Dim]) -> None:
+            self.nodes.append(helper.make_node("Identity", [term.text], [name]))
+            outputs[name] = info(name, dtype, dims)
+
+        for result, value in self.exported.graph.results.items():
+            name, term, type_ = result.removeprefix("output."), terms[value], value.type
+            if name in inputs or name in outputs:
+                continue  # a length that is an input, or an output already
+            if type_.is_varying:
+                rows = self.rows(str(type_.rows))
+                position = (rows.sample * Index(self, rows.most) + rows.step).term
+                term = Term(self._scattered(term, position, rows, type_.dims[1:], by_step=False), term.dtype)
+                length = f"length.{type_.rows}"
+                if length not in inputs and length not in outputs:
+                    declare(length, rows.length.term, "i64", [BATCH])
+            dims = [int(dim) if isinstance(dim, int) else dim for dim in _padded_dims(type_)]
+            declare(name, term, type_.dtype, dims)
+        return list(outputs.values())
+
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, one: Scan, given: Mapping[str, Term]) -> dict[str, Term]:
-        cell = cell_of(one) if one.body.precision == "f32" else None  # onnxruntime has its own for floats alone
-        if cell is not None and all(term.text in self.arrays for name, term in given.items() if name[0] == "k"):
-            return self._cell(one, cell, given)
-        return self._loop(one, given)
+    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+        cell = cell_of(scan) if scan.body.precision == "f32" else None  # onnxruntime has f32 kernels only
+        if cell is not None and all(term.text in self.arrays for name, term in operands.items() if name[0] == "k"):
+            return self._cell(scan, cell, operands)
+        return self._loop(scan, operands)
 
-    def _cell(self, one: Scan, cell: Cell, given: Mapping[str, Term]) -> dict[str, Term]:
-        """One of ONNX's own recurrent layers."""
-        rows, order, dtype = self.rows(one.dim), cell.order, given["x0"].dtype
-        taken = [self.arrays[given[f"k{i}"].text] for i in range(len(one.captured))]
-        w, u = (array for array in taken if array.ndim == 2)
-        biases = [array for array in taken if array.ndim == 1]
-        units = u.shape[0]
-        own = [gates(bias, order) for bias in (*biases, *(np.zeros_like(biases[0]) for _ in range(2 - len(biases))))]
-        wide = [gates(w, order).T[None], gates(u, order).T[None], np.concatenate(own)[None]]
-        x = self.to_padded(given["x0"], one.sequences[0].type, one.dim)
-        begins = [
-            self.node("Unsqueeze", [given[f"c{i}"].text, self.constant([0], "i64").text], dtype).text
+    def _cell(self, scan: Scan, cell: Cell, operands: Mapping[str, Term]) -> dict[str, Term]:
+        """Writes the scan as one of ONNX's recurrent layers."""
+        rows, dtype = self.rows(scan.dim), operands["x0"].dtype
+        parameters = [self.arrays[operands[f"k{i}"].text] for i in range(len(scan.captured))]
+        weights = _cell_weights(parameters, cell.order)
+        x = self.to_padded(operands["x0"], scan.sequences[0].type, scan.dim)
+        initial = [
+            self.node("Unsqueeze", [operands[f"c{i}"].text, self.constant([0], "i64").text], dtype).text
             for i in range(cell.carries)
         ]
         lengths = self.cast(rows.length.term, "i32").text
-        found = self.several(
+        states, *lasts = self.several(
             cell.operation,
-            [x, *(self.constant(array, dtype).text for array in wide), lengths, *begins],
+            [x, *(self.constant(array, dtype).text for array in weights), lengths, *initial],
             dtype,
             1 + cell.carries,
-            hidden_size=units,
-            direction="reverse" if one.is_reversed else "forward",
+            hidden_size=int(weights[1].shape[-1]),
+            direction="reverse" if scan.is_reversed else "forward",
             **dict(cell.attributes),
         )
-        axis = self.constant([1], "i64").text
-        states = self.node("Squeeze", [found[0].text, axis], dtype)
-        lasts = [self.node("Squeeze", [term.text, self.constant([0], "i64").text], dtype) for term in found[1:]]
-        parts = {f"last.{i}": last for i, last in enumerate(lasts)}
-        for name, value in one.body.results.items():
+        steps = self.node("Squeeze", [states.text, self.constant([1], "i64").text], dtype)
+        parts = {
+            f"last.{i}": self.node("Squeeze", [last.text, self.constant([0], "i64").text], dtype)
+            for i, last in enumerate(lasts)
+        }
+        for name, value in scan.body.results.items():
             if name.startswith("yield."):
-                if value is not one.body.results["next.0"]:  # ONNX shows the last cell alone
-                    return self._loop(one, given)
-                parts[name] = self.from_padded(states.text, dtype, value.type, one.dim)
+                if value is not scan.body.results["next.0"]:  # ONNX gives only the last step of an LSTM's cell state
+                    return self._loop(scan, operands)
+                parts[name] = self.from_padded(steps.text, dtype, value.type, scan.dim)
         return parts
 
-    def _loop(self, one: Scan, given: Mapping[str, Term]) -> dict[str, Term]:
-        """Any other body: ONNX's Scan over padded steps; what a sample carries stays as it is beyond its end."""
-        rows, types = self.rows(one.dim), {name: leaf.type for name, leaf in one.leaves().items()}
+    def _loop(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+        """Writes the scan as ONNX's Scan over padded steps. A sample's carries keep their values beyond its end."""
+        rows, types = self.rows(scan.dim), {name: leaf.type for name, leaf in scan.leaves().items()}
         steps = self.node("Range", [self.number(0, "i64").text, rows.most.text, self.number(1, "i64").text], "i64")
-        carries = [name for name in given if name[0] == "c"]
-        sequences = [name for name in given if name[0] == "x" and name in types]
+        carries = [name for name in operands if name[0] == "c"]
+        sequences = [name for name in operands if name[0] == "x" and name in types]
         padded = [
-            self.to_padded(given[name], operand.type, one.dim)
-            for name, operand in one.operand_of().items()
+            self.to_padded(operands[name], operand.type, scan.dim)
+            for name, operand in scan.operand_of().items()
             if name in sequences
         ]
         self.count += 1
         tag = f"s{self.count}"
-        leaves = {name: Term(self.unique(f"{tag}_{name}"), given[name].dtype) for name in (*carries, *sequences)}
-        known = {**leaves, **{name: term for name, term in given.items() if name[0] == "k"}}
+        leaves = {name: Term(self.unique(f"{tag}_{name}"), operands[name].dtype) for name in (*carries, *sequences)}
+        captured = {name: term for name, term in operands.items() if name[0] == "k"}
         step = Term(self.unique(f"{tag}_step"), "i64")
-        yields = {name: value for name, value in one.body.results.items() if name.startswith("yield.")}
+        yields = {name: value for name, value in scan.body.results.items() if name.startswith("yield.")}
         with self.inside() as nodes:
-            made = self.walk(one.body, known)
-            runs = self.node("Less", [step.text, rows.length.term.text], "bool")
+            terms = self.walk(scan.body, {**leaves, **captured})
+            is_running = self.node("Less", [step.text, rows.length.term.text], "bool")
             outputs = list[Term]()
             for name in carries:
-                value = one.body.results[f"next.{name[1:]}"]
-                beside = self.constant([-1, *(1,) * (value.type.rank - 1)], "i64").text
-                is_running = self.node("Reshape", [runs.text, beside], "bool")
-                outputs.append(
-                    self.node("Where", [is_running.text, made[value].text, leaves[name].text], made[value].dtype)
-                )
+                value = scan.body.results[f"next.{name[1:]}"]
+                outputs.append(self._next_carry(leaves[name], terms[value], is_running, value.type.rank))
             for value in yields.values():
                 self.count += 1
-                outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), made[value].dtype))
-                nodes.append(helper.make_node("Identity", [made[value].text], [outputs[-1].text]))
+                outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), terms[value].dtype))
+                nodes.append(helper.make_node("Identity", [terms[value].text], [outputs[-1].text]))
         body = helper.make_graph(
             nodes, f"{tag}_body", infos(*leaves.values()) + [info(step.text, step.dtype, [])], infos(*outputs)
         )
-        back, over = int(one.is_reversed), len(sequences) + 1
-        found = self.several(
+        direction, inputs = int(scan.is_reversed), len(sequences) + 1
+        results = self.several(
             "Scan",
-            [*(given[name].text for name in carries), *padded, steps.text],
+            [*(operands[name].text for name in carries), *padded, steps.text],
             "f32",
             len(outputs),
             body=body,
-            num_scan_inputs=over,
-            scan_input_directions=[back] * over,
-            **({"scan_output_directions": [back] * len(yields)} if yields else {}),
+            num_scan_inputs=inputs,
+            scan_input_directions=[direction] * inputs,
+            **({"scan_output_directions": [direction] * len(yields)} if yields else {}),
         )
-        terms = [Term(term.text, own.dtype) for term, own in zip(found, outputs, strict=True)]
-        parts = {f"last.{name[1:]}": term for name, term in zip(carries, terms, strict=False)}
-        for (name, value), term in zip(yields.items(), terms[len(carries) :], strict=True):
-            parts[name] = self.from_padded(term.text, term.dtype, value.type, one.dim)
+        typed = [Term(result.text, output.dtype) for result, output in zip(results, outputs, strict=True)]
+        parts = {f"last.{name[1:]}": term for name, term in zip(carries, typed, strict=False)}
+        for (name, value), term in zip(yields.items(), typed[len(carries) :], strict=True):
+            parts[name] = self.from_padded(term.text, term.dtype, value.type, scan.dim)
         return parts
 
+    def _next_carry(self, carry: Term, next_: Term, is_running: Term, rank: int) -> Term:
+        """Returns the next value of a carry where a sample still runs, and its present value elsewhere."""
+        shape = self.constant([-1, *(1,) * (rank - 1)], "i64").text
+        mask = self.node("Reshape", [is_running.text, shape], "bool")
+        return self.node("Where", [mask.text, next_.text, carry.text], next_.dtype)
+
     def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
-        """A reduction by a function of two: a Scan over the elements."""
+        """Writes a reduction with a combining function as a Scan over the elements. Returns None for other kernels."""
         lower = OPERATIONS[value.operation].lower
         if not isinstance(lower, Fold):
             return None
@@ -177,12 +185,29 @@ class _OnnxFile(OnnxNodes):
         rest = (
             self.node("Shape", [moved.text], "i64", start=len(over)) if rank > len(over) else self.constant([], "i64")
         )
-        wide = self.node("Concat", [self.constant([-1], "i64").text, rest.text], "i64", axis=0)
-        rows = self.node("Reshape", [moved.text, wide.text], dtype)
-        begin = self.node("Expand", [self.number(float(lower.initial), dtype).text, rest.text], dtype)
+        shape = self.node("Concat", [self.constant([-1], "i64").text, rest.text], "i64", axis=0)
+        elements = self.node("Reshape", [moved.text, shape.text], dtype)
+        initial = self.node("Expand", [self.number(float(lower.initial), dtype).text, rest.text], dtype)
         self.count += 1
         pair = {name: Term(self.unique(f"fold_{self.count}_{name}"), dtype) for name in ("a", "b")}
         with self.inside() as nodes:
             total = self.node("Identity", [translate(lower.combine, pair, {}, dtype, self).text], dtype)
         body = helper.make_graph(nodes, f"fold_{self.count}", infos(*pair.values()), infos(total))
-        return self.node("Scan", [begin.text, rows.text], dtype, body=body, num_scan_inputs=1)
+        return self.node("Scan", [initial.text, elements.text], dtype, body=body, num_scan_inputs=1)
+
+
+def _padded_dims(type_: Type) -> list[Dim]:
+    """The dimensions of an input or output: a sequence is [batch, DIM, ...] outside of the graph."""
+    return [BATCH, *type_.dims] if type_.is_varying else list(type_.dims)
+
+
+def _cell_weights(parameters: Sequence[Array], order: tuple[int, ...]) -> list[Array]:
+    """W, R and B of ONNX's recurrent layers, from netc's W, U and biases; a missing second bias is zero."""
+    w, u = (array for array in parameters if array.ndim == 2)
+    biases = [array for array in parameters if array.ndim == 1]
+    biases += [np.zeros_like(biases[0]) for _ in range(2 - len(biases))]
+    return [
+        gates(w, order).T[None],
+        gates(u, order).T[None],
+        np.concatenate([gates(bias, order) for bias in biases])[None],
+    ]

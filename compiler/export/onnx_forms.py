@@ -1,8 +1,10 @@
-"""Whole operations as nodes of ONNX: shapes, products, reductions, gathers, images. Each takes the file, the value, and what its operands are called there."""
+"""Writes shapes, products, reductions, gathers and image operations as ONNX nodes.
+
+Each function takes the file, the value and the terms of its operands, and returns the term of the result.
+"""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +22,8 @@ from netc.compiler.operations.window import Window
 
 
 def _reshape(file: OnnxNodes, value: Value, x: Term) -> Term:
-    wanted = [-1 if isinstance(dim, str) else int(dim) for dim in value.type.dims]
-    return file.node("Reshape", [x.text, file.constant(wanted, "i64").text], x.dtype)
+    shape = [-1 if isinstance(dim, str) else int(dim) for dim in value.type.dims]
+    return file.node("Reshape", [x.text, file.constant(shape, "i64").text], x.dtype)
 
 
 def _broadcast(file: OnnxNodes, value: Value, x: Term) -> Term:
@@ -29,28 +31,29 @@ def _broadcast(file: OnnxNodes, value: Value, x: Term) -> Term:
 
 
 def _slice(file: OnnxNodes, value: Value, x: Term) -> Term:
-    own = value.attributes_as(Slice)
-    inputs = [file.constant([one], "i64").text for one in (own.start, own.stop, own.axis, own.stride)]
+    slice_ = value.attributes_as(Slice)
+    bounds = (slice_.start, slice_.stop, slice_.axis, slice_.stride)
+    inputs = [file.constant([bound], "i64").text for bound in bounds]
     return file.node("Slice", [x.text, *inputs], x.dtype)
 
 
 def _pad(file: OnnxNodes, value: Value, x: Term) -> Term:
-    own = value.attributes_as(Pad)
-    fill = file.number(float(own.fill), x.dtype).text
+    padding = value.attributes_as(Pad)
+    fill = file.number(float(padding.fill), x.dtype).text
     dims = list(value.operands[0].type.dims)
-    for axis, apart in zip(own.axes, own.step, strict=True):
-        if apart > 1:  # each element with what follows it, then without what follows the last
+    for axis, step in zip(padding.axes, padding.step, strict=True):
+        if step > 1:  # fills behind every element, then cuts the filling behind the last one off
             x = file.node("Unsqueeze", [x.text, file.constant([axis + 1], "i64").text], x.dtype)
-            pads = file.constant([0, apart - 1], "i64").text
+            pads = file.constant([0, step - 1], "i64").text
             x = file.node("Pad", [x.text, pads, fill, file.constant([axis + 1], "i64").text], x.dtype)
-            wide = (int(dims[axis]) - 1) * apart + 1
-            dims[axis] = int(dims[axis]) * apart
-            wanted = [-1 if isinstance(dim, str) else int(dim) for dim in dims]
-            x = file.node("Reshape", [x.text, file.constant(wanted, "i64").text], x.dtype)
-            ends = [file.constant([n], "i64").text for n in (0, wide, axis)]
-            x, dims[axis] = file.node("Slice", [x.text, *ends], x.dtype), wide
-    pads = file.constant([*own.before, *own.after], "i64").text
-    return file.node("Pad", [x.text, pads, fill, file.constant(own.axes, "i64").text], x.dtype)
+            size = (int(dims[axis]) - 1) * step + 1
+            dims[axis] = int(dims[axis]) * step
+            shape = [-1 if isinstance(dim, str) else int(dim) for dim in dims]
+            x = file.node("Reshape", [x.text, file.constant(shape, "i64").text], x.dtype)
+            ends = [file.constant([n], "i64").text for n in (0, size, axis)]
+            x, dims[axis] = file.node("Slice", [x.text, *ends], x.dtype), size
+    pads = file.constant([*padding.before, *padding.after], "i64").text
+    return file.node("Pad", [x.text, pads, fill, file.constant(padding.axes, "i64").text], x.dtype)
 
 
 def _concat(file: OnnxNodes, value: Value, *parts: Term) -> Term:
@@ -61,7 +64,7 @@ def _einsum(file: OnnxNodes, value: Value, x: Term, y: Term) -> Term:
     subscripts = value.attributes_as(Subscripts).subscripts
     if is_matmul(subscripts):
         return file.node("MatMul", [x.text, y.text], x.dtype)
-    letters = dict.fromkeys(subscripts.partition("->")[0].replace(",", ""))  # ONNX knows small ones alone
+    letters = dict.fromkeys(subscripts.partition("->")[0].replace(",", ""))  # ONNX accepts lower case only
     names = str.maketrans({letter: chr(ord("a") + i) for i, letter in enumerate(letters)})
     return file.node("Einsum", [x.text, y.text], x.dtype, equation=subscripts.translate(names))
 
@@ -78,44 +81,44 @@ def _argmax(file: OnnxNodes, value: Value, x: Term) -> Term:
 
 def _scatter(file: OnnxNodes, value: Value, x: Term, index: Term) -> Term:
     kind, initial = ("add", 0.0) if value.definition is scatter_add else ("max", -math.inf)
-    room = file.node("Expand", [file.number(initial, x.dtype).text, file.shape(value.type.dims).text], x.dtype)
-    places = file.cast(index, "i64")
+    target = file.node("Expand", [file.number(initial, x.dtype).text, file.shape(value.type.dims).text], x.dtype)
+    rows = file.cast(index, "i64")
     if value.operands[1].type.rank > 1:
-        places = file.node("Reshape", [places.text, file.constant([-1], "i64").text], "i64")
-        x = file.flat(x, value.operands[1].type.rank, value.type.dims[1:])
-    return file.node("ScatterND", [room.text, file.column(places).text, x.text], x.dtype, reduction=kind)
+        rows = file.node("Reshape", [rows.text, file.constant([-1], "i64").text], "i64")
+        x = file.flat(x, value.type.dims[1:])
+    return file.node("ScatterND", [target.text, file.column(rows).text, x.text], x.dtype, reduction=kind)
 
 
-def _to_steps(file: OnnxNodes, value: Value, x: Term, place: Term) -> Term:
-    return file.take(file.flat(x, 2, value.operands[0].type.dims[2:]), place)
+def _to_steps(file: OnnxNodes, value: Value, x: Term, position: Term) -> Term:
+    return file.take(file.flat(x, value.operands[0].type.dims[2:]), position)
 
 
-def _from_steps(file: OnnxNodes, value: Value, x: Term, place: Term) -> Term:
+def _from_steps(file: OnnxNodes, value: Value, x: Term, position: Term) -> Term:
     size, rest = int(value.type.dims[1]), value.type.dims[2:]
     samples = file.node("Mul", [file.size(BATCH), file.constant([size], "i64").text], "i64").text
     parts = [samples, *([file.constant([int(dim) for dim in rest], "i64").text] if rest else [])]
     shape = file.node("Concat", parts, "i64", axis=0)
     zeros = file.node("Expand", [file.number(0, x.dtype).text, shape.text], x.dtype)
-    made = file.node("ScatterND", [zeros.text, file.column(file.cast(place, "i64")).text, x.text], x.dtype)
-    return _reshape(file, value, made)
+    indices = file.column(file.cast(position, "i64"))
+    return _reshape(file, value, file.node("ScatterND", [zeros.text, indices.text, x.text], x.dtype))
 
 
 def _extent(file: OnnxNodes, value: Value) -> Term:
     dims = value.attributes_as(Dims).dims
-    whole = file.node("ReduceProd", [file.shape(dims).text], "i64", keepdims=0)
-    return file.cast(whole, value.type.dtype)
+    product = file.node("ReduceProd", [file.shape(dims).text], "i64", keepdims=0)
+    return file.cast(product, value.type.dtype)
 
 
 def _window(file: OnnxNodes, value: Value, x: Term) -> Term:
-    """Windows by their elements' numbers."""
-    own = value.attributes_as(Window)
-    count = int(value.type.dims[own.axis])
-    places = np.add.outer(np.arange(count) * own.stride, np.arange(own.size) * own.dilation)
-    return file.node("Gather", [x.text, file.constant(places, "i64").text], x.dtype, axis=own.axis)
+    """Gathers the elements of each window by their indices along the axis."""
+    window = value.attributes_as(Window)
+    count = int(value.type.dims[window.axis])
+    indices = np.add.outer(np.arange(count) * window.stride, np.arange(window.size) * window.dilation)
+    return file.node("Gather", [x.text, file.constant(indices, "i64").text], x.dtype, axis=window.axis)
 
 
 def _interleave(file: OnnxNodes, value: Value, *parts: Term) -> Term:
-    tall, wide = value.attributes_as(Interleave).size
+    rows, columns = value.attributes_as(Interleave).size
     rank, (h, w, c) = value.type.rank, (int(dim) for dim in value.operands[0].type.dims[-3:])
     axis = file.constant([rank - 3], "i64").text
     stacked = file.node(
@@ -125,98 +128,97 @@ def _interleave(file: OnnxNodes, value: Value, *parts: Term) -> Term:
         axis=rank - 3,
     )
     lead = [-1 if isinstance(dim, str) else int(dim) for dim in value.type.dims[:-3]]
-    apart = file.node(
-        "Reshape", [stacked.text, file.constant([*lead, tall, wide, h, w, c], "i64").text], value.type.dtype
+    split = file.node(
+        "Reshape", [stacked.text, file.constant([*lead, rows, columns, h, w, c], "i64").text], value.type.dtype
     )
     n = len(lead)
     order = [*range(n), n + 2, n, n + 3, n + 1, n + 4]
-    return _reshape(file, value, file.node("Transpose", [apart.text], value.type.dtype, perm=order))
+    return _reshape(file, value, file.node("Transpose", [split.text], value.type.dtype, perm=order))
 
 
 # ------------------------------------------------------------ images: netc has channels last, ONNX first
 
 
-def _channels_first(file: OnnxNodes, x: Term, rank: int) -> Term:
-    return file.node("Transpose", [x.text], x.dtype, perm=[*range(rank - 3), rank - 1, rank - 3, rank - 2])
+def _channels_first(file: OnnxNodes, x: Term) -> Term:
+    return file.node("Transpose", [x.text], x.dtype, perm=[0, 3, 1, 2])
 
 
-def _channels_last(file: OnnxNodes, x: Term, rank: int) -> Term:
-    return file.node("Transpose", [x.text], x.dtype, perm=[*range(rank - 3), rank - 2, rank - 1, rank - 3])
+def _channels_last(file: OnnxNodes, x: Term) -> Term:
+    return file.node("Transpose", [x.text], x.dtype, perm=[0, 2, 3, 1])
 
 
-def _on_images(file: OnnxNodes, value: Value, x: Term, make: Any) -> Term:
-    """`make` of images [n, c, h, w], whatever axes stand before them."""
-    own, rank = value.operands[0].type, value.operands[0].type.rank
-    if rank != 4:
-        x = file.node("Reshape", [x.text, file.constant([-1, *map(int, own.dims[-3:])], "i64").text], x.dtype)
-    made = _channels_last(file, make(_channels_first(file, x, 4)), 4)
-    return made if rank == 4 else _reshape(file, value, made)
+def _on_images(file: OnnxNodes, value: Value, x: Term, apply: Callable[[Term], Term]) -> Term:
+    """Calls `apply` on the images as [n, c, h, w] and returns its result in netc's layout, leading axes restored."""
+    type_ = value.operands[0].type
+    if type_.rank != 4:
+        x = file.node("Reshape", [x.text, file.constant([-1, *map(int, type_.dims[-3:])], "i64").text], x.dtype)
+    result = _channels_last(file, apply(_channels_first(file, x)))
+    return result if type_.rank == 4 else _reshape(file, value, result)
 
 
 def _conv2d(file: OnnxNodes, value: Value, x: Term, w: Term) -> Term:
-    own = value.attributes_as(Convolution)
+    convolution = value.attributes_as(Convolution)
     kernel = file.node("Transpose", [w.text], w.dtype, perm=[3, 2, 0, 1])
-    top, bottom, left, right = own.pad
+    top, bottom, left, right = convolution.pad
 
-    def make(image: Term) -> Term:
+    def convolve(image: Term) -> Term:
         return file.node(
             "Conv",
             [image.text, kernel.text],
             x.dtype,
-            strides=list(own.stride),
-            dilations=list(own.dilation),
+            strides=list(convolution.stride),
+            dilations=list(convolution.dilation),
             pads=[top, left, bottom, right],
-            group=own.groups,
+            group=convolution.groups,
         )
 
-    return _on_images(file, value, x, make)
+    return _on_images(file, value, x, convolve)
 
 
 def _conv2d_input(file: OnnxNodes, value: Value, y: Term, w: Term) -> Term:
-    own = value.attributes_as(ConvolutionInput)
-    kh, kw = (int(dim) for dim in value.operands[1].type.dims[:2])
-    groups = own.groups
+    convolution = value.attributes_as(ConvolutionInput)
+    kernel_size = [int(dim) for dim in value.operands[1].type.dims[:2]]
     # [kh, kw, c, groups * n'] -> [groups * n', c, kh, kw]
     kernel = file.node("Transpose", [w.text], w.dtype, perm=[3, 2, 0, 1])
-    places = value.operands[0].type.dims[-3:-1]
-    top, bottom, left, right = own.pad
-    reach = [
-        (int(dim) - 1) * own.stride[i] + own.dilation[i] * (k - 1) + 1
-        for i, (dim, k) in enumerate(zip(places, (kh, kw), strict=True))
+    image_size = value.operands[0].type.dims[-3:-1]
+    top, bottom, left, right = convolution.pad
+    covered = [
+        (int(dim) - 1) * convolution.stride[i] + convolution.dilation[i] * (k - 1) + 1
+        for i, (dim, k) in enumerate(zip(image_size, kernel_size, strict=True))
     ]
-    # what a window never reached at the far end is 0
-    rest = [own.size[0] + top + bottom - reach[0], own.size[1] + left + right - reach[1]]
+    # rows and columns at the far end that no window reached are 0
+    rest = [convolution.size[0] + top + bottom - covered[0], convolution.size[1] + left + right - covered[1]]
 
-    def make(image: Term) -> Term:
-        whole = file.node(
+    def spread(image: Term) -> Term:
+        result = file.node(
             "ConvTranspose",
             [image.text, kernel.text],
             y.dtype,
-            strides=list(own.stride),
-            dilations=list(own.dilation),
-            group=groups,
+            strides=list(convolution.stride),
+            dilations=list(convolution.dilation),
+            group=convolution.groups,
         )
         pads = [-top, -left, rest[0] - bottom, rest[1] - right]
         if not any(pads):
-            return whole
+            return result
         axes = file.constant([2, 3], "i64").text
         return file.node(
-            "Pad", [whole.text, file.constant(pads, "i64").text, file.number(0, y.dtype).text, axes], y.dtype
+            "Pad", [result.text, file.constant(pads, "i64").text, file.number(0, y.dtype).text, axes], y.dtype
         )
 
-    return _on_images(file, value, y, make)
+    return _on_images(file, value, y, spread)
 
 
 def _pool(file: OnnxNodes, value: Value, x: Term) -> Term:
-    own = value.attributes_as(Pool)
-    top, bottom, left, right = own.pad
+    pool = value.attributes_as(Pool)
+    top, bottom, left, right = pool.pad
     kind = {"maxpool2d": "MaxPool", "avgpool2d": "AveragePool"}[value.operation]
 
-    def make(image: Term) -> Term:
-        pads = [top, left, bottom, right]
-        return file.node(kind, [image.text], x.dtype, kernel_shape=list(own.size), strides=list(own.stride), pads=pads)
+    def reduce(image: Term) -> Term:
+        size, strides, pads = list(pool.size), list(pool.stride), [top, left, bottom, right]
+        return file.node(kind, [image.text], x.dtype, kernel_shape=size, strides=strides, pads=pads)
 
-    return _on_images(file, value, x, make)
+    return _on_images(file, value, x, reduce)
 
 
 def _soft(file: OnnxNodes, value: Value, x: Term) -> Term:
@@ -228,16 +230,16 @@ def _soft(file: OnnxNodes, value: Value, x: Term) -> Term:
 
 
 def _extreme(file: OnnxNodes, operation: str, value: Value, pair: Sequence[Term]) -> Term:
-    return file.node(operation, [file.cast(one, value.type.dtype).text for one in pair], value.type.dtype)
+    return file.node(operation, [file.cast(operand, value.type.dtype).text for operand in pair], value.type.dtype)
 
 
 def _flipped(file: OnnxNodes, value: Value, x: Term) -> Term:
     over = value.attributes_as(Over).over
     axes = list(over)
-    own = [file.constant([n] * len(axes), "i64").text for n in (-1, -(2**31))]
+    bounds = [file.constant([n] * len(axes), "i64").text for n in (-1, -(2**31))]
     return file.node(
         "Slice",
-        [x.text, *own, file.constant(axes, "i64").text, file.constant([-1] * len(axes), "i64").text],
+        [x.text, *bounds, file.constant(axes, "i64").text, file.constant([-1] * len(axes), "i64").text],
         x.dtype,
     )
 

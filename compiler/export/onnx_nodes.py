@@ -1,4 +1,4 @@
-"""What every ONNX file here is made of: nodes and constants, words of arithmetic, the rows of varying dimensions, and graphs in a graph."""
+"""Builds ONNX graphs: nodes, constants, arithmetic, the rows of varying dimensions, and nested graphs."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +55,7 @@ _WORDS = {
 
 
 class OnnxNodes(Writer):
-    """A graph in the making: its nodes, and the initializers that they read."""
+    """An ONNX graph under construction: its nodes, and the initializers that they read."""
 
     KIND = "ONNX"
 
@@ -64,14 +64,14 @@ class OnnxNodes(Writer):
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
         self.constants: dict[tuple[Any, ...], Term] = {}
-        self.known: dict[tuple[str, ...], list[Term]] = {}
+        self.results: dict[tuple[str, ...], list[Term]] = {}  # of nodes by operation, inputs and attributes
         self.count = 0
-        self.padded: dict[str, str] = {}  # rows, as sequences [DIM, batch, ...]
-        self.arrays: dict[str, Array] = {}  # parameters by what they are called here
-        self.reserved = {*exported.inputs, *exported.outputs, *exported.arrays}  # no node may be called so
+        self.padded: dict[str, str] = {}  # names of rows -> names of the same values as sequences [DIM, batch, ...]
+        self.arrays: dict[str, Array] = {}  # parameters by their names in the file
+        self.reserved = {*exported.inputs, *exported.outputs, *exported.arrays}  # names that no node may have
 
     def unique(self, name: str) -> str:
-        """A name for a node or a constant that no input, output or parameter has."""
+        """Appends underscores until no input, output or parameter has the name."""
         while name in self.reserved:
             name += "_"
         return name
@@ -79,53 +79,55 @@ class OnnxNodes(Writer):
     # ------------------------------------------------------------ nodes
 
     def node(self, operation: str, inputs: Sequence[str], dtype: str, outputs: int = 1, **attributes: Any) -> Term:
+        """Adds a node and returns its first output."""
         return self.several(operation, inputs, dtype, outputs, **attributes)[0]
 
     def several(self, operation: str, inputs: Sequence[str], dtype: str, outputs: int, **attributes: Any) -> list[Term]:
+        """Adds a node, unless an equal one exists, and returns all its outputs."""
         key = (operation, *inputs, repr(sorted(attributes.items())))
-        if key not in self.known:
+        if key not in self.results:
             self.count += 1
             ends = [f"_{i}" for i in range(outputs)] if outputs > 1 else [""]
             names = [self.unique(f"{operation.lower()}_{self.count}{end}") for end in ends]
             self.nodes.append(helper.make_node(operation, list(inputs), names, name=names[0], **attributes))
-            self.known[key] = [Term(name, dtype) for name in names]
-        return self.known[key]
+            self.results[key] = [Term(name, dtype) for name in names]
+        return self.results[key]
 
     @contextmanager
     def inside(self) -> Iterator[list[onnx.NodeProto]]:
-        """The nodes of a graph in this one: it sees what is out here, nobody out here what is in it."""
-        before, known, self.nodes = self.nodes, dict(self.known), []
+        """Collects the nodes of a nested graph. It may read outer nodes; outer nodes cannot read its nodes."""
+        outer, results, self.nodes = self.nodes, dict(self.results), []
         try:
             yield self.nodes
         finally:
-            self.nodes, self.known = before, known
+            self.nodes, self.results = outer, results
 
     def constant(self, array: Any, dtype: str) -> Term:
-        """An array as an initializer; equal ones are one."""
-        own: Array = np.asarray(array, _NUMPY[dtype])
-        key = (dtype, own.shape, own.tobytes())
+        """Adds an array as an initializer, unless an equal one exists."""
+        content: Array = np.asarray(array, _NUMPY[dtype])
+        key = (dtype, content.shape, content.tobytes())
         if key not in self.constants:
             name = self.unique(f"constant_{len(self.constants)}")
-            self.initializers[name] = numpy_helper.from_array(own, name)
+            self.initializers[name] = numpy_helper.from_array(content, name)
             self.constants[key] = Term(name, dtype)
         return self.constants[key]
 
     def shape(self, dims: Sequence[Dim]) -> Term:
-        """Dimensions as a tensor of whole numbers."""
+        """Returns the dimensions as an integer tensor."""
         if all(isinstance(dim, int) for dim in dims):
             return self.constant([int(dim) for dim in dims], "i64")
         parts = [self.size(dim) if isinstance(dim, str) else self.constant([int(dim)], "i64").text for dim in dims]
         return self.node("Concat", parts, "i64", axis=0)
 
     def size(self, dim: str) -> str:
-        """A named dimension, as a tensor of one element."""
+        """Returns the name of a tensor with one element, the size of a named dimension."""
         if dim == BATCH:
             first = next(iter(self.exported.inputs))
             return self.node("Shape", [first], "i64", start=0, end=1).text
         return self.node("Shape", [self.rows(dim).sample.term.text], "i64", start=0, end=1).text
 
     def dim(self, dim: Dim) -> str:
-        raise AssertionError("a dimension is a tensor here")
+        raise AssertionError("ONNX files hold dimensions in tensors (`size`)")
 
     # ------------------------------------------------------------ words
 
@@ -136,21 +138,21 @@ class OnnxNodes(Writer):
         return x if x.dtype == dtype else self.node("Cast", [x.text], dtype, to=_ELEMENTS[dtype])
 
     def word(self, name: str, operands: list[Term], dtype: str) -> Term:
-        if name == "erf" and dtype == "f64":  # onnxruntime has none for doubles
+        if name == "erf" and dtype == "f64":  # onnxruntime has no Erf for doubles
             return self.cast(self.word(name, [self.cast(operands[0], "f32")], "f32"), dtype)
-        own = [one.text for one in operands]
+        inputs = [operand.text for operand in operands]
         if name in _WORDS:
-            return self.node(_WORDS[name], own, dtype)
-        one = self.number(1, operands[0].dtype)
+            return self.node(_WORDS[name], inputs, dtype)
+        unity = self.number(1, operands[0].dtype)
         if name == "not_equal":
-            return self.node("Not", [self.node("Equal", own, dtype).text], dtype)
-        if name == "floor_divide":  # Div cuts towards 0
-            rest = self.node("Mod", own, dtype)
-            return self.node("Div", [self.node("Sub", [own[0], rest.text], dtype).text, own[1]], dtype)
+            return self.node("Not", [self.node("Equal", inputs, dtype).text], dtype)
+        if name == "floor_divide":  # Div rounds towards 0
+            rest = self.node("Mod", inputs, dtype)
+            return self.node("Div", [self.node("Sub", [inputs[0], rest.text], dtype).text, inputs[1]], dtype)
         if name == "log1p":
-            return self.node("Log", [self.node("Add", [own[0], one.text], dtype).text], dtype)
+            return self.node("Log", [self.node("Add", [inputs[0], unity.text], dtype).text], dtype)
         if name == "expm1":
-            return self.node("Sub", [self.node("Exp", own, dtype).text, one.text], dtype)
+            return self.node("Sub", [self.node("Exp", inputs, dtype).text, unity.text], dtype)
         raise KeyError(name)
 
     def take(self, x: Term, index: Term) -> Term:
@@ -173,64 +175,69 @@ class OnnxNodes(Writer):
 
     # ------------------------------------------------------------ rows
 
-    def given_lengths(self, dim: str) -> Term:
+    def input_lengths(self, dim: str) -> Term:
         return self.cast(Term(f"length.{dim}", "i64"), "i64")
 
-    def same_lengths(self, steps: int) -> Term:
+    def constant_lengths(self, steps: int) -> Term:
         return self.node("Expand", [self.constant([steps], "i64").text, self.size(BATCH)], "i64")
 
-    def made_rows(self, dim: str, length: Term) -> Rows:
+    def make_rows(self, dim: str, length: Term) -> Rows:
         most = self.node("ReduceMax", [length.text], "i64", keepdims=0)
         steps = self.node("Range", [self.number(0, "i64").text, most.text, self.number(1, "i64").text], "i64")
         mask = self.node("Less", [steps.text, self.column(length).text], "bool")
-        places = self.node("NonZero", [mask.text], "i64")
-        sample, step = (self.node("Gather", [places.text, self.number(i, "i64").text], "i64", axis=0) for i in (0, 1))
+        pairs = self.node("NonZero", [mask.text], "i64")
+        sample, step = (self.node("Gather", [pairs.text, self.number(i, "i64").text], "i64", axis=0) for i in (0, 1))
         first = self.node("CumSum", [length.text, self.number(0, "i64").text], "i64", exclusive=1)
         return self.indexed(length, first, sample, step, most)
 
-    def flat(self, x: Term, lead: int, dims: Sequence[Dim]) -> Term:
-        """x with its first `lead` axes as one."""
+    def flat(self, x: Term, dims: Sequence[Dim]) -> Term:
+        """Merges the leading axes of x into one; `dims` are the axes that stay."""
         return self.node("Reshape", [x.text, self.constant([-1, *(int(dim) for dim in dims)], "i64").text], x.dtype)
 
     def to_padded(self, x: Term, type_: Type, dim: str) -> str:
-        """Rows as [DIM, batch, ...], zeros beyond the ends."""
+        """Returns the name of the rows as sequences [DIM, batch, ...], with zeros beyond their ends."""
         if x.text not in self.padded:
             rows = self.rows(dim)
             samples = Index(self, self.node("Squeeze", [self.size(BATCH)], "i64"))
-            place = (rows.step * samples + rows.sample).term
-            self.padded[x.text] = self._scattered(x, place, rows, type_.dims[1:], by_step=True)
+            position = (rows.step * samples + rows.sample).term
+            self.padded[x.text] = self._scattered(x, position, rows, type_.dims[1:], by_step=True)
         return self.padded[x.text]
 
-    def _scattered(self, x: Term, place: Term, rows: Rows, dims: Sequence[Dim], by_step: bool) -> str:
+    def _scattered(self, x: Term, position: Term, rows: Rows, dims: Sequence[Dim], by_step: bool) -> str:
+        """Returns the name of [DIM, batch, *dims], or [batch, DIM, *dims] unless `by_step`: rows of x, zeros elsewhere.
+
+        `position` is the index of each row in the flattened result.
+        """
         most = self.node("Unsqueeze", [rows.most.text, self.constant([0], "i64").text], "i64").text
         lead = [most, self.size(BATCH)] if by_step else [self.size(BATCH), most]
         rest = [self.constant([int(dim) for dim in dims], "i64").text] if dims else []
         shape = self.node("Concat", [*lead, *rest], "i64", axis=0)
-        room = self.node("Mul", lead, "i64").text
-        flat = self.node("Concat", [room, *rest], "i64", axis=0)
+        count = self.node("Mul", lead, "i64").text
+        flat = self.node("Concat", [count, *rest], "i64", axis=0)
         zeros = self.node("Expand", [self.number(0, x.dtype).text, flat.text], x.dtype)
-        made = self.node("ScatterND", [zeros.text, self.column(place).text, x.text], x.dtype)
-        return self.node("Reshape", [made.text, shape.text], x.dtype).text
+        filled = self.node("ScatterND", [zeros.text, self.column(position).text, x.text], x.dtype)
+        return self.node("Reshape", [filled.text, shape.text], x.dtype).text
 
     def from_padded(self, padded: str, dtype: str, type_: Type, dim: str) -> Term:
-        """[DIM, batch, ...] as rows."""
+        """Returns the rows of sequences [DIM, batch, ...]."""
         rows = self.rows(dim)
         samples = Index(self, self.node("Squeeze", [self.size(BATCH)], "i64"))
-        made = self.take(self.flat(Term(padded, dtype), 2, type_.dims[1:]), (rows.step * samples + rows.sample).term)
-        self.padded[made.text] = padded
-        return made
+        taken = self.take(self.flat(Term(padded, dtype), type_.dims[1:]), (rows.step * samples + rows.sample).term)
+        self.padded[taken.text] = padded
+        return taken
 
-    def given_rows(self, name: str, type_: Type) -> Term:
-        """An input [batch, DIM, ...] as rows."""
+    def input_rows(self, name: str, type_: Type) -> Term:
+        """Returns the rows of an input [batch, DIM, ...]."""
         order = [1, 0, *range(2, type_.rank + 1)]
         padded = self.node("Transpose", [name], type_.dtype, perm=order)
         return self.from_padded(padded.text, type_.dtype, type_, str(type_.rows))
 
 
 def info(name: str, dtype: str, dims: Sequence[Dim] | None = None) -> onnx.ValueInfoProto:
-    """What a graph says of its inputs and outputs; without dimensions, where they are seen from the rest."""
+    """Describes an input or output of a graph; without `dims` the shape is inferred."""
     return helper.make_tensor_value_info(name, _ELEMENTS[dtype], dims)
 
 
 def infos(*terms: Term) -> list[onnx.ValueInfoProto]:
+    """Describes the inputs or outputs of a nested graph, whose shapes are inferred."""
     return [info(term.text, term.dtype) for term in terms]

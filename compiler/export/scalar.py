@@ -1,4 +1,4 @@
-"""An element-wise operation's expression, a line of Python over its operands, in the words of another language of arrays."""
+"""Translates an element-wise operation's expression, a line of Python over its operands, into an array language."""
 
 import ast
 import math
@@ -23,26 +23,32 @@ FLOATS = tuple(name for name, dtype in DTYPES.items() if dtype.is_float)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """What an array is called, or a piece of text that computes it; the type of its elements (`i64` is an index)."""
+    """The name of an array or an expression for it, and its element type (`i64` for indices)."""
 
     text: str
     dtype: str
 
 
 class Words(Protocol):
-    """A language of arrays: how it writes a number, a conversion, and a word applied to arrays element by element."""
+    """An array language."""
 
-    def number(self, value: float | int | bool, dtype: str) -> Term: ...
+    def number(self, value: float | int | bool, dtype: str) -> Term:
+        """Writes a scalar constant."""
 
-    def cast(self, x: Term, dtype: str) -> Term: ...
+    def cast(self, x: Term, dtype: str) -> Term:
+        """Converts x to another element type."""
 
-    def word(self, name: str, operands: list[Term], dtype: str) -> Term: ...
+    def word(self, name: str, operands: list[Term], dtype: str) -> Term:
+        """Applies an element-wise function. Raises KeyError if the language does not have it."""
 
 
 def translate(
     expression: str, operands: Mapping[str, Term], numbers: Mapping[str, float], dtype: str, words: Words
 ) -> Term:
-    """The expression over its operands x, y, z and its numbers, as one term of the element type `dtype`. Raises KeyError for a word that is not known."""
+    """Returns the expression over its operands x, y, z and its numbers as a term of the element type `dtype`.
+
+    Raises KeyError for a function that the language does not have.
+    """
     return words.cast(_typed(_Translator(operands, numbers, dtype, words).of(_parsed(expression)), dtype, words), dtype)
 
 
@@ -55,7 +61,7 @@ def _typed(x: "Term | float", dtype: str, words: Words) -> Term:
 
 
 class _Translator:
-    """Walks the expression. A number by itself has no type yet: it takes the one of what it meets."""
+    """Walks the expression. A literal number takes the type of the term that it is combined with."""
 
     def __init__(self, operands: Mapping[str, Term], numbers: Mapping[str, float], dtype: str, words: Words) -> None:
         self.operands, self.numbers, self.dtype, self.words = operands, numbers, dtype, words
@@ -70,8 +76,8 @@ class _Translator:
                 name = _BINARY[type(op)]
                 return self.apply(name, [self.of(left), self.of(right)], needs_float=name == "divide")
             case ast.UnaryOp(op=ast.USub(), operand=inner):
-                found = self.of(inner)
-                return self.apply("neg", [found]) if isinstance(found, Term) else -found
+                operand = self.of(inner)
+                return self.apply("neg", [operand]) if isinstance(operand, Term) else -operand
             case ast.UnaryOp(op=ast.Not(), operand=inner):
                 return self.words.word("not", [self.truth(inner)], "bool")
             case ast.BoolOp(op=op, values=values):
@@ -84,14 +90,13 @@ class _Translator:
             case ast.IfExp(test=test, body=body, orelse=orelse):
                 return self.apply("where", [self.of(body), self.of(orelse)], first=self.truth(test))
             case ast.Call(func=ast.Name(id="T"), args=[inner]):
-                found = self.of(inner)
-                return self.words.cast(found, self.dtype) if isinstance(found, Term) else found
+                operand = self.of(inner)
+                return self.words.cast(operand, self.dtype) if isinstance(operand, Term) else operand
             case ast.Call(func=ast.Name(id=name), args=arguments):
-                return self.apply(
-                    name, [self.of(one) for one in arguments], needs_float=name not in ("min", "max", "abs")
-                )
+                operands = [self.of(argument) for argument in arguments]
+                return self.apply(name, operands, needs_float=name not in ("min", "max", "abs"))
             case ast.Call(func=ast.Attribute(attr=name), args=arguments):  # math.exp
-                return self.apply(name, [self.of(one) for one in arguments], needs_float=True)
+                return self.apply(name, [self.of(argument) for argument in arguments], needs_float=True)
         raise KeyError(ast.unparse(node))
 
     def truth(self, node: ast.expr) -> Term:
@@ -100,22 +105,27 @@ class _Translator:
     def apply(
         self,
         name: str,
-        found: "list[Term | float]",
+        operands: "list[Term | float]",
         gives: str | None = None,
         needs_float: bool = False,
         first: Term | None = None,
     ) -> Term | float:
-        """A word, its operands brought to one type: of the floats among them, or else of the first."""
-        terms = [one for one in found if isinstance(one, Term)]
+        """Applies a function after it converts the operands to one type.
+
+        The type is that of the first float operand, or that of the first operand if none is a float. Literals alone are
+        computed here. `gives` is the result's type if it is another; `first` is an operand that is not converted.
+        """
+        terms = [operand for operand in operands if isinstance(operand, Term)]
         if not terms and first is None:
-            return _NUMBERS[name](*(one for one in found if not isinstance(one, Term)))
-        common = next((one.dtype for one in terms if one.dtype in FLOATS), terms[0].dtype if terms else self.dtype)
+            return _NUMBERS[name](*(operand for operand in operands if not isinstance(operand, Term)))
+        floats = (term.dtype for term in terms if term.dtype in FLOATS)
+        common = next(floats, terms[0].dtype if terms else self.dtype)
         if common == "bool" and gives is None and first is None:
             common = self.dtype
-        if common not in FLOATS and (needs_float or any(isinstance(one, float) for one in found)):
+        if common not in FLOATS and (needs_float or any(isinstance(operand, float) for operand in operands)):
             common = self.dtype if self.dtype in FLOATS else "f64"
-        same = [self.words.cast(_typed(one, common, self.words), common) for one in found]
-        return self.words.word(name, same if first is None else [first, *same], gives or common)
+        converted = [self.words.cast(_typed(operand, common, self.words), common) for operand in operands]
+        return self.words.word(name, converted if first is None else [first, *converted], gives or common)
 
 
 _NUMBERS: dict[str, Callable[..., float]] = {

@@ -1,7 +1,8 @@
-"""What both kinds of file have in common: the walk over the graph, its element-wise operations, and the rows of varying dimensions.
+"""The part that both file formats share: the walk over the graph, element-wise operations, and rows of sequences.
 
-A value with a varying dimension has a row for each step of each sample, as everywhere in netc, but here the rows of a sample stand together: the first
-sample's steps, then the second's. The tables that the graph asks for (compiler/ir/rows.py) are computed from the samples' lengths by the file itself.
+A value with a varying dimension has a row for each step of each sample, as everywhere in netc. In exported files the
+rows are in sample order: all steps of the first sample, then all steps of the second. The file itself computes the
+tables of compiler/ir/rows.py from the samples' lengths.
 """
 
 from abc import ABC, abstractmethod
@@ -26,15 +27,16 @@ from netc.compiler.passes.simplify import expand, simplify
 from netc.dsl.diagnostics import fault
 
 Array = np.ndarray[Any, Any]
-WHOLE = frozenset(
-    {"conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "softmax", "log_softmax", "logsumexp"}
-)  # what both files have a word of their own for
+# operations that are not expanded, since both formats have them
+KEPT = frozenset({"conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "softmax", "log_softmax", "logsumexp"})
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """What is to be written: the graph of a model in use, the numbers of its parameters and
-    states, and for whoever reads the file what its inputs and outputs mean, and what their classes are called."""
+    """A model to be written: its prediction graph, and the values of its parameters and states (`arrays`).
+
+    `notes` describe inputs and outputs to the reader of the file; `labels` are the names of their classes.
+    """
 
     name: str
     graph: Graph
@@ -46,16 +48,16 @@ class Exported:
 
 
 def exportable(graph: Graph) -> Graph:
-    """The graph in few and well-known operations: what is built of others is written out, but for what both files have a word for."""
+    """Returns the graph with composite operations expanded, except those that both formats have, and simplified."""
     graph = trimmed(graph)
-    for one in (lambda graph: expand(graph, WHOLE), simplify):
-        graph = in_bodies(one(graph), one)
+    for rewrite in (lambda graph: expand(graph, KEPT), simplify):
+        graph = in_bodies(rewrite(graph), rewrite)
     return graph
 
 
 @dataclass(frozen=True, slots=True)
 class Index:
-    """Whole numbers, one a sample or one a row, and arithmetic on them in the file's words."""
+    """An integer array with an element for each sample or each row. Its operators write arithmetic to the file."""
 
     writer: "Writer"
     term: Term
@@ -97,108 +99,119 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Of one varying dimension: how many steps each sample has, the row of its first, and of each row the sample and the step."""
+    """The rows of a varying dimension.
+
+    `length` is each sample's number of steps, `first` the row of its first step; `sample` and `step` say which sample
+    and step each row is.
+    """
 
     length: Index
     first: Index
     sample: Index
     step: Index
-    most: Term  # the longest length, a number
+    most: Term  # the greatest length, a scalar
 
 
 class Writer(ABC):
-    """A file in the making. A subclass gives the words: of element-wise arithmetic, of whole operations (`FORMS`), of rows and scans."""
+    """A file under construction. A subclass writes arithmetic, operations (`FORMS`), rows and scans in its format."""
 
     FORMS: ClassVar[Mapping[str, Callable[..., Term]]]
-    KIND: ClassVar[str]  # what the file is called in messages
+    KIND: ClassVar[str]  # the format's name in messages
 
     def __init__(self, exported: Exported) -> None:
         self.exported = exported
         self.rows_of: dict[str, Rows] = {}
         self.tables: dict[str, Term] = {}
 
-    # ------------------------------------------------------------ words that a subclass gives
+    # ------------------------------------------------------------ what a subclass writes
 
     @abstractmethod
-    def number(self, value: float | int | bool, dtype: str) -> Term: ...
+    def number(self, value: float | int | bool, dtype: str) -> Term:
+        """Writes a scalar constant."""
 
     @abstractmethod
-    def cast(self, x: Term, dtype: str) -> Term: ...
+    def cast(self, x: Term, dtype: str) -> Term:
+        """Converts x to another element type."""
 
     @abstractmethod
-    def word(self, name: str, operands: list[Term], dtype: str) -> Term: ...
+    def word(self, name: str, operands: list[Term], dtype: str) -> Term:
+        """Applies an element-wise function. Raises KeyError if the format does not have it."""
 
     @abstractmethod
     def take(self, x: Term, index: Term) -> Term:
-        """Rows of x by their numbers."""
+        """Gathers rows of x by their indices."""
 
     @abstractmethod
-    def parameter(self, name: str, array: Array) -> Term: ...
+    def parameter(self, name: str, array: Array) -> Term:
+        """Stores a parameter or state in the file."""
 
     @abstractmethod
-    def made_rows(self, dim: str, length: Term) -> Rows: ...
+    def make_rows(self, dim: str, length: Term) -> Rows:
+        """Computes the rows of a varying dimension from the samples' lengths."""
 
     @abstractmethod
-    def given_lengths(self, dim: str) -> Term: ...
+    def input_lengths(self, dim: str) -> Term:
+        """Returns the lengths of the samples in a dimension of the inputs."""
 
     @abstractmethod
-    def same_lengths(self, steps: int) -> Term:
-        """Lengths of a dimension that all samples have as many steps of."""
+    def constant_lengths(self, steps: int) -> Term:
+        """Returns the lengths of a dimension in which every sample has `steps` steps."""
 
     @abstractmethod
     def counted(self, count: int) -> Term:
-        """0, 1, ... count - 1, as indices."""
+        """Returns the indices 0, 1, ... count - 1."""
 
     @abstractmethod
     def column(self, x: Term) -> Term:
-        """x[n] as x[n, 1]."""
+        """Reshapes x[n] to x[n, 1]."""
 
     @abstractmethod
     def dim(self, dim: Dim) -> str:
-        """A dimension, as the file writes it: a number, or what it is called there."""
+        """Returns the text of a dimension: a number, or an expression of the file."""
 
     @abstractmethod
-    def run_scan(self, one: Scan, given: Mapping[str, Term]) -> dict[str, Term]:
-        """Every part of a scan."""
+    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+        """Writes a scan and returns its parts by name; `operands` are by the names of the body's leaves."""
 
     @abstractmethod
     def named(self, value: Value, term: Term, uses: int) -> Term:
-        """A value's term, called by a name if it is used more than once."""
+        """Assigns the term to a name of the file if its text should not be repeated or nested."""
 
     def kept(self, prefix: str, term: Term) -> Term:
-        """A term by a name of its own, where a term may be more than that."""
+        """Assigns the term to a name, in formats in which a term may be an expression."""
         return term
 
     def random_words(self, value: Value) -> Term:
-        """A leaf of what random numbers are made of."""
+        """Writes a leaf that random numbers are generated from. Faults E1201 in formats that cannot hold it."""
         self.refuse(value, "random numbers", "what is drawn anew has no place in a file that is the same each time")
 
     def own_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
-        """An operation with a kernel of its own, if the file can hold it."""
+        """Writes an operation with a custom kernel. Returns None if the format cannot hold it."""
         return None
 
     # ------------------------------------------------------------ the walk
 
     def walk(self, graph: Graph, leaves: Mapping[str, Term]) -> dict[Value, Term]:
-        """Write every value that the graph's results need; `leaves` are those that are given."""
-        made: dict[Value, Term] = {}
+        """Writes every value that the graph's results need. `leaves` are the terms of inputs and bindings, by name."""
+        terms: dict[Value, Term] = {}
         parts: dict[Value, dict[str, Term]] = {}
         live = graph.live()
         for value in graph.values():
             if value not in live:
                 continue
-            operands = [made[one] for one in value.operands if one in made]
+            operands = [terms[operand] for operand in value.operands if operand in terms]
             if value.role is Role.SCAN:
-                one = Scan.of(value)
-                parts[value] = self.run_scan(one, dict(zip(one.operand_of(), operands, strict=True)))
+                scan = Scan.of(value)
+                parts[value] = self.run_scan(scan, dict(zip(scan.operand_of(), operands, strict=True)))
             elif value.role is Role.PART:
-                made[value] = parts[value.operands[0]][value.attributes_as(Part).of]
+                terms[value] = parts[value.operands[0]][value.attributes_as(Part).of]
             else:
-                uses = sum(one in live for one in graph.users(value)) + (value in graph.results.values())
-                made[value] = self.named(value, self.one(value, operands, leaves), uses)
-        return made
+                uses = sum(user in live for user in graph.users(value)) + (value in graph.results.values())
+                terms[value] = self.named(value, self.value(value, operands, leaves), uses)
+        return terms
 
-    def one(self, value: Value, operands: list[Term], leaves: Mapping[str, Term]) -> Term:
+    def value(self, value: Value, operands: list[Term], leaves: Mapping[str, Term]) -> Term:
+        """Writes one value; scans and their parts are written by `walk`."""
         name = value.name
         if value.role is Role.CONSTANT:
             number = value.attributes_as(Constant).value
@@ -222,52 +235,52 @@ class Writer(ABC):
                 return translate(lower.expression, named, numbers, value.type.dtype, self)
         except KeyError as error:
             self.refuse(value, f"`{value.operation}`", f"no word for {error}")
-        found = self.own_kernel(value, operands)
-        if found is None:
+        term = self.own_kernel(value, operands)
+        if term is None:
             self.refuse(value, f"`{value.operation}`", f"{self.KIND} has no operation that it is made of")
-        return found
+        return term
 
     def refuse(self, value: Value, what: str, why: str) -> NoReturn:
-        """Fault E1201 at a value that cannot be written."""
+        """Faults E1201 at a value that cannot be written."""
         hint = "netc export RUN -o model.py" if self.KIND == "ONNX" else None
         fault("E1201", f"{what} cannot be exported as {self.KIND}", value.span, why, hint=hint)
 
     # ------------------------------------------------------------ rows
 
     def rows(self, dim: str) -> Rows:
-        """Those of a dimension, made when they are first asked for."""
+        """Returns the rows of a varying dimension; the file computes them once."""
         if dim not in self.rows_of:
-            self.rows_of[dim] = self.made_rows(dim, self.lengths(dim))
+            self.rows_of[dim] = self.make_rows(dim, self.lengths(dim))
         return self.rows_of[dim]
 
     def indexed(self, length: Term, first: Term, sample: Term, step: Term, most: Term) -> Rows:
         return Rows(Index(self, length), Index(self, first), Index(self, sample), Index(self, step), most)
 
     def lengths(self, dim: str) -> Term:
+        """Returns the samples' lengths in a dimension, which may be an expression of other dimensions or a number."""
         names = names_in(dim)
         if names == (dim,):
-            return self.given_lengths(dim)
+            return self.input_lengths(dim)
         if not names:
-            return self.same_lengths(int(value_of(dim, {})))
-        own = {name: self.rows(name).length for name in names}
-        found = value_of(dim, own, lambda one, number: one.minimum(number))
-        assert isinstance(found, Index)
-        return found.term
+            return self.constant_lengths(int(value_of(dim, {})))
+        lengths = {name: self.rows(name).length for name in names}
+        result: Index = value_of(dim, lengths, lambda length, bound: length.minimum(bound))
+        return result.term
 
     def table(self, name: str) -> Term:
-        """A table that the graph asks for, as i32; made once."""
+        """Returns a table of the graph as i32; the file computes it once."""
         if name not in self.tables:
             kind, dim = asked(name)
-            found = Other.of(kind)
-            made = self._plain(kind, self.rows(dim)) if found is None else self._of_other(*found, self.rows(dim))
-            self.tables[name] = self.kept("table", self.cast(made.term, "i32"))
+            other = Other.of(kind)
+            table = self._plain(kind, self.rows(dim)) if other is None else self._of_other(*other, self.rows(dim))
+            self.tables[name] = self.kept("table", self.cast(table.term, "i32"))
         return self.tables[name]
 
     def _plain(self, kind: str, rows: Rows) -> Index:
-        """As compiler/ir/rows.py says of each kind; the rank of a sample is its number."""
+        """Computes a table about one dimension (see compiler/ir/rows.py). The rank of a sample is its index."""
         if kind in ("length", "first", "sample", "step"):
-            found: Index = getattr(rows, kind)
-            return found
+            column: Index = getattr(rows, kind)
+            return column
         if kind == "ranked":
             return rows.sample[rows.first]
         if kind == "last":
@@ -280,11 +293,11 @@ class Writer(ABC):
             return rows.sample * int(kind.removeprefix("place")) + rows.step
         assert kind.startswith("held"), kind
         ahead = Index(self, self.counted(int(kind.removeprefix("held"))))
-        first, last = (Index(self, self.column(one.term)) for one in (rows.first, rows.length - 1))
+        first, last = (Index(self, self.column(index.term)) for index in (rows.first, rows.length - 1))
         return first + ahead.minimum(last)
 
     def _of_other(self, what: str, which: Other, rows: Rows) -> Index:
-        """As compiler.ir.rows.Rows.of_other has it."""
+        """Computes a table about another dimension, as compiler.ir.rows.Rows.of_other does."""
         other = self.rows(which.dim)
         at: Index = which.place(
             rows.step, rows.sample, rows.length, lambda dim: self.rows(dim).length, lambda reach: reach.maximum(0)
@@ -295,22 +308,26 @@ class Writer(ABC):
             return Index(self, self.cast(at._with("equal", nearest, "bool").term, "i64"))
         return other.first[rows.sample] + nearest
 
-    # ------------------------------------------------------------ what both ask of types
+    # ------------------------------------------------------------ types
 
     def dims(self, dims: Sequence[Dim]) -> list[str]:
+        """Returns the texts of dimensions."""
         return [self.dim(int(dim) if isinstance(dim, Bounded) else dim) for dim in dims]
 
 
 def declared_dims(exported: Exported) -> list[str]:
-    """The varying dimensions of the inputs."""
+    """Returns the varying dimensions of the inputs."""
     return list(dict.fromkeys(str(type_.rows) for type_ in exported.inputs.values() if type_.is_varying))
 
 
 def bounded_lengths(exported: Exported, names: Collection[str]) -> dict[str, list[str | None]]:
-    """Of each output with dimensions at their bounds, the result `length.DIM` that says how much of each is a sample's own."""
-    found = {}
+    """For outputs stored at a dimension's bound: the results `length.DIM` that hold each sample's true size.
+
+    An entry has an element for each dimension of a sample: None if it is fixed, or if no result holds its size.
+    """
+    lengths = {}
     for name, type_ in exported.outputs.items():
         if type_.is_held:
             ends = [f"length.{dim.name}" if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
-            found[name] = [end if end in names else None for end in ends]
-    return found
+            lengths[name] = [end if end in names else None for end in ends]
+    return lengths
