@@ -1,8 +1,9 @@
-"""What a value is made of: an element type and dimensions. Knows nothing of graphs.
+"""The type of a value: an element type and dimensions. Knows nothing of graphs.
 
-A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it stands: `batch`, a row for
-each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py says in which order). Where a value has two varying
-dimensions, or has one elsewhere, they are `Bounded`: numbers, room for as many steps as there may be.
+A dimension is a whole number, or a name for a size that is known only when a program runs. Only the first dimension of
+a value can be a name: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each sample
+(rows.py defines their order). If a value has two varying dimensions, or one that is not the first, they are `Bounded`:
+numbers, with space for the largest number of steps that a sample may have.
 """
 
 import math
@@ -30,19 +31,26 @@ NUMPY: dict[str, np.dtype[np.generic]] = {
 
 
 class Bounded(int):
-    """A varying dimension at its bound, `time <= 40`, behind the batch. To every pass and kernel it is the number; only elaboration asks for its name, and
-    sees that what lies beyond a sample's own length decides nothing (samples.py)."""
+    """A varying dimension that is stored at its bound, `time <= 40`, behind the batch.
+
+    Passes and kernels treat it as a number. Only elaboration uses its name, to exclude the elements beyond a sample's
+    own length from every result.
+    """
 
     name: str
 
     def __new__(cls, most: int, name: str) -> "Bounded":
-        one = super().__new__(cls, most)
-        one.name = name
-        return one
+        dim = super().__new__(cls, most)
+        dim.name = name
+        return dim
 
 
 class Mismatch(Exception):
-    """Types that do not fit together. Whoever knows the place in the text makes a Fault of this code of it; `about` is the varying dimension that it is about."""
+    """Types that do not fit together.
+
+    A caller that knows the place in the text turns it into a Fault with this code. `about` is the varying dimension
+    that the message concerns.
+    """
 
     def __init__(self, message: str, hint: str | None = None, code: str = "E0401", about: str | None = None) -> None:
         super().__init__(message)
@@ -64,25 +72,25 @@ class Type:
 
     @property
     def rows(self) -> str | None:
-        """The name of the first dimension, if that is one: `batch`, or a varying one."""
+        """The first dimension if it is a name, `batch` or a varying dimension; otherwise None."""
         first = self.dims[0] if self.dims else None
         return first if isinstance(first, str) else None
 
     @property
     def is_varying(self) -> bool:
-        """Whether each sample has a length of its own here."""
+        """Whether the first dimension is a varying one: each sample has its own number of rows."""
         return self.rows not in (None, BATCH)
 
     @property
     def lead(self) -> int:
-        """Which axis the sample's own first one is: a varying dimension is the sample's own, the batch is not."""
+        """The index of the first axis that belongs to a sample: 1 if the batch comes first, 0 otherwise."""
         return int(self.rows == BATCH)
 
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
         own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
-        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is asked for everywhere
+        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is called often
             return own
         return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
 
@@ -122,6 +130,12 @@ class Type:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype
         dims = (f"{dim.name} <= {dim}" if isinstance(dim, Bounded) else str(dim) for dim in self.dims)
         return kind + (f"[{', '.join(dims)}]" if self.dims else "")
+
+
+def fixed_size(dim: Dim) -> int:
+    """Returns a dimension that is a number: every dimension but the first, which may be a name."""
+    assert isinstance(dim, int), f"the dimension `{dim}` has no fixed size"
+    return dim
 
 
 def size_of(dim: Dim, sizes: Sizes) -> int:
@@ -174,8 +188,8 @@ def broadcast_dims(*shapes: tuple[Dim, ...]) -> tuple[Dim, ...]:
     rank = max(map(len, shapes), default=0)
     result: list[Dim] = []
     for column in zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True):
-        found: set[Dim] = {dim for dim in column if dim != 1}
-        if len(found) > 1:
+        sizes: set[Dim] = {dim for dim in column if dim != 1}
+        if len(sizes) > 1:
             raise Mismatch(f"the dimensions {' and '.join(str(dim) for dim in column)} do not fit together")
-        result.append(found.pop() if found else 1)
+        result.append(sizes.pop() if sizes else 1)
     return tuple(result)
