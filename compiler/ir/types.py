@@ -1,9 +1,9 @@
 """The type of a value: an element type and dimensions. Knows nothing of graphs.
 
-A dimension is a whole number, or a name for a size that is known only when a program runs. Only the first dimension of
-a value can be a name: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each sample
-(rows.py defines their order). If a value has two varying dimensions, or one that is not the first, they are `Bounded`:
-numbers, with space for the largest number of steps that a sample may have.
+A dimension is a whole number, or a name for a size that is known only when a program runs. Only the first dimension
+of a value can be a name: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each
+sample (rows.py defines their order). If a value has two varying dimensions, or one that is not the first, they are
+`Bounded`: numbers, with space for the largest number of steps that a sample may have.
 """
 
 import math
