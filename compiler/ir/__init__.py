@@ -1,1 +1,4 @@
-"""The intermediate language: values, graphs, types, varying dimensions and the printed form. Knows no particular operation and no pass."""
+"""The intermediate language: values, graphs, types, varying dimensions and the printed form.
+
+Knows no particular operation and no pass.
+"""

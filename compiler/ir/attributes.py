@@ -1,9 +1,8 @@
-"""The attributes of a value: what its operation is given beside the operands, as a frozen dataclass that the operation
-declares.
+"""The attributes of a value: the arguments of its operation besides the operands, as a frozen dataclass.
 
-Operations of one kind share a class (`Over`, `Dims`); what one operation alone has stands next to its definition. A
-field that may be absent is None: it is then neither printed nor handed to the operation's rules. Knows no value and no
-graph.
+The operation declares the class. Similar operations share a class (`Over`, `Dims`); a class that only one operation
+uses is defined next to that operation. An absent field is None: it is neither printed nor passed to the operation's
+rules. Knows no value and no graph.
 """
 
 from collections.abc import Mapping
@@ -23,13 +22,15 @@ Attribute = int | float | bool | str | tuple[Any, ...] | Nested
 
 @dataclass(frozen=True, slots=True)
 class Attributes:
-    """No attributes, and the base of all others. It has no methods, so that a plug-in's operation may call its
-    attributes as it likes."""
+    """The base of all attributes, and the class for operations without any.
+
+    It has no methods, so that a plug-in's operation may give its attributes any names.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Named(Attributes):
-    """The name that a leaf is given from outside by."""
+    """The name of a leaf."""
 
     name: str
 
@@ -43,14 +44,14 @@ class Given(Named):
 
 @dataclass(frozen=True, slots=True)
 class Constant(Attributes):
-    """The number that a constant is."""
+    """The value of a constant."""
 
     value: int | float | bool
 
 
 @dataclass(frozen=True, slots=True)
 class Over(Attributes):
-    """The axes that an operation goes along, counted over all dimensions."""
+    """The axes that an operation runs along, counted over all dimensions."""
 
     over: tuple[int, ...]
 
@@ -88,16 +89,20 @@ LEAVES: Mapping[str, type[Attributes]] = {
 
 
 def keywords_of(attributes: Attributes) -> dict[str, Any]:
-    """The attributes that are present, by name, in the order of their declaration: as an operation's rules take them,
-    and as they are printed."""
+    """The attributes that are present, by name, in the order of their declaration.
+
+    An operation's rules take them as keyword arguments, and graphs print them in this order.
+    """
     items = ((field.name, getattr(attributes, field.name)) for field in fields(attributes))
     return {name: item for name, item in items if item is not None}
 
 
 @cache
 def attributes_class(names: tuple[str, ...]) -> type[Attributes]:
-    """A class with these fields, for operations that declare none, as those of plug-ins. Axes called `over` are read as
-    any reduction's."""
+    """Makes a class with these fields, for operations that declare none, such as those of plug-ins.
+
+    It extends `Over` or `Dims` if it has their field, so that passes read the axes of such a reduction.
+    """
     base = next((kind for kind in (Over, Dims) if fields(kind)[0].name in names), Attributes)
     own = [(name, Any) for name in names if name not in {field.name for field in fields(base)}]
     return make_dataclass("Own", own, bases=(base,), frozen=True, slots=True) if own else base

@@ -1,7 +1,8 @@
-"""The arithmetic of varying dimensions: what slices, windows and joins make of a length, in one normal form, so that equal lengths have equal names.
+"""The arithmetic of varying dimensions: the lengths of slices, windows and concatenations of sequences.
 
-A dimension is a sum of declared names, of `ceil(SUM / n)` and `min(SUM, n)`, each times a number, and a number: `time - 1`, `ceil(time / 2)`,
-`2 * time + s`. What no name is in is `steps of N`: rows that every sample has as many of.
+A dimension is a sum of terms, each times a number, and of a number: `time - 1`, `ceil(time / 2)`, `2 * time + s`. A
+term is a declared name, `ceil(SUM / n)` or `min(SUM, n)`. The normal form gives equal lengths equal names. A
+dimension without any name is called `steps of N`: every sample has N rows.
 """
 
 import re
@@ -31,7 +32,7 @@ class _Of:
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """The terms, each with how often it counts, and a number."""
+    """A sum of terms, each with its factor, and of a number."""
 
     terms: tuple[tuple["str | _Of", int], ...]
     number: int
@@ -44,40 +45,42 @@ class _Sum:
 
     @property
     def dim(self) -> str:
+        """The name of this dimension."""
         return str(self) if self.terms else same(self.number)
 
     def value(self, of: Callable[[str], Any], minimum: Callable[[Any, int], Any] = np.minimum) -> Any:
-        """What it comes to, from what each name is: numbers, or arrays of them."""
+        """Evaluates the sum. `of` returns the value of a name: a number or an array."""
         total: Any = self.number
         for term, times in self.terms:
             if isinstance(term, str):
-                found = of(term)
+                size = of(term)
             elif term.kind == "ceil":
-                found = -(-term.inner.value(of, minimum) // term.number)
+                size = -(-term.inner.value(of, minimum) // term.number)
             else:
-                found = minimum(term.inner.value(of, minimum), term.number)
-            total = total + times * found
+                size = minimum(term.inner.value(of, minimum), term.number)
+            total = total + times * size
         return total
 
     def names(self) -> tuple[str, ...]:
-        found = [(term,) if isinstance(term, str) else term.inner.names() for term, _ in self.terms]
-        return tuple(dict.fromkeys(name for some in found for name in some))
+        """The names in the sum, each once."""
+        names = [(term,) if isinstance(term, str) else term.inner.names() for term, _ in self.terms]
+        return tuple(dict.fromkeys(name for group in names for name in group))
 
 
 def _added(*parts: tuple[_Sum, int]) -> _Sum:
     terms: dict[str | _Of, int] = {}
-    for one, times in parts:
-        for term, count in one.terms:
+    for part, times in parts:
+        for term, count in part.terms:
             terms[term] = terms.get(term, 0) + times * count
-    kept = sorted(((term, count) for term, count in terms.items() if count), key=lambda one: str(one[0]))
-    return _Sum(tuple(kept), sum(times * one.number for one, times in parts))
+    kept = sorted(((term, count) for term, count in terms.items() if count), key=lambda item: str(item[0]))
+    return _Sum(tuple(kept), sum(times * part.number for part, times in parts))
 
 
 @cache
 def _read(dim: str) -> _Sum:
-    """The sum that a dimension is called by."""
-    if found := _SAME.fullmatch(dim):
-        return _Sum((), int(found[1]))
+    """Reads the sum from the name of a dimension."""
+    if match := _SAME.fullmatch(dim):
+        return _Sum((), int(match[1]))
     tokens = _TOKEN.findall(dim)
     tokens.reverse()
 
@@ -102,67 +105,74 @@ def _read(dim: str) -> _Sum:
         parts = [term()]
         while tokens and tokens[-1] in "+-":
             sign = 1 if tokens.pop() == "+" else -1
-            one, times = term()
-            parts.append((one, sign * times))
+            part, times = term()
+            parts.append((part, sign * times))
         return _added(*parts)
 
     return total()
 
 
 def same(steps: int) -> str:
-    """The dimension of rows that every sample has as many of: what a scan walks along an axis of a known size."""
+    """The dimension along which every sample has `steps` rows, for scans along an axis of fixed size."""
     return f"steps of {steps}"
 
 
 def plus(dim: str, *others: str | int) -> str:
-    """The dimension whose every length is greater by others."""
-    more = [(_Sum((), one) if isinstance(one, int) else _read(one), 1) for one in others]
+    """The dimension whose lengths are the sums of those of `dim` and the others, which may be numbers."""
+    more = [(_Sum((), other) if isinstance(other, int) else _read(other), 1) for other in others]
     return _added((_read(dim), 1), *more).dim
 
 
 def times(dim: str, number: int) -> str:
-    """The dimension whose every length is so many times as great."""
+    """The dimension whose lengths are those of `dim` times `number`."""
     return _added((_read(dim), number)).dim
 
 
 def divided(dim: str, by: int) -> str:
-    """The dimension whose every length is the least whole number not below its part."""
-    one = _read(dim)
+    """The dimension whose lengths are those of `dim` divided by `by`, rounded up."""
+    inner = _read(dim)
     if by == 1:
-        return one.dim
-    return _Sum(((_Of("ceil", one, by), 1),), 0).dim if one.terms else same(-(-one.number // by))
+        return inner.dim
+    return _Sum(((_Of("ceil", inner, by), 1),), 0).dim if inner.terms else same(-(-inner.number // by))
 
 
 def at_most(dim: str, number: int) -> str:
-    """The dimension whose every length is no more than a number."""
-    one = _read(dim)
-    return _Sum(((_Of("min", one, number), 1),), 0).dim if one.terms else same(min(one.number, number))
+    """The dimension whose lengths are those of `dim`, but at most `number`."""
+    inner = _read(dim)
+    return _Sum(((_Of("min", inner, number), 1),), 0).dim if inner.terms else same(min(inner.number, number))
 
 
 def names_in(dim: str) -> tuple[str, ...]:
-    """The declared dimensions that decide its lengths; none if they are known."""
+    """The declared dimensions that the lengths of `dim` depend on; none if the lengths are fixed."""
     return _read(dim).names()
 
 
 def order_of(dim: str) -> str | None:
-    """The dimension by whose lengths its samples are ranked: the one that it is made of, itself if it is made of several, None if all are as long."""
+    """The dimension whose lengths rank the samples of `dim`.
+
+    It is the declared dimension that `dim` depends on, or `dim` itself if there are several, or None if all samples
+    have the same length.
+    """
     names = names_in(dim)
     return None if not names else names[0] if len(names) == 1 else dim
 
 
 def bound_of(dim: str, bounds: Mapping[str, int]) -> int | None:
-    """How long it is at most, from the bounds of the declared ones; None if nobody said."""
+    """The largest length of `dim`, from the bounds of the declared dimensions; None if one of them has no bound."""
     if any(name not in bounds for name in names_in(dim)):
         return None
     return int(value_of(dim, bounds))
 
 
-def value_of(dim: str, known: Mapping[str, Any], minimum: Callable[[Any, int], Any] = np.minimum) -> Any:
-    """What a dimension comes to, from what each declared one is: numbers, or whatever knows sums, products and `//`."""
-    return _read(dim).value(lambda name: known[name], minimum)
+def value_of(dim: str, declared: Mapping[str, Any], minimum: Callable[[Any, int], Any] = np.minimum) -> Any:
+    """Evaluates a dimension from the values of the declared ones.
+
+    The values are numbers, arrays, or other objects that support sums, products and `//`.
+    """
+    return _read(dim).value(lambda name: declared[name], minimum)
 
 
 def lengths_of(dim: str, declared: Mapping[str, Array], samples: int) -> Array:
-    """Its lengths for so many samples, from those of the declared ones."""
-    found = value_of(dim, declared)
-    return np.asarray(found) if names_in(dim) else np.full(samples, found)
+    """The length of each of `samples` samples along `dim`, from their lengths along the declared dimensions."""
+    lengths = value_of(dim, declared)
+    return np.asarray(lengths) if names_in(dim) else np.full(samples, lengths)

@@ -1,7 +1,7 @@
 """Graph: a networkx MultiDiGraph of typed values, from leaves (inputs, parameters, constants) to named results.
 
-A graph only grows; a pass makes a new one. An edge runs from operand to user, its key is the operand's position. Takes
-and gives values; knows no particular operation but the leaves.
+Values are only ever added to a graph; a pass makes a new graph. An edge runs from operand to user, and its key is the
+operand's position. This file knows no particular operation except the leaves.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from netc.compiler.ir.types import Bounded, DTypeName, Type
 from netc.compiler.ir.value import Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
-_TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # what has the type that it is asked for
+_TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # values whose type no rule determines
 
 
 class NoSurroundings:
@@ -39,10 +39,11 @@ NO_SURROUNDINGS = NoSurroundings()
 
 
 class Graph:
-    """Values, and the results that the program is for.
+    """Values, and the results that the program computes.
 
-    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`. `surroundings` matter while a model is
-    elaborated into the graph, and to operations that are built meanwhile; no copy has them.
+    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`.
+    `surroundings` are used while a model is elaborated into the graph, also by operations that are expanded during
+    elaboration. Copies of the graph do not have them.
     """
 
     def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
@@ -60,7 +61,11 @@ class Graph:
         type_: Type,
         span: Span | None = None,
     ) -> Value:
-        """Adds a value. Its span is the current one (see `at`) if none is given; attributes by name become those of the operation's class."""
+        """Adds a value and returns it.
+
+        Its span is the current one (see `at`) if `span` is None. A mapping of attributes is turned into an object of
+        the class that the operation declares.
+        """
         if not isinstance(attributes, Attributes):
             attributes = make_attributes(operation, attributes)
         if (outer := self.surroundings.add_outside(operation, operands, attributes, type_, span)) is not None:
@@ -80,9 +85,9 @@ class Graph:
         type_: Type | None = None,
         span: Span | None = None,
     ) -> Value:
-        """Add a value of any graph again, over other operands. Attributes and type are its own if none are given.
+        """Adds a copy of a value of any graph, with other operands.
 
-        Its span is the current one, as in `add`.
+        Attributes and type are those of `value` unless they are passed. Its span is the current one, as in `add`.
         """
         return self.add(
             value.operation,
@@ -93,18 +98,17 @@ class Graph:
         )
 
     def constant(self, number: float, like: Type) -> Value:
-        """A number as a value, of the same element type as `like` (a number with a fraction is never cut to an
-        integer)."""
+        """Adds a number, with the element type of `like`, or f64 if that cannot represent it."""
         dtype = like.dtype if like.is_float or (like.dtype == "i32" and isinstance(number, int)) else "f64"
         return self.add("constant", (), Constant(number), Type(dtype))
 
     def leaf(self, kind: str, name: str, type_: Type, **attributes: Attribute) -> Value:
-        """A value that is given from outside, by its name."""
+        """Adds a leaf: a value that comes from outside the graph and is identified by its name."""
         return self.add(kind, (), {"name": name, **attributes}, type_)
 
     @contextmanager
     def at(self, span: Span) -> Iterator[None]:
-        """Values added meanwhile belong to this place in the text."""
+        """Within this context, added values get this span."""
         before, self.span = self.span, span
         try:
             yield
@@ -129,8 +133,10 @@ class Graph:
     def subgraph(
         self, results: Mapping[str, Value], names: Mapping[str, str] | None = None
     ) -> tuple["Graph", dict[Value, Value]]:
-        """Returns a copy that has only these results and what they need, with the leaves of `names` renamed, and a map
-        from each value to its copy."""
+        """Returns a copy with these results and the values that they need, and a mapping from each value to its copy.
+
+        `names` maps names of leaves to new names.
+        """
         copy, copies = Graph(), dict[Value, Value]()
         copy.precision = self.precision
         live = needed_by(results.values())
@@ -158,10 +164,10 @@ def needed_by(values: Iterable[Value]) -> set[Value]:
 
 
 def print_graph(graph: Graph) -> str:
-    """One line a value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results. `parse_graph` reads it
-    back.
+    """Prints one line per value, `%3 = add(%1, %2) : f32[batch, 10]  # model.net:7`, then the results.
 
-    A scan's body is indented in braces below it. A graph of another precision than f32 begins with it: `precision f64`.
+    A scan's body follows in braces, indented. The first line of a graph whose precision is not f32 states it:
+    `precision f64`. `parse_graph` reads the text back.
     """
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
     lines += [line for value in graph.values() for line in print_value(value)]
@@ -190,10 +196,10 @@ def _literal(item: Attribute) -> str:
 
 
 def parse_graph(text: str) -> Graph:
-    """The graph that `print_graph` printed, without its places in the text.
+    """Reads a graph that `print_graph` printed, without its spans.
 
-    For graphs that are written by hand, values may have names (`%x`) in place of numbers; blank lines and lines that
-    begin with `#` are left out. Raises ValueError where a line is neither a value nor a result.
+    In graphs that are written by hand, values may have names (`%x`) instead of numbers. Blank lines and lines that
+    begin with `#` are ignored. Raises ValueError if a line is neither a value nor a result.
     """
     from netc.compiler.ir.graph_parser import parse_lines
 
@@ -201,8 +207,7 @@ def parse_graph(text: str) -> Graph:
 
 
 class Body(Nested):
-    """The graph that a scan runs at each step (operations/scan.py), its attribute `body`. It never changes; a pass
-    makes another."""
+    """The graph that a scan runs at each step: its attribute `body` (operations/scan.py). It is never changed in place."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
@@ -212,8 +217,10 @@ class Body(Nested):
 
 
 def verify(graph: Graph) -> None:
-    """What must hold of every graph: operands come first, edges and operands agree, types are what the operations'
-    rules say."""
+    """Asserts what holds for every graph.
+
+    Operands come before their users, edges agree with operands, and types agree with the operations' rules.
+    """
     for value in graph.values():
         assert all(operand.number < value.number and operand.graph is graph for operand in value.operands), value
         edges = sorted((key, source.number) for source, _, key in graph.network.in_edges(value, keys=True))

@@ -1,8 +1,8 @@
 """The text of a graph -> the graph: the inverse of `graph.print_graph`.
 
-A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are Python
-literals, with `inf`, `nan` and `'time' <= 40` (a varying dimension at its bound) beside them. What follows `#` on the
-line of a value, its place in the source, is left out.
+A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are
+Python literals, or `inf`, `nan` and `'time' <= 40` (a varying dimension at its bound). The text after `#` on the line
+of a value, its place in the source, is ignored.
 """
 
 import ast
@@ -28,8 +28,10 @@ _NUMBERS = {"inf": float("inf"), "nan": float("nan")}
 
 
 def parse_lines(lines: Sequence[str]) -> Graph:
-    """The graph of these lines; those of a body are indented by two spaces, and end with a `}`. Raises ValueError where
-    one cannot be read."""
+    """Reads the graph in these lines. The lines of a body are indented by two spaces and end with `}`.
+
+    Raises ValueError if a line cannot be read.
+    """
     graph, values = Graph(), dict[str, Value]()
     at = 0
     while at < len(lines):

@@ -1,17 +1,19 @@
-"""What a value is, where a pass treats it in a way of its own: a kind of leaf, or the role that an operation declares.
-Most operations have none."""
+"""The roles of values that passes treat specially: the kind of a leaf, or the role that an operation declares.
+
+Most operations have no role.
+"""
 
 from enum import Enum
 
 
 class Role(Enum):
-    """The leaves, called as they are printed; then the roles of operations."""
+    """The kinds of leaves, by their printed names, followed by the roles of operations."""
 
     INPUT = "input"
     TARGET = "target"
     PARAMETER = "parameter"
     STATE = "state"
-    GIVEN = "given"  # what the runtime computes, and in the body of a scan what stands for a value of outside
+    GIVEN = "given"  # computed by the runtime; in the body of a scan, a value from outside
     CONSTANT = "constant"
     TRAINING = "training"
 

@@ -1,8 +1,9 @@
-"""Rows of a varying dimension: which step of which sample each is, and index tables that sequence operations are made of.
+"""Rows of a varying dimension: the step and the sample of each row, and the index tables that sequence operations use.
 
-The samples of a batch are ranked by length, longest first; step t owns rows offset[t] to offset[t] + count[t], one for each sample that still runs, in
-this order. No padding and no mask exist. A graph asks for a table by a leaf of kind `given` called `rows.KIND.DIMENSION`; the runtime makes it anew for
-each batch, from the lengths of its samples.
+The samples of a batch are ranked by length, longest first. Step t owns the rows offset[t] to offset[t] + count[t],
+one for each sample that still runs, in this order. There is no padding and no mask. A graph reads a table through a
+leaf of kind `given` called `rows.KIND.DIMENSION`. The runtime computes the table for each batch, from the lengths of
+its samples.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,22 +19,25 @@ from netc.compiler.ir.value import Builder, Value
 
 Array = np.ndarray[Any, Any]
 PREFIX = "rows."
-# KIND -> whether the table has an element a row, or else a sample
+# KIND -> whether the table has one element per row (True) or per sample (False)
 KINDS = {
-    "sample": True,  # the sample of a row
-    "step": True,  # its step
-    "previous": True,  # the row of the step before; of a first step, the row itself
-    "reverse": True,  # the row of the same sample that stands as far from its end
-    "first": False,  # the row of a sample's first step: its rank
-    "ranked": False,  # the sample of a rank
-    "last": False,  # of its last
-    "length": False,  # how many steps it has
+    "sample": True,  # the sample of the row
+    "step": True,  # the step of the row
+    "previous": True,  # the row of the step before; at a first step, the row itself
+    "reverse": True,  # the row of the same sample that is as far from its end as this one from its start
+    "first": False,  # the row of the sample's first step, which is its rank
+    "ranked": False,  # the sample at this rank
+    "last": False,  # the row of the sample's last step
+    "length": False,  # the number of the sample's steps
 }
 
 
 def table(graph: Builder, kind: str, dim: str) -> Value:
-    """The leaf of a table. Beside KINDS there are `placeN`, N times the sample, and the step; `heldN`, the rows of a sample's N first steps (beyond its end
-    its last one); and what an `Other` says."""
+    """Adds the leaf of a table.
+
+    Besides KINDS there are `placeN`: N times the sample plus the step; `heldN`: the rows of a sample's first N steps,
+    with its last row repeated beyond its end; and the tables that an `Other` describes.
+    """
     dims: tuple[Dim, ...] = (dim if KINDS.get(kind, True) else BATCH,)
     if kind.startswith("held"):
         dims = (BATCH, Bounded(int(kind.removeprefix("held")), dim))
@@ -41,16 +45,19 @@ def table(graph: Builder, kind: str, dim: str) -> Value:
 
 
 def asked(name: str) -> tuple[str, str]:
-    """The kind and the dimension that a leaf's name asks for."""
+    """The kind and the dimension of a table, from the name of its leaf."""
     kind, _, dim = name.removeprefix(PREFIX).partition(".")
     return kind, dim
 
 
 @dataclass(frozen=True, slots=True)
 class Other:
-    """Which step of another dimension belongs to a step: step * times // by + offset, and as `shift` says less the length of a dimension (`less DIM`), or so
-    that the last steps of both are one (`end`), or so that windows of N steps stand over the middle (`same N`), as a convolution's do. As a table, the row
-    of that step, or of the nearest that there is (`to`); or whether it is there, 0 or 1 (`in`)."""
+    """Maps a step to a step of another dimension: step * times // by + offset, adjusted by `shift`.
+
+    `shift` is empty, or `less DIM` (the length of a dimension is subtracted), `end` (the last steps of both dimensions
+    correspond), or `same N` (windows of N steps are centred, as those of a convolution). There are two tables for it:
+    `to` holds the row of that step, or of the nearest step that exists; `in` holds whether the step exists, 0 or 1.
+    """
 
     dim: str
     times: int = 1
@@ -60,14 +67,17 @@ class Other:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Those whose rows it needs."""
+        """The dimensions whose rows the table needs."""
         return (self.dim, self.shift[5:]) if self.shift.startswith("less ") else (self.dim,)
 
     def place(
         self, step: Any, sample: Any, lengths: Any, of: Callable[[str], Any], positive: Callable[[Any], Any]
     ) -> Any:
-        """The step of the other dimension that belongs to each `step` of a `sample`, there or not. `lengths` are how long the samples are, `of` gives those of
-        another dimension, `positive` 0 for what is below: in arrays, or in whatever knows sums, products, `//` and indices."""
+        """The step of the other dimension for each `step` of a `sample`, whether it exists or not.
+
+        `lengths` are the lengths of the samples, `of` returns their lengths along another dimension, and `positive`
+        replaces negative numbers by 0. All are arrays, or objects that support sums, products, `//` and indexing.
+        """
         at = step * self.times // self.by + self.offset
         if self.shift == "end":
             return at + (of(self.dim) - lengths)[sample]
@@ -77,30 +87,38 @@ class Other:
         return at - of(self.shift[5:])[sample] if self.shift.startswith("less ") else at
 
     def kind(self, what: str) -> str:
+        """The kind of the table `to` or `in`, as the name of its leaf contains it."""
         return f"{what} {self.times} {self.by} {self.offset} {self.shift}|{self.dim}"
 
     @classmethod
     def of(cls, kind: str) -> "tuple[str, Other] | None":
-        """What a table's kind asks of another dimension."""
+        """Reads `to` or `in` and the mapping from the kind of a table, or returns None for kinds without a mapping."""
         if "|" not in kind:
             return None
-        told, _, dim = kind.partition("|")
-        what, times, by, offset, shift = told.split(" ", 4)
+        fields, _, dim = kind.partition("|")
+        what, times, by, offset, shift = fields.split(" ", 4)
         return what, cls(dim, int(times), int(by), int(offset), shift)
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Of one batch and one dimension: the samples by rank, how many run at each step, and where its rows begin (one more at the end)."""
+    """The rows of one batch along one dimension.
+
+    `lengths` are the lengths of the samples, `ranked` the samples by rank, and `offsets` the first row of each step,
+    followed by the number of all rows.
+    """
 
     lengths: Array
     ranked: Array
     offsets: Array
-    made: dict[str, Array] = field(default_factory=dict)
+    tables: dict[str, Array] = field(default_factory=dict)
 
     @classmethod
     def of(cls, lengths: Array, like: "Rows | None" = None) -> "Rows":
-        """For the lengths of a batch's samples, each at least 1; ranked as in another dimension, which these lengths do not contradict."""
+        """The rows for the lengths of a batch's samples, each at least 1.
+
+        `like` are rows of another dimension, whose ranking is taken over; the lengths must not contradict it.
+        """
         ranked = like.ranked if like is not None else np.argsort(-lengths, kind="stable").astype(np.int32)
         steps = int(lengths.max()) if len(lengths) else 0
         running = (lengths[:, None] > np.arange(steps)).sum(axis=0)
@@ -131,16 +149,16 @@ class Rows:
         return np.asarray(other.offsets[nearest] + other.table("first")[sample], np.int32)
 
     def shares(self, members: int) -> Array:
-        """The samples by rank in as many parts that have about as many steps: where each part begins, and the end."""
+        """Splits the samples, by rank, into parts with about equally many steps: the start of each, and the end."""
         done = np.cumsum(self.lengths[self.ranked])
         inner = np.searchsorted(done, done[-1] * np.arange(1, members) / members) + 1
         return np.concatenate([[0], np.minimum(inner, len(done)), [len(done)]]).astype(np.int64)
 
     def table(self, kind: str) -> Array:
-        """One of KINDS, as i32."""
-        if kind not in self.made:
-            self.made[kind] = self._make(kind)
-        return self.made[kind]
+        """The table of this kind (see `table`), as i32."""
+        if kind not in self.tables:
+            self.tables[kind] = self._make(kind)
+        return self.tables[kind]
 
     def _make(self, kind: str) -> Array:
         offsets, counts = self.offsets, np.diff(self.offsets)
@@ -174,5 +192,5 @@ class Rows:
 
 @cache
 def rows_of_same(dim: str, samples: int) -> Rows:
-    """The rows of a dimension that all samples have as long."""
+    """The rows of a dimension along which all samples have the same length."""
     return Rows.of(lengths_of(dim, {}, samples))

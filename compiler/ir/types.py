@@ -1,9 +1,9 @@
-"""What a value is made of: an element type and dimensions. Knows nothing of graphs.
+"""The type of a value: an element type and dimensions. Knows nothing of graphs.
 
-A dimension is a whole number, or a name for a size known only when a program runs. Such a name stands first wherever it
-stands: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each sample (rows.py
-says in which order). Where a value has two varying dimensions, or has one elsewhere, they are `Bounded`: numbers, room
-for as many steps as there may be.
+A dimension is a whole number, or a name for a size that is known only when a program runs. Only the first dimension
+of a value can be a name: `batch`, a row for each sample, or a varying dimension (`time`), a row for each step of each
+sample (rows.py defines their order). If a value has two varying dimensions, or one that is not the first, they are
+`Bounded`: numbers, with space for the largest number of steps that a sample may have.
 """
 
 import math
@@ -49,10 +49,10 @@ DTYPES: dict[str, DType] = {
 
 
 class Bounded(int):
-    """A varying dimension at its bound, `time <= 40`, behind the batch.
+    """A varying dimension that is stored at its bound, `time <= 40`, behind the batch.
 
-    To every pass and kernel it is the number. Only elaboration asks for its name, and keeps elements beyond a sample's
-    own length out of all results (samples.py).
+    Passes and kernels treat it as a number. Only elaboration uses its name, to exclude the elements beyond a sample's
+    own length from every result.
     """
 
     name: str
@@ -66,8 +66,8 @@ class Bounded(int):
 class Mismatch(Exception):
     """Types that do not fit together.
 
-    The elaborator, which knows the location in the text, turns it into a Fault of this code. `about` is the varying
-    dimension that it is about.
+    A caller that knows the place in the text turns it into a Fault with this code. `about` is the varying dimension
+    that the message concerns.
     """
 
     def __init__(self, message: str, hint: str | None = None, code: str = "E0401", about: str | None = None) -> None:
@@ -90,25 +90,25 @@ class Type:
 
     @property
     def rows(self) -> str | None:
-        """The name of the first dimension, if that is one: `batch`, or a varying one."""
+        """The first dimension if it is a name, `batch` or a varying dimension; otherwise None."""
         first = self.dims[0] if self.dims else None
         return first if isinstance(first, str) else None
 
     @property
     def is_varying(self) -> bool:
-        """Whether each sample has a length of its own here."""
+        """Whether the first dimension is a varying one: each sample has its own number of rows."""
         return self.rows not in (None, BATCH)
 
     @property
     def lead(self) -> int:
-        """Which axis the sample's own first one is: a varying dimension is the sample's own, the batch is not."""
+        """The index of the first axis that belongs to a sample: 1 if the batch comes first, 0 otherwise."""
         return int(self.rows == BATCH)
 
     @property
     def sample(self) -> tuple[Dim, ...]:
         """The dimensions of one sample, varying ones by their names."""
         own = self.dims[1:] if self.dims and self.dims[0] == BATCH else self.dims
-        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this runs very often
+        if not any([type(dim) is Bounded for dim in own]):  # noqa: C419  a list is faster, and this is called often
             return own
         return tuple(dim.name if isinstance(dim, Bounded) else dim for dim in own)
 
@@ -148,6 +148,12 @@ class Type:
         kind = f"class({self.classes})" if self.classes is not None else self.dtype
         dims = (f"{dim.name} <= {dim}" if isinstance(dim, Bounded) else str(dim) for dim in self.dims)
         return kind + (f"[{', '.join(dims)}]" if self.dims else "")
+
+
+def fixed_size(dim: Dim) -> int:
+    """Returns a dimension that is a number: every dimension but the first, which may be a name."""
+    assert isinstance(dim, int), f"the dimension `{dim}` has no fixed size"
+    return dim
 
 
 def size_of(dim: Dim, sizes: Sizes) -> int:

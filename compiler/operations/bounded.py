@@ -1,7 +1,8 @@
-"""Values with two varying dimensions, or one that does not stand first: each is `held` at its bound, behind the batch (types.Bounded).
+"""Values with two varying dimensions, or one that is not the first: these are `held` at their bounds (types.Bounded).
 
-Beyond a sample's end a held value repeats its last step, so that nothing there is worse than what is real; whatever goes along such an axis leaves those
-elements out. `hold` takes rows to it, `pack` back.
+Beyond a sample's end, a held value repeats the sample's last step, so that these elements are ordinary numbers.
+Operations along such an axis leave them out. `hold` turns rows into a held value, and `pack` turns a held value into
+rows.
 """
 
 import math
@@ -9,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.rows import table
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, Type
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
 from netc.compiler.operations.scan import to_steps
@@ -17,7 +18,7 @@ from netc.compiler.operations.sequence import length, lengths, rows_of
 
 
 def at_bound(x: Value, name: str) -> Bounded:
-    """A varying dimension of the graph at its bound. Raises Mismatch where nobody said what that is."""
+    """A varying dimension of the graph at its bound. Raises Mismatch if the bound is not declared."""
     most = x.graph.surroundings.bound(name)
     if most is None:
         raise Mismatch(
@@ -30,14 +31,17 @@ def at_bound(x: Value, name: str) -> Bounded:
 
 
 def hold(x: Value) -> Value:
-    """A row for each step -> [batch, name <= most, ...]; anything else as it is."""
+    """Turns rows of steps into [batch, name <= most, ...]; returns other values unchanged."""
     if not x.type.is_varying:
         return x
     return apply("gather", x, table(x.graph, f"held{at_bound(x, rows_of(x))}", rows_of(x)))
 
 
 def pack(x: Value) -> Value:
-    """A held value as rows, if its one varying dimension is its first and the data gives the lengths; anything else, and in the body of a scan, as it is."""
+    """Turns a held value into rows if its only varying dimension is the first one and the data gives its lengths.
+
+    Returns other values, and values in the body of a scan, unchanged.
+    """
     names = [dim for dim in x.type.dims if isinstance(dim, Bounded)]
     if len(names) != 1 or x.type.dims[1] is not names[0] or not x.graph.surroundings.has_rows(names[0].name):
         return x
@@ -49,17 +53,23 @@ def is_along_steps(x: Value, axis: int) -> bool:
     return isinstance(x.type.dims[axis], Bounded) or (x.type.is_varying and axis == 0)
 
 
-def _inside(x: Value, axis: int) -> Value:
-    """Where a sample still has a step along an axis of a held value."""
+def _bounded(x: Value, axis: int) -> Bounded:
+    """The varying dimension along an axis of a held value."""
     dim = x.type.dims[axis]
-    assert isinstance(dim, Bounded)
+    assert isinstance(dim, Bounded), f"the dimension `{dim}` of {x} is not held at a bound"
+    return dim
+
+
+def _inside(x: Value, axis: int) -> Value:
+    """Whether a sample has a step there, for each step along an axis of a held value."""
+    dim = _bounded(x, axis)
     at = x.graph.add("arange", (), {"n": int(dim)}, Type("i32", (dim,)))
     ends = apply("reshape", lengths(x.graph, dim.name), dims=(BATCH, *(1,) * (x.type.rank - 1)))
     return apply("less", apply("reshape", at, dims=(dim, *(1,) * (x.type.rank - 1 - axis))), ends)
 
 
 def without_beyond(x: Value, axes: Axes, beyond: float = 0.0) -> Value:
-    """x with one number wherever a sample has no step along one of the axes."""
+    """Replaces the elements beyond a sample's end along any of the axes by the number `beyond`."""
     for axis in axes:
         if isinstance(x.type.dims[axis], Bounded):
             x = apply("where", _inside(x, axis), x, beyond)
@@ -67,7 +77,7 @@ def without_beyond(x: Value, axes: Axes, beyond: float = 0.0) -> Value:
 
 
 def _count(x: Value, over: Axes) -> Value:
-    """How many elements some axes hold together, ready to broadcast against what they are reduced to."""
+    """The number of elements along some axes, in a shape that broadcasts against the reduction over them."""
     total: Value | None = None
     static = 1
     for axis in over:
@@ -76,37 +86,33 @@ def _count(x: Value, over: Axes) -> Value:
             steps = length(x.graph, dim.name)
             total = steps if total is None else total * steps
         else:
-            assert isinstance(dim, int)
-            static *= dim
+            static *= fixed_size(dim)
     assert total is not None
     return apply("reshape", total * float(static), dims=(BATCH, *(1,) * (x.type.rank - len(over) - 1)))
 
 
 def is_step(x: Value, n: int) -> Value:
-    """Whether a sample has a step of this number along the first axis of a held value, bool[batch]."""
-    dim = x.type.dims[1]
-    assert isinstance(dim, Bounded)
-    return apply("greater", lengths(x.graph, dim.name), n)
+    """Whether a sample has a step with this number along the first axis of a held value, bool[batch]."""
+    return apply("greater", lengths(x.graph, _bounded(x, 1).name), n)
 
 
 def held_step(x: Value, n: int) -> Value:
-    """The step of this number along the first axis behind the batch."""
-    one = apply("slice", x, axis=1, start=n, stop=n + 1)
-    return apply("reshape", one, dims=(BATCH, *x.type.dims[2:]))
+    """The step with this number along the first axis after the batch."""
+    step = apply("slice", x, axis=1, start=n, stop=n + 1)
+    return apply("reshape", step, dims=(BATCH, *x.type.dims[2:]))
 
 
 def stacked(steps: Sequence[Value], dim: Dim | None) -> Value:
-    """Values of each sample along a new first axis, which is a dimension if one is given."""
-    parts = [apply("reshape", one, dims=(BATCH, 1, *one.type.dims[1:])) for one in steps]
-    made = apply("concat", *parts, axis=1) if len(parts) > 1 else parts[0]
+    """Stacks values of each sample along a new first axis, which becomes the dimension `dim` if that is bounded."""
+    parts = [apply("reshape", step, dims=(BATCH, 1, *step.type.dims[1:])) for step in steps]
+    stack = apply("concat", *parts, axis=1) if len(parts) > 1 else parts[0]
     size = dim if isinstance(dim, Bounded) else len(steps)
-    return made.graph.add_copy(made, made.operands, type_=made.type.with_dims((BATCH, size, *made.type.dims[2:])))
+    return stack.graph.add_copy(stack, stack.operands, type_=stack.type.with_dims((BATCH, size, *stack.type.dims[2:])))
 
 
 def last_held(x: Value) -> Value:
-    """What a held value has at each sample's last step along its first axis."""
-    dim = x.type.dims[1]
-    assert isinstance(dim, Bounded)
+    """The elements of a held value at each sample's last step along its first axis."""
+    dim = _bounded(x, 1)
     at = apply("reshape", x.graph.add("arange", (), {"n": int(dim)}, Type("i32", (dim,))), dims=(1, dim))
     ends = apply("reshape", lengths(x.graph, dim.name), dims=(BATCH, 1))
     is_last = apply("reshape", apply("equal", at + 1, ends), dims=(BATCH, dim, *(1,) * (x.type.rank - 2)))
@@ -135,26 +141,28 @@ def _held_logsumexp(x: Value, over: Axes) -> Value:
 
 
 def ended(parts: Sequence[Value], ends: Value, name: str) -> tuple[list[Value], Value]:
-    """Stacks of steps, each [batch, n, ...], as a dimension of its own whose last step is the first at which `ends` [batch, n] is true, or the last there is;
-    and how many steps each sample has along it, i32[batch]."""
+    """Makes the second axis of `parts`, each [batch, n, ...], a new varying dimension that ends where `ends` is true.
+
+    The last step of a sample is the first one at which `ends` [batch, n] is true, or else its last step. Returns the
+    values with the new dimension, and the number of each sample's steps along it, i32[batch].
+    """
     graph = ends.graph
-    before = ends.type.dims[1]
-    assert isinstance(before, int)
+    before = fixed_size(ends.type.dims[1])
     number = graph.add("arange", (), {"n": int(before)}, Type("i32", (int(before),)))
-    known = apply("cast", number, dtype=graph.precision) + 1.0
-    whole = length(graph, before.name) if isinstance(before, Bounded) else graph.constant(float(before), known.type)
-    limit = apply("reshape", whole, dims=(BATCH, 1)) if whole.type.dims else whole
-    first = apply("min", apply("minimum", apply("where", ends, known, float(before)), limit), over=(1,))
+    count = apply("cast", number, dtype=graph.precision) + 1.0
+    longest = length(graph, before.name) if isinstance(before, Bounded) else graph.constant(float(before), count.type)
+    limit = apply("reshape", longest, dims=(BATCH, 1)) if longest.type.dims else longest
+    first = apply("min", apply("minimum", apply("where", ends, count, float(before)), limit), over=(1,))
     steps = apply("cast", first, dtype="i32")
     shaped = [
-        graph.add("reshape", (one,), {"dims": dims}, one.type.with_dims(dims))
-        for one in parts
-        for dims in [(BATCH, Bounded(before, name), *one.type.dims[2:])]
+        graph.add("reshape", (part,), {"dims": dims}, part.type.with_dims(dims))
+        for part in parts
+        for dims in [(BATCH, Bounded(before, name), *part.type.dims[2:])]
     ]
     return shaped, steps
 
 
-# what an operation of a name is along axes of a held value
+# the operations along axes of a held value, by name
 ALONG_HELD: dict[str, Callable[[Value, Axes], Value]] = {
     "sum": _held_sum,
     "mean": _held_mean,

@@ -1,10 +1,12 @@
 """Convolution and its two adjoints.
 
-A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`, `conv2d_input` and `conv2d_weights` are
-what is left when y, x or w is taken away, so each is the gradient of the others, and gradients of any order stay among them. They are expanded
-to products over a window of the padded input: a view, nothing is copied.
+A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`,
+`conv2d_input` and `conv2d_weights` are its derivatives with respect to y, x and w. Each is therefore the gradient of the
+others, and gradients of any order consist of these three operations. They are expanded to products over windows of the
+padded input, which are a view: nothing is copied.
 
-`stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` part the channels of both sides.
+`stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` is the number of groups
+that the channels of input and output are split into.
 """
 
 from dataclasses import dataclass
@@ -13,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.types import Dim, Mismatch, Type
+from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value, View, apply, register
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, padded, parts_of, places, windows_of
 
-_MOST_PARTS = 25  # of a window of single channels that are added up one by one
+_MOST_PARTS = 25  # the largest window whose elements a depthwise convolution adds up one by one
 
 
 @dataclass(frozen=True, slots=True)
 class Convolution(Attributes):
-    """How the windows of a convolution lie."""
+    """The geometry of the windows of a convolution."""
 
     stride: Pair
     dilation: Pair
@@ -48,9 +50,7 @@ class ConvolutionWeights(Convolution):
 def _check(x: Type, w: Type, groups: int) -> None:
     if len(x.sample) != 3 or w.rank != 4:
         raise Mismatch("a convolution takes float[h, w, c] and weights float[kh, kw, c, n]", code="E0401")
-    channels, outputs = x.dims[-1], w.dims[-1]
-    assert isinstance(channels, int)
-    assert isinstance(outputs, int)
+    channels, outputs = fixed_size(x.dims[-1]), fixed_size(w.dims[-1])
     if channels % groups or outputs % groups:
         raise Mismatch(f"{groups} groups do not divide {channels if channels % groups else outputs} channels")
     if w.dims[2] != channels // groups:
@@ -69,15 +69,14 @@ def _conv_type(x: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups
 
 
 def _in_groups(x: Value, groups: int, axis: int = -1) -> Value:
-    """An axis in so many parts, as two axes."""
+    """Splits an axis into [groups, size // groups]."""
     at = axis % x.type.rank
-    size = x.type.dims[at]
-    assert isinstance(size, int)
+    size = fixed_size(x.type.dims[at])
     return apply("reshape", x, dims=(*x.type.dims[:at], groups, size // groups, *x.type.dims[at + 1 :]))
 
 
 def _lead(x: Value) -> str:
-    """The letter of the batch, if there is one."""
+    """The subscript of the batch, or an empty text without a batch."""
     return "b" if x.type.is_batched else ""
 
 
@@ -85,7 +84,7 @@ def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gro
     out = _conv_type(x.type, w.type, stride, dilation, pad, groups)
     kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
     x, lead = padded(x, pad), _lead(x)
-    if w.operands and isinstance(OPERATIONS[w.operation].lower, View):  # the tile wants its columns side by side
+    if w.operands and isinstance(OPERATIONS[w.operation].lower, View):  # the register tile needs contiguous columns
         w = apply("copied", w)
     if groups == x.type.dims[-1] == out.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
         return _build_depthwise(x, w, kernel, stride, dilation)
@@ -97,7 +96,7 @@ def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gro
 
 
 def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
-    """A channel each by itself: the parts of a window times its weight, added up in one loop over the channels."""
+    """Builds a depthwise convolution: the elements of a window times their weights, summed in one loop over channels."""
     total: Value | None = None
     for (i, j), part in parts_of(x, kernel, stride, dilation):
         weight = apply("slice", apply("slice", w, axis=0, start=i, stop=i + 1), axis=1, start=j, stop=j + 1)
@@ -108,22 +107,24 @@ def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: P
 
 
 def _input_type(y: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Type:
-    channels = w.dims[2]
-    assert isinstance(channels, int)
+    channels = fixed_size(w.dims[2])
     return y.with_dims((*y.dims[:-3], *size, channels * groups))
 
 
 def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Value:
-    """A convolution of y, spread by the stride and with a border, with the weights turned round; with a stride, a convolution for each phase of it."""
+    """Builds a convolution of y, spread by the stride and padded, with the flipped weights.
+
+    With a stride (and neither dilation nor groups), it is one convolution for each phase of the stride (strided.py).
+    """
     result = _input_type(y.type, w.type, stride, dilation, pad, groups, size)
     kernel = (int(w.type.dims[0]), int(w.type.dims[1]))
     if stride != (1, 1) and dilation == (1, 1) and groups == 1:
         return spread_by_phases(y, w, stride, pad, size)
     before, after, cut = [], [], []
     for n, axis in enumerate(image_axes(y.type)):
-        reach, count = (kernel[n] - 1) * dilation[n], y.type.dims[axis]
-        assert isinstance(count, int)
-        rest = size[n] + pad[2 * n] + pad[2 * n + 1] - (count - 1) * stride[n] - reach - 1  # what no window saw
+        reach, count = (kernel[n] - 1) * dilation[n], fixed_size(y.type.dims[axis])
+        # the elements at the end that no window covers
+        rest = size[n] + pad[2 * n] + pad[2 * n + 1] - (count - 1) * stride[n] - reach - 1
         first, last = reach - pad[2 * n], reach + rest - pad[2 * n + 1]
         before.append(max(first, 0))
         after.append(max(last, 0))
@@ -131,10 +132,8 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
     if any(before) or any(after) or stride != (1, 1):
         y = apply("pad", y, axes=image_axes(y.type), before=tuple(before), after=tuple(after), step=stride)
     for axis, (first, last) in zip(image_axes(y.type), cut, strict=True):
-        whole = y.type.dims[axis]
-        assert isinstance(whole, int)
         if first or last:
-            y = apply("slice", y, axis=axis, start=first, stop=whole - last)
+            y = apply("slice", y, axis=axis, start=first, stop=fixed_size(y.type.dims[axis]) - last)
     lead = _lead(y)
     turned = apply("reverse", apply("reverse", w, over=(0,)), over=(1,))
     if groups == result.dims[-1] == w.type.dims[-1] and kernel[0] * kernel[1] <= _MOST_PARTS and groups > 1:
@@ -148,19 +147,17 @@ def _build_input(y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gr
 
 
 def _weights_type(x: Type, y: Type, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Type:
-    channels = x.dims[-1]
-    assert isinstance(channels, int)
+    channels = fixed_size(x.dims[-1])
     return Type(x.dtype, (*kernel, channels // groups, y.dims[-1]))
 
 
 def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Value:
     result = _weights_type(x.type, y.type, stride, dilation, pad, groups, kernel)
     x = padded(x, pad)
-    for n, axis in enumerate(image_axes(x.type)):  # what no window sees takes no part
-        count, whole = y.type.dims[axis], x.type.dims[axis]
-        assert isinstance(count, int)
+    for n, axis in enumerate(image_axes(x.type)):  # cut off the elements that no window covers
+        count = fixed_size(y.type.dims[axis])
         used = (count - 1) * stride[n] + dilation[n] * (kernel[n] - 1) + 1
-        if used != whole:
+        if used != x.type.dims[axis]:
             x = apply("slice", x, axis=axis, start=0, stop=used)
     x, y = _with_lead(x, y)
     lead = _lead(x)
@@ -173,7 +170,7 @@ def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, 
 
 
 def _with_lead(x: Value, y: Value) -> tuple[Value, Value]:
-    """Both with a batch, if one has it."""
+    """Broadcasts the operand without a batch if the other has one."""
     if x.type.is_batched == y.type.is_batched:
         return x, y
     batch: tuple[Dim, ...] = ("batch",)
@@ -209,7 +206,7 @@ def _weights_gradient(
 
 
 def _taken(x: Any, i: int, j: int, counts: Pair, stride: Pair, dilation: Pair) -> tuple[Any, ...]:
-    """The index of what all windows hold at (i, j)."""
+    """The index that takes the element (i, j) of all windows."""
     first, second = i * dilation[0], j * dilation[1]
     return (
         ...,
@@ -228,7 +225,7 @@ def _grouped(x: Any, groups: int) -> Any:
 
 
 def _conv_reference(x: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Any:
-    """The sum over the places of a window, by its definition."""
+    """Computes the convolution by its definition, as a sum over the elements of a window."""
     x, (kh, kw) = _bordered(x, pad), w.shape[:2]
     counts = (
         (x.shape[-3] - dilation[0] * (kh - 1) - 1) // stride[0] + 1,
@@ -248,10 +245,10 @@ def _conv_reference(x: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, gro
 
 
 def _input_reference(y: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair) -> Any:
-    """What each place of y sends back to where it was taken from."""
+    """Adds each element of y, times the weights, to the elements of its window."""
     top, bottom, left, right = pad
-    whole = (size[0] + top + bottom, size[1] + left + right)
-    result = np.zeros((*y.shape[:-3], *whole, w.shape[2] * groups), y.dtype)
+    padded_size = (size[0] + top + bottom, size[1] + left + right)
+    result = np.zeros((*y.shape[:-3], *padded_size, w.shape[2] * groups), y.dtype)
     counts = (y.shape[-3], y.shape[-2])
     for i in range(w.shape[0]):
         for j in range(w.shape[1]):
@@ -262,12 +259,12 @@ def _input_reference(y: Any, w: Any, stride: Pair, dilation: Pair, pad: Pads, gr
 
 def _weights_reference(x: Any, y: Any, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Any:
     x, counts = _bordered(x, pad), (y.shape[-3], y.shape[-2])
-    given = _grouped(y.reshape(-1, y.shape[-1]), groups)
+    grouped_y = _grouped(y.reshape(-1, y.shape[-1]), groups)
     rows = []
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             seen = x[_taken(x, i, j, counts, stride, dilation)].reshape(-1, x.shape[-1])
-            rows.append(np.einsum("pgc,pgo->cgo", _grouped(seen, groups), given))
+            rows.append(np.einsum("pgc,pgo->cgo", _grouped(seen, groups), grouped_y))
     return np.stack(rows).reshape(*kernel, x.shape[-1] // groups, y.shape[-1])
 
 
@@ -314,7 +311,7 @@ conv2d_input = register(
             (("f64[batch, 5, 4, 5]", "f64[3, 3, 3, 5]"), {**_PLAIN, "size": (5, 4)}),
             (("f64[batch, 3, 6, 6]", "f64[2, 3, 2, 6]"), {**_ODD, "size": (6, 7)}),
             (("f64[batch, 5, 5, 3]", "f64[3, 3, 1, 3]"), {**_PLAIN, "groups": 3, "size": (5, 5)}),
-            # phases of a stride: side by side and one by one, of unlike size, without a tap, beyond a border
+            # phases of a stride: in one product and one by one, of different sizes, without a tap, outside the padding
             (("f64[batch, 4, 3, 3]", "f64[3, 3, 1, 3]"), {**_STRIDED, "pad": (1, 0, 0, 1), "size": (8, 6)}),
             (("f64[batch, 4, 3, 3]", "f64[3, 3, 9, 3]"), {**_STRIDED, "pad": (1, 0, 0, 1), "size": (8, 6)}),
             (("f64[batch, 3, 3, 2]", "f64[5, 4, 7, 2]"), {**_STRIDED, "pad": (2, 3, 3, 2), "size": (4, 3)}),

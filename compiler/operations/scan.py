@@ -1,8 +1,10 @@
 """`scan`: a body that runs once a step, over rows of sequences, with values that it carries from each step to the next.
 
-One value through every pass. Its operands are sequences (a row for each step of each sample), what the carries begin with, and what the body uses of
-outside; its results are `part`s: what the body yields, stacked as rows, and what a carry is in the end. The body is a graph whose batch are the samples
-that still run: leaves `x0`, `c0`, `k0`, ... for the three kinds of operands, results `next.0` for each carry and `yield.NAME`.
+A scan is one value in every pass. Its operands are sequences (a row for each step of each sample), the initial values
+of the carries, and captured values, which the body uses from outside. Its results are `part`s: the yielded values,
+stacked as rows, and the final values of the carries. The body is a graph whose batch consists of the samples that still
+run. It has leaves `x0`, `c0`, `k0`, ... for the three kinds of operands, and results `next.0` for each carry and
+`yield.NAME`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,8 +26,11 @@ LEAVES = ("x", "c", "k")
 
 @dataclass(frozen=True, slots=True)
 class ScanAttributes(Attributes):
-    """`counts` says how many operands are sequences, and how many begin a carry; the others are captured. `carries` are what the file calls the carries, and
-    `whole` is set if the scan computes again what another did not keep."""
+    """The attributes of a scan.
+
+    `counts` are the number of sequences and of initial values among the operands; the others are captured. `carries`
+    are the names of the carries in the file. `whole` is set if the scan recomputes values that another did not keep.
+    """
 
     body: Body
     dim: str
@@ -45,14 +50,14 @@ class Part(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Room(Attributes):
-    """The number of steps that there is room for."""
+    """The number of steps that are stored for each sample."""
 
     size: int
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """A scan value, taken apart."""
+    """A scan value with its operands by kind."""
 
     value: Value
     body: Graph
@@ -64,27 +69,27 @@ class Scan:
 
     @classmethod
     def of(cls, value: Value) -> "Scan":
-        own = value.attributes_as(ScanAttributes)
-        first, second = own.counts
+        attributes = value.attributes_as(ScanAttributes)
+        first, second = attributes.counts
         operands = value.operands
         return cls(
             value,
-            own.body.graph,
-            own.dim,
-            own.reverse,
+            attributes.body.graph,
+            attributes.dim,
+            attributes.reverse,
             operands[:first],
             operands[first : first + second],
             operands[first + second :],
         )
 
     def leaves(self) -> dict[str, Value]:
-        """The body's own, by name."""
-        return {one.name: one for one in self.body.values("given")}
+        """The leaves of the body, by name."""
+        return {leaf.name: leaf for leaf in self.body.values("given")}
 
     def operand_of(self) -> dict[str, Value]:
-        """What each leaf of the body stands for."""
+        """The operand that each leaf of the body stands for, by the leaf's name."""
         kinds = zip(LEAVES, (self.sequences, self.begins, self.captured), strict=True)
-        return {f"{kind}{i}": one for kind, operands in kinds for i, one in enumerate(operands)}
+        return {f"{kind}{i}": operand for kind, operands in kinds for i, operand in enumerate(operands)}
 
 
 def scan(
@@ -96,51 +101,54 @@ def scan(
     captured: Sequence[Value],
     is_reversed: bool = False,
     carries: Sequence[str] = (),
-    is_whole: bool = False,
+    recomputes: bool = False,
 ) -> Value:
-    """A scan over the rows of `dim`, from the last step to the first if `is_reversed`; `carries` are what the file calls them. What `is_whole` computes again
-    what another did not keep: nothing leaves it, or it would be kept after all."""
+    """Adds a scan over the rows of `dim`, from the last step to the first if `is_reversed`.
+
+    `carries` are the names of the carries in the file. `recomputes` marks a scan that computes again what another scan
+    did not keep. Only values that are the same at every step are moved out of it: others would then be kept after all.
+    """
     attributes = ScanAttributes(
-        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, is_whole or None
+        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, recomputes or None
     )
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 
 def part(value: Value, name: str) -> Value:
-    """A result of a scan: `yield.NAME` as rows, or `last.0`, what a carry is after each sample's last step."""
-    one = Scan.of(value)
-    kind, _, own = name.partition(".")
-    type_ = one.begins[int(own)].type if kind == "last" else one.body.results[name].type
+    """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
+    taken = Scan.of(value)
+    kind, _, suffix = name.partition(".")
+    type_ = taken.begins[int(suffix)].type if kind == "last" else taken.body.results[name].type
     if kind != "last":
-        type_ = type_.with_dims((one.dim, *type_.dims[1:]))
+        type_ = type_.with_dims((taken.dim, *type_.dims[1:]))
     return value.graph.add("part", (value,), Part(name, str(type_)), type_)
 
 
 def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[str, Array]:
-    """Every part of a scan, in NumPy, a step at a time."""
-    one = Scan.of(value)
-    names = list(one.operand_of())
-    given = dict(zip(names, operands, strict=True))
-    types = {name: leaf.type for name, leaf in one.leaves().items()}
-    sample, step = (np.asarray(leaves[f"rows.{kind}.{one.dim}"]) for kind in ("sample", "step"))
-    carries = {name: np.array(array) for name, array in given.items() if name.startswith("c")}
+    """Computes all parts of a scan with NumPy, step by step. Returns them by name."""
+    scanned = Scan.of(value)
+    names = list(scanned.operand_of())
+    arrays = dict(zip(names, operands, strict=True))
+    types = {name: leaf.type for name, leaf in scanned.leaves().items()}
+    sample, step = (np.asarray(leaves[f"rows.{kind}.{scanned.dim}"]) for kind in ("sample", "step"))
+    carries = {name: np.array(array) for name, array in arrays.items() if name.startswith("c")}
     stacked: dict[str, Array] = {}
     count = int(step.max()) + 1
-    for t in reversed(range(count)) if one.is_reversed else range(count):
+    for t in reversed(range(count)) if scanned.is_reversed else range(count):
         rows = np.flatnonzero(step == t)
         running = sample[rows]
-        held = {name: array[running] for name, array in carries.items()}
-        held |= {name: array[rows] for name, array in given.items() if name.startswith("x")}
+        inputs = {name: array[running] for name, array in carries.items()}
+        inputs |= {name: array[rows] for name, array in arrays.items() if name.startswith("x")}
         for name in (name for name in names if name.startswith("k")):
             is_own = name in types and types[name].is_batched
-            held[name] = given[name][running] if is_own else given[name]
-        for name, made in evaluate(one.body, held, len(rows)).items():
-            kind, _, own = name.partition(".")
+            inputs[name] = arrays[name][running] if is_own else arrays[name]
+        for name, result in evaluate(scanned.body, inputs, len(rows)).items():
+            kind, _, suffix = name.partition(".")
             if kind == "next":
-                carries[f"c{own}"][running] = made
+                carries[f"c{suffix}"][running] = result
             else:
-                whole = stacked.setdefault(name, np.zeros((len(step), *made.shape[1:]), made.dtype))
-                whole[rows] = made
+                all_rows = stacked.setdefault(name, np.zeros((len(step), *result.shape[1:]), result.dtype))
+                all_rows[rows] = result
     return {**stacked, **{f"last.{name[1:]}": array for name, array in carries.items()}}
 
 
@@ -166,7 +174,7 @@ register(
         "One of a scan's results.",
         role=Role.PART,
         attributes=Part,
-        type=lambda whole, of, type: parse_type(type),
+        type=lambda scan, of, type: parse_type(type),
         reference=_no_reference,
         lower=View(),
         is_callable=False,
@@ -212,18 +220,19 @@ register(
 
 
 def to_steps(x: Value, dim: str) -> Value:
-    """A sample's steps as rows."""
+    """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
     if x.operation == "from_steps" and x.operands[0].type.rows == dim:
         return x.operands[0]
     return apply("to_steps", x, table(x.graph, f"place{x.type.dims[1]}", dim))
 
 
 def from_steps(y: Value, size: int) -> Value:
-    """Rows as a sample's steps."""
+    """Unpacks rows as [batch, size, ...], with zeros beyond each sample's end."""
     assert y.type.rows is not None
     return apply("from_steps", y, table(y.graph, f"place{size}", y.type.rows), size=size)
 
 
 def scans(graph: Graph) -> Iterator[Scan]:
+    """All scans of a graph, in order."""
     for value in graph.values("scan"):
         yield Scan.of(value)

@@ -1,8 +1,9 @@
-"""The gradient of a scan: a scan that walks the other way over what the forward one kept.
+"""The gradient of a scan: a backward scan that walks the other way over the values that the forward scan kept.
 
-Its body is the derivative of the forward body. Its carries are the gradients of the forward carries; what a step reads of the forward one (operands and
-results of the derivative's rules) are parts of the forward scan. What a value from outside, the same for all samples, gets from all steps is one sum over
-rows after the scan: dU is a product of all states with all gradients, not a product a step.
+The body of the backward scan is the derivative of the forward body. Its carries are the gradients of the forward
+carries. The forward values that a step needs (operands and results of the derivative's rules) are read from parts of the
+forward scan. A captured value that all samples share, such as a weight matrix, gets its gradient as one sum over all rows after
+the scan: dU is one product of all states with all gradients, instead of one product per step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,48 +15,56 @@ from netc.compiler.operations.scan import Scan, part, scan
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
 
-def scan_gradient(given: Mapping[str, Value], value: Value, adjoints: Adjoints) -> list[Value | None]:
-    """The gradient of each operand of a scan, from those of its parts by name. The scan yields all that its body
-    computes, or only its carries (passes/scans.py)."""
-    one = Scan.of(value)
-    return _Backward(one, given, adjoints).run()
+def scan_gradient(part_gradients: Mapping[str, Value], value: Value, adjoints: Adjoints) -> list[Value | None]:
+    """Returns the gradient of each operand of the scan `value`, or None where there is none.
+
+    `part_gradients` are the gradients of the scan's parts, by name. The scan yields everything that its body computes,
+    or only its carries (passes/scans.py). `adjoints` differentiates the body.
+    """
+    return _Backward(Scan.of(value), part_gradients, adjoints).run()
 
 
 class _Backward:
-    def __init__(self, one: Scan, given: Mapping[str, Value], adjoints: Adjoints) -> None:
-        self.scan, self.given = one, given
-        self.outside: Graph = one.value.graph  # type: ignore[assignment]
-        # the forward body, its derivative after it
-        self.joint, made = one.body.subgraph(one.body.results)
+    """Builds the backward scan of one forward scan.
+
+    The joint graph holds a copy of the forward body, followed by its derivative. The body of the backward scan is
+    copied from there, value by value, as it is needed.
+    """
+
+    def __init__(self, forward_scan: Scan, part_gradients: Mapping[str, Value], adjoints: Adjoints) -> None:
+        self.scan, self.part_gradients = forward_scan, part_gradients
+        self.outside: Graph = forward_scan.value.graph  # type: ignore[assignment]
+        body = forward_scan.body
+        self.joint, joint_values = body.subgraph(body.results)
         self.forward = set(self.joint.values())
         self.leaves = {leaf.name: leaf for leaf in self.joint.values("given")}
-        self.kept = {made[kept]: name for name, kept in one.body.results.items() if not name.startswith("next.")}
+        self.kept = {joint_values[value]: name for name, value in body.results.items() if not name.startswith("next.")}
         self.seeds: dict[Value, Value] = {}
-        self.sequences: dict[Value, Value] = {}  # leaves of the joint graph that are elements of sequences outside
-        self.seed(given)
-        wanted = [leaf for leaf in self.leaves.values() if leaf.type.is_float]
-        self.gradients = adjoints(self.joint, self.seeds, wanted)
-        self.of_step: set[Value] = set()  # what changes from step to step
+        self.sequences: dict[Value, Value] = {}  # joint leaves that stand for an element of an outer sequence
+        self.seed()
+        float_leaves = [leaf for leaf in self.leaves.values() if leaf.type.is_float]
+        self.gradients = adjoints(self.joint, self.seeds, float_leaves)
+        self.of_step: set[Value] = set()  # the values that change from step to step
         for value in self.joint.values():
             if value.type.is_batched or any(operand in self.of_step for operand in value.operands):
                 self.of_step.add(value)
         self.reached: set[Value] = set()
-        self.known_sums: dict[Value, Value] = {}
-        # what the backward body is made of
+        self.sums: dict[Value, Value] = {}  # joint values to their sums over all steps
+        # the body of the backward scan, the joint values copied to it, and the scan's operands by kind (x, c, k)
         self.body = Graph()
         self.body.precision = self.joint.precision
         self.copies: dict[Value, Value] = {}
         self.recomputes = False
         self.operands: tuple[list[Value], list[Value], list[Value]] = ([], [], [])
 
-    def seed(self, given: Mapping[str, Value]) -> None:
-        """Leaves for the gradients that come in: of what was yielded, a row a step, and of the carries."""
-        for name, gradient in given.items():
+    def seed(self) -> None:
+        """Adds leaves for the incoming gradients: those of yielded values (one row per step) and of the carries."""
+        for name, gradient in self.part_gradients.items():
             if name.startswith("yield."):
-                made = self.joint.results[name]
-                leaf = self.joint.leaf("given", f"g.{name}", made.type)
+                result = self.joint.results[name]
+                leaf = self.joint.leaf("given", f"g.{name}", result.type)
                 self.sequences[leaf] = gradient
-                self.add_seed(made, leaf)
+                self.add_seed(result, leaf)
         self.carried: list[Value | None] = []
         for i, begin in enumerate(self.scan.begins):
             carry = self.joint.leaf("given", f"gc{i}", begin.type) if begin.type.is_float else None
@@ -63,25 +72,27 @@ class _Backward:
             if carry is not None:
                 self.add_seed(self.joint.results[f"next.{i}"], carry)
 
-    def add_seed(self, made: Value, leaf: Value) -> None:
-        with self.joint.at(made.span):
-            self.seeds[made] = self.seeds[made] + leaf if made in self.seeds else leaf
+    def add_seed(self, result: Value, leaf: Value) -> None:
+        """Adds a leaf to the gradient of a result of the forward body."""
+        with self.joint.at(result.span):
+            self.seeds[result] = self.seeds[result] + leaf if result in self.seeds else leaf
 
     # -------------------------------------------------------------- the backward body
 
     def run(self) -> list[Value | None]:
+        """Returns the gradient of each operand of the forward scan."""
         with self.outside.at(self.scan.value.span):
             return self.build()
 
     def build(self) -> list[Value | None]:
         floats = [(i, leaf) for i, leaf in enumerate(self.carried) if leaf is not None]
         for n, (i, leaf) in enumerate(floats):
-            begin = self.given.get(f"last.{i}")
+            begin = self.part_gradients.get(f"last.{i}")
             self.operands[1].append(begin if begin is not None else self.zeros(self.scan.begins[i]))
             self.copies[leaf] = self.body.leaf("given", f"c{n}", leaf.type)
         for n, (i, leaf) in enumerate(floats):
-            own = self.leaves.get(f"c{i}")
-            gradient = self.gradients.get(own) if own is not None else None
+            forward_leaf = self.leaves.get(f"c{i}")
+            gradient = self.gradients.get(forward_leaf) if forward_leaf is not None else None
             self.body.results[f"next.{n}"] = (
                 self.copy(gradient) if gradient is not None else self.zeros(leaf, self.body)
             )
@@ -96,11 +107,11 @@ class _Backward:
             outer = self.leaves.get(f"k{i}")
             if outer is None or outer not in self.gradients or not outer.type.is_float:
                 continue
-            if captured.type.is_batched:  # each sample's own: added up step by step
+            if captured.type.is_batched:  # each sample has its own value: a carry sums its gradient step by step
                 n = of_sample[i] = len(self.operands[1])
-                held = self.body.leaf("given", f"c{n}", outer.type)
+                sum_so_far = self.body.leaf("given", f"c{n}", outer.type)
                 self.operands[1].append(self.zeros(captured))
-                self.body.results[f"next.{n}"] = held + self.copy(self.gradients[outer])
+                self.body.results[f"next.{n}"] = sum_so_far + self.copy(self.gradients[outer])
             else:
                 sums[i] = self.gradients[outer]
         for gradient in sums.values():
@@ -113,59 +124,61 @@ class _Backward:
             self.scan.dim,
             *self.operands,
             is_reversed=not self.scan.is_reversed,
-            is_whole=self.recomputes,
+            recomputes=self.recomputes,
         )
         carries = {i: n for n, (i, _) in enumerate(floats)}
-        found: list[Value | None] = [
+        result: list[Value | None] = [
             part(back, steps[i]) if i in steps else None for i in range(len(self.scan.sequences))
         ]
-        found += [part(back, f"last.{carries[i]}") if i in carries else None for i in range(len(self.scan.begins))]
+        result += [part(back, f"last.{carries[i]}") if i in carries else None for i in range(len(self.scan.begins))]
         for i in range(len(self.scan.captured)):
             if i in of_sample:
-                found.append(part(back, f"last.{of_sample[i]}"))
+                result.append(part(back, f"last.{of_sample[i]}"))
             else:
-                found.append(self.summed(sums[i], back) if i in sums else None)
-        return found
+                result.append(self.summed(sums[i], back) if i in sums else None)
+        return result
 
     def zeros(self, like: Value, graph: Graph | None = None) -> Value:
+        """Zeros of the same type as `like`, in `graph` or else outside."""
         target = graph or self.outside
         zero = target.constant(0.0, like.type)
         return apply("broadcast", zero, dims=like.type.dims) if like.type.dims else zero
 
     def yielded(self, value: Value) -> str:
-        """The name of the backward result that holds a value of the joint graph."""
-        made = self.copy(value)
-        for name, known in self.body.results.items():
-            if known is made and name.startswith("yield."):
+        """Makes the backward scan yield a value of the joint graph, and returns the name of that result."""
+        copy = self.copy(value)
+        for name, result in self.body.results.items():
+            if result is copy and name.startswith("yield."):
                 return name
-        name = f"yield.{sum(one.startswith('yield.') for one in self.body.results)}"
-        self.body.results[name] = made
+        name = f"yield.{sum(other.startswith('yield.') for other in self.body.results)}"
+        self.body.results[name] = copy
         return name
 
     def copy(self, value: Value) -> Value:
-        """A value of the joint graph in the backward body; what the forward body computed is read from what it kept."""
-        waiting = [value]
-        while waiting:
-            one = waiting[-1]
-            if one in self.copies:
-                waiting.pop()
-            elif one in self.forward and self.is_kept(one):
-                self.copies[one] = self.from_forward(one)
-            elif one in self.sequences:
-                self.copies[one] = self.element(self.sequences[one], one)
-            elif missing := [operand for operand in one.operands if operand not in self.copies]:
-                waiting.extend(missing)
+        """Returns the copy of a joint value in the backward body. Values that the forward scan kept are read."""
+        pending = [value]
+        while pending:
+            current = pending[-1]
+            if current in self.copies:
+                pending.pop()
+            elif current in self.forward and self.is_kept(current):
+                self.copies[current] = self.from_forward(current)
+            elif current in self.sequences:
+                self.copies[current] = self.element(self.sequences[current], current)
+            elif missing := [operand for operand in current.operands if operand not in self.copies]:
+                pending.extend(missing)
             else:
-                self.recomputes |= one in self.forward and one.type.is_batched
-                operands = [self.copies[operand] for operand in one.operands]
-                self.copies[one] = self.body.add_copy(one, operands, span=one.span)
+                self.recomputes |= current in self.forward and current.type.is_batched
+                operands = [self.copies[operand] for operand in current.operands]
+                self.copies[current] = self.body.add_copy(current, operands, span=current.span)
         return self.copies[value]
 
     def is_kept(self, value: Value) -> bool:
-        """Whether the forward scan has a value at each step; what it has not is computed again from what it has."""
+        """Whether the forward scan has a value at each step; the backward body computes all other values again."""
         return not value.operands or value in self.kept
 
     def from_forward(self, value: Value) -> Value:
+        """Reads a value that the forward scan has (`is_kept`) in the backward body."""
         name = value.name
         if value.operation == "given" and name.startswith("k"):
             self.operands[2].append(self.scan.captured[int(name[1:])])
@@ -175,27 +188,27 @@ class _Backward:
         return self.element(self.rows_of(value), value)
 
     def has_rows(self, value: Value) -> bool:
-        """Whether the forward scan has a row of a value for each step. What is captured from outside has one for all steps."""
+        """Whether the forward scan has a row of a value for each step. Captured values are the same at all steps."""
         return value in self.kept or (
             value.operation == "given" and value in self.forward and value.name.startswith("x")
         )
 
     def rows_of(self, value: Value) -> Value:
-        """What the forward scan had of a value at each step, if it `has_rows`."""
+        """The rows of a value for which `has_rows` is true: a sequence or a part of the forward scan."""
         name = value.name
         if value.operation == "given" and name.startswith("x"):
             return self.scan.sequences[int(name[1:])]
         return part(self.scan.value, self.kept[value])
 
     def element(self, sequence: Value, like: Value) -> Value:
-        """A leaf of the backward body that walks a sequence."""
+        """A leaf of the backward body that stands for the current element of a sequence."""
         self.operands[0].append(sequence)
         return self.body.leaf("given", f"x{len(self.operands[0]) - 1}", like.type)
 
     # -------------------------------------------------------------- sums over all steps
 
     def reach(self, gradient: Value) -> None:
-        """See that the backward scan yields what a sum over all steps needs of it."""
+        """Makes the backward scan yield the values that `summed` needs for the sum of a gradient over all steps."""
         if gradient.type.is_batched:
             if not self.has_rows(gradient):
                 self.yielded(gradient)
@@ -206,9 +219,10 @@ class _Backward:
                 self.reach(operand)
 
     def summed(self, gradient: Value, back: Value) -> Value:
-        """The sum over all steps of a gradient that each step gives, as a value outside.
+        """Returns the sum over all steps of a gradient that each step contributes to, as a value outside the scan.
 
-        It is made of reductions over the samples, which are taken over all rows instead, and of what is linear in them.
+        The gradient consists of reductions over the samples and operations that are linear in these. Taking the
+        reductions over all rows instead gives the sum over the steps.
         """
         if gradient.type.is_batched:
             if self.has_rows(gradient):
@@ -216,19 +230,18 @@ class _Backward:
             if gradient in self.sequences:
                 return self.sequences[gradient]
             return part(back, self.yielded(gradient))
-        if gradient in self.known_sums:
-            return self.known_sums[gradient]
+        if gradient in self.sums:
+            return self.sums[gradient]
         if gradient not in self.of_step:
             return self.constant_outside(gradient)
         operands = [self.summed(operand, back) for operand in gradient.operands]
         rule = gradient.operation
         assert rule in _LINEAR or any(operand.type.is_batched for operand in gradient.operands), gradient
-        made = self.outside.add_copy(gradient, operands, span=gradient.span)
-        self.known_sums[gradient] = made
-        return made
+        self.sums[gradient] = self.outside.add_copy(gradient, operands, span=gradient.span)
+        return self.sums[gradient]
 
     def constant_outside(self, value: Value) -> Value:
-        """A value of the joint graph that no step changes."""
+        """Copies a value of the joint graph that is the same at all steps to the graph outside the scan."""
         name = value.name
         if value.operation == "given":
             return self.scan.captured[int(name[1:])]
@@ -236,7 +249,7 @@ class _Backward:
         return self.outside.add_copy(value, operands, span=value.span)
 
 
-# what a sum over steps goes through, one operand changing from step to step
+# operations that are linear in the operand that changes from step to step: a sum over steps passes through them
 _LINEAR = (
     *("add", "subtract", "neg", "multiply", "divide", "where", "cast", "copied"),
     *("reshape", "transpose", "broadcast", "slice", "pad", "sum", "einsum", "concat", "gather", "scatter_add"),

@@ -1,6 +1,7 @@
 """Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad, gather.
 
-Attributes count axes over all dimensions, the batch included, and give whole shapes. Those that only read memory another way are Views.
+Attributes count axes over all dimensions, the batch included, and shapes include the batch too. Operations that only
+read the operand's memory in another order are Views.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Axis, Dims, Over
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, size_of
+from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Value, View, apply, register
 
 
@@ -34,13 +35,13 @@ class Slice(Attributes):
 
     @property
     def stride(self) -> int:
-        """How far apart the elements are."""
+        """The distance between consecutive elements."""
         return 1 if self.step is None else self.step
 
 
 @dataclass(frozen=True, slots=True)
 class Pad(Attributes):
-    """For each of some axes, how many elements stand before and after, and how far apart the operand's own are."""
+    """For each of `axes`: the number of elements before and after, and the distance between the operand's elements."""
 
     axes: tuple[int, ...]
     before: tuple[int, ...]
@@ -50,7 +51,7 @@ class Pad(Attributes):
 
     @property
     def fill(self) -> float:
-        """The number that the new elements are."""
+        """The value of the new elements."""
         return 0.0 if self.value is None else self.value
 
 
@@ -142,9 +143,7 @@ def _slice_type(x: Type, axis: int, start: int, stop: int, step: int = 1) -> Typ
 
 
 def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
-    size, taken = x.type.dims[axis], result.type.dims[axis]
-    assert isinstance(size, int)
-    assert isinstance(taken, int)
+    size, taken = fixed_size(x.type.dims[axis]), fixed_size(result.type.dims[axis])
     after = size - start - (taken - 1) * step - 1
     return apply("pad", g, axes=(axis,), before=(start,), after=(after,), step=(step,))
 
@@ -178,9 +177,7 @@ def _pad_type(
 ) -> Type:
     dims = list(x.dims)
     for axis, first, last, apart in zip(axes, before, after, step, strict=True):
-        size = dims[axis]
-        assert isinstance(size, int)
-        dims[axis] = first + (size - 1) * apart + 1 + last
+        dims[axis] = first + (fixed_size(dims[axis]) - 1) * apart + 1 + last
     return x.with_dims(tuple(dims))
 
 
@@ -213,8 +210,7 @@ def _pad_gradient(
     value: float = 0.0,
 ) -> Value:
     for axis, first, apart in zip(axes, before, step, strict=True):
-        size = x.type.dims[axis]
-        assert isinstance(size, int)
+        size = fixed_size(x.type.dims[axis])
         g = apply("slice", g, axis=axis, start=first, stop=first + (size - 1) * apart + 1, step=apart)
     return g
 
@@ -267,9 +263,7 @@ def _concat_type(*types: Type, axis: int) -> Type:
             or type_.dtype != first.dtype
         ):
             raise Mismatch("joined values may differ along that axis only", code="E0403")
-        dim = type_.dims[axis]
-        assert isinstance(dim, int)
-        size += dim
+        size += fixed_size(type_.dims[axis])
     return first.with_dims((*first.dims[:axis], size, *first.dims[axis + 1 :]))
 
 

@@ -1,6 +1,6 @@
-"""Windows over an axis, as a view, and what is made of an image by them: x[..., h, w, c], the two axes before the channels.
+"""Windows over an axis, as a view, and windows of an image x[..., h, w, c] along its two axes before the channels.
 
-Takes and gives values; knows no convolution and no pool (convolution.py and pooling.py do).
+Takes and returns values. Convolutions and pooling are built on it (convolution.py, pooling.py).
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
-from netc.compiler.ir.types import Dim, Mismatch, Type
+from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Operation, Value, View, apply, register
 
 Pair = tuple[int, int]
@@ -27,13 +27,13 @@ class Window(Attributes):
 
 
 def places(size: Dim, kernel: int, stride: int, dilation: int, around: int = 0) -> int:
-    """How many windows fit along an axis. Raises Mismatch if none does."""
-    assert isinstance(size, int)
-    count = (size + around - dilation * (kernel - 1) - 1) // stride + 1
+    """Returns how many windows fit along an axis with `around` elements of padding. Raises Mismatch if none fits."""
+    count = (fixed_size(size) + around - dilation * (kernel - 1) - 1) // stride + 1
     if count < 1:
         wide = f" (spread over {dilation * (kernel - 1) + 1})" if dilation > 1 else ""
         raise Mismatch(
-            f"a window of {kernel}{wide} does not fit into {size + around}", "a smaller kernel, or pad = same"
+            f"a window of {kernel}{wide} does not fit into {fixed_size(size) + around}",
+            "a smaller kernel, or pad = same",
         )
     return count
 
@@ -43,22 +43,19 @@ def _window_type(x: Type, axis: int, size: int, stride: int, dilation: int) -> T
 
 
 def _window_reference(x: Any, axis: int, size: int, stride: int, dilation: int) -> Any:
-    whole = np.lib.stride_tricks.sliding_window_view(x, dilation * (size - 1) + 1, axis)
-    chosen = np.moveaxis(whole, -1, axis + 1)
-    return chosen[(np.s_[:],) * axis + (np.s_[::stride], np.s_[::dilation])]
+    all_windows = np.lib.stride_tricks.sliding_window_view(x, dilation * (size - 1) + 1, axis)
+    return np.moveaxis(all_windows, -1, axis + 1)[(np.s_[:],) * axis + (np.s_[::stride], np.s_[::dilation])]
 
 
 def window_gradient(g: Value, r: Value, x: Value, axis: int, size: int, stride: int, dilation: int) -> Value:
-    """Each element goes back to where it was taken from; where windows overlap, they add up."""
-    whole, count = x.type.dims[axis], r.type.dims[axis]
-    assert isinstance(whole, int)
-    assert isinstance(count, int)
+    """Adds the gradient of each window's element to the element that it was taken from."""
+    length, count = fixed_size(x.type.dims[axis]), fixed_size(r.type.dims[axis])
     total: Value | None = None
     for i in range(size):
         part = apply("slice", g, axis=axis + 1, start=i, stop=i + 1)
         part = apply("reshape", part, dims=(*r.type.dims[: axis + 1], *r.type.dims[axis + 2 :]))
         before = i * dilation
-        after = whole - before - (count - 1) * stride - 1
+        after = length - before - (count - 1) * stride - 1
         part = apply("pad", part, axes=(axis,), before=(before,), after=(after,), step=(stride,))
         total = part if total is None else total + part
     assert total is not None
@@ -89,6 +86,7 @@ def image_axes(x: Type) -> tuple[int, int]:
 
 
 def padded(x: Value, pad: Pads, value: float = 0.0) -> Value:
+    """The image with `value` around it, or the image itself if there is no padding."""
     if not any(pad):
         return x
     top, bottom, left, right = pad
@@ -103,10 +101,10 @@ def windows_of(x: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
 
 
 def parts_of(x: Value, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> list[tuple[Pair, Value]]:
-    """Of each place in a window what all windows hold there: x[..., i::stride, j::stride, :]."""
+    """For each place (i, j) in a window, the elements of all windows at that place: x[..., i::stride, j::stride, :]."""
     h, w = image_axes(x.type)
     counts = [places(x.type.dims[axis], kernel[n], stride[n], dilation[n]) for n, axis in enumerate((h, w))]
-    found = []
+    parts = []
     for i in range(kernel[0]):
         for j in range(kernel[1]):
             part = x
@@ -115,5 +113,5 @@ def parts_of(x: Value, kernel: Pair, stride: Pair, dilation: Pair = (1, 1)) -> l
                 part = apply(
                     "slice", part, axis=axis, start=start, stop=start + (counts[n] - 1) * stride[n] + 1, step=stride[n]
                 )
-            found.append(((i, j), part))
-    return found
+            parts.append(((i, j), part))
+    return parts

@@ -66,7 +66,7 @@ class _Split:
                 self.reach(value)
         sequences, begins, captured = self.operands.values()
         self.core = scan(
-            graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, is_whole=self.is_whole
+            graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, recomputes=self.is_whole
         )
 
     def of_carries(self) -> set[Value]:
