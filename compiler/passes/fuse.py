@@ -1,9 +1,10 @@
-"""Decides which values share a loop: divides a graph's values into units, each of which becomes one kernel call (or a few).
+"""Decides which values share a loop: divides a graph's values into units, each of which becomes one kernel call (or a
+few).
 
-An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an earlier loop
-over the same points if its operands have been computed by then and the two loops read something in common; else it starts a loop
-of its own. The sum of a product and another term (a bias, a residual) is one unit, because the register tile can start from that
-term. lower.py writes the loops.
+An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an
+earlier loop over the same points if its operands have been computed by then and the two loops read something in
+common; else it starts a loop of its own. The sum of a product and another term (a bias, a residual) is one unit,
+because the register tile can start from that term. lower.py writes the loops.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,7 +24,10 @@ _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are fe
 
 @dataclass(eq=False, slots=True)
 class Unit:
-    """Values that are computed together, at `position` in the program. `space` is None if the unit is not a loop over points."""
+    """Values that are computed together, at `position` in the program.
+
+    `space` is None if the unit is not a loop over points.
+    """
 
     position: int
     values: list[Value]
@@ -37,8 +41,8 @@ class Unit:
 class Fusion:
     """The units of a graph.
 
-    `inlined` values have no memory: the loops that read them compute them. `starts` maps a sum to its product; the tile of the product
-    starts from the other term.
+    `inlined` values have no memory: the loops that read them compute them. `starts` maps a sum to its product; the
+    tile of the product starts from the other term.
     """
 
     units: list[Unit]
@@ -48,7 +52,9 @@ class Fusion:
     users: dict[Value, list[Value]]
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
-        """Yields the values in memory that are read to compute a value, and whether they are read point by point; each pair once."""
+        """Yields the values in memory that are read to compute a value, and whether they are read point by point;
+        each pair once.
+        """
         space = _space(value) if space is None else space
         first = [(operand, operand.type.dims == space and value not in self.starts) for operand in value.operands]
         pending, seen = first[::-1], set(first)
@@ -81,7 +87,10 @@ class Fusion:
                 yield source
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
-        """Yields the operands of a value; an operand that is inside its loop is replaced by its own operands. Each once."""
+        """Yields the operands of a value; an operand that is inside its loop is replaced by its own operands.
+
+        Each once.
+        """
         pending, seen = list(reversed(value.operands)), set(value.operands)
         while pending:
             operand = pending.pop()
@@ -126,7 +135,9 @@ def fuse(graph: Graph) -> Fusion:
 
 
 def _is_inlined(value: Value, users: list[Value]) -> bool:
-    """Whether a value is element-wise and its only user walks the same points, or writes it into a part of its own buffer."""
+    """Whether a value is element-wise and its only user walks the same points, or writes it into a part of its own
+    buffer.
+    """
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
     if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer
@@ -137,8 +148,8 @@ def _is_inlined(value: Value, users: list[Value]) -> bool:
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
     """Inlines cheap values with several users, such as x - mean: each loop that reads one computes it again.
 
-    This reads no more memory than reading the values would: each is computed from a single large value, or at least as many of them
-    as there are sources are computed from the same sources (the parts of the gradient of a pool).
+    This reads no more memory than reading the values would: each is computed from a single large value, or at least
+    as many of them as there are sources are computed from the same sources (the parts of the gradient of a pool).
     """
     depth: dict[Value, int] = {}
     several: dict[frozenset[Value], list[Value]] = {}
@@ -265,8 +276,8 @@ def viewed(value: Value) -> Value:
 def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:
     """Whether a value can join the loop of a unit.
 
-    The two must have something in common (a value that both read, or views of the same one), agree on the axes that are folded, and
-    stay within the number of buffers.
+    The two must have something in common (a value that both read, or views of the same one), agree on the axes that
+    are folded, and stay within the number of buffers.
     """
     has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
     folded = unit.folded or over

@@ -1,7 +1,9 @@
-"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis the work can be shared out.
+"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis the work can be shared
+out.
 
-A value has a buffer of its own, or is read through another's (a View: reshape, transpose, slice), or is computed inside the loop
-of its users: fuse.py has decided which. Later, phases.py puts the tasks into phases and plan.py gives every buffer its address.
+A value has a buffer of its own, or is read through another's (a View: reshape, transpose, slice), or is computed
+inside the loop of its users: fuse.py has decided which. Later, phases.py puts the tasks into phases and plan.py gives
+every buffer its address.
 """
 
 import math
@@ -48,7 +50,9 @@ _FEW_PARTS = 8  # operands of a `concat` that one loop copies
 
 
 def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
-    """Returns the tasks of a simplified graph for a machine. Operations that are built of others must have been expanded.
+    """Returns the tasks of a simplified graph for a machine.
+
+    Operations that are built of others must have been expanded.
 
     `sizes` are the most samples of a step, and the most rows of each varying dimension.
     """
@@ -57,7 +61,9 @@ def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The memory around the body of a scan: its leaves, the buffers that hold its carries between steps, and those for yielded rows."""
+    """The memory around the body of a scan: its leaves, the buffers that hold its carries between steps, and those
+    for yielded rows.
+    """
 
     leaves: dict[str, Place]
     carries: dict[str, Buffer]
@@ -65,7 +71,10 @@ class Room:
 
 
 class Lowering:
-    """The tasks so far, and where each value is read. `room` is the memory around it if the graph is the body of a scan."""
+    """The tasks so far, and where each value is read.
+
+    `room` is the memory around it if the graph is the body of a scan.
+    """
 
     def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, room: Room | None = None) -> None:
         self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
@@ -113,8 +122,8 @@ class Lowering:
     def write_updates(self) -> None:
         """Copies each next value that was not computed in place into the memory of what it updates.
 
-        All updates read old values. So a copy comes after those that read the memory that it overwrites; where copies wait for each
-        other in a circle (a swap), one value is copied to a temporary buffer first.
+        All updates read old values. So a copy comes after those that read the memory that it overwrites; where copies
+        wait for each other in a circle (a swap), one value is copied to a temporary buffer first.
         """
         pending: dict[Buffer, Value] = {}
         for name, value in self.graph.results.items():
@@ -170,7 +179,10 @@ class Lowering:
     # -------------------------------------------------------------- leaves and results
 
     def leaf(self, value: Value) -> None:
-        """Gives a leaf its buffer. Parameters and states keep theirs; rows of inputs are gathered from a table, in the order of the samples."""
+        """Gives a leaf its buffer.
+
+        Parameters and states keep theirs; rows of inputs are gathered from a table, in the order of the samples.
+        """
         name = value.name
         self.leaf_of[name] = value
         if name in self.room.leaves:
@@ -204,8 +216,8 @@ class Lowering:
     def output(self, value: Value) -> Place:
         """Returns where a value is written, and records it: usually a new buffer.
 
-        A value that is padded later is written inside of its padded form (layout.py). The next value of a parameter or state
-        is written to its own memory if no later task reads the old value.
+        A value that is padded later is written inside of its padded form (layout.py). The next value of a parameter
+        or state is written to its own memory if no later task reads the old value.
         """
         if value in self.borders:
             return self.inside(value, self.borders[value])
@@ -224,7 +236,9 @@ class Lowering:
         return inside_of(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
 
     def inside(self, value: Value, padded: Value) -> Place:
-        """Makes a buffer for the padded form of a value, writes the padding, and returns the place of the value inside of it."""
+        """Makes a buffer for the padded form of a value, writes the padding, and returns the place of the value
+        inside of it.
+        """
         buffer = Buffer(padded.type)
         self.places[padded], self.places[value] = all_of(buffer), inside_of(padded)
         self.places[value] = replace(self.places[value], buffer=buffer)
@@ -232,7 +246,9 @@ class Lowering:
         return self.places[value]
 
     def may_replace(self, value: Value, name: str) -> bool:
-        """Whether every reader of the old value has run when `value` is written, or reads each element just before it is replaced."""
+        """Whether every reader of the old value has run when `value` is written, or reads each element just before it
+        is replaced.
+        """
         if name in self.read_at_end:
             return False
         if name not in self.leaf_of:  # nobody reads it
@@ -257,7 +273,9 @@ class Lowering:
         return readers
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
-        """Returns the buffer that holds a whole result in row-major order; views and leaves are copied into a new one."""
+        """Returns the buffer that holds a whole result in row-major order; views and leaves are copied into a new
+        one.
+        """
         place = self.places.get(value)
         buffer = place.buffer if place is not None else None
         is_own = buffer is not None and buffer.kind == "temporary" and value not in self.leaf_of.values()
@@ -370,7 +388,8 @@ class Lowering:
         loop.emit([(loop.operand(value.operands[0]), value, self.output(value))], argmax=True)
 
     def product(self, value: Value) -> None:
-        """Computes a product by the register tile where indices and strides allow it, else by a loop of multiply and add.
+        """Computes a product by the register tile where indices and strides allow it, else by a loop of multiply and
+        add.
 
         `value` is the product itself, or its sum with the value that the tile starts from.
         """
@@ -477,7 +496,9 @@ class Lowering:
         loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
-        """Writes the padding, then the operand inside of it; does nothing if the operand was written there at once (layout.py)."""
+        """Writes the padding, then the operand inside of it; does nothing if the operand was written there at once
+        (layout.py).
+        """
         if value in self.places:
             return
         buffer = self.output(value).buffer
@@ -486,7 +507,10 @@ class Lowering:
         self.part(value, value.operands[0], replace(inside_of(value), buffer=buffer))
 
     def border(self, value: Value, buffer: Buffer) -> None:
-        """Writes the padding around the operand. If there are gaps between the rows of the operand, the whole buffer is filled."""
+        """Writes the padding around the operand.
+
+        If there are gaps between the rows of the operand, the whole buffer is filled.
+        """
         own, room, dims = value.attributes_as(Pad), all_of(buffer), list(value.type.dims)
         if any(apart != 1 for apart in own.step):
             self.fill(value, own.fill, value.type.dims, room)
@@ -580,7 +604,10 @@ class Lowering:
         loop.emit([(line, value, self.output(value))])
 
     def from_steps(self, value: Value) -> None:
-        """Scatters each row to the step of the sample that it belongs to. No two rows share a place; steps without a row are zero."""
+        """Scatters each row to the step of the sample that it belongs to.
+
+        No two rows share a place; steps without a row are zero.
+        """
         y, index = value.operands
         room = self.output(value)
         if names_in(str(y.type.rows)):
@@ -591,7 +618,9 @@ class Lowering:
         loop.emit([(loop.operand(y), value, target)], indirect=(at, room.strides[1]))
 
     def scan(self, value: Value) -> None:
-        """Copies the initial carries, then adds the tasks of one step, each over the samples that are still running at that step."""
+        """Copies the initial carries, then adds the tasks of one step, each over the samples that are still running
+        at that step.
+        """
         original, parts = Scan.of(value), self.parts_of(value)
         read = {
             name: result for name, result in original.body.results.items() if name.startswith("next.") or name in parts
@@ -623,7 +652,10 @@ class Lowering:
     # -------------------------------------------------------------- where values are read
 
     def read(self, value: Value) -> Place:
-        """Returns a place to read a value from. Constants are written to memory; what strides cannot describe is copied."""
+        """Returns a place to read a value from.
+
+        Constants are written to memory; what strides cannot describe is copied.
+        """
         if value not in self.places:
             if value in self.tables:
                 self.places[value] = self.gather_rows(value)

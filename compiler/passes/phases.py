@@ -1,8 +1,9 @@
 """Tasks -> phases between barriers, and in them groups of tasks that are done together, row block by row block.
 
-Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared out among
-workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task that waits for anything
-else goes into a later phase. The operands of a sum in shards are computed shard by shard with it, if a shard of them fits the cache.
+Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared
+out among workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task
+that waits for anything else goes into a later phase. The operands of a sum in shards are computed shard by shard with
+it, if a shard of them fits the cache.
 """
 
 from collections.abc import Sequence
@@ -65,7 +66,10 @@ class _Follower:
 
 
 def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGroup]]:
-    """Returns the phases of a program, for steps of at most `batch` samples. The groups of a phase do not depend on each other."""
+    """Returns the phases of a program, for steps of at most `batch` samples.
+
+    The groups of a phase do not depend on each other.
+    """
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
     for member in _together(tasks):
@@ -117,7 +121,8 @@ def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
 def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
     """Postpones tasks of a phase to the next one, to be done shard by shard with the sums in shards that read them.
 
-    A task is postponed only if nothing else waits for it and if `rows` rows, the largest shard, of what it passes on fit the cache.
+    A task is postponed only if nothing else waits for it and if `rows` rows, the largest shard, of what it passes on
+    fit the cache.
     """
     moving: set[Buffer] = set()
     for member in reversed(members):
@@ -146,7 +151,10 @@ def _is_row(pointer: Pointer) -> bool:
 
 
 def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
-    """Whether `after` needs, at each row, only what `before` did at that row. A task without an axis counts as one row."""
+    """Whether `after` needs, at each row, only what `before` did at that row.
+
+    A task without an axis counts as one row.
+    """
     if before.walk is not after.walk:
         return False
     if before.axis != after.axis and (before.axis, after.axis) != (BATCH, SHARDS):
@@ -158,7 +166,9 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
-    """Divides the tasks of a phase into groups: one for each named dimension; other tasks are together with those that they wait for."""
+    """Divides the tasks of a phase into groups: one for each named dimension; other tasks are together with those
+    that they wait for.
+    """
     samples: dict[str, list[Task]] = {}
     links = nx.Graph()
     groups: list[TaskGroup] = []

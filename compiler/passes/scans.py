@@ -1,7 +1,7 @@
 """Changes to scans that several passes share.
 
-`opened` makes the values of a body readable for the derivative and `trimmed` removes what is not read. `in_bodies` runs a pass on
-the bodies of scans, and `in_ranks` orders their samples for machine code.
+`opened` makes the values of a body readable for the derivative and `trimmed` removes what is not read. `in_bodies`
+runs a pass on the bodies of scans, and `in_ranks` orders their samples for machine code.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,9 @@ from netc.compiler.passes.simplify import rebuild
 def opened(graph: Graph, is_frugal: bool = False) -> Graph:
     """Makes every scan yield each batched value that its body computes, and its carries, for the derivative to read.
 
-    The new results are called `yield.N`. With rematerialisation on (`is_frugal`), a scan yields only its carries and reductions;
-    the derivative computes the other values again. Runs before `differentiate`; `trimmed` removes what the derivative did not read.
+    The new results are called `yield.N`. With rematerialisation on (`is_frugal`), a scan yields only its carries and
+    reductions; the derivative computes the other values again. Runs before `differentiate`; `trimmed` removes what
+    the derivative did not read.
     """
     if not graph.values("scan"):
         return graph
@@ -51,7 +52,8 @@ def _is_reduction(value: Value) -> bool:
 
 
 def trimmed(graph: Graph) -> Graph:
-    """Removes from scans the results that no value reads, the values and carries of the body that only these need, and their operands.
+    """Removes from scans the results that no value reads, the values and carries of the body that only these need,
+    and their operands.
 
     The remaining leaves and results of a body are numbered anew.
     """
@@ -105,7 +107,8 @@ def trimmed(graph: Graph) -> Graph:
 
 
 def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
-    """Returns the numbers of the carries that must stay: those that `results` read, those in `ends`, and all that these depend on.
+    """Returns the numbers of the carries that must stay: those that `results` read, those in `ends`, and all that
+    these depend on.
 
     `ends` are the carries whose last value is read.
     """
@@ -147,7 +150,8 @@ def in_bodies(graph: Graph, run_pass: Callable[[Graph], Graph]) -> Graph:
 
 
 def first_dim(graph: Graph) -> str | None:
-    """Returns the declared dimension by whose lengths the samples of a batch are ordered: the first that varies in the graph.
+    """Returns the declared dimension by whose lengths the samples of a batch are ordered: the first that varies in
+    the graph.
 
     None if no dimension varies from sample to sample.
     """
@@ -158,8 +162,9 @@ def first_dim(graph: Graph) -> str | None:
 def in_ranks(graph: Graph) -> Graph:
     """Brings the samples of each scan into the order of the lengths of its dimension, as machine code needs them.
 
-    A batch is ordered by the lengths of one dimension (`first_dim`). For a scan along another one, operands with a row for each sample
-    are gathered into that dimension's order, and the last values of the carries are gathered back. Runs when a graph is lowered.
+    A batch is ordered by the lengths of one dimension (`first_dim`). For a scan along another one, operands with a
+    row for each sample are gathered into that dimension's order, and the last values of the carries are gathered
+    back. Runs when a graph is lowered.
     """
     order = first_dim(graph)
     turned = {
@@ -186,7 +191,9 @@ def in_ranks(graph: Graph) -> Graph:
 
 
 def gathered(body: Graph) -> Graph:
-    """Reorders the sums of a body: addends that do not depend on a carry are added first, so that `hoist` can move their sum out."""
+    """Reorders the sums of a body: addends that do not depend on a carry are added first, so that `hoist` can move
+    their sum out.
+    """
     depends = depending(body, "c")
     users = {value: body.users(value) for value in body.values()}
     roots = set(body.results.values())
@@ -215,7 +222,9 @@ def gathered(body: Graph) -> Graph:
 
 
 def depending(body: Graph, *kinds: str) -> set[Value]:
-    """Returns the values that depend on leaves of some kinds: `x` for sequences, `c` for carries, `k` for captured values."""
+    """Returns the values that depend on leaves of some kinds: `x` for sequences, `c` for carries, `k` for captured
+    values.
+    """
     dependent: set[Value] = set()
     for value in body.values():
         is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)

@@ -16,9 +16,9 @@ from netc.compiler.kernels.schedule import Count, KernelSource
 class Buffer:
     """Contiguous memory of one value.
 
-    A `persistent` buffer keeps its contents between steps. The caller of a program fills each `table` and reads each `result`;
-    `name` says which leaf or result a buffer belongs to. A `scratch` buffer belongs to one task. A table that `is_per_step` holds
-    one value for each step.
+    A `persistent` buffer keeps its contents between steps. The caller of a program fills each `table` and reads each
+    `result`; `name` says which leaf or result a buffer belongs to. A `scratch` buffer belongs to one task. A table
+    that `is_per_step` holds one value for each step.
     """
 
     type: Type
@@ -54,7 +54,10 @@ class Pointer:
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Walk:
-    """The steps of one scan over a dimension. All tasks of the scan are done for one step before any is done for the next."""
+    """The steps of one scan over a dimension.
+
+    All tasks of the scan are done for one step before any is done for the next.
+    """
 
     dim: str
     is_reversed: bool
@@ -68,9 +71,10 @@ SHARD_COUNT = 16  # for batches of any size, because the rounding of a sum over 
 class Task:
     """One call of a kernel on all rows of `axis`.
 
-    The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each with a result
-    of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a shard only as a whole;
-    multiples of `grain` rows are fastest. `values` are those that the task computes, in memory or inside its loop.
+    The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each
+    with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
+    shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
+    or inside its loop.
     """
 
     kernel: KernelSource

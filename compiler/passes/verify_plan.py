@@ -1,11 +1,12 @@
-"""Checks every plan without running it: each element is written before it is read, and nobody else touches it meanwhile.
+"""Checks every plan without running it: each element is written before it is read, and nobody else touches it
+meanwhile.
 
-    order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
-    rows       what a group passes on, and what its members write, each row touches only at that row; a scatter or a shard has its place for itself
-    phases     no group of a phase touches what another one writes
-    memory     buffers that are alive at the same time do not overlap; each lies in its arena, with room behind it for what a tile reads too far
-    results    every result is written, and `update.X` is the memory of X itself
-    bounds     no kernel goes beyond the buffers that its pointers name, for the most rows that there are
+order a temporary is read only after it was written: in an earlier phase, or earlier in the same group rows what a
+group passes on, and what its members write, each row touches only at that row; a scatter or a shard has its place for
+itself phases no group of a phase touches what another one writes memory buffers that are alive at the same time do
+not overlap; each lies in its arena, with room behind it for what a tile reads too far results every result is
+written, and `update.X` is the memory of X itself bounds no kernel goes beyond the buffers that its pointers name, for
+the most rows that there are
 
 Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (compiler/emulator).
 """
@@ -105,7 +106,9 @@ def _verify_order(buffer: Buffer, touching: Sequence[_Call]) -> None:
 
 
 def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
-    """In a group that is shared out, what is written is touched row by row; or by one call, at places that are its own."""
+    """In a group that is shared out, what is written is touched row by row; or by one call, at places that are its
+    own.
+    """
     groups: dict[int, list[_Call]] = {}
     for call in touching:
         groups.setdefault(call.group, []).append(call)
@@ -125,7 +128,9 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
-            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {one.shard for one in pointers} == {room}
+            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {
+                pointer.shard for pointer in pointers
+            } == {room}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
 
 
@@ -164,7 +169,9 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
 
 
 def _moves_as(pointer: Pointer, address: Address) -> bool:
-    """Whether an address moves from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
+    """Whether an address moves from row to row and from shard to shard as its pointer does; a band of rows in private
+    memory stays where it is.
+    """
     size = pointer.buffer.type.itemsize
     is_band = address.memory == PRIVATE and address.lead == 0
     assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
