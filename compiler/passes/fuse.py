@@ -1,5 +1,4 @@
-"""Decides which values share a loop: divides a graph's values into units, each of which becomes one kernel call (or a
-few).
+"""Decides which values share a loop: divides a graph into units, each of which becomes one kernel call (or a few).
 
 An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an
 earlier loop over the same points if its operands have been computed by then and the two loops read something in
@@ -52,9 +51,7 @@ class Fusion:
     users: dict[Value, list[Value]]
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
-        """Yields the values in memory that are read to compute a value, and whether they are read point by point;
-        each pair once.
-        """
+        """Yields each value in memory that is read to compute a value, and whether it is read point by point."""
         space = _space(value) if space is None else space
         first = [(operand, operand.type.dims == space and value not in self.starts) for operand in value.operands]
         pending, seen = first[::-1], set(first)
@@ -87,10 +84,7 @@ class Fusion:
                 yield source
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
-        """Yields the operands of a value; an operand that is inside its loop is replaced by its own operands.
-
-        Each once.
-        """
+        """Yields each operand of a value once; in place of an operand inside its loop, the operands of that one."""
         pending, seen = list(reversed(value.operands)), set(value.operands)
         while pending:
             operand = pending.pop()
@@ -135,9 +129,7 @@ def fuse(graph: Graph) -> Fusion:
 
 
 def _is_inlined(value: Value, users: list[Value]) -> bool:
-    """Whether a value is element-wise and its only user walks the same points, or writes it into a part of its own
-    buffer.
-    """
+    """Whether a value is element-wise and its only user walks the same points or takes it as a part."""
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
     if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer

@@ -86,9 +86,7 @@ class _Split:
         return needed
 
     def stays(self, value: Value) -> bool:
-        """Whether a value that depends on a carry is computed in the core: a carry depends on it, or it cannot be
-        moved out.
-        """
+        """Whether a value stays in the core: it depends on a carry, and a carry depends on it or it cannot be moved."""
         return value in self.carried and (value in self.needed or not _may_leave(value))
 
     # -------------------------------------------------------------- the core
@@ -120,9 +118,7 @@ class _Split:
         return inner_value
 
     def in_order(self, product: Value, n: int, operand: Value) -> Value:
-        """Transposes a weight of a product once, before all steps, if the register tile could not read its rows as
-        they are.
-        """
+        """Transposes the weight of a product before all steps if the tile cannot read its rows as they are."""
         inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
         letters = inputs.split(",")[n]
         is_weight = operand.role is Role.GIVEN and not operand.type.is_batched and operand.type.rank == 2

@@ -24,9 +24,7 @@ def lift(graph: Graph) -> Graph:
     parts: dict[Value, tuple[Value, ...]] = {}  # the parts of images in the copy
 
     def in_parts(value: Value, like: Value, size: Pair) -> tuple[Value, ...]:
-        """Returns an operand at each part of an image; one that does not vary over the image is the same at all
-        parts.
-        """
+        """Returns an operand at each part of an image; one that is constant over the image is the same at all parts."""
         if value in parts and value.attributes_as(Interleave).size == size:
             return parts[value]
         if value.type.dims != like.type.dims:
@@ -55,9 +53,7 @@ def lift(graph: Graph) -> Graph:
 
 
 def _opened(graph: Graph) -> set[Value]:
-    """Returns the interleaved images, and element-wise values of them, whose users can all be computed from the
-    parts.
-    """
+    """Returns the interleaved images, and element-wise values of them, whose users can be computed from their parts."""
     opened: set[Value] = set()
     roots = set(graph.results.values())
     for value in graph.values():

@@ -1,6 +1,4 @@
-"""Builds one fused loop: values are computed or loaded over an iteration space, then written as a loop nest and its
-task.
-"""
+"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest."""
 
 import math
 from collections.abc import Sequence

@@ -1,5 +1,4 @@
-"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis the work can be shared
-out.
+"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis it can be shared out.
 
 A value has a buffer of its own, or is read through another's (a View: reshape, transpose, slice), or is computed
 inside the loop of its users: fuse.py has decided which. Later, phases.py puts the tasks into phases and plan.py gives
@@ -61,9 +60,7 @@ def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """The memory around the body of a scan: its leaves, the buffers that hold its carries between steps, and those
-    for yielded rows.
-    """
+    """The memory around the body of a scan: its leaves, its carries between steps, and the rows that it yields."""
 
     leaves: dict[str, Place]
     carries: dict[str, Buffer]
@@ -236,9 +233,7 @@ class Lowering:
         return inside_of(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
 
     def inside(self, value: Value, padded: Value) -> Place:
-        """Makes a buffer for the padded form of a value, writes the padding, and returns the place of the value
-        inside of it.
-        """
+        """Makes a buffer for the padded form of a value, writes the padding, and returns the place inside of it."""
         buffer = Buffer(padded.type)
         self.places[padded], self.places[value] = all_of(buffer), inside_of(padded)
         self.places[value] = replace(self.places[value], buffer=buffer)
@@ -246,9 +241,7 @@ class Lowering:
         return self.places[value]
 
     def may_replace(self, value: Value, name: str) -> bool:
-        """Whether every reader of the old value has run when `value` is written, or reads each element just before it
-        is replaced.
-        """
+        """Whether readers of the old value run before `value` is written, or read each element before its write."""
         if name in self.read_at_end:
             return False
         if name not in self.leaf_of:  # nobody reads it
@@ -273,9 +266,7 @@ class Lowering:
         return readers
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
-        """Returns the buffer that holds a whole result in row-major order; views and leaves are copied into a new
-        one.
-        """
+        """Returns the buffer that holds a whole result in row-major order; a view or leaf is copied into a new one."""
         place = self.places.get(value)
         buffer = place.buffer if place is not None else None
         is_own = buffer is not None and buffer.kind == "temporary" and value not in self.leaf_of.values()
@@ -496,9 +487,7 @@ class Lowering:
         loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
-        """Writes the padding, then the operand inside of it; does nothing if the operand was written there at once
-        (layout.py).
-        """
+        """Writes the padding and the operand inside of it; does nothing if layout.py had both written already."""
         if value in self.places:
             return
         buffer = self.output(value).buffer
@@ -618,9 +607,7 @@ class Lowering:
         loop.emit([(loop.operand(y), value, target)], indirect=(at, room.strides[1]))
 
     def scan(self, value: Value) -> None:
-        """Copies the initial carries, then adds the tasks of one step, each over the samples that are still running
-        at that step.
-        """
+        """Copies the initial carries, then adds the tasks of one step, over the samples that still run at that step."""
         original, parts = Scan.of(value), self.parts_of(value)
         read = {
             name: result for name, result in original.body.results.items() if name.startswith("next.") or name in parts

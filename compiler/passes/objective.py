@@ -42,9 +42,7 @@ class Term:
 
 
 def _is_counted_by_samples(group: str) -> bool:
-    """Whether the weight of a batch among others is its size: every sample has as many elements, or the batch has one
-    number.
-    """
+    """Whether a batch weighs as much as it has samples: each has as many elements, or the batch has a single number."""
     return group.endswith((f" a row of {BATCH}", _A_BATCH, _A_STEP))
 
 
@@ -131,9 +129,7 @@ def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
 
 
 def accumulate(graph: Graph, parameters: Sequence[Value], moved: Collection[str]) -> None:
-    """Adds the gradients of sums and the counts of this batch to those of the batches before, which are kept as
-    states.
-    """
+    """Adds the gradients of sums and the counts of this batch to those of earlier batches, which are kept as states."""
     for group, (count, gradients) in gradients_of_sums(graph, parameters, moved).items():
         if group.endswith(_A_STEP):
             continue  # computed in the last batch alone: no parameter changes before it

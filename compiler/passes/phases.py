@@ -166,9 +166,7 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
-    """Divides the tasks of a phase into groups: one for each named dimension; other tasks are together with those
-    that they wait for.
-    """
+    """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
     samples: dict[str, list[Task]] = {}
     links = nx.Graph()
     groups: list[TaskGroup] = []

@@ -1,5 +1,4 @@
-"""Gives every buffer an offset: parameters and states in one memory, the others in arenas that are reused as
-lifetimes allow.
+"""Gives every buffer an offset: parameters and states in one memory, others in arenas that are reused.
 
 Buffers that workers share are in one arena; their lifetimes count phases. Buffers that a single worker touches are in
 its own arena; their lifetimes count tasks. There, a value that a group passes on row by row takes no more than a row
@@ -22,9 +21,7 @@ SLACK = 512  # the tile reads, and never uses, columns past the end of the last 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Memory of the caller that a program reads inputs from or writes results to: its index among the tables, and its
-    type.
-    """
+    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
 
     index: int
     type: Type
@@ -161,9 +158,7 @@ def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
 def _lifetimes(
     phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes
 ) -> tuple[list[_Lifetime], list[_Lifetime]]:
-    """Returns the lifetimes of the buffers that workers share, counted in phases, and of those of one worker, counted
-    in tasks.
-    """
+    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks."""
     touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
     at = 0
     for number, phase in enumerate(phases):

@@ -120,16 +120,12 @@ def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
 
 
 def _grain(count: Count, tile: int) -> int:
-    """Returns how many rows of the axis fill a tile of `tile` rows; 1 if the axis is not among the indices that the
-    tile walks.
-    """
+    """Returns how many rows of the axis fill a tile of `tile` rows; 1 if the tile does not walk the axis."""
     return -(-tile // count.factor) if count.per == "rows" else 1
 
 
 def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
-    """Returns the tasks of a group; each product prefetches the parameters and states that later updates write at the
-    same rows.
-    """
+    """Returns the tasks of a group; products prefetch parameters and states that later updates write."""
     tasks_ahead = []
     for i, task in enumerate(tasks):
         if task.kernel.form == "product":
@@ -163,9 +159,7 @@ def _pointer(place: Place, strides: _Strides, lead: str) -> Pointer:
 
 
 def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
-    """Returns as few loops as possible for a group of indices: neighbours that every operand walks as one index are
-    merged.
-    """
+    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
     loops: list[_LoopOf] = []
     for letter in letters:
         size = sizes[letter]

@@ -1,6 +1,4 @@
-"""Reorders operations that are cheaper the other way round: an increasing function after a maximum, a factor outside
-of a sum.
-"""
+"""Reorders operations: an increasing function goes after a maximum, a factor out of a sum. Both are then cheaper."""
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph

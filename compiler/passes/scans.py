@@ -191,9 +191,7 @@ def in_ranks(graph: Graph) -> Graph:
 
 
 def gathered(body: Graph) -> Graph:
-    """Reorders the sums of a body: addends that do not depend on a carry are added first, so that `hoist` can move
-    their sum out.
-    """
+    """Reorders sums of a body: addends that depend on no carry are added first, so that `hoist` can move their sum."""
     depends = depending(body, "c")
     users = {value: body.users(value) for value in body.values()}
     roots = set(body.results.values())
@@ -222,9 +220,7 @@ def gathered(body: Graph) -> Graph:
 
 
 def depending(body: Graph, *kinds: str) -> set[Value]:
-    """Returns the values that depend on leaves of some kinds: `x` for sequences, `c` for carries, `k` for captured
-    values.
-    """
+    """Returns the values that depend on leaves of some kinds: `x` a sequence, `c` a carry, `k` a captured value."""
     dependent: set[Value] = set()
     for value in body.values():
         is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)

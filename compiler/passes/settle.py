@@ -1,6 +1,4 @@
-"""Specialises a graph for training or for inference: `training` becomes a constant, and values that only the other
-needs are dropped.
-"""
+"""Specialises a graph for training or inference: `training` becomes a constant; values of the other use are dropped."""
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph

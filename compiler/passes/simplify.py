@@ -1,6 +1,4 @@
-"""Replaces a graph by a smaller equal one: folds constants, shares equal values, applies exact algebra and drops
-unread values.
-"""
+"""Simplifies a graph: folds constants, shares equal values, applies exact algebra and drops unread values."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -18,9 +16,7 @@ from netc.compiler.reference import evaluate
 
 
 def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:
-    """Returns a copy of the values that the results need; `rule(copy, value, its new operands)` returns the new form
-    of each value.
-    """
+    """Returns a copy of what the results need; `rule(copy, value, new operands)` returns the new form of a value."""
     copy, copies, live = Graph(), dict[Value, Value](), graph.live()
     copy.precision = graph.precision
     for value in graph.values():
@@ -89,9 +85,7 @@ class _Padded:
 
 
 def _padded(*values: Value) -> list[_Padded]:
-    """Returns the padded values whose sum the values are; an empty list if a term is not padded, or if there are too
-    many terms.
-    """
+    """Returns the padded values whose sum the values are; [] if a term is not padded, or if there are too many."""
     waiting, padded = list(values), list[_Padded]()
     while waiting and len(padded) + len(waiting) <= _FEW_PARTS:
         value = waiting.pop()
@@ -131,9 +125,7 @@ def is_constant(value: Value, number: float) -> bool:
 
 
 def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
-    """Returns a value in the copy: a constant if it is a number computed from constants, or the extent of dimensions
-    of fixed size.
-    """
+    """Returns a value in the copy; numbers computed from constants, and extents of fixed sizes, become constants."""
     if value.role is Role.EXTENT:
         sizes = [dim for dim in value.attributes_as(Dims).dims if isinstance(dim, int)]
         if len(sizes) == len(value.attributes_as(Dims).dims):

@@ -59,9 +59,7 @@ def _lets_through(value: Value, users: list[Value]) -> bool:
 
 
 def _is_cheap(value: Value) -> bool:
-    """Whether computing a value again costs no more than reading it: one operation on a single large value and small
-    ones.
-    """
+    """Whether computing a value costs no more than reading it: one operation on one large value and small ones."""
     return is_light(value) and len({operand for operand in value.operands if _is_large(operand)}) == 1
 
 

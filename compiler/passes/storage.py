@@ -1,6 +1,4 @@
-"""Reads inputs that are kept as bytes: each becomes its bytes times a factor, which fuses into the loop that gathers
-it.
-"""
+"""Reads inputs that are kept as bytes: the bytes times a factor, which fuses into the loop that gathers them."""
 
 from collections.abc import Collection
 

@@ -172,9 +172,7 @@ def update(
 
 
 def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Value]) -> Mapping[Value, Value]:
-    """Clips each element to -clip_value ... clip_value, then scales all gradients down together if their norm is
-    above clip_norm.
-    """
+    """Clips elements to -clip_value ... clip_value, then scales all gradients down if their norm is above clip_norm."""
     if train.clip_value is not None:
         most = train.clip_value
         gradients = {

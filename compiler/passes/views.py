@@ -1,6 +1,4 @@
-"""Computes the strides of views: an operation that moves nothing (reshape, transpose, slice, window, ...) reads its
-operand's memory.
-"""
+"""Strides of views: operations that move nothing (reshape, slice, window, ...) read the memory of their operand."""
 
 from dataclasses import replace
 
@@ -14,9 +12,7 @@ from netc.compiler.passes.tasks import Place, broadcast, contiguous
 
 
 def view(value: Value, place: Place) -> Place | None:
-    """Returns the place of a view whose operand is at `place`; None if no strides describe it (a reshape of scattered
-    rows).
-    """
+    """Returns the place of a view whose operand is at `place`; None if no strides describe it (some reshapes)."""
     (operand,) = value.operands
     strides = place.strides
     match value.attributes:
