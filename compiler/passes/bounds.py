@@ -1,6 +1,7 @@
-"""Which elements a call of a kernel reaches behind its pointers, from the kernel's text and the counts that it is given.
+"""Computes which elements a call of a kernel reaches behind its pointers, from the kernel's text and its counts.
 
-An interval for each access, with loops run from end to end; offsets that are loaded from memory are left out. For verify_plan.
+Each access gives an interval, for loops that run from end to end. Offsets that are loaded from memory are left out.
+For verify_plan.
 """
 
 import ast
@@ -15,12 +16,12 @@ Interval = tuple[int, int]
 
 
 def reached(kernel: KernelSource, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
-    """The number of a pointer, and from where to where it is read or written, in elements: one for each access."""
+    """Yields for each access the number of its pointer, and the interval that is read or written, in elements."""
     yield from _reached_by_product(counts) if kernel.form == "product" else _reached_by_loops(kernel.text, counts)
 
 
 def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
-    """From where to where each operand of a product is read or written, in elements from its pointer."""
+    """Yields for each operand of a product the interval that is read or written, in elements from its pointer."""
     product = Product.of(POINTERS, counts, int)
     for operand in WALKS:
         extents, strides = product.walk(operand)
@@ -31,12 +32,12 @@ def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]
 
 
 def _reached_by_loops(text: str, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
-    """The same of a kernel's text, for its offsets that are sums of loop variables."""
+    """Yields the same for a kernel's text, for offsets that are sums of loop variables."""
     function = function_of(text)
     names = [argument.arg for argument in function.args.args]
     numbers = {name: i for i, name in enumerate(names)}
-    given = dict(zip(names[len(names) - len(counts) :], counts, strict=True)) if counts else {}
-    yield from _walk(function.body, {name: (count, count) for name, count in given.items()}, numbers)
+    count_by_name = dict(zip(names[len(names) - len(counts) :], counts, strict=True)) if counts else {}
+    yield from _walk(function.body, {name: (count, count) for name, count in count_by_name.items()}, numbers)
 
 
 def _walk(
@@ -62,17 +63,17 @@ def _inside(loop: ast.For, limits: Mapping[str, Interval]) -> dict[str, Interval
     bounds = [_interval(bound, limits) for bound in loop.iter.args]
     if any(bound is None for bound in bounds):
         return None
-    known: list[Any] = bounds
-    low = 0 if len(known) == 1 else known[0][0]
-    high = known[0 if len(known) == 1 else 1][1] - (known[2][1] if len(known) == 3 else 1)
+    ends: list[Any] = bounds
+    low = 0 if len(ends) == 1 else ends[0][0]
+    high = ends[0 if len(ends) == 1 else 1][1] - (ends[2][1] if len(ends) == 3 else 1)
     return {**limits, loop.target.id: (low, high)} if high >= low else None
 
 
 def _interval(node: ast.expr, limits: Mapping[str, Interval]) -> Interval | None:
-    """Where an expression's value lies; None where that depends on memory."""
+    """Returns the interval of an expression's values; None if they depend on memory."""
     form = linear(node)
     if form is None:
-        names = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+        names = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
         if any(name not in limits or limits[name][0] != limits[name][1] for name in names):
             return None
         code = compile(ast.Expression(node), "<bound>", "eval")

@@ -1,4 +1,4 @@
-"""Reverse mode: add the gradient of the loss to the graph, for each parameter, by a walk from the loss back to the leaves."""
+"""Reverse mode: adds the gradients of a scalar to its graph, by a walk from the scalar back to the leaves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,25 +13,25 @@ from netc.compiler.operations.scan_gradient import scan_gradient
 def differentiate(graph: Graph, loss: Value, wrt: Iterable[Value]) -> dict[Value, Value]:
     """The gradient of a scalar with respect to each value of `wrt`, as values of the same graph.
 
-    Adjoints: dL/dx = sum over the users u of x of dL/du * du/dx, in reverse order of computation. Each new value keeps the span of
-    the value it was made for. A value that the loss does not depend on gets a gradient of zero.
+    Adjoints: dL/dx = sum over the users u of x of dL/du * du/dx, in reverse order of computation. Each new value
+    keeps the span of the value it was made for. A value that the loss does not depend on gets a gradient of zero.
     """
-    wanted = list(wrt)
+    values = list(wrt)
     assert loss.type.dims == (), loss
-    gradients = adjoints(graph, {loss: graph.constant(1.0, loss.type)}, wanted)
-    zero = {value: graph.constant(0.0, value.type) for value in wanted if value not in gradients}
+    gradients = adjoints(graph, {loss: graph.constant(1.0, loss.type)}, values)
+    zero = {value: graph.constant(0.0, value.type) for value in values if value not in gradients}
     for value, constant in zero.items():
         gradients[value] = OPERATIONS["broadcast"](constant, dims=value.type.dims) if value.type.dims else constant
-    return {value: gradients[value] for value in wanted}
+    return {value: gradients[value] for value in values}
 
 
-def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]) -> dict[Value, Value]:
-    """dL/dx of every value between the wanted ones and those whose dL/dx is given, from these back.
+def adjoints(graph: Graph, seeds: Mapping[Value, Value], targets: Sequence[Value]) -> dict[Value, Value]:
+    """Returns dL/dx of every value between `seeds`, whose dL/dx is given, and `targets`.
 
-    A scan has its gradient when all its parts have theirs: they come after it.
+    The gradient of a scan is computed when all its parts have theirs, since they come after it.
     """
     forward = graph.values()
-    matters = set(wanted)
+    matters = set(targets)
     for value in forward:
         if any(operand in matters for operand in value.operands):
             matters.add(value)
@@ -39,8 +39,10 @@ def adjoints(graph: Graph, seeds: Mapping[Value, Value], wanted: Sequence[Value]
     of_parts: dict[Value, dict[str, Value]] = {}
     for value in reversed(forward):
         if value.role is Role.PART and value in gradients and value.type.is_float:
-            held, name = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).of
-            held[name] = held[name] + gradients[value] if name in held else gradients[value]
+            part_gradients, name = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).of
+            part_gradients[name] = (
+                part_gradients[name] + gradients[value] if name in part_gradients else gradients[value]
+            )
         rule = OPERATIONS[value.operation].gradient if value.operands else None
         if value not in matters or ((value not in gradients or rule is None) and value not in of_parts):
             continue

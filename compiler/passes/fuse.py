@@ -1,8 +1,9 @@
-"""Which values share a loop: a graph's values in units, each of which becomes one kernel call (or a few).
+"""Decides which values share a loop: divides a graph into units, each of which becomes one kernel call (or a few).
 
-An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an earlier loop over the
-same points if all that it reads is there by then and the two read something in common; else it starts a loop of its own. A sum of a product and
-something else is one unit: the register tile begins with the other term (a bias, a residual). Decides only; lower.py writes the loops.
+An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an
+earlier loop over the same points if its operands have been computed by then and the two loops read something in
+common; else it starts a loop of its own. The sum of a product and another term (a bias, a residual) is one unit,
+because the register tile can start from that term. lower.py writes the loops.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,25 +17,32 @@ from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value, View
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.sink import is_light
 
-_MOST_STEPS = 3  # of a value that is computed again where it is read
-_MOST_BUFFERS = 16  # of one loop: each has an alias scope, and registers are few
+_MOST_STEPS = 3  # operations in a row that are computed again where their value is read
+_MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
 
 
 @dataclass(eq=False, slots=True)
 class Unit:
-    """`values` are computed together, at `position` in the program. `space` is None where that is no loop over points."""
+    """Values that are computed together, at `position` in the program.
+
+    `space` is None if the unit is not a loop over points.
+    """
 
     position: int
     values: list[Value]
     space: tuple[Dim, ...] | None
     folded: tuple[int, ...] = ()
     reads: set[Value] = field(default_factory=set)  # point by point
-    near: set[Value] = field(default_factory=set)  # what it reads, and what that is a view of
+    near: set[Value] = field(default_factory=set)  # values that it reads, and those that they are views of
 
 
 @dataclass(slots=True)
 class Fusion:
-    """`inlined` values have no memory: their one user computes them. `starts` maps a sum to its product, whose tile it begins."""
+    """The units of a graph.
+
+    `inlined` values have no memory: the loops that read them compute them. `starts` maps a sum to its product; the
+    tile of the product starts from the other term.
+    """
 
     units: list[Unit]
     unit_of: dict[Value, Unit]
@@ -43,50 +51,50 @@ class Fusion:
     users: dict[Value, list[Value]]
 
     def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
-        """What is in memory when a value is computed, and whether it is read point by point; each once."""
+        """Yields each value in memory that is read to compute a value, and whether it is read point by point."""
         space = _space(value) if space is None else space
         first = [(operand, operand.type.dims == space and value not in self.starts) for operand in value.operands]
         pending, seen = first[::-1], set(first)
         while pending:
-            one, pointwise = pending.pop()
-            if one.role in (Role.CONSTANT, Role.RANGE):
+            source, pointwise = pending.pop()
+            if source.role in (Role.CONSTANT, Role.RANGE):
                 continue
-            is_view = bool(one.operands) and isinstance(OPERATIONS[one.operation].lower, View)
-            if not is_view and one not in self.inlined:
-                yield one, pointwise
+            is_view = bool(source.operands) and isinstance(OPERATIONS[source.operation].lower, View)
+            if not is_view and source not in self.inlined:
+                yield source, pointwise
                 continue
-            is_product = not is_view and not isinstance(OPERATIONS[one.operation].lower, Scalar)
+            is_product = not is_view and not isinstance(OPERATIONS[source.operation].lower, Scalar)
             keeps = pointwise and not is_view and not is_product
-            for pair in [(operand, keeps and operand.type.dims == space) for operand in reversed(one.operands)]:
+            for pair in [(operand, keeps and operand.type.dims == space) for operand in reversed(source.operands)]:
                 if pair not in seen:
                     seen.add(pair)
                     pending.append(pair)
 
     def views(self, value: Value, space: tuple[Dim, ...]) -> Iterator[Value]:
-        """The views that a value reads point by point: another value that reads the same ones reads the same memory."""
+        """Yields the views that a value reads point by point; values that read the same views read the same memory."""
         for operand in self._read(value, self.inlined.__contains__):
             is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
             if is_view and operand.type.dims == space:
                 yield operand
 
     def large(self, value: Value) -> Iterator[Value]:
-        """The values of a batch that are read to compute a value."""
-        for one in self._read(value, lambda one: one in self.inlined and _is_scalar(one)):
-            if one.type.is_batched and one.role is not Role.CONSTANT:
-                yield one
+        """Yields the batched values that are read to compute a value."""
+        for source in self._read(value, lambda operand: operand in self.inlined and _is_scalar(operand)):
+            if source.type.is_batched and source.role is not Role.CONSTANT:
+                yield source
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
-        """The operands of a value, and in place of one that is inside of its loop the operands of that; each once."""
+        """Yields each operand of a value once; in place of an operand inside its loop, the operands of that one."""
         pending, seen = list(reversed(value.operands)), set(value.operands)
         while pending:
-            one = pending.pop()
-            if not is_inside(one):
-                yield one
+            operand = pending.pop()
+            if not is_inside(operand):
+                yield operand
                 continue
-            for operand in reversed(one.operands):
-                if operand not in seen:
-                    seen.add(operand)
-                    pending.append(operand)
+            for inner in reversed(operand.operands):
+                if inner not in seen:
+                    seen.add(inner)
+                    pending.append(inner)
 
 
 def _is_scalar(value: Value) -> bool:
@@ -94,7 +102,7 @@ def _is_scalar(value: Value) -> bool:
 
 
 def fuse(graph: Graph) -> Fusion:
-    """The units of a simplified graph, in an order in which they can run."""
+    """Returns the units of a simplified graph, in an order in which they can run."""
     users = {value: graph.users(value) for value in graph.values()}
     fusion = Fusion([], {}, set(), {}, users)
     roots = set(graph.results.values())
@@ -121,17 +129,20 @@ def fuse(graph: Graph) -> Fusion:
 
 
 def _is_inlined(value: Value, users: list[Value]) -> bool:
-    """An element-wise value whose only user walks the same points."""
+    """Whether a value is element-wise and its only user walks the same points or takes it as a part."""
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
-    if users[0].role is Role.ASSEMBLY:  # computed into its place
+    if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer
         return True
     return _walks(users[0], value)
 
 
 def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
-    """Cheap values (x - mean) are computed again in each loop that needs them, if that reads no more than reading them would: they are made of
-    one large value, or several of them of the same few (the parts that a pool gives back to)."""
+    """Inlines cheap values with several users, such as x - mean: each loop that reads one computes it again.
+
+    This reads no more memory than reading the values would: each is computed from a single large value, or at least
+    as many of them as there are sources are computed from the same sources (the parts of the gradient of a pool).
+    """
     depth: dict[Value, int] = {}
     several: dict[frozenset[Value], list[Value]] = {}
     for value in graph.values():
@@ -141,8 +152,8 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
         if not all(_walks(user, value) and user not in fusion.starts for user in users):
             continue
         sources = frozenset(fusion.large(value))
-        steps = 1 + max(depth.get(one, 0) for one in sources)
-        if any(one.role in (Role.INPUT, Role.TARGET) for one in sources) or steps > _MOST_STEPS:
+        steps = 1 + max(depth.get(source, 0) for source in sources)
+        if any(source.role in (Role.INPUT, Role.TARGET) for source in sources) or steps > _MOST_STEPS:
             continue
         if len(sources) == 1:
             depth[value] = steps
@@ -160,13 +171,13 @@ def _walks(user: Value, value: Value) -> bool:
 
 
 def _space(value: Value) -> tuple[Dim, ...]:
-    """The points that a value's loop walks: its own, or of a fold those that it takes in."""
+    """The points that a value's loop walks: its own, or for a fold those of its operand."""
     is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
     return value.operands[0].type.dims if is_fold else value.type.dims
 
 
 def _begins_tile(value: Value, users: list[Value]) -> bool:
-    """A product whose only use is a sum of its shape."""
+    """Whether a value is a product whose only user is a sum of the same shape."""
     if value.role is not Role.CONTRACTION or len(users) != 1 or users[0].definition is not add:
         return False
     (user,) = users
@@ -205,7 +216,7 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
 
 
 def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
-    """Who reads a value, directly or as a view of it."""
+    """Yields the values that read a value, directly or through views of it."""
     pending = list(reversed(fusion.users[value]))
     while pending:
         user = pending.pop()
@@ -216,7 +227,7 @@ def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
 
 
 def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
-    """In words, why a value is kept in memory for a user, in place of being computed in its loop."""
+    """Explains in words why a value is kept in memory for a user instead of being computed in the user's loop."""
     lower, reader = OPERATIONS[value.operation].lower, OPERATIONS[user.operation].lower
     if user.role is Role.CONTRACTION:
         return "the register tile reads it from memory"
@@ -234,11 +245,11 @@ def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
     over = user.attributes_as(Over).over if isinstance(reader, Fold) else ()
     if over and over != tuple(range(len(space) - len(over), len(space))):
         return "its reader sums over the first axes, row by row"
-    one, other = fusion.unit_of.get(value), fusion.unit_of.get(user)
-    if one is not None and other is not None:
-        if len(one.reads | other.reads | {*one.values, *other.values}) > _MOST_BUFFERS:
+    unit, user_unit = fusion.unit_of.get(value), fusion.unit_of.get(user)
+    if unit is not None and user_unit is not None:
+        if len(unit.reads | user_unit.reads | {*unit.values, *user_unit.values}) > _MOST_BUFFERS:
             return f"one loop has {_MOST_BUFFERS} buffers at most"
-        if one.folded and other.folded and one.folded != other.folded:
+        if unit.folded and user_unit.folded and unit.folded != user_unit.folded:
             return "the two loops sum over different axes"
     return "what stands between them has to come first"
 
@@ -255,8 +266,12 @@ def viewed(value: Value) -> Value:
 
 
 def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:
-    """Whether a value can be computed in the loop of a unit, which reads or computes something that it reads, or another part of that."""
-    has_stores = not over or any(not isinstance(OPERATIONS[one.operation].lower, Fold) for one in unit.values)
+    """Whether a value can join the loop of a unit.
+
+    The two must have something in common (a value that both read, or views of the same one), agree on the axes that
+    are folded, and stay within the number of buffers.
+    """
+    has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
     folded = unit.folded or over
     assert unit.space is not None
     is_trailing = folded == tuple(range(len(unit.space) - len(folded), len(unit.space)))

@@ -1,5 +1,8 @@
-"""What need not be in a recurrence leaves it: whatever does not depend on a carry is computed for all steps at once before the scan, and whatever no
-carry needs after it, from the rows that the scan stacks. `x @ W` of all steps becomes one product, and so do the gradients of the weights.
+"""Moves values that need not be in a recurrence out of it.
+
+A value that does not depend on a carry is computed before the scan, for all steps at once. A value that no carry
+needs is computed after it, from the rows that the scan stacks. So `x @ W` of all steps becomes one product, and so do
+the gradients of the weights.
 """
 
 from dataclasses import replace
@@ -17,7 +20,10 @@ from netc.compiler.passes.simplify import rebuild, simplify
 
 
 def hoist(graph: Graph) -> Graph:
-    """Each scan as what comes before it, its core, and what comes after."""
+    """Splits each scan into the values before it, its core, and the values after it.
+
+    Runs after `differentiate`, so it serves forward and backward scans alike.
+    """
     if not graph.values("scan"):
         return graph
     split: dict[Value, _Split] = {}
@@ -34,26 +40,25 @@ def hoist(graph: Graph) -> Graph:
 
 
 class _Split:
-    """One scan, in the graph of the pass."""
+    """One scan while it is split, in the new graph."""
 
-    def __init__(self, graph: Graph, one: Scan, operands: list[Value]) -> None:
-        self.body = gathered(one.body)
-        self.graph, self.dim, self.is_reversed = graph, one.dim, one.is_reversed
-        self.given = dict(zip(one.operand_of(), operands, strict=True))
-        self.is_whole = bool(
-            one.value.attributes_as(ScanAttributes).whole
-        )  # then only what is the same at every step leaves it
+    def __init__(self, graph: Graph, original: Scan, operands: list[Value]) -> None:
+        self.body = gathered(original.body)
+        self.graph, self.dim, self.is_reversed = graph, original.dim, original.is_reversed
+        self.operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
+        # A scan that recomputes stays in one piece: only values that are the same at every step leave it.
+        self.is_whole = bool(original.value.attributes_as(ScanAttributes).whole)
         self.carried = depending(self.body, *("cx" if self.is_whole else "c"))
         self.moving = depending(self.body, "x", "c")
-        self.given_from = depending(self.body, *LEAVES)
+        self.from_leaves = depending(self.body, *LEAVES)
         self.needed = set(self.body.values()) if self.is_whole else self.of_carries()
-        self.known: dict[Value, Value] = {}  # values of the body, outside
-        self.copies: dict[Value, Value] = {}  # in the core
+        self.outer: dict[Value, Value] = {}  # values of the body -> values outside
+        self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
         self.inner.precision = self.body.precision
         self.operands: dict[str, list[Value]] = {"x": [], "c": [], "k": []}
         self.carries: dict[str, Value] = {}
-        for name, begin in self.given.items():
+        for name, begin in self.operand_by_leaf.items():
             if name.startswith("c"):
                 self.operands["c"].append(begin)
                 self.carries[name] = self.inner.leaf("given", name, begin.type)
@@ -70,47 +75,50 @@ class _Split:
         )
 
     def of_carries(self) -> set[Value]:
-        """What the next carries are made of."""
-        found = {value for name, value in self.body.results.items() if name.startswith("next.")}
-        waiting = list(found)
+        """Returns the values that the next carries are computed from."""
+        needed = {value for name, value in self.body.results.items() if name.startswith("next.")}
+        waiting = list(needed)
         while waiting:
             for operand in waiting.pop().operands:
-                if operand not in found:
-                    found.add(operand)
+                if operand not in needed:
+                    needed.add(operand)
                     waiting.append(operand)
-        return found
+        return needed
 
     def stays(self, value: Value) -> bool:
-        """Whether a value is computed in the core: it depends on a carry, and a carry on it, or it cannot leave."""
+        """Whether a value stays in the core: it depends on a carry, and a carry depends on it or it cannot be moved."""
         return value in self.carried and (value in self.needed or not _may_leave(value))
 
     # -------------------------------------------------------------- the core
 
     def copy(self, value: Value) -> Value:
-        """A value in the core; what does not depend on a carry comes from outside, but for a number, in whatever shape."""
+        """Returns a value in the core.
+
+        One that does not depend on a carry becomes an operand of the scan, unless it is a constant.
+        """
         if value in self.copies:
             return self.copies[value]
         name = value.name
         if value.role is Role.GIVEN and name.startswith("c"):
-            made = self.carries[name]
+            inner_value = self.carries[name]
         elif value.role is Role.GIVEN and name.startswith("x") and self.is_whole:
-            self.operands["x"].append(self.given[name])
-            made = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
-        elif value not in self.carried and (value in self.given_from or _is_computed(value)):
+            self.operands["x"].append(self.operand_by_leaf[name])
+            inner_value = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
+        elif value not in self.carried and (value in self.from_leaves or _is_computed(value)):
             outer = self.outside(value, for_step=False)
             kind = "x" if outer.type.rows == self.dim else "k"
             self.operands[kind].append(outer)
-            made = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
+            inner_value = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
         else:
             operands = [self.copy(operand) for operand in value.operands]
             if value.role is Role.CONTRACTION:
-                operands = [self.in_order(value, n, one) for n, one in enumerate(operands)]
-            made = self.inner.add_copy(value, operands, span=value.span)
-        self.copies[value] = made
-        return made
+                operands = [self.in_order(value, n, operand) for n, operand in enumerate(operands)]
+            inner_value = self.inner.add_copy(value, operands, span=value.span)
+        self.copies[value] = inner_value
+        return inner_value
 
     def in_order(self, product: Value, n: int, operand: Value) -> Value:
-        """A weight of a product as its tile reads it, rows of columns: turned round once, before all steps."""
+        """Transposes the weight of a product before all steps if the tile cannot read its rows as they are."""
         inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
         letters = inputs.split(",")[n]
         is_weight = operand.role is Role.GIVEN and not operand.type.is_batched and operand.type.rank == 2
@@ -123,7 +131,7 @@ class _Split:
         return apply("transpose", leaf, order=(1, 0))
 
     def keep(self, value: Value) -> str:
-        """The name by which the core yields a value."""
+        """Returns the name of the result by which the core yields a value."""
         if value not in self.names:
             self.names[value] = f"yield.{len(self.names)}"
             self.inner.results[self.names[value]] = self.copy(value)
@@ -132,30 +140,34 @@ class _Split:
     # -------------------------------------------------------------- outside
 
     def reach(self, value: Value) -> None:
-        """See that the core yields what is needed to compute a value after it."""
+        """Makes the core yield all that is needed to compute a value after it."""
         waiting, seen = [value], {value}
         while waiting:
-            one = waiting.pop()
-            if self.stays(one):
-                self.keep(one)
-            elif one in self.carried:
-                new = [operand for operand in one.operands if operand not in seen]
+            current = waiting.pop()
+            if self.stays(current):
+                self.keep(current)
+            elif current in self.carried:
+                new = [operand for operand in current.operands if operand not in seen]
                 seen.update(new)
                 waiting.extend(new)
 
     def outside(self, value: Value, for_step: bool = True) -> Value:
-        """A value of the body outside: for all steps at once if it changes from step to step (or is wanted so, `for_step`)."""
-        if value not in self.known:
-            self.known[value] = self.build(value)
-        made = self.known[value]
-        return spread(made, self.dim) if for_step and made.type.rows == BATCH else made
+        """Returns a value of the body, computed outside of the scan.
+
+        It has a row for each step if it changes from step to step; with `for_step`, one row for each sample is
+        repeated for its steps.
+        """
+        if value not in self.outer:
+            self.outer[value] = self.build(value)
+        outer = self.outer[value]
+        return spread(outer, self.dim) if for_step and outer.type.rows == BATCH else outer
 
     def build(self, value: Value) -> Value:
         if self.stays(value):
             return part(self.core, self.names[value])
         name = value.name
         if value.role is Role.GIVEN:
-            return self.given[name]
+            return self.operand_by_leaf[name]
         is_moving = value in self.moving
         operands = [self.outside(operand, for_step=is_moving) for operand in value.operands]
         attributes, dims = value.attributes, value.type.dims
@@ -166,7 +178,7 @@ class _Split:
         return self.graph.add_copy(value, operands, attributes, value.type.with_dims(dims), value.span)
 
     def part(self, name: str) -> Value:
-        """What stands outside for a part of the scan."""
+        """Returns the value that replaces a part of the old scan."""
         if name.startswith("last."):
             return part(self.core, name)
         return self.outside(self.body.results[name])
@@ -178,7 +190,7 @@ def _may_leave(value: Value) -> bool:
 
 
 def _is_computed(value: Value) -> bool:
-    """Whether a value is more than a number, or numbers counted, seen in another shape."""
+    """Whether a value is computed from others: not a constant, a range or another leaf, nor a view of one."""
     while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
         value = value.operands[0]
     return bool(value.operands)

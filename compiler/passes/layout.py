@@ -1,8 +1,8 @@
-"""Which values are written straight into a buffer with a border, because a convolution will want them padded.
+"""Decides which values are written straight into a buffer with padding, because a convolution reads them padded.
 
-A value that is padded later, and read for itself too, lies inside of its padded form: its producer writes there, all others read it there with the wider
-rows' strides, and nothing is copied. Where that is not possible (a view, an input, two borders), the pad is a kernel of its own, which
-`netc explain` and `netc profile` show.
+Such a value lies inside of its padded form: its producer writes it there, other users read it there with the strides
+of the wider rows, and nothing is copied. Where that is not possible (a view, an input, two different paddings), the
+pad is a kernel of its own, which `netc explain` and `netc profile` show.
 """
 
 from netc.compiler.ir.graph import Graph
@@ -14,20 +14,20 @@ from netc.compiler.passes.fuse import Fusion
 
 
 def borders(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
-    """For each value that is to have a border from the start, its padded form."""
-    roots, found = set(graph.results.values()), dict[Value, Value]()
+    """Returns the padded form of each value that is written with its padding from the start."""
+    roots, padded_forms = set(graph.results.values()), dict[Value, Value]()
     for padded in graph.values("pad"):
         (value,) = padded.operands
         step = padded.attributes_as(Pad).step
-        if value in found or value in roots or padded in roots or any(apart != 1 for apart in step):
+        if value in padded_forms or value in roots or padded in roots or any(apart != 1 for apart in step):
             continue
         if value.type.is_batched and value in fusion.unit_of and _writes_anywhere(value):
-            found[value] = padded
-    return found
+            padded_forms[value] = padded
+    return padded_forms
 
 
 def _writes_anywhere(value: Value) -> bool:
-    """Whether the value's kernel can write rows that are apart."""
+    """Whether the kernel of a value can write rows that are not contiguous."""
     return (
         value.role is Role.CONTRACTION
         or isinstance(value.attributes, Interleave)

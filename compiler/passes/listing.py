@@ -1,7 +1,7 @@
 """Text of everything below the graph: which values share a loop, tasks, phases and addresses.
 
-For golden tests and for whoever looks for what a line of a model became. Buffers of leaves and results have their names, temporaries are t0, t1, ...
-in the order in which tasks touch them. Prints only what the passes decided; decides nothing.
+For golden tests and for whoever looks for what a line of a model became. Buffers of leaves and results have their
+names, temporaries are t0, t1, ... in the order in which tasks touch them. It makes no decisions itself.
 """
 
 import itertools
@@ -192,7 +192,7 @@ def _flow(task: Task, names: Names) -> str:
 
 
 def plan_lines(plan: Plan) -> Iterator[str]:
-    """The sizes of the arenas, then each group with its band, and for each call the address of every buffer, in bytes."""
+    """The sizes of the arenas, then each group with the size of its row blocks, and the byte addresses of each call."""
     names, tasks = Names(plan.tasks), iter(plan.tasks)
     tables = {table.index: name for name, table in [*plan.inputs.items(), *plan.results.items()]}
     yield f"shared arena {plan.shared} bytes, each worker's own {plan.private} bytes"

@@ -1,4 +1,4 @@
-"""One fused loop while it is gathered: values computed or loaded over an iteration space, then written as a nest and its task."""
+"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,10 @@ from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task, Tas
 
 
 class Places(Protocol):
-    """What a loop asks of lowering: where values are. `tables` are inputs whose rows nobody has gathered yet."""
+    """The parts of lowering that a loop uses, to find where values are.
+
+    `tables` are inputs whose rows have not been gathered yet.
+    """
 
     program: Tasks
     fusion: Fusion
@@ -32,7 +35,7 @@ class Places(Protocol):
 
 
 class _Gathered:
-    """A value whose operands' elements are being named, and the name for which a line is awaited."""
+    """A value whose operands are being computed. `awaited` is the operand whose line comes next."""
 
     def __init__(self, value: Value) -> None:
         self.value = value
@@ -42,17 +45,17 @@ class _Gathered:
 
 
 def _behind_views(value: Value) -> Value:
-    """The constant that is broadcast or reshaped, or whatever else is."""
+    """Returns the value that is broadcast or reshaped, such as a constant."""
     while value.role is Role.SHAPE and value.operands:
         value = value.operands[0]
     return value
 
 
 class Loop:
-    """The body of one loop while it is gathered: lines, and the buffers behind its pointers.
+    """The body of one loop while it is built: its lines, and the buffers behind its pointers.
 
-    Its rows run along the batch, or else along the first axis that is kept. `in_shards`, along the batch, which is folded; each
-    shard then has a result of its own.
+    Its rows run along the first axis that is not folded: the batch, if there is one. With `in_shards` they run along
+    the batch though it is folded, and each shard has a result of its own.
     """
 
     def __init__(
@@ -60,7 +63,7 @@ class Loop:
     ) -> None:
         self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
         kept = [axis for axis in range(len(space)) if axis not in folded]
-        is_one = all(space[axis] == 1 for axis in kept)  # element: no rows to share out
+        is_one = all(space[axis] == 1 for axis in kept)  # a single element: no rows to share out
         self.lead: int | None = space.index(BATCH) if in_shards else None if is_one else kept[0]
         self.lines: list[Line] = []
         self.pointers: list[Pointer] = []
@@ -77,21 +80,20 @@ class Loop:
         return self.names[content]
 
     def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...], shard: int = 0) -> int:
-        found = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
-        if found not in self.pointers:
-            self.pointers.append(found)
-        return self.pointers.index(found)
+        pointer = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
+        if pointer not in self.pointers:
+            self.pointers.append(pointer)
+        return self.pointers.index(pointer)
 
     def load(self, place: Place, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None) -> str:
         if place.buffer is None:
-            self.is_whole |= (
-                self.lead is not None and strides[self.lead] != 0
-            )  # a range counts from the loop's beginning
+            # A range counts from the beginning of the loop, so rows of it cannot be done alone.
+            self.is_whole |= self.lead is not None and strides[self.lead] != 0
             return self.add(Access(None, type_.dtype, strides))
         return self.add(Access(self.pointer(place.buffer, place.offset, strides), type_.dtype, strides, indirect))
 
     def operand(self, value: Value) -> str:
-        """The name of an operand's element: computed here, a literal, or loaded."""
+        """Returns the name of an operand's element, which is computed here, a literal or loaded."""
         constant = _behind_views(value)
         if constant.role is Role.CONSTANT:
             return self.add(literal(constant.attributes_as(Constant).value, value.type.dtype))
@@ -109,7 +111,7 @@ class Loop:
         return self.load(place, value.type, broadcast(place.strides, value.type.dims, self.space))
 
     def row(self, value: Value) -> str:
-        """The element of an input over this space, in its table at the row that the order says."""
+        """Returns the name of an input's element, loaded from its table at the row that the order names."""
         strides = contiguous(value.type.dims)
         order = self.lowering.order_of(value)
         row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
@@ -117,7 +119,10 @@ class Loop:
         return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
 
     def compute(self, value: Value) -> str:
-        """The line of a value, behind those of the inlined values that it needs: each once, and in a loop, as a chain of them may be long."""
+        """Adds the line of a value, after those of the inlined values that it needs, each once. Returns its name.
+
+        Uses a stack instead of recursion, as chains of inlined values may be long.
+        """
         pending = [_Gathered(value)]
         while True:
             last = pending[-1]
@@ -143,7 +148,7 @@ class Loop:
         )
 
     def _line(self, value: Value, names: dict[str, str]) -> str:
-        """The line that computes a value of its operands' elements."""
+        """Adds the line that computes a value from its operands' elements."""
         lower = OPERATIONS[value.operation].lower
         assert isinstance(lower, Scalar)
         dtype = (
@@ -153,14 +158,14 @@ class Loop:
         return self.add(scalar(lower.expression, names, dtype, value.keywords))
 
     def member(self, value: Value) -> str:
-        """The line of a value of this loop; of a fold, the line that it reduces."""
+        """Returns the name of a value of this loop; for a fold, the name of the element that it reduces."""
         if isinstance(OPERATIONS[value.operation].lower, Fold):
             return self.operand(value.operands[0])
         self.members[value] = self.compute(value)
         return self.members[value]
 
     def per(self, axis: int) -> str:
-        """What a count along an axis goes by."""
+        """Returns the unit of a count along an axis: `rows`, or the size of the axis."""
         return "rows" if axis == self.lead else str(self.space[axis])
 
     def emit(
@@ -170,12 +175,13 @@ class Loop:
         argmax: bool = False,
         combine: str | None = None,
     ) -> None:
-        """Add the task of this loop. An output goes to its place, whose strides are those of the axes that are kept (with `indirect`, of all axes, and
-        combined with what is there).
+        """Adds the task of this loop, which writes each output to its place.
 
-        Pointers into one buffer share an alias scope.
+        The strides of a place are those of the axes that are not folded. With `indirect` they are those of all axes,
+        and `combine` says how a value is combined with the one in memory. Pointers into one buffer share an alias
+        scope.
         """
-        made = []
+        stores = []
         if self.is_whole or combine is not None:
             self.lead = None
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
@@ -193,14 +199,14 @@ class Loop:
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
             target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
-            made.append(Output(line, target, fold, keyed))
+            stores.append(Output(line, target, fold, keyed))
         scopes: dict[Buffer, int] = {}
         for pointer in self.pointers:
             scopes.setdefault(pointer.buffer, min(len(scopes), SCOPES - 1))  # those beyond share one: they may overlap
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),
-            tuple(made),
+            tuple(stores),
             tuple(scopes[pointer.buffer] for pointer in self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
             combine=combine,

@@ -1,7 +1,8 @@
-"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis the work can be shared out.
+"""Graph -> tasks: which kernel computes which values, from which buffers, and along which axis it can be shared out.
 
-A value is in a buffer of its own, read through another's (a View: reshape, transpose, slice), or computed inside the loop of its one
-user; fuse.py has decided. phases.py then puts the tasks into phases, plan.py gives every buffer its place.
+A value has a buffer of its own, or is read through another's (a View: reshape, transpose, slice), or is computed
+inside the loop of its users: fuse.py has decided which. Later, phases.py puts the tasks into phases and plan.py gives
+every buffer its address.
 """
 
 import math
@@ -37,24 +38,29 @@ from netc.compiler.passes.tasks import (
     Task,
     Tasks,
     Walk,
+    all_of,
     broadcast,
     contiguous,
-    whole,
 )
 from netc.compiler.passes.views import inside_of, view
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
-_FEW_PARTS = 8  # of a value, that one loop computes
+_FEW_PARTS = 8  # operands of a `concat` that one loop copies
 
 
 def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
-    """The tasks of a simplified graph (expanded operations only), for steps of at most so many samples (and rows of each varying dimension) on a machine."""
+    """Returns the tasks of a simplified graph for a machine.
+
+    Operations that are built of others must have been expanded.
+
+    `sizes` are the most samples of a step, and the most rows of each varying dimension.
+    """
     return Lowering(in_ranks(graph), sizes, machine).run()
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """What the body of a scan is given: where its leaves are, where its carries stay between steps, and where rows of what it yields go."""
+    """The memory around the body of a scan: its leaves, its carries between steps, and the rows that it yields."""
 
     leaves: dict[str, Place]
     carries: dict[str, Buffer]
@@ -62,7 +68,10 @@ class Room:
 
 
 class Lowering:
-    """The tasks so far, and where each value is. `room` is of a scan's body."""
+    """The tasks so far, and where each value is read.
+
+    `room` is the memory around it if the graph is the body of a scan.
+    """
 
     def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, room: Room | None = None) -> None:
         self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
@@ -77,7 +86,7 @@ class Lowering:
         self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}
-        self.read_at_end: set[str] = set()  # leaves that a result is, as they stand or in another shape
+        self.read_at_end: set[str] = set()  # leaves that are results, unchanged or in another shape
         for name, value in graph.results.items():
             if name.startswith("update.") and value.operands:
                 self.updates.setdefault(value, name.removeprefix("update."))
@@ -104,12 +113,15 @@ class Lowering:
         return self.program
 
     def is_carry(self, value: Value) -> bool:
-        """Whether a value of a body is a carry as it stands at the step's beginning, in this shape or another."""
+        """Whether a value of a body is a carry, or a view of one, as it is at the beginning of a step."""
         return viewed(value).name in self.room.carries
 
     def write_updates(self) -> None:
-        """Copy each next value that was not computed in place into the memory that stays. All updates read old values: a copy waits for those that read
-        what it replaces, and where they wait for each other in a circle (a swap), one value is copied aside first."""
+        """Copies each next value that was not computed in place into the memory of what it updates.
+
+        All updates read old values. So a copy comes after those that read the memory that it overwrites; where copies
+        wait for each other in a circle (a swap), one value is copied to a temporary buffer first.
+        """
         pending: dict[Buffer, Value] = {}
         for name, value in self.graph.results.items():
             if not name.startswith("update."):
@@ -127,7 +139,7 @@ class Lowering:
                 target, value = next(iter(pending.items()))
                 aside = Buffer(value.type)
                 self.copy(value, aside)
-                self.places[value] = whole(aside)
+                self.places[value] = all_of(aside)
                 sources.update({other: aside for other, same in pending.items() if same is value})
 
     def source_of(self, value: Value) -> Buffer | None:
@@ -143,7 +155,7 @@ class Lowering:
         return self.program.leaves.setdefault(name, Buffer(value.type, "persistent", name))
 
     def is_whole_in(self, value: Value, buffer: Buffer) -> bool:
-        """Whether a value is all of a buffer, in order."""
+        """Whether a value fills a whole buffer in row-major order."""
         place = self.places.get(value)
         return (
             place is not None
@@ -154,7 +166,7 @@ class Lowering:
         )
 
     def yield_(self, value: Value) -> None:
-        """Copy a value to where its rows are stacked, if nobody wrote it there."""
+        """Copies a value into the buffers that stack its rows, unless its own task wrote it there."""
         place = self.places.get(value)
         for buffer in self.targets[value]:
             if place is None or place.buffer is not buffer:
@@ -164,7 +176,10 @@ class Lowering:
     # -------------------------------------------------------------- leaves and results
 
     def leaf(self, value: Value) -> None:
-        """Parameters and states stay; rows of the inputs are gathered from a table, in the order of the samples."""
+        """Gives a leaf its buffer.
+
+        Parameters and states keep theirs; rows of inputs are gathered from a table, in the order of the samples.
+        """
         name = value.name
         self.leaf_of[name] = value
         if name in self.room.leaves:
@@ -181,7 +196,7 @@ class Lowering:
             self.places[value] = Place(buffer, contiguous(value.type.dims))
 
     def order_of(self, value: Value) -> Buffer:
-        """Which rows of its table an input has in this step."""
+        """Returns the buffer of row numbers: the rows of its table that an input has in this step."""
         dim = value.type.rows
         if dim in (None, BATCH):
             return self.order
@@ -189,15 +204,18 @@ class Lowering:
         return self.program.leaves.setdefault(name, Buffer(Type("i32", (str(dim),)), "table", name))
 
     def gather_rows(self, value: Value) -> Place:
-        """An input's rows of this step, in a buffer."""
+        """Gathers the rows of an input for this step into a buffer."""
         loop = Loop(self, value.type.dims)
         buffer = Buffer(value.type)
-        loop.emit([(loop.row(value), value, whole(buffer))])
-        return whole(buffer)
+        loop.emit([(loop.row(value), value, all_of(buffer))])
+        return all_of(buffer)
 
     def output(self, value: Value) -> Place:
-        """A fresh buffer for a value, or the inside of one with a border (layout.py); for a parameter's or state's next value, its own memory if nobody
-        reads the old one later."""
+        """Returns where a value is written, and records it: usually a new buffer.
+
+        A value that is padded later is written inside of its padded form (layout.py). The next value of a parameter
+        or state is written to its own memory if no later task reads the old value.
+        """
         if value in self.borders:
             return self.inside(value, self.borders[value])
         name = self.updates.get(value)
@@ -207,23 +225,23 @@ class Lowering:
             buffer = self.targets[value].pop(0)
         else:
             buffer = Buffer(value.type)
-        self.places[value] = whole(buffer)
+        self.places[value] = all_of(buffer)
         return self.places[value]
 
     def strides_of(self, value: Value) -> tuple[int, ...]:
-        """Those that the value's output will have."""
+        """The strides with which `output` will write a value."""
         return inside_of(self.borders[value]).strides if value in self.borders else contiguous(value.type.dims)
 
     def inside(self, value: Value, padded: Value) -> Place:
-        """Room for a value where its padded form has it: the border is written, and whoever wants the one or the other reads this buffer."""
+        """Makes a buffer for the padded form of a value, writes the padding, and returns the place inside of it."""
         buffer = Buffer(padded.type)
-        self.places[padded], self.places[value] = whole(buffer), inside_of(padded)
+        self.places[padded], self.places[value] = all_of(buffer), inside_of(padded)
         self.places[value] = replace(self.places[value], buffer=buffer)
         self.border(padded, buffer)
         return self.places[value]
 
     def may_replace(self, value: Value, name: str) -> bool:
-        """Whether every reader of what the value replaces is done when it is written, or reads each element just before."""
+        """Whether readers of the old value run before `value` is written, or read each element before its write."""
         if name in self.read_at_end:
             return False
         if name not in self.leaf_of:  # nobody reads it
@@ -238,17 +256,17 @@ class Lowering:
 
     @cached_property
     def leaf_readers(self) -> dict[str, list[tuple[Unit, bool]]]:
-        """Which units read a leaf, and whether point by point, by the leaf's name."""
-        found: dict[str, list[tuple[Unit, bool]]] = {}
+        """The units that read each leaf, by its name, and whether they read it point by point."""
+        readers: dict[str, list[tuple[Unit, bool]]] = {}
         for unit in self.fusion.units:
             for value in unit.values:
                 for source, pointwise in self.fusion.sources(value):
                     if source.name:
-                        found.setdefault(source.name, []).append((unit, pointwise))
-        return found
+                        readers.setdefault(source.name, []).append((unit, pointwise))
+        return readers
 
     def own_buffer(self, value: Value, result: str) -> Buffer:
-        """The buffer that holds a result whole and in order: a copy is made of what is only a view or a leaf."""
+        """Returns the buffer that holds a whole result in row-major order; a view or leaf is copied into a new one."""
         place = self.places.get(value)
         buffer = place.buffer if place is not None else None
         is_own = buffer is not None and buffer.kind == "temporary" and value not in self.leaf_of.values()
@@ -268,14 +286,16 @@ class Lowering:
             self.fold_in_shards(unit)
         elif unit.space is not None:
             loop = Loop(self, unit.space, unit.folded)
-            lines = [loop.member(one) for one in unit.values]
-            kept = [
-                (line, one, self.output(one))
-                for line, one in zip(lines, unit.values, strict=True)
-                if not self.stays_inside(one, unit)
+            lines = [loop.member(member) for member in unit.values]
+            stored = [
+                (line, member, self.output(member))
+                for line, member in zip(lines, unit.values, strict=True)
+                if not self.stays_inside(member, unit)
             ]
-            stacked = [(line, one, whole(buffer)) for line, one, _ in kept for buffer in self.targets.pop(one, ())]
-            loop.emit([*kept, *stacked])
+            stacked = [
+                (line, member, all_of(buffer)) for line, member, _ in stored for buffer in self.targets.pop(member, ())
+            ]
+            loop.emit([*stored, *stacked])
         elif value in self.fusion.starts or value.role is Role.CONTRACTION:
             self.product(value)
         elif isinstance(lower, Own):
@@ -297,7 +317,10 @@ class Lowering:
             }[lower.form](value)
 
     def is_sharded(self, values: Sequence[Value]) -> bool:
-        """Whether sums over the batch are taken shard by shard: much is read, and the result is small and has few rows to share out."""
+        """Whether sums over the batch are taken shard by shard.
+
+        That pays if the operands are large and the result is small, with too few rows to share out among workers.
+        """
         for value in values:
             lower = OPERATIONS[value.operation].lower
             sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
@@ -313,19 +336,19 @@ class Lowering:
         return True
 
     def shards_of(self, value: Value) -> Buffer:
-        """Room for a result of each shard."""
+        """Returns a buffer that holds one result for each shard."""
         return Buffer(replace(value.type, dims=(SHARD_COUNT, *value.type.dims)))
 
     def fold_in_shards(self, unit: Unit) -> None:
         assert unit.space is not None
         loop = Loop(self, unit.space, unit.folded, in_shards=True)
-        parts = [(loop.member(one), one, self.shards_of(one)) for one in unit.values]
-        loop.emit([(line, value, Place(buffer, contiguous(value.type.dims))) for line, value, buffer in parts])
-        for _, value, buffer in parts:
+        shards = [(loop.member(member), member, self.shards_of(member)) for member in unit.values]
+        loop.emit([(line, value, Place(buffer, contiguous(value.type.dims))) for line, value, buffer in shards])
+        for _, value, buffer in shards:
             self.fold_shards(value, buffer)
 
     def fold_shards(self, value: Value, parts: Buffer) -> None:
-        """The results of all shards as one, in their order."""
+        """Combines the results of all shards, in the order of the shards."""
         loop = Loop(self, parts.type.dims, (0,))
         strides = contiguous(parts.type.dims)
         loop.emit([(loop.load(Place(parts, strides), value.type, strides), value, self.output(value))])
@@ -348,7 +371,7 @@ class Lowering:
 
     def copy(self, value: Value, target: Buffer) -> None:
         loop = Loop(self, value.type.dims)
-        loop.emit([(loop.operand(value), value, whole(target))])
+        loop.emit([(loop.operand(value), value, all_of(target))])
 
     def argmax(self, value: Value) -> None:
         over = value.attributes_as(Over).over
@@ -356,7 +379,11 @@ class Lowering:
         loop.emit([(loop.operand(value.operands[0]), value, self.output(value))], argmax=True)
 
     def product(self, value: Value) -> None:
-        """By the register tile where indices and strides allow it, else as a loop of multiply and add; `value` is the product, or its sum with a start."""
+        """Computes a product by the register tile where indices and strides allow it, else by a loop of multiply and
+        add.
+
+        `value` is the product itself, or its sum with the value that the tile starts from.
+        """
         einsum = self.fusion.starts.get(value, value)
         (start,) = (operand for operand in value.operands if operand is not einsum) if einsum is not value else (None,)
         places = [self.read(operand) for operand in einsum.operands]
@@ -394,7 +421,8 @@ class Lowering:
                 [
                     (
                         loop.add(
-                            f"{loop.operand(start)} + {loop.load(self.read(einsum), value.type, self.read(einsum).strides)}"
+                            f"{loop.operand(start)} + "
+                            f"{loop.load(self.read(einsum), value.type, self.read(einsum).strides)}"
                         ),
                         value,
                         self.output(value),
@@ -403,7 +431,7 @@ class Lowering:
             )
 
     def multiply_and_add(self, value: Value, parts: Buffer | None = None) -> None:
-        """A product as a loop; with `parts`, shard by shard."""
+        """Computes a product as a loop; with `parts`, each shard into its own row of that buffer."""
         inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
         letters = list(dict.fromkeys(out + inputs.replace(",", "")))
         sizes = index_sizes(inputs, *(operand.type for operand in value.operands))
@@ -433,12 +461,12 @@ class Lowering:
         )
 
     def part(self, value: Value, operand: Value, target: Place) -> None:
-        """Compute or copy an operand into a part of a value's buffer."""
+        """Computes or copies an operand into a part of a value's buffer."""
         loop = Loop(self, operand.type.dims)
         loop.emit([(loop.operand(operand), value, target)])
 
     def concat(self, value: Value) -> None:
-        """Parts of one shape in one loop, each to its own place; others one after another."""
+        """Copies the operands side by side: in one loop if they are few and of one shape, else one after another."""
         axis, room, at = value.attributes_as(Axis).axis, self.output(value), 0
         places = []
         for operand in value.operands:
@@ -459,7 +487,7 @@ class Lowering:
         loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
-        """The border, then what it surrounds, computed into its place; nothing where layout.py had it written there."""
+        """Writes the padding and the operand inside of it; does nothing if layout.py had both written already."""
         if value in self.places:
             return
         buffer = self.output(value).buffer
@@ -468,8 +496,11 @@ class Lowering:
         self.part(value, value.operands[0], replace(inside_of(value), buffer=buffer))
 
     def border(self, value: Value, buffer: Buffer) -> None:
-        """What a padded value holds around its operand; with steps in between, all of it is written first."""
-        own, room, dims = value.attributes_as(Pad), whole(buffer), list(value.type.dims)
+        """Writes the padding around the operand.
+
+        If there are gaps between the rows of the operand, the whole buffer is filled.
+        """
+        own, room, dims = value.attributes_as(Pad), all_of(buffer), list(value.type.dims)
         if any(apart != 1 for apart in own.step):
             self.fill(value, own.fill, value.type.dims, room)
             return
@@ -486,10 +517,10 @@ class Lowering:
             room = replace(room, offset=room.offset + first * room.strides[axis])
 
     def interleave(self, value: Value) -> None:
-        """All parts in one loop, each to its own places."""
+        """Computes all parts of an interleaved image in one loop."""
         size, room = value.attributes_as(Interleave).size, self.output(value)
         h, w = value.type.rank - 3, value.type.rank - 2
-        strides = tuple(one * {h: size[0], w: size[1]}.get(axis, 1) for axis, one in enumerate(room.strides))
+        strides = tuple(stride * {h: size[0], w: size[1]}.get(axis, 1) for axis, stride in enumerate(room.strides))
         loop, outputs = Loop(self, value.operands[0].type.dims), []
         for n, part in enumerate(value.operands):
             offset = room.offset + n // size[1] * room.strides[h] + n % size[1] * room.strides[w]
@@ -497,25 +528,25 @@ class Lowering:
         loop.emit(outputs)
 
     def own(self, value: Value, lower: Own) -> None:
-        """Sample by sample, by a function that somebody wrote."""
+        """Calls a custom kernel, sample by sample."""
         batched, room = value.type.is_batched, self.output(value)
         places = [room]
         for operand in value.operands:
             place = self.read(operand)
-            if place.buffer is None:  # a range that is nowhere
+            if place.buffer is None:  # a range has no memory
                 buffer = Buffer(operand.type)
                 self.copy(operand, buffer)
-                place = whole(buffer)
+                place = all_of(buffer)
             places.append(place)
         scopes: dict[Buffer, int] = {}
         arrays, pointers = [], []
-        for i, (place, one) in enumerate(zip(places, (value, *value.operands), strict=True)):
+        for i, (place, array) in enumerate(zip(places, (value, *value.operands), strict=True)):
             assert place.buffer is not None
-            lead = one.type.lead
-            shape = tuple(int(dim) for dim in one.type.dims[lead:])
+            lead = array.type.lead
+            shape = tuple(int(dim) for dim in array.type.dims[lead:])
             apart = place.strides[0] if lead else 0
             scope = scopes.setdefault(place.buffer, min(len(scopes), SCOPES - 1))
-            arrays.append(Array(i, scope, one.type.dtype, shape, place.strides[lead:], apart))
+            arrays.append(Array(i, scope, array.type.dtype, shape, place.strides[lead:], apart))
             pointers.append(Pointer(place.buffer, place.offset, apart))
         text = write_own(lower.function, arrays, value.keywords, batched)
         counts = (Count(1, "rows"),) if batched else ()
@@ -549,20 +580,23 @@ class Lowering:
     # -------------------------------------------------------------- sequences
 
     def to_steps(self, value: Value) -> None:
-        """Row after row from where each step of each sample is."""
+        """Gathers the steps of all samples, row after row."""
         x, index = value.operands
         place = self.read(x)
         if place.strides[0] != place.strides[1] * int(x.type.dims[1]):
             buffer = Buffer(x.type)
             self.copy(x, buffer)
-            place = whole(buffer)
+            place = all_of(buffer)
         loop = Loop(self, value.type.dims)
         at = loop.load(self.read(index), index.type, (1,) + (0,) * (value.type.rank - 1))
         line = loop.load(place, x.type, (0, *place.strides[2:]), indirect=(at, place.strides[1]))
         loop.emit([(line, value, self.output(value))])
 
     def from_steps(self, value: Value) -> None:
-        """Each row to where its step of its sample is: no two go to one place, and zeros where none does."""
+        """Scatters each row to the step of the sample that it belongs to.
+
+        No two rows share a place; steps without a row are zero.
+        """
         y, index = value.operands
         room = self.output(value)
         if names_in(str(y.type.rows)):
@@ -573,51 +607,56 @@ class Lowering:
         loop.emit([(loop.operand(y), value, target)], indirect=(at, room.strides[1]))
 
     def scan(self, value: Value) -> None:
-        """The carries' beginnings, then the tasks of a step, over the samples that run at it."""
-        one, parts = Scan.of(value), self.parts_of(value)
-        read = {name: result for name, result in one.body.results.items() if name.startswith("next.") or name in parts}
-        body, _ = one.body.subgraph(read)  # a later pass may have dropped the only reader of what is yielded
-        for i in range(len(one.begins)):
+        """Copies the initial carries, then adds the tasks of one step, over the samples that still run at that step."""
+        original, parts = Scan.of(value), self.parts_of(value)
+        read = {
+            name: result for name, result in original.body.results.items() if name.startswith("next.") or name in parts
+        }
+        body, _ = original.body.subgraph(read)  # a later pass may have removed the only reader of a yielded value
+        for i in range(len(original.begins)):
             following = body.results.pop(f"next.{i}")
             moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
             body.results[f"update.c{i}"] = apply("copied", following) if moves else following
-        carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(one.begins)}
-        for begin, buffer in zip(one.begins, carries.values(), strict=True):
+        carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(original.begins)}
+        for begin, buffer in zip(original.begins, carries.values(), strict=True):
             self.copy(begin, buffer)
         yields = {name: Buffer(part.type) for name, part in parts.items() if name.startswith("yield.")}
-        given = {name: self.read(operand) for name, operand in one.operand_of().items() if name not in carries}
-        leaves = {**given, **{name: whole(buffer) for name, buffer in carries.items()}}
+        operands = {name: self.read(operand) for name, operand in original.operand_of().items() if name not in carries}
+        leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
         inner = Lowering(body, self.sizes, self.machine, Room(leaves, carries, yields)).run()
-        walk = Walk(one.dim, one.is_reversed)
+        walk = Walk(original.dim, original.is_reversed)
         for task in inner.tasks:
             assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
             self.program.tasks.append(replace(task, walk=walk))
         for part in self.fusion.users[value]:
             name = part.attributes_as(Part).of
-            self.places[part] = whole(yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"])
+            self.places[part] = all_of(yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"])
 
     def parts_of(self, value: Value) -> dict[str, Value]:
-        """Of a scan, by name."""
+        """The parts of a scan that other values read, by result name."""
         return {part.attributes_as(Part).of: part for part in self.fusion.users[value]}
 
     # -------------------------------------------------------------- where values are read
 
     def read(self, value: Value) -> Place:
-        """A place to read a value from; constants are written out, what no strides can walk is copied."""
+        """Returns a place to read a value from.
+
+        Constants are written to memory; what strides cannot describe is copied.
+        """
         if value not in self.places:
             if value in self.tables:
                 self.places[value] = self.gather_rows(value)
             elif value.role is Role.CONSTANT:
                 buffer = Buffer(value.type)
-                self.fill(value, value.attributes_as(Constant).value, value.type.dims, whole(buffer))
-                self.places[value] = whole(buffer)
+                self.fill(value, value.attributes_as(Constant).value, value.type.dims, all_of(buffer))
+                self.places[value] = all_of(buffer)
             else:
                 assert isinstance(OPERATIONS[value.operation].lower, View), f"{value} has no place, {value.span}"
                 self.places[value] = self.view(value)
         return self.places[value]
 
     def view(self, value: Value) -> Place:
-        """The operand's memory read with other strides, or a copy where there are none."""
+        """Returns the operand's memory with the strides of the view, or a copy if no strides describe it."""
         (operand,) = value.operands
         place = view(value, self.read(operand))
         if place is None:

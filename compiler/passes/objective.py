@@ -1,8 +1,9 @@
-"""What training makes small: each loss as a sum over a count, all of them added up, and their gradients, at once or batch after batch.
+"""The objective of training: each loss as a sum divided by a count, the sum of all losses, and their gradients.
 
-A loss is its sum over all elements of the batch over their number, or over the sum of its weights. Sums and counts can be added up over several batches
-before they are divided (`accumulate`). Then a figure of the whole batch (a variance over it) counts as often as the batch has samples, and a loss that
-depends on no data (a penalty) once a step. A loss of `loss_scale` is multiplied by what a schedule gives for each step.
+A loss is the sum of its elements over the batch, divided by their number or by the sum of its weights. With
+`accumulate`, sums and counts are added up over several batches before they are divided. A loss that is one number for
+a batch (a variance over it) then counts as often as the batch has samples, and a loss that depends on no data (a
+penalty) counts once a step. A loss with a `loss_scale` is multiplied by the value of its schedule at each step.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,15 +17,18 @@ from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
 
 ACCUMULATED = "accumulated."
-LOSS_FACTOR = "train.loss_factor."  # and a loss: what a schedule makes of it, a number a step, given by the runtime
+LOSS_FACTOR = "train.loss_factor."  # and a loss's name: its factor at each step, from a schedule
 _WEIGHTS = "weights of "
-_A_STEP, _A_BATCH = " a step", " a batch"  # how a group's name ends, of losses that have no row for each sample
+_A_STEP, _A_BATCH = " a step", " a batch"  # endings of groups whose losses have no row for each sample
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One loss: `total / count`, times `factor`, is what training makes small. Terms of one `group` share their count. `samples` is how many the batch
-    has, where the loss is a figure of the whole batch."""
+    """One loss: training minimises `total / count`, times `factor`.
+
+    Terms of one `group` share their count. `samples` is the number of samples of the batch if the loss is one number
+    for the batch.
+    """
 
     name: str
     group: str
@@ -38,12 +42,12 @@ class Term:
 
 
 def _is_counted_by_samples(group: str) -> bool:
-    """Whether the batch's size says how much a batch's loss counts among those of others: its losses have as many elements in every sample, or one for all."""
+    """Whether a batch weighs as much as it has samples: each has as many elements, or the batch has a single number."""
     return group.endswith((f" a row of {BATCH}", _A_BATCH, _A_STEP))
 
 
 def _samples(loss: Value) -> Value | None:
-    """How many samples there are, if a loss without a row for each depends on data."""
+    """Returns the number of samples for a loss that has no row for each sample but depends on data, else None."""
     if any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([loss])):
         return loss.graph.add("extent", (), {"dims": (BATCH,)}, Type(loss.type.dtype))
     return None
@@ -54,9 +58,12 @@ def _sum(value: Value) -> Value:
 
 
 def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
-    """The losses among the graph's results, those of `moved` with a factor. A group has losses of as many elements a sample, a batch or a step; weighted
-    losses have one each."""
-    found = []
+    """Returns the losses among the graph's results; those named in `moved` have a factor.
+
+    A group contains the losses with the same number of elements for each sample, batch or step; each weighted loss is
+    a group.
+    """
+    losses = []
     for result, loss in list(graph.results.items()):
         if not result.startswith("loss."):
             continue
@@ -68,18 +75,21 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
             per = f" a row of {loss.type.rows}" if loss.type.is_batched else _A_STEP if samples is None else _A_BATCH
             group = f"{loss.type.size(1)}{per}" if weight is None else f"{_WEIGHTS}{name}"
             factor = _factor(graph, loss, name) if name in moved else None
-            found.append(Term(name, group, total, count, factor, samples))
-    return found
+            losses.append(Term(name, group, total, count, factor, samples))
+    return losses
 
 
 def _factor(graph: Graph, loss: Value, name: str) -> Value:
-    given = graph.add("given", (), {"name": f"{LOSS_FACTOR}{name}", "per": "step"}, Type("f64"))
-    return apply("cast", given, dtype=loss.type.dtype)
+    scheduled = graph.add("given", (), {"name": f"{LOSS_FACTOR}{name}", "per": "step"}, Type("f64"))
+    return apply("cast", scheduled, dtype=loss.type.dtype)
 
 
 def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
-    """Each loss by itself, as `total.NAME` (and `count.NAME` where that is no number a sample), and all added up, as `total`. Gives what training makes small:
-    the same with those of `moved` times their factors."""
+    """Adds each loss as the result `total.NAME` (and `count.NAME` unless samples are counted), and their sum as
+    `total`.
+
+    Returns the value that training minimises: the sum with the losses named in `moved` times their factors.
+    """
     total: Value | None = None
     scaled: Value | None = None
     for term in terms(graph, moved):
@@ -97,54 +107,54 @@ def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
 
 
 def gradients_of_sums(
-    graph: Graph, wanted: Sequence[Value], moved: Collection[str]
+    graph: Graph, parameters: Sequence[Value], moved: Collection[str]
 ) -> dict[str, tuple[Value, dict[Value, Value]]]:
-    """By group: what the sums of its losses are divided by, and the gradients of these sums."""
-    found: dict[str, tuple[Value, dict[Value, Value]]] = {}
-    found_terms = terms(graph, moved)
-    for group in dict.fromkeys(term.group for term in found_terms):
-        members = [term for term in found_terms if term.group == group]
+    """Returns for each group the count that divides the sums of its losses, and the gradients of these sums."""
+    by_group: dict[str, tuple[Value, dict[Value, Value]]] = {}
+    losses = terms(graph, moved)
+    for group in dict.fromkeys(term.group for term in losses):
+        members = [term for term in losses if term.group == group]
         total = members[0].scaled(members[0].total)
         for term in members[1:]:
             total = total + term.scaled(term.total)
         count, samples = members[0].count, members[0].samples
         if samples is not None:
             total, count = total * samples, count * samples
-        found[group] = (count, differentiate(graph, total, wanted))
-    return found
+        by_group[group] = (count, differentiate(graph, total, parameters))
+    return by_group
 
 
 def _leaf(graph: Graph, group: str, like: Value | None, type_: Type) -> Value:
     return graph.leaf("state", f"{ACCUMULATED}{group}" + (f".{like.name}" if like else ""), type_)
 
 
-def accumulate(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> None:
-    """Add the sums and counts of this batch to those of the batches before, as states."""
-    for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
+def accumulate(graph: Graph, parameters: Sequence[Value], moved: Collection[str]) -> None:
+    """Adds the gradients of sums and the counts of this batch to those of earlier batches, which are kept as states."""
+    for group, (count, gradients) in gradients_of_sums(graph, parameters, moved).items():
         if group.endswith(_A_STEP):
-            continue  # the last batch has it all: no parameter moves before
+            continue  # computed in the last batch alone: no parameter changes before it
         for like, value in ((None, count), *gradients.items()):
-            held = _leaf(graph, group, like, value.type)
-            graph.results[f"update.{held.name}"] = held + value
+            state = _leaf(graph, group, like, value.type)
+            graph.results[f"update.{state.name}"] = state + value
 
 
-def accumulated_gradients(graph: Graph, wanted: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
-    """The gradients of the total loss over this batch and all that were accumulated; the states begin again at 0."""
-    whole: dict[Value, Value] = {}
-    for group, (count, gradients) in gradients_of_sums(graph, wanted, moved).items():
+def accumulated_gradients(graph: Graph, parameters: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
+    """Returns the gradients of the total loss over this batch and the accumulated ones; sets the states back to 0."""
+    totals: dict[Value, Value] = {}
+    for group, (count, gradients) in gradients_of_sums(graph, parameters, moved).items():
         if not group.endswith(_A_STEP):
-            held = _leaf(graph, group, None, count.type)
-            graph.results[f"update.{held.name}"] = graph.constant(0.0, count.type)
-            count = count + held
+            state = _leaf(graph, group, None, count.type)
+            graph.results[f"update.{state.name}"] = graph.constant(0.0, count.type)
+            count = count + state
         for parameter, gradient in gradients.items():
             if not group.endswith(_A_STEP):
-                held = _leaf(graph, group, parameter, gradient.type)
+                state = _leaf(graph, group, parameter, gradient.type)
                 zero = graph.constant(0.0, gradient.type)
                 is_scalar = not gradient.type.dims
-                graph.results[f"update.{held.name}"] = (
+                graph.results[f"update.{state.name}"] = (
                     zero if is_scalar else apply("broadcast", zero, dims=gradient.type.dims)
                 )
-                gradient = gradient + held
+                gradient = gradient + state
             part = gradient / count
-            whole[parameter] = whole[parameter] + part if parameter in whole else part
-    return whole
+            totals[parameter] = totals[parameter] + part if parameter in totals else part
+    return totals

@@ -1,8 +1,9 @@
-"""Tasks -> phases between barriers, and in them groups of tasks that are done together, band of rows by band of rows.
+"""Tasks -> phases between barriers, and in them groups of tasks that are done together, row block by row block.
 
-Two tasks are of one group if each row of the one needs only the same row of the other: the rows can then be shared out among workers, and a
-worker can take a band of rows through all tasks of the group while it is in its cache. Anything else that a task waits for puts it into a later phase.
-What a sum in shards reads is computed shard by shard with it, where a shard's share of that fits the cache.
+Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared
+out among workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task
+that waits for anything else goes into a later phase. The operands of a sum in shards are computed shard by shard with
+it, if a shard of them fits the cache.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 
 @dataclass(eq=False, slots=True)
 class TaskGroup:
-    """Tasks in order, of one kind (see kernels/schedule.py), with the rows of pieces."""
+    """Tasks in order, all of one kind (see kernels/schedule.py). `axis` is the axis along which they are shared out."""
 
     kind: Kind
     axis: Dim | None
@@ -33,7 +34,10 @@ class TaskGroup:
 
 @dataclass(eq=False, slots=True)
 class _Placed:
-    """Tasks that are done together (one, or those of a scan's step), and where; a task over the batch may be done `in_shards`. `following` wait for it."""
+    """Tasks that are done together (a single one, or those of a scan's step) and their phase.
+
+    A task over the batch may be done `in_shards`. The `following` tasks wait for these.
+    """
 
     tasks: list[Task]
     phase: int
@@ -55,39 +59,44 @@ class _Placed:
 
 @dataclass(frozen=True, slots=True)
 class _Follower:
-    """A task that waits for another: for each row that it needs (`in_step`), or for all of it."""
+    """A task that waits for another one: row by row (`in_step`), or until all its rows are done."""
 
     placed: _Placed
     in_step: bool
 
 
 def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGroup]]:
-    """The phases of a program, for steps of at most `batch` samples. Within one, groups depend on nothing in each other."""
+    """Returns the phases of a program, for steps of at most `batch` samples.
+
+    The groups of a phase do not depend on each other.
+    """
     placed: list[_Placed] = []
     touched: dict[Buffer, list[_Placed]] = {}
-    for one in _together(tasks):
-        written = one.writes
-        for buffer in {pointer.buffer for pointer in one.pointers if pointer.buffer.kind not in ("scratch", "order")}:
+    for member in _together(tasks):
+        written = member.writes
+        for buffer in {
+            pointer.buffer for pointer in member.pointers if pointer.buffer.kind not in ("scratch", "order")
+        }:
             for before in touched.setdefault(buffer, []):
                 if buffer not in written and buffer not in before.writes:
                     continue
-                follower = _Follower(one, _in_step(before.task, one.task, buffer))
-                one.phase = max(one.phase, before.phase + _apart(before, follower))
+                follower = _Follower(member, _in_step(before.task, member.task, buffer))
+                member.phase = max(member.phase, before.phase + _apart(before, follower))
                 before.following.append(follower)
-            touched[buffer].append(one)
-        placed.append(one)
-    for one in reversed(placed):
-        written = one.writes
-        reads = any(pointer.buffer not in written for pointer in one.pointers)
-        if not reads and one.following:  # a border is written when it is needed, not when it could be
-            one.phase = min(other.placed.phase - _apart(one, other) for other in one.following)
+            touched[buffer].append(member)
+        placed.append(member)
+    for member in reversed(placed):
+        written = member.writes
+        reads = any(pointer.buffer not in written for pointer in member.pointers)
+        if not reads and member.following:  # padding is written when it is needed, not as early as possible
+            member.phase = min(other.placed.phase - _apart(member, other) for other in member.following)
     for members in reversed(_by_phase(placed)[:-1]):
         _join_shards(members, -(-batch // SHARD_COUNT), machine)
     return [_groups(members) for members in _by_phase(placed)]
 
 
 def _together(tasks: Sequence[Task]) -> list[_Placed]:
-    """Each task by itself, but all of a scan as one."""
+    """Returns each task by itself, but the tasks of a scan together."""
     placed: list[_Placed] = []
     for task in tasks:
         if task.walk is not None and placed and placed[-1].task.walk is task.walk:
@@ -103,17 +112,21 @@ def _apart(before: _Placed, after: _Follower) -> bool:
 
 
 def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
-    phases: list[list[_Placed]] = [[] for _ in range(1 + max((one.phase for one in placed), default=-1))]
-    for one in placed:
-        phases[one.phase].append(one)
+    phases: list[list[_Placed]] = [[] for _ in range(1 + max((member.phase for member in placed), default=-1))]
+    for member in placed:
+        phases[member.phase].append(member)
     return phases
 
 
 def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
-    """Postpone tasks of a phase to the next one, where what waits for them are sums in shards of so many rows, and what passes on then stays in cache."""
+    """Postpones tasks of a phase to the next one, to be done shard by shard with the sums in shards that read them.
+
+    A task is postponed only if nothing else waits for it and if `rows` rows, the largest shard, of what it passes on
+    fit the cache.
+    """
     moving: set[Buffer] = set()
-    for one in reversed(members):
-        task, following = one.task, [other for other in one.following if other.placed.phase <= one.phase + 1]
+    for member in reversed(members):
+        task, following = member.task, [other for other in member.following if other.placed.phase <= member.phase + 1]
         weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
         more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
         if (
@@ -121,13 +134,14 @@ def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> Non
             and task.walk is None
             and following
             and all(
-                other.in_step and other.placed.in_shards and other.placed.phase == one.phase + 1 for other in following
+                other.in_step and other.placed.in_shards and other.placed.phase == member.phase + 1
+                for other in following
             )
             and task.grain <= rows
             and sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
             and rows * sum(buffer.type.nbytes(1) for buffer in more) <= machine.second_cache
         ):
-            one.phase, one.in_shards = one.phase + 1, True
+            member.phase, member.in_shards = member.phase + 1, True
             moving = more
 
 
@@ -137,7 +151,10 @@ def _is_row(pointer: Pointer) -> bool:
 
 
 def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
-    """Whether `after` needs, at each row, only what `before` did at that row; what is no loop over rows is one row."""
+    """Whether `after` needs, at each row, only what `before` did at that row.
+
+    A task without an axis counts as one row.
+    """
     if before.walk is not after.walk:
         return False
     if before.axis != after.axis and (before.axis, after.axis) != (BATCH, SHARDS):
@@ -149,29 +166,31 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
 
 def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
-    """Tasks of one phase in groups: those over the rows of a named dimension in one, others with what they wait for."""
+    """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
     samples: dict[str, list[Task]] = {}
     links = nx.Graph()
     groups: list[TaskGroup] = []
-    for one in placed:
-        if one.task.walk is not None:
-            groups.append(TaskGroup("steps", one.task.walk.dim, one.tasks, one.task.walk))
-        elif isinstance(one.task.axis, str) and not one.in_shards:
-            samples.setdefault(one.task.axis, []).append(one.task)
+    for member in placed:
+        if member.task.walk is not None:
+            groups.append(TaskGroup("steps", member.task.walk.dim, member.tasks, member.task.walk))
+        elif isinstance(member.task.axis, str) and not member.in_shards:
+            samples.setdefault(member.task.axis, []).append(member.task)
         else:
-            links.add_node(one)
-    links.add_edges_from([(one, other.placed) for one in links for other in one.following if other.placed in links])
+            links.add_node(member)
+    links.add_edges_from(
+        [(member, other.placed) for member in links for other in member.following if other.placed in links]
+    )
     groups += [TaskGroup("samples", dim, members) for dim, members in samples.items()]
     for joined in nx.connected_components(links):
-        members = [one for one in placed if one in joined]
+        members = [member for member in placed if member in joined]
         axis = SHARDS if members[0].in_shards else members[0].task.axis
         kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
-        groups.append(TaskGroup(kind, axis, [one.task for one in members]))
+        groups.append(TaskGroup(kind, axis, [member.task for member in members]))
     return groups
 
 
 def rowwise(group: TaskGroup, buffer: Buffer, row: int) -> bool:
-    """Whether a group touches a buffer of `row` elements a row only row by row."""
+    """Whether a group touches a buffer, which has `row` elements in each row, only row by row."""
     return group.kind not in ("one", "steps") and all(
         pointer.lead == row and 0 <= pointer.offset < row
         for task in group.tasks

@@ -1,7 +1,8 @@
-"""Every buffer an offset: parameters and states in one memory, the rest in arenas that are reused as lifetimes allow.
+"""Gives every buffer an offset: parameters and states in one memory, others in arenas that are reused.
 
-What workers share is in one arena, alive by phases. What one worker alone touches is in its own arena, alive by tasks: there a value that a
-group passes on row by row takes no more than a band of rows. Gives the schedule that kernels/schedule.py turns into a function.
+Buffers that workers share are in one arena; their lifetimes count phases. Buffers that a single worker touches are in
+its own arena; their lifetimes count tasks. There, a value that a group passes on row by row takes no more than a row
+block. The plan contains the schedule that kernels/schedule.py turns into a function.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,7 +21,7 @@ SLACK = 512  # the tile reads, and never uses, columns past the end of the last 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Memory outside of the arenas that a program reads inputs from or writes results to: its place in the context, and its element."""
+    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
 
     index: int
     type: Type
@@ -28,7 +29,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a program needs, for steps of at most `sizes`: exact bytes of the shared arena, and of each worker's own. `tasks` are in the order of the calls."""
+    """The memory and the schedule of a program, for steps of at most `sizes`.
+
+    `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the
+    calls.
+    """
 
     sizes: Sizes
     shared: int
@@ -45,11 +50,11 @@ class _Lifetime:
     size: int
     first: int
     last: int
-    is_band: bool = False
+    is_row_block: bool = False
 
 
 def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
-    """Offsets for buffers of (name, bytes) one behind another, and the bytes of all, slack included."""
+    """Returns offsets for buffers of (name, bytes), one behind another, and the bytes of all of them with the slack."""
     offsets, at = {}, 0
     for name, size in names:
         offsets[name] = at
@@ -58,7 +63,11 @@ def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
 
 
 def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
-    """Place every buffer for at most so many samples a step, and rows of each varying dimension; `persistent` are the offsets of what stays."""
+    """Returns the plan of a program: its phases, and an address for every buffer.
+
+    `sizes` are the most samples of a step, and the most rows of each varying dimension; `persistent` are the offsets
+    of parameters and states, in bytes.
+    """
     phases = divide(program.tasks, size_of(BATCH, sizes), machine)
     for group in (group for phase in phases for group in phase):
         group.tasks = fetch_ahead(group.tasks)
@@ -67,8 +76,8 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
     tables += [buffer for buffer in results if buffer.kind == "result"]
     places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
-    bands = {id(group): _band(group, sizes, machine.second_cache) for phase in phases for group in phase}
-    shared, private = _lifetimes(phases, bands, sizes)
+    row_blocks = {id(group): _row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
+    shared, private = _lifetimes(phases, row_blocks, sizes)
     arenas = []
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
         offsets, size = _arrange(lifetimes)
@@ -77,9 +86,9 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     for buffer in program.leaves.values():
         if buffer.kind == "persistent":
             places[buffer] = Address(PERSISTENT, persistent[buffer.name])
-    of_band = {one.buffer for one in private if one.is_band}
+    in_row_block = {lifetime.buffer for lifetime in private if lifetime.is_row_block}
     schedule = Schedule(
-        tuple(tuple(_group(group, bands[id(group)], places, of_band) for group in phase) for phase in phases),
+        tuple(tuple(_group(group, row_blocks[id(group)], places, in_row_block) for group in phase) for phase in phases),
         tuple(_step_bytes(buffer) for buffer in tables),
         dims,
     )
@@ -96,7 +105,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
 
 
 def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
-    """The dimensions whose size is known when a program runs."""
+    """Yields the dimensions whose size is known only when a program runs."""
     for task in tasks:
         if task.walk is not None:
             yield task.walk.dim
@@ -123,8 +132,12 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
 
 
-def _band(group: TaskGroup, sizes: Sizes, second: int) -> int:
-    """Rows that a worker takes through a group at once: what they pass on stays in its second cache, but weights are not read anew too often."""
+def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Returns the rows that a worker takes through a group at once.
+
+    They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
+    that weights are not read too often.
+    """
     if group.kind == "shards":
         return -(-size_of(BATCH, sizes) // SHARD_COUNT)
     if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
@@ -143,9 +156,9 @@ def _band(group: TaskGroup, sizes: Sizes, second: int) -> int:
 
 
 def _lifetimes(
-    phases: Sequence[Sequence[TaskGroup]], bands: dict[int, int], sizes: Sizes
+    phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes
 ) -> tuple[list[_Lifetime], list[_Lifetime]]:
-    """Of the buffers that workers share, by phases; of those that are a worker's own, by tasks."""
+    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks."""
     touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
     at = 0
     for number, phase in enumerate(phases):
@@ -161,8 +174,8 @@ def _lifetimes(
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
         if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
-            size = _round(bands[id(group)] * _row_bytes(buffer))
-            private.append(_Lifetime(buffer, size, *by_task, is_band=True))
+            size = _round(row_blocks[id(group)] * _row_bytes(buffer))
+            private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
             private.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), *by_task))
         else:
@@ -181,25 +194,35 @@ def _row_bytes(buffer: Buffer) -> int:
 
 
 def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
-    """Offsets, and the bytes of all. The largest are placed first, each at the lowest offset that is free while it lives."""
+    """Returns the offset of each buffer, and the bytes of the arena.
+
+    The largest buffers are placed first, each at the lowest offset that is free during its lifetime.
+    """
     placed: list[tuple[int, int, _Lifetime]] = []
-    for one in sorted(lifetimes, key=lambda one: -one.size):
+    for lifetime in sorted(lifetimes, key=lambda lifetime: -lifetime.size):
         at = 0
         for start, end, other in sorted(placed, key=lambda place: place[:2]):
-            if other.first <= one.last and one.first <= other.last and start < at + one.size and at < end:
+            if (
+                other.first <= lifetime.last
+                and lifetime.first <= other.last
+                and start < at + lifetime.size
+                and at < end
+            ):
                 at = end
-        placed.append((at, at + one.size, one))
-    return {one.buffer: start for start, _, one in placed}, max((end for _, end, _ in placed), default=0) + SLACK
+        placed.append((at, at + lifetime.size, lifetime))
+    return {lifetime.buffer: start for start, _, lifetime in placed}, max(
+        (end for _, end, _ in placed), default=0
+    ) + SLACK
 
 
-def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: set[Buffer]) -> Group:
+def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:
     def address(task: Task, number: int) -> Address:
         pointer = task.pointers[number]
         size = pointer.buffer.type.itemsize
         if pointer.buffer.kind == "order":
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
         place = places[pointer.buffer]
-        lead = 0 if pointer.buffer in of_band else pointer.lead * size
+        lead = 0 if pointer.buffer in in_row_block else pointer.lead * size
         step = lead if group.walk is not None and pointer.buffer.type.rows == group.walk.dim else 0
         return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size, step)
 
@@ -216,4 +239,4 @@ def _group(group: TaskGroup, band: int, places: dict[Buffer, Address], of_band: 
     grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
     extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
     dim = group.axis if isinstance(group.axis, str) and group.kind in ("samples", "steps") else BATCH
-    return Group(group.kind, calls, band, extent, grain, dim, group.walk is not None and group.walk.is_reversed)
+    return Group(group.kind, calls, row_block, extent, grain, dim, group.walk is not None and group.walk.is_reversed)

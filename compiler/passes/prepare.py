@@ -1,4 +1,8 @@
-"""A model's graph made ready for its derivative, or for use: settled, stable, in a good order, and with the derivatives that the file itself asks for."""
+"""Prepares the graph of a model for its derivative, or for inference.
+
+The graph is specialised, stabilised and reordered, and the derivatives that the model itself uses (`grad`) are
+written out.
+"""
 
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
@@ -12,35 +16,38 @@ from netc.compiler.passes.stabilise import stabilise
 
 
 def prepared(graph: Graph, training: bool) -> Graph:
-    """The graph for training, or for use."""
+    """Returns the graph for training, or for inference."""
     return derived(reorder(stabilise(settle(graph, training))))
 
 
 def derived(graph: Graph) -> Graph:
-    """Each `grad(y, x)` as the values that compute it: the gradient with respect to x of y, each sample's own (of a sequence's steps their sum). One in
-    another is written out first, so that it may be of any order."""
+    """Replaces each `grad(y, x)` by values that compute it: for each sample the gradient of y, summed over steps,
+    with respect to x.
+
+    The innermost derivatives are replaced first, so they can be of any order.
+    """
     while graph.values("grad"):
-        graph = _one_more(opened(graph))
+        graph = _without_innermost(opened(graph))
     return graph
 
 
-def _one_more(graph: Graph) -> Graph:
-    """Without those derivatives that hold no other one."""
+def _without_innermost(graph: Graph) -> Graph:
+    """Replaces the innermost `grad` values by their derivatives."""
     inner = {
         value
         for value in graph.values("grad")
-        if not any(one.role is Role.DERIVATIVE for one in needed_by(value.operands))
+        if not any(source.role is Role.DERIVATIVE for source in needed_by(value.operands))
     }
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value not in inner:
             return copy.add_copy(value, operands)
         y, x = operands
-        one = copy.constant(1.0, y.type)
-        seed = apply("broadcast", one, dims=y.type.dims) if y.type.dims else one
-        found = adjoints(copy, {y: seed}, [x]).get(x)
-        if found is not None:
-            return found
+        unit = copy.constant(1.0, y.type)
+        seed = apply("broadcast", unit, dims=y.type.dims) if y.type.dims else unit
+        gradient = adjoints(copy, {y: seed}, [x]).get(x)
+        if gradient is not None:
+            return gradient
         zero = copy.constant(0.0, x.type)
         return apply("broadcast", zero, dims=x.type.dims) if x.type.dims else zero
 

@@ -1,7 +1,8 @@
 """A product by named indices -> a call of the register tile, if indices and strides allow it.
 
-Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all three). The tile
-takes one of each, and two more of depth, with three loops around it; neighbouring indices that all operands walk as one count as one.
+Each index is one of: rows (left and result), columns (right and result), depth (both operands alone), both (all
+three). The tile takes one of each, and two more of depth, with three loops around it; neighbouring indices that all
+operands walk as one count as one.
 """
 
 import math
@@ -19,7 +20,7 @@ from netc.compiler.passes.tasks import SHARDS, Buffer, Place, Pointer, Task
 _FEW_COLUMNS = 2
 
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
-_LoopOf = tuple[Count, tuple[int, ...]]  # how often, and each operand's stride
+_LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the stride of each operand
 
 
 def product_task(
@@ -31,10 +32,12 @@ def product_task(
     result_strides: tuple[int, ...],
     in_shards: bool = False,
 ) -> Task | None:
-    """The task that computes `value`, by a machine's tile. `places` are those of the operands and of what the product is begun with, if anything
-    (it has the strides of the result's indices).
+    """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it.
 
-    `result_strides` are those of the place that `target` makes, if the tile can be used. `in_shards`, its depth begins with the batch and is cut along it; `target` then has room for a result of each shard, along a first axis.
+    `places` are those of the two operands and of the value that the product starts from, if there is one (with
+    strides by the indices of the result). `target` makes the place of the result, whose strides are `result_strides`;
+    it is called only if the tile is used. With `in_shards`, the batch is an index of depth and is cut into shards;
+    `target` then has one result for each shard, along a first axis.
     """
     inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
     left, right = inputs.split(",")
@@ -71,7 +74,7 @@ def product_task(
     c = room.buffer
     assert c is not None
     pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
-    # also stands for what is not there
+    # also passed in place of operands that do not exist
     result = Pointer(c, room.offset, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
     product = Product(
         a=_pointer(a, strides[0], lead),
@@ -111,24 +114,25 @@ def _loop(count: Count, strides: Sequence[int]) -> Loop[Count]:
 
 
 def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
-    """So many loops, of which the last are these and the first are of one iteration."""
+    """Returns `number` loops: the given ones at the end, and before them loops of one iteration."""
     once = _loop(Count(1), (0, 0, 0, 0))
     return [once] * (number - len(loops)) + [_loop(*loop) for loop in loops]
 
 
 def _grain(count: Count, tile: int) -> int:
-    """Rows of the axis that fill a tile which walks so many; one, if it walks other indices."""
+    """Returns how many rows of the axis fill a tile of `tile` rows; 1 if the tile does not walk the axis."""
     return -(-tile // count.factor) if count.per == "rows" else 1
 
 
 def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
-    """The tasks of a group, in which each product fetches the parameters and states that an update after it will write in the same places."""
-    made = []
+    """Returns the tasks of a group; products prefetch parameters and states that later updates write."""
+    tasks_ahead = []
     for i, task in enumerate(tasks):
         if task.kernel.form == "product":
             product = Product.of(task.pointers, task.counts, Count)
             c = product.c
-            following = dict.fromkeys(  # in an order that does not depend on addresses, so that two processes make one plan
+            # A dict keeps an order that does not depend on addresses, so that two processes make the same plan.
+            following = dict.fromkeys(
                 pointer.buffer
                 for later in tasks[i + 1 :]
                 for pointer in later.pointers
@@ -140,8 +144,8 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
             number = len(touched)
             product = replace(product, touched=touched + product.touched[number:], touches=Count(number))
             task = replace(task, pointers=product.pointers, counts=product.numbers)
-        made.append(task)
-    return made
+        tasks_ahead.append(task)
+    return tasks_ahead
 
 
 def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
@@ -155,11 +159,11 @@ def _pointer(place: Place, strides: _Strides, lead: str) -> Pointer:
 
 
 def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
-    """A group of indices as few loops: neighbours that every operand walks as one are one."""
+    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
     loops: list[_LoopOf] = []
     for letter in letters:
         size = sizes[letter]
-        steps = tuple(one.get(letter, 0) for one in maps)
+        steps = tuple(strides.get(letter, 0) for strides in maps)
         if (
             loops
             and isinstance(size, int)

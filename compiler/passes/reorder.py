@@ -1,4 +1,4 @@
-"""What is cheaper the other way round and means the same: an increasing function after a maximum, a factor outside of a sum."""
+"""Reorders operations: an increasing function goes after a maximum, a factor out of a sum. Both are then cheaper."""
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
@@ -13,7 +13,7 @@ _INCREASING = (relu, leaky_relu, elu, tanh, sigmoid, softplus, exp)
 
 
 def reorder(graph: Graph) -> Graph:
-    """maxpool(relu(x)) -> relu(maxpool(x)) where nothing else reads relu(x): a quarter of the work, for a window of 2 by 2.
+    """maxpool(relu(x)) -> relu(maxpool(x)) if nothing else reads relu(x): a quarter of the work for a window of 2 by 2.
 
     Runs on the forward graph, before `differentiate`, so that gradients take the short way too.
     """
@@ -31,16 +31,19 @@ def reorder(graph: Graph) -> Graph:
 
 
 def factor(graph: Graph) -> Graph:
-    """sum(x * c) -> sum(x) * c and sum(-x) -> -sum(x), where c is the same along all that is summed: the gradient of a mean and of a bias then share a sum."""
+    """sum(x * c) -> sum(x) * c and sum(-x) -> -sum(x), if c does not vary along the axes of the sum.
+
+    The gradients of a mean and of a bias can then share a sum.
+    """
 
     def summed(copy: Graph, x: Value, over: tuple[int, ...]) -> Value:
         if x.definition is neg:
             return -summed(copy, x.operands[0], over)
         if x.definition is multiply:
-            for one, other in (x.operands, x.operands[::-1]):
+            for summand, other in (x.operands, x.operands[::-1]):
                 kept = _without(other, x, over)
-                if kept is not None and one.type.dims == x.type.dims:
-                    return summed(copy, one, over) * apply("reshape", other, dims=kept)
+                if kept is not None and summand.type.dims == x.type.dims:
+                    return summed(copy, summand, over) * apply("reshape", other, dims=kept)
         return apply("sum", x, over=over)
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:

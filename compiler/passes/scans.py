@@ -1,4 +1,8 @@
-"""What passes do to scans: all that a body computes is opened to the derivative, and what nobody asked for is closed again; a pass runs on bodies too."""
+"""Changes to scans that several passes share.
+
+`opened` makes the values of a body readable for the derivative and `trimmed` removes what is not read. `in_bodies`
+runs a pass on the bodies of scans, and `in_ranks` orders their samples for machine code.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +20,12 @@ from netc.compiler.passes.simplify import rebuild
 
 
 def opened(graph: Graph, is_frugal: bool = False) -> Graph:
-    """Every body yields each value of a sample that it computes or is given, as `yield.N`: the derivative reads some of them. What `is_frugal` yields its
-    carries and sums alone, from which the derivative computes the others again."""
+    """Makes every scan yield each batched value that its body computes, and its carries, for the derivative to read.
+
+    The new results are called `yield.N`. With rematerialisation on (`is_frugal`), a scan yields only its carries and
+    reductions; the derivative computes the other values again. Runs before `differentiate`; `trimmed` removes what
+    the derivative did not read.
+    """
     if not graph.values("scan"):
         return graph
 
@@ -26,32 +34,36 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
-        known = {one for name, one in inner.results.items() if name.startswith("yield.")}
-        for one in inner.values():
-            is_leaf = one.role is Role.GIVEN
-            is_carry = is_leaf and one.name.startswith("c")
-            is_wanted = is_carry or (_is_reduction(one) if is_frugal else not is_leaf)
-            if one.type.is_batched and one not in known and is_wanted:
-                inner.results[f"yield.{len(inner.results)}.{one.number}"] = one
+        yielded = {inner_value for name, inner_value in inner.results.items() if name.startswith("yield.")}
+        for inner_value in inner.values():
+            is_leaf = inner_value.role is Role.GIVEN
+            is_carry = is_leaf and inner_value.name.startswith("c")
+            is_yielded = is_carry or (_is_reduction(inner_value) if is_frugal else not is_leaf)
+            if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
+                inner.results[f"yield.{len(inner.results)}.{inner_value.number}"] = inner_value
         return copy.add_copy(value, operands, replace(value.attributes_as(ScanAttributes), body=Body(inner)))
 
     return rebuild(graph, rule)
 
 
 def _is_reduction(value: Value) -> bool:
-    """Whether a value is little, and made of much."""
+    """Whether a value is a reduction that is smaller than its operand."""
     return isinstance(value.attributes, Over) and value.type.size(1) < value.operands[0].type.size(1)
 
 
 def trimmed(graph: Graph) -> Graph:
-    """Scans without what nobody reads: results, what only those need of the body, and operands whose leaf is gone."""
+    """Removes from scans the results that no value reads, the values and carries of the body that only these need,
+    and their operands.
+
+    The remaining leaves and results of a body are numbered anew.
+    """
     if not graph.values("scan"):
         return graph
     asked: dict[Value, set[str]] = {}
     live = graph.live()
-    for one in graph.values("part"):
-        if one in live:
-            asked.setdefault(one.operands[0], set()).add(one.attributes_as(Part).of)
+    for selection in graph.values("part"):
+        if selection in live:
+            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).of)
     renamed: dict[Value, dict[str, str]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -60,49 +72,58 @@ def trimmed(graph: Graph) -> Graph:
             return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=name))
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
-        one = Scan.of(value)
-        wanted = asked.get(value, set())
-        results = {name: made for name, made in one.body.results.items() if name in wanted}
-        needed = _carries(one, results, {int(name[len("last.") :]) for name in wanted if name.startswith("last.")})
+        original = Scan.of(value)
+        names_read = asked.get(value, set())
+        results = {name: result for name, result in original.body.results.items() if name in names_read}
+        needed = _carries(
+            original, results, {int(name[len("last.") :]) for name in names_read if name.startswith("last.")}
+        )
         for i in needed:
-            results[f"next.{i}"] = one.body.results[f"next.{i}"]
-        body, _ = one.body.subgraph(results)
-        given = dict(zip(one.operand_of(), operands, strict=True))
+            results[f"next.{i}"] = original.body.results[f"next.{i}"]
+        body, _ = original.body.subgraph(results)
+        operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
         leaves = {leaf.name for leaf in body.values("given")}
-        kept = {
-            kind: [name for name in given if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)]
+        kept_leaves = {
+            kind: [
+                name
+                for name in operand_by_leaf
+                if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)
+            ]
             if kind == "c"
-            else [name for name in given if name.startswith(kind) and name in leaves]
+            else [name for name in operand_by_leaf if name.startswith(kind) and name in leaves]
             for kind in LEAVES
         }
-        names = {name: f"{kind}{i}" for kind, some in kept.items() for i, name in enumerate(some)}
+        names = {name: f"{kind}{i}" for kind, some in kept_leaves.items() for i, name in enumerate(some)}
         renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
         body = _with_names(body, names)
-        sequences, begins, captured = ([given[name] for name in kept[kind]] for kind in LEAVES)
+        sequences, begins, captured = ([operand_by_leaf[name] for name in kept_leaves[kind]] for kind in LEAVES)
         own = value.attributes_as(ScanAttributes)
         called = own.carries or ()
-        carries = [called[int(name[1:])] for name in kept["c"]] if called else ()
+        carries = [called[int(name[1:])] for name in kept_leaves["c"]] if called else ()
         is_whole = bool(own.whole)
-        return scan(copy, body, one.dim, sequences, begins, captured, one.is_reversed, carries, is_whole)
+        return scan(copy, body, original.dim, sequences, begins, captured, original.is_reversed, carries, is_whole)
 
     return rebuild(graph, rule)
 
 
-def _carries(one: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
-    """The carries that results need, or whose end is asked for, those that these need, and so on."""
+def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
+    """Returns the numbers of the carries that must stay: those that `results` read, those in `ends`, and all that
+    these depend on.
+
+    `ends` are the carries whose last value is read.
+    """
     needed = ends
     while True:
-        waiting = [*results.values(), *(one.body.results[f"next.{i}"] for i in needed)]
-        body = one.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
-        found = {int(leaf.name[1:]) for leaf in body.values("given") if leaf.name.startswith("c")}
-        if found <= needed:
+        waiting = [*results.values(), *(original.body.results[f"next.{i}"] for i in needed)]
+        body = original.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
+        carries_read = {int(leaf.name[1:]) for leaf in body.values("given") if leaf.name.startswith("c")}
+        if carries_read <= needed:
             return sorted(needed)
-        needed = needed | found
+        needed = needed | carries_read
 
 
 def _with_names(body: Graph, names: dict[str, str]) -> Graph:
-    """A body whose leaves, and the carries' next values with them, have other names."""
-
+    """Returns a copy of a body in which leaves, and the results `next.N` of renamed carries, have their new names."""
     results = {
         f"next.{names['c' + name[5:]][1:]}" if name.startswith("next.") else name: value
         for name, value in body.results.items()
@@ -111,35 +132,45 @@ def _with_names(body: Graph, names: dict[str, str]) -> Graph:
 
 
 def with_body(value: Value, change: Callable[[Graph], Graph]) -> Attributes:
-    """The attributes of a value; those of a scan with another body."""
+    """Returns the attributes of a value; if it is a scan, `change` is applied to its body."""
     if not isinstance(value.attributes, ScanAttributes):
         return value.attributes
     return replace(value.attributes, body=Body(change(value.attributes.body.graph)))
 
 
-def in_bodies(graph: Graph, one: Callable[[Graph], Graph]) -> Graph:
-    """The graph, its scans' bodies gone through a pass."""
+def in_bodies(graph: Graph, run_pass: Callable[[Graph], Graph]) -> Graph:
+    """Returns the graph with a pass applied to the body of each scan."""
     if not graph.values("scan"):
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        return copy.add_copy(value, operands, with_body(value, one))
+        return copy.add_copy(value, operands, with_body(value, run_pass))
 
     return rebuild(graph, rule)
 
 
 def first_dim(graph: Graph) -> str | None:
-    """The declared dimension whose lengths give a batch its order: the first one in the graph. None where all are as long in every sample."""
+    """Returns the declared dimension by whose lengths the samples of a batch are ordered: the first that varies in
+    the graph.
+
+    None if no dimension varies from sample to sample.
+    """
     varying = (str(value.type.rows) for value in graph.values() if value.type.is_varying)
     return next((names_in(dim)[0] for dim in varying if names_in(dim)), None)
 
 
 def in_ranks(graph: Graph) -> Graph:
-    """Scans for machine code, which take samples by rank: along another dimension than the batch is in the order of, what is a sample's own is brought into
-    the order of that dimension's lengths, and what carries end as back."""
+    """Brings the samples of each scan into the order of the lengths of its dimension, as machine code needs them.
+
+    A batch is ordered by the lengths of one dimension (`first_dim`). For a scan along another one, operands with a
+    row for each sample are gathered into that dimension's order, and the last values of the carries are gathered
+    back. Runs when a graph is lowered.
+    """
     order = first_dim(graph)
     turned = {
-        one for one in graph.values("scan") if order_of(one.attributes_as(ScanAttributes).dim) not in (None, order)
+        value
+        for value in graph.values("scan")
+        if order_of(value.attributes_as(ScanAttributes).dim) not in (None, order)
     }
     if not turned:
         return graph
@@ -147,18 +178,20 @@ def in_ranks(graph: Graph) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in turned:
             ranked = table(copy, "ranked", value.attributes_as(ScanAttributes).dim)
-            operands = [apply("gather", one, ranked) if one.type.rows == BATCH else one for one in operands]
-        made = copy.add_copy(value, operands)
+            operands = [
+                apply("gather", operand, ranked) if operand.type.rows == BATCH else operand for operand in operands
+            ]
+        result = copy.add_copy(value, operands)
         if value.role is Role.PART and value.operands[0] in turned and value.attributes_as(Part).of.startswith("last."):
             dim = value.operands[0].attributes_as(ScanAttributes).dim
-            return apply("gather", made, table(copy, "first", dim))  # a sample's first row is its rank
-        return made
+            return apply("gather", result, table(copy, "first", dim))  # a sample's first row is its rank
+        return result
 
     return rebuild(graph, rule)
 
 
 def gathered(body: Graph) -> Graph:
-    """A body with sums taken in another order: what does not depend on a carry first."""
+    """Reorders sums of a body: addends that depend on no carry are added first, so that `hoist` can move their sum."""
     depends = depending(body, "c")
     users = {value: body.users(value) for value in body.values()}
     roots = set(body.results.values())
@@ -169,28 +202,28 @@ def gathered(body: Graph) -> Graph:
             return [value]
         return [term for operand in value.operands for term in addends(operand, False)]
 
-    made: dict[Value, Value] = {}
+    copies: dict[Value, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         terms = addends(value, True) if value.definition is add else []
         free = [term for term in terms if term not in depends]
         if len(terms) > 2 and 0 < len(free) < len(terms):
-            total = made[free[0]]
+            total = copies[free[0]]
             for term in (*free[1:], *(term for term in terms if term in depends)):
-                total = total + made[term]
-            made[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
+                total = total + copies[term]
+            copies[value] = total if total.type.dims == value.type.dims else copy.add("add", operands, {}, value.type)
         else:
-            made[value] = copy.add_copy(value, operands)
-        return made[value]
+            copies[value] = copy.add_copy(value, operands)
+        return copies[value]
 
     return rebuild(body, rule)
 
 
 def depending(body: Graph, *kinds: str) -> set[Value]:
-    """The values that depend on leaves whose name begins so."""
-    found: set[Value] = set()
+    """Returns the values that depend on leaves of some kinds: `x` a sequence, `c` a carry, `k` a captured value."""
+    dependent: set[Value] = set()
     for value in body.values():
         is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)
-        if is_leaf or any(operand in found for operand in value.operands):
-            found.add(value)
-    return found
+        if is_leaf or any(operand in dependent for operand in value.operands):
+            dependent.add(value)
+    return dependent

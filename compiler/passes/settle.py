@@ -1,4 +1,4 @@
-"""Whether this is training is known from here on: the graph for training, or for use, without what the other one needs."""
+"""Specialises a graph for training or inference: `training` becomes a constant; values of the other use are dropped."""
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
@@ -10,7 +10,10 @@ from netc.compiler.passes.simplify import rebuild, simplify
 
 
 def settle(graph: Graph, training: bool) -> Graph:
-    """A copy in which `training` is a constant, in the bodies of scans too."""
+    """Returns a copy in which `training` is a constant, in the bodies of scans too.
+
+    Runs first, before `differentiate`.
+    """
     if not graph.values("training"):
         return graph
 
@@ -23,14 +26,14 @@ def settle(graph: Graph, training: bool) -> Graph:
 
 
 def _with_constants(value: Value, operands: list[Value]) -> Graph:
-    """The body of a scan, in which what outside is a constant is one."""
-    one = Scan.of(value)
-    known = dict(zip(one.operand_of(), operands, strict=True))
+    """Returns the body of a scan; leaves whose operand outside is a constant become that constant."""
+    original = Scan.of(value)
+    outside = dict(zip(original.operand_of(), operands, strict=True))
 
     def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
-        outer = known.get(leaf.name) if leaf.role is Role.GIVEN else None
+        outer = outside.get(leaf.name) if leaf.role is Role.GIVEN else None
         if outer is not None and outer.role is Role.CONSTANT:
             return copy.add_copy(outer, ())
         return copy.add_copy(leaf, parts)
 
-    return rebuild(one.body, rule)
+    return rebuild(original.body, rule)

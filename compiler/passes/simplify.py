@@ -1,4 +1,4 @@
-"""Fewer values that mean the same: constants folded, common values shared, exact algebra, what nobody reads left out."""
+"""Simplifies a graph: folds constants, shares equal values, applies exact algebra and drops unread values."""
 
 import math
 from collections.abc import Callable, Collection, Sequence
@@ -16,22 +16,22 @@ from netc.compiler.reference import evaluate
 
 
 def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) -> Graph:
-    """A copy of what the results need, in which each value is what `rule(copy, value, its new operands)` makes of it."""
-    copy, made, live = Graph(), dict[Value, Value](), graph.live()
+    """Returns a copy of what the results need; `rule(copy, value, new operands)` returns the new form of a value."""
+    copy, copies, live = Graph(), dict[Value, Value](), graph.live()
     copy.precision = graph.precision
     for value in graph.values():
         if value in live:
             with copy.at(value.span):
-                made[value] = rule(copy, value, [made[operand] for operand in value.operands])
-    copy.results = {name: made[value] for name, value in graph.results.items()}
+                copies[value] = rule(copy, value, [copies[operand] for operand in value.operands])
+    copy.results = {name: copies[value] for name, value in graph.results.items()}
     return copy
 
 
-def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
-    """Replace what is built of other operations (softmax and its kin) by those; what is `whole` stays."""
+def expand(graph: Graph, kept: Collection[str] = ()) -> Graph:
+    """Replaces operations that are defined by others, such as softmax, by those; the operations in `kept` stay."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in whole else None
+        lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in kept else None
         if isinstance(lower, Expansion):
             return lower.build(*operands, **value.keywords)
         return copy.add_copy(value, operands)
@@ -40,8 +40,11 @@ def expand(graph: Graph, whole: Collection[str] = ()) -> Graph:
 
 
 def simplify(graph: Graph) -> Graph:
-    """One walk from the leaves; every rewrite is exact, or exact but for the sign of a zero, and keeps what gradients flow through: `settle`
-    runs it before `differentiate`."""
+    """Simplifies a graph in one walk from the leaves.
+
+    Every rewrite is exact, or exact but for the sign of a zero, and keeps the values through which gradients flow,
+    because `settle` runs it before `differentiate`.
+    """
     seen: dict[tuple[Any, ...], Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -68,7 +71,7 @@ _FEW_PARTS = 16
 
 @dataclass(frozen=True, slots=True)
 class _Padded:
-    """A value between zeros along one axis, and how many stand before it."""
+    """A value that is padded with zeros along one axis; `before` zeros come first."""
 
     inner: Value
     axis: int
@@ -82,22 +85,25 @@ class _Padded:
 
 
 def _padded(*values: Value) -> list[_Padded]:
-    """The padded values, a few at most, that values are the sum of; none if any is something else."""
-    waiting, found = list(values), list[_Padded]()
-    while waiting and len(found) + len(waiting) <= _FEW_PARTS:
+    """Returns the padded values whose sum the values are; [] if a term is not padded, or if there are too many."""
+    waiting, padded = list(values), list[_Padded]()
+    while waiting and len(padded) + len(waiting) <= _FEW_PARTS:
         value = waiting.pop()
         match value.attributes:
             case _ if value.definition is add:
                 waiting.extend(value.operands)
             case Pad(axes=(axis,), before=(before,), step=(1,), fill=0):
-                found.append(_Padded(value.operands[0], axis, before))
+                padded.append(_Padded(value.operands[0], axis, before))
             case _:
                 return []
-    return [] if waiting else found
+    return [] if waiting else padded
 
 
 def _side_by_side(copy: Graph, parts: list[_Padded], type_: Type) -> Value | None:
-    """The sum of padded values that lie side by side and fill an axis: what the slices of a value give back to it. It is their `concat`."""
+    """Returns the sum of padded values as their `concat` if they lie side by side and fill an axis, else None.
+
+    Such sums are the gradients of a value that is read by slices.
+    """
     parts = sorted(parts, key=lambda part: part.before)
     axis = parts[0].axis
     ends = [0, *(part.end for part in parts)]
@@ -119,7 +125,7 @@ def is_constant(value: Value, number: float) -> bool:
 
 
 def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
-    """A value in the copy, as a constant if it is known: a number made of numbers, or how many elements dimensions without a name hold."""
+    """Returns a value in the copy; numbers computed from constants, and extents of fixed sizes, become constants."""
     if value.role is Role.EXTENT:
         sizes = [dim for dim in value.attributes_as(Dims).dims if isinstance(dim, int)]
         if len(sizes) == len(value.attributes_as(Dims).dims):
@@ -132,7 +138,7 @@ def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
 
 
 def _algebra(copy: Graph, operation: str, operands: list[Value], type_: Type) -> Value | None:
-    """The value that the operation comes to without any work, if there is one."""
+    """Returns a simpler value that equals the operation on these operands, or None if no rule applies."""
 
     def fits(value: Value) -> Value | None:
         if value.type.dtype != type_.dtype:

@@ -1,7 +1,9 @@
-"""Slices go through element-wise values: f(x)[1:] -> f(x[1:]), so that what windows read (a pool after a normalisation) needs no memory of its own.
+"""Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).
 
-Only where that computes nothing twice that is not as cheap as reading it: the value is read by slices alone, or is made of one large value by a
-single cheap operation.
+A value that windows read (in a pool, say) then needs no memory.
+
+A slice is moved only if this computes nothing twice that costs more than reading it: either slices alone read the
+value, or a single cheap operation computes it from one large value.
 """
 
 from dataclasses import replace
@@ -15,7 +17,7 @@ from netc.compiler.passes.simplify import rebuild, simplify
 
 
 def sink(graph: Graph) -> Graph:
-    """One walk from the leaves; what nobody reads any more is left out, what is equal is shared."""
+    """Moves slices in one walk from the leaves, then simplifies: unread values are dropped and equal ones shared."""
     users = {value: graph.users(value) for value in graph.values()}
     passes: set[Value] = set()  # values of the copy that a slice may go through
 
@@ -31,19 +33,19 @@ def sink(graph: Graph) -> Graph:
                 continue
             dims = (*operand.type.dims[:own], type_.dims[axis], *operand.type.dims[own + 1 :])
             parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))
-        made = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
-        passes.add(made)
-        return made
+        copied = copy.add_copy(x, parts, type_=x.type.with_dims(type_.dims))
+        passes.add(copied)
+        return copied
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if isinstance(value.attributes, Slice):
             return sliced(copy, operands[0], value.attributes, value.type)
-        made = copy.add_copy(value, operands)
+        copied = copy.add_copy(value, operands)
         if _lets_through(value, users[value]):
-            passes.add(made)
-        return made
+            passes.add(copied)
+        return copied
 
-    if not any(_lets_through(one.operands[0], users[one.operands[0]]) for one in graph.values("slice")):
+    if not any(_lets_through(slice_.operands[0], users[slice_.operands[0]]) for slice_ in graph.values("slice")):
         return graph
     return simplify(rebuild(graph, rule))
 
@@ -51,23 +53,23 @@ def sink(graph: Graph) -> Graph:
 def _lets_through(value: Value, users: list[Value]) -> bool:
     if not value.operands or not value.type.is_batched or not isinstance(OPERATIONS[value.operation].lower, Scalar):
         return False
-    if any(one.role is Role.CONTRACTION for one in value.operands):  # a product begins with its bias
+    if any(operand.role is Role.CONTRACTION for operand in value.operands):  # a product begins with its bias
         return False
     return _is_cheap(value) or (bool(users) and all(isinstance(user.attributes, Slice) for user in users))
 
 
 def _is_cheap(value: Value) -> bool:
-    """Whether computing a value anew costs no more than reading it: one operation on one value of its size and on what is small beside it."""
-    return is_light(value) and len({one for one in value.operands if _is_large(one)}) == 1
+    """Whether computing a value costs no more than reading it: one operation on one large value and small ones."""
+    return is_light(value) and len({operand for operand in value.operands if _is_large(operand)}) == 1
 
 
 def is_light(value: Value) -> bool:
-    """Whether a value is a single cheap operation on values of its size, and on what is small beside them."""
+    """Whether a value is a single cheap operation on batched values of its shape, and on small values."""
     if not value.operands or not value.type.is_batched:
         return False
-    operation, large = OPERATIONS[value.operation], [one for one in value.operands if _is_large(one)]
+    operation, large = OPERATIONS[value.operation], [operand for operand in value.operands if _is_large(operand)]
     is_one = isinstance(operation.lower, Scalar) and operation.flops is not None and operation.flops(value.type) <= 1
-    return is_one and bool(large) and all(one.type.dims == value.type.dims for one in large)
+    return is_one and bool(large) and all(operand.type.dims == value.type.dims for operand in large)
 
 
 def _is_large(value: Value) -> bool:

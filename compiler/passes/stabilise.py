@@ -1,7 +1,7 @@
-"""Formulas as the book writes them -> the same functions computed without overflow or cancellation.
+"""Replaces textbook formulas by equal ones that are computed without overflow or cancellation.
 
-Runs on the forward graph, before `differentiate`, so that gradients are those of the stable forms. A table of patterns: each takes
-the new operands of a value and gives the stable value, or None where it does not apply.
+Runs on the forward graph, before `differentiate`, so that gradients are those of the stable forms. A table of
+patterns: each takes the new operands of a value and gives the stable value, or None where it does not apply.
 """
 
 from collections.abc import Callable
@@ -20,8 +20,8 @@ def _log(x: Value) -> Value | None:
             return apply("log_softmax", logits, over=x.attributes_as(Over).over)
         case "sigmoid", (logit,):
             return -apply("softplus", -logit)
-        case "add", (one, other):
-            for left, right in ((one, other), (other, one)):
+        case "add", (x1, x2):
+            for left, right in ((x1, x2), (x2, x1)):
                 if is_constant(left, 1.0) and right.type.dims == x.type.dims:
                     is_power = right.definition is exp
                     return apply("softplus", right.operands[0]) if is_power else apply("log1p", right)

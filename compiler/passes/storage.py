@@ -1,4 +1,4 @@
-"""Inputs that are kept as bytes: each becomes its bytes as a number times a factor, which fuses into the loop that gathers it."""
+"""Reads inputs that are kept as bytes: the bytes times a factor, which fuses into the loop that gathers them."""
 
 from collections.abc import Collection
 

@@ -1,4 +1,7 @@
-"""What a graph is lowered to: tasks over buffers, each a kernel call that can be shared out along one axis. Knows no addresses yet."""
+"""The result of lowering a graph: tasks over buffers, each a kernel call that can be shared out along one axis.
+
+Tasks name buffers, not addresses; plan.py chooses those.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,8 +16,9 @@ from netc.compiler.kernels.schedule import Count, KernelSource
 class Buffer:
     """Contiguous memory of one value.
 
-    `persistent` stays between steps, a `table` is filled outside and read there, a `result` is written for the outside, a `scratch`
-    belongs to one task; `name` says which of them. `is_per_step` tables hold a value for each step.
+    A `persistent` buffer keeps its contents between steps. The caller of a program fills each `table` and reads each
+    `result`; `name` says which leaf or result a buffer belongs to. A `scratch` buffer belongs to one task. A table
+    that `is_per_step` holds one value for each step.
     """
 
     type: Type
@@ -25,7 +29,10 @@ class Buffer:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a value is read: element i is at offset + sum of stride * i. `buffer` None: the element is the offset itself."""
+    """Where a value is read: element i is at offset + sum of stride * i of its buffer.
+
+    A range has no buffer (None): its elements are these sums themselves.
+    """
 
     buffer: Buffer | None
     strides: tuple[int, ...]
@@ -34,7 +41,10 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """An address that a task takes: elements into a buffer, moved by `lead` elements for each row of the task's axis, and by `shard` for each shard."""
+    """An address that a task takes, in elements from the beginning of a buffer.
+
+    It moves by `lead` elements for each row of the task's axis, and by `shard` elements for each shard.
+    """
 
     buffer: Buffer
     offset: int = 0
@@ -44,22 +54,27 @@ class Pointer:
 
 @dataclass(eq=False, frozen=True, slots=True)
 class Walk:
-    """The steps of one scan, over the rows of a dimension; all its tasks are done for one step before any for the next."""
+    """The steps of one scan over a dimension.
+
+    All tasks of the scan are done for one step before any is done for the next.
+    """
 
     dim: str
     is_reversed: bool
 
 
 SHARDS = "shards"
-SHARD_COUNT = 16  # of a batch, however large: what a sum over the batch comes to depends on where it is cut
+SHARD_COUNT = 16  # for batches of any size, because the rounding of a sum over the batch depends on where it is cut
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One call of a kernel on all rows of `axis`: the batch, so many rows of a parameter, or SHARDS (the batch in parts, each to a result of its own);
-    as one piece if that is None.
+    """One call of a kernel on all rows of `axis`.
 
-    Any range of rows can be done alone, but shards are whole; `grain` rows at a time are done best. `values` are those that it computes, in memory or on the way.
+    The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each
+    with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
+    shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
+    or inside its loop.
     """
 
     kernel: KernelSource
@@ -69,12 +84,12 @@ class Task:
     axis: Dim | None
     values: tuple[Value, ...]
     grain: int = 1
-    walk: Walk | None = None  # the scan that it is a part of: its axis is then the samples that run at a step
+    walk: Walk | None = None  # the scan of a task; its axis is then the samples that still run at a step
 
 
 @dataclass(slots=True)
 class Tasks:
-    """The tasks of a program in an order in which they can run, and where its leaves and results are."""
+    """The tasks of a program in an order in which they can run, and the buffers of its leaves and results."""
 
     tasks: list[Task] = field(default_factory=list)
     leaves: dict[str, Buffer] = field(default_factory=dict)
@@ -90,8 +105,8 @@ def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
-def whole(buffer: Buffer) -> Place:
-    """All of a buffer, in order."""
+def all_of(buffer: Buffer) -> Place:
+    """The place of a value that fills a whole buffer in row-major order."""
     return Place(buffer, contiguous(buffer.type.dims))
 
 

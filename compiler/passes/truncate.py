@@ -1,7 +1,9 @@
-"""Long sequences in chunks: the graph of one chunk, whose scans begin where the chunk before ended, without a gradient to it (Williams and Peng 1990).
+"""Cuts long sequences into chunks: the graph of one chunk, whose scans begin where the chunk before ended.
 
-What a state begins with is a leaf of kind `given`, `chunk.N`, a row a sample, but in the first chunk (`chunk.first`); what it ends with the result of that
-name. `shift` hands on the last step that it was given. Whatever else goes along the steps would have to see all of them: a fault.
+No gradient flows to the chunk before (truncated backpropagation: Williams and Peng 1990). Except in the first chunk
+(`chunk.first`), the initial value of a carry is the leaf `chunk.N` of kind `given`, with a row for each sample; its
+last value is the result of that name. `shift` passes on the last step of its operand in the same way. Any other
+operation along the steps needs all of them: a fault.
 """
 
 from netc.compiler.ir.dims import names_in
@@ -23,8 +25,8 @@ _OF_A_STEP = ("sample", "step", "previous")
 
 
 def truncated(graph: Graph, how: Truncate) -> Graph:
-    """The graph of a chunk. Faults E0602 where something takes all steps of `how.dim` together."""
-    return _Chunk(graph, how).made()
+    """Returns the graph of a chunk. Raises the fault E0602 if an operation takes all steps of `how.dim` together."""
+    return _Chunk(graph, how).graph_of_chunk()
 
 
 class _Chunk:
@@ -32,7 +34,7 @@ class _Chunk:
         self.graph, self.how = graph, how
         self.carried: dict[str, Value] = {}
 
-    def made(self) -> Graph:
+    def graph_of_chunk(self) -> Graph:
         if not any(value.type.rows == self.how.dim for value in self.graph.live()):
             message = f"`truncate` cuts `{self.how.dim}` into chunks, and no loss reads it"
             fault("E0602", message, self.how.span, hint="leave `truncate` out")
@@ -40,9 +42,9 @@ class _Chunk:
             dim = str(value.type.rows)
             if value.type.is_varying and names_in(dim) and dim != self.how.dim:
                 self.refuse(value, f"this has the dimension {dim}")
-        made = rebuild(self.graph, self.rule)
-        made.results.update(self.carried)
-        return made
+        chunk = rebuild(self.graph, self.rule)
+        chunk.results.update(self.carried)
+        return chunk
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
         tables = [asked(operand.name) for operand in value.operands if operand.name.startswith(PREFIX)]
@@ -53,59 +55,63 @@ class _Chunk:
             self.refuse(value, "this takes all steps together")
         if "previous" in kinds:
             return self.before(copy, value, operands)
-        made = copy.add_copy(value, operands)
+        copied = copy.add_copy(value, operands)
         if "step" in kinds and value.operation == "equal":  # where a sequence begins
-            return apply("logical_and", made, self.is_first(copy, made))
+            return apply("logical_and", copied, self.is_first(copy, copied))
         if "step" in kinds and value.definition is cast:  # the number of a step
-            return made + sequence.spread(self.done(copy, value), self.how.dim)
-        return made
+            return copied + sequence.spread(self.done(copy, value), self.how.dim)
+        return copied
 
     def done(self, copy: Graph, like: Value) -> Value:
-        """How many steps of each sample the chunks before had."""
-        name, held = self.leaf(copy, Type(like.type.dtype, (BATCH,)))
-        zero = apply("broadcast", copy.constant(0.0, held.type), dims=(BATCH,))
-        before = apply("where", self.is_first(copy, held), zero, held)
+        """Returns how many steps of each sample were in the chunks before."""
+        name, state = self.leaf(copy, Type(like.type.dtype, (BATCH,)))
+        zero = apply("broadcast", copy.constant(0.0, state.type), dims=(BATCH,))
+        before = apply("where", self.is_first(copy, state), zero, state)
         self.carried[name] = before + apply("cast", table(copy, "length", self.how.dim), dtype=like.type.dtype)
         return before
 
     def scan(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        """A scan whose carries begin as the chunk before left them."""
-        one = Scan.of(value)
-        if one.dim != self.how.dim or one.is_reversed:
+        """Returns a scan whose carries begin with their last values in the chunk before."""
+        original = Scan.of(value)
+        if original.dim != self.how.dim or original.is_reversed:
             return copy.add_copy(value, operands)
-        first, second = len(one.sequences), len(one.begins)
+        first, second = len(original.sequences), len(original.begins)
         names = []
         for i in range(second):
-            name, held = self.leaf(copy, one.begins[i].type)
-            operands[first + i] = apply("where", self.is_first(copy, held), operands[first + i], held)
+            name, state = self.leaf(copy, original.begins[i].type)
+            operands[first + i] = apply("where", self.is_first(copy, state), operands[first + i], state)
             names.append(name)
-        made = copy.add_copy(value, operands)
+        chunk = copy.add_copy(value, operands)
         for i, name in enumerate(names):
-            end = part(made, f"last.{i}")
+            end = part(chunk, f"last.{i}")
             self.carried[name] = apply("stop_gradient", end) if end.type.is_float else end
-        return made
+        return chunk
 
     def before(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        """What a step is told of the one before; at a chunk's first step, of the last of the chunk before. `where` around it says what is at the very first."""
+        """Returns the value of the previous step for each step; for the first step of a chunk, that is the last of
+        the chunk before.
+
+        The `where` around this value chooses another one at the first step of a sequence.
+        """
         x = operands[0]
-        name, held = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
+        name, state = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
         end = sequence.at_end(x, "last")
         self.carried[name] = apply("stop_gradient", end) if x.type.is_float else end
         moved = copy.add_copy(value, operands)
         begins = apply("equal", table(copy, "step", self.how.dim), 0)
         begins = apply("reshape", begins, dims=(self.how.dim, *(1,) * (x.type.rank - 1)))
-        return apply("where", begins, sequence.spread(held, self.how.dim), moved)
+        return apply("where", begins, sequence.spread(state, self.how.dim), moved)
 
     def leaf(self, copy: Graph, type_: Type) -> tuple[str, Value]:
         name = f"{CARRIED}{len(self.carried)}"
-        self.carried[name] = held = copy.leaf("given", name, type_)
-        return name, held
+        self.carried[name] = state = copy.leaf("given", name, type_)
+        return name, state
 
     def is_first(self, copy: Graph, like: Value) -> Value:
         """Whether this is the first chunk, ready to broadcast."""
-        told = apply("equal", copy.leaf("given", FIRST, Type(copy.precision, (1,))), 1.0)
-        return apply("reshape", told, dims=(1,) * like.type.rank)
+        first = apply("equal", copy.leaf("given", FIRST, Type(copy.precision, (1,))), 1.0)
+        return apply("reshape", first, dims=(1,) * like.type.rank)
 
-    def refuse(self, value: Value, told: str) -> None:
+    def refuse(self, value: Value, reason: str) -> None:
         others = [Label(self.how.span, "the steps are cut into chunks here")]
-        fault("E0602", f"`truncate` cuts `{self.how.dim}` into chunks", value.span, told, others=others)
+        fault("E0602", f"`truncate` cuts `{self.how.dim}` into chunks", value.span, reason, others=others)

@@ -13,12 +13,16 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
 
 STEP = "optimizer.step"
-FACTOR = "train.factor"  # what a schedule makes of the rate, a number a step, given by the runtime
+FACTOR = "train.factor"  # the factor of the learning rate at each step, from a schedule
 
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter with its gradient, as a rule of an optimizer sees it: `state` is kept from step to step (0 at first), `keep` says its next value. `rate` is a number, or a scalar of f64 where a schedule moves it; `step` counts from 1, in f64."""
+    """One parameter with its gradient, as the rule of an optimizer sees it.
+
+    `state` returns a value that is kept from step to step (0 at first), `keep` sets its next value. `rate` is a
+    number, or a scalar of f64 if a schedule changes it; `step` counts from 1, in f64.
+    """
 
     graph: Graph
     name: str
@@ -69,9 +73,9 @@ def _adam_step(p: Parameter, w: Value, g: Value) -> Value:
     beta1, beta2 = p.numbers["beta1"], p.numbers["beta2"]
     m = p.keep("first_moment", p.state("first_moment") * beta1 + g * (1 - beta1))
     v = p.keep("second_moment", p.state("second_moment") * beta2 + g * g * (1 - beta2))
-    one = p.graph.constant(1.0, p.step.type)
-    rate = p.rate / (one - apply("power", p.graph.constant(beta1, p.step.type), p.step))
-    scale = 1.0 / apply("sqrt", one - apply("power", p.graph.constant(beta2, p.step.type), p.step))
+    unit = p.graph.constant(1.0, p.step.type)
+    rate = p.rate / (unit - apply("power", p.graph.constant(beta1, p.step.type), p.step))
+    scale = 1.0 / apply("sqrt", unit - apply("power", p.graph.constant(beta2, p.step.type), p.step))
     rate, scale = (apply("cast", number, dtype=w.type.dtype) for number in (rate, scale))
     return w - rate * m / (apply("sqrt", v) * scale + p.numbers["eps"])
 
@@ -96,7 +100,10 @@ def _adagrad(p: Parameter) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class OptimizerRule:
-    """An optimizer: `numbers` with their defaults (None must be given, True and False are yes and no), and the rule that gives a parameter's next value."""
+    """An optimizer: its `numbers` with their defaults, and the rule that returns a parameter's next value.
+
+    A number whose default is None must be given; one whose default is True or False is a switch.
+    """
 
     name: str
     doc: str
@@ -106,8 +113,8 @@ class OptimizerRule:
 
 # What PyTorch documents under the same names.
 OPTIMIZERS = {
-    one.name: one
-    for one in (
+    optimizer.name: optimizer
+    for optimizer in (
         OptimizerRule(
             "sgd",
             "Gradient descent: w - lr * g; with momentum w - lr * v, v = momentum * v + g, or Nesterov's way.",
@@ -116,7 +123,8 @@ OPTIMIZERS = {
         ),
         OptimizerRule(
             "adam",
-            "Kingma and Ba 2015: the rate of each weight by running means of its gradient and of the gradient's square.",
+            "Kingma and Ba 2015: the rate of each weight by running means of its gradient "
+            "and of the gradient's square.",
             {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "decay": 0.0},
             _adam,
         ),
@@ -145,7 +153,7 @@ OPTIMIZERS = {
 def update(
     graph: Graph, train: TrainSettings, trainables: Mapping[str, ParameterInfo], gradients: Mapping[Value, Value]
 ) -> None:
-    """Add `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
+    """Adds `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
     before = graph.leaf("state", STEP, Type("f64"))
     step = before + 1.0
     graph.results[f"update.{STEP}"] = step
@@ -164,7 +172,7 @@ def update(
 
 
 def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Value]) -> Mapping[Value, Value]:
-    """Each element between -clip_value and clip_value; then all gradients scaled down together if their norm is above clip_norm."""
+    """Clips elements to -clip_value ... clip_value, then scales all gradients down if their norm is above clip_norm."""
     if train.clip_value is not None:
         most = train.clip_value
         gradients = {
@@ -174,8 +182,8 @@ def _clipped(graph: Graph, train: TrainSettings, gradients: Mapping[Value, Value
     if train.clip_norm is not None and gradients:
         squares = [apply("sum", g * g, over=tuple(range(g.type.rank))) for g in gradients.values()]
         total = squares[0]
-        for one in squares[1:]:
-            total = total + one
+        for square in squares[1:]:
+            total = total + square
         scale = apply("minimum", train.clip_norm / (apply("sqrt", total) + 1e-6), 1.0)
         gradients = {parameter: gradient * scale for parameter, gradient in gradients.items()}
     return gradients

@@ -1,11 +1,13 @@
-"""Checks every plan without running it: each element is written before it is read, and nobody else touches it meanwhile.
+"""Checks every plan without running it: each element is written before it is read, and nobody else touches it.
 
     order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
-    rows       what a group passes on, and what its members write, each row touches only at that row; a scatter or a shard has its place for itself
+    rows       members of a group touch what they pass on or write only at the same row; a scatter or shard has a place
+               of its own
     phases     no group of a phase touches what another one writes
-    memory     buffers that are alive at the same time do not overlap; each lies in its arena, with room behind it for what a tile reads too far
+    memory     buffers that are alive at the same time do not overlap; each lies in its arena, with space behind it for
+               elements that a tile reads past the end
     results    every result is written, and `update.X` is the memory of X itself
-    bounds     no kernel goes beyond the buffers that its pointers name, for the most rows that there are
+    bounds     no kernel goes beyond the buffers that its pointers name, for the largest number of rows
 
 Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (compiler/emulator).
 """
@@ -60,7 +62,7 @@ class _Call:
 
 
 def verify_plan(program: Tasks, plan: Plan) -> None:
-    """Raises AssertionError where a plan breaks what this file says."""
+    """Raises AssertionError if a plan breaks one of the rules above."""
     calls = list(_calls(plan))
     touches: dict[Buffer, list[_Call]] = {}
     for call in calls:
@@ -105,7 +107,7 @@ def _verify_order(buffer: Buffer, touching: Sequence[_Call]) -> None:
 
 
 def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
-    """In a group that is shared out, what is written is touched row by row; or by one call, at places that are its own."""
+    """In a group that is shared out, written buffers are touched row by row, or by one call at places of its own."""
     groups: dict[int, list[_Call]] = {}
     for call in touching:
         groups.setdefault(call.group, []).append(call)
@@ -125,7 +127,9 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
         assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
         if is_shard:
             room = math.prod(buffer.type.shape(1)[1:])
-            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {one.shard for one in pointers} == {room}
+            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {
+                pointer.shard for pointer in pointers
+            } == {room}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
 
 
@@ -150,7 +154,7 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
         size = buffer.type.nbytes(plan.sizes)
         if memory == PRIVATE:
             assert len({call.group for call in touching}) == 1, f"{_name(buffer)} is private, and several groups use it"
-            if _is_band(buffer, touching):
+            if _is_row_block(buffer, touching):
                 size = touching[0].kind.band * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
         alive = [call.number if memory == PRIVATE else call.phase for call in touching]
         spans[memory].append((start, start + size, min(alive), max(alive), buffer))
@@ -164,16 +168,19 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
 
 
 def _moves_as(pointer: Pointer, address: Address) -> bool:
-    """Whether an address moves from row to row and from shard to shard as its pointer does; a band of rows in private memory stays where it is."""
+    """Whether an address moves from row to row and from shard to shard as its pointer does.
+
+    A row block in private memory does not move.
+    """
     size = pointer.buffer.type.itemsize
-    is_band = address.memory == PRIVATE and address.lead == 0
+    is_row_block = address.memory == PRIVATE and address.lead == 0
     assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
-    assert is_band or address.lead == pointer.lead * size, f"a row of {_name(pointer.buffer)} is at another place"
+    assert is_row_block or address.lead == pointer.lead * size, f"a row of {_name(pointer.buffer)} is at another place"
     return True
 
 
-def _is_band(buffer: Buffer, touching: Sequence[_Call]) -> bool:
-    """Whether memory holds only the rows of a band."""
+def _is_row_block(buffer: Buffer, touching: Sequence[_Call]) -> bool:
+    """Whether the memory of a buffer holds only a row block."""
     return any(
         pointer.lead and not address.lead
         for call in touching

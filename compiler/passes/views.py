@@ -1,4 +1,4 @@
-"""Views as strides: where an operation that moves nothing (reshape, transpose, slice, window, ...) finds its elements in its operand's memory."""
+"""Strides of views: operations that move nothing (reshape, slice, window, ...) read the memory of their operand."""
 
 from dataclasses import replace
 
@@ -12,14 +12,14 @@ from netc.compiler.passes.tasks import Place, broadcast, contiguous
 
 
 def view(value: Value, place: Place) -> Place | None:
-    """The place of a view whose operand is at `place`; None where no strides walk it (a reshape of what is not contiguous)."""
+    """Returns the place of a view whose operand is at `place`; None if no strides describe it (some reshapes)."""
     (operand,) = value.operands
     strides = place.strides
     match value.attributes:
         case Order(order):
             return replace(place, strides=tuple(strides[axis] for axis in order))
         case Slice(axis=axis, start=start, stride=step):
-            apart = tuple(one * step if i == axis else one for i, one in enumerate(strides))
+            apart = tuple(stride * step if i == axis else stride for i, stride in enumerate(strides))
             return replace(place, offset=place.offset + start * strides[axis], strides=apart)
         case Window(axis=axis, stride=step, dilation=dilation):
             walk = (strides[axis] * step, strides[axis] * dilation)
@@ -30,7 +30,7 @@ def view(value: Value, place: Place) -> Place | None:
             return replace(
                 place,
                 offset=place.offset + (size - 1) * strides[axis],
-                strides=tuple(-one if i == axis else one for i, one in enumerate(strides)),
+                strides=tuple(-stride if i == axis else stride for i, stride in enumerate(strides)),
             )
         case Dims() if value.definition is broadcast_:
             return replace(place, strides=broadcast(place.strides, operand.type.dims, value.type.dims))
@@ -39,7 +39,7 @@ def view(value: Value, place: Place) -> Place | None:
 
 
 def inside_of(padded: Value) -> Place:
-    """Where a padded value holds its operand; the buffer is still to be named."""
+    """Returns the place of the operand inside of a padded value; its buffer is not set."""
     strides, offset = list(contiguous(padded.type.dims)), 0
     own = padded.attributes_as(Pad)
     for axis, first, apart in zip(own.axes, own.before, own.step, strict=True):

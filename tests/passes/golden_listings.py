@@ -19,7 +19,7 @@ from netc.compiler.passes.lower import Lowering, lower
 from netc.compiler.passes.phases import divide
 from netc.compiler.passes.plan import layout, plan
 from netc.compiler.passes.scans import in_ranks
-from netc.compiler.passes.tasks import Buffer, Tasks, whole
+from netc.compiler.passes.tasks import Buffer, Tasks, all_of
 
 _MACHINES = {
     "sse2": Machine("x86-64", "", 16, False, 16),
@@ -56,7 +56,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values("input"):
-        lowering.places[value] = whole(Buffer(value.type, "temporary", value.name))
+        lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(lowering.run())
 
 
