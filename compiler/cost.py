@@ -1,6 +1,7 @@
 """The cost of a graph: floating-point operations of a step, from each operation's own count."""
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, size_of
 from netc.compiler.ir.value import OPERATIONS, Expansion, Fold, Scalar, Value
 from netc.compiler.operations.linear import Subscripts, einsum_flops
@@ -17,7 +18,7 @@ def flops_of(value: Value, sizes: Sizes) -> int:
     if not value.operands:
         return 0
     operation = OPERATIONS[value.operation]
-    if value.operation == "scan":
+    if value.role is Role.SCAN:
         scan = Scan.of(value)
         return flops(scan.body, size_of(scan.dim, sizes))
     if isinstance(operation.lower, Expansion):
@@ -26,7 +27,7 @@ def flops_of(value: Value, sizes: Sizes) -> int:
         leaves = [expanded.leaf("given", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
         operation.lower.build(*leaves, **value.keywords)
         return flops(expanded, sizes)
-    if value.operation == "einsum":
+    if value.role is Role.CONTRACTION:
         x, y = (operand.type for operand in value.operands)
         return einsum_flops(value.type, x, y, value.attributes_as(Subscripts).subscripts, sizes)
     if isinstance(operation.lower, Scalar) and operation.flops is not None:

@@ -75,7 +75,7 @@ class Labels:
         values = [value for value in graph.values() if value in live]
         keys, labels, own = _keys(values), dict[Value, str](), list[Value]()
         for value in values:
-            if value.operation == "constant":
+            if value.role is Role.CONSTANT:
                 labels[value] = f"{value.attributes_as(Constant).value}"
             elif value.name:
                 labels[value] = value.name

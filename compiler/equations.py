@@ -72,7 +72,7 @@ def derive(model: Model) -> Derivation:
     _name_borders(graph, forward, gradients, names)
     own = [value for value in forward if value in names and value in gradients]
     backward_scans = [value for value in graph.values("scan") if value not in set(forward)]
-    forward_scans = [value for value in forward if value.operation == "scan"]
+    forward_scans = [value for value in forward if value.role is Role.SCAN]
     for kind, scans in (("scan", forward_scans), ("back", backward_scans)):
         names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})
     names[total] = "loss"
@@ -81,7 +81,7 @@ def derive(model: Model) -> Derivation:
     stated = [
         value
         for value in forward
-        if value.operands and value is not total and (value in own or value.operation == "scan")
+        if value.operands and value is not total and (value in own or value.role is Role.SCAN)
     ]
     derived = [
         (gradients[value].number, f"∂{names[value]}", gradients[value], value)

@@ -14,7 +14,7 @@ def mixes_samples(value: Value) -> bool:
 
     In an expanded graph the types show it, but for a scan, which has no type of its own.
     """
-    if value.operation == "scan":
+    if value.role is Role.SCAN:
         return any(mixes_samples(inner) for inner in Scan.of(value).body.values())
     if value.role is Role.EXTENT:  # named dimensions depend on how many samples, or steps, there are
         return any(isinstance(dim, str) for dim in value.attributes_as(Dims).dims)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.cost import flops
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import FITTED, Application, Model
@@ -163,7 +164,7 @@ class _Builder:
         """The box of a value, or None if it has none: then its sources are those of its operands."""
         owned = tuple(dict.fromkeys(name for operand in value.operands for name in self.owned[operand]))
         self.owned[value] = (value.name,) if value.operation in _OWNED else owned
-        if value.operation == "part":
+        if value.role is Role.PART:
             scan, of = Scan.of(value.operands[0]), value.attributes_as(Part).of
             is_last = of.startswith("last.")
             self.sources[value] = (self.ends[scan.value, of],) if is_last else self.sources[scan.body.results[of]]
@@ -174,12 +175,12 @@ class _Builder:
             self.sources[value] = tuple(dict.fromkeys(keys))
             return None
         self.owned[value] = ()
-        if value.operation == "scan":
+        if value.role is Role.SCAN:
             return self._scan(value)
         key = self.key()
         self.sources[value] = (key,)
         self.connect(value.operands, key)
-        if value.operation in ("input", "target"):
+        if value.role in (Role.INPUT, Role.TARGET):
             name = value.name
             return Box(key, value.operation, name, describe_sample(value.type), value.span)
         title, name = _written(value), self.names.get(value, "")
@@ -258,9 +259,9 @@ def _block(key: int, kind: str, title: str, span: Span, inside: Sequence[Box]) -
 
 def _written(value: Value) -> str:
     """The operation as the language writes it."""
-    if value.operation == "where" and value.operands[0].operation == "training":
+    if value.operation == "where" and value.operands[0].role is Role.TRAINING:
         return "if training"
-    if value.operation == "einsum":
+    if value.role is Role.CONTRACTION:
         left, right = value.attributes_as(Subscripts).subscripts.split("->")[0].split(",")
         return "@" if len(right) <= 2 and len({*left} & {*right}) == 1 else "einsum"
     return _SYMBOLS.get(value.operation, value.operation)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
@@ -93,9 +94,9 @@ class _Builder:
             self.steps[value] = self.step_graph.leaf("input", STEP, self.at_step(value.type))
         elif kind:
             return  # an index table: the value that reads it is translated with it
-        elif value.operation == "scan":
+        elif value.role is Role.SCAN:
             self.scan(Scan.of(value))
-        elif value.operation == "part":
+        elif value.role is Role.PART:
             self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).of]
         elif tables := [each for each in value.operands if each.name.startswith(PREFIX)]:
             self.moved(value, asked(tables[-1].name)[0])
