@@ -207,7 +207,7 @@ def parse_graph(text: str) -> Graph:
 
 
 class Body(Nested):
-    """The graph that a scan runs at each step: its attribute `body` (operations/scan.py). It is never changed in place."""
+    """The graph that a scan runs at each step: its attribute `body` (operations/scan.py). It is never changed."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -1,7 +1,7 @@
 """The two things a graph is made of: operations (what can be done) and values (what was done, once, in one graph).
 
-An `Operation` is one object with everything about it; registering it is all that it takes to be part of the language. A
-`Value` is one result in one graph. This file knows no particular operation and no pass.
+An `Operation` is one object that holds everything about it; registering it makes it part of the language. A `Value`
+is one result in one graph. This file knows no particular operation and no pass.
 """
 
 import builtins  # for `type`, where a field has that name
@@ -19,7 +19,10 @@ A = TypeVar("A", bound=Attributes)
 
 
 class Surroundings(Protocol):
-    """The world around a graph while a model is elaborated into it (elaborate/frame.py). A finished graph has none (graph.NO_SURROUNDINGS)."""
+    """The context of a graph while a model is elaborated into it (elaborate/frame.py).
+
+    A finished graph has none (graph.NO_SURROUNDINGS).
+    """
 
     def bound(self, dim: str) -> int | None:
         """The most steps that a sample has along a varying dimension, or None if it has no bound."""
@@ -28,7 +31,7 @@ class Surroundings(Protocol):
         """The number of each sample's steps, i32[batch], if the model itself computes it; None if the data gives it."""
 
     def has_rows(self, dim: str) -> bool:
-        """Whether a value may have a row for each step along a varying dimension; otherwise it is stored at its bound."""
+        """Whether values may have a row for each step of a varying dimension; otherwise it is stored at its bound."""
 
     def add_outside(
         self,
@@ -42,7 +45,7 @@ class Surroundings(Protocol):
 
 
 class Builder(Protocol):
-    """What adds values to a graph."""
+    """The interface for adding values to a graph."""
 
     precision: DTypeName
     surroundings: Surroundings
@@ -70,7 +73,7 @@ class Builder(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Value:
-    """One typed result: operation, operands in order, attributes, type, and the place in the text it was made for."""
+    """One typed result: operation, operands in order, attributes, type, and its place in the source text."""
 
     graph: Builder = field(repr=False)
     number: int
@@ -84,7 +87,7 @@ class Value:
         return self.number
 
     def attributes_as(self, kind: builtins.type[A]) -> A:
-        """The attributes, which are of this class."""
+        """The attributes, as an object of the class `kind`, which they must belong to."""
         assert isinstance(self.attributes, kind), f"{self} has no {kind.__name__}"
         return self.attributes
 
@@ -100,8 +103,7 @@ class Value:
 
     @property
     def role(self) -> Role | None:
-        """What the value is, if passes treat it in a way of its own: its kind of leaf, or the role that its operation
-        declares."""
+        """The kind of a leaf, or the role that the operation declares; None if passes do not treat it specially."""
         definition = self.definition
         return definition.role if definition is not None else LEAF_ROLES.get(self.operation)
 
@@ -112,7 +114,7 @@ class Value:
 
     @property
     def name(self) -> str:
-        """The name of a leaf that is given from outside, and an empty text for every other value."""
+        """The name of a leaf that comes from outside the graph, and an empty text for every other value."""
         return self.attributes.name if isinstance(self.attributes, Named) else ""
 
     def __add__(self, other: "Value | float") -> "Value":
@@ -160,18 +162,20 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
-    """Computed element by element, by a Python expression over the operands x, y, z and the attributes, in the words of
-    kernels/math.py."""
+    """Element by element: a Python expression over the operands x, y, z and the attributes.
+
+    It may call the functions of kernels/math.py.
+    """
 
     expression: str
 
 
 @dataclass(frozen=True, slots=True)
 class Fold:
-    """A reduction: `initial`, and a Python expression that combines the result so far `a` with the next element `b`.
+    """A reduction: an initial value and a Python expression that combines the result so far, `a`, with the next, `b`.
 
-    `keyed` names the same reduction over integers that are ordered as the elements are, which a vector can take in any
-    order: max or min.
+    `keyed` (max or min) does the same over integers that are ordered as the elements are; a vector may combine these in
+    any order.
     """
 
     initial: str
@@ -181,12 +185,12 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The operand's memory read with other strides. Nothing is computed or copied."""
+    """No kernel: the operand's memory is read with other strides."""
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel form of its own, by the name that passes/lower.py knows it by."""
+    """A special kernel form, by its name in passes/lower.py."""
 
     form: str
 
@@ -200,12 +204,12 @@ class Own:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """Computed by its reference, once, over all samples of a split: for metrics and `fitted`."""
+    """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expansion:
-    """Built from other operations, by a function over operands and attributes."""
+    """A function that builds the result from other operations."""
 
     build: Callable[..., "Value"]
 
@@ -215,15 +219,17 @@ Lowering = Scalar | Fold | View | Kernel | Own | Whole | Expansion
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """Everything about one operation.
+    """One operation, with everything about it.
 
-    `arguments` says how the language calls it: name -> kind ("value", "values", "axes", "axis", "number" for a whole
-    one, "real", "dims"), a default after `=`. `attributes` is the class of its values' attributes; without one, it is
-    made of the names that the operation is called with. `role` is what passes ask for. `takes_sizes` says that
-    `reference` takes `sizes` too, the sizes of the dimensions that have names. `type` gives the result's type from the
-    operands' types and the attributes, or raises Mismatch. `gradient(g, result, *operands, **attributes)` gives the
-    gradient of each operand, None where there is none. `reference(*arrays, **attributes)` is its meaning, in NumPy.
-    `examples` are (operand types, attributes) that the tests are made from.
+    `arguments` defines its call in the language: name -> kind ("value", "values", "axes", "axis", "number" for an
+    integer, "real", "dims"), with a default after `=`.
+    `attributes` is the class of its values' attributes; if None, a class is made from the names in the call.
+    `role` tells passes that treat some operations specially what it is.
+    `takes_sizes`: `reference` also takes `sizes`, the sizes of the named dimensions.
+    `type` returns the result's type from the operands' types and the attributes, or raises Mismatch.
+    `gradient(g, result, *operands, **attributes)` returns the gradient of each operand, None where there is none.
+    `reference(*arrays, **attributes)` defines its meaning, in NumPy.
+    `examples` are pairs (operand types, attributes), from which the tests are made.
     """
 
     name: str
@@ -242,7 +248,7 @@ class Operation:
     takes_sizes: bool = False
 
     def __call__(self, *operands: "Value | float", **attributes: Any) -> Value:
-        """The operation applied to values of one graph; numbers beside them become constants."""
+        """Applies the operation to values of one graph; numbers among the operands become constants."""
         if isinstance(self.lower, Expansion) and self.gradient is None:
             return self.lower.build(*operands, **attributes)
         present = [operand for operand in operands if isinstance(operand, Value)]
@@ -268,8 +274,10 @@ def register(operation: Operation) -> Operation:
 
 
 def make_attributes(operation: str, keywords: Mapping[str, Attribute]) -> Attributes:
-    """The attributes of an operation or a leaf, of the class that it declares. Raises TypeError if they are not those
-    of the class."""
+    """Makes the attributes of an operation or a leaf, of the class that it declares.
+
+    Raises TypeError if the class does not have these fields.
+    """
     kind = LEAVES.get(operation)
     if kind is None and operation in OPERATIONS:
         kind = OPERATIONS[operation].attributes
@@ -277,6 +285,7 @@ def make_attributes(operation: str, keywords: Mapping[str, Attribute]) -> Attrib
 
 
 def apply(name: str, *operands: "Value | float", **attributes: Any) -> Value:
+    """Applies the registered operation with this name."""
     return OPERATIONS[name](*operands, **attributes)
 
 

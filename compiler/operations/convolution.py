@@ -1,9 +1,9 @@
 """Convolution and its two adjoints.
 
 A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`,
-`conv2d_input` and `conv2d_weights` are its derivatives with respect to y, x and w. Each is therefore the gradient of the
-others, and gradients of any order consist of these three operations. They are expanded to products over windows of the
-padded input, which are a view: nothing is copied.
+`conv2d_input` and `conv2d_weights` are its derivatives with respect to y, x and w. Each is therefore the gradient of
+the others, and gradients of any order consist of these three operations. They are expanded to products over windows
+of the padded input, which are a view: nothing is copied.
 
 `stride` and `dilation` are (along h, along w); `pad` is (top, bottom, left, right); `groups` is the number of groups
 that the channels of input and output are split into.
@@ -96,7 +96,7 @@ def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, gro
 
 
 def _build_depthwise(x: Value, w: Value, kernel: Pair, stride: Pair, dilation: Pair) -> Value:
-    """Builds a depthwise convolution: the elements of a window times their weights, summed in one loop over channels."""
+    """Builds a depthwise convolution: the elements of a window times their weights, summed in one loop."""
     total: Value | None = None
     for (i, j), part in parts_of(x, kernel, stride, dilation):
         weight = apply("slice", apply("slice", w, axis=0, start=i, stop=i + 1), axis=1, start=j, stop=j + 1)

@@ -1,12 +1,13 @@
-"""What the language calls of convolution and pooling: for lines x[t, c] too, which are images one column wide, and other ways round.
+"""Convolution and pooling as the language calls them.
 
-All of these are expanded where they are applied.
+They also take sequences x[t, c], as images that are one column wide, and include the transposed and depthwise forms.
+All of them are expanded where they are applied.
 """
 
 import math
 from typing import Any
 
-from netc.compiler.ir.types import Mismatch, Type
+from netc.compiler.ir.types import Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Expansion, Operation, Value, apply, register
 from netc.compiler.operations.convolution import CONVOLUTION
 from netc.compiler.operations.sequence import repeated, taps
@@ -14,7 +15,7 @@ from netc.compiler.operations.window import Pads, Pair, image_axes
 
 
 def _as_image(x: Value) -> tuple[Value, bool]:
-    """A line x[t, c] as an image one column wide."""
+    """Turns a sequence x[t, c] into an image one column wide; also returns whether x was a sequence."""
     if len(x.type.sample) != 2:
         return x, False
     return apply("reshape", x, dims=(*x.type.dims[:-1], 1, x.type.dims[-1])), True
@@ -49,30 +50,29 @@ def _build_conv1d(x: Value, w: Value, **how: Any) -> Value:
 
 
 def _pool_over_steps(name: str, x: Value, size: int, stride: int, pad: tuple[int, int]) -> Value:
-    """The largest, or the mean, of what each window sees of a sample's steps."""
+    """The maximum or the mean of each window over a sample's steps."""
     if len(x.type.dims) != 2:
         raise Mismatch(f"a pool along {x.type.rows} takes float[{x.type.rows}, c]")
     if name == "maxpool2d":
         first, *others = taps(x, size, stride, pad, beyond=-math.inf)
-        for one in others:
-            first = apply("maximum", first, one)
+        for other in others:
+            first = apply("maximum", first, other)
         return first
-    ones = apply("broadcast", x.graph.constant(1.0, x.type), dims=(*x.type.dims[:1], 1))
-    total, count = (_added(taps(one, size, stride, pad)) for one in (x, ones))
+    inside = apply("broadcast", x.graph.constant(1.0, x.type), dims=(*x.type.dims[:1], 1))
+    total, count = (_added(taps(value, size, stride, pad)) for value in (x, inside))
     return total / count
 
 
 def _added(values: list[Value]) -> Value:
     total = values[0]
-    for one in values[1:]:
-        total = total + one
+    for value in values[1:]:
+        total = total + value
     return total
 
 
 def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair, groups: int) -> Value:
-    """Along a varying dimension: for each of the kernel's elements the steps that it sees, times its weights."""
-    (size, channels, n), (_, c) = (tuple(map(int, w.type.dims)), x.type.dims)
-    assert isinstance(c, int)
+    """A convolution along a varying dimension: for each element of the kernel, the steps it meets times its weights."""
+    (size, channels, n), c = tuple(map(int, w.type.dims)), fixed_size(x.type.dims[1])
     if c != channels * groups or n % groups:
         raise Mismatch(f"the kernel has {channels * groups} channels, and {x.type} has {c}")
     terms = []
@@ -85,8 +85,8 @@ def _conv_over_steps(x: Value, w: Value, stride: Pair, pad: Pads, dilation: Pair
         else:
             parted = apply("reshape", seen, dims=(dim, groups, channels))
             weights = apply("reshape", weights, dims=(channels, groups, n // groups))
-            made = apply("einsum", parted, weights, subscripts="tgc,cgn->tgn")
-            terms.append(apply("reshape", made, dims=(dim, n)))
+            product = apply("einsum", parted, weights, subscripts="tgc,cgn->tgn")
+            terms.append(apply("reshape", product, dims=(dim, n)))
     return _added(terms)
 
 
@@ -103,16 +103,16 @@ def _build_transpose(x: Value, w: Value, stride: Pair, pad: Any) -> Value:
     size, pads = [], []
     for n, axis in enumerate(image_axes(x.type)):
         count, reach = int(x.type.dims[axis]), int(w.type.dims[n])
-        whole = (count - 1) * stride[n] + reach
+        length = (count - 1) * stride[n] + reach
         if pad == "same":
             more = max(reach - stride[n], 0)
             pads += [more // 2, more - more // 2]
             size.append(count * stride[n])
         else:
             pads += [0, 0] if pad == "valid" else list(pad[2 * n : 2 * n + 2])
-            size.append(whole - sum(pads[-2:]))
+            size.append(length - sum(pads[-2:]))
         if size[-1] < 1:
-            raise Mismatch(f"a border of {sum(pads[-2:])} takes all {whole} places away")
+            raise Mismatch(f"a border of {sum(pads[-2:])} takes all {length} places away")
     turned = apply("transpose", w, order=(0, 1, 3, 2))
     return apply("conv2d_input", x, turned, stride=stride, dilation=(1, 1), pad=tuple(pads), groups=1, size=tuple(size))
 

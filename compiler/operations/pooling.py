@@ -1,6 +1,7 @@
 """Pooling: the largest element or the mean of each window of an image, and where their gradients go.
 
-A small window is taken apart: what all windows hold at (i, j) is a slice of the image, and slices fuse with whatever is around them.
+A small window is taken apart: what all windows hold at (i, j) is a slice of the image, and slices fuse with whatever
+is around them.
 """
 
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Mismatch, Type
+from netc.compiler.ir.types import Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
 from netc.compiler.operations.window import (
     Pads,
@@ -56,9 +57,7 @@ def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
 
 def _interleave_type(*parts: Type, size: Pair) -> Type:
     *lead, h, w, c = parts[0].dims
-    assert isinstance(h, int)
-    assert isinstance(w, int)
-    return parts[0].with_dims((*lead, h * size[0], w * size[1], c))
+    return parts[0].with_dims((*lead, fixed_size(h) * size[0], fixed_size(w) * size[1], c))
 
 
 def _interleave_reference(*parts: Any, size: Pair) -> Any:
@@ -90,7 +89,7 @@ interleave = register(
 
 
 def _fitted(image: Value, x: Value) -> Value:
-    """As large as x: zeros where no window was."""
+    """Pads an image with zeros to the size of x, whose last elements no window may cover."""
     rest = tuple(int(x.type.dims[axis]) - int(image.type.dims[axis]) for axis in image_axes(x.type))
     if not any(rest):
         return image
@@ -98,24 +97,24 @@ def _fitted(image: Value, x: Value) -> Value:
 
 
 def _spread(parts: list[tuple[Pair, Value]], x: Value, stride: Pair, pad: Pads) -> Value:
-    """What each place of each window gives back, added up at where it was taken from."""
+    """Adds the gradient of each place in the windows to the elements that it was taken from."""
     axes, total = image_axes(x.type), None
-    whole = [int(x.type.dims[axis]) + pad[2 * n] + pad[2 * n + 1] for n, axis in enumerate(axes)]
+    padded_size = [int(x.type.dims[axis]) + pad[2 * n] + pad[2 * n + 1] for n, axis in enumerate(axes)]
     for place, part in parts:
         after = tuple(
-            whole[n] - place[n] - (int(part.type.dims[axis]) - 1) * stride[n] - 1 for n, axis in enumerate(axes)
+            padded_size[n] - place[n] - (int(part.type.dims[axis]) - 1) * stride[n] - 1 for n, axis in enumerate(axes)
         )
         term = apply("pad", part, axes=axes, before=place, after=after, step=stride)
         total = term if total is None else total + term
     assert total is not None
     for n, axis in enumerate(axes):
         if pad[2 * n] or pad[2 * n + 1]:
-            total = apply("slice", total, axis=axis, start=pad[2 * n], stop=whole[n] - pad[2 * n + 1])
+            total = apply("slice", total, axis=axis, start=pad[2 * n], stop=padded_size[n] - pad[2 * n + 1])
     return total
 
 
 def _is_small(size: Pair) -> bool:
-    """Whether a window's elements are taken one by one, in one loop."""
+    """Whether one loop takes the elements of a window one by one."""
     return size[0] * size[1] <= _MOST_IN_A_LOOP
 
 
@@ -136,32 +135,32 @@ def _build_maxpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
 
 
 def _maxpool_gradient(g: Value, r: Value, x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
-    """To the first of its window that is the largest; in a large window to all that are, in equal parts."""
+    """Sends the gradient to the first largest element of a window; in a large window, to all of them in equal parts."""
     if not _is_small(size):
-        whole = padded(x, pad, -float("inf"))
-        seen = windows_of(whole, size, stride, (1, 1))
+        image = padded(x, pad, -float("inf"))
+        seen = windows_of(image, size, stride, (1, 1))
         back = OPERATIONS["max"].gradient(g, r, seen, over=_around(seen))  # type: ignore[misc]
-        columns = apply("window", whole, axis=whole.type.rank - 2, size=size[1], stride=stride[1], dilation=1)
+        columns = apply("window", image, axis=image.type.rank - 2, size=size[1], stride=stride[1], dilation=1)
         back = window_gradient(back, seen, columns, seen.type.rank - 5, size[0], stride[0], 1)
-        back = window_gradient(back, columns, whole, whole.type.rank - 2, size[1], stride[1], 1)
+        back = window_gradient(back, columns, image, image.type.rank - 2, size[1], stride[1], 1)
         for n, axis in enumerate(image_axes(x.type)):
             if pad[2 * n] or pad[2 * n + 1]:
                 end = int(back.type.dims[axis]) - pad[2 * n + 1]
                 back = apply("slice", back, axis=axis, start=pad[2 * n], stop=end)
         return back
     which = apply("maxplace2d", x, size=size, stride=stride, pad=pad)
-    given = [
+    shares = [
         ((i, j), apply("where", apply("equal", which, float(i * size[1] + j)), g, 0.0))
         for i in range(size[0])
         for j in range(size[1])
     ]
     if size == stride and not any(pad):
-        return _fitted(apply("interleave", *(part for _, part in given), size=size), x)
-    return _spread(given, x, stride, pad)
+        return _fitted(apply("interleave", *(part for _, part in shares), size=size), x)
+    return _spread(shares, x, stride, pad)
 
 
 def _build_maxplace(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
-    """Beside the maximum, in one loop: where it changes, the place does."""
+    """Computes the place of the maximum beside the maximum, in one loop: the place changes where the maximum does."""
     (_, best), *rest = parts_of(padded(x, pad, -float("inf")), size, stride)
     place = x.graph.constant(0.0, x.type)
     for (i, j), part in rest:
@@ -191,8 +190,8 @@ register(
 
 def _pool_reference(x: Any, size: Pair, stride: Pair, pad: Pads, value: float) -> Any:
     border = [(0, 0)] * (x.ndim - 3) + [(pad[0], pad[1]), (pad[2], pad[3]), (0, 0)]
-    whole = np.pad(x, border, constant_values=value)
-    windows = np.lib.stride_tricks.sliding_window_view(whole, size, (-3, -2))
+    image = np.pad(x, border, constant_values=value)
+    windows = np.lib.stride_tricks.sliding_window_view(image, size, (-3, -2))
     return windows[..., :: stride[0], :: stride[1], :, :, :]
 
 
@@ -211,13 +210,13 @@ def _build_avgpool(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value:
 
 
 def _inside(x: Value, size: Pair, stride: Pair, pad: Pads) -> Value | float:
-    """How many elements of each window are not border."""
+    """The number of elements of each window that are not padding."""
     if not any(pad):
         return float(size[0] * size[1])
     h, w = (int(x.type.dims[axis]) for axis in image_axes(x.type))
-    ones = apply("broadcast", x.graph.constant(1.0, Type(x.type.dtype)), dims=(h, w, 1))
+    inside = apply("broadcast", x.graph.constant(1.0, Type(x.type.dtype)), dims=(h, w, 1))
     count: Value | None = None
-    for _, part in parts_of(padded(ones, pad), size, stride):
+    for _, part in parts_of(padded(inside, pad), size, stride):
         count = part if count is None else count + part
     assert count is not None
     return count

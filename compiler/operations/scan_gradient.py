@@ -1,9 +1,9 @@
 """The gradient of a scan: a backward scan that walks the other way over the values that the forward scan kept.
 
 The body of the backward scan is the derivative of the forward body. Its carries are the gradients of the forward
-carries. The forward values that a step needs (operands and results of the derivative's rules) are read from parts of the
-forward scan. A captured value that all samples share, such as a weight matrix, gets its gradient as one sum over all rows after
-the scan: dU is one product of all states with all gradients, instead of one product per step.
+carries. The forward values that a step needs (operands and results of the derivative's rules) are read from parts of
+the forward scan. A captured value that all samples share, such as a weight matrix, gets its gradient as one sum over
+all rows after the scan: dU is one product of all states with all gradients, instead of one product per step.
 """
 
 from collections.abc import Callable, Mapping, Sequence
