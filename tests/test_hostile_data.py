@@ -27,8 +27,8 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
 from netc.runtime.data.guess import starting_file
 from netc.runtime.data.spec import parse_data
-from netc.runtime.export.check import Checked, checked, difference
 from netc.runtime.export import separate
+from netc.runtime.export.check import Checked, checked, difference
 from netc.runtime.export.exported import as_onnx, as_python, exported
 from netc.runtime.export.separate import NotRun, predict_separately
 from netc.runtime.insight import mistakes, report
