@@ -13,8 +13,8 @@ from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.value import Operation
-from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
+from netc.compiler.targets.machine import Machine
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file

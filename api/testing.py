@@ -19,13 +19,13 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
 from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
-from netc.compiler.kernels.math import WORDS
-from netc.compiler.kernels.own import definition
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
 from netc.compiler.reference import attributes_of, evaluate
+from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.cpu.own import definition
+from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

@@ -13,7 +13,7 @@ from benchmarks import editor, first_step, plugin
 from benchmarks.contender import CONTENDERS, Process
 from benchmarks.models import MODELS, Model
 from netc.commands.terminal import table
-from netc.compiler.kernels.peak import peak_flops
+from netc.compiler.targets.cpu.peak import peak_flops
 from netc.runtime.execution.workers import Workers
 from netc.runtime.insight.profile import peak_of
 

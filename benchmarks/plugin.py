@@ -10,9 +10,9 @@ import numpy as np
 
 import netc
 from netc.compiler.ir.value import OPERATIONS, register
-from netc.compiler.kernels.targets import machine_for
-from netc.compiler.passes.lower import lower
+from netc.compiler.lowering.lower import lower
 from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.targets.named import machine_for
 from netc.extend import apply, elementwise
 from netc.runtime.plugins import load
 from netc.runtime.program import Program

@@ -6,10 +6,10 @@ A metric may reduce over the batch (`rmse`, `r2`, a weighted loss). It is cut be
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from netc.compiler.analysis.mixing import mixes_samples
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.mixing import mixes_samples
 from netc.compiler.model import Model
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand

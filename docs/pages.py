@@ -11,9 +11,9 @@ import netc
 from netc.commands.frame import STATUSES
 from netc.commands.main import app
 from netc.compiler import pipeline
-from netc.compiler.differences import Labels, as_lines, difference
-from netc.compiler.kernels.targets import NAMED
-from netc.compiler.passes.lower import lower
+from netc.compiler.analysis.differences import Labels, as_lines, difference
+from netc.compiler.lowering.lower import lower
+from netc.compiler.targets.named import NAMED
 from netc.dsl.diagnostics import CODES
 from netc.dsl.quoting import escaped_lines
 from netc.reference import KINDS, entries, plural

@@ -16,7 +16,7 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 import netc
-from netc.compiler.outline import outline_of
+from netc.compiler.analysis.outline import outline_of
 from netc.runtime.insight.diagnose import diagnose
 from netc.runtime.insight.drawing.figure import picture
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
 from netc.runtime.execution.fields import Fields, RawFields

@@ -21,15 +21,15 @@ from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.types import BATCH, size_of
-from netc.compiler.kernels.compile import parts_of
-from netc.compiler.kernels.emit import emit
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import NAMED
+from netc.compiler.lowering.lower import lower
 from netc.compiler.model import Model
-from netc.compiler.passes.listing import phase_lines, plan_lines, task_lines
-from netc.compiler.passes.lower import lower
-from netc.compiler.passes.phases import divide
-from netc.compiler.passes.plan import plan
+from netc.compiler.planning.phases import divide
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.listing import phase_lines, plan_lines, task_lines
+from netc.compiler.targets.cpu.compile import parts_of
+from netc.compiler.targets.cpu.emit import emit
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import NAMED
 from netc.runtime.execution.resources import state_layout
 from netc.runtime.execution.step_cost import in_a_step, longest_of, sizes_of
 from tests.programs.generator import outcome

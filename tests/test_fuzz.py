@@ -12,10 +12,10 @@ from support import ROOT, problem_of
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.analysis.equations import derive
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.equations import derive
-from netc.compiler.kernels.machine import host
-from netc.compiler.passes.lower import lower
+from netc.compiler.lowering.lower import lower
+from netc.compiler.targets.machine import host
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source

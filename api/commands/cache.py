@@ -44,7 +44,7 @@ def cache(
 
 def _show_kernels() -> None:
     """Prints the number and size of the kernels of each toolchain."""
-    from netc.compiler.kernels import cache as kernels
+    from netc.compiler.targets.cpu import cache as kernels
 
     counts: Counter[str] = Counter()
     sizes: Counter[str] = Counter()

@@ -143,10 +143,10 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
 
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step."""
+    from netc.compiler.analysis.receptive import windowed
     from netc.compiler.ir.types import Type
-    from netc.compiler.kernels.targets import machine_for
     from netc.compiler.model import FITTED
-    from netc.compiler.receptive import windowed
+    from netc.compiler.targets.named import machine_for
     from netc.runtime.execution.step_cost import cost_of_step
 
     step: dict[str, Any] = {}

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.value import Value
     from netc.compiler.model import Model
-    from netc.compiler.passes.tasks import Task
+    from netc.compiler.program.tasks import Task
 
 
 def explain(
@@ -54,9 +54,9 @@ def explain(
     """
     from netc.compiler import pipeline
     from netc.compiler.ir.graph import print_graph
-    from netc.compiler.kernels.targets import machine_for
-    from netc.compiler.passes.lower import lower
+    from netc.compiler.lowering.lower import lower
     from netc.compiler.passes.storage import as_bytes
+    from netc.compiler.targets.named import machine_for
 
     model, _ = options.load(file, settings)
     _check_stages(after, diff)
@@ -116,7 +116,7 @@ def _values_of_line(graph: "Graph", line: int) -> list[str]:
 def _show_difference(model: "Model", after: str, diff: str, line: int | None, settings: list[str] | None) -> None:
     """Prints what changed between two passes, or between another version of the file and this one."""
     from netc.compiler import pipeline
-    from netc.compiler.differences import Labels, Lines, as_lines, difference, own_line
+    from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference, own_line
 
     stages = pipeline.training_stages(model)
     if diff in pipeline.stages():
@@ -167,7 +167,7 @@ def _show_fusion(graph: "Graph", line: int | None) -> None:
 
     For each value in memory it prints which other loops read it, and why they are not the same loop.
     """
-    from netc.compiler.passes.fuse import fuse, readers, why_apart
+    from netc.compiler.lowering.fuse import fuse, readers, why_apart
 
     fusion = fuse(graph)
     inlined_in = {value: fusion.users[value][0] for value in fusion.inlined if len(fusion.users[value]) == 1}
@@ -205,9 +205,9 @@ def _home(value: "Value", inlined_in: "dict[Value, Value]") -> "Value":
 
 def _vectors(task: "Task") -> str:
     """The vector width of a kernel, as it was compiled."""
-    from netc.compiler.kernels import cache as kept
-    from netc.compiler.kernels.compile import parts_of
-    from netc.compiler.kernels.targets import machine_for
+    from netc.compiler.targets.cpu import cache as kept
+    from netc.compiler.targets.cpu.compile import parts_of
+    from netc.compiler.targets.named import machine_for
 
     entry = kept.entry(parts_of(task.kernel, machine_for()))
     if entry is None:
@@ -219,7 +219,7 @@ def _vectors(task: "Task") -> str:
 
 def _show_gradient(model: "Model") -> None:
     """Prints the equations of the forward and the backward pass, each with its line."""
-    from netc.compiler.equations import derive, lines
+    from netc.compiler.analysis.equations import derive, lines
 
     derivation = derive(model)
     say("forward, over a batch of samples:")
@@ -244,9 +244,9 @@ def _kept_as_bytes(model: "Model") -> frozenset[str]:
 
 def _show_cache(tasks: "list[Task]") -> None:
     """Prints a row for each kernel: its lines, whether it is in the cache, and why it was (or would be) compiled."""
-    from netc.compiler.kernels import cache as kept
-    from netc.compiler.kernels.compile import parts_of
-    from netc.compiler.kernels.targets import machine_for
+    from netc.compiler.targets.cpu import cache as kept
+    from netc.compiler.targets.cpu.compile import parts_of
+    from netc.compiler.targets.named import machine_for
 
     entries = list(kept.entries())
     rows = [("line", "kernel", "cache", "compiled because")]

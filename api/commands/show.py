@@ -28,7 +28,7 @@ def show(
 
     Example: netc show examples/lenet.net -o lenet.html
     """
-    from netc.compiler.outline import outline_of
+    from netc.compiler.analysis.outline import outline_of
     from netc.runtime.insight.drawing.figure import picture
     from netc.runtime.insight.drawing.page import page
     from netc.runtime.runs.checkpoint import write_whole

@@ -3,7 +3,7 @@
 import re
 from functools import cache
 
-from netc.compiler.cost import flops_of
+from netc.compiler.analysis.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax

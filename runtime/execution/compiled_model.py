@@ -12,14 +12,14 @@ import numpy as np
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR
 from netc.compiler.reference import evaluate
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes

@@ -12,9 +12,8 @@ import numpy as np
 
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.kernels.build import Linked, build
-from netc.compiler.kernels.machine import cores
-from netc.compiler.kernels.schedule import (
+from netc.compiler.planning.plan import SLACK, Plan, Table
+from netc.compiler.program.schedule import (
     BARRIER,
     BATCH,
     DIMENSION,
@@ -37,14 +36,15 @@ from netc.compiler.kernels.schedule import (
     YIELD,
     Arenas,
 )
-from netc.compiler.passes.plan import SLACK, Plan, Table
+from netc.compiler.targets.cpu.build import Linked, build
+from netc.compiler.targets.machine import cores
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Arena, ArenaPool, Memory, is_debugging
 from netc.runtime.execution.resources import Resources
 from netc.runtime.execution.workers import Team, yield_address
 
 if TYPE_CHECKING:  # imported only where it is used: no command of a user needs it
-    from netc.compiler.emulator.run import Emulator
+    from netc.compiler.targets.emulator.run import Emulator
 
 Arrays = Mapping[str, Array]
 
@@ -155,7 +155,7 @@ class Executable:
     def _emulate(
         self, arena: Arena, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]
     ) -> None:
-        from netc.compiler.emulator.run import Memories, array_at
+        from netc.compiler.targets.emulator.run import Memories, array_at
 
         assert self.emulator is not None
         memories = Memories(
@@ -173,6 +173,6 @@ def _shape(table: Table, count: int, steps: int) -> tuple[int, ...]:
 
 
 def _emulator(plan: Plan, members: int) -> "Emulator":
-    from netc.compiler.emulator.run import Emulator
+    from netc.compiler.targets.emulator.run import Emulator
 
     return Emulator(plan, members)

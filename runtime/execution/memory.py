@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.kernels.machine import cores
-from netc.compiler.kernels.schedule import NAN_BYTE
-from netc.compiler.passes.plan import ALIGNMENT
+from netc.compiler.planning.plan import ALIGNMENT
+from netc.compiler.program.schedule import NAN_BYTE
+from netc.compiler.targets.machine import cores
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 

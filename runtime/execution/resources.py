@@ -5,10 +5,10 @@ from typing import Literal, get_args
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
-from netc.compiler.passes.plan import layout
+from netc.compiler.planning.plan import layout
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers

@@ -7,15 +7,15 @@ from typing import Self
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.cost import flops
+from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX, Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
-from netc.compiler.kernels.build import Linked
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.passes.lower import lower
-from netc.compiler.passes.plan import Plan, plan
+from netc.compiler.lowering.lower import lower
+from netc.compiler.planning.plan import Plan, plan
 from netc.compiler.reference import evaluate
+from netc.compiler.targets.cpu.build import Linked
+from netc.compiler.targets.machine import Machine
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.executable import Executable
@@ -42,7 +42,7 @@ def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Mach
     tasks = lower(graph, sizes, machine)
     planned = plan(tasks, offsets, sizes if room is None else room, machine)
     if is_debugging():
-        from netc.compiler.passes.verify_plan import verify_plan
+        from netc.compiler.planning.verify_plan import verify_plan
 
         verify_plan(tasks, planned)
     return planned

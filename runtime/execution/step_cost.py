@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.cost import flops
+from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Sizes
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.execution.memory import footprint

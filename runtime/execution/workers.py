@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.kernels.schedule import ABORT, BARRIER_WORDS
+from netc.compiler.program.schedule import ABORT, BARRIER_WORDS
 from netc.runtime.locks import renew_after_fork
 
 Array = np.ndarray[Any, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.diagnosis import Probe, diagnosis
+from netc.compiler.analysis.diagnosis import Probe, diagnosis
 from netc.compiler.ir.graph import Graph
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged

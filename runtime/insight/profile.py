@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.cost import flops_of
+from netc.compiler.analysis.cost import flops_of
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.value import Value
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.peak import PeakLoop, peak_flops
-from netc.compiler.passes.tasks import Task
+from netc.compiler.program.tasks import Task
+from netc.compiler.targets.cpu.peak import PeakLoop, peak_flops
+from netc.compiler.targets.machine import Machine
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.passes.stepping import STEP, stepping
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
-from netc.compiler.stepping import STEP, stepping
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
 from netc.runtime.data.pipeline import labels_of

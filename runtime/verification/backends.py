@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.cost import flops
-from netc.compiler.emulator.run import random_order
+from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.targets import machine_for
 from netc.compiler.model import Model
 from netc.compiler.passes.update import STEP
+from netc.compiler.targets.emulator.run import random_order
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import machine_for
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.resources import Backend

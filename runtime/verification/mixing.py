@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from netc.compiler import mixing
+from netc.compiler.analysis import mixing
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.passes.simplify import expand

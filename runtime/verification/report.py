@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-from netc.compiler.kernels.targets import machine_for
+from netc.compiler.targets.named import machine_for
 from netc.dsl import home
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.runtime.verification import CHECKS, differences_of

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from netc.compiler.cost import flops
+from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.cost import flops
+from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.kernels.machine import Machine
 from netc.compiler.model import Model
+from netc.compiler.targets.machine import Machine
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.resources import Backend

@@ -9,7 +9,7 @@ from support import ROOT, command
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.differences import Labels, Lines, as_lines, difference
+from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference
 from netc.dsl.source import Source
 
 HERE = Path(__file__).parent

@@ -177,9 +177,9 @@ _WRITERS = {
         "runtime/export/separate.py",
         "runtime/verification/installation.py",
     ),
-    *("compiler/kernels/cache.py", "runtime/runs/checkpoint.py"),
+    *("compiler/targets/cpu/cache.py", "runtime/runs/checkpoint.py"),
 }
-_PRINTERS = {"api/commands/terminal.py", "compiler/kernels/compile.py"}
+_PRINTERS = {"api/commands/terminal.py", "compiler/targets/cpu/compile.py"}
 _STREAMS = {"api/commands/frame.py", "api/commands/fmt.py", "api/commands/predict.py", "api/commands/generate.py"}
 _FILES = [path for floor in ("dsl", "compiler", "runtime", "api") for path in (ROOT / floor).rglob("*.py")]
 

@@ -6,11 +6,11 @@ import re
 import llvmlite.binding as llvm
 import numpy as np
 
-from netc.compiler.kernels import cache
-from netc.compiler.kernels.compile import kernel_module, parts_of, symbol_of, target_machine
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.kernels.schedule import KernelSource
-from netc.compiler.kernels.targets import runnable
+from netc.compiler.program.schedule import KernelSource
+from netc.compiler.targets.cpu import cache
+from netc.compiler.targets.cpu.compile import kernel_module, parts_of, symbol_of, target_machine
+from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import runnable
 
 TARGETS = runnable()
 FLOATS = {"f32": np.float32, "f64": np.float64}

@@ -18,9 +18,10 @@ from both import compiled, evaluate, examples, graph_of, random_array
 
 import netc
 from netc.compiler.ir.value import OPERATIONS
-from netc.compiler.kernels import cache, compile, emit, schedule
-from netc.compiler.kernels.machine import Machine, host
-from netc.compiler.kernels.schedule import KernelSource
+from netc.compiler.program import schedule
+from netc.compiler.program.schedule import KernelSource
+from netc.compiler.targets.cpu import cache, compile, emit
+from netc.compiler.targets.machine import Machine, host
 
 # without a product, whose kernel takes seconds to compile
 NET = """model {

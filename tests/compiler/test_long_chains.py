@@ -7,9 +7,9 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.kernels.machine import host
-from netc.compiler.passes.fuse import Fusion, fuse
-from netc.compiler.passes.lower import lower
+from netc.compiler.lowering.fuse import Fusion, fuse
+from netc.compiler.lowering.lower import lower
+from netc.compiler.targets.machine import host
 
 LONG = 600
 

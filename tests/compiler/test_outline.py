@@ -10,7 +10,7 @@ from PIL import Image
 from support import ROOT, command
 
 import netc
-from netc.compiler.outline import Box, Outline, outline_of
+from netc.compiler.analysis.outline import Box, Outline, outline_of
 from netc.runtime.insight.drawing.figure import picture
 from netc.runtime.insight.drawing.grids import TOP, box_item, grids_of, port_in
 

@@ -9,16 +9,16 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.emulator.kernels import Kernel, kernel_of
-from netc.compiler.emulator.memory import Access, BrokenPlan, Reference, Region
-from netc.compiler.emulator.run import Emulator, random_order
 from netc.compiler.ir.types import Type
-from netc.compiler.kernels.schedule import SHARED, Address, Group, KernelSource
-from netc.compiler.kernels.targets import NAMED
-from netc.compiler.passes.lower import lower
-from netc.compiler.passes.plan import plan
-from netc.compiler.passes.tasks import Buffer, Pointer, Task
-from netc.compiler.passes.verify_plan import verify_plan
+from netc.compiler.lowering.lower import lower
+from netc.compiler.planning.plan import plan
+from netc.compiler.planning.verify_plan import verify_plan
+from netc.compiler.program.schedule import SHARED, Address, Group, KernelSource
+from netc.compiler.program.tasks import Buffer, Pointer, Task
+from netc.compiler.targets.emulator.kernels import Kernel, kernel_of
+from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
+from netc.compiler.targets.emulator.run import Emulator, random_order
+from netc.compiler.targets.named import NAMED
 
 # Caches so small, and shards taken so early, that a program of a few samples has several bands, and its sums have shards.
 TINY = replace(

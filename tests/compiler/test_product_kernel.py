@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from native import FLOATS, TARGETS, Kernel, check_instructions
 
-from netc.compiler.kernels.machine import STRIP, Machine
-from netc.compiler.kernels.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product, product_source
-from netc.compiler.kernels.targets import machine_for
+from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product, product_source
+from netc.compiler.targets.machine import STRIP, Machine
+from netc.compiler.targets.named import machine_for
 
 Array = np.ndarray[Any, Any]
 MARGIN = 1024  # elements around everything that a kernel reads or writes

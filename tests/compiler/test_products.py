@@ -7,8 +7,8 @@ from both import compiled
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
-from netc.compiler.kernels.machine import host
-from netc.compiler.kernels.targets import machine_for, runnable
+from netc.compiler.targets.machine import host
+from netc.compiler.targets.named import machine_for, runnable
 
 MACHINES = {"host": host(), **{name: machine_for(name) for name in runnable()}}
 ROWS, COLUMNS, DEPTHS = (1, 3, 12, 13, 23), (3, 16, 31, 33, 65), (1, 7, 1030)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.compiler.receptive import receptive_fields, windowed
+from netc.compiler.analysis.receptive import receptive_fields, windowed
 
 LAYERS = [
     ("conv(2)", (3, 3)),

@@ -17,13 +17,13 @@ import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
-from netc.compiler.kernels import targets
-from netc.compiler.kernels.compile import parts_of
-from netc.compiler.kernels.machine import Machine, host
-from netc.compiler.kernels.math import WORDS
-from netc.compiler.kernels.product import product_source
-from netc.compiler.kernels.schedule import KernelSource
-from netc.compiler.kernels.targets import machine_for, runnable
+from netc.compiler.program.product import product_source
+from netc.compiler.program.schedule import KernelSource
+from netc.compiler.targets import named as targets
+from netc.compiler.targets.cpu.compile import parts_of
+from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.machine import Machine, host
+from netc.compiler.targets.named import machine_for, runnable
 
 Array = np.ndarray[Any, Any]
 

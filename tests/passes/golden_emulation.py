@@ -4,12 +4,12 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.emulator.run import random_order
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.passes.plan import layout
+from netc.compiler.planning.plan import layout
+from netc.compiler.targets.emulator.run import random_order
+from netc.compiler.targets.machine import Machine
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.resources import Backend, Resources, State

@@ -12,14 +12,14 @@ from golden_numbers import in_f64
 
 from netc.compiler.ir.graph import Graph, parse_graph
 from netc.compiler.ir.types import BATCH, Sizes
-from netc.compiler.kernels.machine import Machine
-from netc.compiler.passes.fuse import fuse
-from netc.compiler.passes.listing import fusion_lines, phase_lines, plan_lines, task_lines
-from netc.compiler.passes.lower import Lowering, lower
-from netc.compiler.passes.phases import divide
-from netc.compiler.passes.plan import layout, plan
+from netc.compiler.lowering.fuse import fuse
+from netc.compiler.lowering.lower import Lowering, lower
 from netc.compiler.passes.scans import in_ranks
-from netc.compiler.passes.tasks import Buffer, Tasks, all_of
+from netc.compiler.planning.phases import divide
+from netc.compiler.planning.plan import layout, plan
+from netc.compiler.program.listing import fusion_lines, phase_lines, plan_lines, task_lines
+from netc.compiler.program.tasks import Buffer, Tasks, all_of
+from netc.compiler.targets.machine import Machine
 
 _MACHINES = {
     "sse2": Machine("x86-64", "", 16, False, 16),

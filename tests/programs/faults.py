@@ -103,63 +103,63 @@ FAULTS = (
     ),
     _fault(
         "parts of a concat overlap",
-        "compiler/passes/lower.py",
+        "compiler/lowering/lower.py",
         "            assert isinstance(size, int)\n            at += size\n        if len({operand",
         "            assert isinstance(size, int)\n            at += max(size - 1, 1)\n        if len({operand",
     ),
     _fault(
         "the border after a padded value is one too far to the front",
-        "compiler/passes/lower.py",
+        "compiler/lowering/lower.py",
         "for start, count in ((0, first), (size - last, last)):",
         "for start, count in ((0, first), (max(size - last - 1, 0), last)):",
     ),
     _fault(
         "a window walks its stride and its dilation the wrong way round",
-        "compiler/passes/views.py",
+        "compiler/lowering/views.py",
         "walk = (strides[axis] * step, strides[axis] * dilation)",
         "walk = (strides[axis] * dilation, strides[axis] * step)",
     ),
     _fault(
         "a loop around a product moves b as it moves a",
-        "compiler/passes/products.py",
+        "compiler/lowering/products.py",
         "        runs=runs,\n        turns=turns,\n",
         "        runs=replace(runs, b=runs.a),\n        turns=replace(turns, b=turns.a),\n",
     ),
     _fault(
         "a task that needs other rows waits at no barrier",
-        "compiler/passes/phases.py",
+        "compiler/planning/phases.py",
         "    return all(_is_row(pointer) and pointer.lead == pointers[0].lead for pointer in pointers)",
         "    return True",
     ),
     _fault(
         "a shared buffer is free a phase too early",
-        "compiler/passes/plan.py",
+        "compiler/planning/plan.py",
         "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)",
         "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches) - 1",
     ),
     _fault(
         "the last sample of a shard is left out",
-        "compiler/kernels/emit.py",
+        "compiler/targets/cpu/emit.py",
         "self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)",
         "self.emit_calls(group.calls, call, row, builder.sub(builder.sub(end, row), self.number(1)), shard)",
         needs_kernels=True,
     ),
     _fault(
         "a partial tile stores a column too many",
-        "compiler/kernels/tile.py",
+        "compiler/targets/cpu/tile.py",
         'mask = builder.icmp_signed("<", ir.Constant(numbers',
         'mask = builder.icmp_signed("<=", ir.Constant(numbers',
         needs_kernels=True,
     ),
     _fault(
         "rows that fill no block are summed from the second on",
-        "compiler/kernels/loops.py",
+        "compiler/targets/cpu/loops.py",
         'f"for i{along} in range({covered if rows > 1 else 0}, {count}):"',
         "f\"for i{along} in range({covered + ' + 1' if rows > 1 else 0}, {count}):\"",
     ),
     _fault(
         "a sum in blocks leaves out what fills no chunk",
-        "compiler/kernels/sums.py",
+        "compiler/targets/cpu/sums.py",
         "_add_items(builder, rest, count, [first],",
         "_add_items(builder, count, count, [first],",
         needs_kernels=True,
@@ -175,7 +175,7 @@ FAULTS = (
 MENDS = (
     _fault(
         "00: a product over no rows writes nothing",
-        "compiler/kernels/tiles.py",
+        "compiler/targets/cpu/tiles.py",
         "if turns == 0 or runs == 0 or depth == 0:",
         "if False:",
         needs_kernels=True,
@@ -190,12 +190,12 @@ MENDS = (
         "02 and 05: a state or carry whose old value nobody reads is not written",
         (
             Edit(
-                "compiler/passes/lower.py",
+                "compiler/lowering/lower.py",
                 "            if not self.is_whole_in(value, target):\n",
                 '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
             ),
             Edit(
-                "compiler/passes/lower.py",
+                "compiler/lowering/lower.py",
                 "        if name not in self.leaf_of:  # nobody reads it\n            return True\n",
                 "        if name not in self.leaf_of:\n            return False\n",
             ),
@@ -205,12 +205,12 @@ MENDS = (
         "03: states are copied one after the other",
         (
             Edit(
-                "compiler/passes/lower.py",
+                "compiler/lowering/lower.py",
                 "free = [target for target in pending if all(sources[reader] is not target for reader in pending)]",
                 "free = list(pending)",
             ),
             Edit(
-                "compiler/passes/lower.py",
+                "compiler/lowering/lower.py",
                 "        if name in self.read_at_end:\n            return False\n",
                 "",
             ),
@@ -223,7 +223,7 @@ MENDS = (
     ),
     _fault(
         "04: a loop with a sum contracts products and sums",
-        "compiler/kernels/compile.py",
+        "compiler/targets/cpu/compile.py",
         'options = {"error_model": "numpy", ',
         'options = {"error_model": "numpy", "fastmath": {"contract"} if "sum_f" in source.text else False, ',
         needs_kernels=True,

@@ -5,7 +5,7 @@ from support import ROOT
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.cost import flops
+from netc.compiler.analysis.cost import flops
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.insight.profile import profile
 

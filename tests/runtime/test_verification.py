@@ -16,9 +16,9 @@ from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
-from netc.compiler.passes.plan import Plan
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
+from netc.compiler.planning.plan import Plan
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
 from netc.runtime.execution.compiled_model import CompiledModel
@@ -420,7 +420,7 @@ def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, ope
     """The cache that is not read, and an operation whose kernel is wrong."""
     groups = {group.name: group for group in GROUPS}
     assert list(groups["kernel cache"].run()) == []
-    from netc.compiler.kernels import build, cache
+    from netc.compiler.targets.cpu import build, cache
 
     monkeypatch.setattr(cache, "read", lambda parts: None)
     monkeypatch.setattr(build.cache, "read", lambda parts: None)

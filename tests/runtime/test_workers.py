@@ -5,7 +5,7 @@ import pytest
 from support import ROOT
 
 import netc
-from netc.compiler.kernels.build import Linked
+from netc.compiler.targets.cpu.build import Linked
 from netc.runtime.data.stored import Bytes
 from netc.runtime.execution.workers import Workers
 
@@ -112,7 +112,7 @@ def test_no_threads_are_refused() -> None:
 def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
     import tracemalloc
 
-    from netc.compiler.kernels.targets import machine_for
+    from netc.compiler.targets.named import machine_for
     from netc.runtime.execution.step_cost import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")

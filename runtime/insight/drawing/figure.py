@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
 
+from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
-from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import plot_text
 from netc.runtime.insight.drawing.grids import TOP, Grid, Item, Link, box_item, grids_of, is_lane, port_in, port_out
 from netc.runtime.insight.drawing.words import lines_of

@@ -5,8 +5,8 @@ parameters. The page needs no other file and no network.
 from collections.abc import Iterable, Iterator
 from importlib import resources
 
+from netc.compiler.analysis.outline import Box, Outline
 from netc.compiler.model import Model
-from netc.compiler.outline import Box, Outline
 from netc.dsl.quoting import html_text, json_in_html
 from netc.runtime.insight.drawing.figure import COLOURS
 from netc.runtime.insight.drawing.grids import TOP, Grid, box_item, grids_of, is_lane

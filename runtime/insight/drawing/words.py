@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
+from netc.compiler.analysis.outline import RESULTS, Box
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
-from netc.compiler.outline import RESULTS, Box
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What only looks at graphs: equations, differences, outlines, receptive fields, cost, gradient diagnosis."""

@@ -1,0 +1,228 @@
+"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import BATCH, Dim, Type
+from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.lowering.fuse import Fusion
+from netc.compiler.operations.elementwise import cast
+from netc.compiler.program.nests import Access, Line, Nest, Output
+from netc.compiler.program.schedule import Count, KernelSource
+from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
+from netc.compiler.targets.cpu.expressions import literal, scalar
+from netc.compiler.targets.cpu.loops import write
+from netc.compiler.targets.machine import SCOPES
+
+
+class Places(Protocol):
+    """The parts of lowering that a loop uses, to find where values are.
+
+    `tables` are inputs whose rows have not been gathered yet.
+    """
+
+    program: Tasks
+    fusion: Fusion
+    tables: dict[Value, Buffer]
+
+    def order_of(self, value: Value) -> Buffer: ...
+
+    def read(self, value: Value) -> Place: ...
+
+
+class _Gathered:
+    """A value whose operands are being computed. `awaited` is the operand whose line comes next."""
+
+    def __init__(self, value: Value) -> None:
+        self.value = value
+        self.operands = iter(list(zip("xyz", value.operands, strict=False)))
+        self.names: dict[str, str] = {}
+        self.awaited = ""
+
+
+def _behind_views(value: Value) -> Value:
+    """Returns the value that is broadcast or reshaped, such as a constant."""
+    while value.role is Role.SHAPE and value.operands:
+        value = value.operands[0]
+    return value
+
+
+class Loop:
+    """The body of one loop while it is built: its lines, and the buffers behind its pointers.
+
+    Its rows run along the first axis that is not folded: the batch, if there is one. With `in_shards` they run along
+    the batch though it is folded, and each shard has a result of its own.
+    """
+
+    def __init__(
+        self, lowering: Places, space: tuple[Dim, ...], folded: tuple[int, ...] = (), in_shards: bool = False
+    ) -> None:
+        self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
+        kept = [axis for axis in range(len(space)) if axis not in folded]
+        is_one = all(space[axis] == 1 for axis in kept)  # a single element: no rows to share out
+        self.lead: int | None = space.index(BATCH) if in_shards else None if is_one else kept[0]
+        self.lines: list[Line] = []
+        self.pointers: list[Pointer] = []
+        self.names: dict[Any, str] = {}
+        self.members: dict[Value, str] = {}
+        self.inlined: dict[Value, str] = {}
+        self.computed: list[Value] = []
+        self.is_whole = False  # it cannot be cut into rows
+
+    def add(self, content: Access | str) -> str:
+        if content not in self.names:
+            self.names[content] = f"t{len(self.lines)}"
+            self.lines.append(Line(self.names[content], content))
+        return self.names[content]
+
+    def pointer(self, buffer: Buffer, offset: int, strides: tuple[int, ...], shard: int = 0) -> int:
+        pointer = Pointer(buffer, offset, 0 if self.lead is None else strides[self.lead], shard)
+        if pointer not in self.pointers:
+            self.pointers.append(pointer)
+        return self.pointers.index(pointer)
+
+    def load(self, place: Place, type_: Type, strides: tuple[int, ...], indirect: tuple[str, int] | None = None) -> str:
+        if place.buffer is None:
+            # A range counts from the beginning of the loop, so rows of it cannot be done alone.
+            self.is_whole |= self.lead is not None and strides[self.lead] != 0
+            return self.add(Access(None, type_.dtype, strides))
+        return self.add(Access(self.pointer(place.buffer, place.offset, strides), type_.dtype, strides, indirect))
+
+    def operand(self, value: Value) -> str:
+        """Returns the name of an operand's element, which is computed here, a literal or loaded."""
+        constant = _behind_views(value)
+        if constant.role is Role.CONSTANT:
+            return self.add(literal(constant.attributes_as(Constant).value, value.type.dtype))
+        if value in self.members:
+            return self.members[value]
+        if value in self.lowering.fusion.inlined:
+            return self.inlined.get(value) or self.compute(value)
+        if (
+            value in self.lowering.tables
+            and len(self.lowering.fusion.users[value]) == 1
+            and value.type.dims == self.space
+        ):
+            return self.row(value)
+        place = self.lowering.read(value)
+        return self.load(place, value.type, broadcast(place.strides, value.type.dims, self.space))
+
+    def row(self, value: Value) -> str:
+        """Returns the name of an input's element, loaded from its table at the row that the order names."""
+        strides = contiguous(value.type.dims)
+        order = self.lowering.order_of(value)
+        row = self.load(Place(order, (1,)), order.type, (1,) + (0,) * (len(strides) - 1))
+        place = Place(self.lowering.tables[value], strides)
+        return self.load(place, value.type, (0, *strides[1:]), indirect=(row, strides[0]))
+
+    def compute(self, value: Value) -> str:
+        """Adds the line of a value, after those of the inlined values that it needs, each once. Returns its name.
+
+        Uses a stack instead of recursion, as chains of inlined values may be long.
+        """
+        pending = [_Gathered(value)]
+        while True:
+            last = pending[-1]
+            for name, operand in last.operands:
+                if self._is_to_compute(operand):
+                    last.awaited = name
+                    pending.append(_Gathered(operand))
+                    break
+                last.names[name] = self.operand(operand)
+            else:
+                pending.pop()
+                line = self._line(last.value, last.names)
+                if not pending:
+                    return line
+                self.inlined[last.value] = pending[-1].names[pending[-1].awaited] = line
+
+    def _is_to_compute(self, value: Value) -> bool:
+        return (
+            value in self.lowering.fusion.inlined
+            and value not in self.inlined
+            and value not in self.members
+            and _behind_views(value).role is not Role.CONSTANT
+        )
+
+    def _line(self, value: Value, names: dict[str, str]) -> str:
+        """Adds the line that computes a value from its operands' elements."""
+        lower = OPERATIONS[value.operation].lower
+        assert isinstance(lower, Scalar)
+        dtype = (
+            value.type.dtype if value.definition is cast or value.type.dtype != "bool" else value.operands[0].type.dtype
+        )
+        self.computed.append(value)
+        return self.add(scalar(lower.expression, names, dtype, value.keywords))
+
+    def member(self, value: Value) -> str:
+        """Returns the name of a value of this loop; for a fold, the name of the element that it reduces."""
+        if isinstance(OPERATIONS[value.operation].lower, Fold):
+            return self.operand(value.operands[0])
+        self.members[value] = self.compute(value)
+        return self.members[value]
+
+    def per(self, axis: int) -> str:
+        """Returns the unit of a count along an axis: `rows`, or the size of the axis."""
+        return "rows" if axis == self.lead else str(self.space[axis])
+
+    def emit(
+        self,
+        outputs: Sequence[tuple[str, Value, Place]],
+        indirect: tuple[str, int] | None = None,
+        argmax: bool = False,
+        combine: str | None = None,
+    ) -> None:
+        """Adds the task of this loop, which writes each output to its place.
+
+        The strides of a place are those of the axes that are not folded. With `indirect` they are those of all axes,
+        and `combine` says how a value is combined with the one in memory. Pointers into one buffer share an alias
+        scope.
+        """
+        stores = []
+        if self.is_whole or combine is not None:
+            self.lead = None
+            self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
+        for line, value, place in outputs:
+            assert place.buffer is not None
+            lower = OPERATIONS[value.operation].lower if value.operands else None
+            fold = keyed = None
+            if isinstance(lower, Fold) and self.folded:
+                keyed = lower.keyed if value.type.is_float else None
+                fold = (literal(float(lower.initial), value.type.dtype), lower.combine)
+            elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
+                fold = (literal(0.0, value.type.dtype), "a + b")
+            kept = iter(place.strides)
+            is_reduced = fold is not None or argmax
+            walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
+            shard = math.prod(value.type.shape(1)) if self.in_shards else 0
+            target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
+            stores.append(Output(line, target, fold, keyed))
+        scopes: dict[Buffer, int] = {}
+        for pointer in self.pointers:
+            scopes.setdefault(pointer.buffer, min(len(scopes), SCOPES - 1))  # those beyond share one: they may overlap
+        nest = Nest(
+            tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
+            tuple(self.lines),
+            tuple(stores),
+            tuple(scopes[pointer.buffer] for pointer in self.pointers),
+            tuple(axis in self.folded for axis in range(len(self.space))),
+            combine=combine,
+            argmax=argmax,
+        )
+        text, extents = write(nest)
+        counts = tuple(
+            Count(extent.factor, "one" if extent.axis is None else self.per(extent.axis)) for extent in extents
+        )
+        self.lowering.program.tasks.append(
+            Task(
+                KernelSource("loop", text, len(self.pointers) + len(counts)),
+                tuple(self.pointers),
+                counts,
+                frozenset(place.buffer for _, _, place in outputs if place.buffer is not None),
+                SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
+                tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
+            )
+        )

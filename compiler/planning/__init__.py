@@ -1,0 +1,1 @@
+"""Tasks -> plan for a target description: phases between barriers, shares of workers, an address for every buffer."""

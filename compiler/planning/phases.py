@@ -1,0 +1,199 @@
+"""Tasks -> phases between barriers, and in them groups of tasks that are done together, row block by row block.
+
+Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared
+out among workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task
+that waits for anything else goes into a later phase. The operands of a sum in shards are computed shard by shard with
+it, if a shard of them fits the cache.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import networkx as nx
+
+from netc.compiler.ir.types import BATCH, Dim
+from netc.compiler.program.tasks import SHARD_COUNT, SHARDS, Buffer, Pointer, Task, Walk
+from netc.compiler.targets.machine import Machine
+
+Kind = Literal["samples", "pieces", "shards", "one", "steps"]
+
+
+@dataclass(eq=False, slots=True)
+class TaskGroup:
+    """Tasks in order, all of one kind (see kernels/schedule.py). `axis` is the axis along which they are shared out."""
+
+    kind: Kind
+    axis: Dim | None
+    tasks: list[Task]
+    walk: Walk | None = None
+
+    def buffers(self) -> set[Buffer]:
+        return {pointer.buffer for task in self.tasks for pointer in task.pointers}
+
+
+@dataclass(eq=False, slots=True)
+class _Placed:
+    """Tasks that are done together (a single one, or those of a scan's step) and their phase.
+
+    A task over the batch may be done `in_shards`. The `following` tasks wait for these.
+    """
+
+    tasks: list[Task]
+    phase: int
+    in_shards: bool
+    following: list["_Follower"] = field(default_factory=list)
+
+    @property
+    def task(self) -> Task:
+        return self.tasks[0]
+
+    @property
+    def pointers(self) -> list[Pointer]:
+        return [pointer for task in self.tasks for pointer in task.pointers]
+
+    @property
+    def writes(self) -> set[Buffer]:
+        return {buffer for task in self.tasks for buffer in task.writes}
+
+
+@dataclass(frozen=True, slots=True)
+class _Follower:
+    """A task that waits for another one: row by row (`in_step`), or until all its rows are done."""
+
+    placed: _Placed
+    in_step: bool
+
+
+def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGroup]]:
+    """Returns the phases of a program, for steps of at most `batch` samples.
+
+    The groups of a phase do not depend on each other.
+    """
+    placed: list[_Placed] = []
+    touched: dict[Buffer, list[_Placed]] = {}
+    for member in _together(tasks):
+        written = member.writes
+        for buffer in {
+            pointer.buffer for pointer in member.pointers if pointer.buffer.kind not in ("scratch", "order")
+        }:
+            for before in touched.setdefault(buffer, []):
+                if buffer not in written and buffer not in before.writes:
+                    continue
+                follower = _Follower(member, _in_step(before.task, member.task, buffer))
+                member.phase = max(member.phase, before.phase + _apart(before, follower))
+                before.following.append(follower)
+            touched[buffer].append(member)
+        placed.append(member)
+    for member in reversed(placed):
+        written = member.writes
+        reads = any(pointer.buffer not in written for pointer in member.pointers)
+        if not reads and member.following:  # padding is written when it is needed, not as early as possible
+            member.phase = min(other.placed.phase - _apart(member, other) for other in member.following)
+    for members in reversed(_by_phase(placed)[:-1]):
+        _join_shards(members, -(-batch // SHARD_COUNT), machine)
+    return [_groups(members) for members in _by_phase(placed)]
+
+
+def _together(tasks: Sequence[Task]) -> list[_Placed]:
+    """Returns each task by itself, but the tasks of a scan together."""
+    placed: list[_Placed] = []
+    for task in tasks:
+        if task.walk is not None and placed and placed[-1].task.walk is task.walk:
+            placed[-1].tasks.append(task)
+        else:
+            placed.append(_Placed([task], 0, task.axis == SHARDS))
+    return placed
+
+
+def _apart(before: _Placed, after: _Follower) -> bool:
+    """Whether a barrier must lie between two tasks."""
+    return not after.in_step or before.task.axis != after.placed.task.axis
+
+
+def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
+    phases: list[list[_Placed]] = [[] for _ in range(1 + max((member.phase for member in placed), default=-1))]
+    for member in placed:
+        phases[member.phase].append(member)
+    return phases
+
+
+def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
+    """Postpones tasks of a phase to the next one, to be done shard by shard with the sums in shards that read them.
+
+    A task is postponed only if nothing else waits for it and if `rows` rows, the largest shard, of what it passes on
+    fit the cache.
+    """
+    moving: set[Buffer] = set()
+    for member in reversed(members):
+        task, following = member.task, [other for other in member.following if other.placed.phase <= member.phase + 1]
+        weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
+        more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
+        if (
+            task.axis == BATCH
+            and task.walk is None
+            and following
+            and all(
+                other.in_step and other.placed.in_shards and other.placed.phase == member.phase + 1
+                for other in following
+            )
+            and task.grain <= rows
+            and sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
+            and rows * sum(buffer.type.nbytes(1) for buffer in more) <= machine.second_cache
+        ):
+            member.phase, member.in_shards = member.phase + 1, True
+            moving = more
+
+
+def _is_row(pointer: Pointer) -> bool:
+    """Whether a task at a row touches only that row of a buffer."""
+    return 0 <= pointer.offset < pointer.lead
+
+
+def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
+    """Whether `after` needs, at each row, only what `before` did at that row.
+
+    A task without an axis counts as one row.
+    """
+    if before.walk is not after.walk:
+        return False
+    if before.axis != after.axis and (before.axis, after.axis) != (BATCH, SHARDS):
+        return False
+    if before.axis is None:
+        return True
+    pointers = [pointer for task in (before, after) for pointer in task.pointers if pointer.buffer is buffer]
+    return all(_is_row(pointer) and pointer.lead == pointers[0].lead for pointer in pointers)
+
+
+def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
+    """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
+    samples: dict[str, list[Task]] = {}
+    links = nx.Graph()
+    groups: list[TaskGroup] = []
+    for member in placed:
+        if member.task.walk is not None:
+            groups.append(TaskGroup("steps", member.task.walk.dim, member.tasks, member.task.walk))
+        elif isinstance(member.task.axis, str) and not member.in_shards:
+            samples.setdefault(member.task.axis, []).append(member.task)
+        else:
+            links.add_node(member)
+    links.add_edges_from(
+        [(member, other.placed) for member in links for other in member.following if other.placed in links]
+    )
+    groups += [TaskGroup("samples", dim, members) for dim, members in samples.items()]
+    for joined in nx.connected_components(links):
+        members = [member for member in placed if member in joined]
+        axis = SHARDS if members[0].in_shards else members[0].task.axis
+        kind: Kind = "pieces" if isinstance(axis, int) else "shards" if axis == SHARDS else "one"
+        groups.append(TaskGroup(kind, axis, [member.task for member in members]))
+    return groups
+
+
+def rowwise(group: TaskGroup, buffer: Buffer, row: int) -> bool:
+    """Whether a group touches a buffer, which has `row` elements in each row, only row by row."""
+    return group.kind not in ("one", "steps") and all(
+        pointer.lead == row and 0 <= pointer.offset < row
+        for task in group.tasks
+        for pointer in task.pointers
+        if pointer.buffer is buffer
+    )

@@ -1,0 +1,242 @@
+"""Gives every buffer an offset: parameters and states in one memory, others in arenas that are reused.
+
+Buffers that workers share are in one arena; their lifetimes count phases. Buffers that a single worker touches are in
+its own arena; their lifetimes count tasks. There, a value that a group passes on row by row takes no more than a row
+block. The plan contains the schedule that kernels/schedule.py turns into a function.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
+from netc.compiler.lowering.products import fetch_ahead
+from netc.compiler.planning.phases import TaskGroup, divide, rowwise
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
+from netc.compiler.targets.machine import Machine
+
+ALIGNMENT = 64
+SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
+
+    index: int
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The memory and the schedule of a program, for steps of at most `sizes`.
+
+    `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the
+    calls.
+    """
+
+    sizes: Sizes
+    shared: int
+    private: int
+    schedule: Schedule
+    inputs: dict[str, Table]
+    results: dict[str, Table]
+    tasks: tuple[Task, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Lifetime:
+    buffer: Buffer
+    size: int
+    first: int
+    last: int
+    is_row_block: bool = False
+
+
+def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
+    """Returns offsets for buffers of (name, bytes), one behind another, and the bytes of all of them with the slack."""
+    offsets, at = {}, 0
+    for name, size in names:
+        offsets[name] = at
+        at += _round(size)
+    return offsets, at + SLACK
+
+
+def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
+    """Returns the plan of a program: its phases, and an address for every buffer.
+
+    `sizes` are the most samples of a step, and the most rows of each varying dimension; `persistent` are the offsets
+    of parameters and states, in bytes.
+    """
+    phases = divide(program.tasks, size_of(BATCH, sizes), machine)
+    for group in (group for phase in phases for group in phase):
+        group.tasks = fetch_ahead(group.tasks)
+    dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
+    results = list(dict.fromkeys(program.results.values()))
+    tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
+    tables += [buffer for buffer in results if buffer.kind == "result"]
+    places: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
+    row_blocks = {id(group): _row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
+    shared, private = _lifetimes(phases, row_blocks, sizes)
+    arenas = []
+    for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
+        offsets, size = _arrange(lifetimes)
+        arenas.append(size)
+        places.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
+    for buffer in program.leaves.values():
+        if buffer.kind == "persistent":
+            places[buffer] = Address(PERSISTENT, persistent[buffer.name])
+    in_row_block = {lifetime.buffer for lifetime in private if lifetime.is_row_block}
+    schedule = Schedule(
+        tuple(tuple(_group(group, row_blocks[id(group)], places, in_row_block) for group in phase) for phase in phases),
+        tuple(_step_bytes(buffer) for buffer in tables),
+        dims,
+    )
+    index = {buffer: Table(i, buffer.type) for i, buffer in enumerate(tables)}
+    return Plan(
+        sizes,
+        arenas[0],
+        arenas[1],
+        schedule,
+        {buffer.name: index[buffer] for buffer in tables if buffer.kind == "table"},
+        {name: index[buffer] for name, buffer in program.results.items() if buffer in index},
+        tuple(task for phase in phases for group in phase for task in group.tasks),
+    )
+
+
+def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
+    """Yields the dimensions whose size is known only when a program runs."""
+    for task in tasks:
+        if task.walk is not None:
+            yield task.walk.dim
+        for pointer in task.pointers:
+            if (rows := pointer.buffer.type.rows) is not None:
+                yield rows
+        for count in task.counts:
+            if count.per not in ("one", "rows"):
+                yield count.per
+
+
+def _round(size: int) -> int:
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def _row(buffer: Buffer) -> int:
+    """Elements of a row of a buffer."""
+    return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
+
+
+def _step_bytes(table: Buffer) -> tuple[int, int]:
+    if (table.kind == "table" and not table.is_per_step) or table.type.is_varying:
+        return 0, 0
+    return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
+
+
+def _row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Returns the rows that a worker takes through a group at once.
+
+    They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
+    that weights are not read too often.
+    """
+    if group.kind == "shards":
+        return -(-size_of(BATCH, sizes) // SHARD_COUNT)
+    if group.kind == "steps" or (group.kind == "samples" and group.axis != BATCH):
+        return size_of(BATCH, sizes)  # at each step no more samples run
+    grain = max(task.grain for task in group.tasks)
+    extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
+    moving = {buffer for buffer in group.buffers() if rowwise(group, buffer, _row(buffer))}
+    row = sum(_row_bytes(buffer) for buffer in moving)
+    if group.kind == "samples":
+        weights = sum(buffer.type.nbytes(1) for buffer in group.buffers() - moving if not buffer.type.is_batched)
+        fitting = min(extent, second // row + 1) if row else 0
+        choices: list[int] = [extent, *range(4 * grain, fitting, 2 * grain)]
+        return min(choices, key=lambda rows: weights * -(-extent // rows) + 4 * row * extent * (rows * row > second))
+    passes_on = any(buffer.kind == "temporary" for task in group.tasks for buffer in task.writes & moving)
+    return max(grain, min(extent, second // 2 // row // grain * grain)) if passes_on else extent
+
+
+def _lifetimes(
+    phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes
+) -> tuple[list[_Lifetime], list[_Lifetime]]:
+    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks."""
+    touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
+    at = 0
+    for number, phase in enumerate(phases):
+        for group in phase:
+            for task in group.tasks:
+                for pointer in task.pointers:
+                    if pointer.buffer.kind in ("temporary", "scratch"):
+                        touched.setdefault(pointer.buffer, []).append((number, at, group))
+                at += 1
+    shared, private = [], []
+    for buffer, touches in touched.items():
+        groups = {id(group): group for _, _, group in touches}
+        group = touches[0][2]
+        by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
+        if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
+            size = _round(row_blocks[id(group)] * _row_bytes(buffer))
+            private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
+        elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
+            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), *by_task))
+        else:
+            first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
+            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), first, last))
+    return shared, private
+
+
+def _has_rows(buffer: Buffer, group: TaskGroup) -> bool:
+    """Whether the rows of a buffer are those of a group."""
+    return buffer.type.dims[0] == (BATCH if group.kind == "shards" else group.axis)
+
+
+def _row_bytes(buffer: Buffer) -> int:
+    return _row(buffer) * buffer.type.itemsize
+
+
+def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
+    """Returns the offset of each buffer, and the bytes of the arena.
+
+    The largest buffers are placed first, each at the lowest offset that is free during its lifetime.
+    """
+    placed: list[tuple[int, int, _Lifetime]] = []
+    for lifetime in sorted(lifetimes, key=lambda lifetime: -lifetime.size):
+        at = 0
+        for start, end, other in sorted(placed, key=lambda place: place[:2]):
+            if (
+                other.first <= lifetime.last
+                and lifetime.first <= other.last
+                and start < at + lifetime.size
+                and at < end
+            ):
+                at = end
+        placed.append((at, at + lifetime.size, lifetime))
+    return {lifetime.buffer: start for start, _, lifetime in placed}, max(
+        (end for _, end, _ in placed), default=0
+    ) + SLACK
+
+
+def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:
+    def address(task: Task, number: int) -> Address:
+        pointer = task.pointers[number]
+        size = pointer.buffer.type.itemsize
+        if pointer.buffer.kind == "order":
+            return Address(ORDER, pointer.offset * size, pointer.lead * size)
+        place = places[pointer.buffer]
+        lead = 0 if pointer.buffer in in_row_block else pointer.lead * size
+        step = lead if group.walk is not None and pointer.buffer.type.rows == group.walk.dim else 0
+        return Address(place.memory, place.offset + pointer.offset * size, lead, pointer.shard * size, step)
+
+    calls = tuple(
+        Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))
+        for task in group.tasks
+    )
+    row_bytes = [
+        pointer.lead * pointer.buffer.type.itemsize
+        for task in group.tasks
+        for pointer in task.pointers
+        if pointer.buffer in task.writes and pointer.lead
+    ]
+    grain = max(max(task.grain for task in group.tasks), -(-ALIGNMENT // min(row_bytes, default=ALIGNMENT)))
+    extent = group.axis if isinstance(group.axis, int) else SHARD_COUNT if group.kind == "shards" else 1
+    dim = group.axis if isinstance(group.axis, str) and group.kind in ("samples", "steps") else BATCH
+    return Group(group.kind, calls, row_block, extent, grain, dim, group.walk is not None and group.walk.is_reversed)

@@ -1,0 +1,232 @@
+"""Checks every plan without running it: each element is written before it is read, and nobody else touches it.
+
+    order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
+    rows       members of a group touch what they pass on or write only at the same row; a scatter or shard has a place
+               of its own
+    phases     no group of a phase touches what another one writes
+    memory     buffers that are alive at the same time do not overlap; each lies in its arena, with space behind it for
+               elements that a tile reads past the end
+    results    every result is written, and `update.X` is the memory of X itself
+    bounds     no kernel goes beyond the buffers that its pointers name, for the largest number of rows
+
+Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (compiler/emulator).
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from netc.compiler.ir.types import BATCH, size_of
+from netc.compiler.planning.bounds import reached
+from netc.compiler.planning.plan import ALIGNMENT, SLACK, Plan
+from netc.compiler.program.product import Product
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
+from netc.compiler.targets.cpu.texts import Touched, touched
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A task at its place in a plan: its phase, its group's number among all, its own number among all."""
+
+    phase: int
+    group: int
+    number: int
+    kind: Group
+    task: Task
+    arguments: Sequence[Address | Count]
+    memory: Touched
+
+    def __str__(self) -> str:
+        values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
+        return f"{self.task.kernel.form} of {values} (phase {self.phase}, {self.kind.kind})"
+
+    def pointers(self, numbers: frozenset[int] | None = None) -> Iterator[tuple[Pointer, Address]]:
+        """The pointers that the kernel uses, or those of some numbers, with their addresses."""
+        for i in self.memory.reads | self.memory.writes if numbers is None else numbers:
+            address = self.arguments[i]
+            assert isinstance(address, Address)
+            yield self.task.pointers[i], address
+
+    @property
+    def needs(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.needs)}
+
+    @property
+    def reads(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.reads)}
+
+    @property
+    def writes(self) -> set[Buffer]:
+        return {pointer.buffer for pointer, _ in self.pointers(self.memory.writes)}
+
+
+def verify_plan(program: Tasks, plan: Plan) -> None:
+    """Raises AssertionError if a plan breaks one of the rules above."""
+    calls = list(_calls(plan))
+    touches: dict[Buffer, list[_Call]] = {}
+    for call in calls:
+        for buffer in call.reads | call.writes:
+            touches.setdefault(buffer, []).append(call)
+    for buffer, touching in touches.items():
+        _verify_order(buffer, touching)
+        _verify_rows(buffer, touching)
+    _verify_memory(plan, touches)
+    _verify_results(program, plan, touches)
+    for call in calls:
+        _verify_bounds(plan, call)
+
+
+def _calls(plan: Plan) -> Iterator[_Call]:
+    tasks, number, place = iter(plan.tasks), 0, 0
+    for p, phase in enumerate(plan.schedule.phases):
+        for group in phase:
+            for call, task in zip(group.calls, tasks, strict=False):
+                assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
+                is_product = task.kernel.form == "product"
+                has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
+                memory = touched(task.kernel, has_start)
+                yield _Call(p, place, number, group, task, call.arguments, memory)
+                number += 1
+            place += 1
+    assert number == len(plan.tasks), "a task without a call"
+
+
+def _verify_order(buffer: Buffer, touching: Sequence[_Call]) -> None:
+    """Each read has its writer before it, and within a phase nobody touches what another group writes."""
+    written: list[_Call] = []
+    for call in touching:
+        if buffer in call.needs and buffer.kind in ("temporary", "scratch", "result"):
+            assert written, f"{call} reads {_name(buffer)} before anybody has written it"
+        if buffer in call.writes:
+            written.append(call)
+    for writer in written:
+        for call in touching:
+            is_apart = call.phase != writer.phase or call.group == writer.group
+            assert is_apart, f"{call} touches {_name(buffer)}, which {writer} writes in the same phase"
+
+
+def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
+    """In a group that is shared out, written buffers are touched row by row, or by one call at places of its own."""
+    groups: dict[int, list[_Call]] = {}
+    for call in touching:
+        groups.setdefault(call.group, []).append(call)
+    for calls in groups.values():
+        kind = calls[0].kind.kind
+        if kind == "one" or not any(buffer in call.writes for call in calls):
+            continue
+        pointers = [pointer for call in calls for pointer, _ in call.pointers() if pointer.buffer is buffer]
+        leads = {pointer.lead for pointer in pointers}
+        if len(leads) == 1 and all(0 <= pointer.offset < pointer.lead for pointer in pointers):
+            continue
+        (call, *others) = calls
+        is_shard = kind == "shards" and all(pointer.shard and not pointer.lead for pointer in pointers)
+        is_scatter = all(call.task.pointers[i].lead == 0 for i in call.memory.scattered) and bool(call.memory.scattered)
+        is_parts = len(leads) == 1 and leads != {0} and buffer not in call.reads  # a row of a concat has several places
+        is_its_own = not others and (is_shard or is_scatter or is_parts)
+        assert is_its_own, f"{call} does not touch {_name(buffer)} row by row"
+        if is_shard:
+            room = math.prod(buffer.type.shape(1)[1:])
+            fits = buffer.type.dims[0] == SHARD_COUNT == call.kind.extent and {
+                pointer.shard for pointer in pointers
+            } == {room}
+            assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.kind.extent}"
+
+
+def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
+    """Buffers have one place each, in their arena; those that share bytes are not alive at the same time."""
+    spans: dict[int, list[tuple[int, int, int, int, Buffer]]] = {SHARED: [], PRIVATE: []}
+    for buffer, touching in touches.items():
+        places = {
+            (address.memory, address.offset - pointer.offset * buffer.type.itemsize)
+            for call in touching
+            for pointer, address in call.pointers()
+            if pointer.buffer is buffer and _moves_as(pointer, address)
+        }
+        assert len(places) == 1, f"{_name(buffer)} is in several places: {sorted(places)}"
+        ((memory, start),) = places
+        assert (memory == PERSISTENT) == (buffer.kind == "persistent"), f"{_name(buffer)} is in another memory"
+        assert (memory == ORDER) == (buffer.kind == "order"), f"{_name(buffer)} is in another memory"
+        assert (memory >= TABLES) == (buffer.kind in ("table", "result")), f"{_name(buffer)} is in another memory"
+        if memory not in spans:
+            continue
+        assert start % ALIGNMENT == 0, f"{_name(buffer)} begins in the middle of a line"
+        size = buffer.type.nbytes(plan.sizes)
+        if memory == PRIVATE:
+            assert len({call.group for call in touching}) == 1, f"{_name(buffer)} is private, and several groups use it"
+            if _is_row_block(buffer, touching):
+                size = touching[0].kind.band * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
+        alive = [call.number if memory == PRIVATE else call.phase for call in touching]
+        spans[memory].append((start, start + size, min(alive), max(alive), buffer))
+    for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):
+        for n, (start, end, first, last, buffer) in enumerate(spans[memory]):
+            is_inside = start >= 0 and end + SLACK <= arena
+            assert is_inside, f"{_name(buffer)} ends at {end}, its arena at {arena}"
+            for other_start, other_end, other_first, other_last, other in spans[memory][:n]:
+                overlap = start < other_end and other_start < end and first <= other_last and other_first <= last
+                assert not overlap, f"{_name(buffer)} and {_name(other)} share memory while both are alive"
+
+
+def _moves_as(pointer: Pointer, address: Address) -> bool:
+    """Whether an address moves from row to row and from shard to shard as its pointer does.
+
+    A row block in private memory does not move.
+    """
+    size = pointer.buffer.type.itemsize
+    is_row_block = address.memory == PRIVATE and address.lead == 0
+    assert address.shard == pointer.shard * size, f"a shard of {_name(pointer.buffer)} is at another place"
+    assert is_row_block or address.lead == pointer.lead * size, f"a row of {_name(pointer.buffer)} is at another place"
+    return True
+
+
+def _is_row_block(buffer: Buffer, touching: Sequence[_Call]) -> bool:
+    """Whether the memory of a buffer holds only a row block."""
+    return any(
+        pointer.lead and not address.lead
+        for call in touching
+        for pointer, address in call.pointers()
+        if pointer.buffer is buffer
+    )
+
+
+def _verify_results(program: Tasks, plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
+    for name, buffer in program.results.items():
+        if name.startswith("update."):
+            is_leaf = buffer.kind == "persistent" and buffer.name == name.removeprefix("update.")
+            assert is_leaf, f"{name} is not written to the memory of what it updates"
+        else:
+            assert name in plan.results, f"the result {name} has no table"
+            is_written = any(buffer in call.writes for call in touches.get(buffer, ()))
+            assert is_written, f"nobody writes the result {name}"
+
+
+def _name(buffer: Buffer) -> str:
+    return f"{buffer.type} ({buffer.kind}{' ' if buffer.name else ''}{buffer.name})"
+
+
+def _verify_bounds(plan: Plan, call: _Call) -> None:
+    """For all rows of the call's group at once, no element lies outside of its buffer."""
+    rows = _rows_of(plan, call)
+    counts = [
+        count.factor * (1 if count.per == "one" else rows if count.per == "rows" else size_of(count.per, plan.sizes))
+        for count in call.task.counts
+    ]
+    for number, (low, high) in reached(call.task.kernel, counts):
+        pointer = call.task.pointers[number]
+        buffer = pointer.buffer
+        size = buffer.type.size(plan.sizes)
+        at = pointer.offset + pointer.shard * (call.kind.extent - 1)
+        assert pointer.offset + low >= 0, f"{call} goes {-pointer.offset - low} elements below {_name(buffer)}"
+        assert at + high < size, f"{call} reaches element {at + high} of {_name(buffer)}, which has {size}"
+
+
+def _rows_of(plan: Plan, call: _Call) -> int:
+    """The most rows that a group has."""
+    if call.kind.kind == "pieces":
+        return call.kind.extent
+    if call.kind.kind == "one":
+        return 1
+    rows = size_of(BATCH if call.kind.kind in ("shards", "steps") else call.kind.dim, plan.sizes)
+    if call.task.walk is None:
+        return rows
+    return min(rows, size_of(call.task.walk.dim, plan.sizes))  # at a step no more samples run than there are rows

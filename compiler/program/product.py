@@ -1,0 +1,135 @@
+"""The arguments of the product kernel as a record, and their order in the kernel's machine-level signature.
+
+A product has three operands and a result, and eight loops around one multiply-add:
+
+    c[outer, middle, inner, row, column] = start[outer, middle, inner, row, column]
+        + sum over turn, run, depth of a[outer, middle, inner, row, turn, run, depth]
+                                     * b[outer, middle, inner, turn, run, depth, column]
+
+tiles.py holds the kernel. Knows no buffers and no machine.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from netc.compiler.program.schedule import KernelSource
+
+P = TypeVar("P")  # what stands for an address: a Pointer, a Reference, an int
+N = TypeVar("N")  # what stands for a number: a Count or an int
+
+BATCHES = ("outer", "middle", "inner")  # the loops that a, b and c share, from the outside
+DEPTHS = ("turns", "runs", "depth")  # the loops over which products are summed, from the outside
+# the loops that each operand walks, from the outside
+WALKS = {
+    "a": (*BATCHES, "rows", *DEPTHS),
+    "b": (*BATCHES, *DEPTHS, "columns"),
+    "c": (*BATCHES, "rows", "columns"),
+    "start": (*BATCHES, "rows", "columns"),
+}
+TOUCHED = 3  # buffers that a product can prefetch
+
+# The order of arguments: addresses, then numbers, each as a loop and a field of it ("" for a field of the product).
+POINTERS = ("a", "b", "c", "start", "pack", *(f"touch_{i + 1}" for i in range(TOUCHED)))
+_NUMBERS = (
+    *(("rows", "a"), ("depth", "a"), ("depth", "b"), ("columns", "b"), ("rows", "c"), ("rows", "start")),
+    *(("", "has_start"), ("rows", "count"), ("columns", "count"), ("depth", "count")),
+    *((loop, field) for loop in ("runs", "turns") for field in ("count", "a", "b")),
+    ("", "touches"),
+    *((loop, field) for loop in BATCHES for field in ("count", "a", "b", "c", "start")),
+)
+WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _NUMBERS))
+ProductWords = namedtuple("ProductWords", WORDS)  # type: ignore[misc]  # the record as Numba takes it
+
+
+@dataclass(frozen=True)  # without slots: before Python 3.12, Loop[int](...) would fail with them
+class Loop(Generic[N]):
+    """A loop of `count` iterations, and by how many elements each operand moves in one of them.
+
+    An operand that does not walk the loop (see WALKS) moves by 0. In `columns`, c and start always move by 1.
+    """
+
+    count: N
+    a: N
+    b: N
+    c: N
+    start: N
+
+
+@dataclass(frozen=True, kw_only=True)
+class Product(Generic[P, N]):
+    """The arguments of a product. Strides are in elements.
+
+    `start` is read if `has_start` is 1, else the sums begin with zero. `pack` is memory for a panel of b (STRIP rows
+    of depth), used if b's columns are not neighbours; runs must then be 1. `touches` is how many of the buffers
+    `touched` will be written next at the offsets of c, so that the kernel prefetches them. Pointers that are not used
+    stand where c does.
+    """
+
+    a: P
+    b: P
+    c: P
+    start: P
+    pack: P
+    touched: tuple[P, ...]
+    has_start: N
+    touches: N
+    rows: Loop[N]
+    columns: Loop[N]
+    depth: Loop[N]
+    runs: Loop[N]
+    turns: Loop[N]
+    inner: Loop[N]
+    middle: Loop[N]
+    outer: Loop[N]
+
+    @classmethod
+    def of(cls, pointers: Sequence[P], numbers: Sequence[N], number: Callable[[int], N]) -> "Product[P, N]":
+        """Returns the record of a kernel's arguments. `number` makes a constant of the type of the numbers."""
+        values = dict(zip(_NUMBERS, numbers, strict=True))
+
+        def loop(name: str) -> Loop[N]:
+            implied = {"c": number(1), "start": number(1)} if name == "columns" else {}
+            fields = ("count", "a", "b", "c", "start")
+            return Loop(*(values.get((name, field), implied.get(field, number(0))) for field in fields))
+
+        a, b, c, start, pack, *touched = pointers
+        return cls(
+            a=a,
+            b=b,
+            c=c,
+            start=start,
+            pack=pack,
+            touched=tuple(touched),
+            has_start=values["", "has_start"],
+            touches=values["", "touches"],
+            rows=loop("rows"),
+            columns=loop("columns"),
+            depth=loop("depth"),
+            runs=loop("runs"),
+            turns=loop("turns"),
+            inner=loop("inner"),
+            middle=loop("middle"),
+            outer=loop("outer"),
+        )
+
+    @property
+    def pointers(self) -> tuple[P, ...]:
+        """The addresses in the order of the kernel's arguments."""
+        return (self.a, self.b, self.c, self.start, self.pack, *self.touched)
+
+    @property
+    def numbers(self) -> tuple[N, ...]:
+        """The numbers in the order of the kernel's arguments, behind the addresses."""
+        return tuple(getattr(getattr(self, loop) if loop else self, field) for loop, field in _NUMBERS)
+
+    def walk(self, operand: str) -> tuple[list[N], list[N]]:
+        """Returns the counts of the loops that an operand walks, from the outside, and its strides in them."""
+        loops = [getattr(self, name) for name in WALKS[operand]]
+        return [loop.count for loop in loops], [getattr(loop, operand) for loop in loops]
+
+
+def product_source(dtype: str) -> KernelSource:
+    """Returns the source of the product kernel of an element type."""
+    return KernelSource("product", dtype, len(WORDS))

@@ -1,0 +1,118 @@
+"""The result of lowering a graph: tasks over buffers, each a kernel call that can be shared out along one axis.
+
+Tasks name buffers, not addresses; plan.py chooses those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from netc.compiler.ir.types import Dim, Type
+from netc.compiler.ir.value import Value
+from netc.compiler.program.schedule import Count, KernelSource
+
+
+@dataclass(eq=False, slots=True)
+class Buffer:
+    """Contiguous memory of one value.
+
+    A `persistent` buffer keeps its contents between steps. The caller of a program fills each `table` and reads each
+    `result`; `name` says which leaf or result a buffer belongs to. A `scratch` buffer belongs to one task. A table
+    that `is_per_step` holds one value for each step.
+    """
+
+    type: Type
+    kind: Literal["temporary", "persistent", "table", "order", "result", "scratch"] = "temporary"
+    name: str = ""
+    is_per_step: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value is read: element i is at offset + sum of stride * i of its buffer.
+
+    A range has no buffer (None): its elements are these sums themselves.
+    """
+
+    buffer: Buffer | None
+    strides: tuple[int, ...]
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """An address that a task takes, in elements from the beginning of a buffer.
+
+    It moves by `lead` elements for each row of the task's axis, and by `shard` elements for each shard.
+    """
+
+    buffer: Buffer
+    offset: int = 0
+    lead: int = 0
+    shard: int = 0
+
+
+@dataclass(eq=False, frozen=True, slots=True)
+class Walk:
+    """The steps of one scan over a dimension.
+
+    All tasks of the scan are done for one step before any is done for the next.
+    """
+
+    dim: str
+    is_reversed: bool
+
+
+SHARDS = "shards"
+SHARD_COUNT = 16  # for batches of any size, because the rounding of a sum over the batch depends on where it is cut
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One call of a kernel on all rows of `axis`.
+
+    The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each
+    with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
+    shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
+    or inside its loop.
+    """
+
+    kernel: KernelSource
+    pointers: tuple[Pointer, ...]
+    counts: tuple[Count, ...]
+    writes: frozenset[Buffer]
+    axis: Dim | None
+    values: tuple[Value, ...]
+    grain: int = 1
+    walk: Walk | None = None  # the scan of a task; its axis is then the samples that still run at a step
+
+
+@dataclass(slots=True)
+class Tasks:
+    """The tasks of a program in an order in which they can run, and the buffers of its leaves and results."""
+
+    tasks: list[Task] = field(default_factory=list)
+    leaves: dict[str, Buffer] = field(default_factory=dict)
+    results: dict[str, Buffer] = field(default_factory=dict)
+
+
+def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
+    """Strides of row-major memory. The batch stands first, so no stride depends on it."""
+    strides, step = [], 1
+    for dim in reversed(dims):
+        strides.append(step)
+        step *= dim if isinstance(dim, int) else 1
+    return tuple(reversed(strides))
+
+
+def all_of(buffer: Buffer) -> Place:
+    """The place of a value that fills a whole buffer in row-major order."""
+    return Place(buffer, contiguous(buffer.type.dims))
+
+
+def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
+    """Strides over a wider space: 0 where an element is repeated."""
+    lead = len(space) - len(dims)
+    return (0,) * lead + tuple(
+        stride if dim == wide else 0 for stride, dim, wide in zip(strides, dims, space[lead:], strict=True)
+    )

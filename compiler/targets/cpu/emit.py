@@ -1,0 +1,318 @@
+"""The function that runs the schedule of a program, written as LLVM's text.
+
+It consists of loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+
+from netc.compiler.program.schedule import (
+    BARRIER,
+    BATCH,
+    DIMENSION,
+    END,
+    FIRST,
+    MEMBER,
+    MEMBERS,
+    NAN_BYTE,
+    OFFSETS,
+    ORDER,
+    PRIVATE,
+    PROFILE,
+    ROWS,
+    SHARED,
+    SPINS,
+    STEPS,
+    STEPS_OF,
+    TABLES,
+    YIELD,
+    Address,
+    Arenas,
+    Call,
+    Count,
+    Group,
+    KernelSource,
+    Schedule,
+)
+from netc.compiler.targets.cpu.barrier import emit_barrier
+
+_FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
+_I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
+
+
+def emit(
+    schedule: Schedule,
+    symbols: dict[KernelSource, str],
+    profiled: bool = False,
+    spoiled: Arenas | None = None,
+) -> str:
+    """Returns LLVM's text of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 if another worker failed.
+
+    With `profiled`, the ticks of each call are added to the words at PROFILE; the word behind the last call has the
+    ticks of the run. With `spoiled`, each step begins by filling both arenas with NaN bytes, so that a value that is
+    read before it is written becomes visible.
+    """
+    return str(_Emitter(schedule, symbols, profiled, spoiled).module)
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The values that calls are done for: rows from `row` on, the shard, and the first row of a scan's step."""
+
+    row: Any
+    rows: Any
+    shard: Any
+    begin: Any
+
+
+class _Emitter:
+    """Emits one schedule."""
+
+    def __init__(
+        self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool, spoiled: Arenas | None
+    ) -> None:
+        self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
+        self.module = ir.Module("step")
+        self.module.triple = llvm.get_default_triple()
+        self.is_x86 = self.module.triple.startswith("x86_64")
+        self.kernels = {
+            kernel: ir.Function(self.module, ir.FunctionType(ir.VoidType(), [_I64] * kernel.arguments), symbol)
+            for kernel, symbol in symbols.items()
+        }
+        self.barrier = emit_barrier(self.module, self.is_x86)
+        function = ir.Function(self.module, ir.FunctionType(_I64, [_I64.as_pointer()]), "netc_run")
+        self.builder = ir.IRBuilder(function.append_basic_block("entry"))
+        self.context = function.args[0]
+        self.emit_run()
+
+    def word(self, index: int) -> Any:
+        """Loads a word of the context."""
+        return self.builder.load(self.builder.gep(self.context, [self.number(index)]))
+
+    @staticmethod
+    def number(value: int) -> Any:
+        return ir.Constant(_I64, value)
+
+    def intrinsic(self, name: str, type_: Any) -> Any:
+        return self.module.globals.get(name) or ir.Function(self.module, type_, name)
+
+    def times(self, value: Any, factor: int) -> Any:
+        return self.builder.mul(value, self.number(factor))
+
+    def smaller(self, x: Any, y: Any) -> Any:
+        return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
+
+    @contextmanager
+    def loop(self, low: Any, high: Any, step: int) -> Iterator[Any]:
+        """for i in range(low, high, step)"""
+        builder = self.builder
+        before, head = builder.block, builder.append_basic_block("loop")
+        body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        i = builder.phi(_I64)
+        i.add_incoming(low, before)
+        builder.cbranch(builder.icmp_signed("<", i, high), body, end)
+        builder.position_at_end(body)
+        yield i
+        i.add_incoming(builder.add(i, self.number(step)), builder.block)
+        builder.branch(head)
+        builder.position_at_end(end)
+
+    # -------------------------------------------------------------- the run
+
+    def emit_run(self) -> None:
+        """The body of netc_run: a loop over steps, with the phases inside."""
+        builder = self.builder
+        self.memories = [self.word(index) for index in range(ORDER + 1)]
+        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
+        steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
+        first = [self.word(TABLES + index) for index in range(len(self.schedule.tables))]
+        order = self.memories[ORDER]
+        entered = self.ticks() if self.profiled else None
+        restore = self.flush_subnormals()
+        self.words = {
+            dim: [self.word(TABLES + len(self.schedule.tables) + len(DIMENSION) * n + word) for word in DIMENSION]
+            for n, dim in enumerate(self.schedule.dims)
+        }
+        self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
+        self.samples = self.share(self.batch)
+        call = 0
+        with self.loop(self.number(0), steps, 1) as step:
+            done = builder.mul(step, self.batch)
+            self.memories[ORDER] = builder.add(order, self.times(done, 4))
+            self.tables = [
+                builder.add(base, builder.add(self.times(step, fixed), self.times(done, per_sample)))
+                for base, (fixed, per_sample) in zip(first, self.schedule.tables, strict=True)
+            ]
+
+            def meet() -> None:
+                failed = builder.call(self.barrier, [state, self.members, give_way, spins])
+                with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
+                    restore()
+                    builder.ret(self.number(1))
+
+            if self.spoiled is not None:
+                self.spoil(self.spoiled)
+                meet()
+            for phase in self.schedule.phases:
+                alone = 0
+                for group in phase:
+                    self.emit_group(group, call, alone)
+                    call += len(group.calls)
+                    alone += group.kind == "one"
+                meet()
+        if entered is not None:
+            self.add_ticks(entered, call)
+        restore()
+        builder.ret(self.number(0))
+
+    def spoil(self, arenas: Arenas) -> None:
+        """Fills this worker's arena and its share of the common one with bytes that are NaN as floats of any size."""
+        low, high = self.share(self.number(arenas.shared))
+        builder, pointer = self.builder, _BYTE.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer, _BYTE, _I64, ir.IntType(1)])
+        fill, byte, plain = self.intrinsic("llvm.memset.p0.i64", kind), ir.Constant(_BYTE, NAN_BYTE), ir.IntType(1)(0)
+        for start, size in (
+            (builder.add(self.memories[SHARED], low), builder.sub(high, low)),
+            (self.memories[PRIVATE], self.number(arenas.private)),
+        ):
+            builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
+
+    def share(self, units: Any) -> tuple[Any, Any]:
+        """This worker's part of a number of units: from (units * member / members) to (units * (member + 1) /
+        members)."""
+        builder = self.builder
+        low = builder.sdiv(builder.mul(units, self.member), self.members)
+        high = builder.sdiv(builder.mul(units, builder.add(self.member, self.number(1))), self.members)
+        return low, high
+
+    def emit_group(self, group: Group, call: int, alone: int) -> None:
+        """This worker's share of a group. `call` is the number of its first call, `alone` that of a group of kind
+        "one"."""
+        builder = self.builder
+        if group.kind == "one":
+            turn = builder.srem(self.number(alone), self.members)
+            with builder.if_then(builder.icmp_signed("==", turn, self.member)):
+                self.emit_calls(group.calls, call, self.number(0), self.number(1))
+        elif group.kind == "steps":
+            self.emit_steps(group, call)
+        elif group.kind == "shards":
+            count = self.number(group.extent)
+            low, high = self.share(count)
+            with self.loop(low, high, 1) as shard:
+                row = builder.sdiv(builder.mul(self.batch, shard), count)
+                end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
+                self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
+        elif group.kind == "samples" and group.dim != "batch":
+            self.emit_rows(group, call)
+        else:
+            if group.kind == "samples":
+                low, high = self.samples
+            else:
+                pieces = self.number(-(-group.extent // group.grain))
+                low, high = (self.times(end, group.grain) for end in self.share(pieces))
+                high = self.smaller(high, self.number(group.extent))
+            with self.loop(low, high, group.band) as row:
+                rows = self.smaller(builder.sub(high, row), self.number(group.band))
+                self.emit_calls(group.calls, call, row, rows)
+
+    def emit_rows(self, group: Group, call: int) -> None:
+        """The rows of a varying dimension, band by band.
+
+        Of several workers, each takes the rows of its own samples, as in `steps`, so that no cache line goes from
+        core to core.
+        """
+        builder = self.builder
+        is_alone = builder.icmp_signed("==", self.members, self.number(1))
+        with builder.if_else(is_alone) as (alone, together):
+            with alone, self.loop(self.number(0), self.counts[group.dim], group.band) as row:
+                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.band))
+                self.emit_calls(group.calls, call, row, rows)
+            with together, self.walk(group) as (begin, first, rows):
+                self.emit_calls(group.calls, call, builder.add(begin, first), rows)
+
+    def emit_steps(self, group: Group, call: int) -> None:
+        with self.walk(group) as (begin, first, rows):
+            self.emit_calls(group.calls, call, first, rows, begin=begin)
+
+    @contextmanager
+    def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
+        """A loop over steps with the samples of this worker that still run: the first ones, since samples are ranked
+        by length.
+
+        Yields the first row of the step, the first sample, and the number of samples.
+        """
+        builder, words = self.builder, self.words[group.dim]
+        offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
+        with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
+            step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), turn) if group.is_reversed else turn
+            begin = builder.load(builder.gep(offsets, [step]))
+            after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
+            rows = builder.sub(self.smaller(builder.sub(after, begin), words[END]), words[FIRST])
+            with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
+                yield begin, words[FIRST], rows
+
+    def emit_calls(
+        self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
+    ) -> None:
+        """Calls for `rows` rows from `row` on, of a shard or of a scan's step that begins at a row.
+
+        `number` is that of the first call.
+        """
+        frame = _Frame(row, rows, shard, begin)
+        for i, call in enumerate(calls):
+            arguments = [self.argument(argument, frame) for argument in call.arguments]
+            before = self.ticks() if self.profiled else None
+            self.builder.call(self.kernels[call.kernel], arguments)
+            if before is not None:
+                self.add_ticks(before, number + i)
+
+    def argument(self, argument: Address | Count, frame: _Frame) -> Any:
+        """An argument of a call."""
+        match argument:
+            case Address(memory, offset):
+                base = self.memories[memory] if memory <= ORDER else self.tables[memory - TABLES]
+                address = self.builder.add(base, self.number(offset))
+                moves = ((frame.row, argument.lead), (frame.shard, argument.shard), (frame.begin, argument.step))
+                for number, bytes_each in moves:
+                    if bytes_each:
+                        address = self.builder.add(address, self.times(number, bytes_each))
+                return address
+            case Count(factor, "one"):
+                return self.number(factor)
+            case Count(factor, per):
+                return self.times(frame.rows if per == "rows" else self.counts[per], factor)
+
+    def ticks(self) -> Any:
+        """Reads a clock of constant rate. On ARM a program may not read the counter of cycles."""
+        name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
+        return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
+
+    def add_ticks(self, before: Any, index: int) -> None:
+        """Adds the ticks since `before` to a word at PROFILE."""
+        builder = self.builder
+        spent = builder.sub(self.ticks(), before)
+        at = builder.gep(builder.inttoptr(self.word(PROFILE), _I64.as_pointer()), [self.number(index)])
+        builder.store(builder.add(builder.load(at), spent), at)
+
+    def flush_subnormals(self) -> Any:
+        """Flushes subnormal numbers to zero from here on, if the CPU has a switch for it. The returned function emits
+        the switch back."""
+        if not self.is_x86:
+            return lambda: None
+        builder, pointer = self.builder, _BYTE.as_pointer()
+        get, put = (
+            self.intrinsic(f"llvm.x86.sse.{name}mxcsr", ir.FunctionType(ir.VoidType(), [pointer]))
+            for name in ("st", "ld")
+        )
+        before, during = builder.alloca(_I32), builder.alloca(_I32)
+        builder.call(get, [builder.bitcast(before, pointer)])
+        builder.store(builder.or_(builder.load(before), ir.Constant(_I32, _FLUSH)), during)
+        builder.call(put, [builder.bitcast(during, pointer)])
+        return lambda: builder.call(put, [builder.bitcast(before, pointer)])

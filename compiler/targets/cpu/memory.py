@@ -1,0 +1,72 @@
+"""Loads and stores through addresses, as Numba intrinsics. Each has an alias scope: buffers of different scopes never
+overlap.
+
+LLVM vectorises a loop over many buffers only if it knows that. The planner guarantees it.
+"""
+
+from functools import cache
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.machine import SCOPES
+
+_IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
+_NUMBA: dict[str, Any] = {
+    "f32": types.float32,
+    "f64": types.float64,
+    "i32": types.int32,
+    "u8": types.uint8,
+    "bool": types.boolean,
+}
+
+
+def _mark(builder: Any, instruction: Any, scope: int) -> None:
+    """Attaches the metadata of an alias scope to a load or store."""
+    module = builder.module
+    domain = module.add_metadata([ir.MetaDataString(module, "netc")])
+    scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
+    instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
+    instruction.set_metadata("noalias", module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]]))
+
+
+def _element(builder: Any, dtype: str, base: Any, offset: Any) -> Any:
+    return builder.gep(builder.inttoptr(base, _IR[dtype].as_pointer()), [offset])
+
+
+@cache
+def load(dtype: str, scope: int) -> Any:
+    """Returns the intrinsic `load(address, i)`: element i of the buffer at an address."""
+
+    @intrinsic
+    def get(typing, base, offset):
+        def codegen(context, builder, signature, arguments):
+            value = builder.load(_element(builder, dtype, *arguments))
+            value.align = DTYPES[dtype].bytes
+            _mark(builder, value, scope)
+            return builder.icmp_signed("!=", value, ir.Constant(_IR["bool"], 0)) if dtype == "bool" else value
+
+        return _NUMBA[dtype](types.int64, types.int64), codegen
+
+    return get
+
+
+@cache
+def store(dtype: str, scope: int) -> Any:
+    """Returns the intrinsic `store(address, i, value)`."""
+
+    @intrinsic
+    def put(typing, base, offset, value):
+        def codegen(context, builder, signature, arguments):
+            element = builder.zext(arguments[2], _IR["bool"]) if dtype == "bool" else arguments[2]
+            instruction = builder.store(element, _element(builder, dtype, arguments[0], arguments[1]))
+            instruction.align = DTYPES[dtype].bytes
+            _mark(builder, instruction, scope)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, _NUMBA[dtype]), codegen
+
+    return put

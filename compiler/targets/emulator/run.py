@@ -1,0 +1,303 @@
+"""Runs a plan for several members in one thread, with the phases, shares, bands, shards and walks of
+kernels/schedule.py.
+
+Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order,
+and the calls of different members interleave in any order: `random_order` draws both. What a plan computes must not
+depend on them. A unit finds private memory empty.
+"""
+
+import ctypes
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from netc.compiler.ir.types import BATCH
+from netc.compiler.planning.plan import Plan
+from netc.compiler.program.schedule import (
+    DIMENSION,
+    END,
+    FIRST,
+    OFFSETS,
+    ORDER,
+    PERSISTENT,
+    PRIVATE,
+    ROWS,
+    SHARED,
+    STEPS_OF,
+    TABLES,
+    Address,
+    Call,
+    Count,
+    Group,
+)
+from netc.compiler.program.tasks import Buffer, Task
+from netc.compiler.targets.emulator.calls import Placed, Spot, passing_on
+from netc.compiler.targets.emulator.kernels import kernel_of
+from netc.compiler.targets.emulator.memory import MOST_TAGS, Access, Array, BrokenPlan, Reference, Region
+
+_random: ContextVar[np.random.Generator | None] = ContextVar("order of execution", default=None)
+
+
+@contextmanager
+def random_order(seed: int) -> Iterator[None]:
+    """Inside of this context, plans do independent work in an order drawn from a seed, else in the order of the
+    schedule."""
+    token = _random.set(np.random.default_rng(seed))
+    try:
+        yield
+    finally:
+        _random.reset(token)
+
+
+@dataclass(frozen=True, slots=True)
+class Memories:
+    """The memory of a run, as bytes: one private arena for each member, tables in the plan's order.
+
+    `order` holds the numbers of the samples.
+    """
+
+    persistent: Array
+    shared: Array
+    private: Sequence[Array]
+    order: Array
+    tables: Sequence[Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The rows that a group's calls are done for: `rows` rows from `row` on, the shard, and the first row of a scan's
+    step."""
+
+    row: int
+    rows: int
+    shard: int = 0
+    begin: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """The frames that one member takes through a group, one after another. `group` is the group's number in its
+    phase."""
+
+    member: int
+    group: int
+    frames: tuple[Frame, ...]
+
+
+class Emulator:
+    """A plan ready to run by `members` members."""
+
+    def __init__(self, plan: Plan, members: int) -> None:
+        self.plan, self.members = plan, members
+        self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
+        self.tags: dict[Buffer, int] = {}
+        self.phases: list[list[tuple[Group, list[Placed]]]] = []
+        tasks = iter(plan.tasks)
+        for number, phase in enumerate(plan.schedule.phases):
+            self.phases.append([])
+            for group in phase:
+                calls = [
+                    self.placed(call, task, number, group.kind) for call, task in zip(group.calls, tasks, strict=False)
+                ]
+                self.phases[-1].append((group, calls))
+        assert next(tasks, None) is None, "the schedule has no call for a task"
+        groups = [(group, calls) for phase in self.phases for group, calls in phase]
+        self.passing = {
+            id(calls): passing_on(calls, [placed for _, others in groups if others is not calls for placed in others])
+            for group, calls in groups
+            if group.kind == "steps"
+        }
+
+    def placed(self, call: Call, task: Task, phase: int, group: str) -> Placed:
+        """Returns the task of a call with all that does not change from step to step."""
+        addresses = [argument for argument in call.arguments if isinstance(argument, Address)]
+        counts = tuple(argument for argument in call.arguments if isinstance(argument, Count))
+        spots = []
+        for pointer, address in zip(task.pointers, addresses, strict=True):
+            tag = self.tags.setdefault(pointer.buffer, len(self.tags) % MOST_TAGS + 1)
+            spots.append(Spot.of(pointer, address, tag, self.plan.schedule))
+            self.spots.setdefault(pointer.buffer, spots[-1])
+        return Placed(task, kernel_of(call.kernel), tuple(spots), counts, phase, group)
+
+    def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
+        """Runs steps of `batch` samples. Raises BrokenPlan.
+
+        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of kernels/schedule.py).
+        """
+        with np.errstate(all="ignore"):
+            _Run(self, memories, steps, batch, dimensions).run()
+
+
+class _Run:
+    """One run of an emulator: its regions and sizes."""
+
+    def __init__(self, emulator: Emulator, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
+        self.emulator, self.plan, self.steps, self.batch = emulator, emulator.plan, steps, batch
+        self.members = emulator.members
+        words = dimensions.reshape(self.members, len(self.plan.schedule.dims), len(DIMENSION))
+        self.words = {dim: words[:, n] for n, dim in enumerate(self.plan.schedule.dims)}
+        self.sizes = {BATCH: batch, **{dim: int(numbers[0, ROWS]) for dim, numbers in self.words.items()}}
+        self.lengths = {buffer: buffer.type.nbytes(self.sizes) for buffer in emulator.spots}
+        self.private = [Region(f"member {i}", data) for i, data in enumerate(memories.private)]
+        written = {table.index for table in self.plan.results.values()}
+        self.regions = {
+            PERSISTENT: Region("persistent memory", memories.persistent, is_shared=True),
+            SHARED: Region("shared memory", memories.shared, is_shared=True),
+            ORDER: Region("the order of the samples", memories.order, is_written=False),
+            **{
+                TABLES + i: Region(f"table {i}", data, is_shared=i in written, is_written=i in written)
+                for i, data in enumerate(memories.tables)
+            },
+        }
+        self.shared = [region for region in self.regions.values() if region.is_shared]
+        self.moved = dict.fromkeys(self.regions, 0)  # bytes that tables have moved on by
+        self.random = _random.get()
+
+    def run(self) -> None:
+        """Runs all steps. Raises BrokenPlan if a task breaks a rule, or if bytes of a result are never written."""
+        for step in range(self.steps):
+            self.moved[ORDER] = 4 * step * self.batch
+            for i, (fixed, per_sample) in enumerate(self.plan.schedule.tables):
+                self.moved[TABLES + i] = step * (fixed + self.batch * per_sample)
+            self.regions[SHARED].tags[:] = 0
+            self.fill_tags()
+            for phase in self.emulator.phases:
+                self.phase(phase)
+        for name, table in self.plan.results.items():
+            tags = self.regions[TABLES + table.index].tags
+            fixed, per_sample = self.plan.schedule.tables[table.index]
+            end = self.steps * (fixed + self.batch * per_sample) or len(tags)
+            if not tags[:end].all():
+                raise BrokenPlan(
+                    f"the result `{name}` has {int((tags[:end] == 0).sum())} bytes that no task has written"
+                )
+
+    def fill_tags(self) -> None:
+        """Marks parameters, states and inputs as written when a step begins."""
+        for buffer, spot in self.emulator.spots.items():
+            if buffer.kind in ("persistent", "table", "order"):
+                pointer = self.reference(spot, Frame(0, 0))
+                pointer.region.tags[pointer.low : pointer.high] = pointer.tag
+
+    # -------------------------------------------------------------- the order of work
+
+    def phase(self, phase: Sequence[tuple[Group, list[Placed]]]) -> None:
+        """Runs a phase: the units of each member one after another, those of different members interleaved."""
+        units = list(self.units([group for group, _ in phase]))
+        units_of: list[list[tuple[int, Unit]]] = [[] for _ in range(self.members)]
+        for number, unit in enumerate(units):
+            units_of[unit.member].append((number % MOST_TAGS + 1 if len(units) > 1 else 0, unit))
+        for region in self.shared:
+            region.forget_units()
+        if self.random is not None:
+            for queue in units_of:
+                self.random.shuffle(queue)
+        walks = [self.walk(queue, phase) for queue in units_of if queue]
+        while walks:
+            turn = 0 if self.random is None else int(self.random.integers(len(walks)))
+            if next(walks[turn], None) is None:
+                del walks[turn]
+
+    def walk(self, units: Sequence[tuple[int, Unit]], phase: Sequence[tuple[Group, list[Placed]]]) -> Iterator[bool]:
+        """Does the calls of a member's units, one each time that it is resumed. Units come with their numbers in the
+        phase."""
+        for number, unit in units:
+            _, calls = phase[unit.group]
+            self.private[unit.member].tags[:] = 0
+            for frame in unit.frames:
+                for buffer in self.emulator.passing.get(id(calls), ()):  # empty when a step of a scan begins
+                    spot = self.emulator.spots[buffer]
+                    pointer = self.reference(spot, frame)
+                    low = pointer.low + frame.row * spot.row_bytes
+                    pointer.region.tags[low : low + frame.rows * spot.row_bytes] = 0
+                for placed in calls:
+                    self.call(placed, frame, unit.member, number)
+                    yield True
+
+    def units(self, groups: Sequence[Group]) -> Iterator[Unit]:
+        """Yields the units of a phase, each member's in the order of the schedule."""
+        alone = count()
+        for number, group in enumerate(groups):
+            turn = next(alone) % self.members if group.kind == "one" else 0
+            for member in range(self.members):
+                if group.kind == "one":
+                    if member == turn:
+                        yield Unit(member, number, (Frame(0, 1),))
+                elif group.kind == "steps":
+                    yield Unit(member, number, tuple(self.steps_of(group, member)))
+                else:
+                    for frame in self.frames(group, member):
+                        yield Unit(member, number, (frame,))
+
+    def frames(self, group: Group, member: int) -> Iterator[Frame]:
+        """Yields the frames of a member in a group of samples, pieces or shards."""
+        if group.kind == "shards":
+            low, high = self.share(group.extent, member)
+            for shard in range(low, high):
+                row, end = (self.batch * number // group.extent for number in (shard, shard + 1))
+                yield Frame(row, end - row, shard)
+            return
+        if group.kind == "samples" and group.dim != BATCH:
+            if self.members > 1:
+                for frame in self.steps_of(group, member):
+                    yield Frame(frame.begin + frame.row, frame.rows)
+                return
+            low, high = 0, self.sizes[group.dim]
+        elif group.kind == "samples":
+            low, high = self.share(self.batch, member)
+        else:
+            first, last = self.share(-(-group.extent // group.grain), member)
+            low, high = first * group.grain, min(last * group.grain, group.extent)
+        for row in range(low, high, group.band):
+            yield Frame(row, min(high - row, group.band))
+
+    def share(self, units: int, member: int) -> tuple[int, int]:
+        """A member's part of a number of units: the first, and the one behind the last."""
+        return units * member // self.members, units * (member + 1) // self.members
+
+    def steps_of(self, group: Group, member: int) -> Iterator[Frame]:
+        """Yields a frame for each step of a scan with a member's samples that still run."""
+        words = self.words[group.dim][member]
+        steps = int(words[STEPS_OF])
+        offsets = array_at(int(words[OFFSETS]), 8 * (steps + 1)).view(np.int64)
+        for turn in range(steps):
+            step = steps - 1 - turn if group.is_reversed else turn
+            begin, after = int(offsets[step]), int(offsets[step + 1])
+            rows = min(after - begin, int(words[END])) - int(words[FIRST])
+            if rows > 0:
+                yield Frame(int(words[FIRST]), rows, begin=begin)
+
+    # -------------------------------------------------------------- calls
+
+    def call(self, placed: Placed, frame: Frame, member: int, unit: int) -> None:
+        """Calls a task's kernel for a frame."""
+        sizes = {**self.sizes, "rows": frame.rows, "one": 1}
+        pointers = [self.reference(spot, frame, member) for spot in placed.spots]
+        counts = [count.factor * sizes[count.per] for count in placed.counts]
+        placed.kernel(Access(placed, member, frame, unit), pointers, counts)
+
+    def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
+        """Where a pointer stands, and the bytes of its buffer there: in private memory those of the frame's rows."""
+        address, memory = spot.address, spot.address.memory
+        region = self.private[member] if memory == PRIVATE else self.regions[memory]
+        low = spot.low + self.moved.get(memory, 0)
+        start = low + spot.offset + frame.row * address.lead + frame.shard * address.shard + frame.begin * address.step
+        if spot.is_band:
+            high = low + frame.rows * spot.row_bytes
+        elif spot.is_open:
+            high = len(region.data)
+        else:
+            high = min(low + self.lengths[spot.buffer], len(region.data))
+        return Reference(region, start, low, high, spot.tag, spot.buffer)
+
+
+def array_at(address: int, size: int) -> Array:
+    """Returns `size` bytes at an address as an array that shares them."""
+    return np.ctypeslib.as_array((ctypes.c_uint8 * size).from_address(address)) if size else np.empty(0, np.uint8)
+
+
+__all__ = ["BrokenPlan", "Emulator", "Memories", "array_at", "random_order"]

@@ -1,0 +1,314 @@
+"""The text of a kernel as a Python function that takes complete axes at a time.
+
+A loop becomes an axis of NumPy arrays if its iterations do not depend on one another, except for sums and other
+reductions, which are reduced in order. Any other loop stays a loop. `vectorised` returns None for a text with
+anything else in it (`if`, or an element that one iteration stores and another loads). The function is written as
+source, once for each text.
+"""
+
+import ast
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from netc.compiler.targets.cpu.texts import Form, MemoryAccess, access_of, accesses, linear
+from netc.compiler.targets.emulator import reductions
+from netc.compiler.targets.emulator.words import WORDS
+
+
+class _NotVector(Exception):
+    """The loops of the text cannot become axes."""
+
+
+def vectorised(function: ast.FunctionDef) -> Any:
+    """Returns a function of an Access, pointers and counts, or None if the loops cannot become axes."""
+    try:
+        source = _Vectoriser(function).source()
+    except _NotVector:
+        return None
+    names: dict[str, Any] = {**WORDS, **reductions.NAMES}
+    exec(compile(source, "<kernel by axes>", "exec"), names)
+    return names["kernel"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Axis:
+    """An open loop: its variable, how many loops are around it, and whether it is an axis of arrays."""
+
+    variable: str
+    depth: int
+    is_parallel: bool
+
+
+class _Vectoriser:
+    """Writes the source of one function."""
+
+    def __init__(self, function: ast.FunctionDef) -> None:
+        self.function = function
+        self.loops = [node for node in ast.walk(function) if isinstance(node, ast.For)]
+        self.loop_variables = {_variable(loop) for loop in self.loops}
+        self.arguments = {argument.arg for argument in function.args.args}
+        self.depth = max((self._depth(loop) for loop in self.loops), default=0) or 1
+        self.lines: list[str] = []
+        self.open: list[_Axis] = []
+        self.assigned: dict[str, frozenset[str]] = {}  # the parallel loops in which each name was assigned
+        self.depends = self._dependencies()
+        self._check_aliases()
+
+    def _depth(self, loop: ast.For) -> int:
+        return 1 + max(
+            (self._depth(node) for node in ast.walk(loop) if isinstance(node, ast.For) and node is not loop), default=0
+        )
+
+    def _dependencies(self) -> dict[str, set[str]]:
+        """The loop variables that each name depends on."""
+        assignments = [node for node in ast.walk(self.function) if isinstance(node, ast.Assign)]
+        variables: dict[str, set[str]] = {_target(node): set() for node in assignments}
+        for _ in variables:  # a dependency passes through at most so many names
+            for node in assignments:
+                for name in _names(node.value):
+                    variables[_target(node)] |= {name} & self.loop_variables | variables.get(name, set())
+        return variables
+
+    def _check_aliases(self) -> None:
+        """Raises _NotVector if a pointer is loaded from and stored to at different offsets."""
+        forms: dict[str, list[Form]] = {}
+        stored: set[str] = set()
+        for access in accesses(self.function):
+            forms.setdefault(access.pointer, []).append(_linear(access.offset))
+            stored |= {access.pointer} if access.verb == "store" else set()
+        self.loaded = {access.pointer for access in accesses(self.function) if access.verb == "load"}
+        if any(form != forms[pointer][0] for pointer in stored & self.loaded for form in forms[pointer]):
+            raise _NotVector
+
+    # -------------------------------------------------------------- statements
+
+    def source(self) -> str:
+        """The text of the function."""
+        arguments = ", ".join(argument.arg for argument in self.function.args.args)
+        self.statements(self.function.body, "    ")
+        return f"def kernel(m, {arguments}):\n" + "\n".join(self.lines or ["    pass"]) + "\n"
+
+    def statements(self, body: Sequence[ast.stmt], indent: str) -> None:
+        """Writes the statements of a loop or of the function."""
+        for node in body:
+            if isinstance(node, ast.For):
+                self.loop(node, indent)
+            elif isinstance(node, ast.Assign):
+                self.assign(node, indent)
+            elif isinstance(node, ast.Expr) and (access := access_of(node.value)) is not None:
+                (value,) = access.values
+                self.lines.append(f"{indent}{self.access(access, self.expression(value))}")
+            else:
+                raise _NotVector
+
+    def loop(self, loop: ast.For, indent: str) -> None:
+        """Writes a loop: as an axis if its iterations are independent, else as a loop."""
+        variable, limits = _variable(loop), _limits(loop)
+        parallel = self.is_parallel(loop)
+        axis = _Axis(variable, len(self.open), parallel)
+        bounds = ", ".join(self.expression(limit) for limit in limits)
+        self.open.append(axis)
+        if not parallel:
+            self.lines.append(f"{indent}for {variable} in range({bounds}):")
+            self.statements(loop.body, indent + "    ")
+        else:
+            first = "0" if len(limits) == 1 else self.expression(limits[0])
+            count = f"max({self.expression(limits[-1])} - ({first}), 0)"
+            self.lines.append(f"{indent}first_{variable}, count_{variable} = {first}, {count}")
+            self.lines.append(
+                f"{indent}{variable} = axis(first_{variable}, count_{variable}, {axis.depth}, {self.depth})"
+            )
+            self.statements(loop.body, indent)
+        self.open.pop()
+
+    def is_parallel(self, loop: ast.For) -> bool:
+        """Whether a loop's iterations do not depend on one another, except for names that are only accumulated."""
+        variable = _variable(loop)
+        if len(_limits(loop)) == 3 or any(
+            variable in _names(limit)
+            for inner in ast.walk(loop)
+            if isinstance(inner, ast.For)
+            for limit in _limits(inner)
+        ):
+            return False
+        for access in accesses(loop):
+            if access.verb == "load":
+                continue
+            form = _linear(access.offset)
+            moved = any(variable in self.depends.get(name, ()) for name in form)
+            if moved and access.pointer in self.loaded:
+                return False
+            if not moved and not form.get(variable):
+                return False
+        exposed, assigned = _exposed(loop.body)
+        return all(_is_accumulated(name, loop) for name in exposed & assigned)
+
+    def parallel(self) -> frozenset[str]:
+        """The variables of the open loops that are axes."""
+        return frozenset(axis.variable for axis in self.open if axis.is_parallel)
+
+    def assign(self, node: ast.Assign, indent: str) -> None:
+        """Writes an assignment; one that accumulates along an axis is a reduction."""
+        name = _target(node)
+        before = self.assigned.get(name)
+        if before is not None and name in _names(node.value) and (over := self.parallel() - before):
+            self.reduce(name, node.value, over, indent)
+            return
+        value = self.expression(node.value)
+        self.assigned[name] = self.parallel()
+        self.lines.append(f"{indent}{name} = {value}")
+
+    def reduce(self, name: str, value: ast.expr, over: frozenset[str], indent: str) -> None:
+        """Writes `name = value` for each point of the axes `over`, in order."""
+        axes = [axis for axis in self.open if axis.variable in over]
+        sizes = ", ".join(
+            next((f"count_{axis.variable}" for axis in axes if axis.depth == depth), "1") for depth in range(self.depth)
+        )
+        depths = ", ".join(str(axis.depth) for axis in axes)
+        match value:
+            case ast.BinOp(op=ast.Add(), left=ast.Name(id=left), right=right) if left == name:
+                self.lines.append(f"{indent}{name} = added({name}, {self.expression(right)}, ({sizes},), ({depths},))")
+                return
+        others = sorted(_names(value) - {name} - set(WORDS) - reductions.PLAIN)
+        if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
+            raise _NotVector
+        self.assigned[name] = self.parallel()  # in its own expression, the name is the total at one point
+        function = f"lambda {', '.join([name, *others])}: {self.expression(value)}"
+        self.assigned[name] = self.parallel() - over
+        operands = "".join(f"{other}, " for other in others)
+        self.lines.append(f"{indent}{name} = folded({function}, {name}, ({operands}), ({sizes},), ({depths},))")
+
+    # -------------------------------------------------------------- expressions
+
+    def expression(self, node: ast.expr) -> str:
+        """An expression over arrays."""
+        return ast.unparse(_Translator(self).visit(ast.parse(ast.unparse(node), mode="eval").body))
+
+    def check_name(self, name: str) -> None:
+        """Raises _NotVector if a name was assigned along an axis that is closed."""
+        if name in self.assigned and not self.assigned[name] <= self.parallel():
+            raise _NotVector
+
+    def access(self, access: MemoryAccess, value: str | None = None) -> str:
+        """The call of an Access that loads, or stores a value: by strides, or by an index if that was loaded or
+        computed."""
+        form = _linear(access.offset)
+        tail = "" if value is None else f", {value}"
+        parallel = {axis.variable: axis for axis in self.open if axis.is_parallel}
+        if set(form) - self.loop_variables - self.arguments - {""}:
+            index = self.expression(access.offset)
+            return f"m.{access.verb}_at({access.pointer}, {access.dtype!r}, {index}{tail})"
+        shape, strides = ["1"] * self.depth, ["0"] * self.depth
+        start = [str(form.get("", 0))]
+        for name, factor in form.items():
+            if name in parallel:
+                shape[parallel[name].depth], strides[parallel[name].depth] = f"count_{name}", str(factor)
+                start.append(f"first_{name} * {factor}")
+            elif name:
+                start.append(f"{name} * {factor}")
+        first, extents, steps = " + ".join(start), ", ".join(shape), ", ".join(strides)
+        return f"m.{access.verb}({access.pointer}, {access.dtype!r}, {first}, ({extents},), ({steps},){tail})"
+
+
+class _Translator(ast.NodeTransformer):
+    """Turns an expression of numbers into an expression of arrays."""
+
+    def __init__(self, vectoriser: _Vectoriser) -> None:
+        self.vectoriser = vectoriser
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        self.vectoriser.check_name(node.id)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if (access := access_of(node)) is not None:
+            return ast.parse(self.vectoriser.access(access), mode="eval").body
+        if not isinstance(node.func, ast.Name) or node.keywords:
+            raise _NotVector
+        word = reductions.WORD_OF.get(node.func.id, node.func.id)
+        return _call(word, *(self.visit(argument) for argument in node.args))
+
+    def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
+        return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        word = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
+        result, *others = (self.visit(operand) for operand in node.values)
+        for other in others:
+            result = _call(word, result, other)
+        combined: ast.AST = result
+        return combined
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        operand = self.visit(node.operand)
+        return _call("logical_not", operand) if isinstance(node.op, ast.Not) else ast.UnaryOp(node.op, operand)
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        if len(node.ops) != 1:
+            raise _NotVector
+        self.generic_visit(node)
+        return node
+
+
+def _call(name: str, *arguments: Any) -> ast.expr:
+    return ast.Call(ast.Name(name), list(arguments), [])
+
+
+def _variable(loop: ast.For) -> str:
+    if not isinstance(loop.target, ast.Name):
+        raise _NotVector
+    return loop.target.id
+
+
+def _limits(loop: ast.For) -> list[ast.expr]:
+    """The arguments of the loop's range."""
+    if not (isinstance(loop.iter, ast.Call) and isinstance(loop.iter.func, ast.Name) and loop.iter.func.id == "range"):
+        raise _NotVector
+    return loop.iter.args
+
+
+def _target(node: ast.Assign) -> str:
+    (target,) = node.targets
+    if not isinstance(target, ast.Name):
+        raise _NotVector
+    return target.id
+
+
+def _names(node: ast.AST) -> set[str]:
+    return {name.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+
+
+def _linear(node: ast.expr) -> Form:
+    if (form := linear(node)) is None:
+        raise _NotVector
+    return form
+
+
+def _exposed(body: Sequence[ast.stmt]) -> tuple[set[str], set[str]]:
+    """The names that are read before they are surely assigned, and those that are assigned."""
+    exposed: set[str] = set()
+    sure: set[str] = set()
+    assigned: set[str] = set()
+    for node in body:
+        if isinstance(node, ast.For):
+            inner_exposed, inner_assigned = _exposed(node.body)
+            exposed |= (inner_exposed | set().union(*(_names(limit) for limit in _limits(node)))) - sure
+            assigned |= inner_assigned
+        elif isinstance(node, ast.Assign):
+            exposed |= _names(node.value) - sure
+            sure.add(_target(node))
+            assigned.add(_target(node))
+        else:
+            exposed |= _names(node) - sure
+    return exposed, assigned
+
+
+def _is_accumulated(name: str, loop: ast.For) -> bool:
+    """Whether a loop does nothing with a name but `name = expression of name`, once."""
+    assignments = [node for node in ast.walk(loop) if isinstance(node, ast.Assign) and _target(node) == name]
+    reads = sum(
+        isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Load) for node in ast.walk(loop)
+    )
+    own = sum(isinstance(node, ast.Name) and node.id == name for node in ast.walk(assignments[0].value))
+    return len(assignments) == 1 and reads == own >= 1
