@@ -17,6 +17,7 @@ from pathlib import Path
 from netc.dsl import eviction, home, temporary
 
 _DIGEST = 32
+_SOURCES = ("program", "targets", "targets/cpu")  # folders of the compiler whose files decide object code
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +32,7 @@ class Parts:
     numba: str
     llvmlite: str
     numpy: str
-    sources: str  # a hash of the files in this folder
+    sources: str  # a hash of the files that write kernels
 
     @property
     def name(self) -> str:
@@ -57,8 +58,10 @@ def _toolchain() -> dict[str, str]:
     from platform import python_version
 
     sources = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        sources.update(path.read_bytes())
+    compiler = Path(__file__).parent.parent.parent
+    for folder in _SOURCES:
+        for path in sorted((compiler / folder).glob("*.py")):
+            sources.update(path.read_bytes())
     versions = {name: version(name) for name in ("netc", "numba", "llvmlite", "numpy")}
     return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}
 
