@@ -1,4 +1,4 @@
-"""The operations of the language, a file a family; importing this registers them all."""
+"""The operations of the language, one file for each family. Importing this package registers all of them."""
 
 from netc.compiler.operations import (
     convolution,
