@@ -108,7 +108,7 @@ def test_old_failures_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = failures.keep("new")
     assert path is not None
     assert path.read_text(encoding="utf-8") == "new"
-    kept = sorted(one.name for one in folder.iterdir())
+    kept = sorted(path.name for path in folder.iterdir())
     assert len(kept) == 20
     assert kept[0] == "20200101-000021-1.txt"
 

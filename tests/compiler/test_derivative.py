@@ -40,17 +40,20 @@ LOSSES = {
 }
 
 
-def text_of(made: str) -> str:
+def text_of(statement: str) -> str:
     inputs = {"x": "float[4]", "im": "float[6, 6, 2]", "f": "float[6, 3]", "s": "float[time <= 6, 3]"}
     declared = "".join(
         f"  input {name}: {kind}\n"
         for name, kind in inputs.items()
-        if f"({name}" in made or f", {name})" in made or f"= {name} " in made or f"= {name}[" in made
+        if f"({name}" in statement
+        or f", {name})" in statement
+        or f"= {name} " in statement
+        or f"= {name}[" in statement
     )
-    return f"model {{\n{declared}  target y: float\n  {made}\n}}\ntrain {{\n  precision = f64\n  batch = 5\n}}\n"
+    return f"model {{\n{declared}  target y: float\n  {statement}\n}}\ntrain {{\n  precision = f64\n  batch = 5\n}}\n"
 
 
-def given(program: netc.Program) -> dict:
+def fields_of(program: netc.Program) -> dict:
     return {name: FIELDS[name] for name in (*program.model.inputs, *program.model.targets)}
 
 
@@ -62,12 +65,12 @@ def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backe
         run(text_of(LOSSES[name]), backend),
         run(text_of(LOSSES[name]), backend, threads=2),
     )
-    fields = given(reference)
+    fields = fields_of(reference)
     loss, gradients = reference.gradients(fields)
     for program in compiled:
-        other, found = program.gradients(fields)
+        other, actual = program.gradients(fields)
         assert other == pytest.approx(loss, rel=1e-10)
-        for key, gradient in found.items():
+        for key, gradient in actual.items():
             np.testing.assert_allclose(gradient, gradients[key], rtol=1e-8, atol=1e-11, err_msg=key)
     for key, gradient in gradients.items():
         for index in {tuple(int(rng.integers(0, n)) for n in gradient.shape) for _ in range(3)}:
@@ -80,6 +83,6 @@ def test_a_derivative_is_an_output() -> None:
         "model {\n  input x: float[3]\n  u = sum(x ** 3)\n  output g = grad(u, x)\n  output h = grad(sum(grad(u, x)), x)\n}\ntrain { precision = f64 }\n"
     )
     x = rng.standard_normal((4, 3))
-    found = program.predict({"x": x})
-    np.testing.assert_allclose(found["g"], 3 * x**2, rtol=1e-12)
-    np.testing.assert_allclose(found["h"], 6 * x, rtol=1e-12)
+    predicted = program.predict({"x": x})
+    np.testing.assert_allclose(predicted["g"], 3 * x**2, rtol=1e-12)
+    np.testing.assert_allclose(predicted["h"], 6 * x, rtol=1e-12)

@@ -40,11 +40,11 @@ def test_losses_and_their_gradients(loss: str) -> None:
     )
     text += f"  param w: float[5] = ones\n  u = a\n  a = a * w\n  output p = u + b\n  output q = a\n  loss {loss}\n}}\ntrain {{\n  precision = f64\n  batch = 40\n}}\n"
     program = netc.compile(netc.parse(text))
-    found, gradients = program.gradients(FIELDS)
+    actual, gradients = program.gradients(FIELDS)
     w = torch.ones(5, dtype=torch.float64, requires_grad=True)
     expected = LOSSES[loss](T["a"] * w, T["b"], T["y"], torch.tensor(FIELDS["s"]))
     expected.backward()
-    assert found == pytest.approx(expected.item(), abs=1e-9)
+    assert actual == pytest.approx(expected.item(), abs=1e-9)
     np.testing.assert_allclose(gradients["w"], w.grad.numpy(), atol=1e-9)
 
 

@@ -219,26 +219,26 @@ def test_a_schedule_moves_a_loss(backend: str, batch: int, times: int) -> None:
     program = netc.compile(netc.parse(text), backend=backend)
     alone = {}
     for name in ("mse", "small", "penalty"):
-        lines = [one for one in MOVED.splitlines() if not one.lstrip().startswith(("loss", "accumulate"))]
-        (loss,) = (one for one in MOVED.splitlines() if one.startswith((f"  loss {name} ", f"  loss {name}(")))
-        whole = "\n".join(lines).replace("}", f"{loss}\n}}", 1).replace("BATCH", "12")
-        alone[name] = netc.compile(netc.parse(whole), backend="reference")
+        lines = [line for line in MOVED.splitlines() if not line.lstrip().startswith(("loss", "accumulate"))]
+        (loss,) = (line for line in MOVED.splitlines() if line.startswith((f"  loss {name} ", f"  loss {name}(")))
+        program_text = "\n".join(lines).replace("}", f"{loss}\n}}", 1).replace("BATCH", "12")
+        alone[name] = netc.compile(netc.parse(program_text), backend="reference")
     for epoch in (0.0, 1.0, 2.5, 9.0):
-        wanted = {name: array.copy() for name, array in program.parameters.items()}
+        parameters = {name: array.copy() for name, array in program.parameters.items()}
         losses = {}
         for name, scale in (("mse", 1.0), ("small", min(1.0, epoch / 4)), ("penalty", 0.5)):
             for key, array in program.parameters.items():
                 alone[name].parameters[key][...] = array
             losses[name], gradients = alone[name].gradients(fields)
             for key, gradient in gradients.items():
-                wanted[key] -= 0.1 * scale * gradient
+                parameters[key] -= 0.1 * scale * gradient
         moved = factors(program.model.train, round(2 * epoch), 1, 2)
-        told = program.steps(fields, np.arange(12), 0, moved)
+        result = program.steps(fields, np.arange(12), 0, moved)
         for name, value in losses.items():
-            assert told.values[name][0] == pytest.approx(value, rel=1e-12)
-        assert told.values["loss"][0] == pytest.approx(sum(losses.values()), rel=1e-12)
+            assert result.values[name][0] == pytest.approx(value, rel=1e-12)
+        assert result.values["loss"][0] == pytest.approx(sum(losses.values()), rel=1e-12)
         for key, array in program.parameters.items():
-            np.testing.assert_allclose(array, wanted[key], rtol=1e-12, atol=1e-14)
+            np.testing.assert_allclose(array, parameters[key], rtol=1e-12, atol=1e-14)
     if times > 1:
         return
     gradients = program.gradients(fields)[1]

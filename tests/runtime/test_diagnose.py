@@ -157,7 +157,7 @@ def test_units_at_their_ends_are_found(tmp_path: Path, layer: str, code: str | N
         f"{PLAIN}  {layer}\n  z = squeeze(h -> dense(1)) + squeeze(x -> dense(1))\n  output z = z\n  loss mse(z, y)\n"
     )
     diagnosed = diagnose(trained(tmp_path, model, x, y, block))
-    assert [found for found, _ in codes(diagnosed) if found in ("W1004", "W1005")] == ([code] if code else [])
+    assert [warning for warning, _ in codes(diagnosed) if warning in ("W1004", "W1005")] == ([code] if code else [])
     assert diagnosed.units[0].count == 6
 
 

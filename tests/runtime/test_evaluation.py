@@ -30,12 +30,12 @@ def text_of(statement: str, dims: str, batch: int) -> str:
 @pytest.mark.parametrize("name", MIXING)
 def test_what_mixes_samples_sees_the_whole_split(name: str, batch: int) -> None:
     fields = {"x": RNG.standard_normal((7, 4)), "y": RNG.standard_normal((7, 4))}
-    whole = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
+    uncut = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(MIXING[name], "4", batch)), backend="reference")
-    loss, _ = whole.gradients(fields)
+    loss, _ = uncut.gradients(fields)
     figures = cut.evaluate(fields)
     assert figures["loss"] == pytest.approx(loss, rel=1e-10)
-    assert figures == pytest.approx(whole.evaluate(fields), rel=1e-10)
+    assert figures == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -43,11 +43,11 @@ def test_what_mixes_steps_sees_the_whole_split(backend: str) -> None:
     """After a mean over all steps of all samples, a recurrence that needs the tables of the whole split's rows."""
     statement = "h = x - mean(x, over = batch) -> gru(4)"
     fields = {name: [RNG.standard_normal((n, 4)) for n in LENGTHS] for name in ("x", "y")}
-    whole = netc.compile(netc.parse(text_of(statement, "time, 4", 7)), backend="reference")
+    uncut = netc.compile(netc.parse(text_of(statement, "time, 4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(statement, "time, 4", 3)), backend=backend)
-    loss, _ = whole.gradients(fields)
+    loss, _ = uncut.gradients(fields)
     assert cut.evaluate(fields)["loss"] == pytest.approx(loss, rel=1e-10)
-    assert cut.evaluate(fields) == pytest.approx(whole.evaluate(fields), rel=1e-10)
+    assert cut.evaluate(fields) == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 def test_random_values_without_rows() -> None:
