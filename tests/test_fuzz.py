@@ -186,8 +186,10 @@ def test_what_is_made_of_sequences(statement: str) -> None:
     """It is right, or a fault says why not: compiled down to the tasks, whatever the loss."""
     for loss in ("mse(z, z * 2)", "z", "cross_entropy(z, y)"):
         text = (
-            "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n  target y: class(4)\n"
-            f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {statement}\n  output p = z\n  loss {loss}\n}}\n"
+            "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n"
+            "  target y: class(4)\n"
+            f"  param table: float[5, 5] = normal(1)\n  h = x -> dense(5) -> tanh\n  z = {statement}\n"
+            f"  output p = z\n  loss {loss}\n}}\n"
         )
 
         def run(text: str = text) -> None:

@@ -127,7 +127,10 @@ def test_images_are_shown(tmp_path: Path) -> None:
 
 def test_check_tries_and_tells(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
-        "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n",
+        (
+            "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n"
+            "  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\n"
+        ),
         encoding="utf-8",
     )
     report = json.loads(command("check", "m.net", "--json", "--try", cwd=tmp_path).stdout)
@@ -190,8 +193,10 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
 def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)), encoding="utf-8")
     (tmp_path / "m.net").write_text(
-        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n  y = column("b") -> standardize\n}\n'
-        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
+        'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n'
+        '  y = column("b") -> standardize\n}\n'
+        "model {\n  input x: float[1]\n  target y: float\n  z = x -> dense(width) -> tanh -> dense(1) -> squeeze\n"
+        "  output z = z\n  loss mse(z, y)\n}\ntrain { epochs = 1 }\n",
         encoding="utf-8",
     )
     result = command("train", "m.net", "--set", "width=2,3", "--set", "kind=a,b/c", cwd=tmp_path)

@@ -230,7 +230,10 @@ def test_a_number_that_is_not_given_is_a_message(kind: str) -> None:
 @pytest.mark.usefixtures("registered")
 def test_several_results_and_noise() -> None:
     check(polar)
-    text = "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n  output j = jitter(x, amount = 0.5)\n}\n"
+    text = (
+        "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n"
+        "  output j = jitter(x, amount = 0.5)\n}\n"
+    )
     x = np.random.default_rng(0).standard_normal((500, 3)).astype(np.float32)
     predicted = netc.compile(netc.parse(text)).predict({"x": x})
     np.testing.assert_allclose(predicted["a"], x / (1 + 4 * x * x), rtol=1e-5)
@@ -555,7 +558,10 @@ def test_a_pass_a_step_and_blocks(project: Path) -> None:
     assert run(project, "predict", "runs/m", "d.csv", "--plugin", "mine").returncode == 0
 
 
-EXAMPLE = "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n}\n"
+EXAMPLE = (
+    "model {\n  input x: float[3]\n  target y: float\n  param w: float[3] = ones\n  loss mse(sum(x * w + x * w), y)\n"
+    "}\n"
+)
 
 
 def twins(rule: Callable[..., object], example: str = EXAMPLE) -> Pass:

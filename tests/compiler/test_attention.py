@@ -16,7 +16,10 @@ FIELDS = {"x": X, "y": Y, "one": ONE}
 # z: float[time, 4], of x: float[time, 6] and k: float[s, 6]
 MADE = {
     "attention": "z = attention(x -> dense(6), k, k) -> dense(4)",
-    "heads, causal, positions": "h = x -> positions -> self_attention(heads = 2, causal = true)\n  z = concat(h, attention(h, k, k, heads = 3)) -> dense(4)",
+    "heads, causal, positions": (
+        "h = x -> positions -> self_attention(heads = 2, causal = true)\n"
+        "  z = concat(h, attention(h, k, k, heads = 3)) -> dense(4)"
+    ),
     "a query in a scan": """layer f = dense(5)
   param Q: float[5, 6]
   h = scan xt in x with h = zeros(5) {
@@ -62,8 +65,10 @@ MADE = {
 
 def text_of(statement: str) -> str:
     return (
-        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n  k = y -> dense(6)\n"
-        f"  {statement}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n  batch = 7\n}}\n"
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  target one: class(4)[time]\n"
+        "  k = y -> dense(6)\n"
+        f"  {statement}\n  output p = z\n  loss cross_entropy(z, one)\n}}\ntrain {{\n  precision = f64\n"
+        f"  batch = 7\n}}\n"
     )
 
 
@@ -145,7 +150,8 @@ def test_self_attention_is_pytorchs(causal: bool) -> None:
 def test_attention_between_two_is_pytorchs() -> None:
     torch = pytest.importorskip("torch")
     program = run(
-        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n  output p = attention(x, concat(y, y[:, 1:3]), y, heads = 2)\n}\n"
+        "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n"
+        "  output p = attention(x, concat(y, y[:, 1:3]), y, heads = 2)\n}\n"
         "train { precision = f64 }\n"
     )
     for x, y, z in zip(X, Y, program.predict({"x": X, "y": Y})["p"], strict=True):

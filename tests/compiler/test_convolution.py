@@ -217,7 +217,8 @@ def test_a_transposed_convolution_is_the_adjoint() -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(
         "model {\n  input x: float[5, 4, 3]\n  param W: float[3, 3, 3, 6] = normal(1)\n"
-        "  output y = conv_transpose2d(x, W, stride = 2, pad = 1)\n  output same = conv_transpose2d(x, W, stride = 2)\n}\ntrain { precision = f64 }"
+        "  output y = conv_transpose2d(x, W, stride = 2, pad = 1)\n"
+        "  output same = conv_transpose2d(x, W, stride = 2)\n}\ntrain { precision = f64 }"
     )
     program, x = netc.compile(model), np.random.default_rng(0).standard_normal((2, 5, 4, 3))
     predicted = program.predict({"x": x})
@@ -231,7 +232,8 @@ def test_lines_are_images_one_column_wide() -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(
         "model {\n  input x: float[11, 2]\n  y = x -> conv(4, kernel = 3, stride = 2, dilation = 2, pad = valid)\n"
-        "  output y = y\n  output top = y -> maxpool(2)\n  output mean = y -> global_avgpool\n}\ntrain { precision = f64 }"
+        "  output y = y\n  output top = y -> maxpool(2)\n  output mean = y -> global_avgpool\n}\n"
+        "train { precision = f64 }"
     )
     program, x = netc.compile(model), np.random.default_rng(0).standard_normal((3, 11, 2))
     predicted = program.predict({"x": x})
@@ -264,7 +266,8 @@ def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
 def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
     """With fewer samples than shards some shards hold none; they add zero to a sum over the batch."""
     model = netc.parse(
-        "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"
+        "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n"
+        "  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"
         "  z = h -> global_avgpool -> dense(2)\n  loss mse(z, y)\n}\n"
         f"train {{\n  precision = {precision}\n  batch = 40\n}}\n"
     )

@@ -19,10 +19,19 @@ FIELDS = {
 # statements that end in a loss, of x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
 LOSSES = {
     "a penalty on a gradient": "h = x -> dense(6) -> tanh -> dense(1) -> squeeze\n  g = grad(h, x)\n  loss (h - y) ** 2 + sum(g * g)",
-    "contractive": "c = x -> dense(3) -> sigmoid\n  loss (sum(c) - y) ** 2 + sum(grad(c[0], x) ** 2) + sum(grad(c[1], x) ** 2) + sum(grad(c[2], x) ** 2)",
+    "contractive": (
+        "c = x -> dense(3) -> sigmoid\n"
+        "  loss (sum(c) - y) ** 2 + sum(grad(c[0], x) ** 2) + sum(grad(c[1], x) ** 2) + sum(grad(c[2], x) ** 2)"
+    ),
     "an equation": "u = x[0:1] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  loss (d + u - y) ** 2",
-    "of second order": "u = x[0:2] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)\n  dd = grad(d[0], x)[0] + grad(d[1], x)[1]\n  loss (dd - y) ** 2",
-    "of third order": "u = x -> dense(5) -> sin -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  dd = grad(d, x)[1]\n  ddd = grad(dd, x)[0]\n  loss (ddd - y) ** 2",
+    "of second order": (
+        "u = x[0:2] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)\n"
+        "  dd = grad(d[0], x)[0] + grad(d[1], x)[1]\n  loss (dd - y) ** 2"
+    ),
+    "of third order": (
+        "u = x -> dense(5) -> sin -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  dd = grad(d, x)[1]\n"
+        "  ddd = grad(dd, x)[0]\n  loss (ddd - y) ** 2"
+    ),
     "softplus": "u = x -> dense(5) -> softplus -> dense(1) -> squeeze\n  loss sum(grad(u, x) ** 2) + u * y",
     "products": "A = x -> dense(16) -> reshape(4, 4)\n  u = sum(A @ A * outer(x, x))\n  loss (sum(grad(u, x)) - y) ** 2",
     "softmax": "p = x -> dense(5) -> softmax\n  u = sum(p * log(p))\n  loss sum(grad(u, x) ** 2) + y * u",
@@ -34,7 +43,10 @@ LOSSES = {
     "an LSTM of known length": "h = f -> lstm(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, f) ** 2) + y * u",
     "a GRU of any length": "h = s -> gru(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, s) ** 2) + y * u",
     "attention": "u = sum(tanh(s -> self_attention(heads = 1)))\n  loss sum(grad(u, s) ** 2) * y",
-    "with respect to a middle value": "h = x -> dense(5) -> tanh\n  u = h -> dense(4) -> sigmoid -> dense(1) -> squeeze\n  loss sum(grad(u, h) ** 2) + y * u",
+    "with respect to a middle value": (
+        "h = x -> dense(5) -> tanh\n  u = h -> dense(4) -> sigmoid -> dense(1) -> squeeze\n"
+        "  loss sum(grad(u, h) ** 2) + y * u"
+    ),
     "gelu, erf, cos": "u = sum(gelu(x -> dense(4)) * cos(x -> dense(4)))\n  loss sum(grad(u, x) ** 2) * y",
     "a square root": "u = sqrt(1 + sum((x -> dense(4)) ** 2))\n  loss (sum(grad(u, x)) - y) ** 2",
 }
@@ -80,7 +92,8 @@ def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backe
 def test_a_derivative_is_an_output() -> None:
     rng = np.random.default_rng(3)
     program = run(
-        "model {\n  input x: float[3]\n  u = sum(x ** 3)\n  output g = grad(u, x)\n  output h = grad(sum(grad(u, x)), x)\n}\ntrain { precision = f64 }\n"
+        "model {\n  input x: float[3]\n  u = sum(x ** 3)\n  output g = grad(u, x)\n"
+        "  output h = grad(sum(grad(u, x)), x)\n}\ntrain { precision = f64 }\n"
     )
     x = rng.standard_normal((4, 3))
     predicted = program.predict({"x": x})

@@ -354,7 +354,10 @@ def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
 
 
 def test_two_lengths(tmp_path: Path) -> None:
-    text = "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n  output z = attention(y, x, x)\n}\n"
+    text = (
+        "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n"
+        "  output z = attention(y, x, x)\n}\n"
+    )
     run = of_text(text, tmp_path)
     asked = exported(run)
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))

@@ -176,7 +176,8 @@ model {
 def test_what_is_cheaper_the_other_way_round() -> None:
     """A normalisation before a pool: its gradient is computed part by part of the image, and each sum is taken once; every pass keeps the meaning."""
     model = netc.parse(
-        "model {\n  input x: float[4, 6, 8]\n  target y: float\n  p = x -> batchnorm -> maxpool(2) -> flatten -> dense(1) -> squeeze\n"
+        "model {\n  input x: float[4, 6, 8]\n  target y: float\n"
+        "  p = x -> batchnorm -> maxpool(2) -> flatten -> dense(1) -> squeeze\n"
         "  loss mse(p, y)\n}\ntrain {\n  precision = f64\n  batch = 5\n}"
     )
     rng = np.random.default_rng(0)
@@ -199,7 +200,8 @@ def test_what_is_cheaper_the_other_way_round() -> None:
 def test_a_block_s_names_of_axes_end_with_it() -> None:
     """What a block calls the axes of its argument is its own affair: outside, the axis has the name that the input declares."""
     model = netc.parse(
-        "model {\n  input x: float[time <= 6, 4]\n  k = attention(x, x, x)\n  output before = mean(x, over = time)\n  output after = mean(k, over = 0)\n}\n"
+        "model {\n  input x: float[time <= 6, 4]\n  k = attention(x, x, x)\n"
+        "  output before = mean(x, over = time)\n  output after = mean(k, over = 0)\n}\n"
     )
     assert model.outputs["before"].sample == (4,)
 

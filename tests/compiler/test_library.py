@@ -38,7 +38,10 @@ def test_losses_and_their_gradients(loss: str) -> None:
         }[name]
         for name in "abys"
     )
-    text += f"  param w: float[5] = ones\n  u = a\n  a = a * w\n  output p = u + b\n  output q = a\n  loss {loss}\n}}\ntrain {{\n  precision = f64\n  batch = 40\n}}\n"
+    text += (
+        f"  param w: float[5] = ones\n  u = a\n  a = a * w\n  output p = u + b\n  output q = a\n  loss {loss}\n}}\n"
+        f"train {{\n  precision = f64\n  batch = 40\n}}\n"
+    )
     program = netc.compile(netc.parse(text))
     actual, gradients = program.gradients(FIELDS)
     w = torch.ones(5, dtype=torch.float64, requires_grad=True)
@@ -49,7 +52,10 @@ def test_losses_and_their_gradients(loss: str) -> None:
 
 
 def figure(metric: str) -> float:
-    text = f"model {{\n  input a: float[5]\n  target y: class(5)\n  target b: float[5]\n  output p = a\n  metric m = {metric}\n}}\ntrain {{\n  batch = 16\n  precision = f64\n}}\n"
+    text = (
+        f"model {{\n  input a: float[5]\n  target y: class(5)\n  target b: float[5]\n  output p = a\n"
+        f"  metric m = {metric}\n}}\ntrain {{\n  batch = 16\n  precision = f64\n}}\n"
+    )
     return netc.compile(netc.parse(text)).evaluate({"a": A, "y": Y, "b": B})["m"]
 
 

@@ -131,7 +131,8 @@ def test_losses_are_what_they_say(backend: str) -> None:
 def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, backend: str) -> None:
     """Whatever else the model holds: `training` makes the passes simplify it before it is differentiated."""
     model = netc.parse(
-        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
+        "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n"
+        "  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
         f"  p = {beside}\n  loss main = {loss}\n  loss other = p ** 3\n}}\ntrain {{ precision = f64 }}"
     )
     rng = np.random.default_rng(0)
@@ -146,7 +147,8 @@ def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, bac
 def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
     """Nor does it where the gradient of what is chosen is infinite."""
     model = netc.parse(
-        f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n  loss sum(z)\n}}\n"
+        f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n"
+        f"  loss sum(z)\n}}\n"
     )
     fields = {"x": np.array([[0.0, 1.0]], np.float32), "y": np.array([[1.0, 1.0]], np.float32)}
     _, gradients = netc.compile(model, backend="reference").gradients(fields, wrt=("x", "y"))
@@ -167,7 +169,8 @@ def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
 )
 def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
     model = netc.parse(
-        f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
+        f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n"
+        f"  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
     )
     program = netc.compile(model)
     x = np.random.default_rng(0).standard_normal((5, 3, 4))

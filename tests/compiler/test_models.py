@@ -304,7 +304,10 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
         encoding="utf-8",
     )
     (tmp_path / "m.net").write_text(
-        'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n',
+        (
+            'import "blocks.net" as b\nlet wide = 3\nlet deep = false\nmodel {\n  input x: float[wide]\n'
+            "  output y = (x -> b.twice if deep else x -> dense(2)) -> relu\n}\n"
+        ),
         encoding="utf-8",
     )
     assert netc.load(tmp_path / "m.net").outputs["y"].dims == ("batch", 2)
@@ -320,7 +323,8 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
 
 def test_a_sample_s_own_index_picks() -> None:
     model = netc.parse(
-        "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n  output y = x[k]\n  output z = t[k]\n}"
+        "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n"
+        "  output y = x[k]\n  output z = t[k]\n}"
     )
     x, k = np.arange(24, dtype=np.float32).reshape(3, 4, 2), np.array([3, 0, 2], np.int32)
     program = netc.compile(model)

@@ -104,7 +104,8 @@ def test_passes_keep_the_meaning() -> None:
 def gradient_at(text: str, x: list[float]) -> np.ndarray:
     """d/dx of the sum of an expression of the file, by both backends, which must agree on what is no number too."""
     model = netc.parse(
-        f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"
+        f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n"
+        f"  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"
     )
     results = [
         netc.compile(model, backend=backend).gradients({"x": np.array([x])}, wrt=("x",))[1]["x"][0]

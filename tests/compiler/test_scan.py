@@ -174,7 +174,8 @@ block before(x: float[t, n]) {
 
 def text_of(statement: str) -> str:
     return (
-        f"{BLOCKS}\nmodel {{\n  input x: float[time, 3]\n  input f: float[6, 3]\n  input v: float[4]\n  target y: float[4]\n"
+        f"{BLOCKS}\nmodel {{\n  input x: float[time, 3]\n  input f: float[6, 3]\n  input v: float[4]\n"
+        "  target y: float[4]\n"
         f"  w = v * 2\n  z = {statement}\n  output p = z\n  loss mse(z, y)\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n  optimizer = sgd(lr = 0.1)\n}\n"
     )
@@ -258,7 +259,8 @@ def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
     text = (
         "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
         "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
-        "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n  param W: float[n, m] = glorot_uniform\n"
+        "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n"
+        "  param W: float[n, m] = glorot_uniform\n"
         "  s = scan xt in x with h = goal {\n    h = tanh(xt @ W + h * goal)\n    yield h\n  }\n  return s\n}\n"
         "train {\n  precision = f64\n  batch = 6\n}\n"
     )

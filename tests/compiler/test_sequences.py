@@ -51,7 +51,8 @@ FOR_A_STEP = {
 
 def text_of(statement: str, loss: str) -> str:
     return (
-        "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n  param table: float[5, 5] = normal(1)\n"
+        "model {\n  input x: float[time, 3]\n  input k: class(5)[time]\n  target y: class(4)\n"
+        "  param table: float[5, 5] = normal(1)\n"
         f"  h = x -> dense(5) -> tanh\n  z = {statement}\n  output p = z\n  loss {loss}\n}}\n"
         "train {\n  precision = f64\n  batch = 7\n}\n"
     )
@@ -164,8 +165,10 @@ def test_windows_and_slices_are_those_of_a_line(statement: str, backend: Backend
     rng = np.random.default_rng(3)
     lengths = (7, 11, 5, 9, 6, 7)
     text = (
-        "model {\n  input x: float[time <= 12, 3]\n  target y: float\n  param table: float[12, 4] = normal(1)\n  h = x -> dense(4) -> tanh\n  g = h * h\n"
-        f"  z = {statement}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n  batch = 6\n}}\n"
+        "model {\n  input x: float[time <= 12, 3]\n  target y: float\n  param table: float[12, 4] = normal(1)\n"
+        "  h = x -> dense(4) -> tanh\n  g = h * h\n"
+        f"  z = {statement}\n  output p = z\n  loss mse(mean(square(z)), y)\n}}\ntrain {{\n  precision = f64\n"
+        f"  batch = 6\n}}\n"
     )
     x, y = [rng.standard_normal((n, 3)) for n in lengths], rng.standard_normal(6)
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
@@ -251,7 +254,8 @@ def test_memory_is_what_check_says(threads: int) -> None:
 def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
     """The passes leave nothing that varies in its step, though the model has a sequence."""
     model = netc.parse(
-        "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n  k = s -> batchnorm\n"
+        "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n"
+        "  k = s -> batchnorm\n"
         "  loss mse(sum(h), y)\n  output o = k\n}\n"
     )
     rng = np.random.default_rng(0)
@@ -266,7 +270,10 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
 @pytest.mark.parametrize("backend", ["numba", "plan"])
 def test_a_sample_may_stand_several_times_in_a_batch(backend: Backend) -> None:
     """As in a bootstrap sample: then a batch has more rows than its longest samples have (generated program 400804)."""
-    text = "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"
+    text = (
+        "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n"
+        "  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"
+    )
     fields = {"x": Ragged.of([x[: n + 1] for n, x in enumerate(X[:3])], np.float64), "y": np.arange(3.0)}
     order = np.array([2] * 11 + [1] + [0, 2, 2])
     losses = [run(text, kind, threads=2).steps(fields, order, 0).values["loss"] for kind in (backend, "reference")]

@@ -71,7 +71,8 @@ def test_updates_are_simultaneous(updates: list[str], after: dict[str, object], 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_what_is_accumulated_begins_again_if_everything_is_frozen(backend: str) -> None:
     text = (
-        "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n  loss mse(h, y)\n}\n"
+        "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n"
+        "  loss mse(h, y)\n}\n"
         'train {\n  batch = 5\n  accumulate = 2\n  optimizer = sgd(lr = 0.1)\n  freeze = "P"\n}\n'
     )
     program = netc.compile(netc.parse(text), seed=3, backend=backend)

@@ -113,7 +113,10 @@ def graph_text(text: str) -> list[str]:
 def test_a_chain_within_a_block_that_applies_itself() -> None:
     """What is ready of a chain belongs to one application of its block."""
     links = " + x" * 40
-    before = f"block f(x: float[n], k) {{ return (x if k == 0 else g(k){links} -> f(k - 1)) }}\nblock g(k) {{ return k * 2 }}\n"
+    before = (
+        f"block f(x: float[n], k) {{ return (x if k == 0 else g(k){links} -> f(k - 1)) }}\n"
+        f"block g(k) {{ return k * 2 }}\n"
+    )
     short = before.replace(links, " + 40 * x")
     model_of = {
         name: netc.Program(netc.parse(model("x -> f(3)", definition)))

@@ -151,8 +151,10 @@ def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: 
 
 def test_a_scan_is_printed_with_its_comments() -> None:
     text = (
-        "block a(x: float[t, n]) {\n  s = scan xt in x with h = zeros(n) {  # head\n    # inside\n    h = h + xt  # added\n"
-        "    yield h\n  }  # end\n  z = last(scan xt in x with h = zeros(n) {\n    h = h * xt\n    yield h\n  })\n  return s\n}\n"
+        "block a(x: float[t, n]) {\n  s = scan xt in x with h = zeros(n) {  # head\n    # inside\n"
+        "    h = h + xt  # added\n"
+        "    yield h\n  }  # end\n  z = last(scan xt in x with h = zeros(n) {\n    h = h * xt\n    yield h\n  })\n"
+        "  return s\n}\n"
     )
     messy = text.replace("h + xt", "h  +xt").replace("    # inside", "# inside").replace("    yield", "  yield")
     assert print_file(parse(Source("a.net", messy))) == text

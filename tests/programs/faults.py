@@ -184,7 +184,10 @@ MENDS = (
         "01: stop_gradient goes before the gradients are taken",
         "compiler/passes/simplify.py",
         '        case "add", [x, y] if is_constant(x, 0.0):\n',
-        '        case "stop_gradient", [x]:\n            return x\n        case "add", [x, y] if is_constant(x, 0.0):\n',
+        (
+            '        case "stop_gradient", [x]:\n            return x\n'
+            '        case "add", [x, y] if is_constant(x, 0.0):\n'
+        ),
     ),
     Fault(
         "02 and 05: a state or carry whose old value nobody reads is not written",

@@ -236,7 +236,10 @@ def test_check_of_any_batch(tmp_path: Path) -> None:
 
 
 def data(source: str, block: str = 'x = column("x")') -> netc.Model:
-    text = f"data {{\n  source = {source}\n  {block}\n  split = (train = 1)\n}}\nmodel {{\n  input x: float\n  output y = x\n}}\n"
+    text = (
+        f"data {{\n  source = {source}\n  {block}\n  split = (train = 1)\n}}\nmodel {{\n  input x: float\n"
+        f"  output y = x\n}}\n"
+    )
     return netc.parse(text)
 
 
@@ -347,7 +350,8 @@ def test_a_picture_of_many_pixels(tmp_path: Path, little: int) -> None:
 def test_labels_as_numbers_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
     (tmp_path / "t.csv").write_text("x\n" + "\n".join(f"a{i}" for i in range(20_000)) + "\n", encoding="utf-8")
     model = netc.parse(
-        'data {\n  source = csv("t.csv")\n  x = column("x") -> one_hot\n  split = (train = 1)\n}\nmodel {\n  input x: float[20000]\n  output y = x\n}\n'
+        'data {\n  source = csv("t.csv")\n  x = column("x") -> one_hot\n  split = (train = 1)\n}\nmodel {\n'
+        "  input x: float[20000]\n  output y = x\n}\n"
     )
     assert "20,000 cells of 20,000 numbers would take 3,200,000,000 bytes" in refused(model, tmp_path, 3)
 

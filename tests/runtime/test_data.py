@@ -129,7 +129,10 @@ def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(as_csv(columns), encoding="utf-8")
     loaded, spec = dataset(
         tmp_path,
-        f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\nsplit = ordered(train = 1.0)',
+        (
+            f'source = csv("t.csv")\nx = columns("a", "b") -> {steps}\ny = column("kind") -> classes\n'
+            "split = ordered(train = 1.0)"
+        ),
     )
     raw = np.array([columns["a"], columns["b"]]).T
     np.testing.assert_allclose(loaded.parts["train"]["x"], expected(raw), rtol=1e-6)
@@ -142,7 +145,8 @@ def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n", encoding="utf-8")
     loaded, _ = dataset(
         tmp_path,
-        'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\ny = column("kind") -> impute(mode) -> lowercase -> classes\n'
+        'source = csv("t.csv")\nx = columns("a", "b") -> impute(median)\n'
+        'y = column("kind") -> impute(mode) -> lowercase -> classes\n'
         "split = ordered(train = 1.0)",
         MODEL.replace("class(3)", "class(2)").replace("dense(3)", "dense(2)"),
     )
@@ -199,7 +203,10 @@ def test_other_splits(tmp_path: Path) -> None:
 def test_nested_lists_are_arrays(tmp_path: Path) -> None:
     rows = [{"x": [[i, i + 1], [2, 3]], "y": i % 2} for i in range(20)]
     (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    model = "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
+    model = (
+        "model {\n  input x: float[2, 2]\n  target y: class(2)\n  z = x -> flatten -> dense(2)\n"
+        "  output p = softmax(z)\n  loss cross_entropy(z, y)\n}"
+    )
     loaded, _ = dataset(
         tmp_path,
         'source = jsonl("t.jsonl")\nx = field("x")\ny = field("y")\nsplit = ordered(train = 0.5, test = 0.5)',
@@ -218,7 +225,10 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
         .replace("class(3)", "class(2)")
         .replace("x -> dense(3)", "mean(x, over = time) -> dense(2)")
     )
-    text = '  source = jsonl("t.jsonl.gz")\n  x = field("x") -> standardize\n  y = field("y") -> classes\n  split = ordered(train = 1.0)'
+    text = (
+        '  source = jsonl("t.jsonl.gz")\n  x = field("x") -> standardize\n  y = field("y") -> classes\n'
+        "  split = ordered(train = 1.0)"
+    )
     loaded, _ = dataset(tmp_path, text, model)
     x = loaded.parts["train"]["x"]
     steps = np.array([step for row in rows for step in row["x"]], float)
@@ -229,7 +239,10 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
 
 def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n", encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
+    text = (
+        '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n'
+        '  y = column("y") -> classes\n  split = column("part")'
+    )
     model = (
         MODEL.replace("float[2]", "class(auto)[letters]")
         .replace("class(3)", "class(2)")
@@ -244,8 +257,14 @@ def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
 
 def test_ends_are_tokens(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("word,y,part\nab,p,train\nbbb,q,train\nc,p,test\n", encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n  y = column("y") -> classes\n  split = column("part")'
-    model = "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
+    text = (
+        '  source = csv("t.csv")\n  x = column("word") -> characters -> ends -> vocabulary\n'
+        '  y = column("y") -> classes\n  split = column("part")'
+    )
+    model = (
+        "model {\n  input x: class(auto)[letters]\n  target y: class(2)\n"
+        "  z = mean(x -> embed(2), over = letters) -> dense(2)\n  loss cross_entropy(z, y)\n}\n"
+    )
     loaded, _ = dataset(tmp_path, text, model)
     assert loaded.states["x"][2]["tokens"] == ["<unknown>", "<end>", "b", "a"]
     assert [sequence.tolist() for sequence in loaded.parts["train"]["x"]] == [[3, 2, 1], [2, 2, 2, 1]]
@@ -278,7 +297,10 @@ def test_windows_of_a_text(tmp_path: Path, unit: str) -> None:
 
 def test_windows_of_a_series(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("v\n" + "\n".join(map(str, range(50))), encoding="utf-8")
-    text = '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n  split = (train = 0.6, test = 0.4)'
+    text = (
+        '  source = csv("t.csv")\n  x = column("v") -> window(4, 2)\n  y = column("v") -> window(4, 2) -> next(3)\n'
+        "  split = (train = 0.6, test = 0.4)"
+    )
     model = (
         MODEL.replace("float[2]", "float[4]")
         .replace("class(3)", "float")

@@ -20,7 +20,8 @@ MIXING = {
 
 def text_of(statement: str, dims: str, batch: int) -> str:
     return (
-        f"model {{\n  input x: float[{dims}]\n  target y: float[{dims}]\n  param w: float[4] = normal(1)\n  {statement}\n  g = h * w\n"
+        f"model {{\n  input x: float[{dims}]\n  target y: float[{dims}]\n  param w: float[4] = normal(1)\n"
+        f"  {statement}\n  g = h * w\n"
         f"  loss mse(g, y)\n  loss weighted(abs(g), sigmoid(g))\n  metric mae(g, y)\n  watch inner = g\n}}\n"
         f"train {{\n  batch = {batch}\n  precision = f64\n}}\n"
     )
@@ -53,7 +54,8 @@ def test_what_mixes_steps_sees_the_whole_split(backend: str) -> None:
 def test_random_values_without_rows() -> None:
     """They are drawn once for the whole split."""
     text = (
-        "model {\n  input x: float[4]\n  target y: float[3]\n  h = x -> dense(3)\n  g = h + normal_like(mean(h, over = batch))\n"
+        "model {\n  input x: float[4]\n  target y: float[3]\n  h = x -> dense(3)\n"
+        "  g = h + normal_like(mean(h, over = batch))\n"
         "  loss mse(g, y)\n}\ntrain {\n  batch = BATCH\n  precision = f64\n}\n"
     )
     fields = {"x": RNG.standard_normal((6, 4)), "y": RNG.standard_normal((6, 3))}

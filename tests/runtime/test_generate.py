@@ -45,9 +45,11 @@ def trained(folder: Path, statement: str) -> Run:
     (folder / "t.txt").write_text(TEXT, encoding="utf-8")
     (folder / "m.net").write_text(
         'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(20, 5)\n'
-        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(20, 5)\n  split = (train = 0.8, test = 0.2)\n}\n'
+        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(20, 5)\n'
+        "  split = (train = 0.8, test = 0.2)\n}\n"
         f"{BLOCK}model {{\n  input letter: class(auto)[time <= 20]\n  target following: class(auto)[time]\n"
-        f"  e = letter -> embed(5)\n  h = {statement.replace('e + shift(e) ->', '(e + shift(e)) ->')}\n  z = h -> dense(size(following))\n"
+        f"  e = letter -> embed(5)\n  h = {statement.replace('e + shift(e) ->', '(e + shift(e)) ->')}\n"
+        "  z = h -> dense(size(following))\n"
         "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\n"
         "train {\n  optimizer = adam(lr = 0.02)\n  batch = 32\n  epochs = 3\n  precision = f64\n}\n",
         encoding="utf-8",

@@ -114,7 +114,8 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
 def test_an_output_that_reads_no_field(backend: str) -> None:
     """It is the same for every sample that is given."""
     model = netc.parse(
-        "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n  output z = (x + w if training else w + 0 * ones(2))\n}\n"
+        "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n"
+        "  output z = (x + w if training else w + 0 * ones(2))\n}\n"
     )
     predicted = netc.compile(model, backend=backend).predict({"x": np.zeros((3, 2), np.float32)})["z"]
     np.testing.assert_array_equal(np.broadcast_to(predicted, (3, 2)), np.ones((3, 2)))

@@ -128,7 +128,10 @@ def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
     from netc.runtime.data.split import _edges, _labels
     from netc.runtime.random import generator
 
-    text = 'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n'
+    text = (
+        'data {\n  source = csv("t.csv")\n  y = column("y") -> classes\n'
+        "  split = (train = 0.7, valid = 0.2, test = 0.1)\n}\n"
+    )
     source = Source("m.net", text)
     spec = parse_block(source, parse(source).items[0], {})
     draw = np.random.default_rng(seed)

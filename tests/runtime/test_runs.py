@@ -177,8 +177,10 @@ def test_names_that_are_no_text(project: Path) -> None:
     rows = [{"x": i / 3, "y": ("a", "\ud800")[i % 2]} for i in range(20)]
     (project / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     path.write_text(
-        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n  split = (train = 1)\n}\n'
-        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n  loss cross_entropy(z, y)\n}\n",
+        'data {\n  source = jsonl("t.jsonl")\n  x = column("x")\n  y = column("y") -> classes\n'
+        "  split = (train = 1)\n}\n"
+        "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n"
+        "  loss cross_entropy(z, y)\n}\n",
         encoding="utf-8",
     )
     run = netc.train(netc.load(path), out=project / os.fsdecode(b"run\xfe"), epochs=1)

@@ -177,7 +177,8 @@ def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("the cat sat on the mat. " * 20, encoding="utf-8")
     (tmp_path / "m.net").write_text(
         'data {\n  source = text("t.txt")\n  letter = field("text") -> characters -> vocabulary -> window(10, 5)\n'
-        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(10, 5)\n  split = (train = 0.8, test = 0.2)\n}\n'
+        '  following = field("text") -> characters -> vocabulary -> next(1) -> window(10, 5)\n'
+        "  split = (train = 0.8, test = 0.2)\n}\n"
         "model {\n  input letter: class(auto)[time <= 10]\n  target following: class(auto)[time]\n"
         "  z = letter -> embed(5) -> gru(6) -> dense(size(following))\n"
         "  output likely = softmax(z)\n  loss cross_entropy(z, following)\n}\ntrain {\n  batch = 32\n  epochs = 1\n}\n",

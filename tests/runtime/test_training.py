@@ -126,7 +126,8 @@ def test_ctrl_c_keeps_a_checkpoint(tmp_path: Path) -> None:
 
 def test_arrays_from_python(tmp_path: Path) -> None:
     model = netc.parse(
-        "model {\n  input x: float[3]\n  target y: float\n  output z = x -> dense(1) -> squeeze\n  loss mse(z, y)\n}\ntrain { optimizer = adam(0.05)\n epochs = 60 }"
+        "model {\n  input x: float[3]\n  target y: float\n  output z = x -> dense(1) -> squeeze\n"
+        "  loss mse(z, y)\n}\ntrain { optimizer = adam(0.05)\n epochs = 60 }"
     )
     x = np.random.default_rng(0).standard_normal((200, 3)).astype(np.float32)
     run = netc.train(model, data={"x": x, "y": x @ np.array([1, 2, 3], np.float32)}, out=tmp_path / "line")
@@ -192,7 +193,10 @@ def test_usage_and_explain(tmp_path: Path) -> None:
 def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("a\n1\n2\n3\n", encoding="utf-8")
     (tmp_path / "m.net").write_text(
-        'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n  input a: float\n  output b = a * 2\n}\n',
+        (
+            'data {\n  source = csv("x.csv")\n  a = column("a")\n  split = (train = 1.0)\n}\nmodel {\n'
+            "  input a: float\n  output b = a * 2\n}\n"
+        ),
         encoding="utf-8",
     )
     done = command(name, "m.net", cwd=tmp_path)
@@ -208,7 +212,10 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     text = text.replace("adam(lr = 0.01)", "adam(lr = 0.3)")
     text = text.replace(
         "train {",
-        "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n  schedule = plateau(patience = 2, factor = 0.5)",
+        (
+            "train {\n  early_stop = (metric = valid.loss, patience = 4)\n  keep = best(valid.loss)\n"
+            "  schedule = plateau(patience = 2, factor = 0.5)"
+        ),
     )
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
     done = command("train", "m.net", cwd=tmp_path)
@@ -246,7 +253,8 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
 def test_who_lost_the_number(tmp_path: Path, statement: str, train: str, line: int, message: str) -> None:
     text = (
         "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8)\n"
-        f"  z = {statement}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n  s = scan i in 0..40 with k = h + 3 {{\n"
+        f"  z = {statement}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n"
+        f"  s = scan i in 0..40 with k = h + 3 {{\n"
         "    k = k * k\n    yield k\n  }\n  return s\n}\n"
         f"train {{\n  batch = 4\n  epochs = 5\n{train}}}\n"
     )
@@ -271,8 +279,10 @@ def test_parameters_that_overflow_in_the_last_step_are_no_run(tmp_path: Path) ->
         ("1e30", "the loss of the part `valid` is not a number"),
     ):
         text = (
-            'data {\n  source = csv("d.csv")\n  x = columns("a", "b")\n  y = column("y")\n  split = (train = 0.6, valid = 0.4)\n}\n'
-            "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8) -> relu\n  z = h -> dense(1) -> squeeze\n  output p = z\n"
+            'data {\n  source = csv("d.csv")\n  x = columns("a", "b")\n  y = column("y")\n'
+            "  split = (train = 0.6, valid = 0.4)\n}\n"
+            "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8) -> relu\n"
+            "  z = h -> dense(1) -> squeeze\n  output p = z\n"
             f"  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(lr = {rate})\n  epochs = 1\n  batch = 64\n}}\n"
         )
         (tmp_path / "m.net").write_text(text, encoding="utf-8")

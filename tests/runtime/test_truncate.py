@@ -24,7 +24,8 @@ MADE = {
 
 def text_of(statement: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)") -> str:
     return (
-        f"model {{\n  input x: float[time <= 40, 3]\n  target y: float[time, 2]\n  {statement}\n  z = h -> dense(2)\n  output z = z\n  loss mse(z, y)\n}}\n"
+        f"model {{\n  input x: float[time <= 40, 3]\n  target y: float[time, 2]\n  {statement}\n"
+        f"  z = h -> dense(2)\n  output z = z\n  loss mse(z, y)\n}}\n"
         f"train {{\n  precision = f64\n  batch = 6\n  optimizer = {optimizer}\n{more}}}\n"
     )
 
@@ -164,8 +165,10 @@ def test_what_cannot_be_kept_is_told() -> None:
 def test_a_scan_over_a_count_is_no_sequence_that_is_cut() -> None:
     """Its own steps are whole in every chunk; the truncated dimension is another."""
     text = (
-        "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n  z = h -> dense(1)\n"
-        "  e = x -> embed(2)\n  loss a = z ** 2\n  loss b = e ** 2\n}\ntrain {\n  truncate = (time = 1)\n  precision = f64\n}\n"
+        "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n"
+        "  z = h -> dense(1)\n"
+        "  e = x -> embed(2)\n  loss a = z ** 2\n  loss b = e ** 2\n}\ntrain {\n  truncate = (time = 1)\n"
+        "  precision = f64\n}\n"
     )
     fields = {"x": [np.array([0, 1]), np.array([1])]}
     losses = [run(text, backend).step(fields)["loss"] for backend in ("numba", "reference")]
@@ -185,7 +188,8 @@ def test_no_loss_reads_what_is_cut() -> None:
 def test_other_dimensions_stay_whole(backend: str) -> None:
     """A sequence that no loss reads, along a dimension of its own, may be shorter or longer than a chunk."""
     text = (
-        "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n  h = x -> dense(2)\n  output k = z -> dense(2)\n"
+        "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n"
+        "  h = x -> dense(2)\n  output k = z -> dense(2)\n"
         "  loss mse(h, y)\n}\ntrain {\n  precision = f64\n  truncate = (time = 3)\n}\n"
     )
     rng = np.random.default_rng(0)

@@ -406,8 +406,10 @@ def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
     rows = "\n".join(f"{i / 10},{(i * i) % 7}" for i in range(20))
     (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
     (tmp_path / "m.net").write_text(
-        'data {\n  a = column("a")\n  b = column("b") -> standardize\n  split = (train = 1.0)\n  source = csv("t.csv")\n}\n'
-        "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n  loss mse(z, b)\n}\n"
+        'data {\n  a = column("a")\n  b = column("b") -> standardize\n  split = (train = 1.0)\n'
+        '  source = csv("t.csv")\n}\n'
+        "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n"
+        "  loss mse(z, b)\n}\n"
         "train {\n  batch = 8\n}\n"
     )
     result = CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--data"])
