@@ -1,4 +1,8 @@
-"""What all tests share: an environment that does not depend on the user, one kernel cache for the whole run, `--update-golden`."""
+"""Fixtures for all tests.
+
+The environment does not depend on the user, one kernel cache serves the whole run, and `--update-golden` rewrites
+golden files.
+"""
 
 import collections
 import os
@@ -38,13 +42,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step is divided among all workers. By itself netc runs a step as small as most in the tests on one, whatever `threads` says."""
+    """Every step is divided among all workers.
+
+    Without this, netc runs a step as small as most in the tests on one worker.
+    """
     monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
 
 
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
-    """Whether there is time."""
+    """Whether `--long` was given."""
     return bool(request.config.getoption("--long"))
 
 
@@ -53,7 +60,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--long`, leave out cases of tests that are marked `every`."""
+    """Without `--long`, leaves out cases of tests that are marked `every`."""
     if config.getoption("--long"):
         return
     seen: collections.Counter[str] = collections.Counter()
@@ -69,14 +76,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, is_long: bool) -> str:
-    """Machine code for every fourth case of a test, and for all with `--long`; for the others the plan, emulated: it compiles nothing, which is most of the time."""
+    """Machine code for every fourth case of a test, and for all with `--long`.
+
+    The other cases run the plan in the emulator, which saves the time of compilation.
+    """
     number = sum(request.node.callspec.indices.values())
     return "numba" if is_long or number % 4 == 0 else "plan"
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest):
-    """golden(path, text): the text must be what the file holds; `--update-golden` writes it."""
+    """Compares a text with a golden file: `golden(path, text)`. `--update-golden` writes the file."""
 
     def check(path: Path, text: str) -> None:
         assert text.strip(), f"there is nothing to compare with {path}"

@@ -1,4 +1,4 @@
-"""Names that try to become code: pieces of each language that netc writes, control characters, and what libraries read as markup."""
+"""Names that try to become code: pieces of each language that netc writes, control characters, and markup."""
 
 import random
 
@@ -81,7 +81,7 @@ PIECES = (
 
 
 def hostile_names(count: int, seed: int) -> list[str]:
-    """Each piece by itself, then pieces put together at random; all different."""
+    """Each piece alone, and then random combinations of pieces, all different."""
     draw, names = random.Random(seed), dict.fromkeys(PIECES)
     while len(names) < count:
         names["".join(draw.choices(PIECES, k=draw.randint(2, 6)))] = None
@@ -89,5 +89,5 @@ def hostile_names(count: int, seed: int) -> list[str]:
 
 
 def plain(text: str) -> bool:
-    """Whether a text is one line without control characters, halves of pairs or what turns its direction."""
+    """Whether a text is one line without control characters, lone surrogates or characters that change its direction."""
     return text.isprintable() or all(character.isprintable() or character in "\u3000\xa0" for character in text)

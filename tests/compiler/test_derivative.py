@@ -1,4 +1,4 @@
-"""`grad(y, x)` inside of losses: against finite differences, compiled against interpreted, on threads."""
+"""`grad(y, x)` in losses: compared with finite differences, compiled with interpreted, and on threads."""
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def fields_of(program: netc.Program) -> dict:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backend) -> None:
+def test_gradients_of_gradients_agree_with_finite_differences(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)
     reference, *compiled = (
         run(text_of(LOSSES[name]), "reference"),

@@ -1,4 +1,7 @@
-"""Plans run without machine code (compiler/emulator): against the reference interpreter, in many orders, for tiny caches; and broken plans, which must be caught."""
+"""Emulated plans are compared with the reference interpreter, and broken plans must be caught.
+
+The emulator (compiler/targets/emulator) runs them without machine code, in many orders and for tiny caches.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -207,7 +210,7 @@ train {
 
 
 def synthetic(model: netc.Model, count: int) -> dict[str, Any]:
-    """Random data for a model: sequences of one to four steps."""
+    """Random data for a model, with sequences of one to four steps."""
     rng = np.random.default_rng(count)
     lengths = rng.integers(1, 5, count)
 
@@ -223,7 +226,7 @@ def synthetic(model: netc.Model, count: int) -> dict[str, Any]:
 
 
 def trained(model: netc.Model, count: int, **options: Any) -> dict[str, np.ndarray]:
-    """What three steps leave, and for a whole batch its gradients."""
+    """The parameters and states after three steps, and for a full batch its gradients."""
     program = netc.compile(model, seed=3, **options)
     _, gradients = program.gradients(synthetic(model, count)) if count == model.train.batch else (0, {})
     losses = [program.step(synthetic(model, count * model.train.accumulate))["loss"] for _ in range(3)]
@@ -232,7 +235,7 @@ def trained(model: netc.Model, count: int, **options: Any) -> dict[str, np.ndarr
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_plan_comes_to_what_its_graph_means(name: str) -> None:
+def test_a_plan_computes_the_results_of_its_graph(name: str) -> None:
     model = netc.parse(MODELS[name])
     for count, runs in ((model.train.batch, [(3, TINY)]), (3, [(2, None), (5, TINY)])):
         expected = trained(model, count, backend="reference")
@@ -244,7 +247,7 @@ def test_a_plan_comes_to_what_its_graph_means(name: str) -> None:
                 np.testing.assert_allclose(results[key], value, rtol=1e-9, atol=1e-9, err_msg=message)
 
 
-def test_the_order_decides_no_bit() -> None:
+def test_the_order_of_tasks_does_not_change_bits() -> None:
     model = netc.parse(MODELS["convolution"])
     results = []
     for seed in range(3):
@@ -255,8 +258,8 @@ def test_the_order_decides_no_bit() -> None:
 
 
 @pytest.mark.parametrize("name", ["dense", "embedding", "scan with carries that swap"])
-def test_axes_at_once_are_elements_in_order(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that takes whole axes at a time comes to the bits of its text, done as it stands."""
+def test_vectorised_kernels_give_the_bits_of_single_elements(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that takes whole axes at once computes the same bits as its text, element by element."""
     model = netc.parse(MODELS[name])
     results = trained(model, 3, backend="plan", threads=2, machine=TINY)
     monkeypatch.setattr(
@@ -268,7 +271,7 @@ def test_axes_at_once_are_elements_in_order(name: str, monkeypatch: pytest.Monke
 
 
 def test_every_kernel_of_these_models_is_vectorised() -> None:
-    """A sum, a choice, a scatter: none falls back to single elements, which takes a hundred times as long."""
+    """Sums, choices and scatters do not fall back to single elements, which would take a hundred times as long."""
     for text in MODELS.values():
         model = netc.parse(text)
         graph = pipeline.run_passes(pipeline.training_graph(model))
@@ -278,7 +281,7 @@ def test_every_kernel_of_these_models_is_vectorised() -> None:
             assert kernel.run is not kernel.in_order or task.kernel.form == "product", task.kernel.text
 
 
-def test_a_custom_kernel_runs_as_its_text_says() -> None:
+def test_a_custom_kernel_runs_as_its_text() -> None:
     text = """def kernel(p0, p1, n0):
     for _row in range(n0):
         store_f64_0(p0, 0 + _row * 1, F64(0.0))
@@ -311,7 +314,7 @@ Phases = list[list[tuple[Group, list[Task]]]]
 def change_address(
     phases: Phases, is_chosen: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]
 ) -> None:
-    """Change the addresses of some pointers; at least one."""
+    """Changes the addresses of some pointers, at least of one."""
     count = 0
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
@@ -334,23 +337,23 @@ def swap_phases(phases: Phases) -> None:
 
 
 def join_phases(phases: Phases) -> None:
-    """No barrier where the next phase needs one."""
+    """Removes a barrier that the next phase needs."""
     phases[0] += phases.pop(1)
 
 
 def overlap(phases: Phases) -> None:
-    """Everything that members share begins at one address."""
+    """Puts everything that members share at one address."""
     change_address(phases, lambda _, address: address.memory == SHARED, lambda address: replace(address, offset=0))
 
 
 def drop_shard(phases: Phases) -> None:
-    """The last shard is nobody's."""
+    """Leaves out the last shard."""
     for phase in phases:
         phase[:] = [(replace(g, extent=15) if g.kind == "shards" else g, tasks) for g, tasks in phase]
 
 
 def share_row(phases: Phases) -> None:
-    """Each row of what is shared lies on the first."""
+    """Puts each row of a shared buffer onto the first row."""
     change_address(
         phases,
         lambda _, address: address.memory == SHARED and address.lead > 0,
@@ -359,7 +362,7 @@ def share_row(phases: Phases) -> None:
 
 
 def drop_writer(phases: Phases) -> None:
-    """A task is left out that writes what others read."""
+    """Leaves out a task whose results others read."""
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
             for i, task in enumerate(tasks):
@@ -379,7 +382,7 @@ def drop_result(phases: Phases) -> None:
 
 
 def reach_beyond(phases: Phases) -> None:
-    """Whatever points to a parameter points one element too far."""
+    """Makes each pointer to a parameter point one element too far."""
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
             phase[g] = (group, [replace(task, pointers=tuple(map(one_further, task.pointers))) for task in tasks])

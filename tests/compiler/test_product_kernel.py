@@ -22,7 +22,7 @@ MARGIN = 1024  # elements around everything that a kernel reads or writes
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The loops of a product by name, how many buffers it touches, and whether it has a start."""
+    """A product: the counts and strides of its loops by name, how many buffers it reads, and whether it has a start."""
 
     loops: dict[str, Loop[int]]
     touches: int
@@ -42,9 +42,9 @@ LOOPS = (*BATCHES, *DEPTHS, "rows", "columns")
 
 @dataclass(slots=True)
 class Memory:
-    """A view in memory of its own, which is NaN where the view has no element.
+    """A view in memory that is NaN outside of the view's elements.
 
-    `indices` are those of the view's elements in `data`, `address` is that of the first element.
+    `indices` are the places of the view's elements in `data`, and `address` is that of the first element.
     """
 
     indices: Array
@@ -75,7 +75,7 @@ class Memory:
 
 
 def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator) -> None:
-    """c is start (or zero) plus the product, and nothing outside of c is written.
+    """Asserts that c is the start (or zero) plus the product, and that nothing outside of c is written.
 
     The numbers are small integers, so that sums are exact in any order.
     """
@@ -122,8 +122,9 @@ def loops_of(counts: Mapping[str, int], strides: Mapping[str, Mapping[str, int]]
 
 
 def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
-    """Counts around the borders of the tile, some of them zero; strides of transposed, overlapping, repeated and
-    reversed views."""
+    """Random counts around the borders of the tile, some of them zero, and strides of transposed, overlapping, repeated
+    and reversed views.
+    """
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
     counts = {
         "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1]),
@@ -153,8 +154,9 @@ def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
 def plain_case(
     rows: int, columns: int, depth: int, runs: int = 1, b_is_transposed: bool = False, has_start: bool = False
 ) -> Case:
-    """Matrices in order: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs
-    * depth]."""
+    """Contiguous matrices: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs
+    * depth].
+    """
     counts = {**dict.fromkeys(LOOPS, 1), "rows": rows, "columns": columns, "depth": depth, "runs": runs}
     all_depth = runs * depth
     strides = {
@@ -170,7 +172,8 @@ def plain_case(
 
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a
-    strip."""
+    strip.
+    """
     lanes = machine.lanes(dtype)
     for rows in range(2 * machine.tile_rows + 3):
         for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
@@ -184,7 +187,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
 
 
 def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
-    """An element has the same bits wherever rows and columns are cut."""
+    """Asserts that an element has the same bits wherever rows and columns are cut."""
     rows, columns, depth = 2 * machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
     rng = np.random.default_rng(5)
     a = Memory.of([rows, depth], [depth, 1], dtype).fill(rng.standard_normal)
@@ -218,7 +221,7 @@ PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(F
 @pytest.mark.every(2)
 @pytest.mark.parametrize(("target", "dtype"), PAIRS)
 def test_the_product_kernel(target: str, dtype: str) -> None:
-    """One test: the kernel takes seconds to compile."""
+    """One test for all targets and cases, because the kernel takes seconds to compile."""
     machine = machine_for(target)
     kernel = Kernel(product_source(dtype), machine)
     check_instructions(target, kernel.assembly)

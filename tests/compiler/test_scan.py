@@ -1,4 +1,8 @@
-"""Recurrence: compiled against interpreted, a batch against each sequence alone, gradients against finite differences, the library's layers against PyTorch."""
+"""Recurrences.
+
+Compiled code is compared with the interpreter, a batch with each sequence alone, gradients with finite differences, and
+the library's layers with PyTorch.
+"""
 
 from typing import Literal
 
@@ -224,7 +228,7 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
-def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
+def test_a_recurrence_on_both_backends_and_for_each_sample_alone(name: str, backend: Backend) -> None:
     text = text_of(MADE[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
@@ -254,8 +258,8 @@ def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
         assert float((gradients[key] * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8), key
 
 
-def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
-    """A scan along each, one beginning with what the other came to, and what a sample has once beside both."""
+def test_two_dimensions_that_rank_samples_differently() -> None:
+    """A scan along each, one of which begins with the result of the other, and a value of the sample beside both."""
     text = (
         "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
         "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
@@ -282,7 +286,7 @@ def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
+def test_training_steps_agree_with_the_interpreter(threads: int) -> None:
     text = text_of(MADE["stacked"])
     reference, compiled = run(text, "reference"), run(text, threads=threads)
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
@@ -294,7 +298,7 @@ def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
 
 
 @pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNN"])
-def test_layers_are_pytorchs(layer: str) -> None:
+def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
     torch = pytest.importorskip("torch")
     program = run(text_of(f"last(x -> {layer.lower()}(4))"))
     own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
@@ -331,8 +335,10 @@ def test_layers_are_pytorchs(layer: str) -> None:
             np.testing.assert_allclose(columns(mine[name]).numpy(), other.grad.numpy(), atol=1e-9, err_msg=name)
 
 
-def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
-    """Not as the last statement of the scan's body; and what that assigns is no value of the model."""
+def test_the_gradient_after_a_scan_has_the_name_of_its_statement() -> None:
+    """It is not named like the last statement of the scan's body, and values that the body assigns are no values of the
+    model.
+    """
     model = netc.parse("""model {
   input x: float[time, 2]
   total = last(scan xt in x with h = zeros(2) {
@@ -347,8 +353,11 @@ def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
 
 
 @pytest.mark.parametrize("backend", ["plan", "numba"])
-def test_a_yielded_value_whose_reader_the_passes_drop(backend: Literal["plan", "numba"]) -> None:
-    """The derivative by `h` of a constant carry is 0, and what the scan of derivatives yields is then read by nothing (generated program 200006)."""
+def test_passes_may_drop_the_reader_of_a_yielded_value(backend: Literal["plan", "numba"]) -> None:
+    """The derivative of a constant carry by `h` is 0.
+
+    Nothing then reads the values of the derivative's scan (generated program 200006).
+    """
     model = netc.parse("""
 block attend(h: float[time, 3]) {
   s = scan xt in h with a = 0.5 {

@@ -1,7 +1,7 @@
-"""The same program in PyTorch: loss and gradients of all parameters in f64, where PyTorch's autograd differentiates.
+"""The same program in PyTorch: loss and gradients of all parameters in f64, by PyTorch's autograd.
 
-Shares nothing with the compiler but the parser and the order of the parameters. Of programs that the evaluator does not cover (random values,
-truncation, schedules) the check says nothing.
+It shares only the parser and the order of the parameters with the compiler. Programs with features that the evaluator
+does not have (random values, truncation, schedules) are not compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ UNSUPPORTED = frozenset({"random", "truncate", "loss_scale", "fitted", "class we
 
 
 def differences_from_pytorch(program: Program) -> Iterator[str]:
-    """Where loss and gradients in f64 are not PyTorch's."""
+    """The differences of loss and gradients in f64 from PyTorch's."""
     if UNSUPPORTED & program.features:
         return
     double = replace(

@@ -1,4 +1,4 @@
-"""Special forms and operators in the evaluation by PyTorch: what needs the evaluator itself, or all samples at once."""
+"""Special forms and operators for the evaluation by PyTorch, which need the evaluator or all samples at once."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -29,7 +29,7 @@ def _einsum(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: 
 
 
 def _grad(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    """The derivative of each sample's number, or of the sum over its steps."""
+    """The derivative of each sample's number, or of its sum over the steps."""
 
     def slope(y: Any, x: Any) -> Any:
         gradient = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
@@ -58,7 +58,7 @@ def _batchnorm(self: "Evaluator", places: list[Any], named: dict[str, Any], scop
 
 
 def _weights(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    """All elements of the parameters so far whose names match."""
+    """All elements of the parameters so far whose names match a pattern."""
     names = [name for name in list(self.parameters)[: self.taken] if fnmatchcase(name, places[0])]
     return torch.cat([self.parameters[name].reshape(-1) for name in names])
 
