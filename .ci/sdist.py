@@ -1,4 +1,7 @@
-"""Checks that an sdist holds every file of the repository and nothing else: `python .ci/sdist.py dist/netc-*.tar.gz`. Exit status 1 says what differs."""
+"""Checks that an sdist contains every file of the repository and no other: `python .ci/sdist.py dist/netc-*.tar.gz`.
+
+Exit status 1, with a list of what differs, if it does not.
+"""
 
 import subprocess
 import sys

@@ -19,7 +19,8 @@ PIECES = (
         "\u2028",
         "\u2029",
     ),
-    *("\u202e", "\u2066", "\ufeff", "\ufffe", "\uffff", "\ud800", "\udc80", "é", "日本", "😀", "e\u0301", "ﬁ", "²"),
+    *("\u202e", "\u2066", "\ufeff", "\ufffe", "\uffff", "\ud800", "\udc80"),
+    *("é", "日本", "😀", "e\u0301", "ﬁ", "²"),
     *(
         "'",
         '"',
@@ -89,5 +90,5 @@ def hostile_names(count: int, seed: int) -> list[str]:
 
 
 def plain(text: str) -> bool:
-    """Whether a text is one line without control characters, lone surrogates or characters that change its direction."""
+    """Whether a text is one line without control characters, lone surrogates or changes of its direction."""
     return text.isprintable() or all(character.isprintable() or character in "\u3000\xa0" for character in text)

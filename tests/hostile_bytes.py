@@ -31,9 +31,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def packed(content: bytes, draw: random.Random) -> bytes:
-    """The content as .gz: right, damaged, in two members, with bytes behind it, packed twice, a small bomb, or not
-    packed.
-    """
+    """The content as .gz: right, damaged, in two members, with bytes behind it, packed twice, or a small bomb."""
     half, compressed = len(content) // 2, gzip.compress(content)
     match draw.randrange(12):
         case 0:

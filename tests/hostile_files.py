@@ -290,7 +290,8 @@ def _npy(draw: random.Random) -> bytes:
         "'a'",
     )
     kinds = ("'<f8'", "'|O'", "'<f99'", "'|V0'", "'<U1000000000'", "[('a', '<f8')]", "'<f8' * 100000", "'f8'", "None")
-    header = f"{{'descr': {draw.choice(kinds)}, 'fortran_order': {draw.choice(('False', 'True', '7'))}, 'shape': {draw.choice(shapes)}, }}"
+    kind, order, shape = draw.choice(kinds), draw.choice(("False", "True", "7")), draw.choice(shapes)
+    header = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}"
     if draw.random() < 0.2:
         header = draw.choice(
             ("", "{", "__import__('os').system('touch PWNED')", "(" * 5000, "{" + "'a':1," * 20_000 + "}", "\0" * 64)

@@ -1,7 +1,7 @@
-"""Watches what Python executes and opens: `nothing_else_runs()` fails if code, a process or a connection starts that the test does not expect,
-`nothing_outside_opens()` if a file is opened elsewhere than the test expects.
+"""Fails a test if Python executes or opens something that the test does not expect.
 
-An audit hook cannot be taken away again, so there is one for the whole process; it does something only while a test watches.
+`nothing_else_runs()` watches code, processes and connections, and `nothing_outside_opens()` watches files. An audit
+hook cannot be removed, so there is one for the whole process, which is active only while a test watches.
 """
 
 import os
@@ -42,7 +42,7 @@ _OWN = (
 
 
 class Executed(Exception):
-    """Something ran, or would have run: it was stopped."""
+    """Raised to stop code that would have run."""
 
 
 _watching: list[list[str]] = []  # what each test that watches has seen
@@ -93,7 +93,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def nothing_else_runs(*allowed: str) -> Iterator[None]:
-    """Fails if anything is executed but installed modules and texts whose file name begins with one of `allowed`."""
+    """Fails if anything is executed except installed modules and texts whose file name begins with one of `allowed`."""
     seen: list[str] = []
     _watching.append(seen)
     _allowed.append(allowed)
@@ -107,7 +107,10 @@ def nothing_else_runs(*allowed: str) -> Iterator[None]:
 
 @contextmanager
 def nothing_outside_opens(*folders: Path) -> Iterator[None]:
-    """Fails if a file is opened, or a folder listed, that is neither below one of these, nor installed, nor in netc's cache. Links are followed."""
+    """Fails if a file is opened, or a folder listed, outside of these folders, installed packages and netc's cache.
+
+    Links are followed.
+    """
     seen: set[str] = set()
     _opened.append(seen)
     try:

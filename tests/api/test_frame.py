@@ -160,7 +160,7 @@ def test_debugging_prints_a_traceback(cache: Path) -> None:
         (">/dev/full", "failing_print", WRONG, "No space left on device"),
     ],
 )
-def test_an_output_that_cannot_be_written_is_a_message(
+def test_redirected_outputs_end_with_a_status_and_a_message(
     shell: str, how: str, status: int, message: str, cache: Path
 ) -> None:
     if "/dev/full" in shell and not os.path.exists("/dev/full"):

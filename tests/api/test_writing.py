@@ -195,7 +195,7 @@ def calls(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_file_modules_open_and_write_files(path: Path) -> None:
+def test_only_certain_modules_write_files_and_print(path: Path) -> None:
     own, called = path.relative_to(ROOT).as_posix(), {*calls(path)}
     if own not in _WRITERS:
         assert not called & {"write_text", "write_bytes", "savez", "np.save"}, "write_whole writes files"

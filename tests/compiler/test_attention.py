@@ -51,7 +51,9 @@ MADE = {
     yield h
   }
   z = hs -> dense(4)""",
-    "the products by hand": "param W: float[6, 6]\n  w = x @ W @ transpose(k)\n  z = (w * exp(log_softmax(w))) @ k -> dense(4)",
+    "the products by hand": (
+        "param W: float[6, 6]\n  w = x @ W @ transpose(k)\n  z = (w * exp(log_softmax(w))) @ k -> dense(4)"
+    ),
     "reductions along either": """param W: float[6, 6]
   w = einsum(x, W, k, "tn,nm,sm->ts")
   c = mean(w, over = s) + max(w, over = 1) + min(w, over = s) + norm(w, over = s) + logsumexp(w)

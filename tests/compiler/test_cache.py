@@ -39,7 +39,8 @@ TRAIN = f"""
 import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
-print(repr(program.step(dict(x=x, y=x[:, 0]))["loss"]), program.training(dict()).linked.compiled, "numba" in sys.modules)
+loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
+print(repr(loss), program.training(dict()).linked.compiled, "numba" in sys.modules)
 """
 
 
@@ -94,7 +95,7 @@ def test_a_killed_process_leaves_no_entry_that_is_used(filled: tuple[Path, str],
     assert finish(start(folder))[0] == filled[1]
 
 
-def test_without_a_cache_folder_everything_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
+def test_without_a_usable_cache_folder_everything_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
     assert finish(start(Path("/proc/netc")))[0] == filled[1]
     shutil.copytree(filled[0], tmp_path / "open")
     (tmp_path / "open").chmod(0o777)

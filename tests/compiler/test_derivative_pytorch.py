@@ -1,4 +1,4 @@
-"""The losses of test_derivative.py, which have gradients of gradients, compared with PyTorch sample by sample in f64."""
+"""The losses of test_derivative.py, which have gradients of gradients, compared with PyTorch in f64."""
 
 from collections.abc import Callable
 from typing import Any

@@ -38,8 +38,8 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
         np.testing.assert_allclose(computed[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)
 
 
-# tested by name: random ones in test_random.py, windows in test_convolution.py, split metrics in test_losses.py, the others in
-# test_models.py, test_scan.py, test_sequences.py and test_derivative.py
+# These have tests of their own: random values in test_random.py, windows in test_convolution.py, split metrics in
+# test_losses.py, the others in test_models.py, test_scan.py, test_sequences.py and test_derivative.py.
 WITHOUT_EXAMPLES = {
     *("dropout", "normal_like", "uniform_like", "scan", "part", "to_steps", "from_steps", "extent", "arange", "grad"),
     *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose2d", "depthwise_conv2d", "upsample"),

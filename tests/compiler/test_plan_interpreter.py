@@ -23,7 +23,7 @@ from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference,
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
 
-# Caches so small, and shards taken so early, that a program of a few samples has several bands, and its sums have shards.
+# Caches are so small, and shards begin so early, that a program of a few samples has several row blocks and shards.
 TINY = replace(
     NAMED["sse2"],
     first_cache=128,
@@ -287,7 +287,8 @@ def test_a_custom_kernel_runs_as_its_text() -> None:
         store_f64_0(p0, 0 + _row * 1, F64(0.0))
         i = 0
         while load_f64_1(p1, 0 + _row * 3 + i * 1) > 0.0:
-            store_f64_0(p0, 0 + _row * 1, F64(load_f64_0(p0, 0 + _row * 1) + 1.0 / load_f64_1(p1, 0 + _row * 3 + i * 1)))
+            added = 1.0 / load_f64_1(p1, 0 + _row * 3 + i * 1)
+            store_f64_0(p0, 0 + _row * 1, F64(load_f64_0(p0, 0 + _row * 1) + added))
             i += 1
 """
     x = np.array([[2.0, 4.0, 0.0], [0.0, 1.0, 1.0]])

@@ -122,8 +122,9 @@ def loops_of(counts: Mapping[str, int], strides: Mapping[str, Mapping[str, int]]
 
 
 def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
-    """Random counts around the borders of the tile, some of them zero, and strides of transposed, overlapping, repeated
-    and reversed views.
+    """Random counts around the borders of the tile, some of them zero.
+
+    Strides are those of transposed, overlapping, repeated and reversed views.
     """
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
     counts = {
@@ -154,8 +155,9 @@ def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
 def plain_case(
     rows: int, columns: int, depth: int, runs: int = 1, b_is_transposed: bool = False, has_start: bool = False
 ) -> Case:
-    """Contiguous matrices: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs
-    * depth].
+    """Contiguous matrices: [rows, runs * depth] times [runs * depth, columns].
+
+    The second one may be the transpose of [columns, runs * depth].
     """
     counts = {**dict.fromkeys(LOOPS, 1), "rows": rows, "columns": columns, "depth": depth, "runs": runs}
     all_depth = runs * depth
@@ -171,8 +173,9 @@ def plain_case(
 
 
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
-    """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a
-    strip.
+    """Counts around the borders of the tile.
+
+    All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a strip.
     """
     lanes = machine.lanes(dtype)
     for rows in range(2 * machine.tile_rows + 3):

@@ -259,10 +259,11 @@ def test_a_recurrence_on_both_backends_and_for_each_sample_alone(name: str, back
 
 
 def test_two_dimensions_that_rank_samples_differently() -> None:
-    """A scan along each, one of which begins with the result of the other, and a value of the sample beside both."""
+    """A scan along each of them. One begins with the result of the other, and both read a value of the sample."""
     text = (
         "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
-        "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
+        "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c))"
+        " + last(pull(b, c))\n"
         "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n"
         "  param W: float[n, m] = glorot_uniform\n"
         "  s = scan xt in x with h = goal {\n    h = tanh(xt @ W + h * goal)\n    yield h\n  }\n  return s\n}\n"
@@ -335,10 +336,8 @@ def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
             np.testing.assert_allclose(columns(mine[name]).numpy(), other.grad.numpy(), atol=1e-9, err_msg=name)
 
 
-def test_the_gradient_after_a_scan_has_the_name_of_its_statement() -> None:
-    """It is not named like the last statement of the scan's body, and values that the body assigns are no values of the
-    model.
-    """
+def test_a_layer_after_a_scan_is_named_after_its_statement() -> None:
+    """It is not named after the last statement of the scan's body. Values of the body are no values of the model."""
     model = netc.parse("""model {
   input x: float[time, 2]
   total = last(scan xt in x with h = zeros(2) {

@@ -164,8 +164,9 @@ WINDOWS = (
 @pytest.mark.every(3)
 @pytest.mark.parametrize("statement", WINDOWS)
 def test_windows_and_slices_agree_with_fixed_lengths(statement: str, backend: Backend) -> None:
-    """Values, loss and gradients of each sequence are those of a model with its length, on both backends and any number
-    of threads.
+    """Values, loss and gradients of each sequence are those of a model with its length.
+
+    On both backends, and on any number of threads.
     """
     rng = np.random.default_rng(3)
     lengths = (7, 11, 5, 9, 6, 7)

@@ -188,7 +188,7 @@ def test_many_processes_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         ("", 10 << 30),
     ],
 )
-def test_sizes_in_words(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_may_have_units(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE_LIMIT", text)
     assert home.limit() == size
 

@@ -150,8 +150,9 @@ def accumulated(checked: Checked) -> None:
 
 
 def accumulated_gradients(checked: Checked) -> None:
-    """Asserts that gradients are sums over all batches divided by counts over all batches, and that the states are 0
-    again.
+    """Asserts that gradients are sums over all batches divided by counts over all batches.
+
+    The states must be 0 again.
     """
     if checked.is_f64:
         numbers = Numbers(checked.before)

@@ -127,8 +127,9 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 
 
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
-    """The graph with a leaf in place of each `stop_gradient`, which holds its value: a derivative treats it as a
-    constant.
+    """The graph with a leaf in place of each `stop_gradient`.
+
+    The leaf holds its value, so that a derivative treats it as a constant.
     """
     stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
     stopped_at = evaluate(

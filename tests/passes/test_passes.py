@@ -39,7 +39,7 @@ def test_every_pass_has_a_case() -> None:
 
 
 def _checked_step(text: str, call: Call) -> str:
-    """The printed graph after a pass, which must read back and give the same numbers, or the listing of a later stage."""
+    """The printed graph after a pass, which must read back and give the same numbers, or a later listing."""
     before = parse_graph(text)
     verify(before)
     if call.name in LISTINGS:

@@ -116,8 +116,9 @@ def state(g: Growth) -> bool:
 
 
 def _update(g: Growth, state: Value, x: Value) -> None:
-    """Adds `update q = ...`, or none: a running mean, the batch's mean, another state, a view of the state, a parameter
-    or a count.
+    """Adds `update q = ...` of some kind, or none.
+
+    The next value is a running mean, the batch's mean, another state, a view of the state, a parameter or a count.
     """
     other = g.pick(
         lambda value: (

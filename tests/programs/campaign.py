@@ -79,7 +79,10 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The report as lines of text."""
-        yield f"{self.programs} programs, {self.compiled} of them compiled; {self.rejected} more were refused by the compiler"
+        yield (
+            f"{self.programs} programs, {self.compiled} of them compiled; "
+            f"{self.rejected} more were refused by the compiler"
+        )
         columns = [f"{name} {number}" for name, number in sorted(self.features.items())]
         yield f"features: {', '.join(columns)}"
         by_kind: dict[str, list[int]] = {}

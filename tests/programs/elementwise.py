@@ -1,4 +1,4 @@
-"""Element-wise productions: functions, operators, comparisons, `where`, constants, and operations that a file defines."""
+"""Element-wise productions: functions, operators, comparisons, `where`, constants, and operations of a file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

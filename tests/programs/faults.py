@@ -199,7 +199,8 @@ MENDS = (
             Edit(
                 "compiler/lowering/lower.py",
                 "            if not self.is_whole_in(value, target):\n",
-                '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
+                '            if name.removeprefix("update.") in self.leaf_of and '
+                "not self.is_whole_in(value, target):\n",
             ),
             Edit(
                 "compiler/lowering/lower.py",

@@ -153,7 +153,7 @@ def einsum_with_parameter(g: Growth) -> bool:
 
 
 def two_sequences(g: Growth) -> bool:
-    """The products of all steps of one sequence with all of another (or itself), softmax of them, and the product back."""
+    """The products of all steps of one sequence with all of another (or itself), softmax, and back."""
 
     def is_sequence(value: Value) -> bool:
         return (

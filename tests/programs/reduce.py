@@ -304,8 +304,9 @@ def _exhausted(program: Program, candidates: Callable[[Program], Iterator[Progra
 
 
 def cost(program: Program) -> tuple[int, int]:
-    """The quantity that reduction makes smaller: statements first, then the length of the text, its numbers and the
-    data.
+    """The quantity that reduction makes smaller.
+
+    Statements come first, then the length of the text, its numbers and the data.
     """
     text = program.text
     numbers = sum(int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text))
@@ -328,7 +329,8 @@ def as_test(program: Program, checks: Sequence[str], title: str) -> str:
     name = re.sub(r"\W+", "_", title).strip("_").lower()
     return (
         f'def test_{name}() -> None:\n    text = """{program.text}"""\n'
-        f"    data = make_data({{{fields}}}, ({lengths}{',' if lengths else ''}), samples={program.samples}, seed={program.seed})\n"
+        f"    data = make_data({{{fields}}}, ({lengths}{',' if lengths else ''}), "
+        f"samples={program.samples}, seed={program.seed})\n"
         f"    assert verify(Subject(netc.parse(text), data, seed={program.seed}), {list(checks)!r}) == []\n"
     )
 

@@ -257,8 +257,9 @@ class Evaluator:
         return tuple(value) if isinstance(value, Pair) else value
 
     def over(self, name: str, function: Callable[..., Any], places: list[Any], named: dict[str, Any]) -> Any:
-        """Applies a reduction along axes: numbers, `fixed`, the name of a varying dimension (the first axis), or the
-        batch.
+        """Applies a reduction along axes.
+
+        Axes are numbers, `fixed`, the name of a varying dimension (the first axis), or the batch.
         """
         over = named.pop("over")
         entries = over if isinstance(over, list) else [over]

@@ -28,7 +28,7 @@ class Steps:
         return self.times * (steps - 1) + 1 + self.plus
 
     def count(self, counts: dict[str, int]) -> int:
-        """How many steps there are where the declared dimensions have so many."""
+        """The number of steps for these lengths of the declared dimensions."""
         return int(eval(self.name, {"ceil": math.ceil}, counts))
 
     @property

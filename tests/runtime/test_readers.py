@@ -1,4 +1,4 @@
-"""Readers of text: cells and names as the file has them, at a cost that grows with the file and no faster."""
+"""Readers of text keep cells and names as the file has them, at a cost that is linear in the file's size."""
 
 import json
 import random
@@ -27,12 +27,12 @@ def drawn_value(draw: random.Random) -> Any:
 
 
 def columns_of(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The columns of a table of rows, by the rule as it is written down: a key that a row lacks is None."""
+    """The columns of a table of rows, by definition: a key that a row lacks is None."""
     return {name: column_of([row.get(name) for row in rows]) for name in names}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
+def test_jsonl_has_the_cells_of_its_rows(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     keys, is_alike = [f"k{i}" for i in range(draw.randrange(1, 8))], draw.random() < 0.3
     rows = [
@@ -55,7 +55,7 @@ def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
 
 
 def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
-    """What is kept are the cells that the file has, not a cell of each key for each line."""
+    """Memory is taken for the cells of the file, and not for a cell of each key in each line."""
     count = 3_000
     lines = "".join(json.dumps({f"k{i}": i, "x": i % 7}) + "\n" for i in range(count))
     (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
@@ -80,7 +80,9 @@ HEADERS = ['a,"b ""q""",c', '"a,b",c,d', 'a b,"c\nd",e', '"""",x,y', "a,b,c", '"
 
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("large", [False, True])
-def test_names_of_a_csv_are_unquoted(tmp_path: Path, header: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_column_names_of_a_csv_are_unquoted(
+    tmp_path: Path, header: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import csv
     import io
 
@@ -103,7 +105,7 @@ def test_a_header_of_many_columns(tmp_path: Path) -> None:
         table("csv", tmp_path / "t.csv")
 
 
-def test_texts_on_disk_are_looked_up_for_the_rows_alone() -> None:
+def test_texts_on_disk_are_read_for_the_selected_rows_only() -> None:
     class Words(tuple[str, ...]):
         looked_up = 0
 
@@ -122,7 +124,7 @@ def test_texts_on_disk_are_looked_up_for_the_rows_alone() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
-    """As before the rows were sorted by their labels once, and not looked through for each label."""
+    """It agrees with a simple version that searches all rows for each label."""
     from netc.dsl.parser import parse
     from netc.dsl.source import Source
     from netc.runtime.data.split import _edges, _labels

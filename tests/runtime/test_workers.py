@@ -1,4 +1,4 @@
-"""Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
+"""Workers: the same bits on any number of threads, subnormals flushed in each, and one failure ends all."""
 
 import numpy as np
 import pytest
@@ -42,7 +42,7 @@ def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
         assert np.array_equal(array, other)
 
 
-def test_steps_in_one_chunk_are_steps_one_by_one() -> None:
+def test_steps_in_one_call_equal_single_steps() -> None:
     plain = NET.replace("-> dropout(0.3)", "")  # single steps count as epochs of their own: they draw other numbers
     _, program = trained(2, plain)
     rng = np.random.default_rng(0)
@@ -88,7 +88,7 @@ def test_workers_work_at_the_same_time() -> None:
     Workers(3).run(lambda number: meeting.wait())
 
 
-def test_helpers_go_when_their_program_does() -> None:
+def test_helpers_end_with_their_program() -> None:
     import gc
     import threading
     import time
@@ -109,7 +109,7 @@ def test_no_threads_are_refused() -> None:
         netc.Program(netc.parse(NET), threads=0)
 
 
-def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
+def test_check_prints_the_memory_that_a_step_allocates() -> None:
     import tracemalloc
 
     from netc.compiler.targets.named import machine_for
@@ -134,7 +134,7 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
 
 
 def _of_numpy() -> int:
-    """Bytes of all arrays that were made since tracing began."""
+    """The bytes of all NumPy arrays that were allocated since tracing began."""
     import tracemalloc
 
     domain = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
@@ -143,7 +143,7 @@ def _of_numpy() -> int:
     )
 
 
-def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
+def test_check_prints_the_memory_of_a_step(capsys: pytest.CaptureFixture) -> None:
     from netc.commands.main import app
     from netc.runtime.execution.step_cost import step_memory
 
@@ -155,7 +155,10 @@ def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_bytes_are_scaled_while_they_are_gathered() -> None:
-    """The same bits as from the numbers that they stand for, in training, evaluation and prediction; a quarter of the table."""
+    """Training, evaluation and prediction have the same bits as with scaled numbers.
+
+    The table takes a quarter of the memory.
+    """
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 256, (100, 30)).astype(np.uint8)
     y = rng.integers(0, 7, 100).astype(np.int32)
