@@ -18,7 +18,7 @@ from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
-from netc.compiler.lowering.layout import borders
+from netc.compiler.lowering.padding import borders
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.products import product_task
 from netc.compiler.lowering.views import inside_of, view
@@ -213,7 +213,7 @@ class Lowering:
     def output(self, value: Value) -> Place:
         """Returns where a value is written, and records it: usually a new buffer.
 
-        A value that is padded later is written inside of its padded form (layout.py). The next value of a parameter
+        A value that is padded later is written inside of its padded form (padding.py). The next value of a parameter
         or state is written to its own memory if no later task reads the old value.
         """
         if value in self.borders:
@@ -487,7 +487,7 @@ class Lowering:
         loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
-        """Writes the padding and the operand inside of it; does nothing if layout.py had both written already."""
+        """Writes the padding and the operand inside of it; does nothing if padding.py had both written already."""
         if value in self.places:
             return
         buffer = self.output(value).buffer
