@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
@@ -156,6 +157,10 @@ def _no_reference(*_: Any, **__: Any) -> Any:
     raise AssertionError("the interpreter runs scans itself")
 
 
+def _no_layout(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a scan is lowered together with its parts")
+
+
 register(
     Operation(
         "scan",
@@ -164,7 +169,7 @@ register(
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
-        lower=Kernel("scan"),
+        lower=Kernel(Form.SCAN),
         is_callable=False,
     )
 )
@@ -176,7 +181,7 @@ register(
         attributes=Part,
         type=lambda scan, of, type: parse_type(type),
         reference=_no_reference,
-        lower=View(),
+        lower=View(_no_layout),
         is_callable=False,
     )
 )
@@ -199,7 +204,7 @@ register(
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
-        lower=Kernel("to_steps"),
+        lower=Kernel(Form.TO_STEPS),
         gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
         is_callable=False,
     )
@@ -212,7 +217,7 @@ register(
         attributes=Room,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,
-        lower=Kernel("from_steps"),
+        lower=Kernel(Form.FROM_STEPS),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,
     )
