@@ -19,6 +19,7 @@ from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_bo
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value, apply
@@ -42,8 +43,7 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
         captured, step = _finished(frame)
         names = [carry.name.text for carry in node.carries]
         value = operation.scan(context.graph, step, dim, frame.walked, begins, captured, carries=names)
-        count = sum(name.startswith("yield.") for name in step.results)
-        stacks = [operation.part(value, f"yield.{i}") for i in range(count)]
+        stacks = [operation.part(value, result) for result in step.results if result.kind is ResultKind.YIELD]
         if size is not None:
             stacks = [operation.from_steps(stack, size) for stack in stacks]
         if node.until is not None:
@@ -117,9 +117,9 @@ def _run_body(
         with _in_frame(context, frame):
             yields.append(_end_condition(context, node.until, inner))
     for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-        graph.results[f"next.{i}"] = _next(context, carry, begin, inner, graph)
+        graph.results[ResultKind.NEXT.named(i)] = _next(context, carry, begin, inner, graph)
     for i, value in enumerate(yields):
-        graph.results[f"yield.{i}"] = batched(value)
+        graph.results[ResultKind.YIELD.named(i)] = batched(value)
     for value in graph.values():
         if not value.type.is_batched and any(operand.type.is_batched for operand in value.operands):
             fault("E0901", "a reduction over the batch does not run in a scan", value.span)

@@ -14,6 +14,7 @@ from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
@@ -214,7 +215,7 @@ class _NumpyFile(Writer):
     def text(self) -> str:
         """Returns the text of the file."""
         terms = self.walk(self.exported.graph, self._inputs())
-        self._outputs({name: terms[value].text for name, value in self.exported.graph.results.items()})
+        self._outputs({result: terms[value].text for result, value in self.exported.graph.results.items()})
         return self._assembled("\n".join(self.lines))
 
     def _inputs(self) -> dict[str, Term]:
@@ -233,12 +234,12 @@ class _NumpyFile(Writer):
         self.put(f"_samples = len({first})")
         return leaves
 
-    def _outputs(self, results: Mapping[str, str]) -> None:
+    def _outputs(self, results: Mapping[Result, str]) -> None:
         """Writes the dictionary that `predict` returns. `results` are the texts of the graph's results."""
         bounded = bounded_lengths(self.exported, results)
         entries = []
         for name, type_ in self.exported.outputs.items():
-            text = results[f"output.{name}"]
+            text = results[ResultKind.OUTPUT.named(name)]
             if type_.is_varying:
                 length = self.rows(str(type_.rows)).length.term.text
                 text = f"np.split({text}, np.cumsum({length})[:-1])"
@@ -299,7 +300,7 @@ class _NumpyFile(Writer):
 
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[Result, Term]:
         rows = self.rows(scan.dim)
         operands = {name: self.kept("v", term) for name, term in operands.items()}
         self.comment_on(scan.value)
@@ -310,7 +311,9 @@ class _NumpyFile(Writer):
             if name[0] == "c"
         }
         stacks = {
-            name: self._stack(value.type, step) for name, value in scan.body.results.items() if name.startswith("yield")
+            result: self._stack(value.type, step)
+            for result, value in scan.body.results.items()
+            if result.kind is ResultKind.YIELD
         }
         times = f"range({rows.most.text})"
         present, running = self.called("rows"), self.called("running")
@@ -322,15 +325,13 @@ class _NumpyFile(Writer):
         self.samples = f"len({running})"  # the batch of a body is the samples that still run
         terms = self.walk(scan.body, leaves)
         self.samples = "_samples"
-        for name, value in scan.body.results.items():
-            if name in stacks:
-                self.put(f"{stacks[name].text}[{present}] = {bare(terms[value].text)}")
-        for name, value in scan.body.results.items():
-            if name.startswith("next."):
-                self.put(f"{carries['c' + name[5:]].text}[{running}] = {bare(terms[value].text)}")
+        for result, stack in stacks.items():
+            self.put(f"{stack.text}[{present}] = {bare(terms[scan.body.results[result]].text)}")
+        for name, value in scan.body.results_of(ResultKind.NEXT).items():
+            self.put(f"{carries['c' + name].text}[{running}] = {bare(terms[value].text)}")
         self.indent -= 1
         self.line = (-1, "")
-        return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
+        return {**stacks, **{ResultKind.LAST.named(name[1:]): term for name, term in carries.items()}}
 
     def _stack(self, type_: Type, step: str) -> Term:
         """Writes the array that collects a result of every step."""

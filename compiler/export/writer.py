@@ -16,6 +16,7 @@ from netc.compiler.export.scalar import Term, translate
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Dim, Type
@@ -170,8 +171,8 @@ class Writer(ABC):
         """Returns the text of a dimension: a number, or an expression of the file."""
 
     @abstractmethod
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
-        """Writes a scan and returns its parts by name; `operands` are by the names of the body's leaves."""
+    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[Result, Term]:
+        """Writes a scan and returns its parts; `operands` are by the names of the body's leaves."""
 
     @abstractmethod
     def named(self, value: Value, term: Term, uses: int) -> Term:
@@ -194,7 +195,7 @@ class Writer(ABC):
     def walk(self, graph: Graph, leaves: Mapping[str, Term]) -> dict[Value, Term]:
         """Writes every value that the graph's results need. `leaves` are the terms of inputs and bindings, by name."""
         terms: dict[Value, Term] = {}
-        parts: dict[Value, dict[str, Term]] = {}
+        parts: dict[Value, dict[Result, Term]] = {}
         live = graph.live()
         for value in graph.values():
             if value not in live:
@@ -204,7 +205,7 @@ class Writer(ABC):
                 scan = Scan.of(value)
                 parts[value] = self.run_scan(scan, dict(zip(scan.operand_of(), operands, strict=True)))
             elif value.role is Role.PART:
-                terms[value] = parts[value.operands[0]][value.attributes_as(Part).of]
+                terms[value] = parts[value.operands[0]][value.attributes_as(Part).result]
             else:
                 uses = sum(user in live for user in graph.users(value)) + (value in graph.results.values())
                 terms[value] = self.named(value, self.value(value, operands, leaves), uses)
@@ -320,7 +321,7 @@ def declared_dims(exported: Exported) -> list[str]:
     return list(dict.fromkeys(str(type_.rows) for type_ in exported.inputs.values() if type_.is_varying))
 
 
-def bounded_lengths(exported: Exported, names: Collection[str]) -> dict[str, list[str | None]]:
+def bounded_lengths(exported: Exported, results: Collection[Result]) -> dict[str, list[Result | None]]:
     """For outputs stored at a dimension's bound: the results `length.DIM` that hold each sample's true size.
 
     An entry has an element for each dimension of a sample: None if it is fixed, or if no result holds its size.
@@ -328,6 +329,6 @@ def bounded_lengths(exported: Exported, names: Collection[str]) -> dict[str, lis
     lengths = {}
     for name, type_ in exported.outputs.items():
         if type_.is_held:
-            ends = [f"length.{dim.name}" if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
-            lengths[name] = [end if end in names else None for end in ends]
+            ends = [ResultKind.LENGTH.named(dim.name) if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+            lengths[name] = [end if end in results else None for end in ends]
     return lengths

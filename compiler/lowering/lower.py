@@ -13,6 +13,7 @@ from functools import cached_property
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Sizes, Type
@@ -64,7 +65,7 @@ class Room:
 
     leaves: dict[str, Place]
     carries: dict[str, Buffer]
-    yields: dict[str, Buffer]
+    yields: dict[Result, Buffer]
 
 
 class Lowering:
@@ -77,8 +78,8 @@ class Lowering:
         self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
         self.room = room or Room({}, {}, {})
         self.targets: dict[Value, list[Buffer]] = {}
-        for name, buffer in self.room.yields.items():
-            self.targets.setdefault(graph.results[name], []).append(buffer)
+        for result, buffer in self.room.yields.items():
+            self.targets.setdefault(graph.results[result], []).append(buffer)
         self.fusion: Fusion = fuse(graph)
         self.borders = borders(graph, self.fusion)
         self.places: dict[Value, Place] = {}
@@ -87,10 +88,10 @@ class Lowering:
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}
         self.read_at_end: set[str] = set()  # leaves that are results, unchanged or in another shape
-        for name, value in graph.results.items():
-            if name.startswith("update.") and value.operands:
-                self.updates.setdefault(value, name.removeprefix("update."))
-            if (leaf := viewed(value).name) and name not in self.room.yields:
+        for result, value in graph.results.items():
+            if result.kind is ResultKind.UPDATE and value.operands:
+                self.updates.setdefault(value, result.name)
+            if (leaf := viewed(value).name) and result not in self.room.yields:
                 self.read_at_end.add(leaf)
 
     def run(self) -> Tasks:
@@ -106,9 +107,9 @@ class Lowering:
             self.unit(unit)
         for value in self.targets:
             self.yield_(value)
-        for name, value in self.graph.results.items():
-            if name not in self.room.yields and not name.startswith("update."):
-                self.program.results[name] = self.own_buffer(value, name)
+        for result, value in self.graph.results.items():
+            if result not in self.room.yields and result.kind is not ResultKind.UPDATE:
+                self.program.results[result] = self.own_buffer(value, str(result))
         self.write_updates()
         return self.program
 
@@ -123,11 +124,9 @@ class Lowering:
         wait for each other in a circle (a swap), one value is copied to a temporary buffer first.
         """
         pending: dict[Buffer, Value] = {}
-        for name, value in self.graph.results.items():
-            if not name.startswith("update."):
-                continue
-            target = self.memory_of(name.removeprefix("update."), value)
-            self.program.results[name] = target
+        for name, value in self.graph.results_of(ResultKind.UPDATE).items():
+            target = self.memory_of(name, value)
+            self.program.results[ResultKind.UPDATE.named(name)] = target
             if not self.is_whole_in(value, target):
                 pending[target] = value
         sources = {target: self.source_of(value) for target, value in pending.items()}
@@ -610,17 +609,19 @@ class Lowering:
         """Copies the initial carries, then adds the tasks of one step, over the samples that still run at that step."""
         original, parts = Scan.of(value), self.parts_of(value)
         read = {
-            name: result for name, result in original.body.results.items() if name.startswith("next.") or name in parts
+            result: inner_value
+            for result, inner_value in original.body.results.items()
+            if result.kind is ResultKind.NEXT or result in parts
         }
         body, _ = original.body.subgraph(read)  # a later pass may have removed the only reader of a yielded value
         for i in range(len(original.begins)):
-            following = body.results.pop(f"next.{i}")
+            following = body.results.pop(ResultKind.NEXT.named(i))
             moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
-            body.results[f"update.c{i}"] = apply("copied", following) if moves else following
+            body.results[ResultKind.UPDATE.named(f"c{i}")] = apply("copied", following) if moves else following
         carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(original.begins)}
         for begin, buffer in zip(original.begins, carries.values(), strict=True):
             self.copy(begin, buffer)
-        yields = {name: Buffer(part.type) for name, part in parts.items() if name.startswith("yield.")}
+        yields = {result: Buffer(part.type) for result, part in parts.items() if result.kind is ResultKind.YIELD}
         operands = {name: self.read(operand) for name, operand in original.operand_of().items() if name not in carries}
         leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
         inner = Lowering(body, self.sizes, self.machine, Room(leaves, carries, yields)).run()
@@ -629,12 +630,12 @@ class Lowering:
             assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
             self.program.tasks.append(replace(task, walk=walk))
         for part in self.fusion.users[value]:
-            name = part.attributes_as(Part).of
-            self.places[part] = all_of(yields[name] if name in yields else carries[f"c{name.removeprefix('last.')}"])
+            result = part.attributes_as(Part).result
+            self.places[part] = all_of(yields[result] if result in yields else carries[f"c{result.name}"])
 
-    def parts_of(self, value: Value) -> dict[str, Value]:
-        """The parts of a scan that other values read, by result name."""
-        return {part.attributes_as(Part).of: part for part in self.fusion.users[value]}
+    def parts_of(self, value: Value) -> dict[Result, Value]:
+        """The parts of a scan that other values read."""
+        return {part.attributes_as(Part).result: part for part in self.fusion.users[value]}
 
     # -------------------------------------------------------------- where values are read
 

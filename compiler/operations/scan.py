@@ -15,6 +15,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
@@ -42,10 +43,15 @@ class ScanAttributes(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Part(Attributes):
-    """A result of a scan, and its type as text: a scan may have results of several types."""
+    """A result of a scan and its type, both as text: a scan may have results of several types."""
 
     of: str
     type: str
+
+    @property
+    def result(self) -> Result:
+        """The result of the body, or `last.0`: a carry after each sample's last step."""
+        return parse_result(self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,25 +120,26 @@ def scan(
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 
-def part(value: Value, name: str) -> Value:
+def part(value: Value, result: Result) -> Value:
     """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
-    taken = Scan.of(value)
-    kind, _, suffix = name.partition(".")
-    type_ = taken.begins[int(suffix)].type if kind == "last" else taken.body.results[name].type
-    if kind != "last":
-        type_ = type_.with_dims((taken.dim, *type_.dims[1:]))
-    return value.graph.add("part", (value,), Part(name, str(type_)), type_)
+    parts = Scan.of(value)
+    if result.kind is ResultKind.LAST:
+        type_ = parts.begins[result.number].type
+    else:
+        type_ = parts.body.results[result].type
+        type_ = type_.with_dims((parts.dim, *type_.dims[1:]))
+    return value.graph.add("part", (value,), Part(str(result), str(type_)), type_)
 
 
-def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[str, Array]:
-    """Computes all parts of a scan with NumPy, step by step. Returns them by name."""
+def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[Result, Array]:
+    """Computes all parts of a scan with NumPy, step by step."""
     scanned = Scan.of(value)
     names = list(scanned.operand_of())
     arrays = dict(zip(names, operands, strict=True))
     types = {name: leaf.type for name, leaf in scanned.leaves().items()}
     sample, step = (np.asarray(leaves[f"rows.{kind}.{scanned.dim}"]) for kind in ("sample", "step"))
     carries = {name: np.array(array) for name, array in arrays.items() if name.startswith("c")}
-    stacked: dict[str, Array] = {}
+    stacked: dict[Result, Array] = {}
     count = int(step.max()) + 1
     for t in reversed(range(count)) if scanned.is_reversed else range(count):
         rows = np.flatnonzero(step == t)
@@ -142,14 +149,15 @@ def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array]
         for name in (name for name in names if name.startswith("k")):
             is_own = name in types and types[name].is_batched
             inputs[name] = arrays[name][running] if is_own else arrays[name]
-        for name, result in evaluate(scanned.body, inputs, len(rows)).items():
-            kind, _, suffix = name.partition(".")
-            if kind == "next":
-                carries[f"c{suffix}"][running] = result
+        computed = evaluate(scanned.body, inputs, len(rows))
+        for result in scanned.body.results:
+            array = computed[str(result)]
+            if result.kind is ResultKind.NEXT:
+                carries[f"c{result.name}"][running] = array
             else:
-                all_rows = stacked.setdefault(name, np.zeros((len(step), *result.shape[1:]), result.dtype))
-                all_rows[rows] = result
-    return {**stacked, **{f"last.{name[1:]}": array for name, array in carries.items()}}
+                all_rows = stacked.setdefault(result, np.zeros((len(step), *array.shape[1:]), array.dtype))
+                all_rows[rows] = array
+    return {**stacked, **{ResultKind.LAST.named(name[1:]): array for name, array in carries.items()}}
 
 
 def _no_reference(*_: Any, **__: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import at_most, divided, plus, times
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import Other, table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
@@ -195,9 +196,9 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     body, row = Graph(), x.type.with_dims((BATCH, *x.type.dims[1:]))
     body.precision = x.graph.precision
     total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)
-    body.results.update({"next.0": total, "yield.0": total})
+    body.results.update({ResultKind.NEXT.named(0): total, ResultKind.YIELD.named(0): total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
-    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), "yield.0")
+    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), ResultKind.YIELD.named(0))
 
 
 def steps(graph: Builder, dim: str) -> Value:

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import OPERATIONS, Value, View, apply
@@ -33,7 +34,7 @@ def hoist(graph: Graph) -> Graph:
             split[value] = _Split(copy, Scan.of(value), operands)
             return split[value].core
         if value.role is Role.PART:
-            return split[value.operands[0]].part(value.attributes_as(Part).of)
+            return split[value.operands[0]].part(value.attributes_as(Part).result)
         return copy.add_copy(value, operands)
 
     return simplify(trimmed(simplify(rebuild(graph, rule))))
@@ -62,13 +63,11 @@ class _Split:
             if name.startswith("c"):
                 self.operands["c"].append(begin)
                 self.carries[name] = self.inner.leaf("given", name, begin.type)
-        self.names: dict[Value, str] = {}
-        for name, value in self.body.results.items():
-            if name.startswith("next."):
-                self.inner.results[name] = self.copy(value)
-        for name, value in self.body.results.items():
-            if name.startswith("yield."):
-                self.reach(value)
+        self.yields: dict[Value, Result] = {}
+        for name, value in self.body.results_of(ResultKind.NEXT).items():
+            self.inner.results[ResultKind.NEXT.named(name)] = self.copy(value)
+        for value in self.body.results_of(ResultKind.YIELD).values():
+            self.reach(value)
         sequences, begins, captured = self.operands.values()
         self.core = scan(
             graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, recomputes=self.is_whole
@@ -76,7 +75,7 @@ class _Split:
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
-        needed = {value for name, value in self.body.results.items() if name.startswith("next.")}
+        needed = set(self.body.results_of(ResultKind.NEXT).values())
         waiting = list(needed)
         while waiting:
             for operand in waiting.pop().operands:
@@ -130,12 +129,12 @@ class _Split:
         leaf = self.inner.leaf("given", f"k{len(self.operands['k']) - 1}", turned.type)
         return apply("transpose", leaf, order=(1, 0))
 
-    def keep(self, value: Value) -> str:
-        """Returns the name of the result by which the core yields a value."""
-        if value not in self.names:
-            self.names[value] = f"yield.{len(self.names)}"
-            self.inner.results[self.names[value]] = self.copy(value)
-        return self.names[value]
+    def keep(self, value: Value) -> Result:
+        """Returns the result by which the core yields a value."""
+        if value not in self.yields:
+            self.yields[value] = ResultKind.YIELD.named(len(self.yields))
+            self.inner.results[self.yields[value]] = self.copy(value)
+        return self.yields[value]
 
     # -------------------------------------------------------------- outside
 
@@ -164,7 +163,7 @@ class _Split:
 
     def build(self, value: Value) -> Value:
         if self.stays(value):
-            return part(self.core, self.names[value])
+            return part(self.core, self.yields[value])
         name = value.name
         if value.role is Role.GIVEN:
             return self.operand_by_leaf[name]
@@ -177,11 +176,11 @@ class _Split:
                 attributes = replace(attributes, dims=dims)
         return self.graph.add_copy(value, operands, attributes, value.type.with_dims(dims), value.span)
 
-    def part(self, name: str) -> Value:
+    def part(self, result: Result) -> Value:
         """Returns the value that replaces a part of the old scan."""
-        if name.startswith("last."):
-            return part(self.core, name)
-        return self.outside(self.body.results[name])
+        if result.kind is ResultKind.LAST:
+            return part(self.core, result)
+        return self.outside(self.body.results[result])
 
 
 def _may_leave(value: Value) -> bool:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.dims import names_in, order_of
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
@@ -34,13 +35,13 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
-        yielded = {inner_value for name, inner_value in inner.results.items() if name.startswith("yield.")}
+        yielded = set(inner.results_of(ResultKind.YIELD).values())
         for inner_value in inner.values():
             is_leaf = inner_value.role is Role.GIVEN
             is_carry = is_leaf and inner_value.name.startswith("c")
             is_yielded = is_carry or (_is_reduction(inner_value) if is_frugal else not is_leaf)
             if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
-                inner.results[f"yield.{len(inner.results)}.{inner_value.number}"] = inner_value
+                inner.results[ResultKind.YIELD.named(f"{len(inner.results)}.{inner_value.number}")] = inner_value
         return copy.add_copy(value, operands, replace(value.attributes_as(ScanAttributes), body=Body(inner)))
 
     return rebuild(graph, rule)
@@ -59,27 +60,26 @@ def trimmed(graph: Graph) -> Graph:
     """
     if not graph.values("scan"):
         return graph
-    asked: dict[Value, set[str]] = {}
+    asked: dict[Value, set[Result]] = {}
     live = graph.live()
     for selection in graph.values("part"):
         if selection in live:
-            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).of)
-    renamed: dict[Value, dict[str, str]] = {}
+            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).result)
+    renamed: dict[Value, dict[Result, Result]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is Role.PART:
-            name = renamed[value.operands[0]].get(value.attributes_as(Part).of, value.attributes_as(Part).of)
-            return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=name))
+            taken = value.attributes_as(Part).result
+            new = renamed[value.operands[0]].get(taken, taken)
+            return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=str(new)))
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         original = Scan.of(value)
-        names_read = asked.get(value, set())
-        results = {name: result for name, result in original.body.results.items() if name in names_read}
-        needed = _carries(
-            original, results, {int(name[len("last.") :]) for name in names_read if name.startswith("last.")}
-        )
+        read = asked.get(value, set())
+        results = {result: inner for result, inner in original.body.results.items() if result in read}
+        needed = _carries(original, results, {result.number for result in read if result.kind is ResultKind.LAST})
         for i in needed:
-            results[f"next.{i}"] = original.body.results[f"next.{i}"]
+            results[ResultKind.NEXT.named(i)] = original.body.results[ResultKind.NEXT.named(i)]
         body, _ = original.body.subgraph(results)
         operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
         leaves = {leaf.name for leaf in body.values("given")}
@@ -94,7 +94,8 @@ def trimmed(graph: Graph) -> Graph:
             for kind in LEAVES
         }
         names = {name: f"{kind}{i}" for kind, some in kept_leaves.items() for i, name in enumerate(some)}
-        renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
+        last = ResultKind.LAST.named
+        renamed[value] = {last(name[1:]): last(new[1:]) for name, new in names.items() if name.startswith("c")}
         body = _with_names(body, names)
         sequences, begins, captured = ([operand_by_leaf[name] for name in kept_leaves[kind]] for kind in LEAVES)
         own = value.attributes_as(ScanAttributes)
@@ -106,7 +107,7 @@ def trimmed(graph: Graph) -> Graph:
     return rebuild(graph, rule)
 
 
-def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
+def _carries(original: Scan, results: dict[Result, Value], ends: set[int]) -> list[int]:
     """Returns the numbers of the carries that must stay: those that `results` read, those in `ends`, and all that
     these depend on.
 
@@ -114,8 +115,8 @@ def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[
     """
     needed = ends
     while True:
-        waiting = [*results.values(), *(original.body.results[f"next.{i}"] for i in needed)]
-        body = original.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
+        waiting = [*results.values(), *(original.body.results[ResultKind.NEXT.named(i)] for i in needed)]
+        body = original.body.subgraph({ResultKind.VALUE.named(i): value for i, value in enumerate(waiting)})[0]
         carries_read = {int(leaf.name[1:]) for leaf in body.values("given") if leaf.name.startswith("c")}
         if carries_read <= needed:
             return sorted(needed)
@@ -125,8 +126,8 @@ def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[
 def _with_names(body: Graph, names: dict[str, str]) -> Graph:
     """Returns a copy of a body in which leaves, and the results `next.N` of renamed carries, have their new names."""
     results = {
-        f"next.{names['c' + name[5:]][1:]}" if name.startswith("next.") else name: value
-        for name, value in body.results.items()
+        ResultKind.NEXT.named(names[f"c{result.name}"][1:]) if result.kind is ResultKind.NEXT else result: value
+        for result, value in body.results.items()
     }
     return body.subgraph(results, names)[0]
 
@@ -182,7 +183,8 @@ def in_ranks(graph: Graph) -> Graph:
                 apply("gather", operand, ranked) if operand.type.rows == BATCH else operand for operand in operands
             ]
         result = copy.add_copy(value, operands)
-        if value.role is Role.PART and value.operands[0] in turned and value.attributes_as(Part).of.startswith("last."):
+        is_part = value.role is Role.PART and value.operands[0] in turned
+        if is_part and value.attributes_as(Part).result.kind is ResultKind.LAST:
             dim = value.operands[0].attributes_as(ScanAttributes).dim
             return apply("gather", result, table(copy, "first", dim))  # a sample's first row is its rank
         return result

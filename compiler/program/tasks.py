@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.program.schedule import Count, KernelSource
@@ -93,7 +94,7 @@ class Tasks:
 
     tasks: list[Task] = field(default_factory=list)
     leaves: dict[str, Buffer] = field(default_factory=dict)
-    results: dict[str, Buffer] = field(default_factory=dict)
+    results: dict[Result, Buffer] = field(default_factory=dict)
 
 
 def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:

@@ -182,7 +182,7 @@ class CompiledModel:
     ) -> dict[str, Any]:
         """The results for all samples; a result that does not depend on the sample is that of the first batch."""
         return {
-            name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
+            name: value if step.results[name].type.is_batched else np.asarray(value)[0]
             for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
         }
 

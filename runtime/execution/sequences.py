@@ -135,7 +135,7 @@ class SequenceStep(Step):
             read = {**fields, **{name: np.asarray(fields[name])[start // self.batch :] for name in self.per_step}}
             results = self._interpret_one(batch, read) if executable is None else self._run_one(executable, batch, read)
             for name, value in results.items():
-                type_ = self.graph.results[name].type
+                type_ = self.results[name].type
                 parts.setdefault(name, []).append(
                     batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
                 )
@@ -208,7 +208,7 @@ class SequenceStep(Step):
 
     def _joined(self, name: str, values: list[Any], order: Array, computed: Array) -> Array | Ragged:
         """The results of all batches, `computed` in this order of samples, in the order of `order`."""
-        type_ = self.graph.results[name].type
+        type_ = self.results[name].type
         if not type_.is_batched:
             return np.stack(values)
         back = np.empty(len(order), np.int64)

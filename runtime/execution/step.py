@@ -9,6 +9,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import PREFIX, Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
@@ -68,7 +69,8 @@ class Step:
         self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
         self.given = [value.name for value in self.graph.values("given")]
-        self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
+        self.results = self.graph.printed_results()
+        self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.trace: Interpreter = evaluate
         self.executable: Executable | None = None
         if self.backend != "reference" and not has_rows(self.graph):
@@ -142,7 +144,7 @@ class Step:
         results = {}
         for name, table in plan.results.items():
             size = executable.result_bytes(table, count, steps)
-            require(size, f"`{name}` of {count:,} samples", self.graph.results[name].span)
+            require(size, f"`{name}` of {count:,} samples", self.results[name].span)
             results[name] = executable.result(table, count, steps)
         full_steps = count // self.batch
         for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
@@ -162,8 +164,8 @@ class Step:
         """One step in the reference interpreter; updates go into the program's memory."""
         results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
         results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
-        for name in [name for name in results if name.startswith("update.")]:
-            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+        for name in self.graph.results_of(ResultKind.UPDATE):
+            self.state.arrays[name][...] = results.pop(str(ResultKind.UPDATE.named(name)))
         return results
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
@@ -181,6 +183,6 @@ class Step:
             for name, value in self.interpret(taken, len(samples)).items():
                 parts.setdefault(name, []).append(value)
         return {
-            name: np.concatenate(values) if self.graph.results[name].type.is_batched else np.stack(values)
+            name: np.concatenate(values) if self.results[name].type.is_batched else np.stack(values)
             for name, values in parts.items()
         }

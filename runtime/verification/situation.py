@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import BATCH, DTYPES, Sizes
@@ -18,7 +19,7 @@ from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import ScanAttributes
 from netc.compiler.passes.objective import LOSS_FACTOR
-from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.truncate import FIRST
 from netc.compiler.passes.update import FACTOR
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
@@ -77,7 +78,7 @@ class Situation:
                 arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
             elif name == FIRST:  # not the first chunk of a sequence, so that carried states count
                 arrays[name] = np.zeros(1)
-            elif name.startswith(CARRIED):
+            elif parse_result(name).kind is ResultKind.CHUNK:
                 drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
                 arrays[name] = drawn.astype(DTYPES[leaf.type.dtype].numpy)
         return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes

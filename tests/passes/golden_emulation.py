@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.planning.plan import layout
@@ -62,9 +63,7 @@ def _run(
 def _state(graph: Graph) -> State:
     """Memory for all that stays, also where nothing reads the old value."""
     leaves = {value.name: value.type for kind in ("parameter", "state") for value in graph.values(kind)}
-    updates = {
-        name.removeprefix("update."): value.type for name, value in graph.results.items() if name.startswith("update.")
-    }
+    updates = {name: value.type for name, value in graph.results_of(ResultKind.UPDATE).items()}
     types = {**updates, **leaves}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     memory = Memory(size)

@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.rows import PREFIX, Other, Rows, asked
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
@@ -129,7 +130,9 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
     stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
-    found = evaluate(graph.subgraph({name: value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes)
+    found = evaluate(
+        graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
+    )
     numbers.leaves.update(found)
     return with_leaf(graph, stopped)
 
@@ -161,8 +164,8 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values("grad"):
         y, x = value.operands
-        whole, copies = graph.subgraph({"y": y, "x": x})
-        point = evaluate_with_derivatives(graph.subgraph({"x": x})[0], leaves, sizes)["x"]
+        whole, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
+        point = evaluate_with_derivatives(graph.subgraph({parse_result("x"): x})[0], leaves, sizes)["x"]
         leaf = f"cut.{len(leaves)}"
         cut = with_leaf(whole, {copies[x]: leaf})
 
