@@ -15,7 +15,7 @@ from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import Scan, ScanAttributes, part, scan, scans
+from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf, part, scan, scans, slot_of
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -107,7 +107,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[R
     """The scan in the graph `copy`, with the zeros as further sequences, which are put into `zeros`."""
     original, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
     floats = [i for i, begin in enumerate(original.begins) if begin.type.is_float]
-    position = {f"c{i}": len(original.sequences) + n for n, i in enumerate(floats)}
+    position = {SlotKind.CARRY.slot(i): len(original.sequences) + n for n, i in enumerate(floats)}
     added = []
     for i in floats:
         row = original.begins[i].type
@@ -117,8 +117,10 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[R
 
     def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
         inner = body.add_copy(leaf, parts)
-        name = leaf.name
-        return inner + body.leaf("given", f"x{position[name]}", leaf.type) if name in position else inner
+        slot = slot_of(leaf)
+        if slot not in position:
+            return inner
+        return inner + add_leaf(body, SlotKind.STEP_INPUT.slot(position[slot]), leaf.type)
 
     first, second = len(original.sequences), len(original.begins)
     return scan(

@@ -16,7 +16,7 @@ from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Model
 from netc.compiler.operations.linear import Subscripts
-from netc.compiler.operations.scan import Part, Scan, ScanAttributes
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
@@ -196,13 +196,11 @@ class _Builder:
         carries = value.attributes_as(ScanAttributes).carries or ()
         names = [str(carries[i]) if i < len(carries) else f"carry {i}" for i in range(len(scan.begins))]
         operands = scan.operand_of()
-        for name, leaf in scan.leaves().items():
-            if name not in operands:
-                continue
-            self.sources[leaf], self.owned[leaf] = self.sources[operands[name]], self.owned[operands[name]]
-            if name.startswith("c"):
+        for slot, leaf in scan.leaves().items():
+            self.sources[leaf], self.owned[leaf] = self.sources[operands[slot]], self.owned[operands[slot]]
+            if slot.kind is SlotKind.CARRY:
                 start = self.key()
-                inside.append(Box(start, "carry", names[int(name[1:])], describe_sample(leaf.type), value.span))
+                inside.append(Box(start, "carry", names[slot.index], describe_sample(leaf.type), value.span))
                 self.connect([leaf], start)
                 self.sources[leaf], self.owned[leaf] = (start,), ()
         inside += self.boxes(scan.body, needed_by(scan.body.results.values()))

@@ -63,7 +63,9 @@ def _finished(frame: Frame) -> tuple[list[Value], Graph]:
     """The outside values that the body uses, and the body without its surroundings, its leaves for them renumbered."""
     live = frame.graph.live()
     used = [(outer, leaf.name) for outer, leaf in frame.captured.items() if leaf in live]
-    step, _ = frame.graph.subgraph(frame.graph.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
+    step, _ = frame.graph.subgraph(
+        frame.graph.results, {name: str(operation.SlotKind.CAPTURED.slot(i)) for i, (_, name) in enumerate(used)}
+    )
     return [outer for outer, _ in used], step
 
 
@@ -110,7 +112,11 @@ def _run_body(
         for name, rows in zip(node.names, sequences, strict=True):
             inner.set(name.text, frame.walk(rows), name.span)
         for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-            inner.set(carry.name.text, graph.leaf("given", f"c{i}", begin.type), carry.name.span)
+            inner.set(
+                carry.name.text,
+                operation.add_leaf(graph, operation.SlotKind.CARRY.slot(i), begin.type),
+                carry.name.span,
+            )
     with _in_frame(context, frame):
         yields = _run_statements(context, node, inner)
     if node.until is not None:

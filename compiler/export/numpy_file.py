@@ -19,7 +19,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.targets.cpu.own import definition
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
@@ -300,15 +300,15 @@ class _NumpyFile(Writer):
 
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[Result, Term]:
+    def run_scan(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
         rows = self.rows(scan.dim)
-        operands = {name: self.kept("v", term) for name, term in operands.items()}
+        operands = {slot: self.kept("v", term) for slot, term in operands.items()}
         self.comment_on(scan.value)
         step, sample = rows.step.term.text, rows.sample.term.text
         carries = {
-            name: self.fresh("carry", Term(f"np.array({term.text})", term.dtype))
-            for name, term in operands.items()
-            if name[0] == "c"
+            slot: self.fresh("carry", Term(f"np.array({term.text})", term.dtype))
+            for slot, term in operands.items()
+            if slot.kind is SlotKind.CARRY
         }
         stacks = {
             result: self._stack(value.type, step)
@@ -328,31 +328,32 @@ class _NumpyFile(Writer):
         for result, stack in stacks.items():
             self.put(f"{stack.text}[{present}] = {bare(terms[scan.body.results[result]].text)}")
         for name, value in scan.body.results_of(ResultKind.NEXT).items():
-            self.put(f"{carries['c' + name].text}[{running}] = {bare(terms[value].text)}")
+            carry = carries[SlotKind.CARRY.slot(int(name))]
+            self.put(f"{carry.text}[{running}] = {bare(terms[value].text)}")
         self.indent -= 1
         self.line = (-1, "")
-        return {**stacks, **{ResultKind.LAST.named(name[1:]): term for name, term in carries.items()}}
+        return {**stacks, **{ResultKind.LAST.named(slot.index): term for slot, term in carries.items()}}
 
     def _stack(self, type_: Type, step: str) -> Term:
         """Writes the array that collects a result of every step."""
         shape = self.shape(f"len({step})", type_.dims[1:])
         return self.fresh("stack", Term(f"np.zeros({shape}, {NUMPY_WORDS[type_.dtype]})", type_.dtype))
 
-    def _step_operands(self, scan: Scan, operands: Mapping[str, Term], present: str, running: str) -> dict[str, Term]:
+    def _step_operands(self, scan: Scan, operands: Mapping[Slot, Term], present: str, running: str) -> dict[str, Term]:
         """Writes what a step reads of the scan's operands, and returns the terms of the body's leaves.
 
         `present` is the name of the step's rows, `running` the name of their samples.
         """
-        types = {name: leaf.type for name, leaf in scan.leaves().items()}
+        types = {slot: leaf.type for slot, leaf in scan.leaves().items()}
         leaves = {}
-        for name, term in operands.items():
-            if name not in types:
+        for slot, term in operands.items():
+            if slot not in types:
                 continue
-            if name[0] == "k" and not types[name].is_batched:
-                leaves[name] = term
+            if slot.kind is SlotKind.CAPTURED and not types[slot].is_batched:
+                leaves[str(slot)] = term
             else:
-                index = present if name[0] == "x" else running
-                leaves[name] = self.fresh(f"{name}_", Term(f"{term.text}[{index}]", term.dtype))
+                index = present if slot.kind is SlotKind.STEP_INPUT else running
+                leaves[str(slot)] = self.fresh(f"{slot}_", Term(f"{term.text}[{index}]", term.dtype))
         return leaves
 
 

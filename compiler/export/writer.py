@@ -22,7 +22,7 @@ from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
 from netc.dsl.diagnostics import fault
@@ -171,8 +171,8 @@ class Writer(ABC):
         """Returns the text of a dimension: a number, or an expression of the file."""
 
     @abstractmethod
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[Result, Term]:
-        """Writes a scan and returns its parts; `operands` are by the names of the body's leaves."""
+    def run_scan(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
+        """Writes a scan and returns its parts."""
 
     @abstractmethod
     def named(self, value: Value, term: Term, uses: int) -> Term:

@@ -25,7 +25,7 @@ from netc.compiler.lowering.products import product_task
 from netc.compiler.lowering.views import inside_of, view
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.operations.pooling import Interleave
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.program.schedule import Count, KernelSource
@@ -617,12 +617,15 @@ class Lowering:
         for i in range(len(original.begins)):
             following = body.results.pop(ResultKind.NEXT.named(i))
             moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
-            body.results[ResultKind.UPDATE.named(f"c{i}")] = apply("copied", following) if moves else following
-        carries = {f"c{i}": Buffer(begin.type) for i, begin in enumerate(original.begins)}
+            body.results[ResultKind.UPDATE.named(str(SlotKind.CARRY.slot(i)))] = (
+                apply("copied", following) if moves else following
+            )
+        carries = {str(SlotKind.CARRY.slot(i)): Buffer(begin.type) for i, begin in enumerate(original.begins)}
         for begin, buffer in zip(original.begins, carries.values(), strict=True):
             self.copy(begin, buffer)
         yields = {result: Buffer(part.type) for result, part in parts.items() if result.kind is ResultKind.YIELD}
-        operands = {name: self.read(operand) for name, operand in original.operand_of().items() if name not in carries}
+        by_name = {str(slot): operand for slot, operand in original.operand_of().items()}
+        operands = {name: self.read(operand) for name, operand in by_name.items() if name not in carries}
         leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
         inner = Lowering(body, self.sizes, self.machine, Room(leaves, carries, yields)).run()
         walk = Walk(original.dim, original.is_reversed)
@@ -631,7 +634,9 @@ class Lowering:
             self.program.tasks.append(replace(task, walk=walk))
         for part in self.fusion.users[value]:
             result = part.attributes_as(Part).result
-            self.places[part] = all_of(yields[result] if result in yields else carries[f"c{result.name}"])
+            is_yield = result.kind is ResultKind.YIELD
+            buffer = yields[result] if is_yield else carries[str(SlotKind.CARRY.slot(result.number))]
+            self.places[part] = all_of(buffer)
 
     def parts_of(self, value: Value) -> dict[Result, Value]:
         """The parts of a scan that other values read."""

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan, part, scan
+from netc.compiler.operations.scan import Scan, SlotKind, add_leaf, leaves_of, part, scan, slot_of
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
@@ -38,7 +39,7 @@ class _Backward:
         body = forward_scan.body
         self.joint, joint_values = body.subgraph(body.results)
         self.forward = set(self.joint.values())
-        self.leaves = {leaf.name: leaf for leaf in self.joint.values("given")}
+        self.leaves = leaves_of(self.joint)
         self.kept = {joint_values[value]: key for key, value in body.results.items() if key.kind is not ResultKind.NEXT}
         self.seeds: dict[Value, Value] = {}
         self.sequences: dict[Value, Value] = {}  # joint leaves that stand for an element of an outer sequence
@@ -90,27 +91,27 @@ class _Backward:
         for n, (i, leaf) in enumerate(floats):
             begin = self.part_gradients.get(ResultKind.LAST.named(i))
             self.operands[1].append(begin if begin is not None else self.zeros(self.scan.begins[i]))
-            self.copies[leaf] = self.body.leaf("given", f"c{n}", leaf.type)
+            self.copies[leaf] = add_leaf(self.body, SlotKind.CARRY.slot(n), leaf.type)
         for n, (i, leaf) in enumerate(floats):
-            forward_leaf = self.leaves.get(f"c{i}")
+            forward_leaf = self.leaves.get(SlotKind.CARRY.slot(i))
             gradient = self.gradients.get(forward_leaf) if forward_leaf is not None else None
             self.body.results[ResultKind.NEXT.named(n)] = (
                 self.copy(gradient) if gradient is not None else self.zeros(leaf, self.body)
             )
         steps: dict[int, Result] = {}
         for i in range(len(self.scan.sequences)):
-            element = self.leaves.get(f"x{i}")
+            element = self.leaves.get(SlotKind.STEP_INPUT.slot(i))
             if element is not None and element in self.gradients and element.type.is_float:
                 steps[i] = self.yielded(self.gradients[element])
         of_sample: dict[int, int] = {}
         sums: dict[int, Value] = {}
         for i, captured in enumerate(self.scan.captured):
-            outer = self.leaves.get(f"k{i}")
+            outer = self.leaves.get(SlotKind.CAPTURED.slot(i))
             if outer is None or outer not in self.gradients or not outer.type.is_float:
                 continue
             if captured.type.is_batched:  # each sample has its own value: a carry sums its gradient step by step
                 n = of_sample[i] = len(self.operands[1])
-                sum_so_far = self.body.leaf("given", f"c{n}", outer.type)
+                sum_so_far = add_leaf(self.body, SlotKind.CARRY.slot(n), outer.type)
                 self.operands[1].append(self.zeros(captured))
                 self.body.results[ResultKind.NEXT.named(n)] = sum_so_far + self.copy(self.gradients[outer])
             else:
@@ -184,31 +185,30 @@ class _Backward:
 
     def from_forward(self, value: Value) -> Value:
         """Reads a value that the forward scan has (`is_kept`) in the backward body."""
-        name = value.name
-        if value.operation == "given" and name.startswith("k"):
-            self.operands[2].append(self.scan.captured[int(name[1:])])
-            return self.body.leaf("given", f"k{len(self.operands[2]) - 1}", value.type)
-        if not value.operands and value.operation != "given":
+        slot = slot_of(value)
+        if slot is not None and slot.kind is SlotKind.CAPTURED:
+            self.operands[2].append(self.scan.captured[slot.index])
+            return add_leaf(self.body, SlotKind.CAPTURED.slot(len(self.operands[2]) - 1), value.type)
+        if not value.operands and value.role is not Role.GIVEN:
             return self.body.add_copy(value, (), span=value.span)
         return self.element(self.rows_of(value), value)
 
     def has_rows(self, value: Value) -> bool:
         """Whether the forward scan has a row of a value for each step. Captured values are the same at all steps."""
-        return value in self.kept or (
-            value.operation == "given" and value in self.forward and value.name.startswith("x")
-        )
+        slot = slot_of(value)
+        return value in self.kept or (slot is not None and slot.kind is SlotKind.STEP_INPUT)
 
     def rows_of(self, value: Value) -> Value:
         """The rows of a value for which `has_rows` is true: a sequence or a part of the forward scan."""
-        name = value.name
-        if value.operation == "given" and name.startswith("x"):
-            return self.scan.sequences[int(name[1:])]
+        slot = slot_of(value)
+        if slot is not None and slot.kind is SlotKind.STEP_INPUT:
+            return self.scan.sequences[slot.index]
         return part(self.scan.value, self.kept[value])
 
     def element(self, sequence: Value, like: Value) -> Value:
         """A leaf of the backward body that stands for the current element of a sequence."""
         self.operands[0].append(sequence)
-        return self.body.leaf("given", f"x{len(self.operands[0]) - 1}", like.type)
+        return add_leaf(self.body, SlotKind.STEP_INPUT.slot(len(self.operands[0]) - 1), like.type)
 
     # -------------------------------------------------------------- sums over all steps
 
@@ -247,9 +247,9 @@ class _Backward:
 
     def constant_outside(self, value: Value) -> Value:
         """Copies a value of the joint graph that is the same at all steps to the graph outside the scan."""
-        name = value.name
-        if value.operation == "given":
-            return self.scan.captured[int(name[1:])]
+        slot = slot_of(value)
+        if slot is not None:
+            return self.scan.captured[slot.index]
         operands = [self.constant_outside(operand) for operand in value.operands]
         return self.outside.add_copy(value, operands, span=value.span)
 

@@ -13,7 +13,7 @@ from netc.compiler.ir.rows import Other, table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import part, scan
+from netc.compiler.operations.scan import SlotKind, add_leaf, part, scan
 
 SAME = -1  # as padding: the result has ceil(length / stride) steps; an odd step of padding goes to the end
 
@@ -195,7 +195,7 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     """The running sum, as a scan whose carry is the sum so far."""
     body, row = Graph(), x.type.with_dims((BATCH, *x.type.dims[1:]))
     body.precision = x.graph.precision
-    total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)
+    total = add_leaf(body, SlotKind.CARRY.slot(0), row) + add_leaf(body, SlotKind.STEP_INPUT.slot(0), row)
     body.results.update({ResultKind.NEXT.named(0): total, ResultKind.YIELD.named(0): total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
     return part(scan(x.graph, body, rows_of(x), [x], [begin], []), ResultKind.YIELD.named(0))

@@ -16,7 +16,7 @@ from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
-from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, scan
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, leaves_of, scan, slot_of
 from netc.compiler.passes.simplify import rebuild
 
 
@@ -38,7 +38,8 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
         yielded = set(inner.results_of(ResultKind.YIELD).values())
         for inner_value in inner.values():
             is_leaf = inner_value.role is Role.GIVEN
-            is_carry = is_leaf and inner_value.name.startswith("c")
+            slot = slot_of(inner_value)
+            is_carry = slot is not None and slot.kind is SlotKind.CARRY
             is_yielded = is_carry or (_is_reduction(inner_value) if is_frugal else not is_leaf)
             if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
                 inner.results[ResultKind.YIELD.named(f"{len(inner.results)}.{inner_value.number}")] = inner_value
@@ -81,26 +82,17 @@ def trimmed(graph: Graph) -> Graph:
         for i in needed:
             results[ResultKind.NEXT.named(i)] = original.body.results[ResultKind.NEXT.named(i)]
         body, _ = original.body.subgraph(results)
-        operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
-        leaves = {leaf.name for leaf in body.values("given")}
-        kept_leaves = {
-            kind: [
-                name
-                for name in operand_by_leaf
-                if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)
-            ]
-            if kind == "c"
-            else [name for name in operand_by_leaf if name.startswith(kind) and name in leaves]
-            for kind in LEAVES
-        }
-        names = {name: f"{kind}{i}" for kind, some in kept_leaves.items() for i, name in enumerate(some)}
+        operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
+        stay = {*leaves_of(body), *(SlotKind.CARRY.slot(i) for i in needed)}
+        kept = {kind: [slot for slot in operand_by_slot if slot.kind is kind and slot in stay] for kind in SlotKind}
+        new_slots = {slot: kind.slot(i) for kind, some in kept.items() for i, slot in enumerate(some)}
         last = ResultKind.LAST.named
-        renamed[value] = {last(name[1:]): last(new[1:]) for name, new in names.items() if name.startswith("c")}
-        body = _with_names(body, names)
-        sequences, begins, captured = ([operand_by_leaf[name] for name in kept_leaves[kind]] for kind in LEAVES)
+        renamed[value] = {last(slot.index): last(new_slots[slot].index) for slot in kept[SlotKind.CARRY]}
+        body = _with_slots(body, new_slots)
+        sequences, begins, captured = ([operand_by_slot[slot] for slot in slots] for slots in kept.values())
         own = value.attributes_as(ScanAttributes)
         called = own.carries or ()
-        carries = [called[int(name[1:])] for name in kept_leaves["c"]] if called else ()
+        carries = [called[slot.index] for slot in kept[SlotKind.CARRY]] if called else ()
         is_whole = bool(own.whole)
         return scan(copy, body, original.dim, sequences, begins, captured, original.is_reversed, carries, is_whole)
 
@@ -117,19 +109,20 @@ def _carries(original: Scan, results: dict[Result, Value], ends: set[int]) -> li
     while True:
         waiting = [*results.values(), *(original.body.results[ResultKind.NEXT.named(i)] for i in needed)]
         body = original.body.subgraph({ResultKind.VALUE.named(i): value for i, value in enumerate(waiting)})[0]
-        carries_read = {int(leaf.name[1:]) for leaf in body.values("given") if leaf.name.startswith("c")}
+        carries_read = {slot.index for slot in leaves_of(body) if slot.kind is SlotKind.CARRY}
         if carries_read <= needed:
             return sorted(needed)
         needed = needed | carries_read
 
 
-def _with_names(body: Graph, names: dict[str, str]) -> Graph:
-    """Returns a copy of a body in which leaves, and the results `next.N` of renamed carries, have their new names."""
+def _with_slots(body: Graph, new_slots: dict[Slot, Slot]) -> Graph:
+    """Returns a copy of a body in which leaves have their new slots, and the next values of carries their numbers."""
+    new_index = {slot.index: new.index for slot, new in new_slots.items() if slot.kind is SlotKind.CARRY}
     results = {
-        ResultKind.NEXT.named(names[f"c{result.name}"][1:]) if result.kind is ResultKind.NEXT else result: value
+        ResultKind.NEXT.named(new_index[result.number]) if result.kind is ResultKind.NEXT else result: value
         for result, value in body.results.items()
     }
-    return body.subgraph(results, names)[0]
+    return body.subgraph(results, {str(slot): str(new) for slot, new in new_slots.items()})[0]
 
 
 def with_body(value: Value, change: Callable[[Graph], Graph]) -> Attributes:
@@ -194,7 +187,7 @@ def in_ranks(graph: Graph) -> Graph:
 
 def gathered(body: Graph) -> Graph:
     """Reorders sums of a body: addends that depend on no carry are added first, so that `hoist` can move their sum."""
-    depends = depending(body, "c")
+    depends = depending(body, SlotKind.CARRY)
     users = {value: body.users(value) for value in body.values()}
     roots = set(body.results.values())
 
@@ -221,11 +214,12 @@ def gathered(body: Graph) -> Graph:
     return rebuild(body, rule)
 
 
-def depending(body: Graph, *kinds: str) -> set[Value]:
-    """Returns the values that depend on leaves of some kinds: `x` a sequence, `c` a carry, `k` a captured value."""
+def depending(body: Graph, *kinds: SlotKind) -> set[Value]:
+    """Returns the values that depend on leaves of some kinds."""
     dependent: set[Value] = set()
     for value in body.values():
-        is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)
+        slot = slot_of(value)
+        is_leaf = slot is not None and slot.kind in kinds
         if is_leaf or any(operand in dependent for operand in value.operands):
             dependent.add(value)
     return dependent

@@ -13,7 +13,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.dsl.diagnostics import fault
 
 STEP = f"{PREFIX}step"  # the leaf that says which step it is, from 0
@@ -128,17 +128,16 @@ class _Builder:
             self.refuse(scan.value, "it goes from the last step to the first")
         inside: dict[Value, Value] = {}
         operands = scan.operand_of()
-        states: dict[str, Result] = {}
-        for leaf in scan.body.values("given"):
-            own = leaf.name
-            if own.startswith("c"):
-                states[own], inside[leaf] = self.state(leaf.type, operands[own])
+        states: dict[int, Result] = {}
+        for slot, leaf in scan.leaves().items():
+            if slot.kind is SlotKind.CARRY:
+                states[slot.index], inside[leaf] = self.state(leaf.type, operands[slot])
             else:
-                inside[leaf] = self.steps[operands[own]]
+                inside[leaf] = self.steps[operands[slot]]
         for value in scan.body.values():
             if value not in inside:
                 parts = [inside[operand] for operand in value.operands]
                 inside[value] = self.step_graph.add_copy(value, parts)
-        for own, state in states.items():
-            self.step_graph.results[state] = inside[scan.body.results[ResultKind.NEXT.named(own[1:])]]
+        for index, state in states.items():
+            self.step_graph.results[state] = inside[scan.body.results[ResultKind.NEXT.named(index)]]
         self.parts[scan.value] = {result: inside[value] for result, value in scan.body.results.items()}

@@ -17,7 +17,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
@@ -35,7 +35,8 @@ class Decoder:
     """An output that beam search can compute, as three graphs.
 
     `before` has what the scan reads for each sample: the first carries, its sequences, captured values. `scores` is a
-    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps.
+    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps. `slots` are those of
+    the body.
     """
 
     output: str
@@ -43,6 +44,7 @@ class Decoder:
     scores: Graph
     after: Graph
     steps: int
+    slots: tuple[Slot, ...]
 
 
 def decoders(model: Model) -> list[Decoder]:
@@ -69,11 +71,13 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
         return None
     if all(_without_views(scan.body.results[ResultKind.NEXT.named(i)]) is not token for i in range(len(scan.begins))):
         return None
-    before, _ = graph.subgraph({ResultKind.VALUE.named(leaf): operand for leaf, operand in scan.operand_of().items()})
+    before, _ = graph.subgraph(
+        {ResultKind.VALUE.named(str(slot)): operand for slot, operand in scan.operand_of().items()}
+    )
     scores, _ = scan.body.subgraph({_SCORES: _logits(token.operands[0])})
     size = graph.results[ResultKind.OUTPUT.named(name)].type.dims[1]
     assert isinstance(size, int)
-    return Decoder(name, before, scores, _after(scan, token, ends), int(size))
+    return Decoder(name, before, scores, _after(scan, token, ends), int(size), tuple(scan.operand_of()))
 
 
 def _last_yield(scan: Scan) -> Result:
@@ -126,9 +130,11 @@ class _Beams:
 
     def __init__(self, decoder: Decoder, inputs: Mapping[str, Any], samples: int, beam: int) -> None:
         self.decoder, self.samples, self.beam = decoder, samples, beam
-        self.batched = {str(result) for result, value in decoder.before.results.items() if value.type.is_batched}
+        before = decoder.before.printed_results()
+        self.batched = {slot for slot in decoder.slots if before[str(slot)].type.is_batched}
+        arrays = {slot: inputs[str(slot)] for slot in decoder.slots}
         self.inputs = {
-            name: np.repeat(value, beam, axis=0) if name in self.batched else value for name, value in inputs.items()
+            slot: np.repeat(value, beam, axis=0) if slot in self.batched else value for slot, value in arrays.items()
         }
         self.log_probability = np.where(np.arange(samples * beam) % beam == 0, 0.0, -np.inf)  # at first all are equal
         self.is_over = np.zeros(samples * beam, bool)
@@ -157,15 +163,18 @@ class _Beams:
         self.log_probability = np.take_along_axis(candidates, chosen, axis=1).ravel()
         source = (chosen // width + np.arange(self.samples)[:, None] * self.beam).ravel()
         token = (chosen % width).ravel().astype(np.int32)
-        self.inputs = {name: value[source] if name in self.batched else value for name, value in self.inputs.items()}
+        self.inputs = {slot: value[source] if slot in self.batched else value for slot, value in self.inputs.items()}
         self.is_over, self.lengths = self.is_over[source], self.lengths[source]
         self.sequences = np.concatenate([self.sequences[source], token[:, None]], axis=1)
         self.lengths += ~self.is_over
         results = evaluate(self.decoder.after, {**self._leaves(step), _CHOSEN: token}, count)
         for name, array in self.decoder.after.select(ResultKind.NEXT, results).items():
-            self.inputs[f"c{name}"] = array
+            self.inputs[SlotKind.CARRY.slot(int(name))] = array
         self.is_over = self.is_over | results[str(_ENDS)]
 
     def _leaves(self, step: int) -> dict[str, Any]:
         """The leaves of a step of the body: of each sequence the element of this step."""
-        return {name: value[:, step] if name.startswith("x") else value for name, value in self.inputs.items()}
+        return {
+            str(slot): value[:, step] if slot.kind is SlotKind.STEP_INPUT else value
+            for slot, value in self.inputs.items()
+        }
