@@ -9,9 +9,9 @@ the first step, which is the last one of a scan that goes backwards.
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
@@ -142,7 +142,7 @@ def _seed(loss: Value, end: str) -> Value:
     if not loss.type.is_varying:
         return seed
     dim = str(loss.type.rows)
-    step = apply("cast", table(graph, "step", dim), dtype=graph.precision)
+    step = apply("cast", table(graph, TableKind.STEP, dim), dtype=graph.precision)
     ends = sequence.spread(sequence.length(graph, dim), dim) - 1.0 if end == "last" else 0.0
     is_there = apply("reshape", apply("equal", step, ends), dims=(dim, *(1,) * (loss.type.rank - 1)))
     return apply("where", is_there, seed, 0.0)

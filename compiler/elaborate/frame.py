@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
@@ -80,7 +80,7 @@ class Frame:
     ) -> Value | None:
         """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
         None for any other value."""
-        is_table = isinstance(attributes, Given) and attributes.name.startswith(PREFIX)
+        is_table = isinstance(attributes, Given) and parse_table(attributes.name) is not None
         if is_table or operation == "training":
             return self.capture(self.outside.add(operation, operands, attributes, type_, span))
         if operation not in RANDOM:

@@ -19,8 +19,8 @@ from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_bo
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import scan as operation
@@ -174,7 +174,7 @@ def _sequences(context: Context, node: syntax.Scan, scope: Scope) -> tuple[list[
         start, stop = range_bounds(context, node.over, scope)
         dim = same(stop - start)
         with context.graph.at(context.user_span(node.span)):
-            step = table(context.graph, "step", dim)
+            step = table(context.graph, TableKind.STEP, dim)
             numbers = apply("cast", step, dtype=context.graph.precision) + float(start)
             return [numbers], stop - start, dim
     values = [context.as_value(evaluate(context, operand, scope), operand.span) for operand in node.over]

@@ -10,7 +10,7 @@ from functools import cache
 
 
 class ResultKind(Enum):
-    """What a result is for. The value is the text before its name in printed graphs."""
+    """The purpose of a result. The value is the text before its name in printed graphs."""
 
     OUTPUT = "output"  # a prediction
     LENGTH = "length"  # the true size of each sample along a dimension that an output stores at its bound

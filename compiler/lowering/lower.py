@@ -13,9 +13,9 @@ from functools import cached_property
 from netc.compiler.ir.attributes import Axis, Constant, Dims, Over
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
@@ -189,7 +189,7 @@ class Lowering:
         stays = value.role in (Role.PARAMETER, Role.STATE)
         fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
         buffer = self.program.leaves.setdefault(name, fresh)  # two leaves of one name are one
-        if value.type.is_batched and not name.startswith(PREFIX):
+        if value.type.is_batched and table_of(value) is None:
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:
             self.places[value] = Place(buffer, contiguous(value.type.dims))
@@ -199,7 +199,7 @@ class Lowering:
         dim = value.type.rows
         if dim in (None, BATCH):
             return self.order
-        name = f"{PREFIX}source.{dim}"
+        name = str(IndexTable(TableKind.SOURCE, str(dim)))
         return self.program.leaves.setdefault(name, Buffer(Type("i32", (str(dim),)), "table", name))
 
     def gather_rows(self, value: Value) -> Place:

@@ -18,9 +18,9 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table
 from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
 from netc.compiler.ir.value import Builder, Kernel, Operation, Value, View, apply, register
 
@@ -182,7 +182,9 @@ def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array]
     scanned = Scan.of(value)
     arrays = dict(zip(scanned.operand_of(), operands, strict=True))
     types = {slot: leaf.type for slot, leaf in scanned.leaves().items()}
-    sample, step = (np.asarray(leaves[f"rows.{kind}.{scanned.dim}"]) for kind in ("sample", "step"))
+    sample, step = (
+        np.asarray(leaves[str(IndexTable(kind, scanned.dim))]) for kind in (TableKind.SAMPLE, TableKind.STEP)
+    )
     carries = {slot: np.array(array) for slot, array in arrays.items() if slot.kind is SlotKind.CARRY}
     stacked: dict[Result, Array] = {}
     count = int(step.max()) + 1
@@ -278,13 +280,13 @@ def to_steps(x: Value, dim: str) -> Value:
     """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
     if x.operation == "from_steps" and x.operands[0].type.rows == dim:
         return x.operands[0]
-    return apply("to_steps", x, table(x.graph, f"place{x.type.dims[1]}", dim))
+    return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim, size=int(x.type.dims[1])))
 
 
 def from_steps(y: Value, size: int) -> Value:
     """Unpacks rows as [batch, size, ...], with zeros beyond each sample's end."""
     assert y.type.rows is not None
-    return apply("from_steps", y, table(y.graph, f"place{size}", y.type.rows), size=size)
+    return apply("from_steps", y, table(y.graph, TableKind.PLACE, y.type.rows, size=size), size=size)
 
 
 def scans(graph: Graph) -> Iterator[Scan]:

@@ -10,9 +10,9 @@ from dataclasses import replace
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.dims import names_in, order_of
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
@@ -171,7 +171,7 @@ def in_ranks(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in turned:
-            ranked = table(copy, "ranked", value.attributes_as(ScanAttributes).dim)
+            ranked = table(copy, TableKind.RANKED, value.attributes_as(ScanAttributes).dim)
             operands = [
                 apply("gather", operand, ranked) if operand.type.rows == BATCH else operand for operand in operands
             ]
@@ -179,7 +179,7 @@ def in_ranks(graph: Graph) -> Graph:
         is_part = value.role is Role.PART and value.operands[0] in turned
         if is_part and value.attributes_as(Part).result.kind is ResultKind.LAST:
             dim = value.operands[0].attributes_as(ScanAttributes).dim
-            return apply("gather", result, table(copy, "first", dim))  # a sample's first row is its rank
+            return apply("gather", result, table(copy, TableKind.FIRST, dim))  # a sample's first row is its rank
         return result
 
     return rebuild(graph, rule)

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.dsl.diagnostics import fault
 
-STEP = f"{PREFIX}step"  # the leaf that says which step it is, from 0
+STEP = str(IndexTable(TableKind.STEP, ""))  # the leaf that says which step it is, from 0
 
 
 @dataclass(slots=True)
@@ -87,20 +87,19 @@ class _Builder:
 
     def step(self, value: Value) -> None:
         """Adds a value of the whole graph as it is at one step."""
-        name = value.name
-        kind = asked(name)[0] if name.startswith(PREFIX) else ""
+        table = table_of(value)
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
-        if kind == "step":
+        if table is not None and table.kind is TableKind.STEP:
             self.steps[value] = self.step_graph.leaf("input", STEP, self.at_step(value.type))
-        elif kind:
+        elif table is not None:
             return  # an index table: the value that reads it is translated with it
         elif value.role is Role.SCAN:
             self.scan(Scan.of(value))
         elif value.role is Role.PART:
             self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).result]
-        elif tables := [each for each in value.operands if each.name.startswith(PREFIX)]:
-            self.moved(value, asked(tables[-1].name)[0])
+        elif tables := [read for operand in value.operands if (read := table_of(operand)) is not None]:
+            self.moved(value, tables[-1].kind)
         else:
             attributes, type_ = value.attributes, self.at_step(value.type)
             if value.type.is_varying and isinstance(attributes, Dims):
@@ -108,18 +107,21 @@ class _Builder:
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, attributes, type_)
 
-    def moved(self, value: Value, kind: str) -> None:
+    def moved(self, value: Value, kind: TableKind) -> None:
         """Adds a value that is moved along steps by an index table of a kind."""
-        if kind == "step":
+        if kind is TableKind.STEP:
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, type_=self.at_step(value.type))
-        elif value.operation == "gather" and kind == "sample":
+        elif value.operation == "gather" and kind is TableKind.SAMPLE:
             self.steps[value] = self.steps[value.operands[0]]
-        elif value.operation == "gather" and kind == "previous":
+        elif value.operation == "gather" and kind is TableKind.PREVIOUS:
             result, leaf = self.state(self.at_step(value.type), None)
             self.steps[value], self.step_graph.results[result] = leaf, self.steps[value.operands[0]]
         else:
-            reasons = {"reverse": "it goes from the last step to the first", "last": "it waits for the last step"}
+            reasons = {
+                TableKind.REVERSE: "it goes from the last step to the first",
+                TableKind.LAST: "it waits for the last step",
+            }
             self.refuse(value, reasons.get(kind, "it takes all steps together"))
 
     def scan(self, scan: Scan) -> None:

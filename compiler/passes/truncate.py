@@ -8,9 +8,9 @@ operation along the steps needs all of them: a fault.
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, asked, table
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
@@ -21,7 +21,7 @@ from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import Label, fault
 
 FIRST = "chunk.first"
-_OF_A_STEP = ("sample", "step", "previous")
+_OF_A_STEP = (TableKind.SAMPLE, TableKind.STEP, TableKind.PREVIOUS)
 
 
 def truncated(graph: Graph, how: Truncate) -> Graph:
@@ -47,18 +47,18 @@ class _Chunk:
         return chunk
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        tables = [asked(operand.name) for operand in value.operands if operand.name.startswith(PREFIX)]
-        kinds = [kind for kind, dim in tables if dim == self.how.dim]
+        tables = [read for operand in value.operands if (read := table_of(operand)) is not None]
+        kinds = [read.kind for read in tables if read.dim == self.how.dim]
         if value.role is Role.SCAN:
             return self.scan(copy, value, operands)
         if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):
             self.refuse(value, "this takes all steps together")
-        if "previous" in kinds:
+        if TableKind.PREVIOUS in kinds:
             return self.before(copy, value, operands)
         copied = copy.add_copy(value, operands)
-        if "step" in kinds and value.operation == "equal":  # where a sequence begins
+        if TableKind.STEP in kinds and value.operation == "equal":  # where a sequence begins
             return apply("logical_and", copied, self.is_first(copy, copied))
-        if "step" in kinds and value.definition is cast:  # the number of a step
+        if TableKind.STEP in kinds and value.definition is cast:  # the number of a step
             return copied + sequence.spread(self.done(copy, value), self.how.dim)
         return copied
 
@@ -67,7 +67,9 @@ class _Chunk:
         result, state = self.leaf(copy, Type(like.type.dtype, (BATCH,)))
         zero = apply("broadcast", copy.constant(0.0, state.type), dims=(BATCH,))
         before = apply("where", self.is_first(copy, state), zero, state)
-        self.carried[result] = before + apply("cast", table(copy, "length", self.how.dim), dtype=like.type.dtype)
+        self.carried[result] = before + apply(
+            "cast", table(copy, TableKind.LENGTH, self.how.dim), dtype=like.type.dtype
+        )
         return before
 
     def scan(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -95,10 +97,10 @@ class _Chunk:
         """
         x = operands[0]
         result, state = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
-        end = sequence.at_end(x, "last")
+        end = sequence.at_end(x, TableKind.LAST)
         self.carried[result] = apply("stop_gradient", end) if x.type.is_float else end
         moved = copy.add_copy(value, operands)
-        begins = apply("equal", table(copy, "step", self.how.dim), 0)
+        begins = apply("equal", table(copy, TableKind.STEP, self.how.dim), 0)
         begins = apply("reshape", begins, dims=(self.how.dim, *(1,) * (x.type.rank - 1)))
         return apply("where", begins, sequence.spread(state, self.how.dim), moved)
 

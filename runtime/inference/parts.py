@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
@@ -66,10 +66,8 @@ def _lengths_of(graph: Graph) -> set[str]:
     """The declared dimensions whose lengths a graph needs."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
     for leaf in graph.values("given"):
-        if leaf.name.startswith(PREFIX):
-            kind, dim = asked(leaf.name)
-            other = Other.of(kind)
-            dims |= {dim, *(other[1].dims if other is not None else ())}
+        if (table := table_of(leaf)) is not None:
+            dims.update(table.dims)
     return {name for dim in dims for name in names_in(dim)}
 
 

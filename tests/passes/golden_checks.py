@@ -7,8 +7,8 @@ import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.results import ResultKind, parse_result
-from netc.compiler.ir.rows import PREFIX
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
 from netc.compiler.passes.scans import first_dim
@@ -64,7 +64,8 @@ def by_rank(checked: Checked) -> None:
     for scan in scans(checked.after):
         if scan.dim != order:
             rows = numbers.rows[scan.dim]
-            numbers.leaves[f"{PREFIX}sample.{scan.dim}"] = rows.table("first")[rows.table("sample")]
+            ranks = rows.table(TableKind.FIRST)[rows.table(TableKind.SAMPLE)]
+            numbers.leaves[str(IndexTable(TableKind.SAMPLE, scan.dim))] = ranks
     for name, array in evaluate(checked.after, numbers.leaves, numbers.sizes).items():
         checked.near(name, array, expected[name])
 
@@ -225,13 +226,13 @@ def chunk_by_chunk(checked: Checked) -> None:
     expected = results_of(checked.before, numbers)
     row_leaves = [value.name for value in checked.before.values() if value.type.rows == dim and value.name]
     for name in set(numbers.leaves) & set(chunk.leaves):
-        if not name.startswith(PREFIX):
+        if parse_table(name) is None:
             chunk.leaves[name] = numbers.leaves[name]
     found = list[dict[str, Array]]()
     for number in range(2):
         rows = slice(number * steps * SAMPLES, (number + 1) * steps * SAMPLES)
         for name in row_leaves:
-            if not name.startswith(PREFIX):
+            if parse_table(name) is None:
                 chunk.leaves[name] = numbers.leaves[name][rows]
         chunk.leaves[FIRST] = np.array([1.0 - number])
         found.append(evaluate(checked.after, chunk.leaves, chunk.sizes))
