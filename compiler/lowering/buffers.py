@@ -10,7 +10,8 @@ from functools import cached_property
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
@@ -27,7 +28,7 @@ class Bindings:
 
     leaves: dict[str, Place]
     carries: dict[str, Buffer]
-    yields: dict[str, Buffer]
+    yields: dict[Result, Buffer]
 
 
 class Lowering:
@@ -42,8 +43,8 @@ class Lowering:
         self.bindings = bindings or Bindings({}, {}, {})
         # the buffers of stacked rows that a value has not been written to yet
         self.stacks: dict[Value, list[Buffer]] = {}
-        for name, buffer in self.bindings.yields.items():
-            self.stacks.setdefault(graph.results[name], []).append(buffer)
+        for result, buffer in self.bindings.yields.items():
+            self.stacks.setdefault(graph.results[result], []).append(buffer)
         self.fusion: Fusion = fuse(graph)
         self.padded_forms = padded_forms(graph, self.fusion)
         self.places: dict[Value, Place] = {}
@@ -52,10 +53,10 @@ class Lowering:
         self.leaf_of: dict[str, Value] = {}
         self.updates: dict[Value, str] = {}
         self.read_at_end: set[str] = set()  # leaves that are results, unchanged or in another shape
-        for name, value in graph.results.items():
-            if name.startswith("update.") and value.operands:
-                self.updates.setdefault(value, name.removeprefix("update."))
-            if (leaf := viewed(value).name) and name not in self.bindings.yields:
+        for result, value in graph.results.items():
+            if result.kind is ResultKind.UPDATE and value.operands:
+                self.updates.setdefault(value, result.name)
+            if (leaf := viewed(value).name) and result not in self.bindings.yields:
                 self.read_at_end.add(leaf)
 
     def is_carry(self, value: Value) -> bool:
@@ -79,7 +80,7 @@ class Lowering:
         stays = value.role in (Role.PARAMETER, Role.STATE)
         fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
         buffer = self.program.leaves.setdefault(name, fresh)  # two leaves with the same name share a buffer
-        if value.type.is_batched and not name.startswith(PREFIX):
+        if value.type.is_batched and table_of(value) is None:
             self.tables[value] = buffer  # its rows are gathered where they are read first
         else:
             self.places[value] = Place(buffer, contiguous(value.type.dims))
@@ -95,7 +96,7 @@ class Lowering:
         dim = value.type.rows
         if dim in (None, BATCH):
             return self.order
-        name = f"{PREFIX}source.{dim}"
+        name = str(IndexTable(TableKind.SOURCE, str(dim)))
         return self.program.leaves.setdefault(name, Buffer(Type("i32", (str(dim),)), "table", name))
 
     # -------------------------------------------------------------- where values are read

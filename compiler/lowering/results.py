@@ -1,5 +1,6 @@
 """The end of a program: stacked rows of a scan, buffers of results, and the new values of parameters and states."""
 
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
@@ -37,11 +38,9 @@ def write_updates(lowering: Lowering) -> None:
     wait for each other in a circle (a swap), one value is copied to a temporary buffer first.
     """
     pending: dict[Buffer, Value] = {}
-    for name, value in lowering.graph.results.items():
-        if not name.startswith("update."):
-            continue
-        target = lowering.memory_of(name.removeprefix("update."), value)
-        lowering.program.results[name] = target
+    for name, value in lowering.graph.results_of(ResultKind.UPDATE).items():
+        target = lowering.memory_of(name, value)
+        lowering.program.results[ResultKind.UPDATE.named(name)] = target
         if not lowering.fills(value, target):
             pending[target] = value
     sources = {target: _source_of(lowering, value) for target, value in pending.items()}

@@ -1,6 +1,7 @@
 """The walk that lowers a graph: leaves, then the units of fuse.py one after another, then results and updates."""
 
 from netc.compiler.ir.forms import Form
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Kernel, Own, Scatter, Value
 from netc.compiler.lowering.buffers import Lowering
@@ -25,9 +26,9 @@ def run(lowering: Lowering) -> Tasks:
         _lower_unit(lowering, unit)
     for value in lowering.stacks:
         stack_rows(lowering, value)
-    for name, value in lowering.graph.results.items():
-        if name not in lowering.bindings.yields and not name.startswith("update."):
-            lowering.program.results[name] = result_buffer(lowering, value, name)
+    for result, value in lowering.graph.results.items():
+        if result not in lowering.bindings.yields and result.kind is not ResultKind.UPDATE:
+            lowering.program.results[result] = result_buffer(lowering, value, str(result))
     write_updates(lowering)
     return lowering.program
 

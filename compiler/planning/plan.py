@@ -100,7 +100,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
         arenas[1],
         schedule,
         {buffer.name: index[buffer] for buffer in tables if buffer.kind == "table"},
-        {name: index[buffer] for name, buffer in program.results.items() if buffer in index},
+        {str(result): index[buffer] for result, buffer in program.results.items() if buffer in index},
         tuple(task for phase in phases for group in phase for task in group.tasks),
     )
 

@@ -6,6 +6,7 @@ Tasks name buffers, not addresses; plan.py chooses those.
 from dataclasses import dataclass, field
 from typing import Literal
 
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
@@ -93,7 +94,7 @@ class Tasks:
 
     tasks: list[Task] = field(default_factory=list)
     leaves: dict[str, Buffer] = field(default_factory=dict)
-    results: dict[str, Buffer] = field(default_factory=dict)
+    results: dict[Result, Buffer] = field(default_factory=dict)
 
 
 def all_of(buffer: Buffer) -> Place:

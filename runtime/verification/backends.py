@@ -11,6 +11,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model
 from netc.compiler.passes.update import STEP
@@ -118,7 +119,7 @@ def _compare_uses(pair: Pair, name: str, subject: Subject) -> Iterator[Differenc
     fields: dict[str, Any] = dict(ready_fields(subject.model, subject.fields))
     if subject.model.outputs:
         yield from _compare(pair, name, "a prediction", lambda program: program.predict(fields))
-    if any(result.startswith(("loss.", "metric.", "watch.")) for result in subject.model.graph.results):
+    if subject.model.graph.has(ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH):
         yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(fields))
 
 
@@ -139,7 +140,7 @@ def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iter
         loss, gradients = program.gradients(fields)
         return {
             "loss": np.asarray(loss, dtype_of(program)),
-            **{f"gradient.{key}": gradient for key, gradient in gradients.items()},
+            **{str(ResultKind.GRADIENT.named(key)): gradient for key, gradient in gradients.items()},
         }
 
     count = len(next(iter(fields.values())))
@@ -157,10 +158,12 @@ def _first_different(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> S
     """
     graph = pipeline.run_passes(graph)
     probes = {
-        f"probe {value.number}": value for value in graph.values() if value.operands and value.role is not Role.SCAN
+        ResultKind.VALUE.named(f"probe {value.number}"): value
+        for value in graph.values()
+        if value.operands and value.role is not Role.SCAN
     }
-    graph, copies = graph.subgraph(probes)
-    values = dict(zip(probes, (copies[value] for value in probes.values()), strict=True))
+    graph, _ = graph.subgraph(probes)
+    values = graph.printed_results()
     count = len(next(iter(fields.values())))
 
     def run(program: Program) -> dict[str, Any]:
@@ -195,7 +198,9 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
                 program.persistent[name][...] = array
             losses = program.step(part)
             kept = {name: array.copy() for name, array in program.persistent.items()}
-            arrays = {f"loss.{name}": np.asarray(loss, dtype_of(program)) for name, loss in losses.items()}
+            arrays = {
+                str(ResultKind.LOSS.named(name)): np.asarray(loss, dtype_of(program)) for name, loss in losses.items()
+            }
             return {**arrays, **kept}
 
         wrong = list(_compare(pair, check_name, f"step {number}, of {count} samples", run))
@@ -249,13 +254,14 @@ def _in_precision(results: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
 def span_of(program: Program, result: str) -> Span:
     """The source of the parameter, state, output, loss or metric that a result is named after."""
     model = program.model
-    name = result.removeprefix("gradient.").removeprefix("update.")
+    key = parse_result(result)
+    name = key.name if key.kind in (ResultKind.GRADIENT, ResultKind.UPDATE) else result
     own = {**model.trainables, **model.states}
     for owner, info in own.items():
         if name == owner or name.endswith(f".{owner}"):
             return info.span
-    for key in (result, f"output.{result}", f"loss.{result}", f"metric.{result}", f"loss.{name.removeprefix('loss.')}"):
-        if key in model.graph.results:
-            return model.graph.results[key].span
-    losses = [value.span for key, value in model.graph.results.items() if key.startswith("loss.")]
-    return losses[0] if losses else NOWHERE
+    kinds = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC)
+    for candidate in (key, *(kind.named(result) for kind in kinds)):
+        if candidate in model.graph.results:
+            return model.graph.results[candidate].span
+    return next((value.span for value in model.graph.results_of(ResultKind.LOSS).values()), NOWHERE)
