@@ -23,7 +23,8 @@ def _run_command() -> object:
         case ["predict", run, data] if _are_plain(run, data):
             from netc.commands.predicting import write_predictions
 
-            return write_predictions(Path(run), Path(data))
+            write_predictions(Path(run), Path(data))
+            return None
     from netc.commands.table import app_for
 
     return app_for(sys.argv[1:])()

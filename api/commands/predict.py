@@ -44,4 +44,4 @@ def predict(
     """
     from netc.commands.predicting import Selection, write_predictions
 
-    write_predictions(run, data, out, Selection(outputs, provided, beam), threads)
+    write_predictions(run, data, out, Selection(outputs, provided, beam, plugins), threads)

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from netc.commands.terminal import say
+from netc.runtime.columns import columns_of
 
 if TYPE_CHECKING:
+    from netc.runtime.data.declarations import DataSpec, SourceSpec
     from netc.runtime.execution.fields import Fields
     from netc.runtime.runs.run import Run
 
@@ -22,12 +24,28 @@ class Selection:
     outputs: list[str] | None = None
     provided: list[str] | None = None
     beam: int = 1
+    plugins: list[str] | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether all outputs are computed from the inputs, by netc alone."""
+        return not self.outputs and not self.provided and self.beam == 1 and not self.plugins
 
 
 def write_predictions(
     run: Path, data: Path, out: Path | None = None, selection: Selection = Selection(), threads: int | None = None
 ) -> None:
-    """Predicts for a data file and writes the outputs to the file `out`, or to standard output."""
+    """Predicts for a data file and writes the outputs to the file `out`, or to standard output.
+
+    A prediction by default options is read from the cache, or else saved there (runtime/runs/saved.py).
+    """
+    from netc.runtime.runs import saved
+
+    if selection.is_default and (prediction := saved.open_saved(run, threads)) is not None:
+        outputs = prediction.predict(prediction.read(_source_of(data, prediction.fitted.spec)))
+        if outputs is not None:
+            _write(columns_of(prediction.facts, prediction.labels_of, outputs), out)
+            return
     import netc
 
     opened = netc.open(run, threads)
@@ -36,7 +54,21 @@ def write_predictions(
 
         options.known_values(opened.model, selection.provided)
     fields = _fields(opened, data, selection)
-    _write(opened.predict(fields, selection.beam, selection.outputs), opened, out)
+    predictions = opened.predict(fields, selection.beam, selection.outputs)
+    if selection.is_default:
+        saved.save(opened, fields)
+    from netc.runtime import predictions as table
+
+    _write(table.columns_of(opened, predictions), out)
+
+
+def _source_of(data: Path, spec: "DataSpec") -> "SourceSpec":
+    """A file of new data as a source of a data block."""
+    from netc.dsl.files import real
+    from netc.runtime.data.declarations import SourceSpec
+    from netc.runtime.runs.checkpoint import place_of
+
+    return SourceSpec(spec.source.reader, str(real(data)), place_of(data), spec.source.options)
 
 
 def _fields(run: "Run", data: Path, selection: Selection) -> "Fields":
@@ -44,14 +76,11 @@ def _fields(run: "Run", data: Path, selection: Selection) -> "Fields":
 
     Without `outputs`, a file with given values needs no other fields.
     """
-    from netc.dsl.files import real
-    from netc.runtime.data.declarations import SourceSpec
     from netc.runtime.data.new_data import read_inputs, read_values
     from netc.runtime.inference.parts import fields_of, part_of
-    from netc.runtime.runs.checkpoint import place_of
 
     model, spec, provided, outputs = run.model, run.spec, selection.provided, selection.outputs
-    source = SourceSpec(spec.source.reader, str(real(data)), place_of(data), spec.source.options)
+    source = _source_of(data, spec)
     only = provided if outputs is None else None
     try:
         needed = fields_of(model, part_of(model, only or [*model.inputs, *(provided or ())], outputs))
@@ -65,13 +94,11 @@ def _fields(run: "Run", data: Path, selection: Selection) -> "Fields":
     return fields | read_values(model, values, source)
 
 
-def _write(predictions: Mapping[str, Any], run: "Run", out: Path | None) -> None:
-    """Writes predictions as csv. On a terminal, control characters are escaped and long cells are cut."""
+def _write(columns: Mapping[str, list[Any]], out: Path | None) -> None:
+    """Writes columns as csv. On a terminal, control characters are escaped and long cells are cut."""
     from netc.dsl.quoting import cell
-    from netc.runtime.predictions import columns_of
     from netc.runtime.runs.checkpoint import write_whole
 
-    columns = columns_of(run, predictions)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     is_shown = out is None and sys.stdout.isatty()

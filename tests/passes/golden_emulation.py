@@ -7,7 +7,7 @@ import numpy as np
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.planning.plan import layout
+from netc.compiler.program.plan import layout
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.runtime.data.stored import Ragged
