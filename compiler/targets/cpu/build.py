@@ -37,18 +37,18 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
     step = bytes(target_machine(machine).emit_object(module))
     names = [key.name for key in keys.values()]
-    code = [step, *(objects[kernel] for kernel in keys)]
+    contents = [step, *(objects[kernel] for kernel in keys)]
     try:
-        owner, address = load(code)
+        owner, address = load(contents)
     except Unloadable:
-        return _linked_by_llvm(code, machine, names, len(missing))
+        return _linked_by_llvm(contents, machine, names, len(missing))
     return Linked(owner, address, step, names, len(missing))
 
 
-def _linked_by_llvm(code: Sequence[bytes], machine: Machine, names: Sequence[str], compiled: int) -> Linked:
+def _linked_by_llvm(contents: Sequence[bytes], machine: Machine, names: Sequence[str], compiled: int) -> Linked:
     """Links object code on machines whose objects `load` does not know. The result cannot be saved."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
-    for content in code:
+    for content in contents:
         engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
     return Linked(engine, engine.get_function_address(ENTRY), b"", names, compiled)

@@ -9,7 +9,7 @@ import ctypes
 import mmap
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -226,7 +226,7 @@ def _library_function(name: str) -> int | None:
     """The address of a function of C's libraries, or None."""
     for library in ("libm.so.6", None):
         try:
-            function: Callable[..., Any] = getattr(ctypes.CDLL(library), name)
+            function = ctypes.CDLL(library)[name]
         except (OSError, AttributeError):
             continue
         return ctypes.cast(function, ctypes.c_void_p).value
