@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import BATCH, Type, size_of
 from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.schedule import Schedule
@@ -50,7 +51,6 @@ if TYPE_CHECKING:
 
 _Place = tuple[int, int]  # a span of the model's text
 _Scalar = bool | int | float | str
-_OUTPUT = "output."
 
 
 class _Step(msgspec.Struct, frozen=True):
@@ -146,13 +146,12 @@ class SavedPrediction:
             results = self._executable.run_batches(arrays, np.arange(count), program.batch, self._spans)
         except NotEnough:
             return None  # the compiler says in which place of the text
-        return {
-            name.removeprefix(_OUTPUT): self._in_units(
-                name.removeprefix(_OUTPUT), value if program.results[name].type.is_batched else np.asarray(value)[0]
-            )
-            for name, value in results.items()
-            if name.startswith(_OUTPUT)
-        }
+        outputs: dict[str, Array] = {}
+        for text, value in results.items():
+            result, type_ = parse_result(text), program.results[text].type
+            if result.kind is ResultKind.OUTPUT:
+                outputs[result.name] = self._in_units(result.name, value if type_.is_batched else np.asarray(value)[0])
+        return outputs
 
     def labels_of(self, name: str, classes: int) -> tuple[str, ...]:
         """The labels of a field's classes."""
@@ -345,7 +344,7 @@ def _program(model: "Model", step: "Step") -> _Program:
     types, offsets, nbytes = state_layout(model, None)
     if offsets != step.state.offsets:  # the optimizer's states are in the same memory
         raise _NotPlain
-    source, spans = model.source, {name: step.graph.results[name].span for name in plan.results}
+    source, spans = model.source, {name: step.results[name].span for name in plan.results}
     return _Program(
         machine=step.machine,
         batch=step.batch,
