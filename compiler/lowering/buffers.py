@@ -9,9 +9,9 @@ from functools import cached_property
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.roles import Role
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View

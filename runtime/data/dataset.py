@@ -6,7 +6,7 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +23,6 @@ from netc.runtime.data.declarations import DataSpec, FieldSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps
-from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
@@ -52,19 +51,6 @@ class Dataset:
         for name, specs in self.augmentations.items():
             fields[name] = augmented(fields[name], specs, name, seed, epoch)
         return fields
-
-
-def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
-    """Returns a function that converts values of a field back to the units of the data."""
-
-    def to_units_of_data(array: Array) -> Array:
-        for step, state in zip(reversed(field.steps), reversed(states), strict=True):
-            inverse = STEPS[step.name].undo
-            assert inverse is not None, "parse_data refuses a target with a step that has no inverse"
-            array = inverse(array, state)
-        return array
-
-    return to_units_of_data
 
 
 @WITHOUT_WARNINGS

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.planning.plan import ALIGNMENT
+from netc.compiler.program.plan import ALIGNMENT
 from netc.compiler.program.schedule import NAN_BYTE
 from netc.compiler.targets.machine import cores
 from netc.runtime.available import pledge, require
