@@ -5,12 +5,15 @@ A figure is a number, or a matrix as nested lists.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from netc.compiler.model import Model
+from netc.compiler.ir.results import ResultKind
 from netc.runtime.data.stored import Array
+
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
 Figure = float | list[Any]
 Figures = dict[str, Figure]
@@ -46,7 +49,7 @@ class Losses:
         )
 
 
-def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
+def loss_figures(model: "Model", losses: Mapping[str, Figure]) -> Figures:
     """`loss`, the sum of the losses that depend on data, and `penalty`, the sum of the others.
 
     If there are several losses, each is there by its name too.
@@ -54,7 +57,8 @@ def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
     of_data = {
         name: value
         for name, value in losses.items()
-        if f"weight.loss.{name}" in model.graph.results or model.graph.results[f"loss.{name}"].type.is_batched
+        if ResultKind.LOSS_WEIGHT.named(name) in model.graph.results
+        or model.graph.results[ResultKind.LOSS.named(name)].type.is_batched
     }
     others = {name: value for name, value in losses.items() if name not in of_data}
     if not of_data:

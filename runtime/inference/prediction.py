@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Bounded, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
+from netc.runtime.execution.step import Step
 from netc.runtime.inference.beam import Decoder, decoders, search
 from netc.runtime.inference.parts import fields_of, part_of
 
@@ -24,27 +26,34 @@ class Predictor:
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """See Program.predict."""
-        compiled = self._compiled
-        ready = compiled.fields.ready(fields)
-        key = ("prediction", None if outputs is None else (*outputs,), *sorted(ready))
-        graph = built_once(self._parts, key, lambda: part_of(compiled.model, ready, outputs))
+        compiled, ready = self._compiled, self._compiled.fields.ready(fields)
+        key, graph = self._part(ready, outputs)
         count = sample_count(ready, fields_of(compiled.model, graph), compiled.options.batch)
         compiled.step_of(key, lambda: graph, ready)  # while it is built, others may write
         with compiled.guard.reading:
             step = compiled.step_of(key, lambda: graph, ready)
             results = compiled.results_of(step, ready, count)
+            types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
             predictions = {
-                name.removeprefix("output."): list(value)
-                if isinstance(value, Ragged)
-                else _without_padding(graph.results[name].type, value, results)
-                for name, value in results.items()
-                if name.startswith("output.")
+                name: list(value) if isinstance(value, Ragged) else _without_padding(types[name], value, results)
+                for name, value in graph.select(ResultKind.OUTPUT, results).items()
             }
             if beam > 1:
                 for decoder in built_once(self._decoders, "all", lambda: decoders(compiled.model)):
                     if decoder.output in predictions:
                         predictions[decoder.output] = self._search(decoder, ready, count, beam)
         return predictions
+
+    def step_for(self, fields: RawFields) -> Step:
+        """The step that predicts all outputs from these fields, built once."""
+        ready = self._compiled.fields.ready(fields)
+        key, graph = self._part(ready, None)
+        return self._compiled.step_of(key, lambda: graph, ready)
+
+    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> tuple[object, Graph]:
+        """The graph that computes these outputs from these fields, and the key of its step."""
+        key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
+        return key, built_once(self._parts, key, lambda: part_of(self._compiled.model, fields, outputs))
 
     def _search(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
         """The sequences of a decoder that a beam search finds."""
@@ -60,7 +69,9 @@ def _without_padding(type_: Type, value: Array, results: Mapping[str, Any]) -> A
     """An output whose varying dimensions stand at their bounds, each sample cut to its lengths `length.DIM`."""
     if not type_.is_held:
         return value
-    lengths = [results[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+    lengths = [
+        results[str(ResultKind.LENGTH.named(dim.name))] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]
+    ]
     return [
         sample[tuple(np.s_[:] if length is None else np.s_[: length[i]] for length in lengths)]
         for i, sample in enumerate(value)

@@ -20,6 +20,7 @@ import pytest
 from both import compiled, evaluate, examples, graph_of, random_array
 
 import netc
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
 from netc.compiler.program.schedule import KernelSource
@@ -139,7 +140,7 @@ def test_everything_that_decides_the_code_is_in_the_key(copy: Path, field: str) 
 def test_another_numba_compiles_anew_and_says_why(
     filled: tuple[Path, str], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from netc.commands.main import app
+    from netc.commands.table import app_of
 
     toolchain = cache._toolchain()
     monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "numba": "0.0.1"})
@@ -148,15 +149,15 @@ def test_another_numba_compiles_anew_and_says_why(
     assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
     assert program.training({}).linked.compiled == len(list(filled[0].glob("*.o")))
     (copy.parent / "m.net").write_text(NET, encoding="utf-8")
-    app(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
+    app_of()(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]
     assert rows
     assert all(row.endswith(f"numba was {toolchain['numba']}, is 0.0.1") for row in rows)
-    app(["cache"], standalone_mode=False)
+    app_of()(["cache"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "numba 0.0.1" in shown
     assert f"numba {toolchain['numba']}" in shown
-    app(["cache", "--clear"], standalone_mode=False)
+    app_of()(["cache", "--clear"], standalone_mode=False)
     assert list(copy.iterdir()) == []
 
 
@@ -204,7 +205,7 @@ def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.Monkey
 )
 def test_nan_is_kept_by_every_kernel(name: str, types: tuple, attributes: dict) -> None:
     graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, "f32")
-    graph.results["y"] = result
+    graph.results[parse_result("y")] = result
     rng = np.random.default_rng(1)
     arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
     for array in arrays.values():

@@ -11,14 +11,15 @@ import pytest
 from typer.testing import CliRunner
 
 import netc
-from netc.commands.main import app
+from netc.commands.table import app_of
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
 from netc.runtime.execution.compiled_model import CompiledModel
@@ -300,9 +301,9 @@ def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) ->
 
     def twice(graph: Graph, *arguments: Any) -> None:
         real(graph, *arguments)
-        for name, value in list(graph.results.items()):
-            if name.startswith("update.accumulated.") and value.type.dims:
-                graph.results[name] = value * 2.0
+        for result, value in list(graph.results.items()):
+            if result.kind is ResultKind.UPDATE and result.name.startswith("accumulated.") and value.type.dims:
+                graph.results[result] = value * 2.0
 
     monkeypatch.setattr(pipeline, "accumulate", twice)
     assert ": h.dense" in only_difference("accumulate").where
@@ -325,7 +326,7 @@ def test_a_memory_limit_that_changes_the_loss(monkeypatch: pytest.MonkeyPatch) -
     def training_graph(model: netc.Model, is_frugal: bool = False) -> Graph:
         graph = real(model, is_frugal)
         if is_frugal:
-            graph.results["total"] = graph.results["total"] * (1 + 1e-6)
+            graph.results[parse_result("total")] = graph.results[parse_result("total")] * (1 + 1e-6)
         return graph
 
     monkeypatch.setattr(pipeline, "training_graph", training_graph)
@@ -388,19 +389,19 @@ def test_a_model_in_double_precision() -> None:
 def test_check_verify(tmp_path: Path, operation) -> None:
     (tmp_path / "m.net").write_text(NET)
     runner = CliRunner()
-    good = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    good = runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify"])
     assert good.exit_code == 0, good.output
     assert "verified on 48 synthetic samples" not in good.output
     assert all(f"  {name} " in good.output for name in CHECKS)
     assert "target: " in good.output
     assert "Please report" not in good.output
     operation("tanh", gradient=lambda g, r, x: g * (1 - r))
-    bad = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    bad = runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify"])
     assert bad.exit_code == 1
     assert "error[E1301]: `gradients` differs in the derivative of the loss: gradient.h.dense.W" in bad.output
     assert "4 |   h = x -> dense(6)" in bad.output
     assert "Please report" in bad.output
-    report = json.loads(runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
+    report = json.loads(runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
     assert not report["ok"]
     assert [check["check"] for check in report["checks"] if not check["ok"]] == ["gradients"]
 
@@ -415,10 +416,10 @@ def test_check_verify_on_the_data_of_the_file(tmp_path: Path) -> None:
         "  loss mse(z, b)\n}\n"
         "train {\n  batch = 8\n}\n"
     )
-    result = CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--data"])
+    result = CliRunner().invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--data"])
     assert result.exit_code == 0, result.output
     assert "verified on the first 12 training samples of the file's data, in batches of 8" in result.output
-    assert CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--data"]).exit_code == 2
+    assert CliRunner().invoke(app_of(), ["check", str(tmp_path / "m.net"), "--data"]).exit_code == 2
 
 
 def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, operation) -> None:
