@@ -130,7 +130,7 @@ def as_lines(graph: Graph, labels: Labels, line_of: LineOf = own_line, inside: s
         for item in value.keywords.values():
             if isinstance(item, Body):
                 lines += as_lines(item.graph, Labels(), line_of, f"{inside}  ")
-    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.results.items()))]
+    return [*lines, *(f"{inside}{name} = {names[value]}" for name, value in sorted(graph.printed_results().items()))]
 
 
 def difference(before: list[str], after: list[str]) -> Iterator[str]:
