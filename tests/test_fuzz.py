@@ -61,7 +61,7 @@ def mutated(text: str, draw: random.Random) -> str:
 
 
 def everything(text: str, path: Path) -> None:
-    """What all commands do with a file, except for compiling it."""
+    """Does what all commands do with a file, except for compiling it."""
     file = parse(Source(path.name, text, path))
     assert print_file(parse(Source("again", print_file(file)))) == print_file(file)
     model = elaborate(file, {}, class_counter(file))

@@ -413,7 +413,10 @@ def test_names_in_a_flame_graph(names: list[str]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # letters of scripts that the font does not have
 def test_names_in_plots(names: list[str]) -> None:
-    """As text elements of an SVG, so that they can be read back: `$` starts no formula, and legends show all names."""
+    """Names are text elements of an SVG, so that they can be read back.
+
+    `$` starts no formula, and legends show all names.
+    """
     for start in range(0, len(names), 50):
         part = [name for name in names[start : start + 50] if quoting.escaped(name).strip()]
         figure = Figure()

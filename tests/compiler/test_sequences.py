@@ -275,9 +275,9 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "plan"])
 def test_a_sample_may_occur_several_times_in_a_batch(backend: Backend) -> None:
-    """As in a bootstrap sample.
+    """A batch may have more rows than the longest samples of the data together (generated program 400804).
 
-    A batch may then have more rows than the longest samples of the data together (generated program 400804).
+    Samples repeat in a bootstrap sample, for example.
     """
     text = (
         "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n"
