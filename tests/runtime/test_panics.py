@@ -62,7 +62,10 @@ def test_a_file_that_makes_polars_panic_leads_to_one_message(setting: str, tmp_p
 
 
 def test_text_of_other_threads_arrives_in_order(capfd: pytest.CaptureFixture[str]) -> None:
-    """Text before a panic arrives at once, and text after it at the end of the call, also with two overlapping calls."""
+    """Text before a panic arrives at once, and text after it at the end of the call.
+
+    Two calls overlap.
+    """
     first_reads, second_reads = threading.Event(), threading.Event()
 
     def second() -> None:

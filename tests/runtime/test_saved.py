@@ -121,7 +121,9 @@ def netc_fields(folder: Path) -> dict[str, np.ndarray]:
     return {"x": ((table - mean) / deviation).astype(np.float32)}
 
 
-def test_more_rows_than_fit_into_memory_are_a_message(trained: Path, cache: Path, compiled: list[object]) -> None:
+def test_a_saved_prediction_for_few_rows_is_compiled_again_for_more(
+    trained: Path, cache: Path, compiled: list[object]
+) -> None:
     (trained / "few.csv").write_text(rows(3))
     few = predicted(trained, data="few.csv")
     every = predicted(trained)
