@@ -75,7 +75,7 @@ def graphs(model: Model) -> Iterator[tuple[str, Graph]]:
     """The graphs that a run of a model builds, before the passes."""
     if model.graph.has(ResultKind.LOSS):
         yield "training", pipeline.training_graph(model)
-        yield "rematerialised", pipeline.training_graph(model, is_frugal=True)
+        yield "rematerialised", pipeline.training_graph(model, rematerialises=True)
         if model.train.accumulate > 1:
             yield "accumulation", pipeline.accumulation_graph(model)
     if model.graph.has(ResultKind.OUTPUT):

@@ -125,7 +125,9 @@ def test_a_memory_limit_does_not_change_bits(layer: str) -> None:
     programs, limits = [netc.compile(model, threads=1)], []
     fields = {"x": [x.astype(np.float32) for x in X], "y": [y.astype(np.float32) for y in Y]}
     for threads in (1, 8):
-        free, least = (sum(step_memory(model, threads, model.bounds, is_frugal)) for is_frugal in (False, True))
+        free, least = (
+            sum(step_memory(model, threads, model.bounds, rematerialises)) for rematerialises in (False, True)
+        )
         assert free - least > 4 * KEPT, "a layer keeps at least four such values for its gradient"
         programs.append(netc.compile(limited_to(text, least), threads=threads))
         limits.append(least)

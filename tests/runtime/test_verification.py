@@ -323,9 +323,9 @@ def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_memory_limit_that_changes_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     real = pipeline.training_graph
 
-    def training_graph(model: netc.Model, is_frugal: bool = False) -> Graph:
-        graph = real(model, is_frugal)
-        if is_frugal:
+    def training_graph(model: netc.Model, rematerialises: bool = False) -> Graph:
+        graph = real(model, rematerialises)
+        if rematerialises:
             graph.results[parse_result("total")] = graph.results[parse_result("total")] * (1 + 1e-6)
         return graph
 
