@@ -19,13 +19,13 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
+from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, Value, Whole, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
 from netc.compiler.reference import attributes_of, evaluate
+from netc.compiler.targets.cpu.custom import definition
 from netc.compiler.targets.cpu.math import WORDS
-from netc.compiler.targets.cpu.own import definition
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
@@ -242,7 +242,7 @@ def _test(
         expected = evaluate(graph, arrays, BATCH)
         if isinstance(operation.lower, Scalar):
             _test_words(operation.lower.expression)
-        if isinstance(operation.lower, Own):
+        if isinstance(operation.lower, Custom):
             _test_bounds(operation.lower, graph, result, leaves, arrays)
         with _at("kernel"):
             first, second = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
@@ -319,7 +319,7 @@ class _Guarded:
         self.array[self._within(index)] = value
 
 
-def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
+def _test_bounds(lower: Custom, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
     """Runs a custom kernel's function in Python, on the first sample, with arrays that check every access.
 
     It must write every element of its result.

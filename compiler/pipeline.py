@@ -69,7 +69,7 @@ PASSES: dict[str, Pass] = {
         Pass("sink", "Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).", sink, "lift"),
     )
 }
-_OWN = frozenset(PASSES)
+_BUILT_IN = frozenset(PASSES)
 _FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update")
 
 
@@ -215,7 +215,7 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
     """Runs all passes over a graph; `after(name, graph)` is called with the result of each."""
     graph = trimmed(graph)
     for name, pass_ in PASSES.items():
-        graph = in_bodies(pass_.run(graph), pass_.run) if name in _OWN else _run_registered(graph, pass_)
+        graph = in_bodies(pass_.run(graph), pass_.run) if name in _BUILT_IN else _run_registered(graph, pass_)
         if after:
             after(name, graph)
     return graph

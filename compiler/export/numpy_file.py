@@ -17,10 +17,10 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
-from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
+from netc.compiler.ir.value import OPERATIONS, Custom, Fold, Value
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
-from netc.compiler.targets.cpu.own import definition
+from netc.compiler.targets.cpu.custom import definition
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
 _WIDTH, _SHORT = 116, 60
@@ -152,7 +152,7 @@ class _NumpyFile(Writer):
             initial = {"inf": "np.inf", "-inf": "-np.inf"}.get(lower.initial, lower.initial)
             over = value.attributes_as(Over).over
             return Term(f"_fold({combine}, {initial}, {operands[0].text}, {over!r})", value.type.dtype)
-        if not isinstance(lower, Own):
+        if not isinstance(lower, Custom):
             return None
         node = definition(lower.function)
         self.functions[node.name] = textwrap.dedent(inspect.getsource(lower.function))

@@ -216,8 +216,8 @@ class Scatter:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
-    """A custom kernel: a plain function over the arrays of one sample, the result's first (targets/cpu/own.py)."""
+class Custom:
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (targets/cpu/custom.py)."""
 
     form: ClassVar[Form] = Form.CUSTOM
     function: Callable[..., None]
@@ -240,7 +240,7 @@ class Expansion:
     build: Callable[..., "Value"]
 
 
-KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
+KernelRule = Scalar | Fold | View | Kernel | Scatter | Custom | Whole | Replaced | Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,13 +320,13 @@ __all__ = [
     "Attribute",
     "Attributes",
     "Builder",
+    "Custom",
     "Expansion",
     "Fold",
     "Kernel",
     "KernelRule",
     "Mismatch",
     "Operation",
-    "Own",
     "Replaced",
     "Scalar",
     "Scatter",

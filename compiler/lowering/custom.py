@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import OPERATIONS, Own, Value
+from netc.compiler.ir.value import OPERATIONS, Custom, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.program.schedule import Count, KernelSource
 from netc.compiler.program.tasks import Buffer, Place, Pointer, Task, all_of
-from netc.compiler.targets.cpu.own import Array, write_own
+from netc.compiler.targets.cpu.custom import Array, write_custom
 from netc.compiler.targets.machine import SCOPES
 
 
@@ -17,13 +17,13 @@ from netc.compiler.targets.machine import SCOPES
 def custom(lowering: Lowering, value: Value) -> None:
     """Adds a call of the function for each sample, with the arrays of the result and of the operands."""
     lower = OPERATIONS[value.operation].lower
-    assert isinstance(lower, Own)
+    assert isinstance(lower, Custom)
     result = lowering.output(value)
     assert result.buffer is not None
     places = [result, *(_in_memory(lowering, operand) for operand in value.operands)]
     arrays, pointers = _arguments(places, (value, *value.operands))
     is_batched = value.type.is_batched
-    text = write_own(lower.function, arrays, value.keywords, is_batched)
+    text = write_custom(lower.function, arrays, value.keywords, is_batched)
     counts = (Count(1, "rows"),) if is_batched else ()
     source = KernelSource("loop", text, len(pointers) + len(counts))
     axis = value.type.dims[0] if is_batched else None

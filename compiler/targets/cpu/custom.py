@@ -54,7 +54,7 @@ def definition(function: Callable[..., None]) -> ast.FunctionDef:
     raise ValueError("a kernel is a function of its own: def kernel(out, x): ...")
 
 
-def write_own(
+def write_custom(
     function: Callable[..., None], arrays: Sequence[Array], attributes: Mapping[str, Any], is_batched: bool
 ) -> str:
     """Returns the source of a kernel over addresses p0, p1, ... and, if `is_batched`, the number of samples n0.
