@@ -40,7 +40,7 @@ class Optimizer:
 class Better:
     """A metric of an epoch by its name in metrics.jsonl, and whether higher is better."""
 
-    figure: str
+    metric: str
     is_higher: bool
     span: Span
 

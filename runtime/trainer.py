@@ -22,8 +22,8 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.figures import Figures, Losses, Row, loss_figures
 from netc.runtime.insight.nan_origin import find
+from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress, place_of
 from netc.runtime.runs.run import Run
@@ -197,15 +197,15 @@ def _row(run: Run) -> Row:
     progress = run.progress
     losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
     row: Row = {"epoch": progress.epoch + 1}
-    row |= {f"train.{name}": value for name, value in loss_figures(run.model, losses).items()}
+    row |= {f"train.{name}": value for name, value in loss_metrics(run.model, losses).items()}
     assert run.dataset is not None
     part = "valid" if "valid" in run.dataset.parts else "train"
     if part == "valid" or run.model.graph.has(ResultKind.WATCH):
-        figures = run.evaluate(part)
-        refuse_lost_loss(run, part, figures)
+        metrics = run.evaluate(part)
+        refuse_lost_loss(run, part, metrics)
         row |= {
             f"{part}.{name}": value
-            for name, value in figures.items()
+            for name, value in metrics.items()
             if part == "valid" or parse_result(name).kind is ResultKind.WATCH
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
@@ -226,9 +226,9 @@ def _refuse_lost_numbers(run: Run) -> None:
             fault("E1002", title, info.span, label, hint=_BOUNDED)
 
 
-def refuse_lost_loss(run: Run, part: str, figures: Figures) -> None:
+def refuse_lost_loss(run: Run, part: str, metrics: MetricValues) -> None:
     """Fault E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
-    loss = figures["loss"]
+    loss = metrics["loss"]
     if isinstance(loss, float) and math.isnan(loss):
         _lost_loss(run, f"the loss of the part `{part}` is not a number")
 

@@ -31,14 +31,14 @@ _FORBIDDEN = (
     *("ctypes.dlopen", "code.__new__", "marshal.loads", "pickle.find_class"),
 )
 _INSTALLED = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(netc.__file__).resolve().parent.parent))
-_OWN = (
+_FILE_NAMES = (
     "<unknown>",
     "<frozen ",
     "<lark",
     "<__array_function__",
     "<attrs generated",
     "<class 'networkx.utils.decorators.argmap'>",
-)  # by what `ast.parse` and packages call their texts
+)  # the file names that `ast.parse` and packages give to their texts
 
 
 class Executed(Exception):
@@ -78,7 +78,7 @@ def _importing() -> bool:
 
 
 def _check(event: str, file: str) -> None:
-    is_known = file.startswith((*_INSTALLED, *_OWN, *_allowed[-1])) or (file == "<string>" and _importing())
+    is_known = file.startswith((*_INSTALLED, *_FILE_NAMES, *_allowed[-1])) or (file == "<string>" and _importing())
     if not is_known:
         _stop(f"{event} of {file!r}")
 

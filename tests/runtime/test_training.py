@@ -16,7 +16,7 @@ import netc
 from netc.runtime.training.schedule import Decisions
 
 
-def figures(line: str) -> dict[str, float]:
+def metrics_of(line: str) -> dict[str, float]:
     words = line.split()[1:]
     return {name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
@@ -44,7 +44,7 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     (line,) = (text for text in printed if text.startswith("test "))
-    assert figures(line)[metric] >= least
+    assert metrics_of(line)[metric] >= least
     folder = tmp_path / "runs" / example
     assert {path.name for path in folder.iterdir()} - {"best.safetensors"} == {
         "model.net",
@@ -238,7 +238,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"), encoding="utf-8")
     wrong = command("train", "n.net", cwd=tmp_path)
     assert wrong.returncode == 1
-    assert "no epoch has a figure `valid.mae`" in wrong.stderr
+    assert "no epoch has a metric `valid.mae`" in wrong.stderr
 
 
 @pytest.mark.parametrize(
