@@ -209,7 +209,7 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
     monkeypatch.setattr(netc, "open", lambda folder: run)
     path = tmp_path / "m.py"
     for pattern, spoiled, message in (
-        (r"'p': (.*),", r"'p': \1 * 1.05,", "made-up samples: at most 0.0"),
+        (r"'p': (.*),", r"'p': \1 * 1.05,", "synthetic samples: at most 0.0"),
         (r"'p': (.*),", r"'p': \1 * np.nan,", "it is not what the run says"),
         (r"'p': (.*),", r"'p': \1[:, :1],", "or of another shape"),
         (r"'p': (.*),", r"'p': nobody,", "it failed: NameError"),

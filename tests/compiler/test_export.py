@@ -210,7 +210,7 @@ def test_the_export_command(tmp_path: Path) -> None:
     for name in ("cars.onnx", "cars.py"):
         done = command("export", "runs/cars", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 made-up samples: at most \S+ from .*\n", done.stdout)
+        assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 synthetic samples: at most \S+ from .*\n", done.stdout)
     text = (tmp_path / "cars.py").read_text(encoding="utf-8")
     assert "netc" not in text.partition("import base64")[2]
     wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
