@@ -19,7 +19,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, Value, Whole, apply
+from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, SplitMetric, Value, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
@@ -458,7 +458,7 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
     graph, _, *results = graph_of(operation, types, attributes)
     parts = [value for value in graph.values() if value.operands]
     return all(result.type.is_float for result in results) and not any(
-        isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts
+        isinstance(OPERATIONS[value.operation].lower, SplitMetric) for value in parts
     )
 
 

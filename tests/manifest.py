@@ -82,7 +82,7 @@ def graphs(model: Model) -> Iterator[tuple[str, Graph]]:
         yield "prediction", pipeline.prediction_graph(model)
     evaluation = evaluation_graphs(model)
     yield "evaluation", evaluation.batches
-    yield INTERPRETED, evaluation.whole
+    yield INTERPRETED, evaluation.over_split
 
 
 def texts_of(program: Program) -> dict[str, str]:

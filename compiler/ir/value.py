@@ -224,7 +224,7 @@ class Custom:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class SplitMetric:
     """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
 
 
@@ -240,7 +240,7 @@ class Expansion:
     build: Callable[..., "Value"]
 
 
-KernelRule = Scalar | Fold | View | Kernel | Scatter | Custom | Whole | Replaced | Expansion
+KernelRule = Scalar | Fold | View | Kernel | Scatter | Custom | SplitMetric | Replaced | Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,10 +330,10 @@ __all__ = [
     "Replaced",
     "Scalar",
     "Scatter",
+    "SplitMetric",
     "Surroundings",
     "Value",
     "View",
-    "Whole",
     "apply",
     "make_attributes",
     "register",

@@ -29,7 +29,7 @@ class Evaluator:
         undone = frozenset(undo)
         key = ("evaluation", undone)
         results = self.results_of_split(key, lambda: evaluation_graphs(model, undone), ready, count, undo)
-        graph = self._evaluations[key].whole
+        graph = self._evaluations[key].over_split
         values = {
             str(result): metric_value(results[str(result)], value.type.is_batched)
             for result, value in graph.results.items()
@@ -50,7 +50,7 @@ class Evaluator:
         with self._compiled.guard.reading:
             step = self._compiled.step_of(key, lambda: evaluation.batches, fields)
             collected = self._collected(step, evaluation, fields, count, undo)
-            last = self._compiled.interpreted_step((key, "whole"), evaluation.whole, count)
+            last = self._compiled.interpreted_step((key, "whole"), evaluation.over_split, count)
             results = self._compiled.results_of(last, {**fields, **collected}, count)
         return {name: value.rows if isinstance(value, Ragged) else value for name, value in results.items()}
 

@@ -24,7 +24,7 @@ from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, Whole
+from netc.compiler.ir.value import OPERATIONS, SplitMetric
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load
@@ -96,7 +96,7 @@ def graph_with(graph: Graph, results: list[Any]) -> Graph:
 CASES = [
     (name, types, attributes)
     for name, _, types, attributes in examples()
-    if not isinstance(OPERATIONS[name].lower, Whole)
+    if not isinstance(OPERATIONS[name].lower, SplitMetric)
 ]
 
 
@@ -210,7 +210,9 @@ def test_the_export_command(tmp_path: Path) -> None:
     for name in ("cars.onnx", "cars.py"):
         done = command("export", "runs/cars", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 synthetic samples: at most \S+ from .*\n", done.stdout)
+        assert re.fullmatch(
+            rf"{name}: [\d,]+ bytes, checked on 17 synthetic samples: at most \S+ from .*\n", done.stdout
+        )
     text = (tmp_path / "cars.py").read_text(encoding="utf-8")
     assert "netc" not in text.partition("import base64")[2]
     wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
