@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Body, Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table
 from netc.compiler.ir.results import Result, ResultKind, parse_result
@@ -213,6 +214,10 @@ def _no_reference(*_: Any, **__: Any) -> Any:
     raise AssertionError("the interpreter runs scans itself")
 
 
+def _no_layout(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a scan is lowered together with its parts")
+
+
 register(
     Operation(
         "scan",
@@ -221,7 +226,7 @@ register(
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
-        lower=Kernel("scan"),
+        lower=Kernel(Form.SCAN),
         is_callable=False,
     )
 )
@@ -233,7 +238,7 @@ register(
         attributes=Part,
         type=lambda scan, of, type: parse_type(type),
         reference=_no_reference,
-        lower=View(),
+        lower=View(_no_layout),
         is_callable=False,
     )
 )
@@ -256,7 +261,7 @@ register(
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
-        lower=Kernel("to_steps"),
+        lower=Kernel(Form.TO_STEPS),
         gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
         is_callable=False,
     )
@@ -269,7 +274,7 @@ register(
         attributes=Room,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,
-        lower=Kernel("from_steps"),
+        lower=Kernel(Form.FROM_STEPS),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,
     )

@@ -61,8 +61,12 @@ class Pair:
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """Compares loss, gradients, three steps of the optimizer, predictions and evaluation."""
-    pair = Pair(subject, "numba", 1)
+    """Compares loss, gradients, three steps of the optimizer, predictions and evaluation.
+
+    An odd seed runs a plan that cuts even small programs into shards and row blocks.
+    """
+    machine = machine_for()
+    pair = Pair(subject, "numba", 1, _with_small_limits(machine) if subject.seed % 2 else machine)
     for part in _PARTS:
         yield from part(pair, "compiled", subject)
 
@@ -70,21 +74,25 @@ def check(subject: Subject) -> Iterator[Difference]:
 def check_plan(subject: Subject) -> Iterator[Difference]:
     """Compares the same for the plan, emulated in a random order of tasks.
 
-    One member runs the plan for this machine; three and five run that for a machine with tiny caches, in which whatever
-    can be cut is cut. Each part of the comparison has one of these settings; another seed exchanges them.
+    One member runs the plan for this machine; three and five run that for small limits. Each part of the comparison has one of these settings; another seed exchanges them.
     """
     if _is_too_large(subject):
         return
-    host = machine_for()
-    tiny = replace(
-        host, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
-    )
-    settings = ((1, host), (3, tiny), (5, tiny))
+    machine = machine_for()
+    small = _with_small_limits(machine)
+    settings = ((1, machine), (3, small), (5, small))
     for number, part in enumerate(_PARTS):
         members, machine = settings[(number + subject.seed) % len(settings)]
         with random_order(subject.seed + members):
             for wrong in part(Pair(subject, "plan", members, machine), "plan", subject):
                 yield replace(wrong, where=f"{wrong.where}, by {members} members")
+
+
+def _with_small_limits(machine: Machine) -> Machine:
+    """Returns a machine with the same kernels, for which a plan cuts whatever can be cut."""
+    return replace(
+        machine, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
+    )
 
 
 def _compare_gradients(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
