@@ -75,7 +75,7 @@ def diagnosis(model: Model) -> Diagnosis:
         results = tuple(str(result) for result in ends if result in graph.results)
         if results:
             states.append(Probe(results, own, zero.span, group))
-    leaves = {value.name: value for value in graph.values("parameter")}
+    leaves = {value.name: value for value in graph.values(Role.PARAMETER)}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
     for value, gradient in differentiate(graph, total_loss(graph), matrices).items():

@@ -296,5 +296,5 @@ def from_steps(y: Value, size: int) -> Value:
 
 def scans(graph: Graph) -> Iterator[Scan]:
     """All scans of a graph, in order."""
-    for value in graph.values("scan"):
+    for value in graph.values(Role.SCAN):
         yield Scan.of(value)

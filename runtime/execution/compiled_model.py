@@ -12,6 +12,7 @@ import numpy as np
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import parse_table
+from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
@@ -131,7 +132,7 @@ class CompiledModel:
         resources = Resources(self.state, self.workers, "reference", self.options.machine)
         if not has_rows(graph):
             return Step(graph, resources, count)
-        inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
+        inputs = [leaf for leaf in graph.values(Role.INPUT) if leaf.type.is_varying]
         varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
         return SequenceStep(graph, resources, count, {**self.fields.varying, **varying})
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.compiler.planning.plan import layout
@@ -45,8 +46,8 @@ def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Ty
     The model's parameters and states come first, then what the graph of a training step adds (the optimizer's states).
     """
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
-    for kind in ("parameter", "state"):
-        types |= {value.name: value.type for value in (graph.values(kind) if graph else ())}
+    for role in (Role.PARAMETER, Role.STATE):
+        types |= {value.name: value.type for value in (graph.values(role) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 

@@ -97,7 +97,7 @@ class Situation:
 def dims_of(graph: Graph) -> list[str]:
     """The varying dimensions whose rows a graph needs."""
     dims = {str(value.type.rows): None for value in graph.values() if value.type.is_varying}
-    for scan in graph.values("scan"):
+    for scan in graph.values(Role.SCAN):
         dims[scan.attributes_as(ScanAttributes).dim] = None
     for leaf in graph.values():
         if (table := table_of(leaf)) is not None:

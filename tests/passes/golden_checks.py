@@ -9,6 +9,7 @@ from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
 from netc.compiler.passes.scans import first_dim
@@ -171,7 +172,7 @@ def updated(checked: Checked) -> None:
     numbers = Numbers(checked.before)
     results_of(checked.before, numbers)
     numbers.add(checked.after)
-    for value in checked.after.values("state"):  # second moments are sums of squares
+    for value in checked.after.values(Role.STATE):  # second moments are sums of squares
         name = value.name
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
