@@ -20,15 +20,12 @@ def scan(lowering: Lowering, value: Value) -> None:
     """Adds copies of the initial carries, then the tasks of one step, over the samples that still run at that step."""
     original, parts = Scan.of(value), _parts_of(lowering, value)
     body = _step(original, parts)
-    carries = {str(SlotKind.CARRY.slot(i)): Buffer(begin.type) for i, begin in enumerate(original.begins)}
+    carries = {_carry(i): Buffer(begin.type) for i, begin in enumerate(original.begins)}
     for begin, buffer in zip(original.begins, carries.values(), strict=True):
         copy(lowering, begin, buffer)
     yields = {result: Buffer(part.type) for result, part in parts.items() if result.kind is ResultKind.YIELD}
-    operands = {
-        str(slot): lowering.read(operand)
-        for slot, operand in original.operand_of().items()
-        if slot.kind is not SlotKind.CARRY
-    }
+    by_name = {str(slot): operand for slot, operand in original.operand_of().items()}
+    operands = {name: lowering.read(operand) for name, operand in by_name.items() if name not in carries}
     leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
     inner = run(Lowering(body, lowering.sizes, lowering.machine, Bindings(leaves, carries, yields)))
     walk = Walk(original.dim, original.is_reversed)
@@ -37,9 +34,12 @@ def scan(lowering: Lowering, value: Value) -> None:
         lowering.program.tasks.append(replace(task, walk=walk))
     for part in lowering.fusion.users[value]:
         result = part.attributes_as(Part).result
-        is_last = result.kind is ResultKind.LAST
-        buffer = carries[str(SlotKind.CARRY.slot(result.number))] if is_last else yields[result]
-        lowering.places[part] = all_of(buffer)
+        lowering.places[part] = all_of(yields[result] if result in yields else carries[_carry(result.number)])
+
+
+def _carry(number: int) -> str:
+    """The name of a carry among the leaves of a body."""
+    return str(SlotKind.CARRY.slot(number))
 
 
 def _parts_of(lowering: Lowering, value: Value) -> dict[Result, Value]:
@@ -62,6 +62,5 @@ def _step(scan: Scan, parts: dict[Result, Value]) -> Graph:
     for i in range(len(scan.begins)):
         following = body.results.pop(ResultKind.NEXT.named(i))
         moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
-        update = ResultKind.UPDATE.named(str(SlotKind.CARRY.slot(i)))
-        body.results[update] = apply("copied", following) if moves else following
+        body.results[ResultKind.UPDATE.named(_carry(i))] = apply("copied", following) if moves else following
     return body
