@@ -21,7 +21,10 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
+from netc.compiler.operations.convolution import conv2d, conv2d_input
+from netc.compiler.operations.pooling import avgpool2d, maxpool2d
 from netc.compiler.operations.random import SAMPLE
+from netc.compiler.operations.reduce import log_softmax, logsumexp, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
@@ -29,7 +32,7 @@ from netc.dsl.diagnostics import fault
 
 Array = np.ndarray[Any, Any]
 # operations that are not expanded, since both formats have them
-KEPT = frozenset({"conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "softmax", "log_softmax", "logsumexp"})
+KEPT = (conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp)
 
 
 @dataclass(frozen=True, slots=True)
