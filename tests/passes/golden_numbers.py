@@ -11,6 +11,7 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, ta
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
+from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import stop_gradient
@@ -73,7 +74,7 @@ class Numbers:
                 flat[first % 2 :: 2] = np.resize(np.roll(SPECIAL, first), len(flat[first % 2 :: 2]))
             return array.astype(DTYPES[type_.dtype].numpy)
         high = 2 if type_.dtype == "bool" else 256 if type_.dtype == "u8" else type_.classes or 2
-        words = 2**31 if name.startswith("random.") else high
+        words = 2**31 if parse_supplied(name) is not None else high
         return self.rng.integers(0, words, shape).astype(DTYPES[type_.dtype].numpy)
 
 
