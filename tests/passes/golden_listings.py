@@ -11,6 +11,7 @@ from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
 from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
@@ -58,7 +59,7 @@ def _lower(graph: Graph, where: _Where) -> Iterable[str]:
 def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
-    for value in lowering.graph.values("input"):
+    for value in lowering.graph.values(Role.INPUT):
         lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(run(lowering))
 
