@@ -15,7 +15,7 @@ from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import PREFIX
-from netc.compiler.ir.types import BATCH, DTYPES, Dim, Sizes, Type
+from netc.compiler.ir.types import BATCH, Dim, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Kernel, Own, Scalar, Value, View, apply
 from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
 from netc.compiler.lowering.layout import borders
@@ -27,7 +27,9 @@ from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.scans import in_ranks
-from netc.compiler.program.schedule import Count, KernelSource
+from netc.compiler.program.kernels import Array, CustomKernel, StoredCount
+from netc.compiler.program.scalars import Binary, Name, number
+from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import (
     SHARD_COUNT,
     Buffer,
@@ -40,9 +42,7 @@ from netc.compiler.program.tasks import (
     broadcast,
     contiguous,
 )
-from netc.compiler.targets.cpu.expressions import literal
-from netc.compiler.targets.cpu.own import Array, write_own
-from netc.compiler.targets.machine import LINE, SCOPES, Machine
+from netc.compiler.targets.machine import LINE, Machine
 
 _SCATTERED = {"scatter_add": (0.0, "a + b"), "segment_max": (-math.inf, "a if a >= b or a != a else b")}
 _FEW_PARTS = 8  # operands of a `concat` that one loop copies
@@ -421,8 +421,11 @@ class Lowering:
                 [
                     (
                         loop.add(
-                            f"{loop.operand(start)} + "
-                            f"{loop.load(self.read(einsum), value.type, self.read(einsum).strides)}"
+                            Binary(
+                                "+",
+                                Name(loop.operand(start)),
+                                Name(loop.load(self.read(einsum), value.type, self.read(einsum).strides)),
+                            )
                         ),
                         value,
                         self.output(value),
@@ -444,7 +447,7 @@ class Lowering:
             steps = dict(zip(part, place.strides, strict=True))
             names.append(loop.load(place, operand.type, tuple(steps.get(letter, 0) for letter in letters)))
         room = Place(parts, contiguous(value.type.dims)) if parts is not None else self.output(value)
-        loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, room)])
+        loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, room)])
 
     def extent(self, value: Value) -> None:
         dims = value.attributes_as(Dims).dims
@@ -453,11 +456,9 @@ class Lowering:
             factor *= dim if isinstance(dim, int) else 1
         buffer = self.output(value).buffer
         assert buffer is not None
-        dtype = value.type.dtype
-        text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
         count = Count(factor, next((dim for dim in dims if isinstance(dim, str)), "one"))
         self.program.tasks.append(
-            Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
+            Task(StoredCount(value.type.dtype), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
         )
 
     def part(self, value: Value, operand: Value, target: Place) -> None:
@@ -482,9 +483,9 @@ class Lowering:
         for operand, place in zip(value.operands, places, strict=True):
             self.part(value, operand, place)
 
-    def fill(self, value: Value, number: object, dims: tuple[Dim, ...], target: Place) -> None:
+    def fill(self, value: Value, filling: object, dims: tuple[Dim, ...], target: Place) -> None:
         loop = Loop(self, dims)
-        loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
+        loop.emit([(loop.add(number(filling, value.type.dtype)), value, target)])
 
     def pad(self, value: Value) -> None:
         """Writes the padding and the operand inside of it; does nothing if layout.py had both written already."""
@@ -538,22 +539,21 @@ class Lowering:
                 self.copy(operand, buffer)
                 place = all_of(buffer)
             places.append(place)
-        scopes: dict[Buffer, int] = {}
+        numbers: dict[Buffer, int] = {}
         arrays, pointers = [], []
         for i, (place, array) in enumerate(zip(places, (value, *value.operands), strict=True)):
             assert place.buffer is not None
             lead = array.type.lead
             shape = tuple(int(dim) for dim in array.type.dims[lead:])
             apart = place.strides[0] if lead else 0
-            scope = scopes.setdefault(place.buffer, min(len(scopes), SCOPES - 1))
-            arrays.append(Array(i, scope, array.type.dtype, shape, place.strides[lead:], apart))
+            same = numbers.setdefault(place.buffer, len(numbers))
+            arrays.append(Array(i, same, array.type.dtype, shape, place.strides[lead:], apart))
             pointers.append(Pointer(place.buffer, place.offset, apart))
-        text = write_own(lower.function, arrays, value.keywords, batched)
+        kernel = CustomKernel(value.operation, lower.function, tuple(arrays), tuple(value.keywords.items()), batched)
         counts = (Count(1, "rows"),) if batched else ()
         assert room.buffer is not None
-        source = KernelSource("loop", text, len(pointers) + len(counts))
         axis = value.type.dims[0] if batched else None
-        self.program.tasks.append(Task(source, tuple(pointers), counts, frozenset({room.buffer}), axis, (value,)))
+        self.program.tasks.append(Task(kernel, tuple(pointers), counts, frozenset({room.buffer}), axis, (value,)))
 
     def gather(self, value: Value) -> None:
         table, index = value.operands

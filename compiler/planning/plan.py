@@ -8,40 +8,16 @@ block. The plan contains the schedule that kernels/schedule.py turns into a func
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
+from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
+from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
 from netc.compiler.targets.machine import Machine
 
 ALIGNMENT = 64
 SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
-
-    index: int
-    type: Type
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The memory and the schedule of a program, for steps of at most `sizes`.
-
-    `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the
-    calls.
-    """
-
-    sizes: Sizes
-    shared: int
-    private: int
-    schedule: Schedule
-    inputs: dict[str, Table]
-    results: dict[str, Table]
-    tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, slots=True)

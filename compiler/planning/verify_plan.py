@@ -17,12 +17,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.ir.types import BATCH, size_of
-from netc.compiler.planning.bounds import reached
-from netc.compiler.planning.plan import ALIGNMENT, SLACK, Plan
+from netc.compiler.planning.accesses import Touched, reached, touched
+from netc.compiler.planning.plan import ALIGNMENT, SLACK
+from netc.compiler.program.kernels import Contraction, form_of
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
-from netc.compiler.targets.cpu.texts import Touched, touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,7 @@ class _Call:
 
     def __str__(self) -> str:
         values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
-        return f"{self.task.kernel.form} of {values} (phase {self.phase}, {self.kind.kind})"
+        return f"{form_of(self.task.kernel)} of {values} (phase {self.phase}, {self.kind.kind})"
 
     def pointers(self, numbers: frozenset[int] | None = None) -> Iterator[tuple[Pointer, Address]]:
         """The pointers that the kernel uses, or those of some numbers, with their addresses."""
@@ -83,7 +84,7 @@ def _calls(plan: Plan) -> Iterator[_Call]:
         for group in phase:
             for call, task in zip(group.calls, tasks, strict=False):
                 assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
-                is_product = task.kernel.form == "product"
+                is_product = isinstance(task.kernel, Contraction)
                 has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
                 memory = touched(task.kernel, has_start)
                 yield _Call(p, place, number, group, task, call.arguments, memory)

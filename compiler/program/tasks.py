@@ -9,7 +9,8 @@ from typing import Literal
 
 from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.program.schedule import Count, KernelSource
+from netc.compiler.program.kernels import Kernel
+from netc.compiler.program.schedule import Count
 
 
 @dataclass(eq=False, slots=True)
@@ -77,7 +78,7 @@ class Task:
     or inside its loop.
     """
 
-    kernel: KernelSource
+    kernel: Kernel
     pointers: tuple[Pointer, ...]
     counts: tuple[Count, ...]
     writes: frozenset[Buffer]

@@ -12,7 +12,8 @@ import numpy as np
 
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.planning.plan import SLACK, Plan, Table
+from netc.compiler.planning.plan import SLACK
+from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.schedule import (
     BARRIER,
     BATCH,

@@ -12,7 +12,8 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.rows import PREFIX, Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.plan import Plan, plan
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.reference import evaluate
 from netc.compiler.targets.cpu.build import Linked
 from netc.compiler.targets.machine import Machine

@@ -12,7 +12,7 @@ import pytest
 from support import command
 
 import netc
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.runtime import available
 from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store

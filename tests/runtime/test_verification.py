@@ -18,7 +18,7 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
 from netc.runtime.execution.compiled_model import CompiledModel

@@ -18,8 +18,8 @@ from typing import IO, Any
 
 import llvmlite.binding as llvm
 
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
 _LIBM = {
