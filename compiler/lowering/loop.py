@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
 from netc.compiler.lowering.fuse import Fusion
@@ -14,7 +15,7 @@ from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
 from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
+from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks
 
 
 class Places(Protocol):

@@ -7,6 +7,7 @@ Buffers of leaves and results have their names, temporaries are t0, t1, ... in t
 import itertools
 from collections.abc import Collection, Iterable, Iterator
 
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Dim
 from netc.compiler.program.kernel_listing import count_text, kernel_lines
 from netc.compiler.program.kernels import Contraction, form_of
@@ -76,7 +77,8 @@ def task_lines(program: Tasks) -> Iterator[str]:
 def _heads(program: Tasks, names: Names) -> Iterator[str]:
     """Yields the buffers, and which of them are those of leaves and results."""
     yield from names.lines()
-    for word, buffers in (("leaves", program.leaves), ("results", program.results)):
+    results = {str(result): buffer for result, buffer in program.results.items()}
+    for word, buffers in (("leaves", program.leaves), ("results", results)):
         pairs = (
             quoted(name) if quoted(name) == names.names[buffer] else f"{quoted(name)} = {names.names[buffer]}"
             for name, buffer in buffers.items()
@@ -193,7 +195,7 @@ def plan_lines(program: Tasks, plan: Plan) -> Iterator[str]:
         yield f"varying: {', '.join(map(quoted, plan.schedule.dims))}"
     yield from _heads(program, names)
     buffer_of = {table.index: program.leaves[name] for name, table in plan.inputs.items()}
-    buffer_of |= {table.index: program.results[name] for name, table in plan.results.items()}
+    buffer_of |= {table.index: program.results[parse_result(name)] for name, table in plan.results.items()}
     tables = tuple(names.names[buffer_of[index]] for index in range(len(plan.schedule.tables)))
     for name, (fixed_bytes, bytes_each) in zip(tables, plan.schedule.tables, strict=True):
         yield f"table {name}: {fixed_bytes} bytes a step, {bytes_each} a sample"

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import BATCH, Dim, Sizes, Type, parse_type
 from netc.compiler.ir.value import Value
 from netc.compiler.program.kernel_parser import parse_count, parse_kernel
@@ -118,9 +119,12 @@ class _Reader:
     def read_head(self, text: str) -> None:
         """Reads a line before the first task."""
         if match := _NAMES.fullmatch(text):
-            named = self.program.leaves if match["word"] == "leaves" else self.program.results
             for item in _NAMED.finditer(match["names"]):
-                named[unquoted(item["name"])] = self.buffer(item["buffer"] or item["name"])
+                name, buffer = unquoted(item["name"]), self.buffer(item["buffer"] or item["name"])
+                if match["word"] == "leaves":
+                    self.program.leaves[name] = buffer
+                else:
+                    self.program.results[parse_result(name)] = buffer
         elif match := _BUFFER.fullmatch(text):
             kind, name = match["kind"], match["name"]
             is_unnamed = kind in ("temporary", "scratch") and _UNNAMED.fullmatch(name)
@@ -299,7 +303,7 @@ class _PlanReader(_Reader):
             *self.arenas,
             schedule,
             {buffer.name: table for buffer, table in table_of.items() if buffer.kind == "table"},
-            {name: table_of[buffer] for name, buffer in self.program.results.items() if buffer in table_of},
+            {str(result): table_of[buffer] for result, buffer in self.program.results.items() if buffer in table_of},
             tuple(self.program.tasks),
         )
 
