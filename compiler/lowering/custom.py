@@ -9,7 +9,7 @@ from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.program.kernels import Array, CustomKernel
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import Buffer, Place, Pointer, Task, all_of
+from netc.compiler.program.tasks import Buffer, Place, Pointer, Task, all_of, buffer_numbers
 
 
 @lowers(Form.CUSTOM)
@@ -40,14 +40,13 @@ def _in_memory(lowering: Lowering, operand: Value) -> Place:
 
 def _arguments(places: Sequence[Place], values: Sequence[Value]) -> tuple[tuple[Array, ...], tuple[Pointer, ...]]:
     """Returns the arrays of one sample and their pointers."""
-    numbers: dict[Buffer, int] = {}
-    arrays, pointers = [], []
-    for i, (place, value) in enumerate(zip(places, values, strict=True)):
+    pointers = []
+    for place, value in zip(places, values, strict=True):
         assert place.buffer is not None
+        pointers.append(Pointer(place.buffer, place.offset, place.strides[0] if value.type.lead else 0))
+    arrays = []
+    for number, (buffer, place, value) in enumerate(zip(buffer_numbers(pointers), places, values, strict=True)):
         lead = value.type.lead
         shape = tuple(int(dim) for dim in value.type.dims[lead:])
-        apart = place.strides[0] if lead else 0
-        buffer = numbers.setdefault(place.buffer, len(numbers))
-        arrays.append(Array(i, buffer, value.type.dtype, shape, place.strides[lead:], apart))
-        pointers.append(Pointer(place.buffer, place.offset, apart))
+        arrays.append(Array(number, buffer, value.type.dtype, shape, place.strides[lead:], pointers[number].lead))
     return tuple(arrays), tuple(pointers)

@@ -15,7 +15,7 @@ from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
 from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks
+from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, buffer_numbers
 
 
 class Places(Protocol):
@@ -186,27 +186,18 @@ class Loop:
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
         for line, value, place in outputs:
             assert place.buffer is not None
-            lower = OPERATIONS[value.operation].lower if value.operands else None
-            fold, dtype = None, value.type.dtype
-            if isinstance(lower, Fold) and self.folded:
-                keyed = lower.keyed if value.type.is_float else None
-                fold = Reduction(number(float(lower.initial), dtype), expression(lower.combine, {}, dtype, {}), keyed)
-            elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
-                fold = Reduction(number(0.0, dtype), Binary("+", Name("a"), Name("b")))
+            fold = None if argmax else self._reduction(value)
             kept = iter(place.strides)
             is_reduced = fold is not None or argmax
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-            target = Access(self.pointer(place.buffer, place.offset, walk, shard), dtype, walk, indirect)
+            target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
             stores.append(Output(line, target, fold))
-        numbers: dict[Buffer, int] = {}
-        for pointer in self.pointers:
-            numbers.setdefault(pointer.buffer, len(numbers))
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),
             tuple(stores),
-            tuple(numbers[pointer.buffer] for pointer in self.pointers),
+            buffer_numbers(self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
             combine=None if combine is None else expression(combine, {}, outputs[0][1].type.dtype, {}),
             argmax=argmax,
@@ -225,3 +216,14 @@ class Loop:
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )
         )
+
+    def _reduction(self, value: Value) -> Reduction | None:
+        """Returns how a value is reduced over the folded axes: as its operation says, or as the sum of a product."""
+        lower = OPERATIONS[value.operation].lower if value.operands else None
+        dtype = value.type.dtype
+        if isinstance(lower, Fold) and self.folded:
+            keyed = lower.keyed if value.type.is_float else None
+            return Reduction(number(float(lower.initial), dtype), expression(lower.combine, {}, dtype, {}), keyed)
+        if self.folded and len(value.type.dims) < len(self.space):
+            return Reduction(number(0.0, dtype), Binary("+", Name("a"), Name("b")))
+        return None

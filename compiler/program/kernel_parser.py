@@ -41,7 +41,10 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
     if lines and (match := _CUSTOM.fullmatch(lines[0])):
         counts = (parse_count(match["count"]),) if match["count"] else ()
         return _custom(unquoted(match["operation"]), lines[1:], buffers, bool(counts)), counts
-    return _nest(lines, buffers)
+    reader = _NestReader()
+    for line in lines:
+        reader.read(line)
+    return reader.nest(buffers), tuple(reader.counts)
 
 
 def parse_count(text: str) -> Count:
@@ -85,44 +88,63 @@ def _is_number(node: ast.expr) -> bool:
     return False
 
 
-def _nest(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Nest, tuple[Count, ...]]:
-    extents, folded, counts = list[int | None](), list[bool](), list[Count]()
-    sums: Sums = "in order"
-    values, outputs = list[Line](), list[Output]()
-    combine: Expression | None = None
-    argmax = False
-    for line in lines:
+class _NestReader:
+    """Reads the lines of a nest, one after another."""
+
+    def __init__(self) -> None:
+        self.extents, self.folded, self.counts = list[int | None](), list[bool](), list[Count]()
+        self.sums: Sums = "in order"
+        self.lines, self.outputs = list[Line](), list[Output]()
+        self.combine: Expression | None = None
+        self.argmax = False
+
+    def read(self, line: str) -> None:
+        """Reads one line. Raises ValueError if it cannot be read."""
         if match := _LOOP.fullmatch(line):
-            extents.append(int(match["extent"]) if match["extent"] else None)
-            folded.append(match["folded"] is not None)
+            self.extents.append(int(match["extent"]) if match["extent"] else None)
+            self.folded.append(match["folded"] is not None)
             if match["count"]:
-                counts.append(parse_count(match["count"]))
+                self.counts.append(parse_count(match["count"]))
         elif match := _SUMS.fullmatch(line):
-            sums = "in blocks" if match["sums"] == "in blocks" else "in one block"
+            self.sums = "in blocks" if match["sums"] == "in blocks" else "in one block"
         elif match := _OUTPUT.fullmatch(line):
-            target, stored = _access(match["target"], len(extents)), match["stored"]
-            if fold := _FOLD.fullmatch(stored):
-                initial = parse_expression(fold["initial"])
-                if not isinstance(initial, Number):
-                    raise ValueError(f"a fold begins with a number: {line}")
-                reduction = Reduction(initial, parse_expression(fold["combine"]), fold["keyed"])
-                outputs.append(Output(fold["line"], target, reduction))
-            elif combined := _COMBINED.fullmatch(stored):
-                combine = parse_expression(combined["combine"])
-                outputs.append(Output(combined["line"], target))
-            elif largest := _LARGEST.fullmatch(stored):
-                argmax = True
-                outputs.append(Output(largest["line"], target))
-            else:
-                outputs.append(Output(stored, target))
+            self.outputs.append(self.output(_access(match["target"], len(self.extents)), match["stored"]))
         elif match := _LINE.fullmatch(line):
             is_access = _ACCESS.fullmatch(match["value"]) is not None
-            value = _access(match["value"], len(extents)) if is_access else parse_expression(match["value"])
-            values.append(Line(match["name"], value))
+            value = _access(match["value"], len(self.extents)) if is_access else parse_expression(match["value"])
+            self.lines.append(Line(match["name"], value))
         else:
             raise ValueError(f"not a line of a kernel: {line}")
-    nest = Nest(tuple(extents), tuple(values), tuple(outputs), buffers, tuple(folded), sums, combine, argmax)
-    return nest, tuple(counts)
+
+    def output(self, target: Access, stored: str) -> Output:
+        """Reads what an output stores at its target."""
+        if match := _FOLD.fullmatch(stored):
+            initial = parse_expression(match["initial"])
+            if not isinstance(initial, Number):
+                raise ValueError(f"a fold begins with a number: {stored}")
+            return Output(match["line"], target, Reduction(initial, parse_expression(match["combine"]), match["keyed"]))
+        if match := _COMBINED.fullmatch(stored):
+            self.combine = parse_expression(match["combine"])
+            return Output(match["line"], target)
+        if match := _LARGEST.fullmatch(stored):
+            self.argmax = True
+            return Output(match["line"], target)
+        if re.fullmatch(r"\w+", stored):
+            return Output(stored, target)
+        raise ValueError(f"not what an output stores: {stored}")
+
+    def nest(self, buffers: tuple[int, ...]) -> Nest:
+        """Returns the nest of the lines so far."""
+        return Nest(
+            tuple(self.extents),
+            tuple(self.lines),
+            tuple(self.outputs),
+            buffers,
+            tuple(self.folded),
+            self.sums,
+            self.combine,
+            self.argmax,
+        )
 
 
 def _access(text: str, axes: int) -> Access:

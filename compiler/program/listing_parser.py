@@ -20,7 +20,7 @@ from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.product import TOUCHED, WALKS, Loop, Product
 from netc.compiler.program.schedule import TABLES, Address, Call, Count, Group, Schedule
-from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk, buffer_numbers
 from netc.dsl.source import NOWHERE
 
 _BUFFER = re.compile(
@@ -163,10 +163,10 @@ class _Reader:
     def address(self, text: str) -> Address:
         raise ValueError(f"an address outside of a plan: {text}")
 
-    def end_task(self) -> None:
-        """Adds the open task to the program, if there is one."""
+    def end_task(self) -> list[Address | None]:
+        """Adds the open task to the program, if there is one, and returns the addresses of its pointers."""
         if self.open is None:
-            return
+            return []
         task, self.open = self.open, None
         kernel, pointers, counts, addresses = _contraction(task) if task.dtype is not None else _kernel(task)
         title = task.title
@@ -183,21 +183,16 @@ class _Reader:
                 task.walk,
             )
         )
-        self.add_call(kernel, addresses, counts)
+        return addresses
 
     def value(self, number: int, operation: str) -> Value:
         """Returns a value that stands for the one that a task computes."""
         return Value(self.graph, number, operation, (), Attributes(), Type("f32"), NOWHERE)
 
-    def add_call(self, kernel: Kernel, addresses: Sequence[Address | None], counts: Sequence[Count]) -> None:
-        """Does nothing: only plans have calls."""
-
 
 def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
     pointers = tuple(pointer for _, pointer, _ in task.pointers)
-    numbers: dict[Buffer, int] = {}
-    buffers = tuple(numbers.setdefault(pointer.buffer, len(numbers)) for pointer in pointers)
-    kernel, counts = parse_kernel(task.lines, buffers)
+    kernel, counts = parse_kernel(task.lines, buffer_numbers(pointers))
     return kernel, pointers, counts, [address for _, _, address in task.pointers]
 
 
@@ -283,14 +278,19 @@ class _PlanReader(_Reader):
         lead, shard, step = (int(match[word] or 0) for word in ("lead", "shard", "step"))
         return Address(memory, int(match["offset"]), lead, shard, step)
 
-    def add_call(self, kernel: Kernel, addresses: Sequence[Address | None], counts: Sequence[Count]) -> None:
+    def end_task(self) -> list[Address | None]:
+        if self.open is None:
+            return []
+        addresses = super().end_task()
+        task = self.program.tasks[-1]
         if not self.phases or not self.phases[-1]:
             raise ValueError("a task outside of a group")
         filled = [address for address in addresses if address is not None]
         if len(filled) != len(addresses):
             raise ValueError("a pointer without an address")
         _, calls = self.phases[-1][-1]
-        calls.append(Call(kernel, (*filled, *counts)))
+        calls.append(Call(task.kernel, (*filled, *task.counts)))
+        return addresses
 
     def plan(self) -> Plan:
         """Returns the plan of the lines so far."""
