@@ -107,7 +107,9 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
             return copy.add("constant", (), {"value": training}, value.type)
         return copy.add_copy(value, operands)
 
-    return expand(rebuild(graph, rule), kept=set(OPERATIONS) - set(RANDOM))
+    return expand(
+        rebuild(graph, rule), kept={definition for name, definition in OPERATIONS.items() if name not in RANDOM}
+    )
 
 
 def results_of(graph: Graph, numbers: Numbers, training: bool | None = None) -> dict[str, Array]:
