@@ -22,8 +22,8 @@ class Evaluation:
     """The graph that runs on each batch (results `collect.N`), and the graph that runs once on the collected values.
 
     Both are expanded, so that the types show which values mix samples, also in a softmax over the batch. Leaf N of
-    `over_split` is `collect.N` of all batches together; its batch is the split. `units` maps N to the target whose units
-    the value has, if there is one. A result of `over_split` that has a batch dimension stands for its mean.
+    `over_split` is `collect.N` of all batches together; its batch is the split. `units` maps N to the target in whose
+    units the value is, if there is one. A result of `over_split` that has a batch dimension stands for its mean.
     """
 
     batches: Graph
@@ -59,7 +59,7 @@ def fitting_graphs(model: Model, name: str) -> Evaluation:
 
 
 class _Cut:
-    """Cuts a graph in two: `collected` are values of each batch, `over_split` is the graph over all collected values."""
+    """Cuts a graph in two: `collected` are values of each batch, `over_split` is the graph over all of them."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph, self.over_split = graph, Graph()

@@ -1,4 +1,4 @@
-"""A lowered program and its plan print, and read back to equal data: the same kernels, arguments and addresses."""
+"""A lowered program and its plan print, and read back to equal kernels, arguments and addresses."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,7 +45,7 @@ def programs() -> Iterator[tuple[str, netc.Model]]:
 
 
 def arguments(task: Task, names: dict[Buffer, int]) -> list[object]:
-    """What a task holds, with numbers in place of buffers, which are equal only to themselves."""
+    """The fields of a task, with numbers in place of buffers, because a buffer is equal only to itself."""
     pointers = [
         (names.setdefault(pointer.buffer, len(names)), pointer.buffer.type, pointer) for pointer in task.pointers
     ]
