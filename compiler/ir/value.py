@@ -250,7 +250,7 @@ class Expansion:
 KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Operation:
     """One operation, with everything about it.
 
