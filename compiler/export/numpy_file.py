@@ -20,7 +20,7 @@ from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
-from netc.compiler.targets.cpu.own import definition
+from netc.compiler.program.custom import definition
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
 _WIDTH, _SHORT = 116, 60

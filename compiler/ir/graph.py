@@ -207,7 +207,7 @@ def print_graph(graph: Graph) -> str:
 def print_value(value: Value) -> list[str]:
     """The lines of one value: the first is its own, those of a body follow."""
     keywords = value.keywords
-    plain = [f"{key}={_literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
+    plain = [f"{key}={literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
     attributes = f"[{', '.join(plain)}]" if plain else ""
     operands = ", ".join(f"%{operand.number}" for operand in value.operands)
     place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
@@ -218,10 +218,10 @@ def print_value(value: Value) -> list[str]:
     return [f"{line} {{{place}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
 
 
-def _literal(item: Attribute) -> str:
+def literal(item: Attribute) -> str:
     """An attribute as text; a varying dimension at its bound as `'time' <= 40`."""
     if isinstance(item, tuple):
-        return f"({', '.join(map(_literal, item))}{',' * (len(item) == 1)})"
+        return f"({', '.join(map(literal, item))}{',' * (len(item) == 1)})"
     return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
 
 

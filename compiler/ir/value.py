@@ -224,7 +224,7 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A custom kernel: a plain function over the arrays of one sample, the result's first (targets/cpu/own.py)."""
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
 
     form: ClassVar[Form] = Form.CUSTOM
     function: Callable[..., None]
@@ -250,7 +250,7 @@ class Expansion:
 KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
 class Operation:
     """One operation, with everything about it.
 
