@@ -13,6 +13,7 @@ from netc.dsl.files import opened
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data.content import require_cells, text_content
+from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.store import IsText, is_large, stored_columns
 from netc.runtime.data.stored import Array
@@ -34,7 +35,7 @@ def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
             glob=False,
             with_column_names=partial(_unquoted, _first_text(path)),
         )
-        with decoding(shown, span):
+        with decoding(shown, span), quiet_panics():
             large = stored_columns(path, scan, shown, span, is_text)
         return Table(shown, large, 2)
     text, raw = text_content(path, shown, span)
@@ -44,7 +45,7 @@ def read_csv(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     import polars
 
     try:
-        with decoding(shown, span):
+        with decoding(shown, span), quiet_panics():
             frame = polars.read_csv(
                 io.BytesIO(raw.removeprefix(codecs.BOM_UTF8)), infer_schema=False, raise_if_empty=False
             )
