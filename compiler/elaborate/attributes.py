@@ -27,7 +27,8 @@ class OperationCall:
     """An application of an operation while its arguments are read.
 
     `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
-    `attributes` are what the operation gets; `axes_along_steps` are its axes if one of them is a varying dimension.
+    `attributes` are what the operation gets; `pairs` are those for height and width, `axes_along_steps` its axes if one
+    of them is a varying dimension.
     """
 
     context: Context
@@ -38,6 +39,7 @@ class OperationCall:
     rest: Sequence[syntax.Argument]
     operands: list[Value] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, tuple[int, int]] = field(default_factory=dict)
     axes_along_steps: tuple[int, ...] = ()
 
     @property
@@ -45,11 +47,6 @@ class OperationCall:
         """The operand that axes and sizes refer to."""
         assert self.operands
         return self.operands[0]
-
-    def pair(self, name: str) -> tuple[int, int] | None:
-        """A pair for height and width that has been read already; None if the operation has no such parameter."""
-        chosen: tuple[int, int] | None = self.attributes.get(name)
-        return chosen
 
     def value(self, argument: syntax.Argument) -> Value:
         """The value of the graph that an argument stands for. Faults E0205 if it is none."""
@@ -192,11 +189,11 @@ def _read_pair(call: OperationCall, parameter: Parameter) -> None:
     first, argument, default = call.first, parameter.argument, parameter.default
     if argument is not None:
         pair = _pair(call, argument)
-    elif default in call.attributes:  # the same as another attribute
-        pair = call.attributes[default]
+    elif default in call.pairs:  # the same as another parameter
+        pair = call.pairs[default]
     else:
         pair = _on_axes_of(first, (int(default),) * 2)
-    call.attributes[parameter.name] = pair
+    call.attributes[parameter.name] = call.pairs[parameter.name] = pair
 
 
 def _read_border(call: OperationCall, parameter: Parameter) -> None:
@@ -279,8 +276,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
     x = call.first
-    kernel = call.pair("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = call.pair("stride") or (1, 1), call.pair("dilation") or (1, 1)
+    kernel = call.pairs.get("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pairs["stride"], call.pairs.get("dilation", (1, 1))
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
         if isinstance(size, int):
