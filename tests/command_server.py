@@ -30,7 +30,7 @@ def become(request: dict) -> None:
 
 def serve() -> None:
     """Serves until the input ends. A forked child leaves through `main`, which raises SystemExit."""
-    sys.path.pop(0)  # the tests' folder, which no command has
+    sys.path.pop(0)  # the folder of the tests, which commands do not have on their path
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in requests:
         child = os.fork()

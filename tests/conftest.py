@@ -15,18 +15,19 @@ import pytest
 _CACHE = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
 os.environ["NETC_CACHE"] = str(_CACHE)
 os.environ["MPLCONFIGDIR"] = f"{_CACHE}-matplotlib"  # no settings of the user's, and no warning where HOME is read-only
-os.environ["PYTHONIOENCODING"] = "utf-8"  # of commands that tests start, whatever the locale is
+os.environ["PYTHONIOENCODING"] = "utf-8"  # for the commands that tests start, whatever the locale is
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
 # NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 for _number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(_number) == signal.SIG_IGN:  # in a job of the background, whose commands would ignore it too
+    # a background job ignores SIGINT, and so would the commands that tests start
+    if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
-    # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's
+    # one core for each worker: its threads, compilers and commands do not disturb those of the other worker
     _CORES = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_CORES[int(_WORKER.removeprefix("gw")) % len(_CORES)]})
 

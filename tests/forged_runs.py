@@ -49,7 +49,9 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-_NAMES = [piece for piece in PIECES if piece.isascii()]  # the library that writes checkpoints takes no halves of pairs
+_NAMES = [
+    piece for piece in PIECES if piece.isascii()
+]  # the library that writes checkpoints accepts no lone surrogates
 
 
 def changed(value: Any, draw: random.Random) -> Any:

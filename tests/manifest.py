@@ -41,8 +41,8 @@ from tests.programs.generator import outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = 300
-INTERPRETED = "whole split"  # the graph that is never lowered: it runs once an epoch
-SHOWN = 40  # lines of a difference that are printed
+INTERPRETED = "whole split"  # this graph is never lowered, because it runs once per epoch
+SHOWN = 40  # the number of lines of a difference that are printed
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ def compare(path: Path, generated: int, jobs: int) -> int:
         print("\n".join(lines[:SHOWN]))
     missing = {
         name for name in missing if name.split("/")[1] in seen
-    }  # of programs that were made: there may be fewer now
+    }  # only of the programs of this run, which may be fewer
     for names, fate in ((sorted(missing), "gone"), (added, "new")):
         if names:
             print(f"{len(names)} texts are {fate}, such as {names[0]}")

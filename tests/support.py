@@ -96,7 +96,7 @@ def warnings_of(path: Path) -> list[Diagnostic]:
 
     Raises Fault if the file is wrong.
     """
-    text = path.read_bytes().decode()  # with the line ends that the file has
+    text = path.read_bytes().decode()  # line ends stay as they are in the file
     file = parse(Source(path.name, text, path))
     model = elaborate(file, {}, class_counter(file))
     return [*model.warnings, *(load(model, parse_data(model)).warnings if model.data is not None else ())]
@@ -107,7 +107,7 @@ def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator
     """Raises the error inside after so many seconds, so that a test that hangs fails."""
 
     def late(*_: object) -> None:
-        signal.alarm(5)  # again, if somebody swallowed the first
+        signal.alarm(5)  # the signal is repeated, in case the first exception was caught
         raise error(f"more than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
@@ -119,7 +119,7 @@ def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator
         signal.signal(signal.SIGALRM, before)
 
 
-LONGEST_MESSAGE = 20_000  # characters: one diagnostic of a hostile file is a screen or two, not the file
+LONGEST_MESSAGE = 20_000  # in characters: one diagnostic fills at most two screens, however large the file is
 
 
 def problem_of(run: Callable[[], object], seconds: int = 300) -> str | None:
@@ -147,7 +147,7 @@ PROJECT = """data {
   source = csv("t.csv")
   x = columns("a", "b") -> standardize
   y = column("y") -> standardize
-  unread = column("a") -> standardize  # no input and no target, so nothing is fitted
+  unread = column("a") -> standardize  # without an input or a target nothing is fitted
   split = (train = 0.8, valid = 0.2)
 }
 model {

@@ -116,7 +116,7 @@ def test_commands_in_the_docs_run(page: str, tmp_path: Path, is_long: bool) -> N
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         is_meant = (
             "rnn" in line or "--epochs 1" in line or "batchnorm" in line
-        )  # what is told there is what the page is about
+        )  # the message is about the subject of the page
         assert ("warning" in done.stderr) <= is_meant, f"{line}\n{done.stderr}"
 
 
@@ -160,7 +160,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # which is of MkDocs itself
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # a file of MkDocs itself
         capture_output=True,
         text=True,
         check=False,

@@ -86,7 +86,7 @@ def test_mutated_files(part: int, is_long: bool) -> None:
     assert not failures, "\n\n".join(failures[:10])
 
 
-# of h: float[time, 5], k: class(5)[time], x: float[time, 3], table: float[5, 5]
+# functions of h: float[time, 5], k: class(5)[time], x: float[time, 3], table: float[5, 5]
 OF_SEQUENCES = (
     *(
         "softmax(h, over = time)",

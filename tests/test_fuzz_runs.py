@@ -24,7 +24,7 @@ from netc.runtime.runs.run import open_run
 from netc.runtime.trainer import train
 
 SEED = 20261128
-MOST_MEMORY = 512 << 20  # bytes more than before: the run has some hundred numbers
+MOST_MEMORY = 512 << 20  # in bytes: the run has a few hundred numbers
 SECONDS = 10
 
 

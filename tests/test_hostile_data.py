@@ -98,7 +98,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
         calm = Parsed.of(report.page(run_of(tmp_path, [f"label {i}" for i in range(len(part))])))
         assert all(plain(line) for line in page.split("\n"))
         assert {*parsed.tags} == {*calm.tags}
-        new = {*parsed.attributes} - {*calm.attributes}  # how dark a cell is
+        new = {*parsed.attributes} - {*calm.attributes}  # the colour of a cell
         assert all(name == "style" and "color-mix" in str(value) for name, value in new)
         for label in part:
             shown = quoting.escaped(quoting.bounded(label, mistakes.LONGEST_LABEL))

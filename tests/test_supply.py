@@ -20,7 +20,7 @@ from support import ROOT, command
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses their newest versions
+TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses the newest versions of these
 
 
 def bounds(requirements: list[str]) -> dict[str, str]:
@@ -143,6 +143,6 @@ def test_the_manifest_names_everything_in_the_repository() -> None:
 def _is_of_the_repository(path: Path) -> bool:
     """Whether a path belongs to the repository: .gitignore does not name it, and git ignores folders without files."""
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    if path.name in (".git", "PKG-INFO", "setup.cfg"):  # the last two are an sdist's own
+    if path.name in (".git", "PKG-INFO", "setup.cfg"):  # setuptools adds the last two to an sdist
         return False
     return not any(path.match(pattern.rstrip("/")) for pattern in ignored)

@@ -14,7 +14,7 @@ from typing import Any
 
 import netc
 
-# events that nothing of netc's writers and readers causes
+# events that no reader or writer of netc causes
 _FORBIDDEN = (
     *(
         "os.system",
@@ -45,9 +45,9 @@ class Executed(Exception):
     """Raised to stop code that would have run."""
 
 
-_watching: list[list[str]] = []  # what each test that watches has seen
+_watching: list[list[str]] = []  # the events that each watching test has seen
 _allowed: list[tuple[str, ...]] = []
-_opened: list[set[str]] = []  # the paths that each test that watches has seen opened or listed
+_opened: list[set[str]] = []  # the paths that each watching test has seen opened or listed
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -280,7 +280,7 @@ def test_completions_at_each_kind_of_place(text: str, offered: set[str], absent:
     offset = text.index("|")
     source = text.replace("|", "")
     analysis = Analysis(source, None, Counts())
-    if analysis.file is None:  # an editor has the text before
+    if analysis.file is None:  # an editor has analysed the text before
         analysis = Analysis(re.sub(r"h = .*", "h = x", source), None, Counts())
     labels_there = {completion.label for completion in completions(source, offset, analysis)}
     assert offered <= labels_there

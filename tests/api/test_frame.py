@@ -87,7 +87,7 @@ def test_a_failure_is_kept_where_there_is_room(tmp_path: Path, cache: Path) -> N
     done = ended("chained", NETC_CACHE=str(tmp_path / "file"), TMPDIR=str(temporary))
     (path,) = temporary.glob("netc-failure-*")
     assert f" --> {path}\n" in done.stderr
-    (cache / failures.FOLDER).touch()  # a file in the folder's place
+    (cache / failures.FOLDER).touch()  # a file that has the name of the folder
     done = ended("chained", NETC_CACHE=str(cache), TMPDIR=str(temporary))
     assert len(list(temporary.iterdir())) == 2
     nowhere = "import tempfile; tempfile.gettempdir = lambda: '/proc'\n"

@@ -288,7 +288,7 @@ def of_the_world(out, x, least):
         out[j] = np.exp(x[0, j])
 
 
-# what is wrong, where it is told, and with which words
+# a wrong definition, the place of its message, and a part of the message
 WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
     "a gradient of the wrong sign": (
         lambda: wrong_scalar(gradient=lambda g, r, x: -g * _slope(x)),

@@ -84,12 +84,12 @@ def test_a_pipe_takes_what_is_written(tmp_path: Path) -> None:
     """`-o` may name a pipe or a device: netc writes to it and does not replace it by a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with at_most(10), pytest.raises(netc.Fault, match="E1001"):  # nobody reads
+    with at_most(10), pytest.raises(netc.Fault, match="E1001"):  # nothing reads from the pipe
         write_whole(pipe, b"lost")
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    content = b"content" * 30_000  # more than a pipe holds
+    content = b"content" * 30_000  # more bytes than a pipe takes
     with at_most(20):
         while True:
             try:
@@ -168,7 +168,7 @@ def test_a_run_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------ nothing goes past it
 
-# who may write to files: the two ways themselves, what lies in netc's own folders, what is given to another process
+# modules that may write files: those that define the two ways, and writers to netc's folders or for other processes
 _WRITERS = {
     *("dsl/temporary.py", "dsl/tables.py", "dsl/files.py", "api/commands/failures.py", "runtime/data/store.py"),
     *(

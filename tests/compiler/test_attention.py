@@ -233,7 +233,7 @@ def test_until_ends_a_scan_for_each_sample() -> None:
     x = rng.standard_normal((7, 4))
     programs = [run(UNTIL, "reference"), run(UNTIL), run(UNTIL, threads=2)]
     for program in programs:
-        program.parameters["g.b"][2] = 0.6  # an end is likely, and not certain
+        program.parameters["g.b"][2] = 0.6  # an end is likely, but not certain
     parameters = programs[0].parameters
     expected = []
     for sample in x:

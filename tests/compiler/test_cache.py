@@ -27,7 +27,7 @@ from netc.compiler.targets.cpu import cache, compile, emit
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
 
-# without a product, whose kernel takes seconds to compile
+# there is no product, whose kernel would take seconds to compile
 NET = """model {
   input x: float[6]
   target y: float
@@ -213,7 +213,7 @@ def test_nan_is_kept_by_every_kernel(name: str, types: tuple, attributes: dict) 
             array.ravel()[array.size // 2] = np.nan
     expected = evaluate(graph, arrays, 5)["y"]
     computed = compiled(graph, arrays)["y"]
-    if name == "conv2d_input":  # what lies between places is 0, and 0 times a weight that is no number is none
+    if name == "conv2d_input":  # elements between others are 0, and 0 times a weight that is NaN is NaN
         assert (np.isnan(computed) >= np.isnan(expected)).all()
     elif result.type.dtype in ("f32", "f64"):
         np.testing.assert_array_equal(np.isnan(computed), np.isnan(expected))

@@ -16,7 +16,7 @@ FIELDS = {
     "y": RNG.standard_normal(5),
 }
 
-# statements that end in a loss, of x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
+# statements that end in a loss, with x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
 LOSSES = {
     "a penalty on a gradient": (
         "h = x -> dense(6) -> tanh -> dense(1) -> squeeze\n  g = grad(h, x)\n  loss (h - y) ** 2 + sum(g * g)"

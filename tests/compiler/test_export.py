@@ -69,7 +69,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
     rng = np.random.default_rng(2)
     arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
     inputs = {leaf.name: leaf.type for leaf in leaves if leaf.type.is_batched}
-    copied_graph = Graph()  # the same with leaves of two kinds
+    copied_graph = Graph()  # the same graph with inputs and parameters as leaves
     copies = {}
     for value in graph.values():
         kind = value.operation
@@ -78,7 +78,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         copies[value] = copied_graph.add(
             kind, [copies[operand] for operand in value.operands], value.attributes, value.type
         )
-    if not inputs:  # a file is asked about samples
+    if not inputs:  # an exported file needs an input to predict for
         inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
         copied_graph.results[parse_result("output.same")] = copied_graph.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
@@ -125,7 +125,7 @@ def test_an_exported_example_gives_the_same_predictions(path: Path, tmp_path: Pa
     """For one sample and for seventeen, of at most 9 and at most 23 steps: by the run, by Python and by onnxruntime."""
     run = untrained(path, tmp_path)
     steps = [float(np.max(back(np.ones(1)) - back(np.zeros(1)))) for back in run.undone().values()]
-    unit = max([1.0, *steps])  # an output in the units of its target: what 1 is to the model
+    unit = max([1.0, *steps])  # how much a 1 of the model is in the units of the target
     asked = exported(run)
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
@@ -269,7 +269,7 @@ def test_files_name_no_folder_of_the_user(tmp_path: Path) -> None:
                 picture(outline, run.model, "svg", 3),
             ]
         )
-        for written in (*files[-1], report.page(run).encode()):  # a report also holds its date
+        for written in (*files[-1], report.page(run).encode()):  # a report also contains its date
             assert str(tmp_path).encode() not in written
             assert b"netc/" not in written
     assert files[0] == files[1]
@@ -413,7 +413,7 @@ def test_steps_of_the_data_are_in_the_file(pipe: str, tmp_path: Path) -> None:
     """The file takes raw numbers and answers in the target's units, as the run does with its data steps."""
     rows = [f"{i + 1},{(i % 7) + 0.5},{3 * i + 2}" for i in range(40)]
     (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(rows), encoding="utf-8")
-    undone = pipe.replace(" -> clip(0, 4)", "")  # what is clipped does not come back
+    undone = pipe.replace(" -> clip(0, 4)", "")  # clipped values are not restored
     (tmp_path / "m.net").write_text(
         f"""data {{
   source = csv("d.csv")

@@ -249,7 +249,7 @@ def test_a_schedule_scales_a_loss(backend: str, batch: int, times: int) -> None:
         return
     gradients = program.gradients(fields)[1]
     assert gradients.keys() == program.parameters.keys()
-    for name in alone:  # single steps stand at the beginning: `small` counts nothing yet
+    for name in alone:  # for single steps the schedule is at its beginning, where `small` has the factor 0
         for key, array in program.parameters.items():
             alone[name].parameters[key][...] = array
     for key, gradient in gradients.items():

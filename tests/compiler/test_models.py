@@ -263,7 +263,7 @@ def test_decay_leaves_out_parameters_that_say_so() -> None:
     plain.step(fields)
     decayed.step(fields)
     for name, array in plain.parameters.items():
-        less = 0 if name.endswith("b") else 0.5 * before[name]  # dense says `decay = no` of its bias
+        less = 0 if name.endswith("b") else 0.5 * before[name]  # `dense` declares its bias with `decay = no`
         np.testing.assert_allclose(decayed.parameters[name], array - less, rtol=1e-10, atol=1e-14)
 
 

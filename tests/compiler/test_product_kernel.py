@@ -219,7 +219,7 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
         assert result(row_cuts, column_cuts) == result([], [])
 
 
-# Both types are among every second pair, and in turn.
+# Types alternate, and every second pair has both.
 PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(FLOATS)[:: -1 if i % 2 else 1]]
 
 

@@ -34,7 +34,7 @@ def test_uniform_numbers_are_uniform_and_independent() -> None:
     counts = np.histogram(u, bins=100, range=(0, 1))[0]
     expected = u.size / 100
     chi_squared = ((counts - expected) ** 2 / expected).sum()
-    assert 60 < chi_squared < 150  # 99 degrees of freedom: outside of this one time in a thousand
+    assert 60 < chi_squared < 150  # 99 degrees of freedom: values outside of this have a probability of 1/1000
     for drawn_again, other in (
         (u, v),
         (u[:-1], u[1:]),

@@ -21,7 +21,7 @@ Y = RNG.standard_normal((len(LENGTHS), 4))
 F = RNG.standard_normal((len(LENGTHS), 6, 3))
 FIELDS = {"x": X, "v": V, "y": Y, "f": F}
 
-# float[4] for each sample, of x: float[time, 3], f: float[6, 3] and v: float[4]
+# values float[4] of each sample, computed from x: float[time, 3], f: float[6, 3] and v: float[4]
 MADE = {
     "rnn": "last(x -> rnn(4))",
     "lstm": "last(x -> lstm(4))",
@@ -208,7 +208,7 @@ train {
 def test_random_values_are_drawn_anew_at_each_step() -> None:
     programs = [run(DRAWN, "reference"), run(DRAWN), run(DRAWN, threads=2)]
     parameters, fields = programs[0].parameters, {"x": X, "y": Y}
-    for i, x in enumerate(X):  # in use nothing is drawn
+    for i, x in enumerate(X):  # prediction draws no random numbers
         h = np.zeros(4)
         for step in x:
             h = np.tanh(step @ parameters["W"] + h @ parameters["U"])

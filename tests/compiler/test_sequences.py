@@ -21,7 +21,7 @@ TOKENS = [RNG.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
 Y = RNG.integers(0, 4, len(LENGTHS)).astype(np.int32)
 FIELDS = {"x": X, "k": TOKENS, "y": Y}
 
-# what is made of h[time, 5] for each sample (float[4]), or for each step (float[time, 4])
+# values of each sample (float[4]) or each step (float[time, 4]), computed from h[time, 5]
 FOR_A_SAMPLE = {
     "mean": "mean(h, over = time) -> dense(4)",
     "sum and length": "sum(h, over = time) / time -> dense(4)",
@@ -128,7 +128,7 @@ def test_slices_leave_out_steps_at_the_ends() -> None:
         reference.predict({**FIELDS, "x": [x[:1] for x in X], "k": [k[:1] for k in TOKENS]})
 
 
-# of h[time, 4]: what it gives is what a line of known length gives, whatever its length
+# computed from h[time, 4]: the results are those for a fixed length, whatever the length is
 WINDOWS = (
     "maxpool(h, 3)",
     "maxpool(h, 2, stride = 1)",

@@ -84,7 +84,7 @@ def test_the_least_recently_used_entries_are_evicted(folder: Path, seed: int, mo
         folder / "notes.o",
         folder / "tables" / "mine",
         folder / f"{1:032x}",
-    ]  # files of the user, who named this folder
+    ]  # files of the user, who chose this folder
     for path in users:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(10_000))

@@ -18,7 +18,7 @@ from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.runtime.data.constant_values import constant_value
 
-LONG = 1_200  # more than the frames that Python has for recursion
+LONG = 1_200  # more than Python's limit of recursion
 
 
 def model(output: str, before: str = "") -> str:

@@ -87,7 +87,7 @@ def test_files_of_dead_processes_are_removed(tmp_path: Path, is_folder: bool) ->
         put(tmp_path / name_of(*process), is_folder),
         put(
             tmp_path / name_of(_HOST, os.getpid(), mine().start + 1), is_folder
-        ),  # my number, given to me after it died
+        ),  # the number of this process, which it got after a dead one
         put(tmp_path / name_of("0123abcd", os.getpid(), mine().start), is_folder, age=_OLD),  # an earlier boot
     ]
     temporary.sweep(tmp_path)
@@ -97,13 +97,13 @@ def test_files_of_dead_processes_are_removed(tmp_path: Path, is_folder: bool) ->
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_files_of_users_and_living_processes_stay(tmp_path: Path, is_folder: bool) -> None:
     kept = [
-        put(tmp_path / name_of(*mine()), is_folder, age=_OLD),  # a living process's
-        put(tmp_path / name_of("0123abcd", 1, 1), is_folder),  # another machine's, being written
-        put(tmp_path / ".netc-notes.tmp", is_folder, age=_OLD),  # a user's own
+        put(tmp_path / name_of(*mine()), is_folder, age=_OLD),  # of a living process
+        put(tmp_path / name_of("0123abcd", 1, 1), is_folder),  # of another machine, which is writing it
+        put(tmp_path / ".netc-notes.tmp", is_folder, age=_OLD),  # a file of the user
         put(tmp_path / f"{name_of(*dead())}.bak", is_folder, age=_OLD),
         put(tmp_path / f"x{name_of(*dead())}", is_folder, age=_OLD),
     ]
-    link = tmp_path / name_of(_HOST, 999999999, 1)  # a name like netc's that is no file of netc's
+    link = tmp_path / name_of(_HOST, 999999999, 1)  # a name that only looks like one of netc
     link.symlink_to(kept[2])
     temporary.sweep(tmp_path)
     assert all(path.exists() for path in [*kept, link])

@@ -26,9 +26,9 @@ _LENGTHS = (
     (4, 3, 2, 1),
     (2, 3, 1, 4),
     (1, 4, 3, 2),
-)  # of the samples, along each declared dimension: the first one's order is the batch's
+)  # lengths of the samples along each declared dimension; the batch is in the order of the first dimension
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
-_STEP = 1e-4  # of a finite difference
+_STEP = 1e-4  # the step of a finite difference
 
 
 class Numbers:

@@ -63,7 +63,7 @@ def block(g: Growth) -> bool:
     return True
 
 
-TAKING_BLOCKS = (  # how many blocks they take, and what they do with them
+TAKING_BLOCKS = (  # the number of blocks that they take, and their text
     (1, "(x: float[n], f) {{ x -> f -> f"),
     (1, "(x: float[n], f) {{ x + 0.5 * f(x)"),
     (2, "(x: float[n], f, g) {{ f(x) * g(x)"),

@@ -22,8 +22,8 @@ from tests.programs.program import Program
 from tests.programs.reduce import as_test, reduced
 from tests.support import at_most
 
-PYTORCH = "pytorch"  # as the name of a check
-FRONT_END = "front end"  # that a program becomes a graph, or is refused with a message
+PYTORCH = "pytorch"  # the name of this check
+FRONT_END = "front end"  # the check that a program becomes a graph or is refused with a message
 PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
 COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
 
@@ -46,7 +46,7 @@ class Task:
     profile: Profile
     checks: tuple[str, ...]
     seconds: int
-    attempts: int  # how many candidates reduction may run; 0 leaves the program as it is
+    attempts: int  # the number of candidates that reduction may run; 0 means no reduction
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Result:
     rejected: int
     features: frozenset[str]
     failures: tuple[Failure, ...]
-    reduced: tuple[str, ...] = ()  # for each failure a minimal file, and the test to paste
+    reduced: tuple[str, ...] = ()  # a minimal file and a test to paste, for each failure
 
 
 @dataclass(slots=True)

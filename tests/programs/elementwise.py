@@ -18,7 +18,7 @@ class Function:
     template: str
     most: float = 20
     scale: Callable[[float], float] = lambda scale: scale
-    is_discrete: bool = False  # jumps: of a value that takes few values it is not taken
+    is_discrete: bool = False  # a function with jumps, which is not applied to values that are discrete
 
 
 UNARY = (

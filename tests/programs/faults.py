@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.programs.generator import PROFILES
 
 ROOT = Path(__file__).parent.parent.parent
-FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # packages inside `netc`, beside those of api/
+FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # the packages in `netc` besides those of api/
 PLAIN = "passes,updates,gradients,accumulate,alone,plan"
 
 

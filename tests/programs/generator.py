@@ -53,7 +53,7 @@ PROFILES = {
     "small": Profile("small", statements=(1, 6), elements=120),
     "large": Profile("large", statements=(6, 30), elements=6000, parameters=20000),
 }
-SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # what the weight of a production is multiplied by, in one program
+SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # factors on the weight of a production in one program
 ATTEMPTS = 40
 
 

@@ -37,8 +37,8 @@ class Profile:
     name: str = "default"
     statements: tuple[int, int] = (2, 14)
     sizes: Mapping[int, float] = field(default_factory=lambda: SIZES)
-    elements: int = 640  # of one value of one sample
-    parameters: int = 4000  # of one parameter
+    elements: int = 640  # the most elements of one value of one sample
+    parameters: int = 4000  # the most elements of one parameter
     batch: int = 40
     only: frozenset[str] | None = None
     precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1})
@@ -53,9 +53,9 @@ class Shared:
     weights: dict[str, float]
     definitions: list[Statement] = field(default_factory=list)
     features: set[str] = field(default_factory=set)
-    least: dict[str, int] = field(default_factory=dict)  # how many steps a declared dimension has at least
-    bounds: dict[str, int] = field(default_factory=dict)  # and at most, where the file says so
-    equal: dict[str, str] = field(default_factory=dict)  # a declared dimension that is as long as another
+    least: dict[str, int] = field(default_factory=dict)  # the least number of steps of a declared dimension
+    bounds: dict[str, int] = field(default_factory=dict)  # the largest number of steps, if the file declares it
+    equal: dict[str, str] = field(default_factory=dict)  # declared dimensions that are as long as another one
     targets: list[Statement] = field(default_factory=list)
     loss_names: list[str] = field(default_factory=list)
     inputs: set[int] = field(default_factory=set)  # the numbers of the values that are inputs
@@ -69,7 +69,9 @@ class Growth:
     shared: Shared
     where: str = "model"
     values: dict[str, Value] = field(default_factory=dict)
-    layers: dict[str, tuple[Type, Type]] = field(default_factory=dict)  # by name: what it takes and gives
+    layers: dict[str, tuple[Type, Type]] = field(
+        default_factory=dict
+    )  # layers by name, with the types of operand and result
     statements: list[Statement] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)  # names that are not shadowed

@@ -269,7 +269,7 @@ def convolution_block(g: Growth) -> bool:
     if x is None:
         return False
     h, w, _ = x.type.numbers
-    units = g.draw.choice((8, 9, 16, 17))  # at least 8: `lift` leaves images with fewer channels as they are
+    units = g.draw.choice((8, 9, 16, 17))  # at least 8, because `lift` does not change images with fewer channels
     window = g.draw.choice([size for size in (2, 2, 3) if size <= min(h, w)] or [1])
     dims = (h // window, w // window, units)
     if window == 1 or not g.fits(h, w, units):

@@ -22,7 +22,7 @@ class Statement:
     names: tuple[str, ...]
     template: str
     operands: tuple[str, ...] = ()
-    types: tuple[Type, ...] = ()  # of the names, where they are values
+    types: tuple[Type, ...] = ()  # the types of the names, where they are values
     body: tuple["Statement", ...] = ()
 
     @property
@@ -51,7 +51,7 @@ class Lengths:
     dim: str
     least: int
     most: int
-    like: str = ""  # a dimension that is as long in every sample
+    like: str = ""  # another dimension that has the same length in every sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,7 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     body = next(item.body for item in file.items if isinstance(item, syntax.Model))
     evaluator.run(body, Scope(scope))
     total = sum(evaluator.losses)
-    if not total.requires_grad:  # a derivative that is the same everywhere
+    if not total.requires_grad:  # the derivative is constant
         return total.item(), {name: np.zeros(parameter.shape) for name, parameter in parameters.items()}
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     zeros = (

@@ -35,7 +35,8 @@ def count_of(dims: tuple[Dim, ...]) -> int:
     return floats(*(USUAL_STEPS if not isinstance(dim, int) else dim for dim in dims)).count
 
 
-REDUCTIONS = {  # by name: weight, and the scale of the result from that of an element and how many there are
+# by name: the weight, and the scale of the result for the scale of an element and the number of elements
+REDUCTIONS = {
     "sum": (2.0, lambda s, n: s * sqrt(n)),
     "mean": (2.0, lambda s, n: s),
     "max": (1.5, lambda s, n: s),
@@ -88,7 +89,7 @@ def moments(g: Growth) -> bool:
     return True
 
 
-NORMALISED = {  # same shape, along an axis: weight and scale
+NORMALISED = {  # operations along an axis that keep the shape: weight and scale
     "softmax": (2.0, lambda s: 1.0),
     "log_softmax": (1.0, lambda s: s + 4),
     "cumsum": (0.8, lambda s: s * 3),

@@ -20,7 +20,7 @@ from tests.programs.program import Lengths, Program, Statement, make_data
 from tests.programs.reduce import as_test, reduced, without
 from tests.programs.values import Steps, Type, floats
 
-MANY = 900  # seeds whose programs hold all of the language
+MANY = 900  # the programs of these seeds contain every feature of the language
 SETTINGS = (
     "clip_norm",
     "clip_value",
@@ -140,7 +140,7 @@ def test_a_failure_is_reduced() -> None:
     assert fails(smallest)
     assert _is_accepted(smallest)
     computed = [statement for statement in smallest.statements if statement.keyword not in ("input", "target")]
-    assert len(computed) <= 4, smallest.text  # the two, what a loss needs for a parameter, and a loss
+    assert len(computed) <= 4, smallest.text  # tanh and softmax, a parameter for the loss, and the loss
     assert smallest.samples == 1
     assert len(smallest.text) < len(generated.text)
     pasted = as_test(smallest, ["plan"], "seed 7 plan")

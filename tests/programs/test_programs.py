@@ -10,9 +10,9 @@ from tests.programs.faults import FAULTS, MENDS, ROOT, edited
 from tests.programs.generator import PROFILES
 
 CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
-IN_TURN = ("passes", "plan")  # one of these for each program: they take longer
-PLAIN = 18  # programs on checks without kernels
-COMPILED = 4  # programs on machine code
+IN_TURN = ("passes", "plan")  # one of these for each program, because they take longer
+PLAIN = 18  # the number of programs for checks without kernels
+COMPILED = 4  # the number of programs that are compiled
 PARTS = 6
 
 

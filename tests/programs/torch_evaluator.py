@@ -31,12 +31,10 @@ class Evaluator:
     fields: Mapping[str, Any]
     blocks: dict[str, syntax.Block | syntax.Op]
     has_sequences: bool = False
-    taken: int = 0  # how many of the parameters were declared so far
+    taken: int = 0  # the number of parameters that were declared so far
     losses: list[Any] = field(default_factory=list)
-    shared: list[Iterator[Any]] = field(default_factory=list)  # of the layers that are being applied again
-    owned: list[list[Any]] = field(
-        default_factory=list
-    )  # what the layers that are being applied for the first time own
+    shared: list[Iterator[Any]] = field(default_factory=list)  # the parameters of layers that are applied again
+    owned: list[list[Any]] = field(default_factory=list)  # the parameters of layers that are applied for the first time
 
     # ------------------------------------------------------------------ values
 
@@ -220,7 +218,7 @@ class Evaluator:
     def call(self, function: Function, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
         if function.parameters is None:
             return self.called(function.name, arguments, scope)
-        if function.parameters:  # a layer once more
+        if function.parameters:  # a layer that was applied before
             self.shared.append(iter(function.parameters))
             result = self.called(function.name, arguments, scope)
             self.shared.pop()
@@ -274,7 +272,7 @@ class Evaluator:
                 numbers.append(0 if isinstance(axis, Samples) else axis)
         if numbers == ["fixed"]:
             numbers = self.fixed_axes(places[0])
-            if not numbers and name in ("sum", "mean", "max", "min"):  # PyTorch takes no axes for all of them
+            if not numbers and name in ("sum", "mean", "max", "min"):  # for PyTorch, no axes mean all axes
                 return places[0]
         chosen = numbers[0] if len(numbers) == 1 else tuple(numbers)
         return self.each(lambda *xs: function(*xs, over=chosen), *places)

@@ -52,7 +52,7 @@ def _batchnorm(self: "Evaluator", places: list[Any], named: dict[str, Any], scop
     next(self.states), next(self.states)
     x = places[0]
     rows = torch.cat([sample.reshape(-1, sample.shape[-1]) for sample in x])
-    # PyTorch refuses one row: what it would compute is written out
+    # PyTorch refuses a batch of one row, so its formula is written out
     mean, var = rows.mean(0), rows.var(0, correction=0)
     return self.each(lambda sample: (sample - mean) * torch.rsqrt(var + 1e-5) * scale + shift, x)
 

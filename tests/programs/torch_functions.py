@@ -250,14 +250,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "nll": lambda a, b: F.nll_loss(a.reshape(-1, a.shape[-1]), b.reshape(-1).long(), reduction="none").reshape(b.shape),
 }
 
-# Losses and metrics whose mean is taken over all dimensions of a sample but a varying one: element by element.
+# Losses and metrics by element: the mean is over all dimensions of a sample except a varying one.
 OVER_FIXED: dict[str, Callable[..., Tensor]] = {
     "mse": lambda a, b: F.mse_loss(a, b, reduction="none"),
     "huber": lambda a, b: F.huber_loss(a, b, reduction="none"),
     "mae": lambda a, b: F.l1_loss(a, b, reduction="none"),
 }
 
-# By name: the function, and how many parameters it takes, which follow its first argument.
+# Layers by name: the function, and the number of parameters, which follow its first argument.
 LAYERS: dict[str, tuple[Callable[..., Any], int]] = {
     "dense": (lambda x, w, b, units=0: F.linear(x, w.T, b), 2),
     "layernorm": (lambda x, scale, shift: F.layer_norm(x, x.shape[-1:], scale, shift, 1e-5), 2),

@@ -29,7 +29,7 @@ class Function:
     name: str
     arguments: tuple[syntax.Argument, ...] = ()
     scope: "Scope | None" = None
-    parameters: list[Any] | None = None  # of a `layer`, once it was applied
+    parameters: list[Any] | None = None  # the parameters of a `layer`, after it was applied
 
 
 class Scope(dict[str, Any]):

@@ -6,8 +6,8 @@ They are written without the compiler, so an annotation in a generated file is a
 import math
 from dataclasses import dataclass
 
-OPAQUE = "opaque"  # begins the name of a dimension for which a file has no expression
-USUAL_STEPS = 5  # for estimates of how large a sequence is
+OPAQUE = "opaque"  # the first letter of dimensions for which a file has no expression
+USUAL_STEPS = 5  # the number of steps that estimates of sizes assume
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +124,17 @@ class Value:
 
     name: str
     type: Type
-    number: int = 0  # of all values of a program
+    number: int = 0  # unique among all values of a program
     is_batched: bool = True
     scale: float = 1.0
     is_trained: bool = False  # depends on a parameter
-    is_discrete: bool = False  # takes few values: rounding, comparing or ranking it again is a matter of the last bit
+    is_discrete: bool = (
+        False  # has few different values, so that rounding or comparing it again may depend on the last bit
+    )
     ancestors: frozenset[int] = frozenset()  # the numbers of the values that it is computed from, and its own
     mixed: frozenset[int] = (
         frozenset()
-    )  # those with respect to which it has no derivative: through a sum over the batch
+    )  # values with respect to which it has no derivative, because a sum over the batch is in between
     is_parameter: bool = False
 
 

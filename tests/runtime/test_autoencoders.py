@@ -121,7 +121,7 @@ def test_the_report_shows_latent_codes(size: int, tmp_path: Path) -> None:
     assert classes is not None
     assert classes.labels == tuple("0123456789")
     table = np.loadtxt(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv", delimiter=",", skiprows=1)
-    rows = run.load_data().rows["test"] - 2  # a row of the file, under its heading
+    rows = run.load_data().rows["test"] - 2  # the line of a row in the file, after the heading
     np.testing.assert_array_equal(classes.numbers, table[rows, -1])
     html = page(run)
     assert f"code, float[{size}]: where the samples of test lie" in html

@@ -252,7 +252,7 @@ def test_a_step_larger_than_memory_is_a_message(little: int) -> None:
     proposed = int(diagnostic.hint.removeprefix("batch = "))
     assert 1000 < proposed < 200_000
     program(proposed, 1000).step(fields(proposed))
-    large.step(fields(100))  # nothing was taken
+    large.step(fields(100))  # no memory was allocated
 
 
 def test_results_larger_than_memory_are_a_message(little: int) -> None:

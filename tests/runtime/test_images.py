@@ -47,7 +47,7 @@ def test_each_augmentation_agrees_with_its_definition() -> None:
     turned = each(AugmentationSpec("rotate", (20,)))
     assert all(not np.array_equal(turned_image, image) for turned_image, image in zip(turned, IMAGES, strict=True))
     middle = np.zeros((9, 9, 1), np.uint8)
-    middle[4] = 200  # a row: turned by a quarter, a column
+    middle[4] = 200  # a row of pixels becomes a column by a quarter turn
     np.testing.assert_array_equal(rotated(middle, 90), middle.transpose(1, 0, 2))
     rows, columns = np.arange(8) * 6 // 8, np.arange(6) * 4 // 6
     for cropped, image in zip(each(AugmentationSpec("crop", (2,))), IMAGES, strict=True):

@@ -65,7 +65,7 @@ def test_a_save_writes_only_the_new_rows(tmp_path: Path, monkeypatch: pytest.Mon
     for epoch in range(1, 301):
         metrics.append(row(epoch + 1000))
         file.save(path, metrics)
-        file.save(path, metrics)  # nothing is new
+        file.save(path, metrics)  # there is no new row
     line = len(json.dumps(row(1001))) + 1
     assert written == [0] + [line] * 300
     content = path.read_bytes()
@@ -119,7 +119,7 @@ def test_a_file_that_another_process_changed_is_rewritten(tmp_path: Path, what: 
             path.write_bytes(content[:-3])
         case "same length":
             path.write_bytes(content.replace(b"0.125", b"0.999"))
-            os.utime(path, ns=(0, 10**9))  # however coarse the clock of the file system
+            os.utime(path, ns=(0, 10**9))  # also if the clock of the file system is coarse
         case "gone":
             path.unlink()
         case "replaced":

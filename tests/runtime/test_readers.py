@@ -185,7 +185,7 @@ def test_a_plain_csv_is_read_as_polars_reads_it(seed: int) -> None:
         names = draw.sample(_NAMES, draw.randint(1, 4))
         rows = [["".join(draw.choices(_CELLS, k=draw.randint(0, 2))) for _ in names] for _ in range(draw.randint(0, 4))]
         text = "\n".join(",".join(row) for row in (names, *rows)) + draw.choice(["", "\n"])
-        text = text.removeprefix("\ufeff")  # a mark at the beginning is removed before
+        text = text.removeprefix("\ufeff")  # a byte order mark is removed before
         columns = _plain_columns(text)
         if columns is None:
             continue

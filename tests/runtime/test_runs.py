@@ -88,7 +88,7 @@ def test_a_run_that_is_killed_at_any_moment_loses_nothing(
             moment = draw.choice((*(0, 1, 2, 7) * 2, None)) if is_long else draw.choice((0, 1, 2, 7))
             later = draw.uniform(0, 2) if moment is None else draw.choice((0, 0, 0.002, 0.01))
             status = ended_by(number, ("train", *arguments), moment, later, project)
-            if moment is not None:  # else Python itself may have been starting
+            if moment is not None:  # otherwise Python itself may not have started yet
                 assert status in (0, -9 if number == signal.SIGKILL else 128 + number), (number, status)
             counts[f"{number.name} {status}"] += 1
             kills += 1

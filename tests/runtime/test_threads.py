@@ -134,7 +134,7 @@ def test_sequences_of_many_threads(workers: int, is_long: bool) -> None:
 def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
     """Evaluations (whose last part takes all samples as one batch), gradients and predictions."""
     fields = fields_of(130)
-    program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # with all still to be built
+    program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # nothing is compiled yet
     alone = untrained(1)
     parts = {count: {name: array[:count] for name, array in fields.items()} for count in (1, 24, 100, 130)}
     figures = {count: alone.evaluate(part) for count, part in parts.items()}
@@ -293,7 +293,7 @@ def test_a_waiting_writer_is_not_overtaken() -> None:
     reader.start()
     while len(guard._queue) < 2:
         pass
-    with guard.reading:  # a call inside of a call does not wait for either of them
+    with guard.reading:  # a call inside of a call waits for neither
         assert events == []
     guard.end_read()
     writer.join()
@@ -454,7 +454,7 @@ def test_a_pool_of_four_processes(workers: int, is_long: bool) -> None:
     counts = list(sizes(0, 150, is_long))
     with multiprocessing.get_context("fork").Pool(4) as pool:
         results = pool.map_async(_predicted, counts, chunksize=4)
-        for count in counts:  # the parent goes on meanwhile
+        for count in counts:  # the parent continues meanwhile
             assert np.array_equal(_predicted(count), expected[:count])
         for count, result in zip(counts, results.get(timeout=300), strict=True):
             assert np.array_equal(result, expected[:count])

@@ -109,7 +109,7 @@ train {
 
 # layers that keep their bits under a limit; `memory` must hold for each layer of the library
 LAYERS = ("lstm(32)", "gru(32)", "lstm_peephole(32)", "lstm(16) -> gru(32)", "bidirectional(lstm(16))")
-KEPT = 6 * 200 * 32 * 4  # bytes of 32 numbers for each step of the longest batch
+KEPT = 6 * 200 * 32 * 4  # 32 numbers for each step of the longest batch, in bytes
 
 
 def limited_to(text: str, nbytes: int) -> netc.Model:

@@ -17,7 +17,7 @@ from netc.runtime.data.readers import read
 from netc.runtime.data.table import Table
 
 COLUMNS, ROWS = 300, 90
-SPARE = 16  # files that a test may open
+SPARE = 16  # the number of files that a test may open
 
 
 @contextmanager

@@ -31,7 +31,7 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
     program = netc.Program(netc.parse(text), threads=threads)
     losses = [
         program.steps(fields, rng.permutation(100), epoch).values["loss"] for epoch in range(3)
-    ]  # four whole batches and one of 4
+    ]  # four full batches and one of 4 samples
     figures = np.array(list(program.evaluate(fields).values()))
     return [*losses, *program.persistent.values(), program.predict(fields)["p"], figures], program
 
@@ -43,7 +43,7 @@ def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
 
 
 def test_steps_in_one_call_equal_single_steps() -> None:
-    plain = NET.replace("-> dropout(0.3)", "")  # single steps count as epochs of their own: they draw other numbers
+    plain = NET.replace("-> dropout(0.3)", "")  # single steps count as epochs, so they draw other random numbers
     _, program = trained(2, plain)
     rng = np.random.default_rng(0)
     fields = {"x": rng.standard_normal((100, 30)).astype(np.float32), "y": rng.integers(0, 7, 100).astype(np.int32)}
@@ -117,7 +117,7 @@ def test_check_prints_the_memory_that_a_step_allocates() -> None:
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     needed = step_memory(model, machine_for().cores, {})
-    netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
+    netc.Program(model).training({})  # compiling and importing now keeps their memory out of the count below
     tracemalloc.start()
     try:
         program = netc.Program(model)
