@@ -250,5 +250,5 @@ def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
     if origin is not None and origin.value.span.source is run.model.source:
         place = origin.value.span
         losses = [Label(span, "the loss") for span in _places_of_losses(run) if span != place]
-        fault("E1002", title, place, origin.told(), others=losses, hint=_BOUNDED)
+        fault("E1002", title, place, origin.sentence(), others=losses, hint=_BOUNDED)
     _lost_loss(run, title)

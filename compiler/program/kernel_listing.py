@@ -58,7 +58,7 @@ def _nest(nest: Nest, counts: Sequence[Count]) -> Iterator[str]:
 
 
 def _stored(nest: Nest, output: Output) -> str:
-    """What an output stores."""
+    """The text of the value that an output stores."""
     fold = output.fold
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""

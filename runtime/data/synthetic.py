@@ -46,7 +46,7 @@ def _lengths(model: Model, count: int, longest: int, rng: np.random.Generator) -
         most = max(min(longest, model.bounds.get(name, longest)), least)
         lengths[name] = rng.integers(min(least, most), most + 1, count)
     for equal in model.equal:
-        lengths[equal.other] = lengths.get(equal.one, lengths_of(equal.one, lengths, count))
+        lengths[equal.other] = lengths.get(equal.first, lengths_of(equal.first, lengths, count))
     return lengths
 
 

@@ -54,7 +54,7 @@ class Editor:
 
     def __init__(self, client: LanguageClient, uri: str) -> None:
         self.client, self.uri, self.version, self.text = client, uri, 0, ""
-        self.told: dict[str, list[types.Diagnostic]] = {}
+        self.diagnostics: dict[str, list[types.Diagnostic]] = {}
         self.came = asyncio.Event()
 
     @property
@@ -86,7 +86,7 @@ class Editor:
         """The diagnostics that the server sends next."""
         self.came.clear()
         await asyncio.wait_for(self.came.wait(), 600)
-        return self.told[self.uri]
+        return self.diagnostics[self.uri]
 
 
 def in_an_editor(
@@ -108,7 +108,7 @@ def in_an_editor(
 
         @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(params: types.PublishDiagnosticsParams) -> None:
-            editor.told[params.uri] = list(params.diagnostics)
+            editor.diagnostics[params.uri] = list(params.diagnostics)
             editor.came.set()
 
         await client.start_io(*netc_command("lsp", *arguments))
