@@ -434,24 +434,39 @@ strides overlap.
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
-batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A
-weight's gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache.
-Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
-memory; `netc check` prints how much memory a step needs.
+batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A weight's
+gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache. Within a
+scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share memory;
+`netc check` prints how much memory a step needs.
 
 ## Kernels
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
-LLVM links the kernels and the schedule of their calls into one function, which every worker enters for many steps
-at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time of each kernel or
-line beside what the machine can reach, and `-o FILE.svg` draws it.
+The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
+memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
+function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
+of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
+
+## A prediction of a run
+
+`netc predict RUN DATA` needs neither the graph nor the optimizer of a run. The first time, the compiler predicts, and
+saves a record in the cache (`runtime/runs/saved.py`): the data block with its steps, which fields the outputs are
+labelled by, the tables and arenas of the plan, the names of the kernels in the cache, and the object code of the
+schedule. Later predictions read the record, the parameters and the new data, and run. They import neither the parser,
+nor a pass, nor LLVM; a small csv is read without polars.
+
+A record is found by a hash of everything that decides it: the run's settings, its text and fitted steps, the files of
+netc, the installed packages with their entry points, Python, and the machine. A record is a miss if it is missing,
+damaged, of another form or made for fewer rows, or if one of its kernels is no longer in the cache. Then the compiler
+predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or with images
+kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
 
 ## Two ways to the same numbers
 
-Every operation has a reference in NumPy, slow and simple, and every model of the tests runs both ways. Gradients
-are compared with finite differences in double precision, and models with PyTorch. An element does not depend on how
-a batch is divided or on the number of threads: sums run in one fixed order, and random numbers are functions of
-their position. So the bits are the same on one thread and on two.
+Every operation has a reference in NumPy, slow and simple, and every model of the tests runs both ways. Gradients are
+compared with finite differences in double precision, and models with PyTorch. An element does not depend on how a
+batch is divided or on the number of threads: sums run in one fixed order, and random numbers are functions of their
+position. So the bits are the same on one thread and on two.
 """
 
 
