@@ -114,8 +114,8 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
     listed = json.loads(command("runs", tmp_path, "--json", cwd=tmp_path).stdout)
     assert [(row["file"].rpartition("/")[2], row["epochs"]) for row in listed] == [("cars.net", 2), ("wine.net", 2)]
     assert "valid.accuracy" in command("runs", tmp_path, cwd=tmp_path).stdout
-    figures = json.loads(command("eval", tmp_path / "wine", "--json", cwd=tmp_path).stdout)
-    assert sum(map(sum, figures["confusion"])) == 53
+    metrics = json.loads(command("eval", tmp_path / "wine", "--json", cwd=tmp_path).stdout)
+    assert sum(map(sum, metrics["confusion"])) == 53
 
 
 def test_images_are_shown(tmp_path: Path) -> None:

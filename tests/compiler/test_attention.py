@@ -254,8 +254,8 @@ def test_until_ends_a_scan_for_each_sample() -> None:
     truth = [rng.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
     edits = sum(_edits(tokens, list(true)) for (tokens, _), true in zip(expected, truth, strict=True))
     for program in programs:
-        figures = program.evaluate({"x": x, "one": truth})
-        assert figures["wrong"] == pytest.approx(edits / sum(LENGTHS), rel=1e-12)
+        metrics = program.evaluate({"x": x, "one": truth})
+        assert metrics["wrong"] == pytest.approx(edits / sum(LENGTHS), rel=1e-12)
 
 
 def _edits(a: list[int], b: list[int]) -> int:

@@ -10,7 +10,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph, parse_graph
 from netc.compiler.ir.types import Sizes
-from netc.compiler.ir.value import OPERATIONS, Operation, Own
+from netc.compiler.ir.value import OPERATIONS, Custom, Operation
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
@@ -240,7 +240,7 @@ def test_a_custom_kernel_reads_back(monkeypatch: pytest.MonkeyPatch) -> None:
         "max(x, least)",
         type=lambda x, least: x,
         reference=lambda x, least: np.maximum(x, least),
-        lower=Own(smooth),
+        lower=Custom(smooth),
     )
     monkeypatch.setitem(OPERATIONS, "smooth", operation)
     graph = parse_graph(

@@ -106,25 +106,25 @@ train {
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 def test_losses_and_metrics_agree_with_their_formulas(backend: str) -> None:
     program, fields = program_of(50, 1, backend), fields_of(50)
-    figures = program.evaluate(fields)
+    metrics = program.evaluate(fields)
     p = program.predict(fields)["p"]
     counts = np.bincount(fields["y"], minlength=3)
     weight = (50 / (3 * counts))[fields["y"]]
     crossed = -np.log(p[np.arange(50), fields["y"]])
-    assert figures["kind"] == pytest.approx((crossed * weight).sum() / weight.sum(), abs=1e-12)
+    assert metrics["kind"] == pytest.approx((crossed * weight).sum() / weight.sum(), abs=1e-12)
     squares = sum((program.parameters[name] ** 2).sum() for name in program.parameters if name.endswith(".W"))
-    assert figures["penalty"] == pytest.approx(0.01 * squares, abs=1e-12)
-    assert figures["loss"] == pytest.approx(figures["kind"] + figures["size"] + figures["plain"], abs=1e-12)
+    assert metrics["penalty"] == pytest.approx(0.01 * squares, abs=1e-12)
+    assert metrics["loss"] == pytest.approx(metrics["kind"] + metrics["size"] + metrics["plain"], abs=1e-12)
     pairs = []
     for label in range(3):
         own, others = p[fields["y"] == label, label], p[fields["y"] != label, label]
         pairs.append(np.mean((own[:, None] > others) + 0.5 * (own[:, None] == others)))
-    assert figures["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert metrics["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
     table = np.zeros((3, 3))
     np.add.at(table, (fields["y"], p.argmax(1)), 1)
-    np.testing.assert_array_equal(figures["confusion"], table)
+    np.testing.assert_array_equal(metrics["confusion"], table)
     hidden = np.tanh(fields["x"] @ program.parameters["h.dense.W"] + program.parameters["h.dense.b"])
-    watched = [figures[f"watch.h.{what}"] for what in ("mean", "std", "min", "max")]
+    watched = [metrics[f"watch.h.{what}"] for what in ("mean", "std", "min", "max")]
     np.testing.assert_allclose(watched, [hidden.mean(), hidden.std(), hidden.min(), hidden.max()], atol=1e-12)
 
 

@@ -36,9 +36,9 @@ def test_operations_that_mix_samples_read_the_whole_split(name: str, batch: int)
     uncut = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(MIXING[name], "4", batch)), backend="reference")
     loss, _ = uncut.gradients(fields)
-    figures = cut.evaluate(fields)
-    assert figures["loss"] == pytest.approx(loss, rel=1e-10)
-    assert figures == pytest.approx(uncut.evaluate(fields), rel=1e-10)
+    metrics = cut.evaluate(fields)
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-10)
+    assert metrics == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
@@ -61,12 +61,12 @@ def test_random_values_without_rows() -> None:
         "  loss mse(g, y)\n}\ntrain {\n  batch = BATCH\n  precision = f64\n}\n"
     )
     fields = {"x": RNG.standard_normal((6, 4)), "y": RNG.standard_normal((6, 3))}
-    figures = [
+    metrics = [
         netc.compile(netc.parse(text.replace("BATCH", str(batch))), seed=3, backend=backend).evaluate(fields)["loss"]
         for batch in (2, 4, 6)
         for backend in ("numba", "reference")
     ]
-    assert figures == pytest.approx([figures[0]] * 6, rel=1e-12)
+    assert metrics == pytest.approx([metrics[0]] * 6, rel=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])

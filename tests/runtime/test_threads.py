@@ -137,7 +137,7 @@ def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # nothing is compiled yet
     alone = untrained(1)
     parts = {count: {name: array[:count] for name, array in fields.items()} for count in (1, 24, 100, 130)}
-    figures = {count: alone.evaluate(part) for count, part in parts.items()}
+    metrics = {count: alone.evaluate(part) for count, part in parts.items()}
     loss, slopes = alone.gradients(parts[24])
     predicted = alone.predict({"x": fields["x"]})["p"]
 
@@ -149,7 +149,7 @@ def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
                 assert actual == loss
                 assert all(np.array_equal(gradients[name], slope) for name, slope in slopes.items())
             elif (turn + number) % 3 == 1:
-                assert program.evaluate(parts[count]) == figures[count]
+                assert program.evaluate(parts[count]) == metrics[count]
             else:
                 assert np.array_equal(program.predict({"x": parts[count]["x"]})["p"], predicted[:count])
 
@@ -187,13 +187,13 @@ def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", threads=2)
     expected = "".join(generate(run, "the c", 20, seed=4))
     run = netc.open(tmp_path / "run", threads=2)
-    figures = run.evaluate("test")
+    metrics = run.evaluate("test")
     run.dataset = None  # so that the threads ask for it at the same time
 
     def work(number: int) -> object:
         return run.evaluate("test") if number % 2 else "".join(generate(run, "the c", 20, seed=4))
 
-    assert in_threads(work, 4) == [expected, figures, expected, figures]
+    assert in_threads(work, 4) == [expected, metrics, expected, metrics]
 
 
 # -------------------------------------------------------------- training

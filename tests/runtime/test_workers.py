@@ -32,8 +32,8 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
     losses = [
         program.steps(fields, rng.permutation(100), epoch).values["loss"] for epoch in range(3)
     ]  # four full batches and one of 4 samples
-    figures = np.array(list(program.evaluate(fields).values()))
-    return [*losses, *program.persistent.values(), program.predict(fields)["p"], figures], program
+    metrics = np.array(list(program.evaluate(fields).values()))
+    return [*losses, *program.persistent.values(), program.predict(fields)["p"], metrics], program
 
 
 @pytest.mark.parametrize("threads", [2, 3, 64])
@@ -167,9 +167,9 @@ def test_bytes_are_scaled_while_they_are_gathered() -> None:
     for x in (Bytes(raw, 1 / 255), raw.astype(np.float32) * np.float32(1 / 255)):
         program = netc.Program(netc.parse(NET), threads=2)
         losses = program.steps({"x": x, "y": y}, order, 0).values["loss"]
-        figures = program.evaluate({"x": x, "y": y})
+        metrics = program.evaluate({"x": x, "y": y})
         runs.append(
-            [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*figures.values()])]
+            [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*metrics.values()])]
         )
     for array, other in zip(*runs, strict=True):
         assert np.array_equal(array, other)
