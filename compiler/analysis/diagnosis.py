@@ -14,7 +14,7 @@ from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import Scan, ScanAttributes, part, scan, scans
+from netc.compiler.operations.scan import Scan, ScanAttributes, ScanOperands, part, scan, scans
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -118,9 +118,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[s
         copy,
         rebuild(original.body, inside),
         original.dim,
-        [*operands[:first], *added],
-        operands[first : first + second],
-        operands[first + second :],
+        ScanOperands([*operands[:first], *added], operands[first : first + second], operands[first + second :]),
         original.is_reversed,
     )
 

@@ -41,7 +41,8 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
     with context.graph.at(context.user_span(head)):
         captured, step = _finished(frame)
         names = [carry.name.text for carry in node.carries]
-        value = operation.scan(context.graph, step, dim, frame.walked, begins, captured, carries=names)
+        operands = operation.ScanOperands(frame.walked, begins, captured)
+        value = operation.scan(context.graph, step, dim, operands, carries=names)
         count = sum(name.startswith("yield.") for name in step.results)
         stacks = [operation.part(value, f"yield.{i}") for i in range(count)]
         if size is not None:

@@ -179,30 +179,24 @@ def _with_lead(x: Value, y: Value) -> tuple[Value, Value]:
     return apply("broadcast", x, dims=(*batch, *x.type.dims)), y
 
 
-def _conv_gradient(
-    g: Value, r: Value, x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
-    return (
-        apply("conv2d_input", g, w, **how, size=(h, wide)),
-        apply("conv2d_weights", x, g, **how, kernel=w.type.dims[:2]),
-    )
+def _image_size(x: Value) -> tuple[Dim, ...]:
+    return tuple(x.type.dims[axis] for axis in image_axes(x.type))
 
 
-def _input_gradient(
-    g: Value, r: Value, y: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, size: Pair
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    return apply("conv2d", g, w, **how), apply("conv2d_weights", g, y, **how, kernel=w.type.dims[:2])
+# In the gradients below, `geometry` are the fields of `Convolution`, which the three operations share.
 
 
-def _weights_gradient(
-    g: Value, r: Value, x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair
-) -> tuple[Value, Value]:
-    how = {"stride": stride, "dilation": dilation, "pad": pad, "groups": groups}
-    h, wide = (x.type.dims[axis] for axis in image_axes(x.type))
-    return apply("conv2d_input", y, g, **how, size=(h, wide)), apply("conv2d", x, g, **how)
+def _conv_gradient(g: Value, r: Value, x: Value, w: Value, **geometry: Any) -> tuple[Value, Value]:
+    to_x = apply("conv2d_input", g, w, **geometry, size=_image_size(x))
+    return to_x, apply("conv2d_weights", x, g, **geometry, kernel=w.type.dims[:2])
+
+
+def _input_gradient(g: Value, r: Value, y: Value, w: Value, size: Pair, **geometry: Any) -> tuple[Value, Value]:
+    return apply("conv2d", g, w, **geometry), apply("conv2d_weights", g, y, **geometry, kernel=w.type.dims[:2])
+
+
+def _weights_gradient(g: Value, r: Value, x: Value, y: Value, kernel: Pair, **geometry: Any) -> tuple[Value, Value]:
+    return apply("conv2d_input", y, g, **geometry, size=_image_size(x)), apply("conv2d", x, g, **geometry)
 
 
 def _taken(x: Any, i: int, j: int, counts: Pair, stride: Pair, dilation: Pair) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ A gradient is written as if all shapes were equal; `elementwise` sums it back to
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -44,6 +44,22 @@ def unbroadcast(gradient: "Value", like: Type) -> "Value":
     return summed if summed.type.dims == like.dims else apply("reshape", summed, dims=like.dims)
 
 
+class Options(TypedDict, total=False):
+    """The less common keyword arguments of an element-wise operation.
+
+    `numbers` are its attributes with their defaults, `arguments` the names of its operands in the language (x, y, z),
+    `flops` the floating-point operations per element (1). It cannot be called in a file unless `is_callable` (the
+    default). Tests feed it elements of the type `dtype` (f64) from `domain` (-2 to 2).
+    """
+
+    numbers: Mapping[str, float] | None
+    arguments: tuple[str, ...]
+    flops: int
+    is_callable: bool
+    dtype: str
+    domain: tuple[float, float]
+
+
 def defined(
     name: str,
     doc: str,
@@ -53,30 +69,29 @@ def defined(
     gradient: Gradient | None = None,
     operands: int = 1,
     type: Callable[..., Type] = float_type,
-    flops: int = 1,
-    dtype: str = "f64",
-    domain: tuple[float, float] = (-2.0, 2.0),
-    is_callable: bool = True,
-    arguments: tuple[str, ...] = ("x", "y", "z"),
-    numbers: Mapping[str, float] | None = None,
+    **options: Unpack[Options],
 ) -> Operation:
-    """An element-wise operation of up to three operands x, y, z (the language calls them `arguments`).
+    """Returns an element-wise operation of up to three operands x, y, z.
 
-    `scalar` is a Python expression of x, y, z and `numbers`, attributes with their defaults, in the words of kernels/math.py. `reference` and `gradient` take
-    the numbers by name; `gradient(g, result, x, y, z)` is written as if all shapes were equal. `dtype` and `domain` are what tests feed it.
+    `scalar` is a Python expression of x, y, z and the numbers among the options, with the functions of
+    targets/cpu/math.py. `reference` and `gradient` take the numbers by name; `gradient(g, result, x, y, z)` is written
+    as if all shapes were equal. Raises TypeError if there is no such option.
     """
-    attributes = dict(numbers or {})
+    if unknown := options.keys() - Options.__annotations__.keys():
+        raise TypeError(f"an element-wise operation has no option {', '.join(sorted(unknown))}")
+    attributes = dict(options.get("numbers") or {})
+    dtype, flops = options.get("dtype", "f64"), options.get("flops", 1)
 
-    def full_gradient(g: Value, result: Value, *values: Value, **given: float) -> tuple[Value | None, ...]:
+    def full_gradient(g: Value, result: Value, *values: Value, **numbers: float) -> tuple[Value | None, ...]:
         assert gradient is not None
-        parts = gradient(g, result, *values, **given)
+        parts = gradient(g, result, *values, **numbers)
         parts = parts if isinstance(parts, tuple) else (parts,)
         return tuple(
             unbroadcast(part, value.type) if isinstance(part, Value) and value.type.is_float else None
             for part, value in zip(parts, values, strict=True)
         )
 
-    names = arguments[:operands]
+    names = options.get("arguments", ("x", "y", "z"))[:operands]
     shapes = [(f"{dtype}[3, 4]",) * operands] + (
         [(f"{dtype}[batch, 3, 1]", f"{dtype}[4]", f"{dtype}[1, 4]")[:operands]] if operands > 1 else []
     )
@@ -92,8 +107,8 @@ def defined(
         gradient=full_gradient if gradient else None,
         flops=lambda out: flops,
         examples=tuple((shape, dict(attributes)) for shape in shapes),
-        domain=domain,
-        is_callable=is_callable,
+        domain=options.get("domain", (-2.0, 2.0)),
+        is_callable=options.get("is_callable", True),
         attributes=attributes_class(tuple(attributes)),
     )
 

@@ -92,13 +92,20 @@ class Scan:
         return {f"{kind}{i}": operand for kind, operands in kinds for i, operand in enumerate(operands)}
 
 
+@dataclass(frozen=True, slots=True)
+class ScanOperands:
+    """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
+
+    sequences: Sequence[Value] = ()
+    begins: Sequence[Value] = ()
+    captured: Sequence[Value] = ()
+
+
 def scan(
     graph: Builder,
     body: Graph,
     dim: str,
-    sequences: Sequence[Value],
-    begins: Sequence[Value],
-    captured: Sequence[Value],
+    operands: ScanOperands,
     is_reversed: bool = False,
     carries: Sequence[str] = (),
     recomputes: bool = False,
@@ -108,10 +115,10 @@ def scan(
     `carries` are the names of the carries in the file. `recomputes` marks a scan that computes again what another scan
     did not keep. Only values that are the same at every step are moved out of it: others would then be kept after all.
     """
-    attributes = ScanAttributes(
-        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, recomputes or None
-    )
-    return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
+    counts = (len(operands.sequences), len(operands.begins))
+    attributes = ScanAttributes(Body(body), dim, is_reversed, counts, tuple(carries) or None, recomputes or None)
+    values = (*operands.sequences, *operands.begins, *operands.captured)
+    return graph.add("scan", values, attributes, Type("f32"))
 
 
 def part(value: Value, name: str) -> Value:

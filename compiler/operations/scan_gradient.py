@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan, part, scan
+from netc.compiler.operations.scan import Scan, ScanOperands, part, scan
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
@@ -122,7 +122,7 @@ class _Backward:
             self.outside,
             self.body,
             self.scan.dim,
-            *self.operands,
+            ScanOperands(*self.operands),
             is_reversed=not self.scan.is_reversed,
             recomputes=self.recomputes,
         )

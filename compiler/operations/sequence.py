@@ -12,7 +12,7 @@ from netc.compiler.ir.rows import Other, table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import part, scan
+from netc.compiler.operations.scan import ScanOperands, part, scan
 
 SAME = -1  # as padding: the result has ceil(length / stride) steps; an odd step of padding goes to the end
 
@@ -197,7 +197,7 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)
     body.results.update({"next.0": total, "yield.0": total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
-    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), "yield.0")
+    return part(scan(x.graph, body, rows_of(x), ScanOperands([x], [begin])), "yield.0")
 
 
 def steps(graph: Builder, dim: str) -> Value:

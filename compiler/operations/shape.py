@@ -199,17 +199,9 @@ def _pad_reference(
     return result
 
 
-def _pad_gradient(
-    g: Value,
-    result: Value,
-    x: Value,
-    axes: tuple[int, ...],
-    before: tuple[int, ...],
-    after: tuple[int, ...],
-    step: tuple[int, ...],
-    value: float = 0.0,
-) -> Value:
-    for axis, first, apart in zip(axes, before, step, strict=True):
+def _pad_gradient(g: Value, result: Value, x: Value, **_: Any) -> Value:
+    attributes = result.attributes_as(Pad)
+    for axis, first, apart in zip(attributes.axes, attributes.before, attributes.step, strict=True):
         size = fixed_size(x.type.dims[axis])
         g = apply("slice", g, axis=axis, start=first, stop=first + (size - 1) * apart + 1, step=apart)
     return g

@@ -15,7 +15,7 @@ from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
-from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, scan
+from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, ScanOperands, scan
 from netc.compiler.passes.simplify import rebuild
 
 
@@ -59,11 +59,11 @@ def trimmed(graph: Graph) -> Graph:
     """
     if not graph.values("scan"):
         return graph
-    asked: dict[Value, set[str]] = {}
+    names_read: dict[Value, set[str]] = {}
     live = graph.live()
     for selection in graph.values("part"):
         if selection in live:
-            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).of)
+            names_read.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).of)
     renamed: dict[Value, dict[str, str]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -72,38 +72,40 @@ def trimmed(graph: Graph) -> Graph:
             return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=name))
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
-        original = Scan.of(value)
-        names_read = asked.get(value, set())
-        results = {name: result for name, result in original.body.results.items() if name in names_read}
-        needed = _carries(
-            original, results, {int(name[len("last.") :]) for name in names_read if name.startswith("last.")}
-        )
-        for i in needed:
-            results[f"next.{i}"] = original.body.results[f"next.{i}"]
-        body, _ = original.body.subgraph(results)
-        operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
-        leaves = {leaf.name for leaf in body.values("given")}
-        kept_leaves = {
-            kind: [
-                name
-                for name in operand_by_leaf
-                if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)
-            ]
-            if kind == "c"
-            else [name for name in operand_by_leaf if name.startswith(kind) and name in leaves]
-            for kind in LEAVES
-        }
-        names = {name: f"{kind}{i}" for kind, some in kept_leaves.items() for i, name in enumerate(some)}
-        renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
-        body = _with_names(body, names)
-        sequences, begins, captured = ([operand_by_leaf[name] for name in kept_leaves[kind]] for kind in LEAVES)
-        own = value.attributes_as(ScanAttributes)
-        called = own.carries or ()
-        carries = [called[int(name[1:])] for name in kept_leaves["c"]] if called else ()
-        is_whole = bool(own.whole)
-        return scan(copy, body, original.dim, sequences, begins, captured, original.is_reversed, carries, is_whole)
+        trimmed_scan, renamed[value] = _trimmed_scan(copy, Scan.of(value), operands, names_read.get(value, set()))
+        return trimmed_scan
 
     return rebuild(graph, rule)
+
+
+def _trimmed_scan(
+    graph: Graph, original: Scan, operands: list[Value], names_read: set[str]
+) -> tuple[Value, dict[str, str]]:
+    """Adds a copy of a scan that has only the parts `names_read`.
+
+    Returns it and the new names of its parts `last.N`.
+    """
+    results = {name: result for name, result in original.body.results.items() if name in names_read}
+    ends = {int(name.removeprefix("last.")) for name in names_read if name.startswith("last.")}
+    carries = _carries(original, results, ends)
+    for i in carries:
+        results[f"next.{i}"] = original.body.results[f"next.{i}"]
+    body, _ = original.body.subgraph(results)
+    leaves = {leaf.name for leaf in body.values("given")} | {f"c{i}" for i in carries}
+    operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
+    kept = {kind: [name for name in operand_by_leaf if name[0] == kind and name in leaves] for kind in LEAVES}
+    names = {name: f"{kind}{i}" for kind, old_names in kept.items() for i, name in enumerate(old_names)}
+    attributes = original.value.attributes_as(ScanAttributes)
+    trimmed_scan = scan(
+        graph,
+        _with_names(body, names),
+        original.dim,
+        ScanOperands(*([operand_by_leaf[name] for name in kept[kind]] for kind in LEAVES)),
+        original.is_reversed,
+        [attributes.carries[int(name[1:])] for name in kept["c"]] if attributes.carries else (),
+        bool(attributes.whole),
+    )
+    return trimmed_scan, {f"last.{name[1:]}": f"last.{names[name][1:]}" for name in kept["c"]}
 
 
 def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
