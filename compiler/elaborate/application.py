@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from netc.compiler.elaborate import joining, samples
 from netc.compiler.elaborate.arguments import bind
-from netc.compiler.elaborate.attributes import OperationCall, read_attribute
+from netc.compiler.elaborate.attributes import read_attribute
 from netc.compiler.elaborate.bindings import (
     Applied,
     BlockFunction,
@@ -17,6 +17,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.operation_call import OperationCall
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
