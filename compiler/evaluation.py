@@ -116,16 +116,20 @@ def _statistics(graph: Graph) -> dict[str, Value]:
     statistics: dict[str, Value] = {}
     for name, value in graph.results.items():
         kind = name.partition(".")[0]
-        weight = graph.results.get(f"weight.{name}")
-        axes = tuple(range(value.type.rank))
         with graph.at(value.span):
-            if kind in ("loss", "metric") and weight is not None:
-                statistics[name] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
-            elif kind in ("loss", "metric"):
-                statistics[name] = value
+            if kind in ("loss", "metric"):
+                statistics[name] = _weighted(value, graph.results.get(f"weight.{name}"))
             elif kind == "watch":
                 statistics |= {f"{name}.{statistic}": result for statistic, result in _spread(value).items()}
     return statistics
+
+
+def _weighted(value: Value, weight: Value | None) -> Value:
+    """Returns the sum of a loss or metric, divided by the sum of its weights if it has any; otherwise the value."""
+    if weight is None:
+        return value
+    axes = tuple(range(value.type.rank))
+    return apply("sum", value, over=axes) / apply("sum", weight, over=axes)
 
 
 def _spread(value: Value) -> dict[str, Value]:

@@ -77,7 +77,7 @@ def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[synt
     return links
 
 
-def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
+def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:  # noqa: C901  a case for each kind of node
     match node:
         case syntax.Number():
             return node.value

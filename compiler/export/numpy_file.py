@@ -263,7 +263,8 @@ class _NumpyFile(Writer):
         head = [
             f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
             "",
-            "The first axis of an array is the samples; a sequence is a list of arrays, one for each sample. Arguments:",
+            "The first axis of an array is the samples; a sequence is a list of arrays, one for each sample."
+            " Arguments:",
             *(f"    {python_docstring(line)}" for line in inputs),
             "Results by name:",
             *(f"    {python_docstring(line)}" for line in outputs),
