@@ -26,9 +26,9 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.outline import outline_of
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.model import Model
 from netc.dsl import quoting
 from netc.dsl.diagnostics import Diagnostic, Label

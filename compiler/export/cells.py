@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from netc.compiler.export.writer import Array, exportable
+from netc.compiler.export.exportable import Array, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply

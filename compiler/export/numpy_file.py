@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
 from netc.compiler.export.numpy_frame import assembled, identifiers
 from netc.compiler.export.scalar import Term, translate
-from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
+from netc.compiler.export.writer import Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type

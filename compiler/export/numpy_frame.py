@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from netc.compiler.export import helpers
-from netc.compiler.export.writer import Array, Exported
+from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.quoting import python_docstring, python_name, python_string
 

@@ -15,9 +15,9 @@ from support import ROOT, command
 import netc
 from netc import extend
 from netc.compiler.analysis.outline import outline_of
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
