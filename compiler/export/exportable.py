@@ -13,7 +13,6 @@ from netc.compiler.passes.simplify import expand, simplify
 
 Array = np.ndarray[Any, Any]
 
-
 # operations that are not expanded, since both formats have them
 KEPT = frozenset({"conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "softmax", "log_softmax", "logsumexp"})
 
