@@ -33,16 +33,16 @@ def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ..
 
 def _filled(number: float) -> Form:
     def form(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-        """One number in every place."""
         dims = _dims(context, arguments, scope)
         value = context.as_value(number, span)
         return apply("broadcast", value, dims=dims) if dims else value
 
+    form.__doc__ = f"A value of this shape whose elements are all {number:g}."
     return form
 
 
 def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The whole numbers from 0, as floats; of a varying dimension, the number of each step."""
+    """The numbers 0, 1, ... n - 1, as floats. For a varying dimension, the number of each step."""
     item = evaluate(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if isinstance(item, Length):
         return context.guard(span, lambda: sequence.steps(context.graph, item.dim))
@@ -55,7 +55,7 @@ def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
 
 
 def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A value in equal parts along an axis (the last one)."""
+    """Cuts a value into equal parts along an axis (by default the last one)."""
     bound = bind(context, ("x", "parts", "over"), arguments, "split", span)
     if "x" not in bound or "parts" not in bound:
         fault("E0301", "`split` takes a value and a number of parts", span, hint="a, b = split(x, 2)")
@@ -68,7 +68,7 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Values of one shape along a new first axis."""
+    """Joins values of one shape along a new first axis."""
     if not arguments:
         fault("E0301", "`stack` takes at least one value", span)
     values = joining.with_common_batch([value_of(context, argument, scope) for argument in arguments])
@@ -84,7 +84,7 @@ def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """How many classes a label has."""
+    """The number of classes of a label."""
     (argument,) = required(context, "size", ("label",), arguments, span, "size(label)")
     value = value_of(context, argument, scope)
     if value.type.classes is None:
@@ -93,7 +93,7 @@ def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Sums of products by named axes of the samples: einsum(x, y, "ik,kj->ij"), of one value or more."""
+    """Sums of products of one or more values, with a letter for each axis of a sample: einsum(x, y, "ik,kj->ij")."""
     example = 'einsum(x, y, "ik,kj->ij")'
     text = evaluate(context, arguments[-1].value, scope) if arguments else None
     match = re.fullmatch(r"([a-zA-Z,]*)->([a-zA-Z]*)", text.replace(" ", "")) if isinstance(text, str) else None
@@ -109,7 +109,7 @@ def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
 
 
 def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A number twice, or the two numbers that are given: a kernel's height and width."""
+    """A kernel's height and width: two numbers, or one number for both."""
     (argument,) = required(context, "pair", ("x",), arguments, span, "pair(3)")
     numbers = constant(context, argument.value, scope)
     if isinstance(numbers, tuple) and len(numbers) != 2:
@@ -118,7 +118,7 @@ def _pair(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Mean and variance of each channel: over the batch and all axes but the last."""
+    """The mean and the variance of each channel, over the batch and all axes but the last."""
     (argument,) = required(context, "moments", ("x",), arguments, span, "m, v = moments(x)")
     value = value_of(context, argument, scope)
     axes = tuple(range(value.type.rank - 1))
@@ -134,7 +134,7 @@ def _moments(context: Context, arguments: Arguments, span: Span, scope: Scope) -
 
 
 def _pad(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """Zeros around an image x[h, w, c]: as many on each side, or (top, bottom, left, right)."""
+    """Puts zeros around an image x[h, w, c]: one number for all sides, or (top, bottom, left, right)."""
     x, by = required(context, "pad", ("x", "by"), arguments, span, "pad(x, 2)")
     value, widths = value_of(context, x, scope), constant(context, by.value, scope)
     numbers = widths if isinstance(widths, tuple) else (widths,) * 4
@@ -164,7 +164,7 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """A sequence one step later: what a decoder is fed while it learns. `first` (0) stands at the beginning."""
+    """Moves a sequence one step later, as a decoder reads it in training. `first` (default: 0) fills the first step."""
     bound = bind(context, ("x", "first"), arguments, "shift", span)
     if "x" not in bound:
         fault("E0301", "`shift` lacks its argument `x`", span, hint="shift(y, first = 0)")
@@ -176,7 +176,7 @@ def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """The least whole number not below a quotient: of a dimension, as a stride makes it, or of numbers."""
+    """Rounds a quotient up to a whole number: that of numbers, or the length of a dimension after a stride."""
     (argument,) = required(context, "ceil", ("x",), arguments, span, "ceil(time / 2)")
     node = argument.value
     if isinstance(node, syntax.Binary) and node.operator == "/":
@@ -191,7 +191,7 @@ def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 
 def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """b, whose varying dimension is said to be as long as that of a in every sample: checked when data comes."""
+    """Returns b with the varying dimension of a. Both must be equally long in each sample; the data is checked."""
     first, second = required(context, "same_length", ("a", "b"), arguments, span, "y = same_length(x, y)")
     a, b = value_of(context, first, scope), value_of(context, second, scope)
     for value, argument in ((a, first), (b, second)):

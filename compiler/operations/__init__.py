@@ -1,12 +1,12 @@
-"""The operations of the language, a file a family; importing this registers them all."""
+"""The operations of the language, one file for each family. Importing this package registers all of them."""
 
 from netc.compiler.operations import (
     convolution,
     derivative,
     elementwise,
-    figures,
     images,
     linear,
+    metrics,
     pooling,
     random,
     reduce,
@@ -18,9 +18,9 @@ __all__ = [
     "convolution",
     "derivative",
     "elementwise",
-    "figures",
     "images",
     "linear",
+    "metrics",
     "pooling",
     "random",
     "reduce",

@@ -1,6 +1,6 @@
 """Convolution and its two adjoints.
 
-A convolution is trilinear: the sum over all places of x[place + offset] * w[offset] * y[place]. `conv2d`,
+A convolution is trilinear: the sum over all positions of x[position + offset] * w[offset] * y[position]. `conv2d`,
 `conv2d_input` and `conv2d_weights` are its derivatives with respect to y, x and w. Each is therefore the gradient of
 the others, and gradients of any order consist of these three operations. They are expanded to products over windows
 of the padded input, which are a view: nothing is copied.
@@ -277,7 +277,7 @@ CONVOLUTION = {
 conv2d = register(
     Operation(
         "conv2d",
-        "The products of w[kh, kw, c, n] with each window of x[h, w, c], added up: [oh, ow, n].",
+        "Sums of products of w[kh, kw, c, n] with each window of x[h, w, c]: [oh, ow, n].",
         attributes=Convolution,
         type=_conv_type,
         reference=_conv_reference,
@@ -294,7 +294,7 @@ conv2d = register(
 conv2d_input = register(
     Operation(
         "conv2d_input",
-        "What conv2d's input gets back from y[oh, ow, n]: each place spreads w over its window.",
+        "The gradient of conv2d's input for the gradient y[oh, ow, n]: each element of y spreads w over its window.",
         attributes=ConvolutionInput,
         type=_input_type,
         reference=_input_reference,
@@ -320,7 +320,7 @@ conv2d_input = register(
 conv2d_weights = register(
     Operation(
         "conv2d_weights",
-        "What conv2d's weights get back: the products of x's windows with y, added up over all places and samples.",
+        "The gradient of conv2d's weights: sums of products of the windows of x with y, over positions and samples.",
         attributes=ConvolutionWeights,
         type=_weights_type,
         reference=_weights_reference,

@@ -1,6 +1,6 @@
-"""Operations that work element by element, with NumPy's broadcasting. One definition each, at most five lines.
+"""Operations that work element by element, with NumPy's broadcasting: one short definition each.
 
-A gradient is written as if all shapes were equal; `elementwise` sums it back to each operand's shape.
+A gradient is written as if all shapes were equal. `elementwise` then sums it to the shape of each operand.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,7 +16,10 @@ Gradient = Callable[..., "Value | float | tuple[Value | float | None, ...] | Non
 
 
 def result_type(*types: Type, **_: Any) -> Type:
-    """Float with float stays; whole numbers and bools beside a float become that float."""
+    """The broadcast type of the operands, with the element type of the floats among them, or else of the first operand.
+
+    Raises Mismatch if both f32 and f64 occur.
+    """
     dims = broadcast_dims(*(type_.dims for type_ in types))
     floats = {type_.dtype for type_ in types if type_.is_float}
     if len(floats) > 1:
@@ -25,17 +28,19 @@ def result_type(*types: Type, **_: Any) -> Type:
 
 
 def float_type(*types: Type, **_: Any) -> Type:
+    """The same as `result_type`; raises Mismatch if no operand is a float."""
     if not any(type_.is_float for type_ in types):
         raise Mismatch("needs a float", code="E0402")
     return result_type(*types)
 
 
 def bool_type(*types: Type, **_: Any) -> Type:
+    """A bool of the broadcast dimensions of the operands."""
     return Type("bool", broadcast_dims(*(type_.dims for type_ in types)))
 
 
 def unbroadcast(gradient: "Value", like: Type) -> "Value":
-    """Sum a gradient over the axes along which the operand was repeated."""
+    """Sums a gradient over the axes along which broadcasting repeated the operand, whose type is `like`."""
     rank, lead = gradient.type.rank, gradient.type.rank - like.rank
     repeated = tuple(
         axis for axis in range(rank) if axis < lead or (like.dims[axis - lead] == 1 and gradient.type.dims[axis] != 1)
@@ -71,9 +76,9 @@ def defined(
     type: Callable[..., Type] = float_type,
     **options: Unpack[Options],
 ) -> Operation:
-    """Returns an element-wise operation of up to three operands x, y, z.
+    """Returns the definition of an element-wise operation of up to three operands x, y and z.
 
-    `scalar` is a Python expression of x, y, z and the numbers among the options, with the functions of
+    `scalar` is a Python expression of x, y, z and the names of `numbers` (an option), with the functions of
     targets/cpu/math.py. `reference` and `gradient` take the numbers by name; `gradient(g, result, x, y, z)` is written
     as if all shapes were equal. Raises TypeError if there is no such option.
     """
@@ -82,9 +87,9 @@ def defined(
     attributes = dict(options.get("numbers") or {})
     dtype, flops = options.get("dtype", "f64"), options.get("flops", 1)
 
-    def full_gradient(g: Value, result: Value, *values: Value, **numbers: float) -> tuple[Value | None, ...]:
+    def full_gradient(g: Value, result: Value, *values: Value, **keywords: float) -> tuple[Value | None, ...]:
         assert gradient is not None
-        parts = gradient(g, result, *values, **numbers)
+        parts = gradient(g, result, *values, **keywords)
         parts = parts if isinstance(parts, tuple) else (parts,)
         return tuple(
             unbroadcast(part, value.type) if isinstance(part, Value) and value.type.is_float else None
@@ -114,7 +119,7 @@ def defined(
 
 
 def elementwise(name: str, doc: str, **definition: Any) -> Operation:
-    """As `defined`, and part of the language from here on."""
+    """Defines an element-wise operation (see `defined`) and registers it, so that it is part of the language."""
     return register(defined(name, doc, **definition))
 
 
@@ -124,7 +129,7 @@ def _choose(condition: Value, yes: "Value | float", no: "Value | float") -> Valu
 
 copied = elementwise(
     "copied",
-    "x in memory of its own, in order.",
+    "A copy of x, contiguous in memory.",
     scalar="x",
     reference=np.array,
     gradient=lambda g, r, x: g,
@@ -162,7 +167,7 @@ divide = elementwise(
 )
 floor_divide = elementwise(
     "floor_divide",
-    "The whole part of x / y, rounded down.",
+    "x / y, rounded down to a whole number.",
     scalar="floor(x / y)",
     operands=2,
     reference=np.floor_divide,
@@ -170,7 +175,7 @@ floor_divide = elementwise(
 )
 remainder = elementwise(
     "remainder",
-    "What x // y leaves, with the sign of y.",
+    "The remainder of x // y, with the sign of y.",
     scalar="x - floor(x / y) * y",
     operands=2,
     reference=np.mod,
@@ -180,7 +185,10 @@ remainder = elementwise(
 
 
 def _power_gradient(g: Value, r: Value, x: Value, y: Value) -> tuple[Value, Value]:
-    """y * x ** (y - 1), and 0 where y is 0, whatever x is; r * log x, and 0 where x is 0, as r is there for every y above 0."""
+    """y * x ** (y - 1) for x, and r * log x for y, where r is the result.
+
+    The first is 0 where y is 0, for any x. The second is 0 where x is 0, because r is 0 there for all positive y.
+    """
     if y.operation == "constant":
         exponent = float(y.attributes_as(Constant).value)
         to_x = g * 0.0 if exponent == 0 else g * exponent * (x if exponent == 2 else apply("power", x, exponent - 1))
@@ -233,7 +241,10 @@ expm1 = elementwise(
 
 
 def _sqrt_gradient(g: Value, r: Value, x: Value) -> Value:
-    """g / (2 sqrt x); of the root of a sum of squares, 0 where all are 0: a length has no direction there, and 0 is one of its slopes."""
+    """g / (2 sqrt x). The gradient of a vector's length, the root of a sum of squares, is 0 where the vector is 0.
+
+    A length has no derivative there; 0 is one of its subgradients.
+    """
     summed = x.operands[0] if x.operation == "sum" else None
     is_length = summed is not None and (
         summed.operation == "square" or (summed.operation == "multiply" and summed.operands[0] is summed.operands[1])
@@ -276,21 +287,21 @@ sigmoid = elementwise(
 )
 relu = elementwise(
     "relu",
-    "x where it is positive, else 0.",
+    "x where x is positive, else 0.",
     scalar="T(0) if x < 0 else x",
     reference=lambda x: np.maximum(x, 0),
     gradient=lambda g, r, x: _choose(r > 0, g, 0.0),
 )
 leaky_relu = elementwise(
     "leaky_relu",
-    "x where it is positive, else 0.01 x.",
+    "x where x is positive, else 0.01 x.",
     scalar="x * 0.01 if x < 0 else x",
     reference=lambda x: np.where(x < 0, 0.01 * x, x),
     gradient=lambda g, r, x: _choose(x > 0, g, g * 0.01),
 )
 elu = elementwise(
     "elu",
-    "x where it is positive, else exp(x) - 1.",
+    "x where x is positive, else exp(x) - 1.",
     scalar="expm1(x) if x < 0 else x",
     reference=lambda x: np.where(x < 0, np.expm1(np.minimum(x, 0)), x),
     flops=12,
@@ -298,7 +309,7 @@ elu = elementwise(
 )
 gelu = elementwise(
     "gelu",
-    "x times the normal distribution's cumulative probability of x (the exact form).",
+    "x times the cumulative probability of x in the standard normal distribution (the exact form).",
     scalar="x * 0.5 * (1 + erf(x * 0.7071067811865476))",
     reference=lambda x: x * 0.5 * (1 + _erf(x * 0.7071067811865476)),
     flops=20,
@@ -346,9 +357,13 @@ erf = elementwise(
     flops=20,
     gradient=lambda g, r, x: g * 1.1283791670955126 * apply("exp", -x * x),
 )
-sign = elementwise("sign", "-1, 0 or 1.", scalar="T(1) if x > 0 else (T(-1) if x < 0 else x)", reference=np.sign)
-floor = elementwise("floor", "The largest whole number that is not above x.", scalar="floor(x)", reference=np.floor)
-round_ = elementwise("round", "The nearest whole number, halves to the even one.", scalar="rint(x)", reference=np.rint)
+sign = elementwise(
+    "sign", "The sign of x: -1, 0 or 1.", scalar="T(1) if x > 0 else (T(-1) if x < 0 else x)", reference=np.sign
+)
+floor = elementwise("floor", "x, rounded down to a whole number.", scalar="floor(x)", reference=np.floor)
+round_ = elementwise(
+    "round", "x, rounded to the nearest whole number; halves to the even one.", scalar="rint(x)", reference=np.rint
+)
 minimum = elementwise(
     "minimum",
     "The smaller of x and y.",
@@ -368,7 +383,7 @@ maximum = elementwise(
 
 
 def _clip_gradient(g: Value, r: Value, x: Value, low: Value, high: Value) -> tuple[Value, ...]:
-    """To whichever of the three the result is."""
+    """The gradient goes to the operand that the result is equal to."""
     is_low, is_high = x < low, apply("maximum", x, low) > high
     return (
         _choose(is_high, 0.0, _choose(is_low, 0.0, g)),
@@ -377,10 +392,10 @@ def _clip_gradient(g: Value, r: Value, x: Value, low: Value, high: Value) -> tup
     )
 
 
-_ABOVE = "(x if x >= y or x != x else y)"  # a NaN in any of the three stays one
+_ABOVE = "(x if x >= y or x != x else y)"  # the result is NaN if any of the three is
 clip = elementwise(
     "clip",
-    "x, but no less than low and no more than high.",
+    "x, limited to the range from low to high.",
     scalar=f"{_ABOVE} if {_ABOVE} <= z or {_ABOVE} != {_ABOVE} else z",
     operands=3,
     reference=lambda x, low, high: np.minimum(np.maximum(x, low), high),
@@ -389,7 +404,7 @@ clip = elementwise(
 )
 where = elementwise(
     "where",
-    "x ? y : z, element by element.",
+    "y where x is true, else z, element by element.",
     scalar="y if x else z",
     operands=3,
     reference=np.where,
@@ -399,13 +414,13 @@ where = elementwise(
 stop_gradient = register(
     Operation(
         "stop_gradient",
-        "x, through which no gradient flows.",
+        "x, but no gradient flows through it.",
         attributes=Attributes,
         type=result_type,
         reference=lambda x: x,
-        lower=Expansion(lambda x: x),  # it stays until `expand`, which runs when all gradients have been taken
+        lower=Expansion(lambda x: x),  # `expand` removes it, after all gradients have been taken
         arguments={"x": "value"},
-        gradient=lambda g, r, x: (None,),  # no examples: differences would say that there is one
+        gradient=lambda g, r, x: (None,),  # no examples, because finite differences would find a gradient
     )
 )
 
@@ -427,17 +442,31 @@ for _name, _sign, _function in (
         is_callable=False,
     )
 elementwise(
-    "logical_and", "x and y.", scalar="x and y", operands=2, reference=np.logical_and, type=bool_type, is_callable=False
+    "logical_and",
+    "True where both x and y are.",
+    scalar="x and y",
+    operands=2,
+    reference=np.logical_and,
+    type=bool_type,
+    is_callable=False,
 )
 elementwise(
-    "logical_or", "x or y.", scalar="x or y", operands=2, reference=np.logical_or, type=bool_type, is_callable=False
+    "logical_or",
+    "True where x or y is.",
+    scalar="x or y",
+    operands=2,
+    reference=np.logical_or,
+    type=bool_type,
+    is_callable=False,
 )
-elementwise("logical_not", "not x.", scalar="not x", reference=np.logical_not, type=bool_type, is_callable=False)
+elementwise(
+    "logical_not", "True where x is false.", scalar="not x", reference=np.logical_not, type=bool_type, is_callable=False
+)
 
 cast = register(
     Operation(
         "cast",
-        "x as another element type.",
+        "x, converted to another element type.",
         attributes=ElementType,
         type=lambda x, dtype: Type(dtype, x.dims),
         lower=Scalar("T(x)"),

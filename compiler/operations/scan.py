@@ -28,8 +28,8 @@ LEAVES = ("x", "c", "k")
 class ScanAttributes(Attributes):
     """The attributes of a scan.
 
-    `counts` are the number of sequences and of initial values among the operands; the others are captured. `carries`
-    are the names of the carries in the file. `whole` is set if the scan recomputes values that another did not keep.
+    `counts` are the numbers of sequences and of initial values among the operands; the others are captured. `carries`
+    are the names of the carries in the file. `whole` is set if the scan recomputes what another scan did not keep.
     """
 
     body: Body
@@ -42,14 +42,14 @@ class ScanAttributes(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Part(Attributes):
-    """A result of a scan, and its type as text: a scan may have results of several types."""
+    """The name of a scan's result, and its type as text, because a scan may have results of several types."""
 
     of: str
     type: str
 
 
 @dataclass(frozen=True, slots=True)
-class Room(Attributes):
+class StoredSteps(Attributes):
     """The number of steps that are stored for each sample."""
 
     size: int
@@ -69,6 +69,7 @@ class Scan:
 
     @classmethod
     def of(cls, value: Value) -> "Scan":
+        """Returns the parts of a value whose operation is `scan`."""
         attributes = value.attributes_as(ScanAttributes)
         first, second = attributes.counts
         operands = value.operands
@@ -112,8 +113,9 @@ def scan(
 ) -> Value:
     """Adds a scan over the rows of `dim`, from the last step to the first if `is_reversed`.
 
-    `carries` are the names of the carries in the file. `recomputes` marks a scan that computes again what another scan
-    did not keep. Only values that are the same at every step are moved out of it: others would then be kept after all.
+    `carries` are the names of the carries in the file. `recomputes` marks a scan that recomputes values which another
+    scan did not keep. Passes move only those values out of it that are the same at all steps, because a value for each
+    step, computed outside, would have to be kept.
     """
     counts = (len(operands.sequences), len(operands.begins))
     attributes = ScanAttributes(Body(body), dim, is_reversed, counts, tuple(carries) or None, recomputes or None)
@@ -123,11 +125,11 @@ def scan(
 
 def part(value: Value, name: str) -> Value:
     """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
-    taken = Scan.of(value)
+    scanned = Scan.of(value)
     kind, _, suffix = name.partition(".")
-    type_ = taken.begins[int(suffix)].type if kind == "last" else taken.body.results[name].type
+    type_ = scanned.begins[int(suffix)].type if kind == "last" else scanned.body.results[name].type
     if kind != "last":
-        type_ = type_.with_dims((taken.dim, *type_.dims[1:]))
+        type_ = type_.with_dims((scanned.dim, *type_.dims[1:]))
     return value.graph.add("part", (value,), Part(name, str(type_)), type_)
 
 
@@ -147,8 +149,8 @@ def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array]
         inputs = {name: array[running] for name, array in carries.items()}
         inputs |= {name: array[rows] for name, array in arrays.items() if name.startswith("x")}
         for name in (name for name in names if name.startswith("k")):
-            is_own = name in types and types[name].is_batched
-            inputs[name] = arrays[name][running] if is_own else arrays[name]
+            is_of_sample = name in types and types[name].is_batched
+            inputs[name] = arrays[name][running] if is_of_sample else arrays[name]
         for name, result in evaluate(scanned.body, inputs, len(rows)).items():
             kind, _, suffix = name.partition(".")
             if kind == "next":
@@ -166,7 +168,7 @@ def _no_reference(*_: Any, **__: Any) -> Any:
 register(
     Operation(
         "scan",
-        "A body run once a step, with carries.",
+        "Runs a body once per step, with values that are carried from step to step.",
         role=Role.SCAN,
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
@@ -178,7 +180,7 @@ register(
 register(
     Operation(
         "part",
-        "One of a scan's results.",
+        "A result of a scan.",
         role=Role.PART,
         attributes=Part,
         type=lambda scan, of, type: parse_type(type),
@@ -193,7 +195,7 @@ def _flat(x: Any) -> Any:
     return x.reshape(-1, *x.shape[2:])
 
 
-def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
+def _from_steps_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
     result = np.zeros((size_of(BATCH, sizes) * size, *y.shape[1:]), y.dtype)
     result[place] = y
     return result.reshape(-1, size, *y.shape[1:])
@@ -202,7 +204,7 @@ def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
 register(
     Operation(
         "to_steps",
-        "Sequences with room for n steps each, as rows: x[batch, n, ...] -> [steps, ...].",
+        "Packs sequences that are stored with n steps each as rows: x[batch, n, ...] -> [steps, ...].",
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
@@ -214,11 +216,11 @@ register(
 register(
     Operation(
         "from_steps",
-        "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
+        "Stores rows as sequences with n steps each, with zeros beyond their ends: the inverse of to_steps.",
         takes_sizes=True,
-        attributes=Room,
+        attributes=StoredSteps,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
-        reference=_from_reference,
+        reference=_from_steps_reference,
         lower=Kernel("from_steps"),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,

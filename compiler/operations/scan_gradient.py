@@ -58,7 +58,7 @@ class _Backward:
         self.operands: tuple[list[Value], list[Value], list[Value]] = ([], [], [])
 
     def seed(self) -> None:
-        """Adds leaves for the incoming gradients: those of yielded values (one row per step) and of the carries."""
+        """Adds leaves for the incoming gradients: of the yielded values (one row per step) and of the carries."""
         for name, gradient in self.part_gradients.items():
             if name.startswith("yield."):
                 result = self.joint.results[name]

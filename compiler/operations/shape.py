@@ -26,7 +26,7 @@ class Order(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Slice(Attributes):
-    """Every `step`-th element, or every one, from start to stop (exclusive) along an axis."""
+    """Every `step`-th element (each, if it is None) from start to stop (exclusive) along an axis."""
 
     axis: int
     start: int
@@ -95,7 +95,7 @@ reshape = register(
 transpose = register(
     Operation(
         "transpose",
-        "The axes in another order; without one, the last two change places.",
+        "The axes in another order; if none is given, the last two are swapped.",
         attributes=Order,
         type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)),
         lower=View(),
@@ -124,7 +124,7 @@ def _broadcast_gradient(g: Value, result: Value, x: Value, dims: tuple[Dim, ...]
 broadcast = register(
     Operation(
         "broadcast",
-        "x repeated along axes of size 1.",
+        "Repeats x along axes of size 1.",
         role=Role.SHAPE,
         takes_sizes=True,
         attributes=Dims,
@@ -190,12 +190,12 @@ def _pad_reference(
     value: float = 0.0,
 ) -> Any:
     dims: list[int] = list(x.shape)
-    place: list[slice] = [slice(None)] * x.ndim
+    index: list[slice] = [slice(None)] * x.ndim
     for axis, first, last, apart in zip(axes, before, after, step, strict=True):
         end = first + (dims[axis] - 1) * apart + 1
-        dims[axis], place[axis] = end + last, slice(first, end, apart)
+        dims[axis], index[axis] = end + last, slice(first, end, apart)
     result = np.full(dims, value, x.dtype)
-    result[tuple(place)] = x
+    result[tuple(index)] = x
     return result
 
 
@@ -210,7 +210,7 @@ def _pad_gradient(g: Value, result: Value, x: Value, **_: Any) -> Value:
 pad = register(
     Operation(
         "pad",
-        "A value around x along axes, and with a `step` above 1 between its elements too.",
+        "Puts a value around x along axes and, with a `step` above 1, also between its elements.",
         role=Role.ASSEMBLY,
         attributes=Pad,
         type=_pad_type,
@@ -267,7 +267,7 @@ def _concat_gradient(g: Value, result: Value, *operands: Value, axis: int) -> tu
 concat = register(
     Operation(
         "concat",
-        "Values joined along an axis (the last one).",
+        "Joins values along an axis (by default the last one).",
         role=Role.ASSEMBLY,
         attributes=Axis,
         type=_concat_type,
@@ -302,7 +302,7 @@ gather = register(
 scatter_add = register(
     Operation(
         "scatter_add",
-        "The rows of x added up at their indices: what gather's gradient is.",
+        "Adds each row of x to the row of the result with its index: the gradient of gather.",
         takes_sizes=True,
         attributes=Rows,
         lower=Kernel("scatter_add"),
@@ -322,7 +322,7 @@ def _scatter(combine: Any, start: float, x: Any, index: Any, rows: int) -> Any:
 
 
 def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> tuple[Value, None]:
-    """To all rows that equal the largest, in equal parts."""
+    """The gradient goes in equal parts to all rows that are equal to the largest."""
     chosen = apply("cast", apply("equal", x, apply("gather", r, index)), dtype=x.type.dtype)
     share = g / apply("scatter_add", chosen, index, rows=rows)
     return chosen * apply("gather", share, index), None
@@ -331,7 +331,7 @@ def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> 
 segment_max = register(
     Operation(
         "segment_max",
-        "The largest of the rows of x at each index; -inf where there is none.",
+        "For each index, the largest of the rows of x with that index; -inf if there is none.",
         takes_sizes=True,
         attributes=Rows,
         lower=Kernel("segment_max"),
@@ -359,7 +359,7 @@ arange = register(
 extent = register(
     Operation(
         "extent",
-        "How many elements some dimensions hold together; the batch's size is known when the program runs.",
+        "The product of some dimensions. The size of the batch is known when the program runs.",
         role=Role.EXTENT,
         takes_sizes=True,
         attributes=Dims,
@@ -401,7 +401,7 @@ def _unknown_type(*_: Type, **__: Any) -> Type:
 flatten = register(
     Operation(
         "flatten",
-        "All elements of a sample in one axis.",
+        "Puts all elements of a sample into one axis.",
         type=_unknown_type,
         lower=Expansion(_build_flatten),
         reference=lambda x: np.reshape(x, -1),
@@ -411,7 +411,7 @@ flatten = register(
 squeeze = register(
     Operation(
         "squeeze",
-        "Without the dimensions of size 1.",
+        "Removes the dimensions of size 1.",
         type=_unknown_type,
         lower=Expansion(_build_squeeze),
         reference=np.squeeze,
@@ -421,7 +421,7 @@ squeeze = register(
 unsqueeze = register(
     Operation(
         "unsqueeze",
-        "With a dimension of size 1 at an axis of the result (the last one, if none is given): the inverse of squeeze.",
+        "Adds a dimension of size 1 at an axis of the result (by default the last one): the inverse of squeeze.",
         type=_unknown_type,
         lower=Expansion(lambda x, axis: apply("reshape", x, dims=(*x.type.dims[:axis], 1, *x.type.dims[axis:]))),
         reference=lambda x, axis: np.expand_dims(x, axis),

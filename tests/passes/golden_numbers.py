@@ -129,8 +129,10 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
     stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
-    found = evaluate(graph.subgraph({name: value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes)
-    numbers.leaves.update(found)
+    stopped_at = evaluate(
+        graph.subgraph({name: value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
+    )
+    numbers.leaves.update(stopped_at)
     return with_leaf(graph, stopped)
 
 
@@ -161,10 +163,10 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values("grad"):
         y, x = value.operands
-        whole, copies = graph.subgraph({"y": y, "x": x})
+        copy, copies = graph.subgraph({"y": y, "x": x})
         point = evaluate_with_derivatives(graph.subgraph({"x": x})[0], leaves, sizes)["x"]
         leaf = f"cut.{len(leaves)}"
-        cut = with_leaf(whole, {copies[x]: leaf})
+        cut = with_leaf(copy, {copies[x]: leaf})
 
         def function(array: Array, cut: Graph = cut, leaf: str = leaf) -> Array:
             return evaluate_with_derivatives(cut, {**leaves, leaf: array}, sizes)["y"].sum()
