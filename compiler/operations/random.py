@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
-from netc.compiler.operations.elementwise import elementwise, result_type
+from netc.compiler.operations.elementwise_definition import elementwise, result_type
 
 SAMPLE = "random.sample"
 RANDOM = ("uniform_like", "normal_like")
