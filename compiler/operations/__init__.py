@@ -11,6 +11,7 @@ from netc.compiler.operations import (
     pooling,
     random,
     reduce,
+    reshaping,
     shape,
     window,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "pooling",
     "random",
     "reduce",
+    "reshaping",
     "shape",
     "window",
 ]
