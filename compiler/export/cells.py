@@ -11,9 +11,10 @@ import numpy as np
 
 from netc.compiler.export.exportable import Array, exportable
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Scan, SlotKind, add_leaf
 
 Equations = Callable[[Value, Sequence[Value], Sequence[Value]], tuple[Value, ...]]
 
@@ -76,7 +77,7 @@ def cell_of(scan: Scan) -> Cell | None:
         return None
     if not scan.begins or scan.begins[0].type.rank != 2:
         return None
-    carries = {name: value for name, value in scan.body.results.items() if name.startswith("next.")}
+    carries = scan.body.results_of(ResultKind.NEXT)
     if any(value not in carries.values() for value in scan.body.results.values()):
         return None  # an operation of ONNX yields the next carries alone
     return next((cell for cell in CELLS if _computes(scan, cell, carries)), None)
@@ -87,7 +88,7 @@ def _computes(scan: Scan, cell: Cell, carries: dict[str, Value]) -> bool:
     if (len(scan.begins), len(scan.captured)) != (cell.carries, len(cell.parameters)):
         return False
     expected = _transition(cell, int(scan.sequences[0].type.dims[1]), int(scan.begins[0].type.dims[1]), scan.body)
-    return all(_is_same(carries[name], value) for name, value in expected.results.items())
+    return all(_is_same(carries[name], value) for name, value in expected.results_of(ResultKind.NEXT).items())
 
 
 def _transition(cell: Cell, width: int, units: int, like: Graph) -> Graph:
@@ -96,12 +97,14 @@ def _transition(cell: Cell, width: int, units: int, like: Graph) -> Graph:
     graph.precision = like.precision
     gates = len(cell.order) * units
     dims = {"W": (width, gates), "U": (units, gates), "b": (gates,)}
-    x = graph.leaf("given", "x0", Type(graph.precision, (BATCH, width)))
-    carries = [graph.leaf("given", f"c{i}", Type(graph.precision, (BATCH, units))) for i in range(cell.carries)]
-    parameters = [
-        graph.leaf("given", f"k{i}", Type(graph.precision, dims[kind])) for i, kind in enumerate(cell.parameters)
-    ]
-    graph.results = {f"next.{i}": value for i, value in enumerate(cell.equations(x, carries, parameters))}
+
+    def leaf(kind: SlotKind, i: int, *dims: Dim) -> Value:
+        return add_leaf(graph, kind.slot(i), Type(graph.precision, dims))
+
+    x = leaf(SlotKind.STEP_INPUT, 0, BATCH, width)
+    carries = [leaf(SlotKind.CARRY, i, BATCH, units) for i in range(cell.carries)]
+    parameters = [leaf(SlotKind.CAPTURED, i, *dims[kind]) for i, kind in enumerate(cell.parameters)]
+    graph.results = {ResultKind.NEXT.named(i): value for i, value in enumerate(cell.equations(x, carries, parameters))}
     return exportable(graph)
 
 

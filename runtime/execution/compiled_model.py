@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
@@ -175,14 +175,14 @@ class CompiledModel:
             stored = fields[name.removeprefix(SCALE)]
             assert isinstance(stored, Bytes)
             return {name: np.array(stored.scale)}
-        return {} if name.startswith(PREFIX) else {name: words(2, self.options.seed, name, epoch)}
+        return {} if parse_table(name) is not None else {name: words(2, self.options.seed, name, epoch)}
 
     def results_of(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
     ) -> dict[str, Any]:
         """The results for all samples; a result that does not depend on the sample is that of the first batch."""
         return {
-            name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
+            name: value if step.results[name].type.is_batched else np.asarray(value)[0]
             for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
         }
 

@@ -8,8 +8,9 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, rows_of_same
+from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.planning.plan import SLACK, Plan
@@ -68,24 +69,24 @@ class Batch:
         """The number of samples, and of rows of each varying dimension."""
         return {BATCH: len(self.samples), **{dim: rows.count for dim, rows in self.rows.items()}}
 
-    def table(self, name: str) -> Array:
-        """The table of a leaf or buffer called `rows.KIND.DIMENSION`; `source` is the index of each row in a field."""
-        kind, dim = asked(name)
-        rows = self.rows[dim]
-        if (relation := Other.of(kind)) is not None:
-            return rows.of_other(*relation, self.rows)
-        if kind == "source":
-            sample, step = rows.table("sample"), rows.table("step")
-            return (self.starts[dim][sample] + step).astype(np.int32)
-        return rows.table(kind)
+    def table(self, table: IndexTable) -> Array:
+        """The table for this batch."""
+        rows = self.rows[table.dim]
+        if table.other is not None:
+            return rows.of_other(table.kind, table.other, self.rows)
+        if table.kind is TableKind.SOURCE:
+            sample, step = rows.table(TableKind.SAMPLE), rows.table(TableKind.STEP)
+            return (self.starts[table.dim][sample] + step).astype(np.int32)
+        return rows.table(table.kind, table.size)
 
     def tables(self, names: Iterable[str]) -> dict[str, Array]:
-        return {name: self.table(name) for name in names if name.startswith(PREFIX)}
+        """The tables among leaves or buffers of these names."""
+        return {name: self.table(table) for name in names if (table := parse_table(name)) is not None}
 
     def by_sample(self, values: Array, dim: str) -> list[Array]:
         """The rows of a result as a sequence for each sample of `samples`."""
         rows = self.rows[dim]
-        sample, step = rows.table("sample"), rows.table("step")
+        sample, step = rows.table(TableKind.SAMPLE), rows.table(TableKind.STEP)
         ordered = values[np.lexsort((step, sample))]
         return np.split(ordered, np.cumsum(rows.lengths)[:-1])
 
@@ -109,10 +110,9 @@ class SequenceStep(Step):
         super().__init__(graph, resources, batch, profiled, rows)
         self.varying = varying
         dims = (str(value.type.rows) for value in self.graph.values() if value.type.is_varying)
-        tables = [asked(name) for name in self.given if name.startswith(PREFIX)]
-        relations = [relation[1] for kind, _ in tables if (relation := Other.of(kind)) is not None]
-        read = [dim for relation in relations for dim in relation.dims]
-        self.dims = tuple(dict.fromkeys([*dims, *(dim for _, dim in tables), *read]))
+        tables = [table for name in self.given if (table := parse_table(name)) is not None]
+        others = [dim for table in tables if table.other is not None for dim in table.other.dims]
+        self.dims = tuple(dict.fromkeys([*dims, *(table.dim for table in tables), *others]))
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
@@ -135,7 +135,7 @@ class SequenceStep(Step):
             read = {**fields, **{name: np.asarray(fields[name])[start // self.batch :] for name in self.per_step}}
             results = self._interpret_one(batch, read) if executable is None else self._run_one(executable, batch, read)
             for name, value in results.items():
-                type_ = self.graph.results[name].type
+                type_ = self.results[name].type
                 parts.setdefault(name, []).append(
                     batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
                 )
@@ -200,15 +200,15 @@ class SequenceStep(Step):
             name, field = leaf.name, fields.get(leaf.name)
             if isinstance(field, Ragged):
                 assert leaf.type.rows is not None
-                taken[name] = field.rows[batch.table(f"{PREFIX}source.{leaf.type.rows}")]
+                taken[name] = field.rows[batch.table(IndexTable(TableKind.SOURCE, leaf.type.rows))]
             elif field is not None:
                 taken[name] = field[0] if leaf.is_per_step else field[batch.samples] if leaf.type.lead else field
-        walked = [f"{PREFIX}{kind}.{dim}" for kind in ("sample", "step") for dim in self.dims]
+        walked = [str(IndexTable(kind, dim)) for kind in (TableKind.SAMPLE, TableKind.STEP) for dim in self.dims]
         return self.interpret({**taken, **batch.tables([*self.given, *walked])}, batch.sizes)
 
     def _joined(self, name: str, values: list[Any], order: Array, computed: Array) -> Array | Ragged:
         """The results of all batches, `computed` in this order of samples, in the order of `order`."""
-        type_ = self.graph.results[name].type
+        type_ = self.results[name].type
         if not type_.is_batched:
             return np.stack(values)
         back = np.empty(len(order), np.int64)

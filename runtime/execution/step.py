@@ -9,7 +9,9 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX, Rows
+from netc.compiler.ir.index_tables import table_of
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import Plan, plan
@@ -30,7 +32,7 @@ _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
-    return any(value.type.is_varying or value.name.startswith(PREFIX) for value in graph.values())
+    return any(value.type.is_varying or table_of(value) is not None for value in graph.values())
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
@@ -68,7 +70,8 @@ class Step:
         self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
         self.given = [value.name for value in self.graph.values("given")]
-        self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
+        self.results = self.graph.printed_results()
+        self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.trace: Interpreter = evaluate
         self.executable: Executable | None = None
         if self.backend != "reference" and not has_rows(self.graph):
@@ -142,7 +145,7 @@ class Step:
         results = {}
         for name, table in plan.results.items():
             size = executable.result_bytes(table, count, steps)
-            require(size, f"`{name}` of {count:,} samples", self.graph.results[name].span)
+            require(size, f"`{name}` of {count:,} samples", self.results[name].span)
             results[name] = executable.result(table, count, steps)
         full_steps = count // self.batch
         for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
@@ -162,8 +165,8 @@ class Step:
         """One step in the reference interpreter; updates go into the program's memory."""
         results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
         results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
-        for name in [name for name in results if name.startswith("update.")]:
-            self.state.arrays[name.removeprefix("update.")][...] = results.pop(name)
+        for name in self.graph.results_of(ResultKind.UPDATE):
+            self.state.arrays[name][...] = results.pop(str(ResultKind.UPDATE.named(name)))
         return results
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
@@ -181,6 +184,6 @@ class Step:
             for name, value in self.interpret(taken, len(samples)).items():
                 parts.setdefault(name, []).append(value)
         return {
-            name: np.concatenate(values) if self.graph.results[name].type.is_batched else np.stack(values)
+            name: np.concatenate(values) if self.results[name].type.is_batched else np.stack(values)
             for name, values in parts.items()
         }

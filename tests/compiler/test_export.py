@@ -19,6 +19,7 @@ from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
@@ -72,17 +73,17 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         )
     if not inputs:  # a file is asked about samples
         inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
-        copied_graph.results["output.same"] = copied_graph.values("input")[0]
+        copied_graph.results[parse_result("output.same")] = copied_graph.values("input")[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
-    copied_graph.results |= {f"output.y{i}": copies[result] for i, result in enumerate(results)}
+    copied_graph.results |= {parse_result(f"output.y{i}"): copies[result] for i, result in enumerate(results)}
     expected = evaluate(graph_with(graph, results), arrays, BATCH)
-    outputs = {key.removeprefix("output."): result.type for key, result in copied_graph.results.items()}
+    outputs = {key: output.type for key, output in copied_graph.results_of(ResultKind.OUTPUT).items()}
     exported_case = Exported(name, exportable(copied_graph), inputs, outputs, arrays, {}, {})
     return exported_case, {key: arrays[key] for key in inputs}, expected
 
 
 def graph_with(graph: Graph, results: list[Any]) -> Graph:
-    graph.results = {f"y{i}": result for i, result in enumerate(results)}
+    graph.results = {parse_result(f"y{i}"): result for i, result in enumerate(results)}
     return graph
 
 
