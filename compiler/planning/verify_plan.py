@@ -20,7 +20,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.planning.bounds import reached
-from netc.compiler.planning.plan import ALIGNMENT, SLACK, Plan
+from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks

@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.lowering.fuse import Fusion, Unit
 from netc.compiler.planning.phases import TaskGroup
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.product import WALKS, Loop, Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks

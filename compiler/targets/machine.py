@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
-
 from netc.compiler.ir.types import DTYPES
 
 LINE = 64  # bytes of a cache line
@@ -79,6 +77,8 @@ def host() -> Machine:
 
 @cache
 def _host() -> Machine:
+    import llvmlite.binding as llvm  # loads LLVM, which nothing else here needs
+
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Machine(

@@ -13,7 +13,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.planning.plan import SLACK, Plan
+from netc.compiler.program.plan import SLACK, Plan
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.executable import Executable
 from netc.runtime.execution.memory import Memory

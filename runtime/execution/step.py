@@ -14,9 +14,10 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.plan import Plan, plan
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.reference import evaluate
-from netc.compiler.targets.cpu.build import Linked
+from netc.compiler.targets.cpu.linked import Linked
 from netc.compiler.targets.machine import Machine
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
@@ -140,22 +141,8 @@ class Step:
 
     def run_arrays(self, executable: Executable, fields: Arrays, order: Array) -> dict[str, Array]:
         """The compiled part of `run`: all full steps in one call, then the smaller last one."""
-        plan, count, steps = executable.plan, len(order), -(-len(order) // self.batch)
-        order = np.ascontiguousarray(order, np.int32)
-        results = {}
-        for name, table in plan.results.items():
-            size = executable.result_bytes(table, count, steps)
-            require(size, f"`{name}` of {count:,} samples", self.results[name].span)
-            results[name] = executable.result(table, count, steps)
-        full_steps = count // self.batch
-        for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
-            if not turns or not size:
-                continue
-            index, rows = self.rows_of_step(plan, size)
-            tables = executable.tables(executable.inputs({**fields, **index}), results)
-            offsets = [first * (fixed + self.batch * per_sample) for fixed, per_sample in plan.schedule.tables]
-            executable.run(order[first * self.batch :], tables.moved(offsets), turns, size, rows)
-        return results
+        spans = {name: value.span for name, value in self.results.items()}
+        return executable.run_batches(fields, order, self.batch, spans, self.rows_of_step)
 
     def rows_of_step(self, plan: Plan, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""

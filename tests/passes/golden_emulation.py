@@ -8,7 +8,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.planning.plan import layout
+from netc.compiler.program.plan import layout
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.runtime.data.stored import Ragged

@@ -19,8 +19,9 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.lowering.walk import run
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.planning.phases import divide
-from netc.compiler.planning.plan import layout, plan
+from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import fusion_lines, phase_lines, plan_lines, task_lines
+from netc.compiler.program.plan import layout
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
 from netc.compiler.targets.machine import Machine
 
