@@ -1,4 +1,4 @@
-"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad, gather.
+"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad.
 
 Attributes count axes over all dimensions, the batch included, and shapes include the batch too. Operations that only
 read the operand's memory in another order are Views.
@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Kernel, Operation, Scalar, Scatter, Value, View, apply, register
+from netc.compiler.ir.value import Kernel, Operation, Scalar, Value, View, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,6 @@ class Pad(Attributes):
     def fill(self) -> float:
         """The value of the new elements."""
         return 0.0 if self.value is None else self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Rows(Attributes):
-    """The number of rows of the result."""
-
-    rows: Dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,70 +286,6 @@ concat = register(
         arguments={"values": "values", "over": "join"},
         reference=lambda *x, axis: np.concatenate(x, axis=axis),
         examples=((("f64[3, 4]", "f64[3, 2]"), {"axis": 1}), (("f64[batch, 4]", "f64[batch, 1]"), {"axis": 1})),
-    )
-)
-
-
-def _gather_type(table: Type, index: Type) -> Type:
-    if index.dtype != "i32":
-        raise Mismatch("an index must be a class or a whole number", code="E0402")
-    return table.with_dims(index.dims + table.dims[1:])
-
-
-gather = register(
-    Operation(
-        "gather",
-        "table[index]: a row of the table for each index.",
-        attributes=Attributes,
-        type=_gather_type,
-        lower=Kernel(Form.GATHER),
-        arguments={"table": "value", "index": "value"},
-        reference=lambda table, index: table[index],
-        examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
-        gradient=lambda g, r, table, index: (apply("scatter_add", g, index, rows=table.type.dims[0]), None),
-    )
-)
-scatter_add = register(
-    Operation(
-        "scatter_add",
-        "Adds each row of x to the row of the result with its index: the gradient of gather.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("0", "a + b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
-        reference=lambda x, index, rows, sizes=0: _scatter(np.add, 0, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),),
-    )
-)
-
-
-def _scatter(combine: Any, start: float, x: Any, index: Any, rows: int) -> Any:
-    result = np.full((rows, *x.shape[index.ndim :]), start, x.dtype)
-    combine.at(result, index, x)
-    return result
-
-
-def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> tuple[Value, None]:
-    """The gradient goes in equal parts to all rows that are equal to the largest."""
-    chosen = apply("cast", apply("equal", x, apply("gather", r, index)), dtype=x.type.dtype)
-    share = g / apply("scatter_add", chosen, index, rows=rows)
-    return chosen * apply("gather", share, index), None
-
-
-segment_max = register(
-    Operation(
-        "segment_max",
-        "For each index, the largest of the rows of x with that index; -inf if there is none.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("-inf", "a if a >= b or a != a else b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=_largest_gradient,
-        reference=lambda x, index, rows, sizes=0: _scatter(np.maximum, -np.inf, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(2)[batch]"), {"rows": 2}),),
     )
 )
 
