@@ -21,9 +21,9 @@ from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
+from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.targets.cpu.math import WORDS
-from netc.compiler.targets.cpu.own import definition
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import nearest
 from netc.runtime.execution.resources import Backend, Resources, State

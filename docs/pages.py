@@ -13,6 +13,8 @@ from netc.commands.table import app_of
 from netc.compiler import pipeline
 from netc.compiler.analysis.differences import Labels, as_lines, difference
 from netc.compiler.lowering.lower import lower
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import NAMED
 from netc.dsl.diagnostics import CODES
 from netc.dsl.quoting import escaped_lines
@@ -399,7 +401,7 @@ def _compiler() -> Iterator[str]:
             yield f"```{'diff' if before else ''}\n{text}\n```"
         before = now
     tasks = lower(stages["sink"], model.train.batch, NAMED["avx2"]).tasks
-    loops = [task for task in tasks if task.kernel.form != "product"]
+    loops = [task for task in tasks if not isinstance(task.kernel, Contraction)]
     count = sum(bool(value.operands) for value in stages["sink"].values())
     yield f"""
 ## Fusion, layout and lowering
@@ -410,7 +412,7 @@ become {len(tasks)} kernel calls, and {len(tasks) - len(loops)} of these are mat
 Python text in a small vocabulary of its own. This is the loop of the loss and its derivative:
 """
     kernel = max(loops, key=lambda task: len([value for value in task.values if value.span.line == 9]))
-    yield f"```{{.python .kernel}}\n{kernel.kernel.text.rstrip()}\n```"
+    yield f"```{{.python .kernel}}\n{source_of(kernel.kernel).text.rstrip()}\n```"
     yield BELOW
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.runtime import columns
@@ -87,9 +88,9 @@ def compared_with(graph: Graph, target: str) -> list[Value]:
     is computed from the target alone.
     """
     depends_on_target, depends_on_input, depends_on_others = (set[Value]() for _ in range(3))
-    depends_on_target |= {leaf for leaf in graph.values("target") if leaf.name == target}
-    depends_on_input |= {*graph.values("input")}
-    depends_on_others |= {*graph.values("target"), *graph.values("parameter"), *graph.values("state")}
+    depends_on_target |= {leaf for leaf in graph.values(Role.TARGET) if leaf.name == target}
+    depends_on_input |= {*graph.values(Role.INPUT)}
+    depends_on_others |= {*graph.values(Role.TARGET), *graph.values(Role.PARAMETER), *graph.values(Role.STATE)}
     depends_on_others -= depends_on_target
     for value in graph.values():
         for dependents in (depends_on_target, depends_on_input, depends_on_others):

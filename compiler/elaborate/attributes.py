@@ -44,7 +44,8 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
         raise Mismatch("no axis to reduce over", code="E0403")
     numbers = {call.axis_number(axis) for axis in axes}
     call.attributes[parameter.name] = tuple(sorted(numbers))
-    call.is_along_steps = BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers)
+    if BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers):
+        call.axes_along_steps = tuple(sorted(numbers))
     if BATCH in axes and first.type.is_held:
         message = f"`{call.operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
         raise Mismatch(message, code="E0901")
@@ -53,14 +54,14 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
 def _read_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     call.attributes[parameter.name] = (number,)
-    call.is_along_steps = bounded.is_along_steps(call.first, number)
+    call.axes_along_steps = (number,) if bounded.is_along_steps(call.first, number) else ()
 
 
 def _read_joined_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     if bounded.is_along_steps(call.first, number):
         raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
-    call.attributes["axis"] = number
+    call.attributes.update(axis=number)
 
 
 def _single_axis(call: OperationCall, parameter: Parameter) -> int:

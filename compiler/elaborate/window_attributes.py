@@ -68,9 +68,9 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
-    x, attributes = call.first, call.attributes
-    kernel = attributes["size"] if "size" in attributes else call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = attributes["stride"], attributes.get("dilation", (1, 1))
+    x = call.first
+    kernel = call.pair("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pair("stride") or (1, 1), call.pair("dilation") or (1, 1)
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
         if isinstance(size, int):

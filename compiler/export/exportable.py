@@ -8,13 +8,16 @@ import numpy as np
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
+from netc.compiler.operations.convolution import conv2d, conv2d_input
+from netc.compiler.operations.pooling import avgpool2d, maxpool2d
+from netc.compiler.operations.reduce import log_softmax, logsumexp, softmax
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
 
 Array = np.ndarray[Any, Any]
 
 # operations that are not expanded, since both formats have them
-KEPT = frozenset({"conv2d", "conv2d_input", "maxpool2d", "avgpool2d", "softmax", "log_softmax", "logsumexp"})
+KEPT = (conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,9 +18,9 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Dim
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
-from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.dsl.diagnostics import fault
 
@@ -190,7 +190,8 @@ class Writer(ABC):
             return leaves[name]
         if (table := table_of(value)) is not None:
             return self.table(table)
-        if name == SAMPLE or name.startswith("random."):
+        supplied = parse_supplied(name)
+        if supplied is not None and supplied.kind in (SuppliedKind.RANDOM, SuppliedKind.SAMPLES):
             return self.random_words(value)
         if name:
             return self.parameter(name, self.exported.arrays[name])

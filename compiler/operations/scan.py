@@ -263,7 +263,7 @@ def _from_steps_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> An
     return result.reshape(-1, size, *y.shape[1:])
 
 
-register(
+pack = register(
     Operation(
         "to_steps",
         "Packs sequences that are stored with n steps each as rows: x[batch, n, ...] -> [steps, ...].",
@@ -275,7 +275,7 @@ register(
         is_callable=False,
     )
 )
-register(
+unpack = register(
     Operation(
         "from_steps",
         "Stores rows as sequences with n steps each, with zeros beyond their ends: the inverse of to_steps.",
@@ -292,7 +292,7 @@ register(
 
 def to_steps(x: Value, dim: str) -> Value:
     """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
-    if x.operation == "from_steps" and x.operands[0].type.rows == dim:
+    if x.definition is unpack and x.operands[0].type.rows == dim:
         return x.operands[0]
     return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim, size=int(x.type.dims[1])))
 
@@ -305,5 +305,5 @@ def from_steps(y: Value, size: int) -> Value:
 
 def scans(graph: Graph) -> Iterator[Scan]:
     """All scans of a graph, in order."""
-    for value in graph.values("scan"):
+    for value in graph.values(Role.SCAN):
         yield Scan.of(value)

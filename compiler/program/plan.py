@@ -1,7 +1,7 @@
 """The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine.
 
 A run needs of a plan only what a caller passes to machine code: a plan whose code is linked already may have a
-schedule without phases, and no tasks (runtime/runs/prepared.py).
+schedule without phases, and no tasks (runtime/runs/saved.py).
 """
 
 from collections.abc import Iterable

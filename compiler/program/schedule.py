@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from netc.compiler.program.kernels import Kernel
+
 # The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and
 # results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
@@ -27,18 +29,6 @@ ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier'
 NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
 # A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
 MOST_SPINS = 4000
-
-
-@dataclass(frozen=True, slots=True)
-class KernelSource:
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math.py and sums.py.
-
-    `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
-    """
-
-    form: Literal["loop", "product"]
-    text: str
-    arguments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +56,7 @@ class Address:
 class Call:
     """A call of a kernel: addresses, then counts."""
 
-    kernel: KernelSource
+    kernel: Kernel
     arguments: tuple[Address | Count, ...]
 
 

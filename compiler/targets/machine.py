@@ -15,7 +15,6 @@ from netc.compiler.ir.types import DTYPES
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
-SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +76,7 @@ def host() -> Machine:
 
 @cache
 def _host() -> Machine:
-    import llvmlite.binding as llvm  # loads LLVM, which nothing else here needs
+    import llvmlite.binding as llvm  # here, so that lowering and planning for a named target do without it
 
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16

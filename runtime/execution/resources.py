@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, get_args
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.program.plan import layout
 from netc.compiler.targets.machine import Machine
@@ -52,8 +53,8 @@ def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str
     The model's parameters and states come first, then what the graph of a training step adds (the optimizer's states).
     """
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
-    for kind in ("parameter", "state"):
-        types |= {value.name: value.type for value in (graph.values(kind) if graph else ())}
+    for role in (Role.PARAMETER, Role.STATE):
+        types |= {value.name: value.type for value in (graph.values(role) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 

@@ -116,7 +116,7 @@ class SequenceStep(Step):
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
-        self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
+        self.per_step = [leaf.name for leaf in self.graph.values(Role.GIVEN) if leaf.is_per_step]
         self._room: tuple[Executable | None, tuple[Ragged, ...]] = (
             self.executable,
             (),

@@ -11,6 +11,7 @@ from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
@@ -70,7 +71,7 @@ class Step:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
         self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
-        self.given = [value.name for value in self.graph.values("given")]
+        self.given = [value.name for value in self.graph.values(Role.GIVEN)]
         self.results = self.graph.printed_results()
         self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.trace: Interpreter = evaluate
@@ -158,8 +159,8 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
-        per_batch = {value.name for value in self.graph.values("given") if not value.type.is_batched}
-        per_step = {value.name for value in self.graph.values("given") if value.is_per_step}
+        per_batch = {value.name for value in self.graph.values(Role.GIVEN) if not value.type.is_batched}
+        per_step = {value.name for value in self.graph.values(Role.GIVEN) if value.is_per_step}
         read = {value.name for value in self.graph.values() if value.name}
         for start in range(0, len(order), self.batch):
             samples = order[start : start + self.batch]

@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, size_of
 from netc.compiler.program.plan import Plan, Table
 from netc.compiler.program.schedule import Schedule
@@ -307,7 +308,7 @@ def _facts(model: "Model") -> OutputFacts:
 
 
 def _data(model: "Model", spec: DataSpec, step: "Step") -> _Data:
-    inputs = {leaf.name: leaf.type for leaf in step.graph.values("input")}
+    inputs = {leaf.name: leaf.type for leaf in step.graph.values(Role.INPUT)}
     return _Data(
         spec.source.reader,
         spec.split.column,

@@ -201,7 +201,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
 def memory(subject: Subject) -> Iterator[Difference]:
     """The bits are the same under the lowest limit on memory that a step can keep."""
     model = subject.model
-    if not has_loss(model) or not model.graph.values("scan"):
+    if not has_loss(model) or not model.graph.values(Role.SCAN):
         return
     fields = ready_fields(model, subject.fields)
     bounds = dict(model.bounds)

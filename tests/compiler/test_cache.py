@@ -20,8 +20,8 @@ import netc
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache, compile, emit
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
 
 # without a product, whose kernel takes seconds to compile

@@ -20,6 +20,7 @@ from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
@@ -73,7 +74,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         )
     if not inputs:  # a file is asked about samples
         inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
-        copied_graph.results[parse_result("output.same")] = copied_graph.values("input")[0]
+        copied_graph.results[parse_result("output.same")] = copied_graph.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
     copied_graph.results |= {parse_result(f"output.y{i}"): copies[result] for i, result in enumerate(results)}
     expected = evaluate(graph_with(graph, results), arrays, BATCH)

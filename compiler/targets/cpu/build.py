@@ -4,11 +4,12 @@ from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
-from netc.compiler.program.schedule import Arenas, KernelSource, Schedule
+from netc.compiler.program.schedule import Arenas, Schedule
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.emit import emit
 from netc.compiler.targets.cpu.linked import ENTRY, Linked, Unloadable, load
+from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine
 from netc.dsl import eviction
 
@@ -19,7 +20,10 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     `profiled` and `spoiled` are as in `emit`.
     """
     start_llvm()
-    keys = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
+    keys = {
+        kernel: parts_of(kernel, machine)
+        for kernel in dict.fromkeys(source_of(call.kernel) for call in schedule.calls())
+    }
     objects, missing = dict[KernelSource, bytes](), list[KernelSource]()
     for kernel, key in keys.items():
         code = cache.read(key)

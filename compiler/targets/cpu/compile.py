@@ -18,9 +18,9 @@ from typing import IO, Any
 
 import llvmlite.binding as llvm
 
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.linked import LIBM
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
 _FLOATS = re.compile(r"<(\d+) x (?:float|double)>")

@@ -3,7 +3,7 @@
 import ast
 from collections.abc import Sequence
 
-from netc.compiler.targets.cpu.texts import Form, linear
+from netc.compiler.targets.emulator.texts import Form, linear
 
 
 class NotVector(Exception):

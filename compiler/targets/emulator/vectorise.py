@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netc.compiler.targets.cpu.texts import Form, MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator import reductions
 from netc.compiler.targets.emulator.kernel_loops import (
     NotVector,
@@ -23,6 +22,7 @@ from netc.compiler.targets.emulator.kernel_loops import (
     names_in,
     range_arguments,
 )
+from netc.compiler.targets.emulator.texts import Form, MemoryAccess, access_of, accesses
 from netc.compiler.targets.emulator.words import WORDS
 
 
