@@ -19,7 +19,8 @@ class OperationCall:
     """An application of an operation while its arguments are read.
 
     `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
-    `attributes` are what the operation gets; `axes_along_steps` are its axes if one of them is a varying dimension.
+    `attributes` are what the operation gets; `pairs` are those for height and width, `axes_along_steps` its axes if one
+    of them is a varying dimension.
     """
 
     context: Context
@@ -30,6 +31,7 @@ class OperationCall:
     rest: Sequence[syntax.Argument]
     operands: list[Value] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
+    pairs: dict[str, tuple[int, int]] = field(default_factory=dict)
     axes_along_steps: tuple[int, ...] = ()
 
     @property
@@ -37,11 +39,6 @@ class OperationCall:
         """The operand that axes and sizes refer to."""
         assert self.operands
         return self.operands[0]
-
-    def pair(self, name: str) -> tuple[int, int] | None:
-        """A pair for height and width that has been read already; None if the operation has no such parameter."""
-        chosen: tuple[int, int] | None = self.attributes.get(name)
-        return chosen
 
     def value(self, argument: syntax.Argument) -> Value:
         """The value of the graph that an argument stands for. Faults E0205 if it is none."""

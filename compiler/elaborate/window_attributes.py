@@ -12,11 +12,11 @@ def read_pair(call: OperationCall, parameter: Parameter) -> None:
     first, argument, default = call.first, parameter.argument, parameter.default
     if argument is not None:
         pair = _pair(call, argument)
-    elif default in call.attributes:  # the same as another attribute
-        pair = call.attributes[default]
+    elif default in call.pairs:  # the same as another parameter
+        pair = call.pairs[default]
     else:
         pair = _on_axes_of(first, (int(default),) * 2)
-    call.attributes[parameter.name] = pair
+    call.attributes[parameter.name] = call.pairs[parameter.name] = pair
 
 
 def read_border(call: OperationCall, parameter: Parameter) -> None:
@@ -69,8 +69,8 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
     x = call.first
-    kernel = call.pair("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = call.pair("stride") or (1, 1), call.pair("dilation") or (1, 1)
+    kernel = call.pairs.get("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pairs["stride"], call.pairs.get("dilation", (1, 1))
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
         if isinstance(size, int):

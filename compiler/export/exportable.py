@@ -17,7 +17,7 @@ from netc.compiler.passes.simplify import expand, simplify
 Array = np.ndarray[Any, Any]
 
 # operations that are not expanded, since both formats have them
-KEPT = (conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp)
+KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softmax, logsumexp})
 
 
 @dataclass(frozen=True, slots=True)

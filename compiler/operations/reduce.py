@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
@@ -51,7 +51,7 @@ def extent(like: Value, axes: Axes) -> Value:
     The size of the batch is known only when the program runs.
     """
     dims = tuple(like.type.dims[axis] for axis in axes)
-    return like.graph.add("extent", (), {"dims": dims}, Type(like.type.dtype))
+    return like.graph.add("extent", (), Dims(dims), Type(like.type.dtype))
 
 
 _EXAMPLES = (

@@ -15,7 +15,6 @@ from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import stop_gradient
-from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.simplify import expand, rebuild
@@ -108,7 +107,7 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
         return copy.add_copy(value, operands)
 
     return expand(
-        rebuild(graph, rule), kept={definition for name, definition in OPERATIONS.items() if name not in RANDOM}
+        rebuild(graph, rule), kept={operation for operation in OPERATIONS.values() if operation.role is not Role.RANDOM}
     )
 
 

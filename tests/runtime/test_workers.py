@@ -5,7 +5,7 @@ import pytest
 from support import ROOT
 
 import netc
-from netc.compiler.targets.cpu.build import Linked
+from netc.compiler.targets.cpu.linked import Linked
 from netc.runtime.data.stored import Bytes
 from netc.runtime.execution.workers import Workers
 
