@@ -77,7 +77,9 @@ def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[synt
     return links
 
 
-def _evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:  # noqa: C901  a case for each kind of node
+def _evaluate(  # noqa: C901  a case for each kind of node
+    context: Context, node: syntax.Expression, scope: Scope
+) -> Item:
     match node:
         case syntax.Number():
             return node.value

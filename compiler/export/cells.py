@@ -110,9 +110,11 @@ def _transition(cell: Cell, width: int, units: int, like: Graph) -> Graph:
 
 def _is_same(value: Value, expected: Value) -> bool:
     """Whether two values of different graphs are computed in the same way from leaves of the same names."""
-    if value.operation != expected.operation or len(value.operands) != len(expected.operands):
+    if value.definition is not expected.definition or value.role is not expected.role:
         return False
     if value.type != expected.type or value.attributes != expected.attributes:
+        return False
+    if len(value.operands) != len(expected.operands):
         return False
     return all(_is_same(*operands) for operands in zip(value.operands, expected.operands, strict=True))
 
