@@ -92,6 +92,10 @@ class Program:
         """
         return self._predictor.predict(fields, beam, outputs)
 
+    def prediction_step(self, fields: RawFields) -> Step:
+        """The step that predicts all outputs from these fields, built once."""
+        return self._predictor.step_for(fields)
+
     def evaluate(self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
         """Losses, metrics and watched values over all samples.
 

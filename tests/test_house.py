@@ -77,7 +77,7 @@ ROOMS_OF_COMPILER: dict[str, set[str]] = {
     "elaborate": {"ir", "operations", "model", "passes"},
     "pipeline": {"ir", "model", "passes"},
     "analysis": {"ir", "operations", "model", "passes"},
-    "evaluation": {"ir", "model", "passes", "analysis"},
+    "evaluation": {"ir", "operations", "model", "passes", "analysis"},
     "program": {"ir"},
     "export": {"ir", "operations", "passes", "elaborate", "pipeline", "program"},
     "targets": {"ir"},

@@ -27,7 +27,8 @@ class OperationCall:
     """An application of an operation while its arguments are read.
 
     `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
-    `attributes` are what the operation gets; `is_along_steps` says whether one of its axes is a varying dimension.
+    `attributes` are what the operation gets; `pairs` are those for height and width, `axes_along_steps` its axes if one
+    of them is a varying dimension.
     """
 
     context: Context
@@ -38,7 +39,8 @@ class OperationCall:
     rest: Sequence[syntax.Argument]
     operands: list[Value] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
-    is_along_steps: bool = False
+    pairs: dict[str, tuple[int, int]] = field(default_factory=dict)
+    axes_along_steps: tuple[int, ...] = ()
 
     @property
     def first(self) -> Value:
@@ -103,7 +105,8 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
         raise Mismatch("no axis to reduce over", code="E0403")
     numbers = {call.axis_number(axis) for axis in axes}
     call.attributes[parameter.name] = tuple(sorted(numbers))
-    call.is_along_steps = BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers)
+    if BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers):
+        call.axes_along_steps = tuple(sorted(numbers))
     if BATCH in axes and first.type.is_held:
         message = f"`{call.operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
         raise Mismatch(message, code="E0901")
@@ -112,14 +115,14 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
 def _read_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     call.attributes[parameter.name] = (number,)
-    call.is_along_steps = bounded.is_along_steps(call.first, number)
+    call.axes_along_steps = (number,) if bounded.is_along_steps(call.first, number) else ()
 
 
 def _read_joined_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     if bounded.is_along_steps(call.first, number):
         raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
-    call.attributes["axis"] = number
+    call.attributes.update(axis=number)
 
 
 def _single_axis(call: OperationCall, parameter: Parameter) -> int:
@@ -186,11 +189,11 @@ def _read_pair(call: OperationCall, parameter: Parameter) -> None:
     first, argument, default = call.first, parameter.argument, parameter.default
     if argument is not None:
         pair = _pair(call, argument)
-    elif default in call.attributes:  # the same as another attribute
-        pair = call.attributes[default]
+    elif default in call.pairs:  # the same as another parameter
+        pair = call.pairs[default]
     else:
         pair = _on_axes_of(first, (int(default),) * 2)
-    call.attributes[parameter.name] = pair
+    call.attributes[parameter.name] = call.pairs[parameter.name] = pair
 
 
 def _read_border(call: OperationCall, parameter: Parameter) -> None:
@@ -272,9 +275,9 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
-    x, attributes = call.first, call.attributes
-    kernel = attributes["size"] if "size" in attributes else call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = attributes["stride"], attributes.get("dilation", (1, 1))
+    x = call.first
+    kernel = call.pairs.get("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pairs["stride"], call.pairs.get("dilation", (1, 1))
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
         if isinstance(size, int):

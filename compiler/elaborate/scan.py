@@ -17,6 +17,7 @@ from netc.compiler.elaborate.frame import Frame
 from netc.compiler.elaborate.inner_scan import inner_scan
 from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
+from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import TableKind, table
@@ -191,7 +192,7 @@ def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) ->
     """The first value of a carry, for each sample. Faults E0401 for a sequence."""
     with context.graph.at(context.user_span(carry.span)):
         value = (
-            context.graph.add("constant", (), {"value": item}, Type("i32"))
+            context.graph.add("constant", (), Constant(item), Type("i32"))
             if is_token and isinstance(item, int)
             else context.as_value(item, carry.value.span)
         )

@@ -20,6 +20,7 @@ from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.compiler.model import Equal
 from netc.compiler.operations import bounded, sequence
+from netc.compiler.operations.shape import Count
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
@@ -51,7 +52,7 @@ def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     if len(dims) != 1:
         fault("E0301", "`arange` takes one number", span, hint="arange(10)")
     with context.graph.at(context.user_span(span)):
-        numbers = context.graph.add("arange", (), {"n": dims[0]}, Type("i32", dims))
+        numbers = context.graph.add("arange", (), Count(dims[0]), Type("i32", dims))
         return apply("cast", numbers, dtype=context.graph.precision)
 
 

@@ -12,7 +12,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
-from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
+from netc.compiler.model import ParameterInfo
 from netc.compiler.operations.reduce import as_float
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
@@ -23,7 +23,7 @@ def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
-    leaves = context.graph.values("parameter")
+    leaves = context.graph.values(Role.PARAMETER)
     parameters = [leaf for leaf in leaves if fnmatchcase(leaf.name, pattern)]
     if not parameters:
         fault(
@@ -67,12 +67,12 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
             argument.span,
             describe_sample(label.type),
         )
-    key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
-    state = next((leaf for leaf in context.graph.values("state") if leaf.name == key), None)
+    key, type_ = f"class_weights.{name}", Type(context.graph.precision, (label.type.classes,))
+    state = next((leaf for leaf in context.graph.values(Role.STATE) if leaf.name == key), None)
     if state is not None:
         return state
     place = context.user_span(span)
-    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place)
+    context.states[key] = ParameterInfo(key, type_, "ones", (), False, place, weights_of=name)
     with context.graph.at(place):
         return context.graph.leaf("state", key, type_)
 

@@ -15,7 +15,7 @@ from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, 
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DTypeName, Type
-from netc.compiler.ir.value import Surroundings, Value, make_attributes
+from netc.compiler.ir.value import Operation, Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
 T = TypeVar("T")
@@ -118,9 +118,12 @@ class Graph:
         finally:
             self.span = before
 
-    def values(self, operation: str | None = None) -> list[Value]:
-        """All values in the order they were added (operands before users), or those of one operation."""
-        return [value for value in self.network.nodes if operation is None or value.operation == operation]
+    def values(self, kind: Role | Operation | None = None) -> list[Value]:
+        """All values in the order they were added (operands before users), or those of one role or operation."""
+        values: list[Value] = list(self.network.nodes)
+        if kind is None:
+            return values
+        return [value for value in values if value.role is kind or value.definition is kind]
 
     def users(self, value: Value) -> list[Value]:
         return list(self.network.successors(value))

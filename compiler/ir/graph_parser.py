@@ -82,8 +82,8 @@ def parse_attributes(text: str) -> dict[str, Attribute]:
         call = ast.parse(f"f({text})", mode="eval").body
     except SyntaxError as error:
         raise ValueError(f"attributes that cannot be read: {text}") from error
-    assert isinstance(call, ast.Call)
-    return {str(keyword.arg): _value_of(keyword.value) for keyword in call.keywords}
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    return {str(keyword.arg): _value_of(keyword.value) for keyword in keywords}
 
 
 def _value_of(node: ast.expr) -> Attribute:

@@ -149,8 +149,7 @@ class Loop:
 
     def _line(self, value: Value, names: dict[str, str]) -> str:
         """Adds the line that computes a value from its operands' elements."""
-        lower = OPERATIONS[value.operation].lower
-        assert isinstance(lower, Scalar)
+        lower = value.lowered_as(Scalar)
         dtype = (
             value.type.dtype if value.definition is cast or value.type.dtype != "bool" else value.operands[0].type.dtype
         )

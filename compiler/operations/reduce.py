@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.attributes import Dims, Over
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import Expansion, Fold, Kernel, Operation, Value, apply, register
@@ -46,7 +46,7 @@ def as_float(x: Value) -> Value:
 def extent(like: Value, axes: Axes) -> Value:
     """How many elements the axes of a value hold together, as a scalar of its type; the batch's share is known when the program runs."""
     dims = tuple(like.type.dims[axis] for axis in axes)
-    return like.graph.add("extent", (), {"dims": dims}, Type(like.type.dtype))
+    return like.graph.add("extent", (), Dims(dims), Type(like.type.dtype))
 
 
 _EXAMPLES = (

@@ -5,6 +5,7 @@ its own arena; their lifetimes count tasks. There, a value that a group passes o
 block. The plan contains the schedule that kernels/schedule.py turns into a function.
 """
 
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,13 +13,10 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
-from netc.compiler.program.plan import Plan, Table
+from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
-
-ALIGNMENT = 64
-SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +26,6 @@ class _Lifetime:
     first: int
     last: int
     is_row_block: bool = False
-
-
-def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
-    """Returns offsets for buffers of (name, bytes), one behind another, and the bytes of all of them with the slack."""
-    offsets, at = {}, 0
-    for name, size in names:
-        offsets[name] = at
-        at += _round(size)
-    return offsets, at + SLACK
 
 
 def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
@@ -94,10 +83,6 @@ def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
                 yield count.per
 
 
-def _round(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def _row(buffer: Buffer) -> int:
     """Elements of a row of a buffer."""
     return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
@@ -151,13 +136,13 @@ def _lifetimes(
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
         if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
-            size = _round(row_blocks[id(group)] * _row_bytes(buffer))
+            size = aligned(row_blocks[id(group)] * _row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
-            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), *by_task))
+            private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), *by_task))
         else:
             first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
-            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), first, last))
+            shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
     return shared, private
 
 
@@ -175,21 +160,18 @@ def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
 
     The largest buffers are placed first, each at the lowest offset that is free during its lifetime.
     """
-    placed: list[tuple[int, int, _Lifetime]] = []
+    placed: list[tuple[int, int, _Lifetime]] = []  # in the order of their bytes
+    offsets: dict[Buffer, int] = {}
     for lifetime in sorted(lifetimes, key=lambda lifetime: -lifetime.size):
-        at = 0
-        for start, end, other in sorted(placed, key=lambda place: place[:2]):
-            if (
-                other.first <= lifetime.last
-                and lifetime.first <= other.last
-                and start < at + lifetime.size
-                and at < end
-            ):
+        at, size, first, last = 0, lifetime.size, lifetime.first, lifetime.last
+        for start, end, other in placed:
+            if start >= at + size:  # as all after it do
+                break
+            if at < end and other.first <= last and first <= other.last:
                 at = end
-        placed.append((at, at + lifetime.size, lifetime))
-    return {lifetime.buffer: start for start, _, lifetime in placed}, max(
-        (end for _, end, _ in placed), default=0
-    ) + SLACK
+        insort(placed, (at, at + size, lifetime), key=lambda place: place[:2])
+        offsets[lifetime.buffer] = at
+    return offsets, max((end for _, end, _ in placed), default=0) + SLACK
 
 
 def _group(group: TaskGroup, row_block: int, places: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:

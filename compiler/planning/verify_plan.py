@@ -20,9 +20,8 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.planning.accesses import Touched, reached, touched
-from netc.compiler.planning.plan import ALIGNMENT, SLACK
 from netc.compiler.program.kernels import Contraction, form_of
-from netc.compiler.program.plan import Plan
+from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks

@@ -4,16 +4,14 @@ Any number of threads may run it at the same time.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.planning.plan import SLACK
-from netc.compiler.program.plan import Plan, Table
+from netc.compiler.program.plan import SLACK, Plan, Table
 from netc.compiler.program.schedule import (
     BARRIER,
     BATCH,
@@ -37,17 +35,21 @@ from netc.compiler.program.schedule import (
     YIELD,
     Arenas,
 )
-from netc.compiler.targets.cpu.build import Linked, build
 from netc.compiler.targets.machine import cores
+from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Arena, ArenaPool, Memory, is_debugging
 from netc.runtime.execution.resources import Resources
 from netc.runtime.execution.workers import Team, yield_address
 
-if TYPE_CHECKING:  # imported only where it is used: no command of a user needs it
+if TYPE_CHECKING:  # imported only where it is used: saved machine code runs without a graph and without LLVM
+    from netc.compiler.ir.rows import Rows
+    from netc.compiler.targets.cpu.linked import Linked
     from netc.compiler.targets.emulator.run import Emulator
+    from netc.dsl.source import Span
 
 Arrays = Mapping[str, Array]
+RowsOf = Callable[[Plan, int], "tuple[Arrays, Mapping[str, Rows]]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +66,26 @@ class Tables:
 
 
 class Executable:
-    """`plan` ready to run by at most `members` workers, over the parameters and states of `resources`."""
+    """`plan` ready to run by at most `members` workers, over the parameters and states of `resources`.
 
-    def __init__(self, plan: Plan, resources: Resources, members: int, profiled: bool = False) -> None:
+    `linked` is its machine code, if that need not be built.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        resources: Resources,
+        members: int,
+        profiled: bool = False,
+        linked: "Linked | None" = None,
+    ) -> None:
         self.plan, self.resources, self.members = plan, resources, members
         is_emulated = resources.backend == "plan"
-        self.linked: Linked | None = None
+        self.linked = linked
         self.emulator = _emulator(plan, members) if is_emulated else None
-        if not is_emulated:
+        if not is_emulated and linked is None:
+            from netc.compiler.targets.cpu.build import build
+
             spoiled = Arenas(plan.shared, plan.private) if is_debugging() else None
             self.linked = build(plan.schedule, resources.machine, profiled, spoiled)
         # for each worker, the ticks of each call and their sum; written only if `profiled`
@@ -110,7 +124,31 @@ class Executable:
                 ends[table.index] = begins[table.index] + arrays[name].nbytes
         return Tables(begins, ends, (inputs, results))
 
-    def run(self, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]) -> None:
+    def run_batches(
+        self, fields: Arrays, order: Array, batch: int, spans: "Mapping[str, Span]", rows_of: "RowsOf | None" = None
+    ) -> dict[str, Array]:
+        """Run the samples of `order`: all full steps of `batch` samples in one call, then the smaller last one.
+
+        `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of
+        a number of samples, for plans with varying dimensions.
+        """
+        plan, count, steps = self.plan, len(order), -(-len(order) // batch)
+        order = np.ascontiguousarray(order, np.int32)
+        results = {}
+        for name, table in plan.results.items():
+            require(self.result_bytes(table, count, steps), f"`{name}` of {count:,} samples", spans.get(name))
+            results[name] = self.result(table, count, steps)
+        full_steps = count // batch
+        for first, turns, size in ((0, full_steps, batch), (full_steps, 1, count % batch)):
+            if not turns or not size:
+                continue
+            index, rows = rows_of(plan, size) if rows_of is not None else ({}, {})
+            tables = self.tables(self.inputs({**fields, **index}), results)
+            offsets = [first * (fixed + batch * per_sample) for fixed, per_sample in plan.schedule.tables]
+            self.run(order[first * batch :], tables.moved(offsets), turns, size, rows)
+        return results
+
+    def run(self, order: Array, tables: Tables, steps: int, batch: int, rows: "Mapping[str, Rows]") -> None:
         """Run `steps` steps of `batch` samples, whose numbers are in `order`; `rows` are those of the varying dims."""
         if self.emulator is not None:
             arena = self.arenas.take(self.members)
@@ -126,7 +164,7 @@ class Executable:
             team.run(lambda member: linked.run(begin + member * size))
             self.arenas.give_back(arena)
 
-    def _contexts(self, team: Team, arena: Arena, order: Array, tables: Tables, rows: Mapping[str, Rows]) -> Array:
+    def _contexts(self, team: Team, arena: Arena, order: Array, tables: Tables, rows: "Mapping[str, Rows]") -> Array:
         """The context of each worker of a team (see schedule.py), without the sizes."""
         words = self._words(rows, team.count)
         contexts = np.zeros((team.count, TABLES + len(tables.begins) + words.shape[1]), np.int64)
@@ -142,7 +180,7 @@ class Executable:
         contexts[:, PROFILE] = self.ticks.ctypes.data + np.arange(team.count) * self.ticks.strides[0]
         return contexts
 
-    def _words(self, rows: Mapping[str, Rows], members: int) -> Array:
+    def _words(self, rows: "Mapping[str, Rows]", members: int) -> Array:
         """The words for the varying dimensions in a context, a row for each worker."""
         words = np.zeros((members, len(self.plan.schedule.dims), len(DIMENSION)), np.int64)
         for n, dim in enumerate(self.plan.schedule.dims):
@@ -154,7 +192,7 @@ class Executable:
         return words.reshape(members, -1)
 
     def _emulate(
-        self, arena: Arena, order: Array, tables: Tables, steps: int, batch: int, rows: Mapping[str, Rows]
+        self, arena: Arena, order: Array, tables: Tables, steps: int, batch: int, rows: "Mapping[str, Rows]"
     ) -> None:
         from netc.compiler.targets.emulator.run import Memories, array_at
 

@@ -13,8 +13,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.planning.plan import SLACK
-from netc.compiler.program.plan import Plan
+from netc.compiler.program.plan import SLACK, Plan
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.executable import Executable
 from netc.runtime.execution.memory import Memory
@@ -117,7 +116,7 @@ class SequenceStep(Step):
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
-        self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
+        self.per_step = [leaf.name for leaf in self.graph.values(Role.GIVEN) if leaf.is_per_step]
         self._room: tuple[Executable | None, tuple[Ragged, ...]] = (
             self.executable,
             (),

@@ -11,13 +11,14 @@ from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.plan import Plan
 from netc.compiler.reference import evaluate
-from netc.compiler.targets.cpu.build import Linked
+from netc.compiler.targets.cpu.linked import Linked
 from netc.compiler.targets.machine import Machine
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
@@ -70,7 +71,7 @@ class Step:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
         self.state, self.backend, self.machine = resources.state, resources.backend, resources.machine
         self.profiled = profiled
-        self.given = [value.name for value in self.graph.values("given")]
+        self.given = [value.name for value in self.graph.values(Role.GIVEN)]
         self.results = self.graph.printed_results()
         self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.trace: Interpreter = evaluate
@@ -141,22 +142,8 @@ class Step:
 
     def run_arrays(self, executable: Executable, fields: Arrays, order: Array) -> dict[str, Array]:
         """The compiled part of `run`: all full steps in one call, then the smaller last one."""
-        plan, count, steps = executable.plan, len(order), -(-len(order) // self.batch)
-        order = np.ascontiguousarray(order, np.int32)
-        results = {}
-        for name, table in plan.results.items():
-            size = executable.result_bytes(table, count, steps)
-            require(size, f"`{name}` of {count:,} samples", self.results[name].span)
-            results[name] = executable.result(table, count, steps)
-        full_steps = count // self.batch
-        for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
-            if not turns or not size:
-                continue
-            index, rows = self.rows_of_step(plan, size)
-            tables = executable.tables(executable.inputs({**fields, **index}), results)
-            offsets = [first * (fixed + self.batch * per_sample) for fixed, per_sample in plan.schedule.tables]
-            executable.run(order[first * self.batch :], tables.moved(offsets), turns, size, rows)
-        return results
+        spans = {name: value.span for name, value in self.results.items()}
+        return executable.run_batches(fields, order, self.batch, spans, self.rows_of_step)
 
     def rows_of_step(self, plan: Plan, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""
@@ -172,8 +159,8 @@ class Step:
 
     def _interpret(self, fields: Arrays, order: Array) -> dict[str, Array]:
         parts: dict[str, list[Array]] = {}
-        per_batch = {value.name for value in self.graph.values("given") if not value.type.is_batched}
-        per_step = {value.name for value in self.graph.values("given") if value.is_per_step}
+        per_batch = {value.name for value in self.graph.values(Role.GIVEN) if not value.type.is_batched}
+        per_step = {value.name for value in self.graph.values(Role.GIVEN) if value.is_per_step}
         read = {value.name for value in self.graph.values() if value.name}
         for start in range(0, len(order), self.batch):
             samples = order[start : start + self.batch]

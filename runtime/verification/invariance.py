@@ -134,7 +134,7 @@ def accumulate(subject: Subject) -> Iterator[Difference]:
 
     def step(program: Program) -> dict[str, Any]:
         losses = program.step(fields)
-        kept = {name: array.copy() for name, array in program.persistent.items() if not name.startswith("accumulated.")}
+        kept = {name: program.persistent[name].copy() for name in large.persistent}  # without accumulated gradients
         return {
             **{str(ResultKind.LOSS.named(name)): np.asarray(loss, dtype_of(program)) for name, loss in losses.items()},
             **kept,
@@ -201,7 +201,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
 def memory(subject: Subject) -> Iterator[Difference]:
     """The bits are the same under the lowest limit on memory that a step can keep."""
     model = subject.model
-    if not has_loss(model) or not model.graph.values("scan"):
+    if not has_loss(model) or not model.graph.values(Role.SCAN):
         return
     fields = ready_fields(model, subject.fields)
     bounds = dict(model.bounds)

@@ -12,14 +12,14 @@ from netc.compiler.ir.graph import Graph, parse_graph
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Operation, Own
 from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.plan import layout, plan
+from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
 from netc.compiler.program.kernel_listing import count_text, expression_text, kernel_lines
 from netc.compiler.program.kernel_parser import parse_count, parse_expression, parse_kernel
 from netc.compiler.program.kernels import CustomKernel
 from netc.compiler.program.listing import plan_lines, task_lines
 from netc.compiler.program.listing_parser import parse_plan, parse_tasks
-from netc.compiler.program.plan import Plan
+from netc.compiler.program.plan import Plan, layout
 from netc.compiler.program.scalars import Number
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer, Task, Tasks

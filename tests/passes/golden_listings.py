@@ -11,6 +11,7 @@ from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
 from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
@@ -20,8 +21,9 @@ from netc.compiler.lowering.walk import run
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
-from netc.compiler.planning.plan import layout, plan
+from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines, title
+from netc.compiler.program.plan import layout
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
@@ -67,7 +69,7 @@ def _kernels(graph: Graph, where: _Where) -> Iterable[str]:
 def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
-    for value in lowering.graph.values("input"):
+    for value in lowering.graph.values(Role.INPUT):
         lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(run(lowering))
 

@@ -1,16 +1,19 @@
 """Readers of text: cells and names as the file has them, at a cost that grows with the file and no faster."""
 
+import io
 import json
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
+from netc.runtime.data.csv_reader import _plain_columns
 from netc.runtime.data.readers import read
 from netc.runtime.data.spec import parse_block
 from netc.runtime.data.split import divide
@@ -143,3 +146,66 @@ def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
             expected[name].append(group[order[start:stop]])
     for name, parts in expected.items():
         np.testing.assert_array_equal(found[name], np.sort(np.concatenate(parts)))
+
+
+_CELLS = [
+    "",
+    "a",
+    "b ",
+    " ",
+    "1",
+    "2.5",
+    "-",
+    "é",
+    "#x",
+    "null",
+    "NaN",
+    "\t",
+    "\ufeff",
+    "'",
+    "\x0b",
+    "\x0c",
+    "\x1c",
+    "\u2028",
+    ";",
+]
+_NAMES = ["a", "b", " c", "d ", "é", "#", "1", "\ufeffq", ""]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_plain_csv_is_read_as_polars_reads_it(seed: int) -> None:
+    """Small files without quotes do without polars, which must make no difference."""
+    draw, compared = random.Random(seed), 0
+    for _ in range(100):
+        names = draw.sample(_NAMES, draw.randint(1, 4))
+        rows = [["".join(draw.choices(_CELLS, k=draw.randint(0, 2))) for _ in names] for _ in range(draw.randint(0, 4))]
+        text = "\n".join(",".join(row) for row in (names, *rows)) + draw.choice(["", "\n"])
+        text = text.removeprefix("\ufeff")  # a mark at the beginning is removed before
+        columns = _plain_columns(text)
+        if columns is None:
+            continue
+        compared += 1
+        frame = polars.read_csv(io.BytesIO(text.encode()), infer_schema=False)
+        assert [*columns] == frame.columns
+        assert [column.tolist() for column in columns.values()] == [column.to_list() for column in frame.get_columns()]
+        assert all(column.dtype == object for column in columns.values())
+    assert compared > 20
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a,b\n1,2,3\n",
+        "a,b\n1\n",
+        "a\n\n1\n",
+        "a,a\n1,2\n",
+        ",b\n1,2\n",
+        'a\n"1"\n',
+        "a\r\n1\r\n",
+        "a\n",
+        "",
+        "a\n1\n\n",
+    ],
+)
+def test_every_other_csv_is_left_to_polars(text: str) -> None:
+    assert _plain_columns(text) is None
