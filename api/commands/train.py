@@ -71,7 +71,9 @@ def _plain(value: str) -> str:
 
 def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
     """Prints the runs of a sweep as a table: the settings and the metrics of each."""
-    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and "watch." not in name]
+    from netc.runtime.metric_names import watched
+
+    columns = [name for name, value in results[0][1].items() if isinstance(value, float) and watched(name) is None]
     rows = [[*names, *columns]]
     for chosen, metrics in results:
         values = (metrics.get(name) for name in columns)

@@ -13,9 +13,10 @@ emit.py writes the function that runs a schedule. Knows no graph.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from netc.compiler.program.kernels import Kernel
+if TYPE_CHECKING:  # a plan whose code is linked already has none
+    from netc.compiler.program.kernels import Kernel
 
 # The words of a context: addresses of memories, numbers of the run, and from TABLES on the addresses of inputs and
 # results.
@@ -56,7 +57,7 @@ class Address:
 class Call:
     """A call of a kernel: addresses, then counts."""
 
-    kernel: Kernel
+    kernel: "Kernel"
     arguments: tuple[Address | Count, ...]
 
 

@@ -3,7 +3,17 @@
 import pytest
 
 from netc.compiler.ir.graph import Graph, parse_graph, print_graph
-from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, parse_table, table, table_of
+from netc.compiler.ir.index_tables import (
+    Centred,
+    FromEnd,
+    IndexTable,
+    Less,
+    Other,
+    TableKind,
+    parse_table,
+    table,
+    table_of,
+)
 from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.supplied import Supplied, SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Type
@@ -27,10 +37,13 @@ TABLES = {
     "rows.place12.steps of 12": IndexTable(TableKind.PLACE, "steps of 12", size=12),
     "rows.held40.time": IndexTable(TableKind.HELD, "time", size=40),
     "rows.to 2 1 -3 same 5|time.ceil(time / 2)": IndexTable(
-        TableKind.TO, "ceil(time / 2)", other=Other("time", 2, 1, -3, "same 5")
+        TableKind.TO, "ceil(time / 2)", other=Other("time", 2, 1, -3, Centred(5))
     ),
     "rows.in 1 1 0 |time.time - 1": IndexTable(TableKind.IN, "time - 1", other=Other("time")),
-    "rows.to 1 1 0 less s|t.s + t": IndexTable(TableKind.TO, "s + t", other=Other("t", shift="less s")),
+    "rows.to 1 1 0 less s|t.s + t": IndexTable(TableKind.TO, "s + t", other=Other("t", shift=Less("s"))),
+    "rows.to 1 1 0 end|time.min(time, 8)": IndexTable(
+        TableKind.TO, "min(time, 8)", other=Other("time", shift=FromEnd())
+    ),
     "rows.step": IndexTable(TableKind.STEP, ""),
 }
 SUPPLIED = {
