@@ -437,7 +437,7 @@ the line that it comes from.
 LISTING = """
 | line of a listing | meaning |
 | --- | --- |
-| `t0  f32[batch, 4], temporary` | a buffer; those of leaves and results have their names, and `t0`, `t1`, ... are temporary |
+| `m0  f32[batch, 4], temporary` | a buffer; those of leaves and results have their names, and `m0`, `m1`, ... are temporary |
 | `task 0: loop of ...; rows of batch` | a kernel call, the values that it computes, and the rows that workers share out |
 | `p0 = x + 2, 4 a row` | a pointer, 2 elements into the buffer `x`; it moves by 4 elements for each row |
 | `for i0 < n0 = 4 * rows` | a loop whose count is an argument of the kernel; `rows` are those of the call |
@@ -471,9 +471,24 @@ every element is written before it is read and that nobody else touches it.
 ## Kernels
 
 Numba compiles each kernel's text once. The object code is kept on disk under a hash of everything that decides it.
-LLVM links the kernels and the schedule of their calls into one function, which every worker enters for many steps
-at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time of each kernel or
-line beside what the machine can reach, and `-o FILE.svg` draws it.
+The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
+memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
+function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
+of each kernel or line beside what the machine can reach, and `-o FILE.svg` draws it.
+
+## A prediction of a run
+
+`netc predict RUN DATA` needs neither the graph nor the optimizer of a run. The first time, the compiler predicts, and
+saves a record in the cache (`runtime/runs/saved.py`): the data block with its steps, which fields the outputs are
+labelled by, the tables and arenas of the plan, the names of the kernels in the cache, and the object code of the
+schedule. Later predictions read the record, the parameters and the new data, and run. They import neither the parser,
+nor a pass, nor LLVM; a small csv is read without polars.
+
+A record is found by a hash of everything that decides it: the run's settings, its text and fitted steps, the files of
+netc, the installed packages with their entry points, Python, and the machine. A record is a miss if it is
+missing, damaged, of another form or made for fewer rows, or if one of its kernels is no longer in the cache. Then the
+compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or with images
+kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
 
 ## Two ways to the same numbers
 
