@@ -1,5 +1,5 @@
 """Runs a plan for several members in one thread, with the phases, shares, bands, shards and walks of
-kernels/schedule.py.
+program/schedule.py.
 
 Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order,
 and the calls of different members interleave in any order: `random_order` draws both. What a plan computes must not
@@ -126,7 +126,7 @@ class Emulator:
     def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
         """Runs steps of `batch` samples. Raises BrokenPlan.
 
-        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of kernels/schedule.py).
+        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of program/schedule.py).
         """
         with np.errstate(all="ignore"):
             _Run(self, memories, steps, batch, dimensions).run()
