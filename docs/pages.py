@@ -14,6 +14,8 @@ from netc.compiler import pipeline
 from netc.compiler.analysis.differences import Labels, as_lines, difference
 from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.listing import task_lines
+from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import NAMED
 from netc.dsl.diagnostics import CODES
@@ -408,10 +410,16 @@ def _compiler() -> Iterator[str]:
 
 Values that iterate over the same index space share a loop if one reads what the other computes. Here {count} values
 become {len(tasks)} kernel calls, and {len(tasks) - len(loops)} of these are matrix products.
-`netc explain M.net --fusion` lists the loops, and says for values in different loops why they are apart. A loop is
-Python text in a small vocabulary of its own. This is the loop of the loss and its derivative:
+`netc explain M.net --fusion` lists the loops, and says for values in different loops why they are apart.
+
+The lowered program is data that does not depend on a target: loop nests with a tree for each scalar expression, matrix
+products, and the memory that they read and write. `netc explain M.net --after lower` prints it. This is the loop of the
+loss and its derivative:
 """
     kernel = max(loops, key=lambda task: len([value for value in task.values if value.span.line == 9]))
+    listing = "\n".join(task_lines(Tasks([kernel])))
+    yield f"```\n{listing}\n```"
+    yield LISTING
     yield f"```{{.python .kernel}}\n{source_of(kernel.kernel).text.rstrip()}\n```"
     yield BELOW
 
@@ -426,6 +434,23 @@ NOTATION = """`ARCHITECTURE.md`, in the repository, says where each part lives, 
 what always holds. A value is written `name = operation(operands) : type`. Its name consists of the operation and
 the line that it comes from.
 """
+LISTING = """
+| line of a listing | meaning |
+| --- | --- |
+| `m0  f32[batch, 4], temporary` | a buffer; leaves and results have their names, and `m0`, `m1`, ... are temporary |
+| `task 0: loop of ...; rows of batch` | a kernel call, the values that it computes, and the rows that workers share |
+| `p0 = x + 2, 4 a row` | a pointer, 2 elements into the buffer `x`; it moves by 4 elements for each row |
+| `for i0 < n0 = 4 * rows` | a loop whose count is an argument of the kernel; `rows` are those of the call |
+| `for i1 < 5, folded` | a loop that sums, maxima and the like run along |
+| `t0 = f32 p0[i0 * 5 + i1]` | a load |
+| `t1 = exp.f32(t0) * f32(2.0)` | an expression; functions, conversions and numbers have a type |
+| `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
+| `sums in blocks` | the order of a long sum of floats, which decides its bits |
+| `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
+
+The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
+program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
+"""
 BELOW = """
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. A convolution is the same product, over a view of the image whose
@@ -438,6 +463,10 @@ batch's rows through all calls of a *group*, one block of rows at a time, while 
 gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache. Within a
 scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share memory;
 `netc check` prints how much memory a step needs.
+
+`netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
+each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that
+every element is written before it is read and that nobody else touches it.
 
 ## Kernels
 

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Mapping
 
-from netc.compiler.elaborate import constants, contractions, samples
+from netc.compiler.elaborate import constants, contractions, joining, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope
 from netc.compiler.elaborate.context import Context, Form
@@ -66,14 +66,14 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
     )
     axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
-    return context.guard(span, lambda: samples.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+    return context.guard(span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """Joins values of one shape along a new first axis."""
     if not arguments:
         fault("E0301", "`stack` takes at least one value", span)
-    values = samples.with_common_batch([value_of(context, argument, scope) for argument in arguments])
+    values = joining.with_common_batch([value_of(context, argument, scope) for argument in arguments])
     lead = values[0].type.lead
     return context.guard(
         span,
@@ -160,7 +160,7 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
             return bounded.last_held(x)
         if not x.type.sample:
             raise Mismatch("a number has no last step")
-        return samples.step_of(x, -1)
+        return joining.step_of(x, -1)
 
     return context.guard(span, build)
 
@@ -174,7 +174,7 @@ def _shift(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
     begin = evaluate(context, bound["first"].value, scope) if "first" in bound else 0
     place = bound["first"].span if "first" in bound else span
     first = context.as_value(begin, place, like=x)
-    return context.guard(span, lambda: samples.shifted(x, first))
+    return context.guard(span, lambda: joining.shifted(x, first))
 
 
 def _ceil(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

@@ -18,7 +18,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
-from netc.compiler.operations.elementwise import elementwise, result_type
+from netc.compiler.operations.elementwise_definition import elementwise, result_type
 
 RANDOM = ("uniform_like", "normal_like")
 

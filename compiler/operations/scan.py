@@ -146,13 +146,20 @@ def leaves_of(body: Graph) -> dict[Slot, Value]:
     return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class ScanOperands:
+    """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
+
+    sequences: Sequence[Value] = ()
+    begins: Sequence[Value] = ()
+    captured: Sequence[Value] = ()
+
+
 def scan(
     graph: Builder,
     body: Graph,
     dim: str,
-    sequences: Sequence[Value],
-    begins: Sequence[Value],
-    captured: Sequence[Value],
+    operands: ScanOperands,
     is_reversed: bool = False,
     carries: Sequence[str] = (),
     recomputes: bool = False,
@@ -163,20 +170,20 @@ def scan(
     scan did not keep. Passes move only those values out of it that are the same at all steps, because a value for each
     step, computed outside, would have to be kept.
     """
-    attributes = ScanAttributes(
-        Body(body), dim, is_reversed, (len(sequences), len(begins)), tuple(carries) or None, recomputes or None
-    )
-    return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
+    counts = (len(operands.sequences), len(operands.begins))
+    attributes = ScanAttributes(Body(body), dim, is_reversed, counts, tuple(carries) or None, recomputes or None)
+    values = (*operands.sequences, *operands.begins, *operands.captured)
+    return graph.add("scan", values, attributes, Type("f32"))
 
 
 def part(value: Value, result: Result) -> Value:
     """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
-    parts = Scan.of(value)
+    scanned = Scan.of(value)
     if result.kind is ResultKind.LAST:
-        type_ = parts.begins[result.number].type
+        type_ = scanned.begins[result.number].type
     else:
-        type_ = parts.body.results[result].type
-        type_ = type_.with_dims((parts.dim, *type_.dims[1:]))
+        type_ = scanned.body.results[result].type
+        type_ = type_.with_dims((scanned.dim, *type_.dims[1:]))
     return value.graph.add("part", (value,), Part(str(result), str(type_)), type_)
 
 

@@ -12,7 +12,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan, SlotKind, add_leaf, leaves_of, part, scan, slot_of
+from netc.compiler.operations.scan import Scan, ScanOperands, SlotKind, add_leaf, leaves_of, part, scan, slot_of
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
@@ -124,7 +124,7 @@ class _Backward:
             self.outside,
             self.body,
             self.scan.dim,
-            *self.operands,
+            ScanOperands(*self.operands),
             is_reversed=not self.scan.is_reversed,
             recomputes=self.recomputes,
         )

@@ -1,4 +1,4 @@
-"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad, gather.
+"""Operations that move elements and compute nothing: reshape, transpose, slices, concat, pad.
 
 Attributes count axes over all dimensions, the batch included, and shapes include the batch too. Operations that only
 read the operand's memory in another order are Views.
@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Scatter, Value, View, apply, register
+from netc.compiler.ir.value import Kernel, Operation, Scalar, Value, View, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,6 @@ class Pad(Attributes):
     def fill(self) -> float:
         """The value of the new elements."""
         return 0.0 if self.value is None else self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Rows(Attributes):
-    """The number of rows of the result."""
-
-    rows: Dim
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,17 +202,9 @@ def _pad_reference(
     return result
 
 
-def _pad_gradient(
-    g: Value,
-    result: Value,
-    x: Value,
-    axes: tuple[int, ...],
-    before: tuple[int, ...],
-    after: tuple[int, ...],
-    step: tuple[int, ...],
-    value: float = 0.0,
-) -> Value:
-    for axis, first, apart in zip(axes, before, step, strict=True):
+def _pad_gradient(g: Value, result: Value, x: Value, **_: Any) -> Value:
+    attributes = result.attributes_as(Pad)
+    for axis, first, apart in zip(attributes.axes, attributes.before, attributes.step, strict=True):
         size = fixed_size(x.type.dims[axis])
         g = apply("slice", g, axis=axis, start=first, stop=first + (size - 1) * apart + 1, step=apart)
     return g
@@ -305,70 +290,6 @@ concat = register(
 )
 
 
-def _gather_type(table: Type, index: Type) -> Type:
-    if index.dtype != "i32":
-        raise Mismatch("an index must be a class or a whole number", code="E0402")
-    return table.with_dims(index.dims + table.dims[1:])
-
-
-gather = register(
-    Operation(
-        "gather",
-        "table[index]: a row of the table for each index.",
-        attributes=Attributes,
-        type=_gather_type,
-        lower=Kernel(Form.GATHER),
-        arguments={"table": "value", "index": "value"},
-        reference=lambda table, index: table[index],
-        examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
-        gradient=lambda g, r, table, index: (apply("scatter_add", g, index, rows=table.type.dims[0]), None),
-    )
-)
-scatter_add = register(
-    Operation(
-        "scatter_add",
-        "Adds each row of x to the row of the result with its index: the gradient of gather.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("0", "a + b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
-        reference=lambda x, index, rows, sizes=0: _scatter(np.add, 0, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(5)[batch]"), {"rows": 5}),),
-    )
-)
-
-
-def _scatter(combine: Any, start: float, x: Any, index: Any, rows: int) -> Any:
-    result = np.full((rows, *x.shape[index.ndim :]), start, x.dtype)
-    combine.at(result, index, x)
-    return result
-
-
-def _largest_gradient(g: Value, r: Value, x: Value, index: Value, rows: Dim) -> tuple[Value, None]:
-    """The gradient goes in equal parts to all rows that are equal to the largest."""
-    chosen = apply("cast", apply("equal", x, apply("gather", r, index)), dtype=x.type.dtype)
-    share = g / apply("scatter_add", chosen, index, rows=rows)
-    return chosen * apply("gather", share, index), None
-
-
-segment_max = register(
-    Operation(
-        "segment_max",
-        "For each index, the largest of the rows of x with that index; -inf if there is none.",
-        takes_sizes=True,
-        attributes=Rows,
-        lower=Scatter("-inf", "a if a >= b or a != a else b"),
-        is_callable=False,
-        type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
-        gradient=_largest_gradient,
-        reference=lambda x, index, rows, sizes=0: _scatter(np.maximum, -np.inf, x, index, size_of(rows, sizes)),
-        examples=((("f64[batch, 3]", "class(2)[batch]"), {"rows": 2}),),
-    )
-)
-
-
 arange = register(
     Operation(
         "arange",
@@ -392,75 +313,5 @@ extent = register(
         lower=Kernel(Form.EXTENT),
         is_callable=False,
         reference=lambda dims, sizes=1: math.prod(size_of(dim, sizes) for dim in dims),
-    )
-)
-
-
-def _build_flatten(x: Value) -> Value:
-    return apply(
-        "reshape",
-        x,
-        dims=x.type.dims[: len(x.type.dims) - len(x.type.sample)]
-        + (math.prod(dim for dim in x.type.sample if isinstance(dim, int)),),
-    )
-
-
-def _build_squeeze(x: Value) -> Value:
-    lead = len(x.type.dims) - len(x.type.sample)
-    return apply("reshape", x, dims=x.type.dims[:lead] + tuple(dim for dim in x.type.sample if dim != 1))
-
-
-def _build_one_hot(x: Value, n: int) -> Value:
-    if x.type.dtype != "i32":
-        raise Mismatch("one_hot takes a class or a whole number", code="E0402")
-    positions = x.graph.add("arange", (), {"n": n}, Type("i32", (n,)))
-    return apply(
-        "cast", apply("equal", apply("reshape", x, dims=(*x.type.dims, 1)), positions), dtype=x.graph.precision
-    )
-
-
-def _unknown_type(*_: Type, **__: Any) -> Type:
-    raise AssertionError("expanded where it is applied")
-
-
-flatten = register(
-    Operation(
-        "flatten",
-        "Puts all elements of a sample into one axis.",
-        type=_unknown_type,
-        lower=Expansion(_build_flatten),
-        reference=lambda x: np.reshape(x, -1),
-        arguments={"x": "value"},
-    )
-)
-squeeze = register(
-    Operation(
-        "squeeze",
-        "Removes the dimensions of size 1.",
-        type=_unknown_type,
-        lower=Expansion(_build_squeeze),
-        reference=np.squeeze,
-        arguments={"x": "value"},
-    )
-)
-unsqueeze = register(
-    Operation(
-        "unsqueeze",
-        "Adds a dimension of size 1 at an axis of the result (by default the last one): the inverse of squeeze.",
-        type=_unknown_type,
-        lower=Expansion(lambda x, axis: apply("reshape", x, dims=(*x.type.dims[:axis], 1, *x.type.dims[axis:]))),
-        reference=lambda x, axis: np.expand_dims(x, axis),
-        arguments={"x": "value", "axis": "new axis = -1"},
-    )
-)
-one_hot = register(
-    Operation(
-        "one_hot",
-        "1 where the class is, else 0: class(n) -> float[n].",
-        type=_unknown_type,
-        lower=Expansion(_build_one_hot),
-        arguments={"x": "value", "n": "number = 0"},
-        reference=lambda x, n: np.eye(n)[x],
-        examples=((("class(5)[batch]",), {"n": 5}),),
     )
 )

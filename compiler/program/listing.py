@@ -1,7 +1,7 @@
 """Prints a lowered program: its buffers and tasks with all that they compute, and a plan with its addresses.
 
 For `netc explain --after lower` and `--after plan`, and for golden tests. listing_parser.py reads the text back.
-Buffers of leaves and results have their names, temporaries are t0, t1, ... in the order in which tasks touch them.
+Buffers of leaves and results have their names, temporaries are m0, m1, ... in the order in which tasks touch them.
 """
 
 import itertools
@@ -28,7 +28,7 @@ ONCE = Loop(Count(1), Count(0), Count(0), Count(0), Count(0))  # a loop of a pro
 
 
 class Names:
-    """The names of buffers: their own, or t0, t1, ... for temporaries and s0, s1, ... for what belongs to one task.
+    """The names of buffers: their own, or m0, m1, ... for temporaries and s0, s1, ... for what belongs to one task.
 
     A buffer whose name another one has too is told apart by its kind: `'chunk.0 (result)'`.
     """
@@ -36,11 +36,11 @@ class Names:
     def __init__(self, tasks: Iterable[Task], others: Iterable[Buffer] = ()) -> None:
         buffers = dict.fromkeys([*(pointer.buffer for task in tasks for pointer in task.pointers), *others])
         taken = {buffer.name for buffer in buffers}
-        free = {letter: _numbered(letter, taken) for letter in "ts"}
+        free = {letter: _numbered(letter, taken) for letter in "ms"}
         self.names = dict[Buffer, str]()
         used = set[str]()
         for buffer in buffers:
-            name = buffer.name or next(free["s" if buffer.kind == "scratch" else "t"])
+            name = buffer.name or next(free["s" if buffer.kind == "scratch" else "m"])
             name = f"{name} ({buffer.kind})" if name in used else name
             used.add(name)
             self.names[buffer] = quoted(name)
@@ -60,7 +60,7 @@ class Names:
 
 
 def _numbered(letter: str, taken: Collection[str]) -> Iterator[str]:
-    """Yields t0, t1, ... without those that are taken."""
+    """Yields m0, m1, ... without those that are taken."""
     return (name for number in itertools.count() if (name := f"{letter}{number}") not in taken)
 
 

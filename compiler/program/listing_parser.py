@@ -58,7 +58,7 @@ _GROUP = re.compile(
     rf"|steps of (?P<steps>{NAME})(?P<reversed>, from the last)?|one worker)"
     r"(?:, (?P<band>\d+) at a time)?(?:, in multiples of (?P<grain>\d+))?"
 )
-_UNNAMED = re.compile(r"[ts]\d+")
+_UNNAMED = re.compile(r"[ms]\d+")
 _MEMORY_OF = {name: memory for memory, name in MEMORIES.items()}
 
 

@@ -10,6 +10,9 @@ from support import ROOT, command
 import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.differences import Labels, Lines, as_lines, difference
+from netc.compiler.planning.verify_plan import verify_plan
+from netc.compiler.program.listing_parser import parse_plan, parse_tasks
+from netc.compiler.program.verify import verify_tasks
 from netc.dsl.source import Source
 
 HERE = Path(__file__).parent
@@ -108,6 +111,25 @@ def test_values_that_share_a_loop_are_listed(golden, tmp_path: Path) -> None:
     golden(HERE / "fusion.txt", printed.stdout)
     only = command("explain", "m.net", "--fusion", "--line", "7", cwd=tmp_path)
     assert 0 < len(only.stdout) < len(printed.stdout)
+
+
+def test_lowered_programs_and_plans_are_printed(tmp_path: Path) -> None:
+    """Tasks and plans print in a form that reads back, with the lines of the file."""
+    (tmp_path / "m.net").write_text(TEXT + "train { optimizer = sgd(lr = 0.1) }\n", encoding="utf-8")
+    lowered = command("explain", "m.net", "--after", "lower", cwd=tmp_path)
+    assert lowered.returncode == 0, lowered.stderr
+    program = parse_tasks(lowered.stdout)
+    verify_tasks(program)
+    assert "# line 4" in lowered.stdout
+    of_line = command("explain", "m.net", "--after", "lower", "--line", "4", cwd=tmp_path).stdout
+    assert 0 < len(parse_tasks(of_line).tasks) < len(program.tasks)
+    planned = command("explain", "m.net", "--after", "plan", cwd=tmp_path)
+    assert planned.returncode == 0, planned.stderr
+    again, plan = parse_plan(planned.stdout)
+    verify_plan(again, plan)
+    assert len(plan.tasks) == len(program.tasks)
+    for options in (("--after", "plan", "--line", "4"), ("--after", "lower", "--diff", "sink"), ("--after", "lowered")):
+        assert command("explain", "m.net", *options, cwd=tmp_path).returncode == 2, options
 
 
 def test_the_width_of_a_kernel_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,9 +18,9 @@ from support import ROOT, command
 import netc
 from netc import extend
 from netc.compiler.analysis.outline import outline_of
+from netc.compiler.export.exportable import Exported, exportable
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
-from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
@@ -84,7 +84,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
     copied_graph.results |= {parse_result(f"output.y{i}"): copies[result] for i, result in enumerate(results)}
     expected = evaluate(graph_with(graph, results), arrays, BATCH)
-    outputs = {key: result.type for key, result in copied_graph.results_of(ResultKind.OUTPUT).items()}
+    outputs = {key: output.type for key, output in copied_graph.results_of(ResultKind.OUTPUT).items()}
     exported_case = Exported(name, exportable(copied_graph), inputs, outputs, arrays, {}, {})
     return exported_case, {key: arrays[key] for key in inputs}, expected
 

@@ -9,7 +9,8 @@ import pytest
 import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.attributes import Dims
-from netc.compiler.ir.graph import Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.graph import Graph, print_graph, verify
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.operations.pooling import interleave
 from netc.compiler.operations.reduce import sum_

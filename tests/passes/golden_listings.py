@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
-from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
@@ -24,6 +25,7 @@ from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines, title
+from netc.compiler.program.listing_parser import parse_plan, parse_tasks
 from netc.compiler.program.plan import layout
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
 from netc.compiler.targets.cpu.source import source_of
@@ -57,7 +59,9 @@ def _fuse(graph: Graph, where: _Where) -> Iterable[str]:
 
 
 def _lower(graph: Graph, where: _Where) -> Iterable[str]:
-    return task_lines(lower(graph, where.sizes, where.machine))
+    lines = list(task_lines(lower(graph, where.sizes, where.machine)))
+    assert list(task_lines(parse_tasks("\n".join(lines)))) == lines
+    return lines
 
 
 def _kernels(graph: Graph, where: _Where) -> Iterable[str]:
@@ -82,7 +86,9 @@ def _phases(graph: Graph, where: _Where) -> Iterable[str]:
 
 def _plan(graph: Graph, where: _Where) -> Iterable[str]:
     program = lower(graph, where.sizes, where.machine)
-    return plan_lines(program, plan(program, _persistent(program), where.sizes, where.machine))
+    lines = list(plan_lines(program, plan(program, _persistent(program), where.sizes, where.machine)))
+    assert list(plan_lines(*parse_plan("\n".join(lines)))) == lines
+    return lines
 
 
 def _persistent(program: Tasks) -> dict[str, int]:

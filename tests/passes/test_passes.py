@@ -10,7 +10,8 @@ from golden_listings import LISTINGS, listing
 from golden_numbers import SPECIAL, Numbers, in_f64, results_of
 from golden_passes import PASSES, run
 
-from netc.compiler.ir.graph import parse_graph, print_graph, verify
+from netc.compiler.ir.graph import print_graph, verify
+from netc.compiler.ir.graph_parser import parse_graph
 
 HERE = Path(__file__).parent
 CASES = sorted(HERE.glob("*/*.txt"))

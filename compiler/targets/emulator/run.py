@@ -1,5 +1,5 @@
 """Runs a plan for several members in one thread, with the phases, shares, bands, shards and walks of
-kernels/schedule.py.
+program/schedule.py.
 
 Within a phase every member takes its units of work (a band of a group, a shard, a walk along a scan) in any order,
 and the calls of different members interleave in any order: `random_order` draws both. What a plan computes must not
@@ -126,7 +126,7 @@ class Emulator:
     def run(self, memories: Memories, steps: int, batch: int, dimensions: Array) -> None:
         """Runs steps of `batch` samples. Raises BrokenPlan.
 
-        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of kernels/schedule.py).
+        `dimensions` holds for each member the words of the varying dimensions (DIMENSION of program/schedule.py).
         """
         with np.errstate(all="ignore"):
             _Run(self, memories, steps, batch, dimensions).run()
@@ -222,16 +222,14 @@ class _Run:
         """Yields the units of a phase, each member's in the order of the schedule."""
         alone = count()
         for number, group in enumerate(groups):
-            turn = next(alone) % self.members if group.kind == "one" else 0
+            if group.kind == "one":
+                yield Unit(next(alone) % self.members, number, (Frame(0, 1),))
+                continue
             for member in range(self.members):
-                if group.kind == "one":
-                    if member == turn:
-                        yield Unit(member, number, (Frame(0, 1),))
-                elif group.kind == "steps":
+                if group.kind == "steps":
                     yield Unit(member, number, tuple(self.steps_of(group, member)))
                 else:
-                    for frame in self.frames(group, member):
-                        yield Unit(member, number, (frame,))
+                    yield from (Unit(member, number, (frame,)) for frame in self.frames(group, member))
 
     def frames(self, group: Group, member: int) -> Iterator[Frame]:
         """Yields the frames of a member in a group of samples, pieces or shards."""

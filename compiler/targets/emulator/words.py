@@ -1,4 +1,4 @@
-"""The words of a kernel's text (kernels/math.py) in NumPy, for numbers and for arrays alike.
+"""The words of a kernel's text (targets/cpu/math.py) in NumPy, for numbers and for arrays alike.
 
 They return what the compiled words return: exactly where a result is defined bit by bit (keys, random bits,
 rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without Numba, so
