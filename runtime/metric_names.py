@@ -1,4 +1,4 @@
-"""Names of metrics in `metrics.jsonl` and in reports: `PART.METRIC`, or `PART.watch.NAME.STATISTIC` of a watched value."""
+"""Names of metrics in `metrics.jsonl` and in reports: `PART.METRIC`, or `PART.watch.NAME.STATISTIC` if watched."""
 
 from netc.compiler.ir.results import ResultKind, parse_result
 

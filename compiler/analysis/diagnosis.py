@@ -16,8 +16,18 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.elementwise import relu, sigmoid, tanh
-from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf, part, scan, scans, slot_of
+from netc.compiler.operations.functions import relu, sigmoid, tanh
+from netc.compiler.operations.scan import (
+    Scan,
+    ScanAttributes,
+    ScanOperands,
+    SlotKind,
+    add_leaf,
+    part,
+    scan,
+    scans,
+    slot_of,
+)
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -137,9 +147,7 @@ def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[_
         copy,
         rebuild(original.body, inside),
         original.dim,
-        [*operands[:first], *added],
-        operands[first : first + second],
-        operands[first + second :],
+        ScanOperands([*operands[:first], *added], operands[first : first + second], operands[first + second :]),
         original.is_reversed,
     )
 

@@ -43,7 +43,8 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
     with context.graph.at(context.user_span(head)):
         captured, step = _finished(frame)
         names = [carry.name.text for carry in node.carries]
-        value = operation.scan(context.graph, step, dim, frame.walked, begins, captured, carries=names)
+        operands = operation.ScanOperands(frame.walked, begins, captured)
+        value = operation.scan(context.graph, step, dim, operands, carries=names)
         stacks = [operation.part(value, result) for result in step.results if result.kind is ResultKind.YIELD]
         if size is not None:
             stacks = [operation.from_steps(stack, size) for stack in stacks]

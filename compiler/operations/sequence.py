@@ -13,7 +13,7 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import SlotKind, add_leaf, part, scan
+from netc.compiler.operations.scan import ScanOperands, SlotKind, add_leaf, part, scan
 
 SAME = -1  # as padding: the result has ceil(length / stride) steps; an odd step of padding goes to the end
 
@@ -199,7 +199,7 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     total = add_leaf(body, SlotKind.CARRY.slot(0), row) + add_leaf(body, SlotKind.STEP_INPUT.slot(0), row)
     body.results.update({ResultKind.NEXT.named(0): total, ResultKind.YIELD.named(0): total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
-    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), ResultKind.YIELD.named(0))
+    return part(scan(x.graph, body, rows_of(x), ScanOperands([x], [begin])), ResultKind.YIELD.named(0))
 
 
 def steps(graph: Builder, dim: str) -> Value:

@@ -5,7 +5,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from netc.compiler import pipeline
-from netc.compiler.ir.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.graph import Body, Graph, print_graph, verify
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.value import Value
 from netc.compiler.passes.update import STEP

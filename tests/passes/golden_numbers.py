@@ -134,10 +134,10 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
     stopped = {value: f"stopped.{value.number}" for value in graph.values(stop_gradient)}
-    found = evaluate(
+    stopped_at = evaluate(
         graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
     )
-    numbers.leaves.update(found)
+    numbers.leaves.update(stopped_at)
     return with_leaf(graph, stopped)
 
 
@@ -168,10 +168,10 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values(Role.DERIVATIVE):
         y, x = value.operands
-        whole, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
+        copy, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
         point = evaluate_with_derivatives(graph.subgraph({parse_result("x"): x})[0], leaves, sizes)["x"]
         leaf = f"cut.{len(leaves)}"
-        cut = with_leaf(whole, {copies[x]: leaf})
+        cut = with_leaf(copy, {copies[x]: leaf})
 
         def function(array: Array, cut: Graph = cut, leaf: str = leaf) -> Array:
             return evaluate_with_derivatives(cut, {**leaves, leaf: array}, sizes)["y"].sum()
