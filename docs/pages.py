@@ -437,8 +437,8 @@ the line that it comes from.
 LISTING = """
 | line of a listing | meaning |
 | --- | --- |
-| `m0  f32[batch, 4], temporary` | a buffer; those of leaves and results have their names, and `m0`, `m1`, ... are temporary |
-| `task 0: loop of ...; rows of batch` | a kernel call, the values that it computes, and the rows that workers share out |
+| `m0  f32[batch, 4], temporary` | a buffer: `m0`, `m1`, ... are temporary, leaves and results have names |
+| `task 0: loop of ...; rows of batch` | a kernel call, its values, and the rows that workers share out |
 | `p0 = x + 2, 4 a row` | a pointer, 2 elements into the buffer `x`; it moves by 4 elements for each row |
 | `for i0 < n0 = 4 * rows` | a loop whose count is an argument of the kernel; `rows` are those of the call |
 | `for i1 < 5, folded` | a loop that sums, maxima and the like run along |
@@ -487,8 +487,8 @@ nor a pass, nor LLVM; a small csv is read without polars.
 A record is found by a hash of everything that decides it: the run's settings, its text and fitted steps, the files of
 netc, the installed packages with their entry points, Python, and the machine. A record is a miss if it is
 missing, damaged, of another form or made for fewer rows, or if one of its kernels is no longer in the cache. Then the
-compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or with images
-kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
+compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or with
+images kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
 
 ## Two ways to the same numbers
 
