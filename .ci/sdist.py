@@ -1,6 +1,6 @@
-"""Checks that an sdist holds every file of the repository and nothing else: `python .ci/sdist.py dist/netc-*.tar.gz`.
+"""Checks that an sdist contains every file of the repository and no other: `python .ci/sdist.py dist/netc-*.tar.gz`.
 
-If they differ, it says how, and the exit status is 1.
+Exit status 1, with a list of what differs, if it does not.
 """
 
 import subprocess

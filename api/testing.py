@@ -17,7 +17,7 @@ from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph, verify
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
+from netc.compiler.ir.value import OPERATIONS, Custom, Expansion, Operation, Scalar, SplitMetric, Value, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
@@ -126,7 +126,7 @@ def _test(
         expected = evaluate(graph, arrays, BATCH)
         if isinstance(operation.lower, Scalar):
             _test_words(operation.lower.expression)
-        if isinstance(operation.lower, Own):
+        if isinstance(operation.lower, Custom):
             _test_bounds(operation.lower, graph, result, leaves, arrays)
         with at("kernel"):
             first, second = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
@@ -203,7 +203,7 @@ class _Guarded:
         self.array[self._within(index)] = value
 
 
-def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
+def _test_bounds(lower: Custom, graph: Graph, result: Value, leaves: list[Value], arrays: Arrays) -> None:
     """Runs a custom kernel's function in Python, on the first sample, with arrays that check every access.
 
     It must write every element of its result.
@@ -311,7 +311,7 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
     graph, _, *results = graph_of(operation, types, attributes)
     parts = [value for value in graph.values() if value.operands]
     return all(result.type.is_float for result in results) and not any(
-        isinstance(OPERATIONS[value.operation].lower, Whole) for value in parts
+        isinstance(OPERATIONS[value.operation].lower, SplitMetric) for value in parts
     )
 
 

@@ -54,7 +54,9 @@ class Model:
         pairs = [n * m for n, m in zip(self.widths, self.widths[1:], strict=False)]
         for i, (n, m) in reversed(list(enumerate(self._channels))):
             pairs.insert(0, (28 >> i + self.is_mirrored) ** 2 * 9 * n * m)
-            pairs += [pairs[0]] * self.is_mirrored  # a transpose multiplies as often as its convolution
+            pairs += [
+                pairs[0]
+            ] * self.is_mirrored  # a transposed convolution has as many multiplications as its convolution
         return 2 * self.batch * (3 * sum(pairs) - pairs[0])
 
     @property

@@ -73,6 +73,6 @@ def _measured(programs: dict[str, Program], rounds: int) -> dict[str, float]:
             start = time.perf_counter()
             program.steps(fields, order, 0)
             spent = (time.perf_counter() - start) / _STEPS
-            if turn:  # the first one compiles
+            if turn:  # the first step compiles
                 best[name] = min(best[name], spent)
     return best

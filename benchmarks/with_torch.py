@@ -100,7 +100,7 @@ class Contender:
             recurrent.bias_hh_l0.zero_()
             dense.weight.copy_(weights[2].T)
             dense.bias.zero_()
-        recurrent.bias_hh_l0.requires_grad_(False)  # one bias, as the others have
+        recurrent.bias_hh_l0.requires_grad_(False)  # one bias, like the other contenders
         every = (*recurrent.parameters(), *dense.parameters())
         parameters = [parameter for parameter in every if parameter.requires_grad]
         self.optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE, fused=True)

@@ -22,12 +22,12 @@ class Evaluation:
     """The graph that runs on each batch (results `collect.N`), and the graph that runs once on the collected values.
 
     Both are expanded, so that the types show which values mix samples, also in a softmax over the batch. Leaf N of
-    `whole` is `collect.N` of all batches together; its batch is the split. `units` maps N to the target whose units
-    the value has, if there is one. A result of `whole` that has a batch dimension stands for its mean.
+    `over_split` is `collect.N` of all batches together; its batch is the split. `units` maps N to the target in whose
+    units the value is, if there is one. A result of `over_split` that has a batch dimension stands for its mean.
     """
 
     batches: Graph
-    whole: Graph
+    over_split: Graph
     units: dict[str, str]
 
 
@@ -45,7 +45,7 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
         metrics, undone
     )  # separately: a value that a loss shares with a metric keeps the model's units in the loss
     batches, _ = graph.subgraph(cut.collected)
-    return Evaluation(batches, cut.whole, cut.units)
+    return Evaluation(batches, cut.over_split, cut.units)
 
 
 def fitting_graphs(model: Model, name: str) -> Evaluation:
@@ -55,48 +55,48 @@ def fitting_graphs(model: Model, name: str) -> Evaluation:
     cut = _Cut(graph)
     cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)
-    return Evaluation(batches, cut.whole, cut.units)
+    return Evaluation(batches, cut.over_split, cut.units)
 
 
 class _Cut:
-    """Cuts a graph in two: `collected` are values of each batch, `whole` is the graph over all collected values."""
+    """Cuts a graph in two: `collected` are values of each batch, `over_split` is the graph over all of them."""
 
     def __init__(self, graph: Graph) -> None:
-        self.graph, self.whole = graph, Graph()
-        self.whole.precision = graph.precision
+        self.graph, self.over_split = graph, Graph()
+        self.over_split.precision = graph.precision
         self.collected: dict[Result, Value] = {}
         self.units: dict[str, str] = {}
         self.of_target = values_in_units_of_targets(graph)
 
     def take(self, results: Mapping[Result, Value], undone: frozenset[str]) -> None:
-        """Adds results to `whole`, cut before values that mix samples or read a target of `undone`."""
+        """Adds results to `over_split`, cut before values that mix samples or read a target of `undone`."""
         late, copies = self._late(results.values(), undone), dict[Value, Value]()
 
         def collect(value: Value) -> None:
             name = str(len(self.collected))
             self.collected[ResultKind.COLLECTED.named(name)] = value
-            copies[value] = self.whole.leaf("input" if value.type.is_batched else "given", name, value.type)
+            copies[value] = self.over_split.leaf("input" if value.type.is_batched else "given", name, value.type)
             if self.of_target.get(value) in undone:
                 self.units[name] = self.of_target[value]
 
         for value in late:
-            with self.whole.at(value.span):
+            with self.over_split.at(value.span):
                 for operand in value.operands:
                     if operand in copies:
                         continue
                     if _is_supplied(operand):
-                        copies[operand] = self.whole.add_copy(operand, ())
+                        copies[operand] = self.over_split.add_copy(operand, ())
                     else:
                         collect(operand)
                 operands = [copies[operand] for operand in value.operands]
-                copies[value] = self.whole.add_copy(value, operands)
+                copies[value] = self.over_split.add_copy(value, operands)
         for result, value in results.items():
             if value not in copies:
                 collect(value)
-            self.whole.results[result] = copies[value]
+            self.over_split.results[result] = copies[value]
 
     def _late(self, results: Iterable[Value], undone: frozenset[str]) -> dict[Value, None]:
-        """Returns the values that `whole` computes, in the order of the graph."""
+        """Returns the values that `over_split` computes, in the order of the graph."""
         live, late = needed_by(results), dict[Value, None]()
         for value in self.graph.values():
             reads_undone = any(operand.role is Role.TARGET and operand.name in undone for operand in value.operands)

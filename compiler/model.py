@@ -40,7 +40,7 @@ class Optimizer:
 class Better:
     """A metric of an epoch by its name in metrics.jsonl, and whether higher is better."""
 
-    figure: str
+    metric: str
     is_higher: bool
     span: Span
 
@@ -134,9 +134,9 @@ class TrainSettings:
 
 @dataclass(frozen=True, slots=True)
 class Equal:
-    """Two varying dimensions that `same_length` says are equal, and the place where it does."""
+    """Two varying dimensions that are equal because of a `same_length` at `span`."""
 
-    one: str
+    first: str
     other: str
     span: Span
 

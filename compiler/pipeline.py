@@ -69,7 +69,7 @@ PASSES: dict[str, Pass] = {
         Pass("sink", "Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).", sink, "lift"),
     )
 }
-_OWN = frozenset(PASSES)
+_BUILT_IN = frozenset(PASSES)
 _FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update")
 
 
@@ -107,7 +107,9 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     return _without(graph, *TRAINED)
 
 
-def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = False) -> tuple[Graph, dict[str, Value]]:
+def _forward(
+    model: Model, truncate: Truncate | None = None, rematerialises: bool = False
+) -> tuple[Graph, dict[str, Value]]:
     """Returns the losses in training, with `update.NAME` for each state that is not frozen, and the graph's leaves.
 
     With `truncate` it is the graph of one chunk of the sequences. The leaves are by name.
@@ -121,7 +123,7 @@ def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = F
         if is_frozen(model, name):
             del forward.results[ResultKind.UPDATE.named(name)]
     graph = prepared(forward, training=True)
-    graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
+    graph = opened(graph if truncate is None else truncated(graph, truncate), rematerialises)
     return graph, {value.name: value for value in graph.values() if value.name}
 
 
@@ -140,13 +142,13 @@ def is_frozen(model: Model, name: str) -> bool:
     return any(fnmatchcase(name, pattern) for pattern in model.train.freeze)
 
 
-def training_graph(model: Model, is_frugal: bool = False) -> Graph:
+def training_graph(model: Model, rematerialises: bool = False) -> Graph:
     """Returns the graph of a training step: the loss, and the next value of every parameter and state that it updates.
 
-    With `accumulate` it is the step's last batch. `is_frugal` turns rematerialisation on: scans save little and are
-    recomputed in the backward pass.
+    With `accumulate` it is the step's last batch. With `rematerialises`, scans save little and are recomputed in the
+    backward pass.
     """
-    graph, leaves = _forward(model, model.train.truncate, is_frugal)
+    graph, leaves = _forward(model, model.train.truncate, rematerialises)
     variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total = total_loss(graph, _scaled_losses(model))
     if model.train.accumulate > 1:
@@ -157,9 +159,9 @@ def training_graph(model: Model, is_frugal: bool = False) -> Graph:
     return _without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
 
 
-def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
+def accumulation_graph(model: Model, rematerialises: bool = False) -> Graph:
     """Returns the graph of a batch before the step's last, with `accumulate`: it only sums gradients."""
-    graph, leaves = _forward(model, is_frugal=is_frugal)
+    graph, leaves = _forward(model, rematerialises=rematerialises)
     variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total_loss(graph, _scaled_losses(model))
     accumulate(graph, variables, _scaled_losses(model))
@@ -213,7 +215,7 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
     """Runs all passes over a graph; `after(name, graph)` is called with the result of each."""
     graph = trimmed(graph)
     for name, pass_ in PASSES.items():
-        graph = in_bodies(pass_.run(graph), pass_.run) if name in _OWN else _run_registered(graph, pass_)
+        graph = in_bodies(pass_.run(graph), pass_.run) if name in _BUILT_IN else _run_registered(graph, pass_)
         if after:
             after(name, graph)
     return graph

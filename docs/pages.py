@@ -437,8 +437,8 @@ the line that it comes from.
 LISTING = """
 | line of a listing | meaning |
 | --- | --- |
-| `m0  f32[batch, 4], temporary` | a buffer: `m0`, `m1`, ... are temporary, leaves and results have names |
-| `task 0: loop of ...; rows of batch` | a kernel call, its values, and the rows that workers share out |
+| `m0  f32[batch, 4], temporary` | a buffer; leaves and results have their names, `m0`, `m1`, ... are temporary |
+| `task 0: loop of ...; rows of batch` | a kernel call, the values that it computes, the rows that workers share |
 | `p0 = x + 2, 4 a row` | a pointer, 2 elements into the buffer `x`; it moves by 4 elements for each row |
 | `for i0 < n0 = 4 * rows` | a loop whose count is an argument of the kernel; `rows` are those of the call |
 | `for i1 < 5, folded` | a loop that sums, maxima and the like run along |
@@ -459,10 +459,10 @@ strides overlap.
 ## Plan
 
 Kernel calls are arranged in *phases* with barriers between them. Within a phase each worker takes its share of the
-batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A
-weight's gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache.
-Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
-memory; `netc check` prints how much memory a step needs.
+batch's rows through all calls of a *group*, one block of rows at a time, while that block is in its cache. A weight's
+gradient, for example, is summed over the whole batch and used by the optimizer before it leaves the cache. Within a
+scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share memory;
+`netc check` prints how much memory a step needs.
 
 `netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
 each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that
@@ -487,15 +487,15 @@ nor a pass, nor LLVM; a small csv is read without polars.
 A record is found by a hash of everything that decides it: the run's settings, its text and fitted steps, the files of
 netc, the installed packages with their entry points, Python, and the machine. A record is a miss if it is
 missing, damaged, of another form or made for fewer rows, or if one of its kernels is no longer in the cache. Then the
-compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or with
-images kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
+compiler predicts, with the same bits. It always does so for models with varying dimensions, with random numbers or
+with images kept as bytes, for texts that import others, with plug-ins, and for `--output`, `--given` and `--beam`.
 
 ## Two ways to the same numbers
 
-Every operation has a reference in NumPy, slow and simple, and every model of the tests runs both ways. Gradients
-are compared with finite differences in double precision, and models with PyTorch. An element does not depend on how
-a batch is divided or on the number of threads: sums run in one fixed order, and random numbers are functions of
-their position. So the bits are the same on one thread and on two.
+Every operation has a reference in NumPy, slow and simple, and every model of the tests runs both ways. Gradients are
+compared with finite differences in double precision, and models with PyTorch. An element does not depend on how a
+batch is divided or on the number of threads: sums run in one fixed order, and random numbers are functions of their
+position. So the bits are the same on one thread and on two.
 """
 
 

@@ -269,7 +269,7 @@ def attention() -> Figure:
 
 
 def _shown(path: Path, unfold: int) -> bytes:
-    """As `netc show`."""
+    """The picture of a model, as `netc show` draws it."""
     model = netc.load(path)
     return picture(outline_of(model), model, "svg", unfold)
 

@@ -18,7 +18,7 @@ Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classe
 
 @dataclass(frozen=True, slots=True)
 class OutputFacts:
-    """What is known of a model's outputs before anything is predicted.
+    """Facts about a model's outputs that are known before anything is predicted.
 
     `classes` are the numbers of classes of the targets that are classes, in declared order. `distances` are described
     in target_outputs.py; they are asked for only where several targets or outputs have equally many classes. `tokens`

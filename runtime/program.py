@@ -16,10 +16,10 @@ from netc.runtime.execution.fields import Fields, RawFields
 from netc.runtime.execution.resources import Backend, State, check_backend
 from netc.runtime.execution.step import Interpreter, Step
 from netc.runtime.execution.workers import Workers
-from netc.runtime.figures import Figures, Losses
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.inference.prediction import Predictor
 from netc.runtime.locks import Guard, building
+from netc.runtime.metric_values import Losses, MetricValues
 
 if TYPE_CHECKING:  # imported where a program is trained: a prediction does without
     from netc.runtime.training.training import Training
@@ -96,7 +96,7 @@ class Program:
         """The step that predicts all outputs from these fields, built once."""
         return self._predictor.step_for(fields)
 
-    def evaluate(self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
+    def evaluate(self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> MetricValues:
         """Losses, metrics and watched values over all samples.
 
         A loss is its sum over its count, a split metric is computed once from all samples. `undo` brings a target back

@@ -96,4 +96,4 @@ def _number(key: str, value: float) -> str:
 
 
 def _better(better: Better) -> str:
-    return f"{'max' if better.is_higher else 'min'}({better.figure})"
+    return f"{'max' if better.is_higher else 'min'}({better.metric})"

@@ -22,7 +22,7 @@ def probability_outputs(model: Model, predicted: Mapping[str, Any]) -> dict[str,
 
 
 def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
-    """What is known of these outputs of a model, or other values that it gives a name."""
+    """The facts about these outputs of a model, or about other named values."""
     units, values = values_in_units_of_targets(model.graph), model.values
     tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
     in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}

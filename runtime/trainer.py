@@ -22,9 +22,9 @@ from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.figures import Figures, Losses, Row, loss_figures
 from netc.runtime.insight.nan_origin import find
 from netc.runtime.metric_names import watched
+from netc.runtime.metric_values import Losses, MetricValues, Row, loss_metrics
 from netc.runtime.random import permutation
 from netc.runtime.runs.checkpoint import Progress, place_of
 from netc.runtime.runs.run import Run
@@ -198,14 +198,14 @@ def _row(run: Run) -> Row:
     progress = run.progress
     losses = {name: value / progress.counts[name] for name, value in progress.sums.items() if name != "loss"}
     row: Row = {"epoch": progress.epoch + 1}
-    row |= {f"train.{name}": value for name, value in loss_figures(run.model, losses).items()}
+    row |= {f"train.{name}": value for name, value in loss_metrics(run.model, losses).items()}
     assert run.dataset is not None
     part = "valid" if "valid" in run.dataset.parts else "train"
     if part == "valid" or run.model.graph.has(ResultKind.WATCH):
-        figures = run.evaluate(part)
-        refuse_lost_loss(run, part, figures)
+        metrics = run.evaluate(part)
+        refuse_lost_loss(run, part, metrics)
         row |= {
-            f"{part}.{name}": value for name, value in figures.items() if part == "valid" or watched(name) is not None
+            f"{part}.{name}": value for name, value in metrics.items() if part == "valid" or watched(name) is not None
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 
@@ -225,9 +225,9 @@ def _refuse_lost_numbers(run: Run) -> None:
             fault("E1002", title, info.span, label, hint=_BOUNDED)
 
 
-def refuse_lost_loss(run: Run, part: str, figures: Figures) -> None:
+def refuse_lost_loss(run: Run, part: str, metrics: MetricValues) -> None:
     """Fault E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
-    loss = figures["loss"]
+    loss = metrics["loss"]
     if isinstance(loss, float) and math.isnan(loss):
         _lost_loss(run, f"the loss of the part `{part}` is not a number")
 
@@ -249,5 +249,5 @@ def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:
     if origin is not None and origin.value.span.source is run.model.source:
         place = origin.value.span
         losses = [Label(span, "the loss") for span in _places_of_losses(run) if span != place]
-        fault("E1002", title, place, origin.told(), others=losses, hint=_BOUNDED)
+        fault("E1002", title, place, origin.sentence(), others=losses, hint=_BOUNDED)
     _lost_loss(run, title)

@@ -1,6 +1,7 @@
-"""Runs `netc` commands for the tests, each in a process of its own: a fork of this one, which has imported netc already and done nothing else.
+"""Runs `netc` commands for the tests, each in a forked process, because importing netc anew takes a second.
 
-A command a line comes in, as JSON: arguments, folder, environment, and the files that its output goes to. Its exit status goes out.
+This process has imported netc and done nothing else. It reads one command per line, as JSON: arguments, folder,
+environment, and the files for the output. It writes the exit status of each.
 """
 
 import json
@@ -11,7 +12,7 @@ from netc.commands.main import main
 
 
 def become(request: dict) -> None:
-    """Turn this process into that of a command."""
+    """Turns this process into that of a command."""
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["environment"])
@@ -28,8 +29,8 @@ def become(request: dict) -> None:
 
 
 def serve() -> None:
-    """Until the input ends. A forked child leaves through `main`, which ends in SystemExit."""
-    sys.path.pop(0)  # the tests' folder, which no command has
+    """Serves until the input ends. A forked child leaves through `main`, which raises SystemExit."""
+    sys.path.pop(0)  # the folder of the tests, which commands do not have on their path
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in requests:
         child = os.fork()

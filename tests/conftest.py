@@ -1,4 +1,8 @@
-"""What all tests share: an environment that does not depend on the user, one kernel cache for the whole run, `--update-golden`."""
+"""Fixtures for all tests.
+
+The environment does not depend on the user, one kernel cache serves the whole run, and `--update-golden` rewrites
+golden files.
+"""
 
 import collections
 import os
@@ -8,21 +12,22 @@ from pathlib import Path
 
 import pytest
 
-_OWN = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
-os.environ["NETC_CACHE"] = str(_OWN)
-os.environ["MPLCONFIGDIR"] = f"{_OWN}-matplotlib"  # no settings of the user's, and no warning where HOME is read-only
-os.environ["PYTHONIOENCODING"] = "utf-8"  # of commands that tests start, whatever the locale is
+_CACHE = Path(tempfile.gettempdir()) / f"netc-tests-{os.getuid()}"
+os.environ["NETC_CACHE"] = str(_CACHE)
+os.environ["MPLCONFIGDIR"] = f"{_CACHE}-matplotlib"  # no settings of the user's, and no warning where HOME is read-only
+os.environ["PYTHONIOENCODING"] = "utf-8"  # for the commands that tests start, whatever the locale is
 os.environ["COLUMNS"] = "100"
 for _name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH", "XDG_CACHE_HOME", "MATPLOTLIBRC"):
     os.environ.pop(_name, None)  # with these, typer writes colours and wraps lines where no terminal is
 # NETC_TARGET stays: CI runs a part of the suite for another target than the host
 os.environ["NETC_DEBUG"] = "1"  # temporary memory is filled with NaN bytes before each step
 for _number in (signal.SIGINT, signal.SIGHUP):
-    if signal.getsignal(_number) == signal.SIG_IGN:  # in a job of the background, whose commands would ignore it too
+    # a background job ignores SIGINT, and so would the commands that tests start
+    if signal.getsignal(_number) == signal.SIG_IGN:
         signal.signal(_number, signal.default_int_handler if _number == signal.SIGINT else signal.SIG_DFL)
 _WORKER = os.environ.get("PYTEST_XDIST_WORKER")
 if _WORKER is not None and hasattr(os, "sched_setaffinity"):
-    # a core each: what tests start, threads and compilers and commands, does not stand in the way of the other worker's
+    # one core for each worker: its threads, compilers and commands do not disturb those of the other worker
     _CORES = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {_CORES[int(_WORKER.removeprefix("gw")) % len(_CORES)]})
 
@@ -38,13 +43,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(autouse=True)
 def _workers_share_small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every step is divided among all workers. By itself netc runs a step as small as most in the tests on one, whatever `threads` says."""
+    """Every step is divided among all workers.
+
+    Without this, netc runs a step as small as most in the tests on one worker.
+    """
     monkeypatch.setattr("netc.runtime.execution.step._WORTH_SHARING", 0)
 
 
 @pytest.fixture
 def is_long(request: pytest.FixtureRequest) -> bool:
-    """Whether there is time."""
+    """Whether `--long` was given."""
     return bool(request.config.getoption("--long"))
 
 
@@ -53,7 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--long`, leave out cases of tests that are marked `every`."""
+    """Without `--long`, leaves out cases of tests that are marked `every`."""
     if config.getoption("--long"):
         return
     seen: collections.Counter[str] = collections.Counter()
@@ -69,14 +77,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def backend(request: pytest.FixtureRequest, is_long: bool) -> str:
-    """Machine code for every fourth case of a test, and for all with `--long`; for the others the plan, emulated: it compiles nothing, which is most of the time."""
+    """Machine code for every fourth case of a test, and for all with `--long`.
+
+    The other cases run the plan in the emulator, which saves the time of compilation.
+    """
     number = sum(request.node.callspec.indices.values())
     return "numba" if is_long or number % 4 == 0 else "plan"
 
 
 @pytest.fixture
 def golden(request: pytest.FixtureRequest):
-    """golden(path, text): the text must be what the file holds; `--update-golden` writes it."""
+    """Compares a text with a golden file: `golden(path, text)`. `--update-golden` writes the file."""
 
     def check(path: Path, text: str) -> None:
         assert text.strip(), f"there is nothing to compare with {path}"

@@ -1,4 +1,4 @@
-"""Run folders as somebody would forge who knows how they are made: values of other types and sizes, with the hashes and checksums that belong to them."""
+"""Forged run folders: values of other types and sizes, with matching hashes and checksums."""
 
 import hashlib
 import json
@@ -49,7 +49,9 @@ VALUES: tuple[Any, ...] = (
 )
 
 
-_NAMES = [piece for piece in PIECES if piece.isascii()]  # the library that writes checkpoints takes no halves of pairs
+_NAMES = [
+    piece for piece in PIECES if piece.isascii()
+]  # the library that writes checkpoints accepts no lone surrogates
 
 
 def changed(value: Any, draw: random.Random) -> Any:
@@ -80,7 +82,7 @@ def _sha256(content: bytes) -> str:
 
 
 def _write_info(folder: Path, info: dict[str, Any]) -> None:
-    """run.json with the hash that belongs to it."""
+    """Writes run.json with the hash that belongs to it."""
     rest = {key: item for key, item in info.items() if key != "hash"}
     own = _sha256(json.dumps(dict(sorted(rest.items(), key=str)), sort_keys=False).encode("utf-8", "surrogatepass"))
     (folder / "run.json").write_bytes(json.dumps({**rest, "hash": own}).encode("utf-8", "surrogatepass"))
@@ -92,7 +94,7 @@ def _info(folder: Path) -> dict[str, Any]:
 
 
 def _with_hash(folder: Path, name: str, content: bytes) -> None:
-    """A file that run.json vouches for."""
+    """Writes a file whose hash is in run.json."""
     (folder / name).write_bytes(content)
     info = _info(folder)
     _write_info(folder, {**info, "hashes": {**info["hashes"], name: [_sha256(content)]}})
@@ -143,7 +145,7 @@ def _forge_arrays(folder: Path, draw: random.Random) -> None:
 
 
 def _forge_progress(folder: Path, draw: random.Random) -> None:
-    """Any field of the progress, with the checksum that belongs to it."""
+    """Changes any field of the progress and writes the checksum that belongs to it."""
     path = _checkpoint(folder, draw)
     arrays, progress, owned = read_checkpoint(path)
     content = {"progress": changed(asdict(progress), draw), "owned": changed(list(owned), draw)}
@@ -157,7 +159,7 @@ def _forge_progress(folder: Path, draw: random.Random) -> None:
 
 
 def _forge_metrics(folder: Path, draw: random.Random) -> None:
-    """Rows of other kinds, with the checksum that the checkpoint keeps of them."""
+    """Writes rows of other kinds, with the checksum that the checkpoint keeps of them."""
     rows = [json.loads(row) for row in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     rows = [changed(row, draw) if draw.random() < 0.5 else row for row in rows]
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -170,7 +172,7 @@ def _forge_metrics(folder: Path, draw: random.Random) -> None:
 
 
 def _forge_header(folder: Path, draw: random.Random) -> None:
-    """The header of a safetensors file, as JSON: a length, then names with types, shapes and offsets."""
+    """Changes the header of a safetensors file, which is JSON: a length, then names with types, shapes and offsets."""
     path = _checkpoint(folder, draw)
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
@@ -188,7 +190,7 @@ def _damage(folder: Path, draw: random.Random) -> None:
 
 
 def _replace(folder: Path, draw: random.Random) -> None:
-    """Something in the place of a file that is none."""
+    """Puts something that is no file in the place of a file."""
     path = folder / draw.choice(_FILES)
     path.unlink()
     match draw.randrange(5):
@@ -211,7 +213,7 @@ FORGERIES = (
 
 
 def forged_copy(trained: Path, folder: Path, draw: random.Random) -> Path:
-    """A copy of a run with something forged."""
+    """Copies a run and forges something in the copy."""
     shutil.copytree(trained, folder)
     draw.choice(FORGERIES)(folder, draw)
     return folder

@@ -1,4 +1,4 @@
-"""Names that try to become code: pieces of each language that netc writes, control characters, and what libraries read as markup."""
+"""Names that try to become code: pieces of each language that netc writes, control characters, and markup."""
 
 import random
 
@@ -19,7 +19,8 @@ PIECES = (
         "\u2028",
         "\u2029",
     ),
-    *("\u202e", "\u2066", "\ufeff", "\ufffe", "\uffff", "\ud800", "\udc80", "é", "日本", "😀", "e\u0301", "ﬁ", "²"),
+    *("\u202e", "\u2066", "\ufeff", "\ufffe", "\uffff", "\ud800", "\udc80"),
+    *("é", "日本", "😀", "e\u0301", "ﬁ", "²"),
     *(
         "'",
         '"',
@@ -81,7 +82,7 @@ PIECES = (
 
 
 def hostile_names(count: int, seed: int) -> list[str]:
-    """Each piece by itself, then pieces put together at random; all different."""
+    """Each piece alone, and then random combinations of pieces, all different."""
     draw, names = random.Random(seed), dict.fromkeys(PIECES)
     while len(names) < count:
         names["".join(draw.choices(PIECES, k=draw.randint(2, 6)))] = None
@@ -89,5 +90,5 @@ def hostile_names(count: int, seed: int) -> list[str]:
 
 
 def plain(text: str) -> bool:
-    """Whether a text is one line without control characters, halves of pairs or what turns its direction."""
+    """Whether a text is one line without control characters, lone surrogates or changes of its direction."""
     return text.isprintable() or all(character.isprintable() or character in "\u3000\xa0" for character in text)

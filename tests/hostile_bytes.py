@@ -1,11 +1,11 @@
-"""Bytes that are not as a tool wrote them."""
+"""Damages bytes and packs them in wrong ways."""
 
 import gzip
 import random
 
 
 def damaged(content: bytes, draw: random.Random) -> bytes:
-    """Some bytes flipped, doubled, dropped or cut off, or none."""
+    """The content with some bytes flipped, doubled, dropped or cut off, or unchanged."""
     result = bytearray(content)
     match draw.randrange(10):
         case 0:
@@ -31,7 +31,7 @@ def damaged(content: bytes, draw: random.Random) -> bytes:
 
 
 def packed(content: bytes, draw: random.Random) -> bytes:
-    """A .gz of it: whole, damaged, in two members, with something behind it, packed twice, a little bomb, or not packed at all."""
+    """The content as .gz: right, damaged, in two members, with bytes behind it, packed twice, or a small bomb."""
     half, compressed = len(content) // 2, gzip.compress(content)
     match draw.randrange(12):
         case 0:

@@ -1,6 +1,7 @@
-"""Data files that no tool would write: for each reader a kind of file, built at random from cells, headers and bytes that break parsers.
+"""Data files that no tool would write: for each reader random files of cells, headers and bytes that break parsers.
 
-Takes a random generator and a folder, writes the files of one source there, and gives the `.net` text that reads it. Knows nothing of netc.
+It takes a random generator and a folder, writes the files of one source there, and returns the `.net` text that reads
+it. It does not import netc.
 """
 
 import gzip
@@ -111,7 +112,7 @@ _COLUMNS = ("a", "b", "kind", "path", "image", "label", "")
 
 
 def _cell(draw: random.Random, noise: float) -> str:
-    """Mostly a number, so that some tables are right; `noise` is the probability of anything else."""
+    """Mostly a number, so that some tables are right. `noise` is the probability of anything else."""
     if draw.random() >= noise:
         return str(round(draw.gauss(0, 1), 3))
     return draw.choice(_NUMBERS if draw.random() < 0.7 else PIECES)
@@ -263,7 +264,7 @@ def _parquet(path: Path, draw: random.Random) -> None:
 
 
 def _npy(draw: random.Random) -> bytes:
-    """An array file: right, or with a header that lies."""
+    """The bytes of an array file, right or with a wrong header."""
     array = np.round(np.random.default_rng(draw.randrange(1000)).normal(size=ROWS), 3)
     buffer = io.BytesIO()
     if draw.random() < 0.6:
@@ -289,7 +290,8 @@ def _npy(draw: random.Random) -> bytes:
         "'a'",
     )
     kinds = ("'<f8'", "'|O'", "'<f99'", "'|V0'", "'<U1000000000'", "[('a', '<f8')]", "'<f8' * 100000", "'f8'", "None")
-    header = f"{{'descr': {draw.choice(kinds)}, 'fortran_order': {draw.choice(('False', 'True', '7'))}, 'shape': {draw.choice(shapes)}, }}"
+    kind, order, shape = draw.choice(kinds), draw.choice(("False", "True", "7")), draw.choice(shapes)
+    header = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}"
     if draw.random() < 0.2:
         header = draw.choice(
             ("", "{", "__import__('os').system('touch PWNED')", "(" * 5000, "{" + "'a':1," * 20_000 + "}", "\0" * 64)
@@ -392,7 +394,7 @@ KINDS = (
 
 
 def written(kind: Kind, folder: Path, draw: random.Random) -> Any:
-    """Write the files of a source, and `m.net` that reads them."""
+    """Writes the files of a source, and `m.net` that reads them."""
     folder.mkdir()
     kind.write(folder, draw)
     (folder / "m.net").write_text(kind.text, encoding="utf-8")

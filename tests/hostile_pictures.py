@@ -1,4 +1,4 @@
-"""Pictures that no tool would write, and what is called a picture and is none: other formats, pipes, devices, links."""
+"""Hostile pictures: broken ones, other formats, and pipes, devices and links with the name of a picture."""
 
 import io
 import os
@@ -19,7 +19,7 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _png(draw: random.Random) -> bytes:
-    """A PNG whose checksums are right, whatever else is not."""
+    """A PNG whose checksums are right but whose other parts may be wrong."""
     wide, high = (draw.choice((2, 0, 1, 2**31 - 1, 60_000)) if draw.random() < 0.2 else size for size in (2, 1))
     bits, color = (draw.choice((1, 2, 4, 16, 3)), draw.randrange(8)) if draw.random() < 0.2 else (8, 0)
     head = struct.pack(">IIBBBBB", wide, high, bits, color, 0, 0, int(draw.random() < 0.1))
@@ -59,7 +59,7 @@ _TEXTS = (
 
 
 def _picture(path: Path, draw: random.Random) -> None:
-    """A file that is called a picture, or something that is no file."""
+    """Writes a file with the name of a picture, or something that is no file."""
     match draw.randrange(100):
         case 0:
             path.write_bytes(draw.choice((*_OTHER, *_TEXTS)))

@@ -1,8 +1,10 @@
-"""The texts of everything the compiler makes, to prove that a change of its code changes nothing: `python -m tests.manifest write|compare FILE`.
+"""The texts of everything that the compiler produces: `python -m tests.manifest write|compare FILE`.
 
-For every example, every benchmark model and generated programs: the graph after each pass, tasks, phases and plan for named targets, the kernels' keys,
-and the LLVM IR of the schedule. `write` keeps them in a zip file, an entry a text; `compare` makes them again and prints what differs. Nothing is
-compiled, and texts do not depend on the machine that they are made on: every target is a named one.
+They prove that a change of the compiler's code does not change its results. For every example, every benchmark model
+and generated programs there is the graph after each pass, the tasks, phases and plan for named targets, the kernels'
+keys, and the LLVM IR of the schedule. `write` stores them in a zip file, one entry per text. `compare` computes them
+again and prints what differs. Nothing is compiled, and the texts do not depend on the machine, because every target is
+a named one.
 """
 
 import argparse
@@ -39,13 +41,16 @@ from tests.programs.generator import outcome
 
 ROOT = Path(__file__).resolve().parent.parent
 GENERATED = 300
-INTERPRETED = "whole split"  # the graph that is never lowered: it runs once an epoch
-SHOWN = 40  # lines of a difference that are printed
+INTERPRETED = "whole split"  # this graph is never lowered, because it runs once per epoch
+SHOWN = 40  # the number of lines of a difference that are printed
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of the manifest: `text` of a `.net` file, or the path of one; `targets` are names of targets that it is planned for."""
+    """A program of the manifest.
+
+    `text` is that of a `.net` file, or the path of one. `targets` are the names of the targets that it is planned for.
+    """
 
     name: str
     targets: tuple[str, ...]
@@ -72,14 +77,14 @@ def graphs(model: Model) -> Iterator[tuple[str, Graph]]:
     """The graphs that a run of a model builds, before the passes."""
     if model.graph.has(ResultKind.LOSS):
         yield "training", pipeline.training_graph(model)
-        yield "rematerialised", pipeline.training_graph(model, is_frugal=True)
+        yield "rematerialised", pipeline.training_graph(model, rematerialises=True)
         if model.train.accumulate > 1:
             yield "accumulation", pipeline.accumulation_graph(model)
     if model.graph.has(ResultKind.OUTPUT):
         yield "prediction", pipeline.prediction_graph(model)
     evaluation = evaluation_graphs(model)
     yield "evaluation", evaluation.batches
-    yield INTERPRETED, evaluation.whole
+    yield INTERPRETED, evaluation.over_split
 
 
 def texts_of(program: Program) -> dict[str, str]:
@@ -104,13 +109,13 @@ def texts_of(program: Program) -> dict[str, str]:
 
 
 def persistent_offsets(model: Model) -> dict[str, int]:
-    """Where parameters and the optimizer's states lie, as the graph of a training step needs them."""
+    """The offsets of parameters and of the optimizer's states, as the graph of a training step needs them."""
     has_loss = model.graph.has(ResultKind.LOSS)
     return state_layout(model, pipeline.training_graph(model) if has_loss else None)[1]
 
 
 def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machine) -> dict[str, str]:
-    """The texts of everything below a graph, for a machine. `offsets` are those of parameters and states."""
+    """The texts of all stages after the passes, for a machine. `offsets` are those of parameters and states."""
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
     planned = plan(tasks, offsets, sizes, machine)
@@ -131,7 +136,7 @@ def all_texts(generated: int, jobs: int) -> Iterator[dict[str, str]]:
 
 
 def without_folders(text: str) -> str:
-    """A text without the folder that the examples lie in: another checkout makes the same manifest."""
+    """A text without the folder of the examples, so that another checkout gives the same manifest."""
     return re.sub(r"# /\S*/examples/", "# examples/", text)
 
 
@@ -147,7 +152,10 @@ def write(path: Path, generated: int, jobs: int) -> int:
 
 
 def compare(path: Path, generated: int, jobs: int) -> int:
-    """Prints a difference for each stage of each kind of graph, the shortest text in which it shows, and how many texts differ; 1 if any does."""
+    """Prints the differences and how many texts differ. Returns 1 if any does.
+
+    For each stage of each kind of graph, the shortest text that differs is shown.
+    """
     differing: dict[str, list[tuple[int, str, str, str]]] = {}
     with zipfile.ZipFile(path) as file:
         missing, added, seen, count = set(file.namelist()), [], set[str](), 0
@@ -170,7 +178,7 @@ def compare(path: Path, generated: int, jobs: int) -> int:
         print("\n".join(lines[:SHOWN]))
     missing = {
         name for name in missing if name.split("/")[1] in seen
-    }  # of programs that were made: there may be fewer now
+    }  # only of the programs of this run, which may be fewer
     for names, fate in ((sorted(missing), "gone"), (added, "new")):
         if names:
             print(f"{len(names)} texts are {fate}, such as {names[0]}")

@@ -1,4 +1,4 @@
-"""What tests share: a program from a text, slopes by finite differences, the command line as a process of its own."""
+"""Functions for tests: a program from a text, finite differences, and commands in processes."""
 
 import atexit
 import json
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 
 def run(text: str, backend: Backend = "numba", threads: int = 1) -> netc.Program:
-    """A program of a model's text, with fresh parameters."""
+    """The program of a model's text, with initial parameters."""
     return netc.compile(netc.parse(text), backend=backend, threads=threads)
 
 
@@ -46,13 +46,16 @@ def slope(program: netc.Program, fields: Fields, name: str, index: tuple[int, ..
 
 
 def netc_command(*arguments: object) -> list[str]:
-    """The words that start `netc` in this environment."""
+    """The words of the command line that start `netc` in this environment."""
     return [sys.executable, "-c", "from netc.commands.main import main; main()", *map(str, arguments)]
 
 
 @cache
 def _command_server() -> subprocess.Popen:
-    """One for this process: to import netc takes a second, which hundreds of commands would each spend."""
+    """The server of commands of this process.
+
+    Importing netc takes a second, which each of hundreds of commands would need.
+    """
     server = subprocess.Popen(
         [sys.executable, Path(__file__).parent / "command_server.py"],
         stdin=subprocess.PIPE,
@@ -65,7 +68,10 @@ def _command_server() -> subprocess.Popen:
 
 
 def command(*arguments: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:
-    """Run a command to its end, in a process of its own and this one's environment; `path` is a folder of modules that it may import."""
+    """Runs a command to its end, in a process with this one's environment.
+
+    `path` is a folder of modules that the command may import.
+    """
     words, server = [str(argument) for argument in arguments], _command_server()
     with tempfile.TemporaryDirectory() as folder:
         files = {name: Path(folder) / name for name in ("stdout", "stderr")}
@@ -86,8 +92,11 @@ def command(*arguments: object, cwd: Path, path: Path | None = None) -> subproce
 
 
 def warnings_of(path: Path) -> list[Diagnostic]:
-    """What netc warns of in a file and its data, called by the file's name alone. Raises Fault where it is wrong."""
-    text = path.read_bytes().decode()  # with the line ends that the file has
+    """The warnings of netc about a file and its data, with the name of the file only.
+
+    Raises Fault if the file is wrong.
+    """
+    text = path.read_bytes().decode()  # line ends stay as they are in the file
     file = parse(Source(path.name, text, path))
     model = elaborate(file, {}, class_counter(file))
     return [*model.warnings, *(load(model, parse_data(model)).warnings if model.data is not None else ())]
@@ -95,10 +104,10 @@ def warnings_of(path: Path) -> list[Diagnostic]:
 
 @contextmanager
 def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator[None]:
-    """Raises the error inside after so many seconds: what hangs is a failure."""
+    """Raises the error inside after so many seconds, so that a test that hangs fails."""
 
     def late(*_: object) -> None:
-        signal.alarm(5)  # again, if somebody swallowed the first
+        signal.alarm(5)  # the signal is repeated, in case the first exception was caught
         raise error(f"more than {seconds} s")
 
     before = signal.signal(signal.SIGALRM, late)
@@ -110,11 +119,14 @@ def at_most(seconds: int, error: type[BaseException] = TimeoutError) -> Iterator
         signal.signal(signal.SIGALRM, before)
 
 
-LONGEST_MESSAGE = 20_000  # characters: one diagnostic of a hostile file is a screen or two, not the file
+LONGEST_MESSAGE = 20_000  # in characters: one diagnostic fills at most two screens, however large the file is
 
 
 def problem_of(run: Callable[[], object], seconds: int = 300) -> str | None:
-    """Describes how a call ends wrong: with an exception that is no Fault, or with a Fault that no terminal should print. None if it ends well."""
+    """Describes how a call ends wrongly, or returns None.
+
+    It ends wrongly with an exception that is no Fault, or with a Fault that no terminal should print.
+    """
     try:
         with at_most(seconds):
             run()
@@ -135,7 +147,7 @@ PROJECT = """data {
   source = csv("t.csv")
   x = columns("a", "b") -> standardize
   y = column("y") -> standardize
-  unread = column("a") -> standardize  # no input and no target, so nothing is fitted
+  unread = column("a") -> standardize  # without an input or a target nothing is fitted
   split = (train = 0.8, valid = 0.2)
 }
 model {

@@ -1,4 +1,4 @@
-"""The docs are true: generated pages are what their generator writes, every `.net` in them checks, every command in them runs."""
+"""The docs are true: generated pages are up to date, every `.net` text in them checks, and every command runs."""
 
 import importlib.util
 import os
@@ -27,7 +27,7 @@ SNIPPET = re.compile(r'^--8<-- "(.+)"$', re.MULTILINE)
 
 
 def fences(path: Path) -> list[tuple[str, str]]:
-    """The fenced texts of a page, each with what its first line says, and the files that it takes in."""
+    """The fenced texts of a page, each with its first line. Files that a page includes are inserted."""
     text = SNIPPET.sub(
         lambda match: (ROOT / match[1]).read_text(encoding="utf-8").rstrip(), path.read_text(encoding="utf-8")
     )
@@ -56,12 +56,12 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", pages.PAGES)
-def test_generated_pages(name: str, golden) -> None:
+def test_generated_pages_are_up_to_date(name: str, golden) -> None:
     golden(ROOT / "docs" / name, pages.PAGES[name]())
 
 
 @pytest.mark.parametrize(("kind", "body"), MODELS)
-def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_in_the_docs_are_right(kind: str, body: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT / "examples")
     text = body if kind == "net" else f"model {{\n  input x: float[6]\n{body}}}\n"
     model = netc.parse(text)
@@ -70,8 +70,11 @@ def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch
         pipeline.training_graph(model)
 
 
-def test_python_in_the_docs(tmp_path: Path) -> None:
-    """What the page on new operations defines passes the check that it names. A kernel's text is read from its file."""
+def test_python_in_the_docs_runs(tmp_path: Path) -> None:
+    """The definitions on the page about new operations pass the check that it names.
+
+    A kernel's text is read from its file.
+    """
     bodies = re.findall(
         r"^```python\n(.*?)^```", (ROOT / "docs" / "extending.md").read_text(encoding="utf-8"), re.M | re.S
     )
@@ -83,7 +86,7 @@ def test_python_in_the_docs(tmp_path: Path) -> None:
     spec.loader.exec_module(importlib.util.module_from_spec(spec))
 
 
-def test_there_are_files_and_commands() -> None:
+def test_the_docs_have_files_and_commands() -> None:
     assert len(MODELS) >= 24
     assert sum(map(len, COMMANDS.values())) >= 50
     kinds = {kind for path in TEXTS for kind, _ in fences(path)}
@@ -102,8 +105,8 @@ def test_there_are_files_and_commands() -> None:
 
 @pytest.mark.every(5)
 @pytest.mark.parametrize("page", [page for page, commands in COMMANDS.items() if commands])
-def test_commands_in_the_docs(page: str, tmp_path: Path, is_long: bool) -> None:
-    """In order, in one folder, as a reader would."""
+def test_commands_in_the_docs_run(page: str, tmp_path: Path, is_long: bool) -> None:
+    """In order and in one folder, as a reader would run them."""
     shutil.copytree(ROOT / "examples", tmp_path / "examples", ignore=shutil.ignore_patterns("runs", "data"))
     (tmp_path / "examples" / "data").symlink_to(ROOT / "examples" / "data")
     for line, takes_long in COMMANDS[page]:
@@ -113,12 +116,12 @@ def test_commands_in_the_docs(page: str, tmp_path: Path, is_long: bool) -> None:
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         is_meant = (
             "rnn" in line or "--epochs 1" in line or "batchnorm" in line
-        )  # what is told there is what the page is about
+        )  # the message is about the subject of the page
         assert ("warning" in done.stderr) <= is_meant, f"{line}\n{done.stderr}"
 
 
-def test_each_code_is_told_wrong_and_right() -> None:
-    """The wrong file is the gallery's; the right one, beside it, has nothing wrong."""
+def test_each_code_has_a_wrong_and_a_right_file() -> None:
+    """The wrong file is a case of the gallery. The right one, beside it, gives no message."""
     cases = pages.by_code()
     assert {*cases} | {*pages.ELSEWHERE} == {*CODES}
     assert not {*cases} & {*pages.ELSEWHERE}
@@ -126,8 +129,8 @@ def test_each_code_is_told_wrong_and_right() -> None:
         assert not warnings_of(folder / "right.net"), f"{code}: {folder.name}"
 
 
-def test_each_picture_is_shown() -> None:
-    """None that nobody looks at, none that is not there; what they are made by knows them all."""
+def test_each_picture_exists_and_is_shown() -> None:
+    """docs/pictures.py, the folder of pictures and the pages have the same names."""
     shown = {name for path in TEXTS for name in re.findall(r"pictures/(\w+)\.svg\)", path.read_text(encoding="utf-8"))}
     assert shown == {path.stem for path in (ROOT / "docs" / "pictures").glob("*.svg")}
     source = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
@@ -157,7 +160,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(tmp_path / "site")],
         cwd=ROOT,
-        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # which is of MkDocs itself
+        env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},  # a file of MkDocs itself
         capture_output=True,
         text=True,
         check=False,

@@ -33,7 +33,7 @@ SEED = 20261125
 
 
 def mutated(text: str, draw: random.Random) -> str:
-    """One to three changes: tokens dropped, doubled, swapped, taken from elsewhere, or a byte flipped."""
+    """One to three changes: tokens dropped, doubled, swapped or copied from elsewhere, or a byte flipped."""
     for _ in range(draw.choice((1, 1, 2, 3))):
         tokens = re.findall(r'"[^"\n]*"|\w+|\s+|.', text)
         i, j = draw.randrange(len(tokens)), draw.randrange(len(tokens))
@@ -61,7 +61,7 @@ def mutated(text: str, draw: random.Random) -> str:
 
 
 def everything(text: str, path: Path) -> None:
-    """What the commands do with a file, but for compiling it."""
+    """Does what all commands do with a file, except for compiling it."""
     file = parse(Source(path.name, text, path))
     assert print_file(parse(Source("again", print_file(file)))) == print_file(file)
     model = elaborate(file, {}, class_counter(file))
@@ -86,7 +86,7 @@ def test_mutated_files(part: int, is_long: bool) -> None:
     assert not failures, "\n\n".join(failures[:10])
 
 
-# of h: float[time, 5], k: class(5)[time], x: float[time, 3], table: float[5, 5]
+# functions of h: float[time, 5], k: class(5)[time], x: float[time, 3], table: float[5, 5]
 OF_SEQUENCES = (
     *(
         "softmax(h, over = time)",
@@ -183,8 +183,8 @@ OF_SEQUENCES = (
 
 
 @pytest.mark.parametrize("statement", OF_SEQUENCES)
-def test_what_is_made_of_sequences(statement: str) -> None:
-    """It is right, or a fault says why not: compiled down to the tasks, whatever the loss."""
+def test_functions_of_sequences_are_right_or_a_fault(statement: str) -> None:
+    """They are lowered to tasks, with any loss."""
     for loss in ("mse(z, z * 2)", "z", "cross_entropy(z, y)"):
         text = (
             "model {\n  input x: float[time <= 9, 3]\n  input k: class(5)[time]\n  input m: float[s <= 8, 5]\n"

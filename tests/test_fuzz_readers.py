@@ -1,6 +1,7 @@
-"""Hostile data files through every reader: a message at a place, or a right table; nothing is executed, nothing hangs, memory has a bound.
+"""Hostile data files through every reader: a message with a location, or a right table.
 
-`pytest --long tests/test_fuzz_readers.py` reads 10,000 of them.
+Nothing in the files is executed, nothing hangs, and memory is limited. `pytest --long tests/test_fuzz_readers.py` reads
+10,000 of them.
 """
 
 import random
@@ -24,7 +25,7 @@ SECONDS = 10
 
 
 def read(path: Path) -> None:
-    """What training does before its first step; what comes of it has the types that the model asks for."""
+    """Does what training does before its first step. The arrays must have the types of the model."""
     model = netc.load(path)
     data = load(model, parse_data(model))
     for fields in data.parts.values():
@@ -48,7 +49,7 @@ def test_hostile_files(kind: Kind, tmp_path: Path, is_long: bool) -> None:
 
 
 def test_some_files_are_right(tmp_path: Path) -> None:
-    """Not all of them are refused at their first byte: what comes after a file was read is reached too."""
+    """Not all files are refused at their first byte, so the code after reading runs too."""
     for kind in (kind for kind in KINDS if not kind.name.startswith("no ")):
         draw, is_read = random.Random(SEED), False
         for turn in range(40):

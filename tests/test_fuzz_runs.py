@@ -1,6 +1,6 @@
-"""Forged run folders, opened, evaluated, drawn and trained on: a message, or a result; nothing that they hold is executed, nothing hangs.
+"""Forged run folders that are opened, evaluated, drawn and trained on: a message, or a result.
 
-`pytest --long tests/test_fuzz_runs.py` forges 1,000 of them.
+Nothing in them is executed, and nothing hangs. `pytest --long tests/test_fuzz_runs.py` forges 1,000 of them.
 """
 
 import random
@@ -24,7 +24,7 @@ from netc.runtime.runs.run import open_run
 from netc.runtime.trainer import train
 
 SEED = 20261128
-MOST_MEMORY = 512 << 20  # bytes more than before: the run has some hundred numbers
+MOST_MEMORY = 512 << 20  # in bytes: the run has a few hundred numbers
 SECONDS = 10
 
 
@@ -44,7 +44,7 @@ class Interpreted(Program):
 
 
 def use(folder: Path) -> None:
-    """What the commands do with a run, a step of training included."""
+    """Does what commands do with a run, including a step of training."""
     run = open_run(folder)
     run.predict({"x": np.zeros((2, 2), np.float32)})
     run.evaluate("valid")
@@ -55,7 +55,7 @@ def use(folder: Path) -> None:
 
 
 def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Interpreted, so that nothing is compiled: whatever is executed then comes from the folder."""
+    """Interpreted, so that nothing is compiled: any code that runs then comes from the folder."""
     monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
     monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
     use(shutil.copytree(trained, tmp_path / "as it was"))
@@ -73,7 +73,7 @@ def test_forged_runs(trained: Path, tmp_path: Path, is_long: bool, monkeypatch: 
 
 
 def test_some_forged_runs_open(trained: Path, tmp_path: Path) -> None:
-    """The forgeries are not all refused for their hashes: what comes after those is reached too."""
+    """Not all forgeries are refused because of their hashes, so the code after that check runs too."""
     draw, opened = random.Random(SEED), 0
     for turn in range(40):
         folder = forged_copy(trained, tmp_path / str(turn), draw)

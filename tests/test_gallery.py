@@ -1,4 +1,4 @@
-"""The gallery of wrong files: each folder holds case.net and the whole message that netc says of it."""
+"""The gallery of wrong files: each folder has case.net and the complete message of netc about it."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ CASES = sorted(path.name for path in GALLERY.iterdir() if path.is_dir())
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_message(case: str, golden) -> None:
+def test_a_wrong_file_gives_its_message(case: str, golden) -> None:
     folder = GALLERY / case
     try:
         message = "\n\n".join(warning.render() for warning in warnings_of(folder / "case.net"))
@@ -22,5 +22,5 @@ def test_message(case: str, golden) -> None:
     golden(folder / "expected.txt", message + "\n")
 
 
-def test_there_are_enough() -> None:
+def test_the_gallery_has_many_cases() -> None:
     assert len(CASES) >= 30

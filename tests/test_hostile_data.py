@@ -1,6 +1,7 @@
-"""Data that tries to become code, from the table to what is written of it: `netc new`, the report, exports and their check, JSON of numbers that are none.
+"""Data that tries to become code, in everything that is written from it.
 
-`pytest --long tests/test_hostile_data.py` takes 2,000 names.
+`netc new`, reports, exported files and their check, and JSON with NaN and infinity. `pytest --long
+tests/test_hostile_data.py` takes 2,000 names.
 """
 
 import json
@@ -56,7 +57,10 @@ model {
 
 @pytest.fixture
 def labels(is_long: bool) -> list[str]:
-    """Names that a cell can hold: an empty one is a missing value, and NumPy drops null characters from a text's end."""
+    """Names that a cell can contain.
+
+    An empty one is a missing value, and NumPy drops null characters at the end of a text.
+    """
     names = hostile_names(2000 if is_long else 300, SEED)
     return list(dict.fromkeys(joined(name) for name in names if name.strip() and not name.endswith("\0")))
 
@@ -70,7 +74,7 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def run_of(folder: Path, labels: list[str], name: str = "m.net") -> Run:
-    """A run that was not trained, on a table with these classes."""
+    """An untrained run on a table with these classes."""
     rng = np.random.default_rng(len(labels))
     rows = [{"a": rng.normal(), "b": rng.normal(), "kind": label} for label in labels for _ in range(12)]
     write_rows(folder / "t.jsonl", rows)
@@ -94,7 +98,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
         calm = Parsed.of(report.page(run_of(tmp_path, [f"label {i}" for i in range(len(part))])))
         assert all(plain(line) for line in page.split("\n"))
         assert {*parsed.tags} == {*calm.tags}
-        new = {*parsed.attributes} - {*calm.attributes}  # how dark a cell is
+        new = {*parsed.attributes} - {*calm.attributes}  # the colour of a cell
         assert all(name == "style" and "color-mix" in str(value) for name, value in new)
         for label in part:
             shown = quoting.escaped(quoting.bounded(label, mistakes.LONGEST_LABEL))
@@ -102,7 +106,7 @@ def test_labels_in_a_report(labels: list[str], tmp_path: Path) -> None:
 
 
 def test_labels_in_exported_files(labels: list[str], tmp_path: Path) -> None:
-    """The whole way of `netc export`; the first batches are checked as the command does."""
+    """Through `netc export`, which also checks the first batches."""
     for number, part in enumerate(batches(labels, 50)):
         run = run_of(tmp_path, part, f"{part[0]}\n#.net")
         asked = exported(run)
@@ -135,7 +139,7 @@ def test_labels_in_exported_files(labels: list[str], tmp_path: Path) -> None:
 def test_a_file_is_checked_in_another_process(
     text: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whatever the file does, this process goes on; a module beside it is not imported."""
+    """Whatever the file does, this process continues. A module beside the file is not imported."""
     run = run_of(tmp_path, ["a", "b"])
     (tmp_path / "netc_marker.py").write_text("", encoding="utf-8")
     (tmp_path / "model.py").write_text(f"import sys\nsys.netc_was_here = True\n{text}\n", encoding="utf-8")
@@ -178,7 +182,7 @@ def test_nan_is_a_difference() -> None:
     assert difference(np.array([nan, 10.0]), np.array([nan, 11.0])) == pytest.approx(0.1)
 
 
-def test_the_check_of_an_export_says_nan(tmp_path: Path) -> None:
+def test_the_check_of_an_export_reports_nan(tmp_path: Path) -> None:
     run = run_of(tmp_path, ["a", "b"])
     asked = exported(run)
     text = as_python(run, asked)
@@ -199,13 +203,13 @@ def test_the_check_of_an_export_says_nan(tmp_path: Path) -> None:
 
 
 def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exit status 1, for a file that fails, that says something else by more than rounding, or NaN."""
+    """Exit status 1 for a file that fails, whose numbers differ by more than rounding, or that gives NaN."""
     run = run_of(tmp_path, ["a", "b"])
     right = as_python(run, exported(run))
     monkeypatch.setattr(netc, "open", lambda folder: run)
     path = tmp_path / "m.py"
     for pattern, spoiled, message in (
-        (r"'p': (.*),", r"'p': \1 * 1.05,", "made-up samples: at most 0.0"),
+        (r"'p': (.*),", r"'p': \1 * 1.05,", "synthetic samples: at most 0.0"),
         (r"'p': (.*),", r"'p': \1 * np.nan,", "it is not what the run says"),
         (r"'p': (.*),", r"'p': \1[:, :1],", "or of another shape"),
         (r"'p': (.*),", r"'p': nobody,", "it failed: NameError"),
@@ -224,7 +228,10 @@ def test_an_export_that_is_wrong_ends_with_a_message(tmp_path: Path, monkeypatch
 
 
 def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
-    """What is written parses, checks, and means the columns of the table; one that no text can name is left out and told."""
+    """The new file parses, checks, and names the columns of the table.
+
+    A column that no text can name is left out with a message.
+    """
     rng, named, refused = np.random.default_rng(0), 0, 0
     words = (
         "dense",
@@ -278,7 +285,10 @@ def test_new_for_hostile_columns(labels: list[str], tmp_path: Path) -> None:
 
 
 def test_new_as_a_command(tmp_path: Path) -> None:
-    """Quotes, line ends and braces in a csv: what cannot be named is told; what is written trains, and its export runs nothing."""
+    """A csv with quotes, line ends and braces in its names.
+
+    Columns that cannot be named are reported, the file trains, and its export runs nothing.
+    """
     header = 'a,"b ""q""","#{c}\n","d\r",y\n'
     evil = '"no\n}\nblock b(x) { return x }  # \r__import__(""os"").system(""touch PWNED"")"'
     rows = [f"{i % 7}.5,{i % 5},{i % 3},{i % 2},{evil if i % 2 else 'yes'}\n" for i in range(60)]
@@ -310,7 +320,7 @@ def test_new_for_a_table_that_nothing_can_be_learned_from(tmp_path: Path) -> Non
         starting_file("m", tmp_path / "t.jsonl", None, tmp_path, NOWHERE)
 
 
-def test_a_constant_that_no_text_can_hold(tmp_path: Path) -> None:
+def test_a_constant_that_no_text_can_contain(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
         'let t = "a"\nlet n = 1.0\nmodel {\n  input x: float\n  output y = x * n\n}\n', encoding="utf-8"
     )
@@ -328,8 +338,8 @@ def test_a_constant_that_no_text_can_hold(tmp_path: Path) -> None:
 # ------------------------------------------------------------------ JSON has null
 
 
-def test_numbers_that_are_none_in_a_run(tmp_path: Path) -> None:
-    """metrics.jsonl and the checkpoint hold `null`, and what is read back is NaN again; what is written then is the same."""
+def test_nan_in_a_run_is_null_in_its_files(tmp_path: Path) -> None:
+    """metrics.jsonl and the checkpoint contain `null`. It is read as NaN and written the same way again."""
     run = run_of(tmp_path, ["a", "b"])
     run.folder = tmp_path / "run"
     run.folder.mkdir()
@@ -349,7 +359,7 @@ def test_numbers_that_are_none_in_a_run(tmp_path: Path) -> None:
     assert (run.folder / "metrics.jsonl").read_text(encoding="utf-8") == text
 
 
-def test_commands_print_null(tmp_path: Path) -> None:
+def test_commands_print_null_for_nan(tmp_path: Path) -> None:
     (tmp_path / "data").symlink_to(ROOT / "examples" / "data")
     (tmp_path / "iris.net").write_bytes((ROOT / "examples" / "iris.net").read_bytes())
     trained = command("train", "iris.net", "--epochs", "1", "--out", "runs/r", cwd=tmp_path)

@@ -1,6 +1,6 @@
-"""Hostile data files through every reader and the steps behind it: a table or a message, never a traceback, code that runs, or a wait.
+"""Hostile data files through every reader and the steps after it: a table or a message.
 
-`pytest --long tests/test_hostile_readers.py` reads 10,000 mutated files.
+Never a traceback, a wait, or code that runs. `pytest --long tests/test_hostile_readers.py` reads 10,000 mutated files.
 """
 
 import gzip
@@ -231,7 +231,7 @@ SPECIAL = (
 
 
 def mutated(content: bytes, draw: random.Random) -> bytes:
-    """The content with one to five changes: bytes, pieces moved, pieces of other formats, an early end."""
+    """The content with one to five changes: bytes, moved pieces, pieces of other formats, an early end."""
     data = bytearray(content)
     for _ in range(draw.choice((1, 1, 1, 2, 3, 5))):
         at = draw.randint(0, len(data))
@@ -263,7 +263,7 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, content, others = SEEDS[kind]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("netc.dsl.home.folder", lambda: None)  # each set of pictures would be kept
+    monkeypatch.setattr("netc.dsl.home.folder", lambda: None)  # every set of pictures would be cached
     put(tmp_path, {**others, name: content})
     model = netc.parse(text)
     spec = parse_data(model)
@@ -287,7 +287,7 @@ def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: py
 
 
 def faults(reader: str, path: Path, **options: Any) -> str:
-    """What is said of a file that cannot be read."""
+    """The messages about a file that cannot be read."""
     with at_most(10), nothing_else_runs(), pytest.raises(netc.Fault) as raised:
         read(reader, path, path.name, NOWHERE, options=options)
     message = str(raised.value)
@@ -361,7 +361,7 @@ def test_an_archive_with_a_name_twice(tmp_path: Path) -> None:
 
 
 def test_names_and_texts_of_arrays(tmp_path: Path) -> None:
-    """Nothing is unpacked to the disk, so a name is a name; texts of both kinds are cells."""
+    """Nothing is unpacked to the disk, so any name is allowed. Texts of both kinds are cells."""
     np.savez(tmp_path / "t.npz", **{"../../x": np.array(["a", "b"]), "/y": np.array([b"a", "\u00e9".encode()])})
     with nothing_else_runs():
         table = read("npz", tmp_path / "t.npz", "t.npz", NOWHERE)
@@ -392,7 +392,7 @@ def test_idx_files(content: bytes, message: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["**", "[", "?", "no\0where", "x" * 300, "nowhere/x"])
-def test_beginnings_of_idx_files(name: str, tmp_path: Path) -> None:
+def test_idx_files_that_end_early(name: str, tmp_path: Path) -> None:
     put(tmp_path, {"d/x.idx": idx_file(4, 2)})
     assert "there are no idx files" in faults("idx", tmp_path / "d" / name)
 
@@ -409,7 +409,7 @@ def test_beginnings_of_idx_files(name: str, tmp_path: Path) -> None:
     ],
     ids=lambda value: value[:12],
 )
-def test_lines_of_json(row: str, message: str, tmp_path: Path) -> None:
+def test_wrong_lines_of_json(row: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text('{"x": 1}\n{"x": 2}\n' + row + "\n", encoding="utf-8")
     assert message in faults("jsonl", tmp_path / "t.jsonl")
 
@@ -452,7 +452,7 @@ model {
     ids=lambda value: value.removeprefix(" -> "),
 )
 def test_a_cell_in_every_step(cell: str, field: str, type_: str, tmp_path: Path) -> None:
-    """A number that is none, of 400 digits, a list, an object: where another cell is right."""
+    """NaN, a number of 400 digits, a list and an object, beside a right cell."""
     (tmp_path / "t.jsonl").write_text(f'{{"x": 1}}\n{{"x": {cell}}}\n', encoding="utf-8")
     (tmp_path / "m.net").write_text(CELLS.replace("FIELD", field).replace("TYPE", type_), encoding="utf-8")
     try:
@@ -466,7 +466,7 @@ def test_a_cell_in_every_step(cell: str, field: str, type_: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("largest", ["1e999", "1" * 400, "NaN", "1.5", "-1"])
-def test_counting_classes_of_what_has_none(largest: str, tmp_path: Path) -> None:
+def test_counting_classes_of_a_field_without_labels(largest: str, tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text(f'{{"x": 0, "y": 1}}\n{{"x": 1, "y": {largest}}}\n', encoding="utf-8")
     text = CELLS.replace("FIELD", '\n  y = column("y")').replace("TYPE", "float\n  target y: class(auto)")
     text = text.replace("output p = x", "z = stack(x, x) -> dense(size(y))\n  loss cross_entropy(z, y)")
@@ -524,14 +524,14 @@ def places(folder: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("reader", [*READERS])
-def test_what_is_no_regular_file(reader: str, tmp_path: Path) -> None:
-    """Nobody waits for the other end of a pipe; a name that no file can have is a message."""
+def test_paths_that_are_no_regular_files(reader: str, tmp_path: Path) -> None:
+    """Nothing waits for the other end of a pipe, and a name that no file can have is a message."""
     (tmp_path / "file").write_text("x,y\n1,2\n", encoding="utf-8")
     for kind, path in places(tmp_path).items():
         assert faults(reader, path).startswith("error[E0801]: "), kind
 
 
-def test_pipes_inside_of_folders(tmp_path: Path) -> None:
+def test_pipes_in_folders(tmp_path: Path) -> None:
     for folder in ("p/a", "d"):
         (tmp_path / folder).mkdir(parents=True)
     os.mkfifo(tmp_path / "p/a/x.png")
@@ -551,8 +551,8 @@ def test_pipes_inside_of_folders(tmp_path: Path) -> None:
     [KeyError("a"), RecursionError(), ZeroDivisionError(), EOFError("\x1b"), OSError(5, "x")],
     ids=lambda raised: type(raised).__name__,
 )
-def test_readers_of_others(raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever a plug-in's reader raises, or gives, of a broken file is a message."""
+def test_wrong_readers_of_plugins(raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Any exception or result of a plug-in's reader on a broken file is a message."""
 
     def broken(path: Path) -> dict[str, Any]:
         raise raised

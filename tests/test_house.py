@@ -1,4 +1,4 @@
-"""The house: imports go down, never up and never in a circle; each file says what it is for."""
+"""The structure of the source: imports go down, never up and never in a circle, and each file states its purpose."""
 
 import ast
 from graphlib import CycleError, TopologicalSorter
@@ -43,7 +43,7 @@ def test_imports_go_down(path: Path) -> None:
 
 
 def rooms_of_runtime() -> dict[str, set[str]]:
-    """For each folder of runtime/, and each module directly in it, those that it imports."""
+    """For each folder of runtime/ and each module directly in it, those that it imports."""
     folder = ROOT / "runtime"
     rooms: dict[str, set[str]] = {}
     for path in folder.rglob("*.py"):

@@ -1,6 +1,6 @@
-"""No text becomes code: hostile names through every writer, read back by another parser and compared; nothing that they hold is executed.
+"""No text becomes code: hostile names through every writer, read back by another parser and compared.
 
-`pytest --long tests/test_quoting.py` takes 2,000 names.
+Nothing in the names is executed. `pytest --long tests/test_quoting.py` takes 2,000 names.
 """
 
 import ast
@@ -64,7 +64,10 @@ def names(is_long: bool) -> list[str]:
 
 
 def model_called(name: str, comment: str = "") -> Model:
-    """A small model in a file of this name. The comment comes into its text after it was parsed: a parser of another day may let more through."""
+    """A small model in a file with this name.
+
+    A comment with the name is put into its text after parsing, because a later parser might accept more.
+    """
     source = Source("model.net", TEXT)
     model = elaborate(parse(source))
     hostile = Source(name, TEXT.replace("COMMENT", comment.replace("\n", " ")))
@@ -97,8 +100,8 @@ def no_words(name: str) -> np.ndarray:
         "x = 1",
     ],
 )
-def test_the_watch_sees_what_runs(text: str) -> None:
-    """Without it the tests below would say nothing."""
+def test_the_watch_reports_code_that_runs(text: str) -> None:
+    """Without this, the tests below would prove nothing."""
     with pytest.raises((Executed, AssertionError)), nothing_else_runs():
         exec(compile(text, "hostile.py", "exec"), {})
     if text != "x = 1":
@@ -110,12 +113,15 @@ def test_the_watch_sees_what_runs(text: str) -> None:
 
 
 def without_surrogates(text: str) -> str:
-    """As a docstring has it."""
+    """The text with escapes in place of surrogates, as docstrings have it."""
     return "".join(f"\\u{ord(character):04x}" if "\ud800" <= character <= "\udfff" else character for character in text)
 
 
 def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
-    """The statements are those of a harmless name, the docstring and the labels say what was given, and what runs answers the same."""
+    """The statements and predictions are those of a harmless name.
+
+    The docstring and the labels contain the name.
+    """
     calm = ast.parse(numpy_file(exported(model_called("model.net"), "model"), no_words))
     x = np.random.default_rng(0).normal(size=(4, 3))
     expected: Any = None
@@ -140,7 +146,7 @@ def test_names_in_an_exported_file_of_python(names: list[str]) -> None:
 
 
 def dumped(statement: ast.stmt) -> str:
-    """A statement as text, but for the docstring, the labels, and the numbers."""
+    """A statement as text, without the docstring, the labels and the numbers."""
     is_text = isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
     is_labels = isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) in ("labels", "_bytes")
     return type(statement).__name__ if is_text or is_labels else ast.dump(statement)
@@ -228,7 +234,7 @@ IDENTIFIERS = (
 
 
 def test_names_of_inputs_in_exported_files() -> None:
-    """Whatever an input is called in `.net`, both files take it and compute the same."""
+    """Whatever the name of an input in `.net`, both files accept it and compute the same."""
     import onnxruntime
 
     inputs = "".join(f"  input {name}: float[2]\n" for name in IDENTIFIERS)
@@ -271,7 +277,7 @@ def test_names_in_onnx(names: list[str]) -> None:
 
 
 def joined(text: str) -> str:
-    """Two halves of a pair beside each other, as JSON reads them: as one character."""
+    """The text with adjacent surrogates joined to one character, as JSON readers do."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
@@ -345,7 +351,8 @@ class Parsed(HTMLParser):
 
 def test_pieces_of_html(names: list[str]) -> None:
     for name in names:
-        text = f"<p title={quoting.html_attribute(name)}>{quoting.html_text(name)}</p><pre>{quoting.html_lines(name)}</pre>"
+        paragraph = f"<p title={quoting.html_attribute(name)}>{quoting.html_text(name)}</p>"
+        text = f"{paragraph}<pre>{quoting.html_lines(name)}</pre>"
         parsed = Parsed.of(text)
         assert parsed.tags == ["p", "/p", "pre", "/pre"]
         assert parsed.attributes == [("title", quoting.escaped(name))]
@@ -369,7 +376,7 @@ def test_names_in_the_page_of_a_model(names: list[str]) -> None:
 
 
 def sections_of(name: str) -> list[sections.Section]:
-    """A section of each kind, with the text wherever one can stand."""
+    """A section of each kind, with the text wherever it may stand."""
     return [
         sections.Heading(name),
         sections.Paragraph(name),
@@ -406,7 +413,10 @@ def test_names_in_a_flame_graph(names: list[str]) -> None:
 
 @pytest.mark.filterwarnings("ignore:Glyph")  # letters of scripts that the font does not have
 def test_names_in_plots(names: list[str]) -> None:
-    """As words of an SVG, so that they can be read back: no `$` is mathematics, and a legend has them all."""
+    """Names are text elements of an SVG, so that they can be read back.
+
+    `$` starts no formula, and legends show all names.
+    """
     for start in range(0, len(names), 50):
         part = [name for name in names[start : start + 50] if quoting.escaped(name).strip()]
         figure = Figure()
@@ -481,7 +491,7 @@ def test_a_text_with_any_forbidden_character_is_refused(names: list[str]) -> Non
 
 
 def test_pieces_of_markdown(names: list[str]) -> None:
-    """Read back by a parser that takes HTML, tables and bare links: the text is text, code is code."""
+    """Read back by a parser that accepts HTML, tables and bare links: text stays text, and code stays code."""
     reader = MarkdownIt("gfm-like", {"html": True, "linkify": False})
     for name in names:
         text = f"*block* of this file. {quoting.markdown_text(name)} end"
@@ -517,7 +527,7 @@ def test_names_in_hovers(names: list[str]) -> None:
 
 
 def test_cells_of_data(names: list[str]) -> None:
-    """On one line, of at most 80 characters, and as much of the cell as there is room for."""
+    """On one line of at most 80 characters, with as much of the cell as fits."""
     for name in [*names, *(name * 90 for name in names)]:
         shown = quoting.cell(name)
         assert len(shown) <= quoting.CELL == 80
@@ -547,7 +557,7 @@ def test_names_in_messages(names: list[str]) -> None:
 
 
 def test_pieces_are_hostile() -> None:
-    """The names hold what each language takes for an end, and there are enough."""
+    """The names contain the delimiters of each language, and there are many names."""
     assert {'"""', "-->", "</script>", "\r", "\u2028", "$\\frac{$", "\ud800"} <= set(PIECES)
     assert len(set(hostile_names(2000, SEED))) == 2000
     assert not Path("PWNED").exists()

@@ -1,4 +1,7 @@
-"""What is said of the package is true: the lowest versions are those that CI installs, what is imported is declared, what editors and licences say agrees."""
+"""The package's metadata is true.
+
+CI installs the lowest versions, imported packages are declared, and versions and licences agree everywhere.
+"""
 
 import ast
 import importlib.util
@@ -17,7 +20,7 @@ from support import ROOT, command
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 PROJECT = PYPROJECT["project"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
-TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses their newest versions
+TOOLS = {"mypy", "ruff", "types-pygments", "mkdocs-material"}  # CI uses the newest versions of these
 
 
 def bounds(requirements: list[str]) -> dict[str, str]:
@@ -55,7 +58,7 @@ def test_a_dependency_without_a_lower_bound_is_refused(tmp_path: Path) -> None:
 
 
 def imported(folder: str) -> set[str]:
-    """The packages that modules below a folder import, but for Python's own and netc."""
+    """The packages that modules below a folder import, except for Python's standard library and netc."""
     imported = set()
     for path in (ROOT / folder).rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -67,8 +70,8 @@ def imported(folder: str) -> set[str]:
 
 
 @pytest.mark.parametrize("folder", ["dsl", "compiler", "runtime", "api"])
-def test_what_is_imported_is_declared(folder: str) -> None:
-    """What another dependency brings along today, it may not bring along tomorrow."""
+def test_imported_packages_are_declared(folder: str) -> None:
+    """A package that another dependency installs today may be missing tomorrow."""
     names = packages_distributions()
     declared = {name.lower() for name in bounds(PROJECT["dependencies"] + PROJECT["optional-dependencies"]["onnx"])}
     undeclared = {
@@ -90,7 +93,7 @@ def test_the_pythons_that_are_named_are_tested() -> None:
     assert lowest == min(named, key=lambda text: int(text.partition(".")[2]))
 
 
-def test_version(tmp_path: Path) -> None:
+def test_the_version_is_that_of_the_package(tmp_path: Path) -> None:
     done = command("--version", cwd=tmp_path)
     assert done.returncode == 0
     assert done.stdout.splitlines() == [
@@ -113,7 +116,7 @@ def test_versions_and_licences_agree() -> None:
     assert all(f"({name})" in readme for name in ("LICENSE", "SECURITY.md", "CHANGELOG.md"))
 
 
-def test_a_workspace_of_vs_code_does_not_choose_what_is_started() -> None:
+def test_a_workspace_of_vs_code_cannot_choose_the_command() -> None:
     extension = json.loads((ROOT / "editors" / "vscode" / "package.json").read_text(encoding="utf-8"))
     assert extension["contributes"]["configuration"]["properties"]["netc.command"]["scope"] == "machine"
     trust = extension["capabilities"]["untrustedWorkspaces"]
@@ -124,8 +127,8 @@ def test_a_workspace_of_vs_code_does_not_choose_what_is_started() -> None:
     assert "cwd: context.extensionPath" in started
 
 
-def test_the_sdist_is_the_repository() -> None:
-    """Each folder and file at the top is named in MANIFEST.in: .ci/run builds an sdist, and compares it file by file."""
+def test_the_manifest_names_everything_in_the_repository() -> None:
+    """MANIFEST.in names each folder and file at the top. .ci/run builds an sdist and compares it file by file."""
     lines = (ROOT / "MANIFEST.in").read_text(encoding="utf-8").splitlines()
     packed = {word for line in lines if line.startswith(("include ", "graft ")) for word in line.split()[1:]}
     missing = {
@@ -138,8 +141,8 @@ def test_the_sdist_is_the_repository() -> None:
 
 
 def _is_of_the_repository(path: Path) -> bool:
-    """Whether .gitignore says nothing of it; a folder without a file is none for git."""
+    """Whether a path belongs to the repository: .gitignore does not name it, and git ignores folders without files."""
     ignored = (ROOT / ".gitignore").read_text(encoding="utf-8").split()
-    if path.name in (".git", "PKG-INFO", "setup.cfg"):  # the last two are an sdist's own
+    if path.name in (".git", "PKG-INFO", "setup.cfg"):  # setuptools adds the last two to an sdist
         return False
     return not any(path.match(pattern.rstrip("/")) for pattern in ignored)

@@ -1,7 +1,7 @@
-"""Watches what Python executes and opens: `nothing_else_runs()` fails if code, a process or a connection starts that the test does not expect,
-`nothing_outside_opens()` if a file is opened elsewhere than the test expects.
+"""Fails a test if Python executes or opens something that the test does not expect.
 
-An audit hook cannot be taken away again, so there is one for the whole process; it does something only while a test watches.
+`nothing_else_runs()` watches code, processes and connections, and `nothing_outside_opens()` watches files. An audit
+hook cannot be removed, so there is one for the whole process, which is active only while a test watches.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import netc
 
-# events that nothing of netc's writers and readers causes
+# events that no reader or writer of netc causes
 _FORBIDDEN = (
     *(
         "os.system",
@@ -31,23 +31,23 @@ _FORBIDDEN = (
     *("ctypes.dlopen", "code.__new__", "marshal.loads", "pickle.find_class"),
 )
 _INSTALLED = (sys.prefix, sys.base_prefix, sys.exec_prefix, str(Path(netc.__file__).resolve().parent.parent))
-_OWN = (
+_FILE_NAMES = (
     "<unknown>",
     "<frozen ",
     "<lark",
     "<__array_function__",
     "<attrs generated",
     "<class 'networkx.utils.decorators.argmap'>",
-)  # by what `ast.parse` and packages call their texts
+)  # the file names that `ast.parse` and packages give to their texts
 
 
 class Executed(Exception):
-    """Something ran, or would have run: it was stopped."""
+    """Raised to stop code that would have run."""
 
 
-_watching: list[list[str]] = []  # what each test that watches has seen
+_watching: list[list[str]] = []  # the events that each watching test has seen
 _allowed: list[tuple[str, ...]] = []
-_opened: list[set[str]] = []  # the paths that each test that watches has seen opened or listed
+_opened: list[set[str]] = []  # the paths that each watching test has seen opened or listed
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:
@@ -78,7 +78,7 @@ def _importing() -> bool:
 
 
 def _check(event: str, file: str) -> None:
-    is_known = file.startswith((*_INSTALLED, *_OWN, *_allowed[-1])) or (file == "<string>" and _importing())
+    is_known = file.startswith((*_INSTALLED, *_FILE_NAMES, *_allowed[-1])) or (file == "<string>" and _importing())
     if not is_known:
         _stop(f"{event} of {file!r}")
 
@@ -93,7 +93,7 @@ sys.addaudithook(_hook)
 
 @contextmanager
 def nothing_else_runs(*allowed: str) -> Iterator[None]:
-    """Fails if anything is executed but installed modules and texts whose file name begins with one of `allowed`."""
+    """Fails if anything is executed except installed modules and texts whose file name begins with one of `allowed`."""
     seen: list[str] = []
     _watching.append(seen)
     _allowed.append(allowed)
@@ -107,7 +107,10 @@ def nothing_else_runs(*allowed: str) -> Iterator[None]:
 
 @contextmanager
 def nothing_outside_opens(*folders: Path) -> Iterator[None]:
-    """Fails if a file is opened, or a folder listed, that is neither below one of these, nor installed, nor in netc's cache. Links are followed."""
+    """Fails if a file is opened, or a folder listed, outside of these folders, installed packages and netc's cache.
+
+    Links are followed.
+    """
     seen: set[str] = set()
     _opened.append(seen)
     try:

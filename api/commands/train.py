@@ -12,7 +12,7 @@ from netc.commands import options
 from netc.commands.terminal import Ticker, matrices, metrics_text, number, say, table
 
 if TYPE_CHECKING:
-    from netc.runtime.figures import Figure, Row
+    from netc.runtime.metric_values import MetricValue, Row
     from netc.runtime.runs.run import Run
 
 _NO_METRICS = ("epoch", "seconds", "samples_per_second")  # fields of an epoch's row that are not metrics
@@ -49,7 +49,7 @@ def train(
     if len(combinations) == 1:
         _train(file, settings, epochs, out, resume, strict, threads)
         return
-    names, results = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, Figure]"]]()
+    names, results = options.swept(settings), list[tuple[dict[str, str], "Mapping[str, MetricValue]"]]()
     for settings_of_run in combinations:
         chosen = {
             name: value for name, value in (setting.split("=", 1) for setting in settings_of_run) if name in names
@@ -69,7 +69,7 @@ def _plain(value: str) -> str:
     return "".join(letter if letter.isalnum() or letter in "._-+" else "_" for letter in value)
 
 
-def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, Figure]]]") -> None:
+def _compare(names: Sequence[str], results: "Sequence[tuple[Mapping[str, str], Mapping[str, MetricValue]]]") -> None:
     """Prints the runs of a sweep as a table: the settings and the metrics of each."""
     from netc.runtime.metric_names import watched
 
@@ -90,7 +90,7 @@ def _train(
     resume: Path | None,
     strict: bool,
     threads: int | None,
-) -> "Mapping[str, Figure]":
+) -> "Mapping[str, MetricValue]":
     """Trains one run, new or resumed. Returns its metrics on the test part, or those of the last epoch without one."""
     from netc.runtime.insight.curves import draw
     from netc.runtime.insight.diagnose import diagnose, longest
@@ -133,7 +133,7 @@ def _train(
     return _final_metrics(run)
 
 
-def _final_metrics(run: "Run") -> "Mapping[str, Figure]":
+def _final_metrics(run: "Run") -> "Mapping[str, MetricValue]":
     """Evaluates a trained run on the test part and prints it. Without one, returns the metrics of the last epoch."""
     from netc.runtime.trainer import refuse_lost_loss
 

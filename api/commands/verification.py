@@ -14,13 +14,13 @@ def verify_model(model: "Model", with_own_data: bool, quietly: bool = False) -> 
     from netc.runtime.verification.sampling import sampled
 
     sample = sampled(model, with_own_data)
-    report: dict[str, Any] = {"data": sample.told, "environment": environment(), "checks": []}
+    report: dict[str, Any] = {"data": sample.description, "environment": environment(), "checks": []}
     if not quietly:
-        say(f"verified on {sample.told}")
+        say(f"verified on {sample.description}")
     for outcome in outcomes(sample.subject):
         report["checks"].append(outcome.as_json())
         if not quietly:
-            say(f"  {outcome.check.name:<14}  {outcome.told:<20}  {outcome.check.doc}")
+            say(f"  {outcome.check.name:<14}  {outcome.summary:<20}  {outcome.check.doc}")
             for difference in outcome.differences:  # on the same stream, because the report is one text
                 say_lines(f"\n{diagnostic_of(difference).render()}\n")
     report["ok"] = all(check["ok"] for check in report["checks"])

@@ -12,7 +12,7 @@ from netc.compiler.elaborate.expressions import constant
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value, Whole
+from netc.compiler.ir.value import OPERATIONS, SplitMetric, Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -47,7 +47,9 @@ def _check_result(context: Context, result: Result, value: Value) -> None:
             "E0505", f"the output `{result.name}` needs a target", value.span, "a prediction has no target to read"
         )
     split_metrics = [
-        operand for operand in needed if operand.operands and isinstance(OPERATIONS[operand.operation].lower, Whole)
+        operand
+        for operand in needed
+        if operand.operands and isinstance(OPERATIONS[operand.operation].lower, SplitMetric)
     ]
     if split_metrics and result.kind not in (ResultKind.METRIC, ResultKind.FITTED):
         note, hint = "only a metric may use it", "fitted(...) keeps a metric of the training split"

@@ -10,7 +10,7 @@ from typing import Any
 
 from netc.compiler.elaborate import contractions
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
-from netc.compiler.ir.value import OPERATIONS, Operation, Own, Scalar, Value, apply
+from netc.compiler.ir.value import OPERATIONS, Custom, Operation, Scalar, Value, apply
 from netc.compiler.operations import bounded, sequence
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
@@ -186,7 +186,7 @@ def results_of(operation: Operation, operands: Sequence[Value], attributes: Mapp
         at_bound = next((type_ for type_ in types if type_.is_held), None)
         if at_bound is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
             raise Mismatch(f"`{operation.name}` of {describe_sample(at_bound)} does not run yet", code="E0901")
-        if isinstance(operation.lower, Own) and any(type_.is_varying or type_.is_held for type_ in types):
+        if isinstance(operation.lower, Custom) and any(type_.is_varying or type_.is_held for type_ in types):
             raise Mismatch(f"`{operation.name}` of a sequence does not run yet", code="E0901")
         result = operation(*operands, **attributes)
     return tuple(map(bounded.pack, result if isinstance(result, tuple) else (result,)))

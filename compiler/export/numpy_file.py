@@ -17,7 +17,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
+from netc.compiler.ir.value import OPERATIONS, Custom, Fold, Value
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.program.custom import definition
 from netc.dsl.quoting import python_comment, python_string
@@ -151,7 +151,7 @@ class _NumpyFile(Writer):
             initial = {"inf": "np.inf", "-inf": "-np.inf"}.get(lower.initial, lower.initial)
             over = value.attributes_as(Over).over
             return Term(f"_fold({combine}, {initial}, {operands[0].text}, {over!r})", value.type.dtype)
-        if not isinstance(lower, Own):
+        if not isinstance(lower, Custom):
             return None
         node = definition(lower.function)
         self.functions[node.name] = textwrap.dedent(inspect.getsource(lower.function))

@@ -104,5 +104,5 @@ def attributes_class(names: tuple[str, ...]) -> type[Attributes]:
     It extends `Over` or `Dims` if it has their field, so that passes read the axes of such a reduction.
     """
     base = next((kind for kind in (Over, Dims) if fields(kind)[0].name in names), Attributes)
-    own = [(name, Any) for name in names if name not in {field.name for field in fields(base)}]
-    return make_dataclass("Own", own, bases=(base,), frozen=True, slots=True) if own else base
+    added = [(name, Any) for name in names if name not in {field.name for field in fields(base)}]
+    return make_dataclass("Named", added, bases=(base,), frozen=True, slots=True) if added else base

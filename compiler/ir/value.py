@@ -223,7 +223,7 @@ class Scatter:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class Custom:
     """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
 
     form: ClassVar[Form] = Form.CUSTOM
@@ -231,7 +231,7 @@ class Own:
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class SplitMetric:
     """No kernel: the reference computes it once, over all samples of a split. Only metrics and `fitted` may use it."""
 
 
@@ -247,7 +247,7 @@ class Expansion:
     build: Callable[..., "Value"]
 
 
-KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
+KernelRule = Scalar | Fold | View | Kernel | Scatter | Custom | SplitMetric | Replaced | Expansion
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
@@ -327,20 +327,20 @@ __all__ = [
     "Attribute",
     "Attributes",
     "Builder",
+    "Custom",
     "Expansion",
     "Fold",
     "Kernel",
     "KernelRule",
     "Mismatch",
     "Operation",
-    "Own",
     "Replaced",
     "Scalar",
     "Scatter",
+    "SplitMetric",
     "Surroundings",
     "Value",
     "View",
-    "Whole",
     "apply",
     "make_attributes",
     "register",

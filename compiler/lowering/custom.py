@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import Own, Value
+from netc.compiler.ir.value import Custom, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
@@ -15,7 +15,7 @@ from netc.compiler.program.tasks import Buffer, Place, Pointer, Task, all_of, bu
 @lowers(Form.CUSTOM)
 def custom(lowering: Lowering, value: Value) -> None:
     """Adds a call of the function for each sample, with the arrays of the result and of the operands."""
-    lower = value.lowered_as(Own)
+    lower = value.lowered_as(Custom)
     result = lowering.output(value)
     assert result.buffer is not None
     places = [result, *(_in_memory(lowering, operand) for operand in value.operands)]

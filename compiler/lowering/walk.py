@@ -3,7 +3,7 @@
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Kernel, Own, Scatter, Value
+from netc.compiler.ir.value import OPERATIONS, Custom, Kernel, Scatter, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.elementwise import lower_loop
 from netc.compiler.lowering.forms import LOWERED
@@ -46,5 +46,5 @@ def _form_of(lowering: Lowering, value: Value) -> Form:
     if value in lowering.fusion.starts:
         return Form.CONTRACTION
     lower = OPERATIONS[value.operation].lower
-    assert isinstance(lower, Kernel | Scatter | Own), f"{value} has no kernel at {value.span}"
+    assert isinstance(lower, Kernel | Scatter | Custom), f"{value} has no kernel at {value.span}"
     return lower.form

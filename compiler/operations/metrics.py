@@ -10,7 +10,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.types import BATCH, Bounded, Mismatch, Type, describe_sample
-from netc.compiler.ir.value import Expansion, Operation, Value, Whole, apply, register
+from netc.compiler.ir.value import Expansion, Operation, SplitMetric, Value, apply, register
 from netc.compiler.operations.bounded import hold
 from netc.compiler.operations.reduce import Axes, as_float, build_mean, reduced_type
 from netc.compiler.operations.sequence import lengths
@@ -47,7 +47,7 @@ register(
         attributes=Over,
         type=lambda scores, positive, over: reduced_type(scores, over),
         reference=_ranked_above,
-        lower=Whole(),
+        lower=SplitMetric(),
         is_callable=False,
     )
 )
@@ -96,7 +96,7 @@ register(
         attributes=Quantile,
         type=_quantile_type,
         reference=lambda x, q: np.quantile(x, q, axis=0).astype(x.dtype),
-        lower=Whole(),
+        lower=SplitMetric(),
         arguments={"x": "value", "q": "share"},
     )
 )
@@ -124,7 +124,7 @@ register(
         attributes=Attributes,
         type=lambda a, a_ends, b, b_ends: Type("i32", a_ends.dims),  # a count, in any precision
         reference=_edits,
-        lower=Whole(),
+        lower=SplitMetric(),
         is_callable=False,
     )
 )
@@ -136,14 +136,14 @@ def _build_edit_distance(a: Value, b: Value) -> Value:
         if tokens.type.dtype != "i32" or len(tokens.type.sample) != 1:
             message = f"`edit_distance` takes two sequences of tokens, and this is {describe_sample(tokens.type)}"
             raise Mismatch(message, code="E0402")
-        held = hold(tokens)
-        size = held.type.dims[-1]
+        sequence = hold(tokens)
+        size = sequence.type.dims[-1]
         if isinstance(size, Bounded):
-            ends = lengths(held.graph, size.name)
+            ends = lengths(sequence.graph, size.name)
         else:
-            length = held.graph.add("constant", (), {"value": size}, Type("i32"))
+            length = sequence.graph.add("constant", (), {"value": size}, Type("i32"))
             ends = apply("broadcast", length, dims=(BATCH,))
-        operands += [held, ends]
+        operands += [sequence, ends]
     return apply("cast", apply("edits", *operands), dtype=a.graph.precision)
 
 

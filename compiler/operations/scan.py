@@ -85,7 +85,7 @@ class ScanAttributes(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Part(Attributes):
-    """A result of a scan and its type, both as text: a scan may have results of several types."""
+    """The name of a scan's result and its type, both as text, because a scan may have results of several types."""
 
     of: str
     type: str

@@ -30,12 +30,12 @@ from netc.compiler.operations.scan import (
 from netc.compiler.passes.simplify import rebuild
 
 
-def opened(graph: Graph, is_frugal: bool = False) -> Graph:
+def opened(graph: Graph, rematerialises: bool = False) -> Graph:
     """Makes every scan yield each batched value that its body computes, and its carries, for the derivative to read.
 
-    The new results are called `yield.N`. With rematerialisation on (`is_frugal`), a scan yields only its carries and
-    reductions; the derivative computes the other values again. Runs before `differentiate`; `trimmed` removes what
-    the derivative did not read.
+    The new results are called `yield.N`. With `rematerialises`, a scan yields only its carries and reductions, and the
+    derivative computes the other values again. Runs before `differentiate`; `trimmed` removes values that the
+    derivative did not read.
     """
     if not graph.values(Role.SCAN):
         return graph
@@ -44,13 +44,13 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
-        inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
+        inner = gathered(body) if rematerialises else body.subgraph(body.results)[0]  # again in the same order
         yielded = set(inner.results_of(ResultKind.YIELD).values())
         for inner_value in inner.values():
             is_leaf = inner_value.role is Role.GIVEN
             slot = slot_of(inner_value)
             is_carry = slot is not None and slot.kind is SlotKind.CARRY
-            is_yielded = is_carry or (_is_reduction(inner_value) if is_frugal else not is_leaf)
+            is_yielded = is_carry or (_is_reduction(inner_value) if rematerialises else not is_leaf)
             if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
                 inner.results[ResultKind.YIELD.named(f"{len(inner.results)}.{inner_value.number}")] = inner_value
         return copy.add_copy(value, operands, replace(value.attributes_as(ScanAttributes), body=Body(inner)))

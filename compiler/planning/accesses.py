@@ -71,8 +71,8 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
                 if all(extents):
                     yield array.pointer, _interval(extents, strides)
         case Nest():
-            arguments = iter(counts)
-            extents = tuple(next(arguments) if extent is None else extent for extent in kernel.extents)
+            remaining = iter(counts)
+            extents = tuple(next(remaining) if extent is None else extent for extent in kernel.extents)
             for access in kernel.accesses() if all(extents) else ():
                 if access.pointer is not None and access.indirect is None:
                     yield access.pointer, _interval(extents, access.strides)

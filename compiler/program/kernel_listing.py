@@ -58,7 +58,7 @@ def _nest(nest: Nest, counts: Sequence[Count]) -> Iterator[str]:
 
 
 def _stored(nest: Nest, output: Output) -> str:
-    """Returns the right side of an output's line: the value, a fold, an index or a combination."""
+    """The text of the value that an output stores."""
     fold = output.fold
     if fold is not None:
         keys = f" with keys {fold.keyed}" if fold.keyed else ""

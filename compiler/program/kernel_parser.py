@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.ir.value import OPERATIONS, Own
+from netc.compiler.ir.value import OPERATIONS, Custom
 from netc.compiler.program.kernels import Array, CustomKernel, Kernel, StoredCount
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
@@ -169,7 +169,7 @@ def _access(text: str, axes: int) -> Access:
 
 def _custom(operation: str, lines: Sequence[str], buffers: tuple[int, ...], is_batched: bool) -> CustomKernel:
     lower = OPERATIONS[operation].lower if operation in OPERATIONS else None
-    if not isinstance(lower, Own):
+    if not isinstance(lower, Custom):
         raise ValueError(f"no operation with a custom kernel is called `{operation}`")
     arrays, attributes = list[Array](), dict[str, object]()
     for line in lines:

@@ -117,11 +117,11 @@ def same_lengths(model: "Model", fields: Mapping[str, Field]) -> None:
             computed = lengths_of(dim, lengths, len(field))
             _refuse_difference(field.lengths, computed, (f"`{name}`", f"`{dim}`"), model.declared[name])
     for equal in model.equal:
-        dims = (equal.one, equal.other)
+        dims = (equal.first, equal.other)
         if all(part in lengths for dim in dims for part in names_in(dim)):
             count = len(next(iter(lengths.values())))
             left, right = (lengths_of(dim, lengths, count) for dim in dims)
-            _refuse_difference(left, right, (f"`{equal.one}`", f"`{equal.other}`"), equal.span)
+            _refuse_difference(left, right, (f"`{equal.first}`", f"`{equal.other}`"), equal.span)
 
 
 def _refuse_other_lengths(model: "Model", dim: str, named: tuple[str, Ragged], first: tuple[str, Ragged]) -> None:

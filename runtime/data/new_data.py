@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Fitted:
-    """What new data is read by: the data block with the fitted states of its steps, and where inputs are declared.
+    """The data block with the fitted states of its steps, by which new data is read, and where inputs are declared.
 
     Relative paths start from `folder`.
     """

@@ -80,8 +80,8 @@ def without_panics(text: bytes, messages: list[str]) -> bytes:
 
     `messages` are those that Python received. Others are taken to have one line, and the values of an assertion.
     """
-    known = sorted((message.encode() for message in messages), key=len, reverse=True)
-    lines = b"|".join([*(re.escape(message) + rb"\n" for message in known), rb"[^\n]*\n"])
+    received = sorted((message.encode() for message in messages), key=len, reverse=True)
+    lines = b"|".join([*(re.escape(message) + rb"\n" for message in received), rb"[^\n]*\n"])
     return re.sub(_HEADER + rb"(?:" + lines + rb")" + _VALUES + _BACKTRACE, b"", text)
 
 

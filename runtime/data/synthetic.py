@@ -29,7 +29,7 @@ def synthetic_data(
     for name, type_ in types.items():
         steps = lengths_of(str(type_.rows), lengths, count) if type_.is_varying else None
         shape = (count if steps is None else int(steps.sum()), *type_.shape(1)[1:])
-        require(8 * math.prod(shape), f"made-up data of {count:,} samples for `{name}`")
+        require(8 * math.prod(shape), f"synthetic data of {count:,} samples for `{name}`")
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
         array = np.asarray(values, DTYPES[type_.dtype].numpy)
         fields[name] = array if steps is None else Ragged(array, steps)
@@ -46,7 +46,7 @@ def _lengths(model: Model, count: int, longest: int, rng: np.random.Generator) -
         most = max(min(longest, model.bounds.get(name, longest)), least)
         lengths[name] = rng.integers(min(least, most), most + 1, count)
     for equal in model.equal:
-        lengths[equal.other] = lengths.get(equal.one, lengths_of(equal.one, lengths, count))
+        lengths[equal.other] = lengths.get(equal.first, lengths_of(equal.first, lengths, count))
     return lengths
 
 

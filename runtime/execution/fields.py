@@ -73,7 +73,7 @@ class FieldTypes:
         pairs: list[tuple[str, Array | None, str]] = [
             (dim, values, dim) for dim, values in lengths.items() if names_in(dim) != (dim,)
         ]
-        pairs += [(equal.one, None, equal.other) for equal in self.model.equal]
+        pairs += [(equal.first, None, equal.other) for equal in self.model.equal]
         for dim, values, other in pairs:
             if all(name in lengths for name in (*names_in(dim), *names_in(other))):
                 count = len(next(iter(lengths.values())))

@@ -39,7 +39,7 @@ def checked(run: Run, asked: Exported, path: Path) -> Checked:
     except NotRun as error:
         return Checked(f"not checked: {error}")
     apart = max(difference(own[name], exported[name]) for name in asked.outputs)
-    compared = f"checked on {SAMPLES} made-up samples: "
+    compared = f"checked on {SAMPLES} synthetic samples: "
     if apart == np.inf:
         why = "NaN, infinite or of another shape where the run has a number, or the reverse"
         return Checked(f"{compared}it is not what the run says: {why}", is_wrong=True)

@@ -9,7 +9,7 @@ from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
 from netc.runtime.execution.step import Step
-from netc.runtime.figures import Figures, figure_of, loss_figures
+from netc.runtime.metric_values import MetricValues, loss_metrics, metric_value
 
 Undo = Mapping[str, Callable[[Array], Array]]  # by target: what brings it back to the units of the data
 
@@ -21,7 +21,7 @@ class Evaluator:
         self._compiled = compiled
         self._evaluations: dict[object, Evaluation] = {}
 
-    def evaluate(self, fields: RawFields, undo: Undo | None = None) -> Figures:
+    def evaluate(self, fields: RawFields, undo: Undo | None = None) -> MetricValues:
         """See Program.evaluate."""
         model, undo = self._compiled.model, undo or {}
         ready = self._compiled.fields.ready(fields)
@@ -29,17 +29,17 @@ class Evaluator:
         undone = frozenset(undo)
         key = ("evaluation", undone)
         results = self.results_of_split(key, lambda: evaluation_graphs(model, undone), ready, count, undo)
-        graph = self._evaluations[key].whole
-        figures = {
-            str(result): figure_of(results[str(result)], value.type.is_batched)
+        graph = self._evaluations[key].over_split
+        values = {
+            str(result): metric_value(results[str(result)], value.type.is_batched)
             for result, value in graph.results.items()
         }
-        losses, metrics = graph.select(ResultKind.LOSS, figures), graph.select(ResultKind.METRIC, figures)
+        losses, metrics = graph.select(ResultKind.LOSS, values), graph.select(ResultKind.METRIC, values)
         watched = {
-            str(ResultKind.WATCH.named(name)): figures[str(ResultKind.WATCH.named(name))]
+            str(ResultKind.WATCH.named(name)): values[str(ResultKind.WATCH.named(name))]
             for name in graph.results_of(ResultKind.WATCH)
         }
-        return {**loss_figures(model, losses), **metrics, **watched}
+        return {**loss_metrics(model, losses), **metrics, **watched}
 
     def results_of_split(
         self, key: object, graphs: Callable[[], Evaluation], fields: Fields, count: int, undo: Undo
@@ -50,7 +50,7 @@ class Evaluator:
         with self._compiled.guard.reading:
             step = self._compiled.step_of(key, lambda: evaluation.batches, fields)
             collected = self._collected(step, evaluation, fields, count, undo)
-            last = self._compiled.interpreted_step((key, "whole"), evaluation.whole, count)
+            last = self._compiled.interpreted_step((key, "whole"), evaluation.over_split, count)
             results = self._compiled.results_of(last, {**fields, **collected}, count)
         return {name: value.rows if isinstance(value, Ragged) else value for name, value in results.items()}
 

@@ -5,16 +5,16 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netc.dsl.quoting import plot_text
-from netc.runtime.figures import Figure
 from netc.runtime.insight.pictures import svg_bytes
 from netc.runtime.metric_names import watched
+from netc.runtime.metric_values import MetricValue
 
 _MOST_EPOCHS = 2_000
 _MOST_PANELS = 24
 _MOST_MARKED_EPOCHS = 40  # with fewer epochs than this, a curve has a dot for each
 
 
-def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
+def draw(metrics: Sequence[Mapping[str, MetricValue]]) -> bytes:
     """An SVG file with a panel for the losses, one for each metric and one for each watched value.
 
     `metrics` has a row for each epoch. Of many epochs evenly spaced ones are drawn, of many panels the first ones.
@@ -38,7 +38,7 @@ def draw(metrics: Sequence[Mapping[str, Figure]]) -> bytes:
     return svg_bytes(picture)
 
 
-def _panels(epoch_rows: Sequence[Mapping[str, Figure]]) -> dict[str, list[str]]:
+def _panels(epoch_rows: Sequence[Mapping[str, MetricValue]]) -> dict[str, list[str]]:
     """The names of metrics that share a panel, by the panel's title."""
     names = dict.fromkeys(
         name for row in epoch_rows for name, value in row.items() if "." in name and not isinstance(value, list)
@@ -54,7 +54,7 @@ def _title(name: str) -> str:
     return watched(name) or name.partition(".")[2]
 
 
-def _draw_panel(axes: Any, epoch_rows: Sequence[Mapping[str, Figure]], names: Sequence[str]) -> None:
+def _draw_panel(axes: Any, epoch_rows: Sequence[Mapping[str, MetricValue]], names: Sequence[str]) -> None:
     """A curve for each metric, with a gap where a row does not have it, or the range of a watched value."""
     epochs = [row["epoch"] for row in epoch_rows]
     curves = {name: [_point(row.get(name)) for row in epoch_rows] for name in names}
@@ -67,7 +67,7 @@ def _draw_panel(axes: Any, epoch_rows: Sequence[Mapping[str, Figure]], names: Se
     axes.legend()
 
 
-def _point(metric: Figure | None) -> float:
+def _point(metric: MetricValue | None) -> float:
     """A metric as a point of a curve; NaN if it is missing or a matrix."""
     return metric if isinstance(metric, int | float) else math.nan
 

@@ -37,7 +37,7 @@ class NanOrigin:
     result: float
     sample: int | None
 
-    def told(self) -> str:
+    def sentence(self) -> str:
         """A sentence for a message."""
         ranges = ", ".join(f"{low:g}" if low == high else f"{low:g} to {high:g}" for low, high in self.operands)
         operands = f" of {ranges}" if ranges else ""

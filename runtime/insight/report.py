@@ -5,7 +5,6 @@ A page is read by a person, so each part of it has a bound and says what it leav
 
 from collections.abc import Iterator, Mapping
 
-from netc.runtime.figures import Figure
 from netc.runtime.insight.codes import code_sections
 from netc.runtime.insight.curves import draw
 from netc.runtime.insight.first_convolution import convolution_sections
@@ -24,6 +23,7 @@ from netc.runtime.insight.sections import (
     page_html,
 )
 from netc.runtime.metric_names import watched
+from netc.runtime.metric_values import MetricValue
 from netc.runtime.runs.run import Run
 
 _MOST_METRICS, _MOST_PARAMETERS = 60, 300
@@ -69,7 +69,7 @@ def _part(run: Run) -> str | None:
     return next(name for name in ("test", "valid", "train") if name in parts)
 
 
-def _summary(part: str, metrics: Mapping[str, Figure]) -> Iterator[Section]:
+def _summary(part: str, metrics: Mapping[str, MetricValue]) -> Iterator[Section]:
     """The metrics that are numbers, without those of watched values."""
     numbers = {name: value for name, value in metrics.items() if isinstance(value, float) and watched(name) is None}
     shown = list(numbers.items())[:_MOST_METRICS]

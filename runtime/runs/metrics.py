@@ -16,12 +16,12 @@ import msgspec
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
-from netc.runtime.figures import Row
+from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import place_of, write_whole
 from netc.runtime.typed_json import parsed
 
 _Stamp = tuple[int, int, int]  # inode, bytes, and time of the last change
-_Figures = dict[str, float | list[list[float | None]] | None]
+_Line = dict[str, float | list[list[float | None]] | None]
 _ALWAYS = ("epoch", "seconds")  # in the row of every epoch
 
 
@@ -30,7 +30,7 @@ class Metrics(Sequence[Row]):
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
         self._packed: list[bytes] = []
-        self._layouts: dict[tuple[str, ...], int] = {}  # the names of a row's figures, and their number in `_names`
+        self._layouts: dict[tuple[str, ...], int] = {}  # the names of a row's metrics, and their number in `_names`
         self._names: list[tuple[str, ...]] = []
         for row in rows:
             self.append(row)
@@ -139,12 +139,12 @@ def whole_rows(path: Path) -> Iterator[Row]:
 
 def _row_of(line: bytes) -> Row:
     """A line of metrics.jsonl. Raises ValueError unless it is numbers and matrices by name, with those of every row."""
-    figures: _Figures = parsed(line, _Figures)
-    missing = [name for name in _ALWAYS if not isinstance(figures.get(name), float)]
+    numbers: _Line = parsed(line, _Line)
+    missing = [name for name in _ALWAYS if not isinstance(numbers.get(name), float)]
     if missing:
         raise ValueError(f"a row has no `{missing[0]}`")
-    for name, figure in figures.items():
-        if isinstance(figure, list) and len({len(row) for row in figure}) > 1:
+    for name, number in numbers.items():
+        if isinstance(number, list) and len({len(row) for row in number}) > 1:
             raise ValueError(f"the rows of the matrix `{name}` differ in length")
-    row: Row = with_nan(figures)
+    row: Row = with_nan(numbers)
     return row

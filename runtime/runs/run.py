@@ -26,8 +26,8 @@ from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.workers import Workers
-from netc.runtime.figures import Figures
 from netc.runtime.locks import Mutex
+from netc.runtime.metric_values import MetricValues
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import (
     BEST,
@@ -74,7 +74,7 @@ class Run:
             if type_.classes is None and self.spec.fields[name].steps
         }
 
-    def evaluate(self, part: str = "test") -> Figures:
+    def evaluate(self, part: str = "test") -> MetricValues:
         """`loss`, and each metric, over a part of the data, in the data's units.
 
         Faults E0806 if the split has no such part.

@@ -18,10 +18,10 @@ from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import Factors
-from netc.runtime.figures import Figure
+from netc.runtime.metric_values import MetricValue
 
 _THRESHOLD = 1e-4  # the relative improvement that ends a plateau, as in PyTorch's ReduceLROnPlateau
-Row = Mapping[str, Figure]
+Row = Mapping[str, MetricValue]
 
 
 def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, plateau: float = 1.0) -> Factors:
@@ -46,26 +46,26 @@ def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, p
     return {str(SuppliedKind.RATE_FACTOR.named()): rate, **scales}
 
 
-def figure(better: Better, row: Row) -> float:
-    """The figure of an epoch that decides which is better. Faults E0602 if the epoch has none of this name."""
-    if better.figure not in row:
+def metric_of(better: Better, row: Row) -> float:
+    """The metric of an epoch that decides which is better. Faults E0602 if the epoch has none of this name."""
+    if better.metric not in row:
         names = [name for name in row if "." in name]
         fault(
             "E0602",
-            f"no epoch has a figure `{better.figure}`",
+            f"no epoch has a metric `{better.metric}`",
             better.span,
             f"there are {', '.join(names)}",
-            hint=nearest(better.figure, names),
+            hint=nearest(better.metric, names),
         )
-    value = row[better.figure]
+    value = row[better.metric]
     if not isinstance(value, float):
-        fault("E0602", f"`{better.figure}` is a matrix: none is better", better.span)
+        fault("E0602", f"`{better.metric}` is a matrix: none is better", better.span)
     return value
 
 
 @dataclass(slots=True)
 class Best:
-    """The best value of a figure so far, and how many epochs ago it was. NaN is worse than any number."""
+    """The best value of a metric so far, and how many epochs ago it was. NaN is worse than any number."""
 
     better: Better
     value: float | None = None
@@ -73,7 +73,7 @@ class Best:
 
     def take(self, row: Row) -> bool:
         """Take the next epoch; returns whether it is better than all before, as the first is."""
-        value = figure(self.better, row)
+        value = metric_of(self.better, row)
         is_first = self.value is None
         is_better = (
             self.value is not None
@@ -100,7 +100,7 @@ class PlateauRate:
     bad_epochs: int = 0
 
     def take(self, row: Row) -> None:
-        value = figure(self.plateau.better, row)
+        value = metric_of(self.plateau.better, row)
         margin = 1 + _THRESHOLD if self.plateau.better.is_higher else 1 - _THRESHOLD
         if not math.isnan(value) and (math.isnan(self.best) or self.plateau.better.than(value, self.best * margin)):
             self.best, self.bad_epochs = value, 0
@@ -126,7 +126,7 @@ class Decisions:
             self.take(row)
 
     def take(self, row: Row) -> None:
-        """Take the row of one more epoch. Faults E0602 if it lacks a figure that decides."""
+        """Take the row of one more epoch. Faults E0602 if it lacks a metric that decides."""
         self.keeps_last = self._keep is not None and self._keep.take(row)
         if self._stopping is not None:
             self._stopping.take(row)
@@ -135,7 +135,7 @@ class Decisions:
 
     @property
     def is_over(self) -> bool:
-        """Whether the figure of `early_stop` has not improved for `patience` epochs."""
+        """Whether the metric of `early_stop` has not improved for `patience` epochs."""
         return (
             self._stop is not None and self._stopping is not None and self._stopping.epochs_ago >= self._stop.patience
         )

@@ -17,9 +17,9 @@ from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, samp
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.step_cost import must_rematerialise
 from netc.runtime.execution.workers import Workers
-from netc.runtime.figures import Losses
 from netc.runtime.inference.evaluation import Evaluator
 from netc.runtime.locks import building
+from netc.runtime.metric_values import Losses
 from netc.runtime.training import schedule
 from netc.runtime.training.chunks import Carried, chunks
 from netc.runtime.training.fitting import fit_class_weights, refit

@@ -10,7 +10,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.passes.prepare import derived
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.stored import Array
-from netc.runtime.figures import figure_of, loss_figures
+from netc.runtime.metric_values import loss_metrics, metric_value
 from netc.runtime.verification.comparison import Results, Rounding, differences
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation
@@ -39,7 +39,7 @@ def check(subject: Subject) -> Iterator[Difference]:
             for key, value in metrics.items()
             if key.kind is not ResultKind.LOSS
         }
-        return {name: np.asarray(value) for name, value in {**loss_figures(model, losses), **others}.items()}
+        return {name: np.asarray(value) for name, value in {**loss_metrics(model, losses), **others}.items()}
 
     actual = {name: np.asarray(value) for name, value in program.evaluate(fields).items()}
     rounding = Rounding(lambda noise: metrics_of(situation.results(graph, noise)))
@@ -59,7 +59,7 @@ def _metrics(graph: Graph, results: dict[str, Array]) -> dict[Result, Any]:
                 metrics[ResultKind.WATCH.named(f"{result.name}.{statistic}")] = float(spread(array))
         elif result.kind in (ResultKind.LOSS, ResultKind.METRIC):
             metrics[result] = (
-                figure_of(array, value.type.is_batched) if weight is None else float(array.sum() / weight.sum())
+                metric_value(array, value.type.is_batched) if weight is None else float(array.sum() / weight.sum())
             )
     return metrics
 

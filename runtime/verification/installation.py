@@ -18,7 +18,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type, parse_type
-from netc.compiler.ir.value import OPERATIONS, Operation, Value, Whole
+from netc.compiler.ir.value import OPERATIONS, Operation, SplitMetric, Value
 from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
@@ -61,7 +61,9 @@ class Group:
 def _operations() -> Iterator[str]:
     """Each operation's first example, compiled in f32, on two threads."""
     pending = [
-        operation for operation in OPERATIONS.values() if operation.examples and not isinstance(operation.lower, Whole)
+        operation
+        for operation in OPERATIONS.values()
+        if operation.examples and not isinstance(operation.lower, SplitMetric)
     ]
     for i in range(0, len(pending), _PER_PROGRAM):
         some = pending[i : i + _PER_PROGRAM]

@@ -33,7 +33,7 @@ class Outcome:
     differences: tuple[Difference, ...]
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """The outcome in a few words, such as `ok`."""
         if self.differences:
             return f"{len(self.differences)} differ"

@@ -20,10 +20,10 @@ _LONGEST = 9  # steps of a sequence
 
 @dataclass(frozen=True, slots=True)
 class Sampled:
-    """A subject, and a sentence (`told`) on the samples and the batch."""
+    """A subject, and a sentence about its samples and its batch."""
 
     subject: Subject
-    told: str
+    description: str
 
 
 def sampled(model: Model, with_own_data: bool = False) -> Sampled:

@@ -113,7 +113,7 @@ def gradients_of(model: Model, graph: Graph) -> Graph:
 def _rematerialised(model: Model) -> Iterator[Stage]:
     """A training step whose scans save little and compute the rest again in the backward pass."""
     yield Stage("update", pipeline.training_graph(model))
-    rematerialised = pipeline.training_graph(model, is_frugal=True)
+    rematerialised = pipeline.training_graph(model, rematerialises=True)
     yield Stage("update, saving little", rematerialised)
     yield from _passed(rematerialised)
 

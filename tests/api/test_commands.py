@@ -1,4 +1,4 @@
-"""The commands beside train: what they print, write and answer, end to end."""
+"""All commands but `train`, end to end: what they print, write and answer."""
 
 import json
 import os
@@ -35,7 +35,7 @@ EXAMPLES = sorted((ROOT / "examples").glob("*.net"))
     ],
 )
 def test_new_writes_a_file_that_learns(table: str, target: str, metric: str, baseline: float, tmp_path: Path) -> None:
-    """Without an edit within 0.03 of what a plain method reaches (../shared/data/README.md)."""
+    """The file, without an edit, comes within 0.03 of the score of a simple method (../shared/data/README.md)."""
     data = ROOT / "examples" / "data" / table / f"{table}.csv"
     printed = command("new", table, "--data", data, "--target", target, cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
@@ -83,7 +83,7 @@ def test_examples_are_formatted_and_resolve(path: Path) -> None:
     assert again.parameters == model.parameters
 
 
-def test_fmt(tmp_path: Path) -> None:
+def test_fmt_formats_a_file(tmp_path: Path) -> None:
     messy = "# top\nmodel{\n  input   x:float[3]   # three\n\n\n  output y=x->dense( 2 )\n}\n"
     (tmp_path / "m.net").write_text(messy, encoding="utf-8")
     assert command("fmt", "--check", "m.net", cwd=tmp_path).returncode == 1
@@ -114,8 +114,8 @@ def test_a_report_is_one_page(tmp_path: Path) -> None:
     listed = json.loads(command("runs", tmp_path, "--json", cwd=tmp_path).stdout)
     assert [(row["file"].rpartition("/")[2], row["epochs"]) for row in listed] == [("cars.net", 2), ("wine.net", 2)]
     assert "valid.accuracy" in command("runs", tmp_path, cwd=tmp_path).stdout
-    figures = json.loads(command("eval", tmp_path / "wine", "--json", cwd=tmp_path).stdout)
-    assert sum(map(sum, figures["confusion"])) == 53
+    metrics = json.loads(command("eval", tmp_path / "wine", "--json", cwd=tmp_path).stdout)
+    assert sum(map(sum, metrics["confusion"])) == 53
 
 
 def test_images_are_shown(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_images_are_shown(tmp_path: Path) -> None:
     assert "data:image/png;base64," in page(run)
 
 
-def test_check_tries_and_tells(tmp_path: Path) -> None:
+def test_check_prints_its_findings_and_tries_a_step(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
         (
             "model {\n  input x: float[3]\n  input unused: float\n  target y: float\n"
@@ -141,7 +141,7 @@ def test_check_tries_and_tells(tmp_path: Path) -> None:
     assert command("check", "m.net", "--strict", cwd=tmp_path).returncode == 1
 
 
-def test_the_reference_knows_every_name(tmp_path: Path) -> None:
+def test_the_reference_has_every_name(tmp_path: Path) -> None:
     names = {entry.name for entry in entries()}
     assert {
         "relu",
@@ -170,7 +170,7 @@ def test_the_chain_rule_as_equations(golden, tmp_path: Path) -> None:
     golden(Path(__file__).parent / "gradient.txt", printed.stdout)
 
 
-def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
+def test_synthetic_sequences_have_the_types_of_the_model(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(
         """model {
   input x: float[time <= 8, 3]
@@ -190,7 +190,7 @@ def test_made_up_sequences_are_what_the_model_takes(tmp_path: Path) -> None:
     assert "two steps on synthetic data: loss" in done.stdout
 
 
-def test_a_sweep_is_a_run_for_each_value(tmp_path: Path) -> None:
+def test_a_sweep_trains_a_run_for_each_value(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b\n" + "\n".join(f"{i},{i * i}" for i in range(40)), encoding="utf-8")
     (tmp_path / "m.net").write_text(
         'let width = 4\nlet kind = "x"\ndata {\n  source = csv("d.csv")\n  x = columns("a") -> standardize\n'
@@ -251,7 +251,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
         signal.signal(signal.SIGHUP, before)
 
 
-def test_a_cache_that_is_refused_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_cache_is_reported_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "open").chmod(0o777)
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "open"))

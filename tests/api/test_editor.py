@@ -1,4 +1,4 @@
-"""What an editor is told, by the real server and a real client; and of files that are wrong in every way, that it lives."""
+"""The language server with a real client: what an editor is sent, and that no wrong file ends the server."""
 
 import asyncio
 import random
@@ -50,11 +50,11 @@ model {
 
 
 class Editor:
-    """A text in the server, as an editor has it."""
+    """A text that is open in the server."""
 
     def __init__(self, client: LanguageClient, uri: str) -> None:
         self.client, self.uri, self.version, self.text = client, uri, 0, ""
-        self.told: dict[str, list[types.Diagnostic]] = {}
+        self.diagnostics: dict[str, list[types.Diagnostic]] = {}
         self.came = asyncio.Event()
 
     @property
@@ -68,7 +68,7 @@ class Editor:
         )
 
     def change(self, text: str, at: types.Range | None = None) -> None:
-        """All of the text, or what stands at a place."""
+        """Replaces all of the text, or a range of it."""
         self.version += 1
         change = (
             types.TextDocumentContentChangeWholeDocument(text)
@@ -79,14 +79,14 @@ class Editor:
         self.client.text_document_did_change(types.DidChangeTextDocumentParams(document, [change]))
 
     def at(self, words: str, ahead: int = 0) -> types.Position:
-        """Where the words stand in the text, or some characters further."""
+        """The position of some words in the text, or some characters after it."""
         return position(Source("", self.text), self.text.index(words) + ahead)
 
     async def faults(self) -> list[types.Diagnostic]:
-        """What the server says next."""
+        """The diagnostics that the server sends next."""
         self.came.clear()
         await asyncio.wait_for(self.came.wait(), 600)
-        return self.told[self.uri]
+        return self.diagnostics[self.uri]
 
 
 def in_an_editor(
@@ -96,7 +96,7 @@ def in_an_editor(
     workspace: Path | None = None,
     options: object = None,
 ) -> None:
-    """A session with a server that was started with these arguments, by an editor that has opened a workspace."""
+    """A session with a server that was started with these arguments. The editor has opened a workspace."""
     folders = [types.WorkspaceFolder(workspace.as_uri(), "workspace")] if workspace is not None else None
     start = types.InitializeParams(
         capabilities=types.ClientCapabilities(), workspace_folders=folders, initialization_options=options
@@ -108,7 +108,7 @@ def in_an_editor(
 
         @client.feature(types.TEXT_DOCUMENT_PUBLISH_DIAGNOSTICS)
         def published(params: types.PublishDiagnosticsParams) -> None:
-            editor.told[params.uri] = list(params.diagnostics)
+            editor.diagnostics[params.uri] = list(params.diagnostics)
             editor.came.set()
 
         await client.start_io(*netc_command("lsp", *arguments))
@@ -127,7 +127,7 @@ def labels(completion: Any) -> set[str]:
 
 
 def test_the_server_ends_quietly_when_it_is_asked_to() -> None:
-    """While it waits for its editor, which an exception would not interrupt."""
+    """A signal arrives while the server waits for its editor. An exception would not interrupt that."""
 
     async def run() -> None:
         client = LanguageClient("test", "1")
@@ -144,7 +144,7 @@ def test_the_server_ends_quietly_when_it_is_asked_to() -> None:
     asyncio.run(run())
 
 
-def test_a_session(tmp_path: Path) -> None:
+def test_a_session_with_every_request(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
 
     async def talk(editor: Editor) -> None:
@@ -206,7 +206,7 @@ def test_a_session(tmp_path: Path) -> None:
     in_an_editor(tmp_path / "m.net", talk)
 
 
-def test_faults_as_one_types(tmp_path: Path) -> None:
+def test_faults_are_sent_while_one_types(tmp_path: Path) -> None:
     (tmp_path / "d.csv").write_text("a,b,c\n1,2,3\n4,5,6\n", encoding="utf-8")
 
     async def talk(editor: Editor) -> None:
@@ -276,11 +276,11 @@ def test_faults_as_one_types(tmp_path: Path) -> None:
         ("block mine(x, units, gain = 1) { return x }\nmodel {\n  h = mine(x, |)\n}", {"units", "gain"}, set()),
     ],
 )
-def test_what_may_come_next(text: str, offered: set[str], absent: set[str]) -> None:
+def test_completions_at_each_kind_of_place(text: str, offered: set[str], absent: set[str]) -> None:
     offset = text.index("|")
     source = text.replace("|", "")
     analysis = Analysis(source, None, Counts())
-    if analysis.file is None:  # an editor has the text before
+    if analysis.file is None:  # an editor has analysed the text before
         analysis = Analysis(re.sub(r"h = .*", "h = x", source), None, Counts())
     labels_there = {completion.label for completion in completions(source, offset, analysis)}
     assert offered <= labels_there
@@ -288,7 +288,7 @@ def test_what_may_come_next(text: str, offered: set[str], absent: set[str]) -> N
 
 
 def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
-    """Wrong files one after another in one session: each request is answered, and the last file is as good as the first."""
+    """Many wrong files in one session: each request is answered, and a right file at the end is read as usual."""
     draw = random.Random(9)
 
     async def talk(editor: Editor) -> None:
@@ -337,7 +337,7 @@ def test_no_file_ends_the_server(tmp_path: Path, is_long: bool) -> None:
         ),
     ],
 )
-def test_a_hint_is_put_in(text: str, title: str, mended: str) -> None:
+def test_a_code_action_inserts_the_hint(text: str, title: str, mended: str) -> None:
     analysis = Analysis(text, None, Counts())
     offered = [action for diagnostic in analysis.diagnostics for action in actions(analysis, diagnostic)]
     (chosen,) = [action for action in offered if action.title == title]
@@ -345,7 +345,7 @@ def test_a_hint_is_put_in(text: str, title: str, mended: str) -> None:
     assert mended in text[: span.start] + chosen.edit.text + text[span.end :]
 
 
-def test_places_are_in_utf16() -> None:
+def test_positions_are_in_utf16() -> None:
     text = "a 🦉 b\nc"
     for offset in range(len(text) + 1):
         assert offset_at(text, position(Source("", text), offset)) == offset

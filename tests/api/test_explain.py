@@ -1,4 +1,4 @@
-"""Seeing through the compiler: graphs side by side, which values share a loop, how wide a kernel is, where the time goes."""
+"""`netc explain`: graphs and their differences, the values that share a loop, the width of kernels, and times."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ TEXT = """model {
 """
 
 
-def test_what_a_pass_did(golden, tmp_path: Path) -> None:
+def test_a_difference_between_two_passes(golden, tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     printed = command("explain", "m.net", "--after", "simplify", "--diff", "expand", cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
@@ -36,7 +36,7 @@ def test_what_a_pass_did(golden, tmp_path: Path) -> None:
 
 
 def test_the_body_of_a_scan_is_indented_below_it(golden, tmp_path: Path) -> None:
-    """The whole graph, and the values of one line alone."""
+    """In the whole graph, and in the values of one line."""
     (tmp_path / "m.net").write_text(
         """model {
   input x: float[time, 3]
@@ -60,15 +60,17 @@ def test_the_body_of_a_scan_is_indented_below_it(golden, tmp_path: Path) -> None
     assert inside[-2:] == ["  yield.0 = %3", "}"]
 
 
-def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:
-    """A line more above moves all others: they are still the same lines."""
+def test_a_difference_between_two_versions_of_a_file(golden, tmp_path: Path) -> None:
+    """A line that is inserted above moves all other lines, but they do not count as changed."""
     (tmp_path / "before.net").write_text(TEXT, encoding="utf-8")
     (tmp_path / "now.net").write_text(
         "# one line more\n" + TEXT.replace("dense(5) -> tanh", "dense(5) -> relu"), encoding="utf-8"
     )
     printed = command("explain", "now.net", "--diff", "before.net", "--after", "elaborate", cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
-    golden(HERE / "changed.txt", re.sub(r"(bytes of a step).*", r"\1 ...", printed.stdout))  # of a machine's own
+    golden(
+        HERE / "changed.txt", re.sub(r"(bytes of a step).*", r"\1 ...", printed.stdout)
+    )  # measured on a machine, and so different in each run
     same = command("explain", "now.net", "--diff", "now.net", "--after", "simplify", cwd=tmp_path)
     assert same.stdout.endswith("\nthe same values\n")
     wrong = command("explain", "now.net", "--diff", "nothing", cwd=tmp_path)
@@ -76,7 +78,7 @@ def test_what_a_change_of_the_file_did(golden, tmp_path: Path) -> None:
     assert "neither a pass nor a file" in " ".join(wrong.stderr.split())
 
 
-def test_a_graph_does_not_differ_from_itself() -> None:
+def test_a_graph_has_no_difference_from_itself() -> None:
     for path in sorted((ROOT / "examples").glob("*.net"))[:6]:
         graph, labels = pipeline.training_graph(netc.load(path)), Labels()
         first = as_lines(graph, labels)
@@ -85,12 +87,12 @@ def test_a_graph_does_not_differ_from_itself() -> None:
         assert list(difference(first, as_lines(pipeline.training_graph(netc.load(path)), labels))) == []
 
 
-def test_lines_of_two_texts() -> None:
+def test_lines_of_two_texts_are_matched() -> None:
     lines = Lines.of(Source("a", "one\ntwo\nthree"), Source("b", "zero\none\n2\nthree  # told\nfour"))
     assert dict(lines.numbers) == {2: "1", 3: "2", 4: "3"}
 
 
-def test_one_line_after_a_pass(tmp_path: Path) -> None:
+def test_the_values_of_one_line_after_a_pass(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     printed = command("explain", "m.net", "--after", "elaborate", "--line", "4", cwd=tmp_path)
     assert [line.split(" = ")[1].split("(")[0].split("[")[0] for line in printed.stdout.splitlines()] == [
@@ -102,7 +104,7 @@ def test_one_line_after_a_pass(tmp_path: Path) -> None:
     ]
 
 
-def test_which_values_share_a_loop(golden, tmp_path: Path) -> None:
+def test_values_that_share_a_loop_are_listed(golden, tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT + "train { optimizer = sgd(lr = 0.1) }\n", encoding="utf-8")
     printed = command("explain", "m.net", "--fusion", cwd=tmp_path)
     assert printed.returncode == 0, printed.stderr
@@ -111,7 +113,7 @@ def test_which_values_share_a_loop(golden, tmp_path: Path) -> None:
     assert 0 < len(only.stdout) < len(printed.stdout)
 
 
-def test_what_a_step_is_lowered_to(tmp_path: Path) -> None:
+def test_lowered_programs_and_plans_are_printed(tmp_path: Path) -> None:
     """Tasks and plans print in a form that reads back, with the lines of the file."""
     (tmp_path / "m.net").write_text(TEXT + "train { optimizer = sgd(lr = 0.1) }\n", encoding="utf-8")
     lowered = command("explain", "m.net", "--after", "lower", cwd=tmp_path)
@@ -130,7 +132,7 @@ def test_what_a_step_is_lowered_to(tmp_path: Path) -> None:
         assert command("explain", "m.net", *options, cwd=tmp_path).returncode == 2, options
 
 
-def test_how_wide_a_kernel_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_width_of_a_kernel_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     assert command("check", "m.net", "--try", cwd=tmp_path).returncode == 0
     printed = command("explain", "m.net", "--line", "4", cwd=tmp_path)
@@ -142,7 +144,7 @@ def test_how_wide_a_kernel_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert "# not compiled yet" in new.stdout
 
 
-def test_where_the_time_goes(tmp_path: Path) -> None:
+def test_a_flame_graph_shows_times(tmp_path: Path) -> None:
     done = command("profile", ROOT / "examples" / "iris.net", "--lines", "-o", "iris.svg", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""The outermost frame of the commands: whatever ends one is a message and a documented status, wherever its output goes."""
+"""Every command ends with a message and a documented status, whatever ends it and wherever its output goes."""
 
 import os
 import pty
@@ -47,7 +47,7 @@ frame.run(globals()[sys.argv[1]])
 
 
 def ended(how: str, *, shell: str = "", **settings: str) -> subprocess.CompletedProcess[str]:
-    """A command that ends in a way of ENDS; `shell` says where its streams go."""
+    """Runs a command that ends in one of the ways of ENDS. `shell` redirects its streams."""
     environment = {**os.environ, "NETC_DEBUG": "0", **settings}
     words = ["sh", "-c", f'"$@" {shell}', "sh", sys.executable, "-c", ENDS, how]
     return subprocess.run(words, capture_output=True, text=True, env=environment, timeout=60, check=False)
@@ -60,7 +60,7 @@ def cache(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_fault_of_netc_is_one_message_with_a_file_to_report(cache: Path) -> None:
+def test_a_bug_of_netc_is_one_message_with_a_file_for_the_report(cache: Path) -> None:
     done = ended("chained", NETC_CACHE=str(cache))
     assert done.returncode == FAILED
     (path,) = (cache / failures.FOLDER).iterdir()
@@ -80,14 +80,14 @@ def test_a_fault_of_netc_is_one_message_with_a_file_to_report(cache: Path) -> No
 
 
 def test_a_failure_is_kept_where_there_is_room(tmp_path: Path, cache: Path) -> None:
-    """In the cache, else among temporary files, else on the error stream."""
+    """In the cache, or else among the temporary files, or else on the error stream."""
     (tmp_path / "file").touch()
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     done = ended("chained", NETC_CACHE=str(tmp_path / "file"), TMPDIR=str(temporary))
     (path,) = temporary.glob("netc-failure-*")
     assert f" --> {path}\n" in done.stderr
-    (cache / failures.FOLDER).touch()  # a file in the folder's place
+    (cache / failures.FOLDER).touch()  # a file that has the name of the folder
     done = ended("chained", NETC_CACHE=str(cache), TMPDIR=str(temporary))
     assert len(list(temporary.iterdir())) == 2
     nowhere = "import tempfile; tempfile.gettempdir = lambda: '/proc'\n"
@@ -100,7 +100,7 @@ def test_a_failure_is_kept_where_there_is_room(tmp_path: Path, cache: Path) -> N
     assert done.stderr.index("versions: ") < done.stderr.index("error[E1302]")
 
 
-def test_old_failures_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_failure_files_are_removed(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(cache))
     folder = cache / failures.FOLDER
     folder.mkdir()
@@ -132,7 +132,7 @@ def test_old_failures_go(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("interrupt", INTERRUPTED, ""),
     ],
 )
-def test_what_ends_a_command(how: str, status: int, message: str, cache: Path) -> None:
+def test_each_way_to_end_has_its_status_and_message(how: str, status: int, message: str, cache: Path) -> None:
     done = ended(how, NETC_CACHE=str(cache))
     assert done.returncode == status
     assert status in STATUSES
@@ -142,7 +142,7 @@ def test_what_ends_a_command(how: str, status: int, message: str, cache: Path) -
         assert done.stderr == ""
 
 
-def test_a_traceback_for_developers(cache: Path) -> None:
+def test_debugging_prints_a_traceback(cache: Path) -> None:
     done = ended("chained", NETC_CACHE=str(cache), NETC_DEBUG="1")
     assert done.returncode == FAILED
     assert "Traceback (most recent call last)" in done.stderr
@@ -160,7 +160,9 @@ def test_a_traceback_for_developers(cache: Path) -> None:
         (">/dev/full", "failing_print", WRONG, "No space left on device"),
     ],
 )
-def test_where_the_output_goes(shell: str, how: str, status: int, message: str, cache: Path) -> None:
+def test_redirected_outputs_end_with_a_status_and_a_message(
+    shell: str, how: str, status: int, message: str, cache: Path
+) -> None:
     if "/dev/full" in shell and not os.path.exists("/dev/full"):
         pytest.skip("this system has no full device")
     done = ended(how, shell=shell, NETC_CACHE=str(cache))
@@ -174,7 +176,7 @@ def test_where_the_output_goes(shell: str, how: str, status: int, message: str, 
 @pytest.mark.parametrize(
     "words", [("ops",), ("--help",), ("check", ROOT / "examples" / "lenet.net", "--json")], ids=str
 )
-def test_a_reader_that_leaves(words: tuple[object, ...], tmp_path: Path) -> None:
+def test_a_reader_that_ends_early_is_no_error(words: tuple[object, ...], tmp_path: Path) -> None:
     reader, writer = os.pipe()
     os.close(reader)
     environment = {**os.environ, "NETC_DEBUG": "0"}
@@ -187,7 +189,7 @@ def test_a_reader_that_leaves(words: tuple[object, ...], tmp_path: Path) -> None
 
 
 def test_a_command_without_an_output_does_its_work(tmp_path: Path) -> None:
-    """As in `netc train iris.net >&-`; files that are opened do not take the place of the closed streams."""
+    """With closed streams, as in `netc train iris.net >&-`: files that are opened do not take their numbers."""
     (tmp_path / "data").symlink_to(ROOT / "examples" / "data")
     shutil.copy(ROOT / "examples" / "iris.net", tmp_path)
     words = ["sh", "-c", '"$@" >&- 2>&- <&-', "sh", *netc_command("train", "iris.net", "--epochs", "1", "--out", "run")]
@@ -201,7 +203,7 @@ LABELS = ("ros\u00e9", "\u2192", "\x1b[31mred", "long " * 60)
 
 @pytest.fixture(scope="module")
 def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a table of such labels, and a run on it."""
+    """A folder with a table that has these labels, and a run on it."""
     folder = tmp_path_factory.mktemp("labelled")
     rows = [f'{i % 7}.5,{i % 5},"{LABELS[i % 4]}"\n' for i in range(80)]
     (folder / "d.csv").write_text("a,b,kind\n" + "".join(rows), encoding="utf-8")
@@ -234,8 +236,8 @@ train { epochs = 1 }
     [("predict", "run", "d.csv"), ("check", "ros\u00e9.net"), ("report", "run", "-o", "ros\u00e9.html"), ("--help",)],
     ids=lambda words: words[0],
 )
-def test_an_ascii_terminal(words: tuple[str, ...], labelled: Path) -> None:
-    """What the encoding lacks is escaped."""
+def test_characters_that_a_terminal_lacks_are_escaped(words: tuple[str, ...], labelled: Path) -> None:
+    """On a terminal whose encoding is ASCII."""
     environment = {**os.environ, "LC_ALL": "C", "PYTHONIOENCODING": "ascii", "NETC_DEBUG": "0"}
     done = subprocess.run(netc_command(*words), capture_output=True, cwd=labelled, env=environment, check=False)
     assert done.returncode == 0, done.stderr
@@ -247,8 +249,8 @@ def test_an_ascii_terminal(words: tuple[str, ...], labelled: Path) -> None:
         assert "\\u2192" in text
 
 
-def test_cells_on_a_terminal(labelled: Path) -> None:
-    """A terminal shows labels escaped and cut; what is written to a file or a pipe is whole."""
+def test_cells_are_cut_on_a_terminal_alone(labelled: Path) -> None:
+    """A terminal shows labels escaped and cut. Files and pipes receive them unchanged."""
     piped = command("predict", "run", "d.csv", cwd=labelled)
     assert piped.returncode == 0, piped.stderr
     assert f"p[{LABELS[2]}]" in piped.stdout
@@ -279,7 +281,7 @@ def test_wrong_usage_is_escaped(tmp_path: Path) -> None:
 
 
 def test_messages_are_bounded(tmp_path: Path) -> None:
-    """A cell, a column, a line of the file: however long it is, a message about it is for people."""
+    """A message stays short, however long the cell, the column name or the line of the file is."""
     (tmp_path / "m.net").write_text(
         'data {\n  source = csv("d.csv")\n  x = column("x")\n  y = column("y") -> classes\n}\n'
         "model {\n  input x: float\n  target y: class(2)\n  z = stack(x, x) -> dense(2)\n  output p = z\n"
@@ -300,7 +302,7 @@ def test_messages_are_bounded(tmp_path: Path) -> None:
     assert len(wide.stderr) < 3_000
 
 
-def test_there_are_no_more_messages_than_somebody_reads(tmp_path: Path) -> None:
+def test_the_number_of_messages_is_limited(tmp_path: Path) -> None:
     names = "".join(f"  a{i} = b{i}\n" for i in range(500))
     (tmp_path / "m.net").write_text(f"model {{\n{names}  output y = 1\n}}\n", encoding="utf-8")
     done = command("check", "m.net", cwd=tmp_path)

@@ -1,4 +1,4 @@
-"""What a file names outside of its own folder: an editor does not open it and says so, `netc check` says that it does."""
+"""Data outside of a file's own folder: an editor does not open it and says so, `netc check` says that it reads it."""
 
 import asyncio
 import json
@@ -43,7 +43,7 @@ def text_of(source: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """A folder with a project in it, and data beside the project."""
+    """A folder with a project, and data beside the project."""
     project, data = tmp_path / "project", tmp_path / "data"
     project.mkdir()
     data.mkdir()
@@ -116,18 +116,18 @@ def test_an_editor_opens_nothing_outside_and_says_so(text: str, place: Path) -> 
     assert analysis.names.at(text.index("z = x")) is not None, "what does not depend on the data is known all the same"
 
 
-def test_the_watch_sees_what_is_opened(place: Path) -> None:
+def test_the_watch_reports_files_that_are_opened(place: Path) -> None:
     for look in (lambda: (place / "data" / "t.jsonl").read_bytes(), lambda: list((place / "data").iterdir())):
         with pytest.raises(AssertionError, match="opened: "), nothing_outside_opens(place / "project"):
             look()
 
 
-def test_data_of_the_workspace_are_opened(text: str, place: Path) -> None:
+def test_data_of_the_workspace_is_opened(text: str, place: Path) -> None:
     analysis = Analysis(text, place / "project" / "m.net", Counts([place]))
     assert not analysis.diagnostics, "three classes, as many as the logits"
 
 
-def test_a_command_reads_what_it_is_told_to_and_check_names_it(text: str, place: Path) -> None:
+def test_commands_read_outside_data_and_check_names_it(text: str, place: Path) -> None:
     (place / "project" / "m.net").write_text(text, encoding="utf-8")
     done = command("check", "project/m.net", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
@@ -139,7 +139,7 @@ def test_a_command_reads_what_it_is_told_to_and_check_names_it(text: str, place:
     assert notes[0].endswith(f"is {outside[0]}, outside of the folder of m.net")
 
 
-def test_check_names_data_that_nothing_is_asked_of_yet(place: Path) -> None:
+def test_check_names_data_that_no_field_reads(place: Path) -> None:
     text = text_of('jsonl("../data/t.jsonl")').replace("class(auto)", "class(3)")
     (place / "project" / "m.net").write_text(text, encoding="utf-8")
     assert "note: the data `../data/t.jsonl` is " in command("check", "project/m.net", cwd=place).stderr
@@ -155,7 +155,7 @@ def test_check_names_data_before_it_is_read(place: Path) -> None:
     assert done.stderr.index("note: the data") < done.stderr.index("error[E0801]")
 
 
-def test_parts_with_files_of_their_own(place: Path) -> None:
+def test_parts_of_the_split_with_separate_files(place: Path) -> None:
     (place / "project" / "t.jsonl").write_text(TABLE, encoding="utf-8")
     text = text_of('jsonl("t.jsonl")\n  split = (train = jsonl("t.jsonl"), test = jsonl("../data/t.jsonl"))')
     (diagnostic,) = Analysis(text, place / "project" / "m.net", Counts()).diagnostics
@@ -171,7 +171,7 @@ def test_a_text_without_a_file_has_no_folder_of_its_own(place: Path, monkeypatch
     assert not Analysis(text, None, Counts([place])).diagnostics
 
 
-def test_the_definition_of_an_import_is_looked_for_in_the_folder_alone(place: Path) -> None:
+def test_definitions_of_imports_are_searched_in_the_folder_only(place: Path) -> None:
     block = "block twice(x) { return x + x }\n"
     for folder in ("project", "data"):
         (place / folder / "blocks.net").write_text(block, encoding="utf-8")
@@ -205,7 +205,7 @@ def test_the_definition_of_an_import_is_looked_for_in_the_folder_alone(place: Pa
         (("--allow", "DATA"), True, {"isTrusted": False}, "in a workspace that is not trusted"),
     ],
 )
-def test_what_the_server_may_open(
+def test_the_server_opens_only_allowed_folders(
     arguments: tuple[str, ...], has_workspace: bool, options: object, message: str | None, place: Path
 ) -> None:
     async def talk(editor: Editor) -> None:
@@ -221,7 +221,7 @@ def test_what_the_server_may_open(
     in_an_editor(place / "project" / "m.net", talk, words, place if has_workspace else None, options)
 
 
-def test_what_is_below_a_folder(tmp_path: Path) -> None:
+def test_whether_a_path_is_below_a_folder(tmp_path: Path) -> None:
     inner, link, other = tmp_path / "a" / "b", tmp_path / "link", tmp_path / "ab"
     inner.mkdir(parents=True)
     other.mkdir()

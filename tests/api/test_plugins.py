@@ -1,4 +1,4 @@
-"""What somebody else adds: a wrong definition is told at its point, a plug-in is part of the language, or a message."""
+"""Plug-ins: a right definition is part of the language, and a wrong one is a message at its place."""
 
 import math
 import re
@@ -85,7 +85,7 @@ largest = Operation(
 
 
 def steps_up(out, x, least):
-    """How far a line x[n] climbs, steps below `least` left out; by its rows."""
+    """The sum of the upward steps of a row x[n]. Steps below `least` are left out."""
     for j in range(x.shape[1]):
         total = 0.0
         for i in range(len(x) - 1):
@@ -132,7 +132,10 @@ climb_back = Operation(
 
 
 def _second(h, g, x, least):
-    """Of a sum over steps s = x[i + 1] - x[i] of g * (h[i + 1] - h[i]) / (1 + s), with respect to g and to x."""
+    """The gradients of `climb`'s gradient with respect to g and x.
+
+    They are those of the sum over steps s = x[i + 1] - x[i] of g * (h[i + 1] - h[i]) / (1 + s).
+    """
     n = int(x.type.dims[-2])
     axis = x.type.rank - 2
 
@@ -182,7 +185,7 @@ jitter = Operation(
 
 @pytest.fixture
 def registered() -> Iterator[None]:
-    """What these operations are called is known, as a plug-in's would be."""
+    """Registers these operations as a plug-in would, and removes them after the test."""
     for operation in (climb, climb_back, polar, jitter):
         netc.register(operation)
     yield
@@ -191,7 +194,7 @@ def registered() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("registered")
-def test_a_kernel_of_ones_own() -> None:
+def test_a_custom_kernel() -> None:
     check(climb)
     text = """model {
   input x: float[6, 4]
@@ -218,7 +221,7 @@ train { batch = 7 }
 
 
 @pytest.mark.parametrize("kind", ["real", "number", "share"])
-def test_a_number_that_is_not_given_is_a_message(kind: str) -> None:
+def test_a_missing_number_is_a_message(kind: str) -> None:
     netc.register(replace(climb, name="climbing", arguments={"x": "value", "least": kind}))
     try:
         with pytest.raises(netc.Fault, match=r"E0301.*`climbing` lacks its argument `least`"):
@@ -228,7 +231,7 @@ def test_a_number_that_is_not_given_is_a_message(kind: str) -> None:
 
 
 @pytest.mark.usefixtures("registered")
-def test_several_results_and_noise() -> None:
+def test_operations_with_several_results_and_with_noise() -> None:
     check(polar)
     text = (
         "model {\n  input x: float[3]\n  r, a = polar(x, 2 * x)\n  output a = a\n  output r = polar(x, x) + r\n"
@@ -244,7 +247,7 @@ def test_several_results_and_noise() -> None:
 
 
 @pytest.mark.parametrize("operation", [mish, hill, sum_of_cubes, largest], ids=lambda operation: operation.name)
-def test_right_definitions_are_right(operation: Operation) -> None:
+def test_right_definitions_pass_their_checks(operation: Operation) -> None:
     check(operation)
     assert operation.name not in OPERATIONS, "a test leaves it registered"
 
@@ -285,7 +288,7 @@ def of_the_world(out, x, least):
         out[j] = np.exp(x[0, j])
 
 
-# what is wrong, where it is told, and with which words
+# a wrong definition, the place of its message, and a part of the message
 WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
     "a gradient of the wrong sign": (
         lambda: wrong_scalar(gradient=lambda g, r, x: -g * _slope(x)),
@@ -390,7 +393,7 @@ WRONG: dict[str, tuple[Callable[[], Operation], str, str]] = {
 
 
 @pytest.mark.parametrize("what", WRONG)
-def test_wrong_definitions_are_told(what: str) -> None:
+def test_wrong_definitions_are_reported(what: str) -> None:
     make, where, message = WRONG[what]
     first = next(findings(make()), None)
     assert first is not None, "nothing was found"
@@ -536,7 +539,7 @@ def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, proje
     assert "Traceback" not in result.stderr
 
 
-def test_a_pass_a_step_and_blocks(project: Path) -> None:
+def test_a_plugin_with_a_pass_a_data_step_and_blocks(project: Path) -> None:
     text = NET.replace("NAME(x -> dense(4), scale = 2)", "softly(x + x) -> dense(4)").replace(
         'column("c")', 'column("c") -> halved'
     )
@@ -575,7 +578,7 @@ def doubled(copy: Graph, value: Value, operands: list[Value], factor: float = 2.
 
 
 def summed(copy: Graph, value: Value, operands: list[Value]) -> Value:
-    """Of another shape."""
+    """Removes an axis, so that the type of the result is wrong."""
     if value.operation == "add" and operands[0] is operands[1]:
         return copy.add("multiply", operands, {}, operands[0].type.with_dims(operands[0].type.dims[:1]))
     return copy.add(value.operation, operands, value.attributes, value.type)
@@ -593,13 +596,13 @@ def summed(copy: Graph, value: Value, operands: list[Value]) -> Value:
         (twins(doubled, EXAMPLE.replace("x * w + x * w", "x * w")), "pass, twins, its example: it changes nothing"),
     ],
 )
-def test_a_wrong_pass_is_told(wrong: Pass, message: str) -> None:
+def test_a_wrong_pass_is_reported(wrong: Pass, message: str) -> None:
     check(twins(doubled))
     with pytest.raises(AssertionError, match=re.escape(message)):
         check(wrong)
 
 
-def test_a_script_registers_what_it_defines() -> None:
+def test_a_script_registers_its_definitions() -> None:
     netc.register(mish)
     try:
         text = "model {\n  input x: float[3]\n  output y = mish(x) + mish(2 * x)\n}\n"

@@ -1,4 +1,4 @@
-"""Tables: one line for each row where no terminal is, however long, and wrapped cells on a terminal."""
+"""Tables: without a terminal one line per row, however long; on a terminal, long cells are wrapped."""
 
 import os
 import pty

@@ -1,4 +1,4 @@
-"""Places that cannot be written: each command that writes a file ends in a message, and leaves nothing behind."""
+"""Files that cannot be written: each command that writes a file ends with a message and leaves nothing behind."""
 
 import ast
 import errno
@@ -32,7 +32,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unwritable(folder: Path) -> dict[str, Path]:
-    """Names that no file can have there, by what is wrong with them."""
+    """Names that cannot be written there, each with the reason."""
     (folder / "file").write_text("kept", encoding="utf-8")
     (folder / "folder").mkdir()
     (folder / "loop").symlink_to("loop")
@@ -47,7 +47,7 @@ def unwritable(folder: Path) -> dict[str, Path]:
     }
 
 
-def test_what_cannot_be_written_is_a_message(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_a_message(tmp_path: Path) -> None:
     for why, path in unwritable(tmp_path).items():
         with pytest.raises(netc.Fault) as raised:
             write_whole(path, b"content")
@@ -64,8 +64,8 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a" * 255]
 
 
-def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As root every folder can be written: the system's answer is put in its place."""
+def test_a_read_only_folder_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root may write to every folder, so the error of the system is simulated."""
 
     def refuse(*_: object, **__: object) -> int:
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), "there")
@@ -81,15 +81,15 @@ def test_a_read_only_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_pipe_takes_what_is_written(tmp_path: Path) -> None:
-    """`-o` may name a pipe or a device: it is written to, not replaced by a file."""
+    """`-o` may name a pipe or a device: netc writes to it and does not replace it by a file."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    with at_most(10), pytest.raises(netc.Fault, match="E1001"):  # nobody reads
+    with at_most(10), pytest.raises(netc.Fault, match="E1001"):  # nothing reads from the pipe
         write_whole(pipe, b"lost")
     read: list[bytes] = []
     reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
     reader.start()
-    content = b"content" * 30_000  # more than a pipe holds
+    content = b"content" * 30_000  # more bytes than a pipe takes
     with at_most(20):
         while True:
             try:
@@ -134,7 +134,7 @@ def test_a_pipe_takes_what_is_written(tmp_path: Path) -> None:
     ],
     ids=lambda words: " ".join(words)[:40],
 )
-def test_a_command_that_cannot_write(words: tuple[str, ...], project: Path) -> None:
+def test_each_command_that_cannot_write_ends_in_a_message(words: tuple[str, ...], project: Path) -> None:
     before = sorted(path.name for path in project.iterdir())
     done = command(*words, cwd=project)
     assert "Traceback" not in done.stderr
@@ -148,7 +148,7 @@ def test_a_command_that_cannot_write(words: tuple[str, ...], project: Path) -> N
 
 
 def test_a_run_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
-    """A folder stands where the run's files should come: what is there already stays."""
+    """A folder has the name of one of the run's files. Existing files stay as they are."""
     shutil.copytree(project / "run", tmp_path / "run")
     for name in ("report.html", "gradients.svg", "curves.svg"):
         (tmp_path / "run" / name).unlink(missing_ok=True)
@@ -168,7 +168,7 @@ def test_a_run_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
 
 # ------------------------------------------------------------------ nothing goes past it
 
-# who may write to files: the two ways themselves, what lies in netc's own folders, what is given to another process
+# modules that may write files: those that define the two ways, and writers to netc's folders or for other processes
 _WRITERS = {
     *("dsl/temporary.py", "dsl/tables.py", "dsl/files.py", "api/commands/failures.py", "runtime/data/store.py"),
     *(
@@ -185,7 +185,7 @@ _FILES = [path for floor in ("dsl", "compiler", "runtime", "api") for path in (R
 
 
 def calls(path: Path) -> list[str]:
-    """What a file calls: `open`, `.write_text`, ..., each with the module if that is named."""
+    """The functions that a file calls: `open`, `.write_text`, ..., each with its module if the call names one."""
     calls = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call):
@@ -195,7 +195,7 @@ def calls(path: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("path", _FILES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_files_and_streams_have_one_way(path: Path) -> None:
+def test_only_certain_modules_write_files_and_print(path: Path) -> None:
     own, called = path.relative_to(ROOT).as_posix(), {*calls(path)}
     if own not in _WRITERS:
         assert not called & {"write_text", "write_bytes", "savez", "np.save"}, "write_whole writes files"

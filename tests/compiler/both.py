@@ -1,4 +1,4 @@
-"""One graph run both ways: compiled, and by the reference interpreter."""
+"""Runs one graph both compiled and by the reference interpreter."""
 
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.reference import evaluate

@@ -1,4 +1,4 @@
-"""A kernel in machine code for any target that this machine can run, called with integers; and what its assembly may hold."""
+"""Compiles a kernel for any target that this machine can run, calls it with integers, and checks its assembly."""
 
 import ctypes
 import re
@@ -17,7 +17,7 @@ FLOATS = {"f32": np.float32, "f64": np.float64}
 
 
 class Kernel:
-    """A kernel for a machine, to be called with integers, and its assembly."""
+    """A kernel compiled for a machine: it is called with integers, and has its assembly as text."""
 
     def __init__(self, source: KernelSource, machine: Machine) -> None:
         module, lanes = kernel_module(source, machine)
@@ -32,7 +32,7 @@ class Kernel:
 
 
 def check_instructions(target: str, assembly: str) -> None:
-    """The assembly has nothing that the target lacks. The names of all AVX instructions begin with a v."""
+    """Asserts that the assembly has no instruction that the target lacks. Names of AVX instructions begin with v."""
     if target == "sse2":
         assert not re.search(r"^\s+v[a-z]|%[yz]mm|fmadd|%k[0-7]", assembly, re.MULTILINE)
     elif target == "avx2":

@@ -1,4 +1,8 @@
-"""Two varying dimensions in one value: a batch against each sample alone, compiled against interpreted, gradients against differences, attention against PyTorch."""
+"""Values with two varying dimensions.
+
+A batch is compared with each sample alone, compiled code with the interpreter, gradients with finite differences, and
+attention with PyTorch.
+"""
 
 import numpy as np
 import pytest
@@ -47,7 +51,9 @@ MADE = {
     yield h
   }
   z = hs -> dense(4)""",
-    "the products by hand": "param W: float[6, 6]\n  w = x @ W @ transpose(k)\n  z = (w * exp(log_softmax(w))) @ k -> dense(4)",
+    "the products by hand": (
+        "param W: float[6, 6]\n  w = x @ W @ transpose(k)\n  z = (w * exp(log_softmax(w))) @ k -> dense(4)"
+    ),
     "reductions along either": """param W: float[6, 6]
   w = einsum(x, W, k, "tn,nm,sm->ts")
   c = mean(w, over = s) + max(w, over = 1) + min(w, over = s) + norm(w, over = s) + logsumexp(w)
@@ -74,7 +80,7 @@ def text_of(statement: str) -> str:
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
-def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
+def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)
     text = text_of(MADE[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 8))
@@ -107,7 +113,7 @@ def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> Non
 
 
 @pytest.mark.parametrize("causal", [False, True])
-def test_self_attention_is_pytorchs(causal: bool) -> None:
+def test_self_attention_agrees_with_pytorch(causal: bool) -> None:
     rng = np.random.default_rng(3)
     torch = pytest.importorskip("torch")
     text = (
@@ -147,7 +153,7 @@ def test_self_attention_is_pytorchs(causal: bool) -> None:
         np.testing.assert_allclose(gradient, pairs[name.rpartition(".")[2]].grad.numpy().T, rtol=1e-9, atol=1e-11)
 
 
-def test_attention_between_two_is_pytorchs() -> None:
+def test_attention_between_two_sequences_agrees_with_pytorch() -> None:
     torch = pytest.importorskip("torch")
     program = run(
         "model {\n  input x: float[time <= 9, 6]\n  input y: float[s <= 8, 4]\n"
@@ -163,7 +169,7 @@ def test_attention_between_two_is_pytorchs() -> None:
         np.testing.assert_allclose(z, attended.numpy(), rtol=1e-9, atol=1e-11)
 
 
-def test_a_product_of_weights_comes_before_the_rows() -> None:
+def test_a_product_of_weights_is_computed_before_the_rows() -> None:
     text = (
         "model {\n  input x: float[time <= 9, 6]\n  param A: float[5, 6]\n  param B: float[6, 4]\n"
         '  output p = einsum(A, B, x, "am,mk,tm->tk")\n}\ntrain { precision = f64 }\n'
@@ -174,7 +180,7 @@ def test_a_product_of_weights_comes_before_the_rows() -> None:
         np.testing.assert_allclose(z, np.einsum("am,mk,tm->tk", parameters["A"], parameters["B"], x), rtol=1e-10)
 
 
-def test_positions_are_waves() -> None:
+def test_positions_are_sines_and_cosines() -> None:
     program = run(
         "model {\n  input x: float[time <= 9, 6]\n  output p = x -> positions\n}\ntrain { precision = f64 }\n"
     )
@@ -184,7 +190,7 @@ def test_positions_are_waves() -> None:
         np.testing.assert_allclose(z, x + np.stack([np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 6), rtol=1e-9)
 
 
-def test_an_output_of_two_lengths_is_cut_to_them() -> None:
+def test_an_output_with_two_varying_dimensions_has_both_lengths() -> None:
     weights = run(text_of("z = x -> dense(4)\n  output w = softmax(x @ transpose(k))")).predict({"x": X, "y": Y})["w"]
     assert [matrix.shape for matrix in weights] == list(zip(LENGTHS, OTHERS, strict=True))
     for matrix in weights:
@@ -221,13 +227,13 @@ train {
 """
 
 
-def test_a_scan_ends_on_a_value() -> None:
-    """Each sample by itself, and every backend alike; what is asked of the steps sees none after the end."""
+def test_until_ends_a_scan_for_each_sample() -> None:
+    """Each sample ends alone, on every backend, and reductions over the steps leave out those after the end."""
     rng = np.random.default_rng(5)
     x = rng.standard_normal((7, 4))
     programs = [run(UNTIL, "reference"), run(UNTIL), run(UNTIL, threads=2)]
     for program in programs:
-        program.parameters["g.b"][2] = 0.6  # an end is likely, and not certain
+        program.parameters["g.b"][2] = 0.6  # an end is likely, but not certain
     parameters = programs[0].parameters
     expected = []
     for sample in x:
@@ -248,12 +254,12 @@ def test_a_scan_ends_on_a_value() -> None:
     truth = [rng.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
     edits = sum(_edits(tokens, list(true)) for (tokens, _), true in zip(expected, truth, strict=True))
     for program in programs:
-        figures = program.evaluate({"x": x, "one": truth})
-        assert figures["wrong"] == pytest.approx(edits / sum(LENGTHS), rel=1e-12)
+        metrics = program.evaluate({"x": x, "one": truth})
+        assert metrics["wrong"] == pytest.approx(edits / sum(LENGTHS), rel=1e-12)
 
 
 def _edits(a: list[int], b: list[int]) -> int:
-    """Levenshtein's distance, by its definition."""
+    """Levenshtein's distance, computed by its definition."""
     if not a or not b:
         return len(a) + len(b)
     changed = _edits(a[1:], b[1:]) + (a[0] != b[0])

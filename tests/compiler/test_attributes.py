@@ -1,4 +1,4 @@
-"""Attributes of values: of the class that an operation declares, or of one that is made of the names it is called with."""
+"""The attributes of values have the class that the operation declares, or one made of the names in the call."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def _leaf() -> tuple[Graph, Value]:
     return graph, graph.leaf("input", "x", Type("f32", (4, 6)))
 
 
-def test_attributes_are_of_the_declared_class_and_absent_ones_are_not_printed() -> None:
+def test_attributes_have_the_declared_class_and_absent_ones_are_not_printed() -> None:
     graph, x = _leaf()
     every, second = (apply("slice", x, axis=1, start=0, stop=5, **step) for step in ({}, {"step": 2}))
     assert every.attributes == Slice(1, 0, 5)
@@ -26,7 +26,7 @@ def test_attributes_are_of_the_declared_class_and_absent_ones_are_not_printed() 
     assert print_graph(parse_graph(text)) == text
 
 
-def test_attributes_that_an_operation_does_not_have_cannot_be_added_or_read() -> None:
+def test_undeclared_attributes_can_neither_be_added_nor_read() -> None:
     graph, x = _leaf()
     with pytest.raises(TypeError, match="stride"):
         graph.add("slice", (x,), {"axis": 1, "start": 0, "stop": 5, "stride": 2}, x.type)
@@ -36,7 +36,7 @@ def test_attributes_that_an_operation_does_not_have_cannot_be_added_or_read() ->
         x.attributes_as(Over)
 
 
-def test_an_operation_without_a_class_has_what_it_is_called_with() -> None:
+def test_an_operation_without_a_class_has_the_attributes_of_its_call() -> None:
     assert attributes_class(()) is Attributes
     assert attributes_class(("over",)) is Over
     graph, x = _leaf()
@@ -46,7 +46,7 @@ def test_an_operation_without_a_class_has_what_it_is_called_with() -> None:
     assert value.attributes == graph.add("mine", (x,), {"of": 2, "over": (1,), "keywords": "k"}, x.type).attributes
 
 
-def test_a_copy_of_a_value_keeps_its_attributes_and_takes_others() -> None:
+def test_a_copy_keeps_its_attributes_or_takes_new_ones() -> None:
     graph, x = _leaf()
     value = apply("sum", x, over=(0,))
     assert graph.add_copy(value, (x,)).attributes is value.attributes

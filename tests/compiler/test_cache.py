@@ -1,4 +1,7 @@
-"""The kernel cache: shared, killed, damaged, unwritable, of another toolchain. It may be slow, never wrong; and the traps of compiled kernels."""
+"""The kernel cache, when it is shared, killed, damaged, read-only or of another toolchain, and traps of compilation.
+
+The cache may make netc slow, but never wrong.
+"""
 
 import os
 import shutil
@@ -24,7 +27,7 @@ from netc.compiler.targets.cpu import cache, compile, emit
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
 
-# without a product, whose kernel takes seconds to compile
+# there is no product, whose kernel would take seconds to compile
 NET = """model {
   input x: float[6]
   target y: float
@@ -37,7 +40,8 @@ TRAIN = f"""
 import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
-print(repr(program.step(dict(x=x, y=x[:, 0]))["loss"]), program.training(dict()).linked.compiled, "numba" in sys.modules)
+loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
+print(repr(loss), program.training(dict()).linked.compiled, "numba" in sys.modules)
 """
 
 
@@ -56,7 +60,7 @@ def finish(running: subprocess.Popen) -> list[str]:
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
-    """A cache filled by two processes at once, and the loss that both came to."""
+    """A cache that two processes filled at the same time, and the loss that both computed."""
     folder = tmp_path_factory.mktemp("cache")
     shutil.rmtree(folder)
     (first, *_), (other, *_) = (finish(running) for running in [start(folder), start(folder)])
@@ -72,14 +76,14 @@ def copy(filled: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPat
     return tmp_path / "cache"
 
 
-def test_two_processes_at_once_leave_a_whole_cache_and_a_third_compiles_nothing(filled: tuple[Path, str]) -> None:
+def test_two_processes_fill_a_cache_together_and_a_third_compiles_nothing(filled: tuple[Path, str]) -> None:
     folder, loss = filled
     assert folder.stat().st_mode & 0o777 == 0o700
     assert all(path.suffix in (".o", ".tables") for path in folder.iterdir())
     assert finish(start(folder)) == [loss, "0", "False"]
 
 
-def test_a_killed_process_leaves_nothing_that_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_entry_that_is_used(filled: tuple[Path, str], tmp_path: Path) -> None:
     folder = tmp_path / "cache"
     running = start(folder)
     while not folder.is_dir() or not any(folder.glob("*.o")):
@@ -92,7 +96,7 @@ def test_a_killed_process_leaves_nothing_that_runs(filled: tuple[Path, str], tmp
     assert finish(start(folder))[0] == filled[1]
 
 
-def test_without_a_folder_of_its_own_nothing_is_kept_and_all_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
+def test_without_a_usable_cache_folder_everything_runs(filled: tuple[Path, str], tmp_path: Path) -> None:
     assert finish(start(Path("/proc/netc")))[0] == filled[1]
     shutil.copytree(filled[0], tmp_path / "open")
     (tmp_path / "open").chmod(0o777)
@@ -121,7 +125,7 @@ def test_a_damaged_or_renamed_entry_is_a_miss(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("field", [field.name for field in fields(cache.Parts)])
-def test_whatever_decides_the_code_is_in_the_key(copy: Path, field: str) -> None:
+def test_everything_that_decides_the_code_is_in_the_key(copy: Path, field: str) -> None:
     readable = [entry for entry in cache.entries() if entry.parts]
     parts = readable[0].parts
     assert parts
@@ -167,7 +171,7 @@ def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> 
         assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in code.code, "the key is in no symbol"
 
 
-def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(1))\n", 1) for i in range(12)]
     monkeypatch.setattr(compile, "cores", lambda: 3)
     asked = []
@@ -180,7 +184,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
         return content
 
     def compile_later(kernel: KernelSource, machine: Machine) -> compile.Compiled:
-        """This process waits for the first kernel that a helper compiles."""
+        """This process waits until a helper has compiled the first kernel."""
         asked.append(kernel)
         assert has_come.wait(600), "no helper compiled anything"
         return real(kernel, machine)
@@ -199,7 +203,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
     ("name", "types", "attributes"),
     [case[0:1] + case[2:] for case in examples() if case[0] not in ("argmax", "scramble", "unit")],
 )
-def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: dict) -> None:
+def test_nan_is_kept_by_every_kernel(name: str, types: tuple, attributes: dict) -> None:
     graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, "f32")
     graph.results[parse_result("y")] = result
     rng = np.random.default_rng(1)
@@ -209,7 +213,7 @@ def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: d
             array.ravel()[array.size // 2] = np.nan
     expected = evaluate(graph, arrays, 5)["y"]
     computed = compiled(graph, arrays)["y"]
-    if name == "conv2d_input":  # what lies between places is 0, and 0 times a weight that is no number is none
+    if name == "conv2d_input":  # elements between others are 0, and 0 times a weight that is NaN is NaN
         assert (np.isnan(computed) >= np.isnan(expected)).all()
     elif result.type.dtype in ("f32", "f64"):
         np.testing.assert_array_equal(np.isnan(computed), np.isnan(expected))
@@ -217,7 +221,7 @@ def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: d
         np.testing.assert_array_equal(computed, expected)
 
 
-def test_a_schedule_for_another_cpu_uses_nothing_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_schedule_for_another_cpu_uses_no_feature_of_this_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emit.llvm, "get_default_triple", lambda: "aarch64-unknown-linux-gnu")
     text = emit.emit(schedule.Schedule((), ()), {})
     assert "x86" not in text

@@ -1,4 +1,4 @@
-"""Convolution, pooling and normalisation: against PyTorch in f64, both ways to run, and facts of the field."""
+"""Convolution, pooling and normalisation: compared with PyTorch in f64, on both backends, and by known identities."""
 
 import itertools
 
@@ -33,15 +33,18 @@ COMBINATIONS = [
 CHOSEN = COMBINATIONS[:: max(1, len(COMBINATIONS) // 60)]
 
 
-def test_there_are_enough_combinations() -> None:
+def test_many_combinations_of_options_are_tested() -> None:
     assert len(CHOSEN) >= 40
 
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize("combination", CHOSEN, ids=str)
-def test_convolution_is_pytorchs(combination: tuple) -> None:
-    """Outputs and both gradients, and those of the gradients, 1e-9: of each sixth all by their kernels, of the others the second ones by the interpreter, which
-    runs the same operations."""
+def test_convolution_agrees_with_pytorch(combination: tuple) -> None:
+    """Outputs, gradients and second gradients agree to 1e-9.
+
+    Every sixth case runs all of them in machine code. For the others the interpreter computes the second gradients,
+    which consist of the same operations.
+    """
     torch = pytest.importorskip("torch")
     size, kernel, stride, pad, dilation, groups, channels, outputs = combination
     rng = np.random.default_rng(0)
@@ -81,7 +84,7 @@ def test_convolution_is_pytorchs(combination: tuple) -> None:
 
 
 def compiled_with(graph: Graph, inputs: dict, parameters: dict) -> dict:
-    """As `compiled`, with parameters as inputs that have no batch."""
+    """The same as `compiled`, but parameters are inputs without a batch."""
     text = Graph()
     text.precision = "f64"
     copies = {}
@@ -105,7 +108,7 @@ def compiled_with(graph: Graph, inputs: dict, parameters: dict) -> dict:
         ((3, 1), (3, 1), (1, 1), 0),
     ],
 )
-def test_pooling_is_pytorchs(kind: str, size: tuple, kernel: tuple, stride: tuple, pad: int) -> None:
+def test_pooling_agrees_with_pytorch(kind: str, size: tuple, kernel: tuple, stride: tuple, pad: int) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
     array = rng.standard_normal((BATCH, *size, 3))
@@ -151,7 +154,7 @@ def fields_of(count: int) -> dict:
     return {"x": rng.standard_normal((count, 9, 8, 2)), "y": rng.integers(0, 3, count).astype(np.int32)}
 
 
-def test_a_network_of_all_layers_runs_both_ways() -> None:
+def test_a_network_of_all_layers_runs_on_both_backends() -> None:
     model, fields = netc.parse(NET), fields_of(7)
     ours, meaning = netc.compile(model), netc.compile(model, backend="reference")
     loss, gradients = ours.gradients(fields, wrt=("x",))
@@ -171,7 +174,7 @@ def test_a_network_of_all_layers_runs_both_ways() -> None:
 @pytest.mark.every(3)
 @pytest.mark.parametrize("threads", [2, 3, 8])
 def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
-    """With normalisation over the batch and dropout, the last batch a short one; large enough that workers share the work."""
+    """A model with batch normalisation and dropout whose last batch is short. It is so large that workers share it."""
     text = NET.replace("f64", "f32").replace("conv(6)", "conv(48)")
     fields = {name: array.astype(np.float32 if name == "x" else np.int32) for name, array in fields_of(60).items()}
     results = []
@@ -183,7 +186,7 @@ def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
 
 
 def test_a_convolution_commutes_with_a_translation() -> None:
-    """Away from the border: what is shifted at the input is shifted at the output, to the bit."""
+    """Away from the border, a shift of the input shifts the output, with the same bits."""
     program = netc.compile(
         netc.parse("model {\n  input x: float[12, 12, 3]\n  output y = x -> conv(5) -> relu -> conv(4)\n}")
     )
@@ -194,7 +197,7 @@ def test_a_convolution_commutes_with_a_translation() -> None:
     np.testing.assert_array_equal(np.roll(still, (1, 2), (1, 2)), moved)
 
 
-def test_a_normalised_batch_has_mean_0_and_variance_1_and_use_needs_no_batch() -> None:
+def test_a_normalised_batch_has_mean_0_and_variance_1_and_prediction_needs_no_batch() -> None:
     model = netc.parse(
         "model {\n  input x: float[4, 4, 3]\n  target t: float\n  y = x -> batchnorm\n  output z = y\n"
         "  loss mse(mean(y), t)\n  watch y = y\n}\ntrain { precision = f64\n batch = 50\n optimizer = sgd(1e-12) }"
@@ -230,7 +233,7 @@ def test_a_transposed_convolution_is_the_adjoint() -> None:
     np.testing.assert_allclose(predicted["y"], expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
 
 
-def test_lines_are_images_one_column_wide() -> None:
+def test_sequences_are_images_one_column_wide() -> None:
     torch = pytest.importorskip("torch")
     model = netc.parse(
         "model {\n  input x: float[11, 2]\n  y = x -> conv(4, kernel = 3, stride = 2, dilation = 2, pad = valid)\n"
@@ -266,7 +269,7 @@ def test_a_frozen_normalisation_uses_its_running_statistics() -> None:
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 def test_gradients_of_a_batch_that_is_not_full(precision: str) -> None:
-    """With fewer samples than shards some shards hold none; they add zero to a sum over the batch."""
+    """With fewer samples than shards, some shards are empty. They add zero to a sum over the batch."""
     model = netc.parse(
         "model {\n  input x: float[10, 10, 3]\n  target y: float[2]\n"
         "  h = x -> conv(5, kernel = 3, pad = valid) -> batchnorm\n"

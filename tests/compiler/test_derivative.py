@@ -1,4 +1,4 @@
-"""`grad(y, x)` inside of losses: against finite differences, compiled against interpreted, on threads."""
+"""`grad(y, x)` in losses: compared with finite differences, compiled with interpreted, and on threads."""
 
 import numpy as np
 import pytest
@@ -16,14 +16,18 @@ FIELDS = {
     "y": RNG.standard_normal(5),
 }
 
-# statements that end in a loss, of x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
+# statements that end in a loss, with x: float[4], im: float[6, 6, 2], f: float[6, 3], s: float[time, 3] and y: float
 LOSSES = {
-    "a penalty on a gradient": "h = x -> dense(6) -> tanh -> dense(1) -> squeeze\n  g = grad(h, x)\n  loss (h - y) ** 2 + sum(g * g)",
+    "a penalty on a gradient": (
+        "h = x -> dense(6) -> tanh -> dense(1) -> squeeze\n  g = grad(h, x)\n  loss (h - y) ** 2 + sum(g * g)"
+    ),
     "contractive": (
         "c = x -> dense(3) -> sigmoid\n"
         "  loss (sum(c) - y) ** 2 + sum(grad(c[0], x) ** 2) + sum(grad(c[1], x) ** 2) + sum(grad(c[2], x) ** 2)"
     ),
-    "an equation": "u = x[0:1] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  loss (d + u - y) ** 2",
+    "an equation": (
+        "u = x[0:1] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)[0]\n  loss (d + u - y) ** 2"
+    ),
     "of second order": (
         "u = x[0:2] -> dense(8) -> tanh -> dense(1) -> squeeze\n  d = grad(u, x)\n"
         "  dd = grad(d[0], x)[0] + grad(d[1], x)[1]\n  loss (dd - y) ** 2"
@@ -33,15 +37,21 @@ LOSSES = {
         "  ddd = grad(dd, x)[0]\n  loss (ddd - y) ** 2"
     ),
     "softplus": "u = x -> dense(5) -> softplus -> dense(1) -> squeeze\n  loss sum(grad(u, x) ** 2) + u * y",
-    "products": "A = x -> dense(16) -> reshape(4, 4)\n  u = sum(A @ A * outer(x, x))\n  loss (sum(grad(u, x)) - y) ** 2",
+    "products": (
+        "A = x -> dense(16) -> reshape(4, 4)\n  u = sum(A @ A * outer(x, x))\n  loss (sum(grad(u, x)) - y) ** 2"
+    ),
     "softmax": "p = x -> dense(5) -> softmax\n  u = sum(p * log(p))\n  loss sum(grad(u, x) ** 2) + y * u",
     "logsumexp": "u = logsumexp(x -> dense(5))\n  loss sum(exp(grad(u, x))) * y",
     "layernorm": "u = sum(x -> dense(6) -> layernorm -> tanh)\n  loss norm(grad(u, x)) * y",
     "a convolution": "u = im -> conv(3) -> tanh -> conv(2, stride = 2) -> sum\n  loss sum(grad(u, im) ** 2) + y * u",
     "a pool": "u = sum((im -> conv(3) -> tanh -> avgpool(2)) ** 2)\n  loss mean(grad(u, im) ** 2) + y * u",
     "a line": "u = sum((f -> conv(4) -> tanh) ** 2)\n  loss sum(grad(u, f) ** 2) * y",
-    "an LSTM of known length": "h = f -> lstm(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, f) ** 2) + y * u",
-    "a GRU of any length": "h = s -> gru(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, s) ** 2) + y * u",
+    "an LSTM of known length": (
+        "h = f -> lstm(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, f) ** 2) + y * u"
+    ),
+    "a GRU of any length": (
+        "h = s -> gru(4) -> last\n  u = h -> dense(1) -> squeeze\n  loss sum(grad(u, s) ** 2) + y * u"
+    ),
     "attention": "u = sum(tanh(s -> self_attention(heads = 1)))\n  loss sum(grad(u, s) ** 2) * y",
     "with respect to a middle value": (
         "h = x -> dense(5) -> tanh\n  u = h -> dense(4) -> sigmoid -> dense(1) -> squeeze\n"
@@ -70,7 +80,7 @@ def fields_of(program: netc.Program) -> dict:
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_gradients_of_gradients_are_finite_differences(name: str, backend: Backend) -> None:
+def test_gradients_of_gradients_agree_with_finite_differences(name: str, backend: Backend) -> None:
     rng = np.random.default_rng(3)
     reference, *compiled = (
         run(text_of(LOSSES[name]), "reference"),

@@ -1,4 +1,4 @@
-"""Gradients of gradients, as PyTorch has them: the losses of test_derivative.py once more, a sample at a time, in f64."""
+"""The losses of test_derivative.py, which have gradients of gradients, compared with PyTorch in f64."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def dense(x: Any, p: Parameters, name: str) -> Any:
 
 
 def conv(x: Any, p: Parameters, name: str, stride: int = 1) -> Any:
-    """Of an image [h, w, c] with a 3x3 kernel; `same` puts the odd row and column at the end."""
+    """A convolution of an image [h, w, c] with a 3x3 kernel. `same` puts the odd row and column at the end."""
     before = 1 if stride == 1 else 0
     padded = F.pad(x.permute(2, 0, 1)[None], (before, 1, before, 1))
     return F.conv2d(padded, p[f"{name}.W"].permute(3, 2, 0, 1), p[f"{name}.b"], stride=stride)[0].permute(1, 2, 0)
@@ -170,12 +170,12 @@ THEIRS: dict[str, Callable[[Parameters, Sample], Any]] = {
 }
 
 
-def test_no_loss_is_left_out() -> None:
+def test_every_loss_is_compared() -> None:
     assert set(THEIRS) == set(LOSSES)
 
 
 @pytest.mark.parametrize("name", THEIRS)
-def test_gradients_of_gradients_are_pytorchs(name: str) -> None:
+def test_gradients_of_gradients_agree_with_pytorch(name: str) -> None:
     program = run(text_of(LOSSES[name]), threads=2)
     fields = fields_of(program)
     loss, gradients = program.gradients(fields)

@@ -1,4 +1,7 @@
-"""What is exported says what the reference says: each operation as Python and as ONNX, each example with one sample and with many, short and long."""
+"""Exported files compute what the run computes.
+
+Each operation is exported to Python and ONNX, and each example with one sample and with many, short and long.
+"""
 
 import re
 import sys
@@ -22,7 +25,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
-from netc.compiler.ir.value import OPERATIONS, Whole
+from netc.compiler.ir.value import OPERATIONS, SplitMetric
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.cells import Location
 from netc.runtime.data.dataset import load
@@ -58,12 +61,15 @@ def answers(session: onnxruntime.InferenceSession, fields: dict[str, Any]) -> di
 
 
 def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tuple[Exported, dict[str, Any], Any]:
-    """An operation as a file: what has samples is an input, what has none a parameter; its inputs, and what the reference says."""
+    """One operation as an exported model, with its inputs and the results of the reference.
+
+    Operands with a batch are inputs, and the others are parameters.
+    """
     graph, leaves, *results = graph_of(OPERATIONS[name], types, attributes, "f32")
     rng = np.random.default_rng(2)
     arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
     inputs = {leaf.name: leaf.type for leaf in leaves if leaf.type.is_batched}
-    copied_graph = Graph()  # the same with leaves of two kinds
+    copied_graph = Graph()  # the same graph with inputs and parameters as leaves
     copies = {}
     for value in graph.values():
         kind = value.operation
@@ -72,7 +78,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         copies[value] = copied_graph.add(
             kind, [copies[operand] for operand in value.operands], value.attributes, value.type
         )
-    if not inputs:  # a file is asked about samples
+    if not inputs:  # an exported file needs an input to predict for
         inputs["samples"] = copied_graph.leaf("input", "samples", parse_type("f32[batch, 1]")).type
         copied_graph.results[parse_result("output.same")] = copied_graph.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
@@ -91,12 +97,12 @@ def graph_with(graph: Graph, results: list[Any]) -> Graph:
 CASES = [
     (name, types, attributes)
     for name, _, types, attributes in examples()
-    if not isinstance(OPERATIONS[name].lower, Whole)
+    if not isinstance(OPERATIONS[name].lower, SplitMetric)
 ]
 
 
 @pytest.mark.parametrize(("name", "types", "attributes"), CASES)
-def test_an_operation_as_python(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
+def test_an_operation_in_an_exported_python_file(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
     exported_case, fields, expected = case_of(name, types, attributes)
     results = python_of(numpy_file(exported_case, lambda stream: np.array([1, 2], np.int32)))(**fields)
     for key, value in expected.items():
@@ -104,7 +110,7 @@ def test_an_operation_as_python(name: str, types: tuple[str, ...], attributes: d
 
 
 @pytest.mark.parametrize(("name", "types", "attributes"), [case for case in CASES if case[0] not in RANDOM])
-def test_an_operation_as_onnx(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
+def test_an_operation_in_an_exported_onnx_file(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> None:
     if attributes.get("dtype") == "f64" or "f64" in str(attributes):
         pytest.skip("onnxruntime has few kernels for doubles")
     exported_case, fields, expected = case_of(name, types, attributes)
@@ -115,11 +121,11 @@ def test_an_operation_as_onnx(name: str, types: tuple[str, ...], attributes: dic
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.net")), ids=lambda path: path.stem)
-def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None:
-    """One sample and seventeen, of at most 9 steps and of at most 23: by the run, by Python and by onnxruntime."""
+def test_an_exported_example_gives_the_same_predictions(path: Path, tmp_path: Path) -> None:
+    """For one sample and for seventeen, of at most 9 and at most 23 steps: by the run, by Python and by onnxruntime."""
     run = untrained(path, tmp_path)
     steps = [float(np.max(back(np.ones(1)) - back(np.zeros(1)))) for back in run.undone().values()]
-    unit = max([1.0, *steps])  # an output in the units of its target: what 1 is to the model
+    unit = max([1.0, *steps])  # how much a 1 of the model is in the units of the target
     asked = exported(run)
     python, session = python_of(as_python(run, asked)), session_of(as_onnx(asked))
     for count, longest in ((1, 9), (17, 9), (1, 23), (17, 23)):
@@ -133,7 +139,7 @@ def test_an_example_says_the_same_everywhere(path: Path, tmp_path: Path) -> None
 
 
 def untrained(path: Path, folder: Path) -> Run:
-    """A run with the steps of its data fitted, and parameters as they begin."""
+    """A run whose data steps are fitted and whose parameters are initial values."""
     model = netc.load(path)
     program, spec = Program(model, backend="reference"), parse_data(model)
     data = load(model, spec)
@@ -141,8 +147,8 @@ def untrained(path: Path, folder: Path) -> Run:
     return Run(folder, model, spec, data.states, program, dataset=data)
 
 
-def test_a_recurrent_layer_is_onnx_own(tmp_path: Path) -> None:
-    """Whatever the file calls it: the equations decide. One that ONNX does not have is a Scan."""
+def test_a_recurrent_layer_is_exported_as_that_of_onnx(tmp_path: Path) -> None:
+    """The equations decide, not the name in the file. A layer that ONNX lacks becomes a Scan."""
 
     def kinds(layer: str, more: str = "") -> list[str]:
         run = of_text(f"{more}\nmodel {{\n  input x: float[time, 3]\n  output y = last({layer})\n}}\n", tmp_path)
@@ -175,7 +181,7 @@ def of_text(text: str, folder: Path) -> Run:
     return Run(folder, model, array_spec(model), {name: [] for name in model.inputs}, program)
 
 
-def test_what_is_random_is_python_only(tmp_path: Path) -> None:
+def test_random_values_are_exported_to_python_only(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[3]\n  output y = x + normal_like(x)\n}\n", tmp_path)
     with pytest.raises(Fault) as raised:
         as_onnx(exported(run))
@@ -192,20 +198,22 @@ def test_what_is_random_is_python_only(tmp_path: Path) -> None:
     np.testing.assert_allclose(python_of(as_python(run, exported(run)))(x)["y"], run.predict({"x": x})["y"], rtol=1e-5)
 
 
-def test_onnx_is_a_package_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_onnx_package_is_a_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "netc.compiler.export.onnx_file", None)
     with pytest.raises(Fault, match=r"E1202.*`onnx` is not installed[\s\S]*pip install"):
         as_onnx(exported(of_text("model {\n  input x: float[3]\n  output y = x\n}\n", tmp_path)))
 
 
-def test_the_command(tmp_path: Path) -> None:
-    """Raw numbers in, answers in the data's units out: in another process, without netc."""
+def test_the_export_command(tmp_path: Path) -> None:
+    """Another process, without netc, computes predictions in the data's units from raw numbers."""
     train = command("train", ROOT / "examples" / "cars.net", "--epochs", "2", cwd=tmp_path)
     assert train.returncode == 0, train.stderr
     for name in ("cars.onnx", "cars.py"):
         done = command("export", "runs/cars", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        assert re.fullmatch(rf"{name}: [\d,]+ bytes, checked on 17 made-up samples: at most \S+ from .*\n", done.stdout)
+        assert re.fullmatch(
+            rf"{name}: [\d,]+ bytes, checked on 17 synthetic samples: at most \S+ from .*\n", done.stdout
+        )
     text = (tmp_path / "cars.py").read_text(encoding="utf-8")
     assert "netc" not in text.partition("import base64")[2]
     wrong = command("export", "runs/cars", "-o", "cars.txt", cwd=tmp_path)
@@ -234,7 +242,10 @@ model {
 
 
 def test_files_name_no_folder_of_the_user(tmp_path: Path) -> None:
-    """The same model in a folder called `netc` and in one with a blank and an umlaut: the same bytes, without either path."""
+    """The same model in a folder called `netc` and in one with a blank and an umlaut gives the same bytes.
+
+    Neither path is in them.
+    """
     files: list[list[bytes]] = []
     for name in ("netc", "größe und form"):
         folder = tmp_path / name
@@ -258,13 +269,13 @@ def test_files_name_no_folder_of_the_user(tmp_path: Path) -> None:
                 picture(outline, run.model, "svg", 3),
             ]
         )
-        for written in (*files[-1], report.page(run).encode()):  # a report also holds its date
+        for written in (*files[-1], report.page(run).encode()):  # a report also contains its date
             assert str(tmp_path).encode() not in written
             assert b"netc/" not in written
     assert files[0] == files[1]
 
 
-def test_a_part_of_a_model(tmp_path: Path) -> None:
+def test_a_part_of_a_model_is_exported(tmp_path: Path) -> None:
     run = of_text(
         "model {\n  input x: float[3]\n  code = x -> dense(2) -> tanh\n  output y = code -> dense(3)\n}\n", tmp_path
     )
@@ -275,8 +286,8 @@ def test_a_part_of_a_model(tmp_path: Path) -> None:
     np.testing.assert_allclose(predicted["y"], run.predict({"x": x})["y"], rtol=1e-4, atol=1e-6)
 
 
-def test_what_a_plugin_adds() -> None:
-    """A reduction by a function of two is written out, and a kernel of one's own goes along as it is."""
+def test_operations_of_a_plugin_are_exported() -> None:
+    """A reduction by a function of two numbers is written out, and a custom kernel is copied as it is."""
     product = extend.Operation(
         "product_of",
         "The product over axes.",
@@ -338,8 +349,8 @@ def _farthest(out, x):
         "x @ transpose(x)",
     ],
 )
-def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
-    """Whatever goes along steps, of one sample and of several, of equal lengths and of different ones."""
+def test_operations_along_steps_are_exported(expression: str, tmp_path: Path) -> None:
+    """For one sample and for several, of equal and of different lengths."""
     more = (
         "block size_of_steps(x: float[t, n]) { return sum(x * 0 + 1, over = t) }\n" if "size_of" in expression else ""
     )
@@ -355,7 +366,7 @@ def test_sequences_are_what_they_are(expression: str, tmp_path: Path) -> None:
                 np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
 
 
-def test_two_lengths(tmp_path: Path) -> None:
+def test_a_model_with_two_varying_dimensions_is_exported(tmp_path: Path) -> None:
     text = (
         "model {\n  input x: float[source <= 7, 3]\n  input y: float[target <= 8, 3]\n"
         "  output z = attention(y, x, x)\n}\n"
@@ -372,7 +383,7 @@ def test_two_lengths(tmp_path: Path) -> None:
             np.testing.assert_allclose(left, right, rtol=1e-5, atol=2e-6)
 
 
-def test_what_lies_beyond_a_sequence_says_nothing(tmp_path: Path) -> None:
+def test_elements_beyond_a_sequence_have_no_effect(tmp_path: Path) -> None:
     run = of_text("model {\n  input x: float[time, 3]\n  output y = mean(x -> lstm(4))\n}\n", tmp_path)
     asked = exported(run)
     session = session_of(as_onnx(asked))
@@ -384,8 +395,8 @@ def test_what_lies_beyond_a_sequence_says_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("expression", ["x -> gelu -> dense(3) -> softmax", "last(lstm(x, 4)[0])", "gru(x, 4)"])
-def test_double_precision(expression: str, tmp_path: Path) -> None:
-    """onnxruntime lacks some operations for doubles: others stand in for them."""
+def test_an_export_in_double_precision(expression: str, tmp_path: Path) -> None:
+    """onnxruntime lacks some operations for doubles, which are replaced by others."""
     text = f"model {{\n  input x: float[time, 3]\n  output y = {expression}\n}}\ntrain {{ precision = f64 }}\n"
     run = of_text(text, tmp_path)
     path = tmp_path / "model.onnx"
@@ -399,10 +410,10 @@ def test_double_precision(expression: str, tmp_path: Path) -> None:
     "pipe", ["standardize", "minmax", "log -> standardize", "scale(0.5) -> clip(0, 4)", "log -> scale(3)"]
 )
 def test_steps_of_the_data_are_in_the_file(pipe: str, tmp_path: Path) -> None:
-    """Raw numbers in, answers in the target's units out, as the run has them by its own steps."""
+    """The file takes raw numbers and answers in the target's units, as the run does with its data steps."""
     rows = [f"{i + 1},{(i % 7) + 0.5},{3 * i + 2}" for i in range(40)]
     (tmp_path / "d.csv").write_text("a,b,c\n" + "\n".join(rows), encoding="utf-8")
-    undone = pipe.replace(" -> clip(0, 4)", "")  # what is clipped does not come back
+    undone = pipe.replace(" -> clip(0, 4)", "")  # clipped values are not restored
     (tmp_path / "m.net").write_text(
         f"""data {{
   source = csv("d.csv")
@@ -429,7 +440,7 @@ model {{
 
 
 def prepared_by(run: Run, raw: np.ndarray) -> np.ndarray:
-    """A table through the fitted steps of the run, as a prediction of new data takes it."""
+    """A table after the fitted data steps of the run, as a prediction on new data uses it."""
     values: Any = raw.astype(np.float64)
     for step, state in zip(run.spec.fields["x"].steps, run.states["x"], strict=True):
         values = STEPS[step.name].apply(values, state, Location("", ("a", "b"), np.arange(len(raw)), step.span))

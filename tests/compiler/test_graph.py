@@ -1,4 +1,4 @@
-"""The printed graph reads back, and the passes' graphs are what the golden files say."""
+"""The printed graph reads back, and the graphs after each pass are those of the golden files."""
 
 import re
 from pathlib import Path
@@ -41,8 +41,8 @@ def test_the_printed_graph_reads_back() -> None:
     assert without_places(print_graph(again)) == without_places(print_graph(graph))
 
 
-def test_whatever_a_graph_holds_reads_back() -> None:
-    """Numbers that no literal is, text of every kind, varying dimensions and their bounds, bodies in bodies."""
+def test_every_kind_of_graph_reads_back() -> None:
+    """Infinite numbers and NaN, any text, varying dimensions with their bounds, and nested bodies."""
     text = """precision f64
 %0 = input[name='x']() : f64[time, 3]
 %1 = input[name='it\\'s "]#" \\\\ (%0) : f32']() : class(4)[batch, time <= 40]
@@ -100,13 +100,13 @@ output.y = %double
         ("%0 = scan() : f32 {\n  next.0 = %1", "a body without an end: %0 = scan() : f32 {"),
     ],
 )
-def test_what_is_no_graph_is_an_error(text: str, message: str) -> None:
+def test_a_text_that_is_no_graph_is_an_error(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         parse_graph(text)
 
 
-def test_the_meaning_of_a_scan_is_its_body() -> None:
-    """Whether a run can be resumed is asked of the printed graphs without their places."""
+def test_graphs_with_equal_scans_print_alike() -> None:
+    """Whether a run can be resumed is decided by the printed graphs without source locations."""
     text = """model {
   input x: float[time, 3]
   target y: float
@@ -145,7 +145,7 @@ def test_stages_of_one_neuron(golden) -> None:
         ("log(2 + exp(x))", "log(2 + exp(x))"),
     ],
 )
-def test_formulas_of_the_book_become_stable(written: str, stable: str) -> None:
+def test_textbook_formulas_become_stable(written: str, stable: str) -> None:
     first, second = (
         netc.parse(f"model {{\n  input x: float[3]\n  output y = {text}\n}}").graph for text in (written, stable)
     )
@@ -178,8 +178,8 @@ model {
     assert model.outputs["z"].dims == ("batch", 5, 3)
 
 
-def test_what_is_cheaper_the_other_way_round() -> None:
-    """A normalisation before a pool: its gradient is computed part by part of the image, and each sum is taken once; every pass keeps the meaning."""
+def test_the_gradient_of_a_normalised_pool_is_computed_part_by_part() -> None:
+    """A normalisation before a pool: each sum over the image is taken once, and every pass keeps the meaning."""
     model = netc.parse(
         "model {\n  input x: float[4, 6, 8]\n  target y: float\n"
         "  p = x -> batchnorm -> maxpool(2) -> flatten -> dense(1) -> squeeze\n"
@@ -202,8 +202,8 @@ def test_what_is_cheaper_the_other_way_round() -> None:
     assert image is after.results[parse_result("gradient.x")], "no other image is whole"
 
 
-def test_a_block_s_names_of_axes_end_with_it() -> None:
-    """What a block calls the axes of its argument is its own affair: outside, the axis has the name that the input declares."""
+def test_names_of_axes_in_a_block_are_local() -> None:
+    """Outside of a block, an axis has the name that the input declares, whatever the block calls it."""
     model = netc.parse(
         "model {\n  input x: float[time <= 6, 4]\n  k = attention(x, x, x)\n"
         "  output before = mean(x, over = time)\n  output after = mean(k, over = 0)\n}\n"

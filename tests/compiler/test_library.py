@@ -1,4 +1,4 @@
-"""The library's losses and metrics against PyTorch, or their definition in NumPy."""
+"""The losses and metrics of the library, compared with PyTorch or with their definition in NumPy."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ LOSSES = {
 
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_and_their_gradients(loss: str) -> None:
-    """The loss of a * w, and what w (a vector) gets of it."""
+    """The loss of a * w, and its gradient with respect to the vector w."""
     text = "model {\n" + "".join(
         {
             "a": "  input a: float[5]\n",
@@ -59,7 +59,7 @@ def figure(metric: str) -> float:
     return netc.compile(netc.parse(text)).evaluate({"a": A, "y": Y, "b": B})["m"]
 
 
-def test_metrics_are_figures_of_the_whole_split() -> None:
+def test_metrics_are_computed_over_the_whole_split() -> None:
     ranks = (A[np.arange(40), Y][:, None] < A).sum(1)
     assert figure("accuracy(a, y)") == pytest.approx((ranks == 0).mean())
     assert figure("top_k(a, y, 2)") == pytest.approx((ranks < 2).mean())

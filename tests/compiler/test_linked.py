@@ -1,4 +1,4 @@
-"""The loader of object code: what it does not know it refuses, and it runs nothing meanwhile."""
+"""The loader of object code refuses everything that it does not know, and runs nothing while it loads."""
 
 import struct
 
@@ -8,7 +8,7 @@ from netc.compiler.targets.cpu.linked import Unloadable, load
 
 
 def assembled(text: str) -> bytes:
-    """The object code of a text of LLVM, as schedules are compiled."""
+    """The object code of a text in LLVM IR, compiled like a schedule."""
     import llvmlite.binding as llvm
 
     from netc.compiler.targets.cpu.compile import start_llvm, target_machine
@@ -60,18 +60,18 @@ def test_nothing_but_libm_is_called(name: str) -> None:
         load([assembled(TWICE.replace("@other", f"@{name}"))])
 
 
-def test_two_definitions() -> None:
+def test_two_definitions_of_a_name_are_refused() -> None:
     with pytest.raises(Unloadable):
         load([assembled(TWICE), assembled(OTHER), assembled(OTHER)])
 
 
-def test_no_entry() -> None:
+def test_code_without_an_entry_is_refused() -> None:
     with pytest.raises(Unloadable):
         load([assembled(OTHER)])
 
 
 @pytest.mark.parametrize("machine", [3, 183, 243])
-def test_another_processor(machine: int) -> None:
+def test_code_for_another_processor_is_refused(machine: int) -> None:
     content = bytearray(assembled(OTHER))
     struct.pack_into("<H", content, 18, machine)
     with pytest.raises(Unloadable):
@@ -79,14 +79,14 @@ def test_another_processor(machine: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.1, 0.3, 0.6, 0.9])
-def test_a_cut_object(share: float) -> None:
+def test_an_object_that_is_cut_off_is_refused(share: float) -> None:
     content = assembled(TWICE)
     with pytest.raises(Unloadable):
         load([content[: int(share * len(content))], assembled(OTHER)])
 
 
 def test_broken_headers_are_refused_or_harmless() -> None:
-    """Whatever the headers say, loading writes inside of its own memory; nothing is run here."""
+    """Whatever the headers say, loading writes only to its own memory. Nothing is run here."""
     content, other = assembled(TWICE), assembled(OTHER)
     refused = 0
     for at in range(16, len(content), 5):

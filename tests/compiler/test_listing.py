@@ -1,4 +1,4 @@
-"""A lowered program and its plan print, and read back to equal data: the same kernels, arguments and addresses."""
+"""A lowered program and its plan print, and read back to equal kernels, arguments and addresses."""
 
 from dataclasses import replace
 
@@ -8,9 +8,10 @@ from support import ROOT
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.types import Sizes
-from netc.compiler.ir.value import OPERATIONS, Operation, Own
+from netc.compiler.ir.value import OPERATIONS, Custom, Operation
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
@@ -53,7 +54,7 @@ def model_of(name: str) -> netc.Model:
 
 
 def arguments(task: Task, names: dict[Buffer, int]) -> list[object]:
-    """What a task holds, with numbers in place of buffers, which are equal only to themselves."""
+    """The fields of a task, with numbers in place of buffers, because a buffer is equal only to itself."""
     pointers = [
         (names.setdefault(pointer.buffer, len(names)), pointer.buffer.type, pointer) for pointer in task.pointers
     ]
@@ -240,7 +241,7 @@ def test_a_custom_kernel_reads_back(monkeypatch: pytest.MonkeyPatch) -> None:
         "max(x, least)",
         type=lambda x, least: x,
         reference=lambda x, least: np.maximum(x, least),
-        lower=Own(smooth),
+        lower=Custom(smooth),
     )
     monkeypatch.setitem(OPERATIONS, "smooth", operation)
     graph = parse_graph(

@@ -1,4 +1,4 @@
-"""Models of many operations in a row: no pass walks them by recursion, and what several values share is computed, and written, once."""
+"""Models with long chains of operations: no pass recurses along them, and shared values are computed only once."""
 
 from typing import Any
 
@@ -16,7 +16,7 @@ LONG = 600
 
 
 def model(links: int, link: str) -> netc.Model:
-    """`link` applied so many times in a row, with parameters before and behind."""
+    """A model that applies `link` so many times in a row, with parameters before and after."""
     text = f"""
 block f(h: float[n]) {{
   return {link}
@@ -54,7 +54,10 @@ def test_a_long_chain_is_computed(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", CHAINS)
 def test_a_training_step_of_a_long_chain_is_written_once(kind: str) -> None:
-    """Twice as many links make twice as many lines of kernels: what is inlined is neither written nor walked once for each use."""
+    """Twice as many links give twice as many lines of kernels.
+
+    Inlined values are neither written nor visited again for each use.
+    """
     lines, sources = [], []
     for links in (30, 60):
         graph = pipeline.run_passes(pipeline.training_graph(model(links, CHAINS[kind][0])))
@@ -73,7 +76,7 @@ def test_no_pass_recurses_along_a_chain(link: str) -> None:
 
 
 def test_updates_look_for_readers_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twice as many layers read twice as much: not each update looks through all that is read."""
+    """Twice as many layers take twice as many reads: an update does not search through all reads."""
     real, looked_at = Fusion.sources, [0]
 
     def counted(*arguments: Any) -> Any:

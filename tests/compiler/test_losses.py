@@ -1,4 +1,4 @@
-"""Losses, weights, metrics of a whole split, watched values: against what the textbook says, in f64, both ways to run."""
+"""Losses, weights, split metrics and watched values, compared with textbook formulas in f64 on both backends."""
 
 from typing import Literal
 
@@ -54,8 +54,8 @@ def program_of(batch: int, times: int, backend: str = "numba") -> netc.Program:
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_accumulate_equals_the_big_batch(backend: str) -> None:
-    """With a batch that ends short, weights that differ, and a penalty: every loss and every parameter, 1e-12."""
+def test_accumulation_equals_one_large_batch(backend: str) -> None:
+    """With a short last batch, different weights and a penalty, every loss and every parameter agrees to 1e-12."""
     fields, order = fields_of(50), np.random.default_rng(1).permutation(50)
     small, big = program_of(5, 4, backend), program_of(20, 1, backend)
     for epoch in range(3):
@@ -69,11 +69,14 @@ def test_accumulate_equals_the_big_batch(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_accumulate_with_figures_of_whole_batches_and_penalties_of_any_size(
+def test_accumulation_of_batch_statistics_and_penalties(
     backend: Literal["numba", "reference"],
 ) -> None:
-    """A variance over the batch counts by the batch's samples; a penalty of four elements and one of a single one are each divided by their own number
-    (generated program 200226)."""
+    """A variance over the batch is weighted by the batch's samples.
+
+    A penalty of four elements and one of a single element are each divided by their own number (generated program
+    200226).
+    """
     program = netc.compile(
         netc.parse("""
 model {
@@ -101,27 +104,27 @@ train {
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_losses_are_what_they_say(backend: str) -> None:
+def test_losses_and_metrics_agree_with_their_formulas(backend: str) -> None:
     program, fields = program_of(50, 1, backend), fields_of(50)
-    figures = program.evaluate(fields)
+    metrics = program.evaluate(fields)
     p = program.predict(fields)["p"]
     counts = np.bincount(fields["y"], minlength=3)
     weight = (50 / (3 * counts))[fields["y"]]
     crossed = -np.log(p[np.arange(50), fields["y"]])
-    assert figures["kind"] == pytest.approx((crossed * weight).sum() / weight.sum(), abs=1e-12)
+    assert metrics["kind"] == pytest.approx((crossed * weight).sum() / weight.sum(), abs=1e-12)
     squares = sum((program.parameters[name] ** 2).sum() for name in program.parameters if name.endswith(".W"))
-    assert figures["penalty"] == pytest.approx(0.01 * squares, abs=1e-12)
-    assert figures["loss"] == pytest.approx(figures["kind"] + figures["size"] + figures["plain"], abs=1e-12)
+    assert metrics["penalty"] == pytest.approx(0.01 * squares, abs=1e-12)
+    assert metrics["loss"] == pytest.approx(metrics["kind"] + metrics["size"] + metrics["plain"], abs=1e-12)
     pairs = []
     for label in range(3):
         own, others = p[fields["y"] == label, label], p[fields["y"] != label, label]
         pairs.append(np.mean((own[:, None] > others) + 0.5 * (own[:, None] == others)))
-    assert figures["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
+    assert metrics["area"] == pytest.approx(np.mean(pairs), abs=1e-12)
     table = np.zeros((3, 3))
     np.add.at(table, (fields["y"], p.argmax(1)), 1)
-    np.testing.assert_array_equal(figures["confusion"], table)
+    np.testing.assert_array_equal(metrics["confusion"], table)
     hidden = np.tanh(fields["x"] @ program.parameters["h.dense.W"] + program.parameters["h.dense.b"])
-    watched = [figures[f"watch.h.{what}"] for what in ("mean", "std", "min", "max")]
+    watched = [metrics[f"watch.h.{what}"] for what in ("mean", "std", "min", "max")]
     np.testing.assert_allclose(watched, [hidden.mean(), hidden.std(), hidden.min(), hidden.max()], atol=1e-12)
 
 
@@ -129,7 +132,7 @@ def test_losses_are_what_they_say(backend: str) -> None:
 @pytest.mark.parametrize("beside", ["o", "dropout(o, 0.5)", "batchnorm(o)", "(o if training else 2 * o)"])
 @pytest.mark.parametrize("loss", ["weighted(square(a - y), exp(b))", "square(a * exp(stop_gradient(b)) - y)"])
 def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, backend: str) -> None:
-    """Whatever else the model holds: `training` makes the passes simplify it before it is differentiated."""
+    """Also if the model asks for `training`, which makes passes simplify it before differentiation."""
     model = netc.parse(
         "model {\n  input x: float[4]\n  target y: float\n  a = x -> dense(1) -> squeeze\n"
         "  b = x -> dense(1) -> squeeze\n  o = x -> dense(2)\n"
@@ -144,8 +147,8 @@ def test_weights_and_stopped_values_take_no_gradient(loss: str, beside: str, bac
 
 
 @pytest.mark.parametrize("choice", ["where(x > -1, x * s, y)", "maximum(x * s, y - 5)", "clip(x * s, y - 5, 9)"])
-def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
-    """Nor does it where the gradient of what is chosen is infinite."""
+def test_the_branch_that_is_not_chosen_takes_no_gradient(choice: str) -> None:
+    """Also if the gradient of the chosen branch is infinite."""
     model = netc.parse(
         f"model {{\n  input x: float[2]\n  input y: float[2]\n  param s: float = ones\n  z = sqrt({choice})\n"
         f"  loss sum(z)\n}}\n"
@@ -167,7 +170,7 @@ def test_what_is_not_chosen_takes_no_gradient(choice: str) -> None:
         ('x, x, "ij,ij->"', "bij,bij->b"),
     ],
 )
-def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
+def test_einsum_agrees_with_numpy(subscripts: str, expected: str) -> None:
     model = netc.parse(
         f"model {{\n  input x: float[3, 4]\n  param y: float[4, 2] = normal(1)\n"
         f"  output z = einsum({subscripts})\n}}\ntrain {{ precision = f64 }}"
@@ -179,8 +182,8 @@ def test_einsum_is_numpys(subscripts: str, expected: str) -> None:
     np.testing.assert_allclose(program.predict({"x": x})["z"], np.einsum(expected, *operands), atol=1e-12)
 
 
-def test_metrics_alone_are_in_the_units_of_the_data() -> None:
-    """Whatever a loss and a metric share, and whether or not something is only for training."""
+def test_only_metrics_are_in_the_units_of_the_data() -> None:
+    """Also if a loss and a metric share values, and if parts are for training only."""
     model = netc.parse(
         "model {\n  input x: float[4]\n  target y: float\n  output z = x -> dropout(0.1) -> dense(1) -> squeeze\n"
         "  loss mse(z, y)\n  metric mse(z, y)\n  metric mae(z, y)\n}\ntrain { precision = f64 }"
@@ -214,8 +217,8 @@ train {
 
 @pytest.mark.parametrize(("batch", "times"), [(12, 1), (4, 3)])
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_a_schedule_moves_a_loss(backend: str, batch: int, times: int) -> None:
-    """A step goes along the gradients of each loss by itself, times its factor; what is told of a loss has no factor."""
+def test_a_schedule_scales_a_loss(backend: str, batch: int, times: int) -> None:
+    """A step follows the gradient of each loss times its factor. The printed loss is without the factor."""
     text = MOVED.replace("BATCH", str(batch)).replace("TIMES", str(times))
     rng = np.random.default_rng(7)
     fields = {"x": rng.standard_normal((12, 3)), "y": rng.standard_normal(12)}
@@ -246,7 +249,7 @@ def test_a_schedule_moves_a_loss(backend: str, batch: int, times: int) -> None:
         return
     gradients = program.gradients(fields)[1]
     assert gradients.keys() == program.parameters.keys()
-    for name in alone:  # single steps stand at the beginning: `small` counts nothing yet
+    for name in alone:  # for single steps the schedule is at its beginning, where `small` has the factor 0
         for key, array in program.parameters.items():
             alone[name].parameters[key][...] = array
     for key, gradient in gradients.items():

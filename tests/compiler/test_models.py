@@ -1,4 +1,4 @@
-"""Whole models, both ways to run, and against PyTorch where it is installed (the extra `oracle`)."""
+"""Whole models on both backends, and compared with PyTorch if it is installed (the extra `oracle`)."""
 
 from dataclasses import replace
 
@@ -66,7 +66,7 @@ def batch_for(model: netc.Model, count: int) -> dict:
 
 @pytest.mark.parametrize("count", [9, 4])
 @pytest.mark.parametrize("name", MODELS)
-def test_both_ways_agree(name: str, count: int) -> None:
+def test_both_backends_agree(name: str, count: int) -> None:
     model = netc.parse(MODELS[name][0])
     fields = batch_for(model, count)
     ours, meaning = netc.compile(model), netc.compile(model, backend="reference")
@@ -86,7 +86,7 @@ def test_both_ways_agree(name: str, count: int) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
 @pytest.mark.parametrize("name", MODELS)
-def test_against_pytorch(name: str, backend: str) -> None:
+def test_models_agree_with_pytorch(name: str, backend: str) -> None:
     torch = pytest.importorskip("torch")
     text, make = MODELS[name]
     model = netc.parse(text)
@@ -131,7 +131,10 @@ OPTIMIZERS = {
 
 
 def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, scheduler=None, factors=None) -> None:
-    """100 steps of both from the same weights; each loss must be the same. Decay goes to all parameters, biases too, as PyTorch has it."""
+    """Takes 100 steps with netc and PyTorch from the same weights and asserts equal losses.
+
+    Decay applies to all parameters, biases too, as in PyTorch.
+    """
     torch = pytest.importorskip("torch")
     text = MODELS["regression"][0].replace("train {", f"train {{ optimizer = {setting}\n{more}\n")
     model = netc.parse(text)
@@ -159,7 +162,7 @@ def trained_beside_pytorch(setting: str, make, more: str = "", clip=None, schedu
 
 
 @pytest.mark.parametrize("setting", OPTIMIZERS)
-def test_optimizers_are_pytorch_s(setting: str) -> None:
+def test_optimizers_agree_with_pytorch(setting: str) -> None:
     trained_beside_pytorch(setting, OPTIMIZERS[setting])
 
 
@@ -171,7 +174,7 @@ def test_optimizers_are_pytorch_s(setting: str) -> None:
         ("clip_value = 0.01", lambda torch, p: torch.nn.utils.clip_grad_value_(p, 0.01)),
     ],
 )
-def test_clipping_is_pytorch_s(more: str, clip) -> None:
+def test_clipping_agrees_with_pytorch(more: str, clip) -> None:
     setting = "sgd(lr = 0.1, momentum = 0.9)"
     trained_beside_pytorch(setting, OPTIMIZERS[setting], more, clip)
 
@@ -196,8 +199,8 @@ def test_clipping_is_pytorch_s(more: str, clip) -> None:
         ),
     ],
 )
-def test_schedules_are_pytorch_s(more: str, scheduler) -> None:
-    """With one step an epoch, which is when PyTorch's schedulers are asked."""
+def test_schedules_agree_with_pytorch(more: str, scheduler) -> None:
+    """With one step per epoch, because PyTorch's schedulers step once per epoch."""
     for setting in ("sgd(lr = 0.1, momentum = 0.9)", "adam(lr = 0.01)", "adamw(lr = 0.01, decay = 0.1)"):
         trained_beside_pytorch(
             setting,
@@ -208,7 +211,7 @@ def test_schedules_are_pytorch_s(more: str, scheduler) -> None:
         )
 
 
-def test_a_plateau_is_pytorch_s() -> None:
+def test_a_plateau_agrees_with_pytorch() -> None:
     torch = pytest.importorskip("torch")
     plateau = netc.parse(
         MODELS["regression"][0].replace("train {", "train { schedule = plateau(3, 0.5)\n")
@@ -225,7 +228,7 @@ def test_a_plateau_is_pytorch_s() -> None:
     assert optimizer.param_groups[0]["lr"] < 0.2
 
 
-def test_what_is_frozen_stays_and_rates_are_scaled() -> None:
+def test_frozen_parameters_stay_and_rates_are_scaled() -> None:
     text = MODELS["regression"][0]
     names = list(netc.parse(text).parameters)
     more = f'train {{ optimizer = sgd(lr = 0.1)\n freeze = "{names[0]}"\n lr_scale = ("{names[-1]}" = 0.1)\n'
@@ -246,7 +249,7 @@ def test_what_is_frozen_stays_and_rates_are_scaled() -> None:
         np.testing.assert_allclose(changed.parameters[name] - before[name], moved, rtol=1e-10)
 
 
-def test_decay_leaves_out_what_says_so() -> None:
+def test_decay_leaves_out_parameters_that_say_so() -> None:
     text = MODELS["regression"][0]
     plain, decayed = (
         netc.compile(netc.parse(text.replace("train {", f"train {{ optimizer = sgd(lr = 0.1, decay = {decay})\n")))
@@ -260,11 +263,11 @@ def test_decay_leaves_out_what_says_so() -> None:
     plain.step(fields)
     decayed.step(fields)
     for name, array in plain.parameters.items():
-        less = 0 if name.endswith("b") else 0.5 * before[name]  # dense says `decay = no` of its bias
+        less = 0 if name.endswith("b") else 0.5 * before[name]  # `dense` declares its bias with `decay = no`
         np.testing.assert_allclose(decayed.parameters[name], array - less, rtol=1e-10, atol=1e-14)
 
 
-def test_parameters_are_named_by_their_way_in() -> None:
+def test_parameters_are_named_by_their_path() -> None:
     model = netc.parse("""block unit(x: float[n], m) {
   h = x -> dense(m) -> tanh
   return h -> dense(m)
@@ -321,7 +324,7 @@ def test_set_replaces_a_let_and_imports_bring_blocks(tmp_path) -> None:
     )
 
 
-def test_a_sample_s_own_index_picks() -> None:
+def test_an_index_of_each_sample_selects_an_element() -> None:
     model = netc.parse(
         "model {\n  input x: float[4, 2]\n  input k: class(4)\n  param t: float[4, 3] = normal(1)\n"
         "  output y = x[k]\n  output z = t[k]\n}"
@@ -355,7 +358,7 @@ train {
 """
 
 
-def test_states_move_while_training_and_stand_in_use() -> None:
+def test_states_change_in_training_and_not_in_prediction() -> None:
     model = netc.parse(STATES)
     assert list(model.states) == ["h.centre.mean_so_far"]
     rng = np.random.default_rng(0)
@@ -381,8 +384,8 @@ def test_states_move_while_training_and_stand_in_use() -> None:
     assert (frozen.persistent["h.centre.mean_so_far"] == 1).all()
 
 
-def test_a_layer_of_several_layers_is_shared_whole() -> None:
-    """Each parameter inside goes to its own place again, though two of them have one name and one shape."""
+def test_a_shared_block_shares_all_its_layers() -> None:
+    """Each parameter inside is shared with its counterpart, though two of them have the same name and shape."""
     text = """
 block two(x: float[n]) {
   return x -> dense(4) -> tanh -> dense(4)

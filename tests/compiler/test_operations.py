@@ -1,4 +1,4 @@
-"""Generated from the operations' own definitions (netc.testing), and what they are at their edges."""
+"""Tests that are generated from the operations' definitions (netc.testing), and tests of their edge cases."""
 
 import numpy as np
 import pytest
@@ -15,14 +15,14 @@ from netc.testing import check
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
-def test_an_operation_keeps_its_word(name: str, is_long: bool) -> None:
-    """Type rule, reference, kernel and gradients of first and second order, as of any operation that somebody adds."""
+def test_an_operation_agrees_with_its_reference(name: str, is_long: bool) -> None:
+    """Its type rule, kernel, and first and second gradients, as for an operation of a plug-in."""
     check(OPERATIONS[name], "numba" if is_long else "plan")
 
 
 @pytest.mark.parametrize("name", [name for name, operation in OPERATIONS.items() if operation.examples])
 def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
-    """One graph of an operation's first example in f32: what the interpreter says of it."""
+    """The first example of an operation in f32, compiled, agrees with the interpreter."""
     operation = OPERATIONS[name]
     types, attributes = operation.examples[0]
     graph, leaves, *results = graph_of(operation, types, attributes, "f32")
@@ -39,8 +39,8 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
         np.testing.assert_allclose(computed[result], expected, rtol=1e-4, atol=2e-5, err_msg=result)
 
 
-# tested by name: random ones in test_random.py, windows in test_convolution.py, split metrics in test_losses.py, the others in
-# test_models.py, test_scan.py, test_sequences.py and test_derivative.py
+# These have tests of their own: random values in test_random.py, windows in test_convolution.py, split metrics in
+# test_losses.py, the others in test_models.py, test_scan.py, test_sequences.py and test_derivative.py.
 WITHOUT_EXAMPLES = {
     *("dropout", "normal_like", "uniform_like", "scan", "part", "to_steps", "from_steps", "extent", "arange", "grad"),
     *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose2d", "depthwise_conv2d", "upsample"),
@@ -71,15 +71,15 @@ def test_softmax_does_not_change_when_a_constant_is_added() -> None:
         if types == ("f64[3, 4]",) and OPERATIONS[name].gradient is not None and name != "pad"
     ],
 )
-def test_a_nan_stays_one(name: str) -> None:
+def test_nan_is_kept(name: str) -> None:
     types, attributes = OPERATIONS[name].examples[0]
     graph, _, result = graph_of(OPERATIONS[name], types, attributes, "f32")
     graph.results[parse_result("y")] = result
     assert np.isnan(compiled(graph, {"x0": np.full((3, 4), np.nan, np.float32)})["y"]).all()
 
 
-def test_a_gradient_of_a_gradient() -> None:
-    """d/dx of (d/dx of sum(tanh(x))**2 summed) against finite differences: rules are made of operations."""
+def test_a_gradient_of_a_gradient_agrees_with_finite_differences() -> None:
+    """The derivative of the sum of the squared derivative of sum(tanh(x))."""
     graph, (x,), y = graph_of(OPERATIONS["tanh"], ("f64[3, 4]",), {})
     total = apply("sum", y, over=(0, 1))
     first = differentiate(graph, total, [x])[x]
@@ -103,7 +103,7 @@ def test_passes_keep_the_meaning() -> None:
 
 
 def gradient_at(text: str, x: list[float]) -> np.ndarray:
-    """d/dx of the sum of an expression of the file, by both backends, which must agree on what is no number too."""
+    """The derivative of the sum of an expression of x. Both backends must agree, also on infinity and NaN."""
     model = netc.parse(
         f"model {{\n  input x: float[{len(x)}]\n  param one: float = ones\n  output z = x\n"
         f"  loss sum({text}) * one\n}}\ntrain {{ precision = f64 }}"

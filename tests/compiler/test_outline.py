@@ -1,4 +1,4 @@
-"""What a picture of a model shows, and where: blocks fold as the file writes them, links go down from row to row and meet no box."""
+"""Pictures of models: boxes are nested like the blocks of the file, links lead down and cross no box."""
 
 import json
 import re
@@ -40,7 +40,7 @@ model {
 
 
 def drawn(outline: Outline) -> str:
-    """A line a box, what is inside below it; where each leads."""
+    """One line for each box, with its inner boxes below it and the boxes that its links lead to."""
     names = {box.key: box.title for box in outline.all()}
     ways: dict[int, list[str]] = {}
     for begin, end in outline.edges:
@@ -57,7 +57,7 @@ def drawn(outline: Outline) -> str:
     return "\n".join(line for box in outline.boxes for line in lines(box, 0)) + "\n"
 
 
-def test_boxes_are_as_the_file_writes_them(golden) -> None:
+def test_boxes_follow_the_blocks_of_the_file(golden) -> None:
     golden(Path(__file__).parent / "outline.txt", drawn(outline_of(netc.parse(TEXT))))
 
 
@@ -91,7 +91,7 @@ def test_links_lead_from_box_to_box(name: str) -> None:
         assert box_item(end) in seen, (begin, end)
 
 
-def test_pictures_of_every_kind(tmp_path: Path) -> None:
+def test_pictures_in_every_format(tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(TEXT, encoding="utf-8")
     result = command("show", "m.net", cwd=tmp_path)
     assert result.stdout == "43 values, 12 blocks -> m.svg\n", result

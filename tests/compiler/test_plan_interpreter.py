@@ -1,4 +1,7 @@
-"""Plans run without machine code (compiler/emulator): against the reference interpreter, in many orders, for tiny caches; and broken plans, which must be caught."""
+"""Emulated plans are compared with the reference interpreter, and broken plans must be caught.
+
+The emulator (compiler/targets/emulator) runs them without machine code, in many orders and for tiny caches.
+"""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +25,7 @@ from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference,
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
 
-# Caches so small, and shards taken so early, that a program of a few samples has several bands, and its sums have shards.
+# Caches are so small, and shards begin so early, that a program of a few samples has several row blocks and shards.
 TINY = replace(
     NAMED["sse2"],
     first_cache=128,
@@ -209,7 +212,7 @@ train {
 
 
 def synthetic(model: netc.Model, count: int) -> dict[str, Any]:
-    """Random data for a model: sequences of one to four steps."""
+    """Random data for a model, with sequences of one to four steps."""
     rng = np.random.default_rng(count)
     lengths = rng.integers(1, 5, count)
 
@@ -225,7 +228,7 @@ def synthetic(model: netc.Model, count: int) -> dict[str, Any]:
 
 
 def trained(model: netc.Model, count: int, **options: Any) -> dict[str, np.ndarray]:
-    """What three steps leave, and for a whole batch its gradients."""
+    """The parameters and states after three steps, and for a full batch its gradients."""
     program = netc.compile(model, seed=3, **options)
     _, gradients = program.gradients(synthetic(model, count)) if count == model.train.batch else (0, {})
     losses = [program.step(synthetic(model, count * model.train.accumulate))["loss"] for _ in range(3)]
@@ -234,7 +237,7 @@ def trained(model: netc.Model, count: int, **options: Any) -> dict[str, np.ndarr
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_a_plan_comes_to_what_its_graph_means(name: str) -> None:
+def test_a_plan_computes_the_results_of_its_graph(name: str) -> None:
     model = netc.parse(MODELS[name])
     for count, runs in ((model.train.batch, [(3, TINY)]), (3, [(2, None), (5, TINY)])):
         expected = trained(model, count, backend="reference")
@@ -246,7 +249,7 @@ def test_a_plan_comes_to_what_its_graph_means(name: str) -> None:
                 np.testing.assert_allclose(results[key], value, rtol=1e-9, atol=1e-9, err_msg=message)
 
 
-def test_the_order_decides_no_bit() -> None:
+def test_the_order_of_tasks_does_not_change_bits() -> None:
     model = netc.parse(MODELS["convolution"])
     results = []
     for seed in range(3):
@@ -257,8 +260,8 @@ def test_the_order_decides_no_bit() -> None:
 
 
 @pytest.mark.parametrize("name", ["dense", "embedding", "scan with carries that swap"])
-def test_axes_at_once_are_elements_in_order(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A kernel that takes whole axes at a time comes to the bits of its text, done as it stands."""
+def test_vectorised_kernels_give_the_bits_of_single_elements(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel that takes whole axes at once computes the same bits as its text, element by element."""
     model = netc.parse(MODELS[name])
     results = trained(model, 3, backend="plan", threads=2, machine=TINY)
     monkeypatch.setattr(
@@ -270,7 +273,7 @@ def test_axes_at_once_are_elements_in_order(name: str, monkeypatch: pytest.Monke
 
 
 def test_every_kernel_of_these_models_is_vectorised() -> None:
-    """A sum, a choice, a scatter: none falls back to single elements, which takes a hundred times as long."""
+    """Sums, choices and scatters do not fall back to single elements, which would take a hundred times as long."""
     for text in MODELS.values():
         model = netc.parse(text)
         graph = pipeline.run_passes(pipeline.training_graph(model))
@@ -280,13 +283,14 @@ def test_every_kernel_of_these_models_is_vectorised() -> None:
             assert kernel.run is not kernel.in_order or isinstance(task.kernel, Contraction), task.kernel
 
 
-def test_a_custom_kernel_runs_as_its_text_says() -> None:
+def test_a_custom_kernel_runs_as_its_text() -> None:
     text = """def kernel(p0, p1, n0):
     for _row in range(n0):
         store_f64_0(p0, 0 + _row * 1, F64(0.0))
         i = 0
         while load_f64_1(p1, 0 + _row * 3 + i * 1) > 0.0:
-            store_f64_0(p0, 0 + _row * 1, F64(load_f64_0(p0, 0 + _row * 1) + 1.0 / load_f64_1(p1, 0 + _row * 3 + i * 1)))
+            added = 1.0 / load_f64_1(p1, 0 + _row * 3 + i * 1)
+            store_f64_0(p0, 0 + _row * 1, F64(load_f64_0(p0, 0 + _row * 1) + added))
             i += 1
 """
     x = np.array([[2.0, 4.0, 0.0], [0.0, 1.0, 1.0]])
@@ -315,7 +319,7 @@ Phases = list[list[tuple[Group, list[Task]]]]
 def change_address(
     phases: Phases, is_chosen: Callable[[Pointer, Address], bool], change: Callable[[Address], Address]
 ) -> None:
-    """Change the addresses of some pointers; at least one."""
+    """Changes the addresses of some pointers, at least of one."""
     count = 0
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
@@ -338,23 +342,23 @@ def swap_phases(phases: Phases) -> None:
 
 
 def join_phases(phases: Phases) -> None:
-    """No barrier where the next phase needs one."""
+    """Removes a barrier that the next phase needs."""
     phases[0] += phases.pop(1)
 
 
 def overlap(phases: Phases) -> None:
-    """Everything that members share begins at one address."""
+    """Puts everything that members share at one address."""
     change_address(phases, lambda _, address: address.memory == SHARED, lambda address: replace(address, offset=0))
 
 
 def drop_shard(phases: Phases) -> None:
-    """The last shard is nobody's."""
+    """Leaves out the last shard."""
     for phase in phases:
         phase[:] = [(replace(g, extent=15) if g.kind == "shards" else g, tasks) for g, tasks in phase]
 
 
 def share_row(phases: Phases) -> None:
-    """Each row of what is shared lies on the first."""
+    """Puts each row of a shared buffer onto the first row."""
     change_address(
         phases,
         lambda _, address: address.memory == SHARED and address.lead > 0,
@@ -363,7 +367,7 @@ def share_row(phases: Phases) -> None:
 
 
 def drop_writer(phases: Phases) -> None:
-    """A task is left out that writes what others read."""
+    """Leaves out a task whose results others read."""
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
             for i, task in enumerate(tasks):
@@ -383,7 +387,7 @@ def drop_result(phases: Phases) -> None:
 
 
 def reach_beyond(phases: Phases) -> None:
-    """Whatever points to a parameter points one element too far."""
+    """Makes each pointer to a parameter point one element too far."""
     for phase in phases:
         for g, (group, tasks) in enumerate(phase):
             phase[g] = (group, [replace(task, pointers=tuple(map(one_further, task.pointers))) for task in tasks])

@@ -24,7 +24,7 @@ MARGIN = 1024  # elements around everything that a kernel reads or writes
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """The loops of a product by name, how many buffers it touches, and whether it has a start."""
+    """A product: the counts and strides of its loops by name, how many buffers it reads, and whether it has a start."""
 
     loops: dict[str, Loop[int]]
     touches: int
@@ -44,9 +44,9 @@ LOOPS = (*BATCHES, *DEPTHS, "rows", "columns")
 
 @dataclass(slots=True)
 class Memory:
-    """A view in memory of its own, which is NaN where the view has no element.
+    """A view in memory that is NaN outside of the view's elements.
 
-    `indices` are those of the view's elements in `data`, `address` is that of the first element.
+    `indices` are the places of the view's elements in `data`, and `address` is that of the first element.
     """
 
     indices: Array
@@ -77,7 +77,7 @@ class Memory:
 
 
 def check_product(kernel: Kernel, dtype: str, machine: Machine, case: Case, rng: np.random.Generator) -> None:
-    """c is start (or zero) plus the product, and nothing outside of c is written.
+    """Asserts that c is the start (or zero) plus the product, and that nothing outside of c is written.
 
     The numbers are small integers, so that sums are exact in any order.
     """
@@ -124,8 +124,10 @@ def loops_of(counts: Mapping[str, int], strides: Mapping[str, Mapping[str, int]]
 
 
 def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
-    """Counts around the borders of the tile, some of them zero; strides of transposed, overlapping, repeated and
-    reversed views."""
+    """Random counts around the borders of the tile, some of them zero.
+
+    Strides are those of transposed, overlapping, repeated and reversed views.
+    """
     tall, lanes = machine.tile_rows, machine.lanes(dtype)
     counts = {
         "rows": rng.choice([1, 2, 3, tall - 1, tall, tall + 1, tall + 2, 2 * tall + 1]),
@@ -155,8 +157,10 @@ def random_case(rng: np.random.Generator, dtype: str, machine: Machine) -> Case:
 def plain_case(
     rows: int, columns: int, depth: int, runs: int = 1, b_is_transposed: bool = False, has_start: bool = False
 ) -> Case:
-    """Matrices in order: [rows, runs * depth] times [runs * depth, columns], or times the transpose of [columns, runs
-    * depth]."""
+    """Contiguous matrices: [rows, runs * depth] times [runs * depth, columns].
+
+    The second one may be the transpose of [columns, runs * depth].
+    """
     counts = {**dict.fromkeys(LOOPS, 1), "rows": rows, "columns": columns, "depth": depth, "runs": runs}
     all_depth = runs * depth
     strides = {
@@ -171,8 +175,10 @@ def plain_case(
 
 
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
-    """All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a
-    strip."""
+    """Counts around the borders of the tile.
+
+    All rows up to two tiles, columns around the borders of vectors, each form of b, and depths and runs around a strip.
+    """
     lanes = machine.lanes(dtype)
     for rows in range(2 * machine.tile_rows + 3):
         for columns in sorted({0, 1, 2, 3, *(lanes * i + j for i in (1, 2, 3, 4) for j in (-1, 0, 1))}):
@@ -186,7 +192,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
 
 
 def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
-    """An element has the same bits wherever rows and columns are cut."""
+    """Asserts that an element has the same bits wherever rows and columns are cut."""
     rows, columns, depth = 2 * machine.tile_rows + 3, 2 * machine.panel(dtype) + 3, STRIP + 100
     rng = np.random.default_rng(5)
     a = Memory.of([rows, depth], [depth, 1], dtype).fill(rng.standard_normal)
@@ -213,14 +219,14 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine) -> None:
         assert result(row_cuts, column_cuts) == result([], [])
 
 
-# Both types are among every second pair, and in turn.
+# Types alternate, and every second pair has both.
 PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(FLOATS)[:: -1 if i % 2 else 1]]
 
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize(("target", "dtype"), PAIRS)
 def test_the_product_kernel(target: str, dtype: str) -> None:
-    """One test: the kernel takes seconds to compile."""
+    """One test for all targets and cases, because the kernel takes seconds to compile."""
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)

@@ -1,4 +1,4 @@
-"""The register tile with all its edges: rows, columns and depths around its size, every instruction set that this machine has."""
+"""Products of all sizes around that of the register tile, for every instruction set that this machine has."""
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ ROWS, COLUMNS, DEPTHS = (1, 3, 12, 13, 23), (3, 16, 31, 33, 65), (1, 7, 1030)
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("machine", MACHINES)
-def test_products_of_all_edges(machine: str, dtype: str) -> None:
+def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
     graph, arrays, rng = Graph(), {}, np.random.default_rng(0)
     graph.precision = dtype
     for rows in ROWS:
@@ -54,7 +54,7 @@ def test_products_of_all_edges(machine: str, dtype: str) -> None:
         "iaj,jk->aik",
     ],
 )
-def test_einsum_of_any_order(subscripts: str) -> None:
+def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     sizes = dict(zip("aibjk", (2, 9, 3, 34, 5), strict=True))
     inputs, _, _ = subscripts.partition("->")
     graph, rng = Graph(), np.random.default_rng(0)

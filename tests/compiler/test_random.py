@@ -1,4 +1,4 @@
-"""Random values: what they are distributed as, and that they depend on (seed, epoch, stream, sample) alone."""
+"""Random values: their distribution, and that they depend on seed, epoch, stream and sample alone."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def drawn(text: str, samples: int = 2000, backend: str = "numba", seed: int = 0,
     return program.predict({"x": np.zeros((samples, *type_.shape(1)[1:]), np.float32)})
 
 
-def test_uniform_numbers_are_uniform_and_know_nothing_of_each_other() -> None:
+def test_uniform_numbers_are_uniform_and_independent() -> None:
     numbers = drawn(UNIFORM)
     u, v = numbers["u"].reshape(2000, 200), numbers["v"].reshape(2000, 200)
     assert u.min() >= 0
@@ -34,7 +34,7 @@ def test_uniform_numbers_are_uniform_and_know_nothing_of_each_other() -> None:
     counts = np.histogram(u, bins=100, range=(0, 1))[0]
     expected = u.size / 100
     chi_squared = ((counts - expected) ** 2 / expected).sum()
-    assert 60 < chi_squared < 150  # 99 degrees of freedom: outside of this one time in a thousand
+    assert 60 < chi_squared < 150  # 99 degrees of freedom: values outside of this have a probability of 1/1000
     for drawn_again, other in (
         (u, v),
         (u[:-1], u[1:]),
@@ -58,11 +58,11 @@ def test_kernels_draw_what_the_reference_draws(text: str) -> None:
     np.testing.assert_allclose(drawn(text)["u"], drawn(text, backend="reference")["u"], rtol=1e-5, atol=1e-5)
 
 
-def test_the_cut_of_a_batch_changes_nothing() -> None:
+def test_random_numbers_do_not_depend_on_how_a_batch_is_divided() -> None:
     assert np.array_equal(drawn(UNIFORM)["u"], drawn(UNIFORM, batch=17)["u"])
 
 
-def test_dropout_leaves_out_a_share_while_training_alone_and_its_gradient_the_same() -> None:
+def test_dropout_and_its_gradient_leave_out_the_same_share_in_training_only() -> None:
     program = netc.Program(netc.parse(DROPOUT))
     x = np.ones((1000, 100), np.float32)
     assert np.array_equal(program.predict({"x": x})["h"], x)
@@ -77,7 +77,7 @@ def test_dropout_leaves_out_a_share_while_training_alone_and_its_gradient_the_sa
     assert (again != kept).mean() > 0.3, "the next step draws anew"
 
 
-def test_the_numbers_of_an_epoch_follow_the_sample() -> None:
+def test_random_numbers_belong_to_the_sample() -> None:
     rng = np.random.default_rng(0)
     x = np.ones((1000, 100), np.float32)
     losses = []
@@ -89,7 +89,7 @@ def test_the_numbers_of_an_epoch_follow_the_sample() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-6)
 
 
-def test_what_training_leaves_out_costs_nothing_in_use() -> None:
+def test_dropout_costs_nothing_in_prediction() -> None:
     model = netc.parse(
         "model {\n  input x: float[4]\n  a = x * 2 if training else x\n  output y = a if not training else a * 3\n}"
     )

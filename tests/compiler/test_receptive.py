@@ -1,4 +1,4 @@
-"""What a value sees of an image: by the formula, and by moving one pixel."""
+"""The receptive field of a value in an image, computed by the formula and found by changing one pixel."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ LAYERS = [
 
 
 @pytest.mark.parametrize(("layers", "size"), LAYERS)
-def test_a_place_sees_what_it_says(layers: str, size: tuple) -> None:
+def test_the_receptive_field_agrees_with_changing_pixels(layers: str, size: tuple) -> None:
     model = netc.parse(
         f"model {{\n  input x: float[32, 32, 1]\n  output y = x -> {layers}\n}}\ntrain {{ precision = f64 }}"
     )
@@ -40,7 +40,7 @@ def test_a_place_sees_what_it_says(layers: str, size: tuple) -> None:
     assert len(rows) == -(-size[0] // dilation)
 
 
-def test_shared_weights_beside_a_dense_layers() -> None:
+def test_convolution_weights_beside_those_of_a_dense_layer() -> None:
     model = netc.parse("model {\n  input x: float[28, 28, 1]\n  output y = x -> conv(16, kernel = 5) -> maxpool(2)\n}")
     conv, pool = windowed(model.graph)
     assert (conv.parameters, conv.dense) == (400, 28 * 28 * 28 * 28 * 16)

@@ -1,4 +1,8 @@
-"""Recurrence: compiled against interpreted, a batch against each sequence alone, gradients against finite differences, the library's layers against PyTorch."""
+"""Recurrences.
+
+Compiled code is compared with the interpreter, a batch with each sequence alone, gradients with finite differences, and
+the library's layers with PyTorch.
+"""
 
 from typing import Literal
 
@@ -17,7 +21,7 @@ Y = RNG.standard_normal((len(LENGTHS), 4))
 F = RNG.standard_normal((len(LENGTHS), 6, 3))
 FIELDS = {"x": X, "v": V, "y": Y, "f": F}
 
-# float[4] for each sample, of x: float[time, 3], f: float[6, 3] and v: float[4]
+# values float[4] of each sample, computed from x: float[time, 3], f: float[6, 3] and v: float[4]
 MADE = {
     "rnn": "last(x -> rnn(4))",
     "lstm": "last(x -> lstm(4))",
@@ -204,7 +208,7 @@ train {
 def test_random_values_are_drawn_anew_at_each_step() -> None:
     programs = [run(DRAWN, "reference"), run(DRAWN), run(DRAWN, threads=2)]
     parameters, fields = programs[0].parameters, {"x": X, "y": Y}
-    for i, x in enumerate(X):  # in use nothing is drawn
+    for i, x in enumerate(X):  # prediction draws no random numbers
         h = np.zeros(4)
         for step in x:
             h = np.tanh(step @ parameters["W"] + h @ parameters["U"])
@@ -224,7 +228,7 @@ def test_random_values_are_drawn_anew_at_each_step() -> None:
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", MADE)
-def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
+def test_a_recurrence_on_both_backends_and_for_each_sample_alone(name: str, backend: Backend) -> None:
     text = text_of(MADE[name])
     reference, *compiled = run(text, "reference"), *(run(text, backend, threads) for threads in (1, 2, 3))
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
@@ -254,11 +258,12 @@ def test_a_recurrence_both_ways_and_alone(name: str, backend: Backend) -> None:
         assert float((gradients[key] * direction).sum()) == pytest.approx(slope, rel=1e-6, abs=1e-8), key
 
 
-def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
-    """A scan along each, one beginning with what the other came to, and what a sample has once beside both."""
+def test_two_dimensions_that_rank_samples_differently() -> None:
+    """A scan along each of them. One begins with the result of the other, and both read a value of the sample."""
     text = (
         "model {\n  input a: float[s, 3]\n  input b: float[t, 2]\n  target y: float[4]\n  c = last(a -> gru(4))\n"
-        "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c)) + last(pull(b, c))\n"
+        "  z = last(b -> gru(4, h0 = c)) + c + mean(b -> reverse -> lstm(4), over = t) + last(a -> rnn(4, h0 = c))"
+        " + last(pull(b, c))\n"
         "  output p = z\n  loss mse(z, y)\n}\nblock pull(x: float[t, n], goal: float[m]) {\n"
         "  param W: float[n, m] = glorot_uniform\n"
         "  s = scan xt in x with h = goal {\n    h = tanh(xt @ W + h * goal)\n    yield h\n  }\n  return s\n}\n"
@@ -282,7 +287,7 @@ def test_two_dimensions_whose_lengths_stand_in_another_order() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
+def test_training_steps_agree_with_the_interpreter(threads: int) -> None:
     text = text_of(MADE["stacked"])
     reference, compiled = run(text, "reference"), run(text, threads=threads)
     names = {key: FIELDS[key] for key in (*reference.model.inputs, *reference.model.targets)}
@@ -294,7 +299,7 @@ def test_training_steps_are_those_of_the_interpreter(threads: int) -> None:
 
 
 @pytest.mark.parametrize("layer", ["LSTM", "GRU", "RNN"])
-def test_layers_are_pytorchs(layer: str) -> None:
+def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
     torch = pytest.importorskip("torch")
     program = run(text_of(f"last(x -> {layer.lower()}(4))"))
     own = {name.rpartition(".")[2]: array for name, array in program.parameters.items()}
@@ -331,8 +336,8 @@ def test_layers_are_pytorchs(layer: str) -> None:
             np.testing.assert_allclose(columns(mine[name]).numpy(), other.grad.numpy(), atol=1e-9, err_msg=name)
 
 
-def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
-    """Not as the last statement of the scan's body; and what that assigns is no value of the model."""
+def test_a_layer_after_a_scan_is_named_after_its_statement() -> None:
+    """It is not named after the last statement of the scan's body. Values of the body are no values of the model."""
     model = netc.parse("""model {
   input x: float[time, 2]
   total = last(scan xt in x with h = zeros(2) {
@@ -347,8 +352,11 @@ def test_what_comes_after_a_scan_is_called_as_its_statement() -> None:
 
 
 @pytest.mark.parametrize("backend", ["plan", "numba"])
-def test_a_yielded_value_whose_reader_the_passes_drop(backend: Literal["plan", "numba"]) -> None:
-    """The derivative by `h` of a constant carry is 0, and what the scan of derivatives yields is then read by nothing (generated program 200006)."""
+def test_passes_may_drop_the_reader_of_a_yielded_value(backend: Literal["plan", "numba"]) -> None:
+    """The derivative of a constant carry by `h` is 0.
+
+    Nothing then reads the values of the derivative's scan (generated program 200006).
+    """
     model = netc.parse("""
 block attend(h: float[time, 3]) {
   s = scan xt in h with a = 0.5 {

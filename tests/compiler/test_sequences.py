@@ -1,4 +1,7 @@
-"""Varying dimensions: a batch of sequences of different lengths gives what each sequence gives alone, compiled and interpreted, on any number of threads."""
+"""Varying dimensions: a batch of sequences gives the results of each sequence alone.
+
+Compiled and interpreted, and on any number of threads.
+"""
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ TOKENS = [RNG.integers(0, 5, n).astype(np.int32) for n in LENGTHS]
 Y = RNG.integers(0, 4, len(LENGTHS)).astype(np.int32)
 FIELDS = {"x": X, "k": TOKENS, "y": Y}
 
-# what is made of h[time, 5] for each sample (float[4]), or for each step (float[time, 4])
+# values of each sample (float[4]) or each step (float[time, 4]), computed from h[time, 5]
 FOR_A_SAMPLE = {
     "mean": "mean(h, over = time) -> dense(4)",
     "sum and length": "sum(h, over = time) / time -> dense(4)",
@@ -60,7 +63,7 @@ def text_of(statement: str, loss: str) -> str:
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("name", [*FOR_A_SAMPLE, *(f"{name}, each step" for name in FOR_A_STEP)])
-def test_a_batch_gives_what_each_gives_alone(name: str, backend: Backend) -> None:
+def test_a_batch_gives_the_results_of_its_samples(name: str, backend: Backend) -> None:
     each_step = name.removesuffix(", each step")
     text = (
         text_of(FOR_A_SAMPLE[name], "cross_entropy(z, y)")
@@ -125,7 +128,7 @@ def test_slices_leave_out_steps_at_the_ends() -> None:
         reference.predict({**FIELDS, "x": [x[:1] for x in X], "k": [k[:1] for k in TOKENS]})
 
 
-# of h[time, 4]: what it gives is what a line of known length gives, whatever its length
+# computed from h[time, 4]: the results are those for a fixed length, whatever the length is
 WINDOWS = (
     "maxpool(h, 3)",
     "maxpool(h, 2, stride = 1)",
@@ -160,8 +163,11 @@ WINDOWS = (
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("statement", WINDOWS)
-def test_windows_and_slices_are_those_of_a_line(statement: str, backend: Backend) -> None:
-    """Each sequence as one of known length: values, loss and gradients; and compiled as interpreted, on any number of threads."""
+def test_windows_and_slices_agree_with_fixed_lengths(statement: str, backend: Backend) -> None:
+    """Values, loss and gradients of each sequence are those of a model with its length.
+
+    On both backends, and on any number of threads.
+    """
     rng = np.random.default_rng(3)
     lengths = (7, 11, 5, 9, 6, 7)
     text = (
@@ -194,8 +200,8 @@ def test_windows_and_slices_are_those_of_a_line(statement: str, backend: Backend
             np.testing.assert_array_equal(array, compiled[0].gradients({"x": x, "y": y})[1][name])
 
 
-def test_a_convolution_is_that_of_a_line() -> None:
-    """Sequences that happen to be as long are lines of known length."""
+def test_a_convolution_agrees_with_that_of_fixed_lengths() -> None:
+    """Sequences of equal length give the results of a model with that length."""
     rng = np.random.default_rng(3)
     statement = "{x} -> conv(4, kernel = 5) -> relu -> conv(3, kernel = 2)"
     varying = netc.parse(
@@ -209,7 +215,7 @@ def test_a_convolution_is_that_of_a_line() -> None:
     np.testing.assert_allclose(first.predict({"x": list(x)})["p"], other.predict({"x": x})["p"], rtol=1e-10)
 
 
-def test_gradients_are_finite_differences() -> None:
+def test_gradients_agree_with_finite_differences() -> None:
     text = text_of("sum(h * softmax(h, over = time), over = time) -> dense(4)", "cross_entropy(z, y)")
     program = run(text)
     gradient = program.gradients(FIELDS)[1]["h.dense.W"]
@@ -217,7 +223,7 @@ def test_gradients_are_finite_differences() -> None:
         assert gradient[index] == pytest.approx(slope(program, FIELDS, "h.dense.W", index, 1e-6), abs=1e-8)
 
 
-def test_lengths_that_do_not_fit_are_told() -> None:
+def test_lengths_that_do_not_fit_are_a_message() -> None:
     program = run(text_of("mean(h, over = time) -> dense(4)", "cross_entropy(z, y)"))
     two = netc.compile(
         netc.parse("model {\n  input a: float[t, 2]\n  input b: float[t, 2]\n  output y = mean(a * b)\n}")
@@ -229,7 +235,7 @@ def test_lengths_that_do_not_fit_are_told() -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_memory_is_what_check_says(threads: int) -> None:
+def test_check_prints_the_memory_that_is_allocated(threads: int) -> None:
     rng = np.random.default_rng(3)
     text = text_of("last(h -> lstm(8)) -> dense(4)", "cross_entropy(z, y)").replace(
         "float[time, 3]", "float[time <= 9, 3]"
@@ -252,7 +258,7 @@ def test_memory_is_what_check_says(threads: int) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
 def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
-    """The passes leave nothing that varies in its step, though the model has a sequence."""
+    """The passes leave nothing that varies in the step, though the model has a sequence."""
     model = netc.parse(
         "model {\n  input x: float[3]\n  input s: float[time, 2]\n  target y: float\n  h = x -> dense(2)\n"
         "  k = s -> batchnorm\n"
@@ -268,8 +274,11 @@ def test_a_sequence_that_the_loss_does_not_need(backend: str) -> None:
 
 
 @pytest.mark.parametrize("backend", ["numba", "plan"])
-def test_a_sample_may_stand_several_times_in_a_batch(backend: Backend) -> None:
-    """As in a bootstrap sample: then a batch has more rows than its longest samples have (generated program 400804)."""
+def test_a_sample_may_occur_several_times_in_a_batch(backend: Backend) -> None:
+    """A batch may have more rows than the longest samples of the data together (generated program 400804).
+
+    Samples repeat in a bootstrap sample, for example.
+    """
     text = (
         "model {\n  input x: float[time, 3]\n  target y: float\n  z = x -> dense(1)\n"
         "  loss mse(sum(sum(z, over = 1)), y)\n}\ntrain {\n  precision = f64\n  batch = 12\n}\n"

@@ -1,4 +1,4 @@
-"""A long sum has one order, which its own axes fix: the same bits beside whatever else its loop computes, and in every row."""
+"""A long sum has one order, which depends on its own axes alone: the same bits in every row and in every loop."""
 
 import numpy as np
 import pytest
@@ -14,14 +14,14 @@ SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 255, 256, 257, 300, 511, 513
 
 
 def input_of(dtype: str, dims: tuple[int, ...]) -> tuple[Graph, Value]:
-    """A graph with one input `x`, a sample of which has these dimensions."""
+    """A graph with one input `x`, whose samples have these dimensions."""
     graph = Graph()
     graph.precision = dtype
     return graph, graph.leaf("input", "x", Type(dtype, ("batch", *dims)))
 
 
 def in_blocks(row: np.ndarray) -> np.ndarray:
-    """The sum of a row as sums.py defines it, in NumPy."""
+    """The sum of a row in the order that sums.py defines, in NumPy."""
     lanes, total = 32 // row.itemsize, row.dtype.type(0)
     for start in range(0, len(row), 256):
         block = row[start : start + 256]
@@ -44,8 +44,8 @@ def in_blocks(row: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("size", SIZES)
-def test_the_order_of_a_sum(size: int, dtype: str) -> None:
-    """To the bit what the definition says; at most 16 elements are taken one after the other."""
+def test_a_sum_has_the_bits_of_its_definition(size: int, dtype: str) -> None:
+    """At most 16 elements are added one after the other."""
     x = RNG.standard_normal((5, size)).astype({"f32": np.float32, "f64": np.float64}[dtype])
     graph, leaf = input_of(dtype, (size,))
     graph.results[parse_result("s")] = apply("sum", leaf, over=(1,))
@@ -54,8 +54,8 @@ def test_the_order_of_a_sum(size: int, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("dims", [(40,), (5, 8), (3, 7, 5), (2, 300), (16, 1)])
-def test_a_sum_is_the_same_beside_others(dims: tuple[int, ...]) -> None:
-    """Alone, beside a value that is stored, beside other folds, and where strides keep the axes from becoming one."""
+def test_a_sum_has_the_same_bits_in_every_loop(dims: tuple[int, ...]) -> None:
+    """Alone, beside a value that is stored, beside other reductions, and with strides that keep axes apart."""
     x = RNG.standard_normal((4, *dims)).astype(np.float32)
     over = tuple(range(1, 1 + len(dims)))
     graph, leaf = input_of("f32", dims)
@@ -73,8 +73,8 @@ def test_a_sum_is_the_same_beside_others(dims: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
-def test_the_largest_is_an_element(dtype: str) -> None:
-    """A value that two loops compute is the same in both, so its largest element equals one of them."""
+def test_the_maximum_equals_an_element(dtype: str) -> None:
+    """A value that two loops compute has the same bits in both, so its maximum equals one of its elements."""
     x = RNG.standard_normal((9, 40)).astype({"f32": np.float32, "f64": np.float64}[dtype])
     graph, leaf = input_of(dtype, (40,))
     p = leaf * leaf

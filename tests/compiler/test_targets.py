@@ -1,4 +1,4 @@
-"""Every instruction set that this machine can run: the words and sums of loops, whole models, and how a target is named."""
+"""Every instruction set that this machine can run: functions and sums in loops, whole models, names of targets."""
 
 import functools
 import math
@@ -30,7 +30,8 @@ Array = np.ndarray[Any, Any]
 
 # ------------------------------------------------------------------ loops
 
-# of each word of math.py: where it is tried, what it comes to, and how many units in the last place it may be off, in f32 and f64
+# for each function of math.py: its domain in the test, its meaning, and the largest error in units in the last place,
+# in f32 and f64
 _SQUARE = {"exp": (-80, 80), "tanh": (-9, 9), "sigmoid": (-30, 30), "sin": (-9, 9), "cos": (-9, 9), "erf": (-4, 4)}
 _DOMAINS = {
     "log": (1e-6, 1e6),
@@ -54,8 +55,8 @@ _ULPS = {"f32": 8, "f64": 4}
 
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_words_of_loops(target: str, dtype: str) -> None:
-    """In one kernel, a loop for each word; an element has the same bits in a vector and alone."""
+def test_the_functions_of_loops(target: str, dtype: str) -> None:
+    """One kernel has a loop for each function. An element has the same bits in a vector and alone."""
     domains = {**_SQUARE, **_DOMAINS, "pow": (1e-3, 9)}
     assert {f"{name}_{dtype}" for name in domains} == {
         word for word in WORDS if word.endswith(dtype) and "key" not in word and not word.startswith("unit")
@@ -88,7 +89,7 @@ def test_the_words_of_loops(target: str, dtype: str) -> None:
 
 
 def reductions(dtype: str) -> tuple[Graph, dict[str, Array]]:
-    """Sums in order and in blocks, along the batch and not; extremes and where they are, with values that are no number."""
+    """Sums in order and in blocks, along the batch and other axes, and extremes with their positions, also of NaN."""
     graph, rng = Graph(), np.random.default_rng(2)
     graph.precision = dtype
     x = graph.leaf("input", "x", Type(dtype, ("batch", 7, 333)))
@@ -111,7 +112,7 @@ def reduced(target: str, dtype: str) -> dict[str, Array]:
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("target", TARGETS)
 def test_sums_and_extremes(target: str, dtype: str) -> None:
-    """Sums have the same bits on every target: their order does not know how wide vectors are."""
+    """Sums have the same bits on every target, because their order does not depend on the width of vectors."""
     (x,), tolerance = reductions(dtype)[1].values(), 1e-4 if dtype == "f32" else 1e-12
     for name, result in reduced(target, dtype).items():
         operation, axis = name[:-1], int(name[-1])
@@ -159,7 +160,7 @@ def samples(text: str) -> dict[str, Any]:
 
 
 def trained(text: str, **options: Any) -> tuple[list[float], dict[str, Array]]:
-    """The losses of two steps, and all that stays after them."""
+    """The losses of two steps, and the parameters and states after them."""
     program = netc.compile(netc.parse(text), seed=1, **options)
     losses = [program.step(samples(text))["loss"] for _ in range(2)]
     return losses, {name: array.copy() for name, array in program.persistent.items()}
@@ -168,7 +169,7 @@ def trained(text: str, **options: Any) -> tuple[list[float], dict[str, Array]]:
 @pytest.mark.parametrize("text", [_CONVOLUTION, _RECURRENCE], ids=["convolution", "recurrence"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_models_train_on_every_target(target: str, text: str, is_long: bool) -> None:
-    """As in the interpreter, with the same bits on any number of threads and for any caches."""
+    """They agree with the interpreter, with the same bits on any number of threads and for any cache sizes."""
     if not is_long and (target not in (TARGETS[0], TARGETS[-1]) or (text == _CONVOLUTION and target != TARGETS[0])):
         pytest.skip("there is no time: the least and the widest target, the convolution for the least")
     small = f"{target}:l1=4K,l2=8K"
@@ -219,7 +220,7 @@ def test_a_wrong_description_is_a_message(text: str, message: str) -> None:
     assert isinstance(raised.value, netc.Fault)
 
 
-def test_what_this_machine_cannot_run_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_target_that_this_machine_cannot_run_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "_host_features", lambda: {"sse2": True, "avx2": True})
     assert runnable() == ("sse2",)
     with pytest.raises(
@@ -228,7 +229,7 @@ def test_what_this_machine_cannot_run_is_a_message(monkeypatch: pytest.MonkeyPat
         machine_for("avx2")
 
 
-def test_commands_say_it_and_leave_with_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_commands_report_a_wrong_target_with_status_1(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for target, status in (("avx3", 1), ("host:l2=64K", 0)):
         monkeypatch.setenv("NETC_TARGET", target)
         done = command("check", ROOT / "examples" / "iris.net", cwd=tmp_path)
@@ -237,7 +238,7 @@ def test_commands_say_it_and_leave_with_1(monkeypatch: pytest.MonkeyPatch, tmp_p
         assert "Traceback" not in done.stderr
 
 
-def test_the_key_of_a_kernel_holds_what_decides_its_code_and_nothing_else() -> None:
+def test_the_key_of_a_kernel_contains_exactly_what_decides_its_code() -> None:
     machine, source = machine_for("host"), source_of(Contraction("f32"))
     decides = {"cpu": "x", "features": "x", "vector_bytes": 128, "has_fma": not machine.has_fma, "registers": 8}
     for item in fields(Machine):

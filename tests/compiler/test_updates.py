@@ -1,4 +1,4 @@
-"""States: an update reads old values, all updates happen at once, and every next value arrives, whoever reads the old one."""
+"""Updates of states read old values and happen at once, and every next value is stored."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ STEP = [1.0, 1.0, 1.0]  # mean(x, over = batch)
 
 
 def state_after(updates: str, backend: str, reads: str = "a + b + c") -> dict[str, list[float]]:
-    """The states a, b and c after one step on samples of ones."""
+    """The states a, b and c after one step, on samples whose elements are 1."""
     text = f"""block remember(x: float[n]) {{
   state a: float[n] = zeros
   state b: float[n] = zeros
@@ -69,7 +69,7 @@ def test_updates_are_simultaneous(updates: list[str], after: dict[str, object], 
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_what_is_accumulated_begins_again_if_everything_is_frozen(backend: str) -> None:
+def test_accumulated_sums_are_reset_if_everything_is_frozen(backend: str) -> None:
     text = (
         "model {\n  input x: float[4]\n  target y: float[4]\n  param P: float[4] = normal(0.3)\n  h = x + P\n"
         "  loss mse(h, y)\n}\n"
@@ -82,8 +82,8 @@ def test_what_is_accumulated_begins_again_if_everything_is_frozen(backend: str) 
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_carries_change_places_and_take_constants(backend: str) -> None:
-    """A scan's carries: swapped, delayed, and one whose next value is a number; the old value of the last is read by nobody."""
+def test_carries_are_swapped_delayed_and_set_to_constants(backend: str) -> None:
+    """Nothing reads the old value of the carry that is set to a constant."""
     text = """model {
   input x: float[t, 3]
   target y: float[t, 3]

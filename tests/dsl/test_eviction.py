@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def path_of(folder: Path, number: int) -> Path:
-    """The path of an entry: kernels, parsers, copies of tables and of pictures take turns."""
+    """The path of an entry. Kernels, parsers, copies of tables and copies of pictures take turns."""
     name = f"{number:032x}"
     tables = folder / eviction.TABLES
     return (folder / f"{name}.o", folder / f"parser-{name}.tables", tables / name, tables / f"images-{name}")[
@@ -36,7 +36,7 @@ def path_of(folder: Path, number: int) -> Path:
 
 
 def put(folder: Path, number: int, size: int) -> Path:
-    """Write an entry as netc does."""
+    """Writes an entry as netc does."""
     path = path_of(folder, number)
     if number % 4 < 2:
         temporary.write(path, bytes(size))
@@ -73,7 +73,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_goes_is_what_was_used_least_recently(folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_least_recently_used_entries_are_evicted(folder: Path, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     draw, now = random.Random(seed), 10**18
     limit = draw.choice((1, 100, 1000, 5000))
     monkeypatch.setenv("NETC_CACHE_LIMIT", str(limit))
@@ -84,7 +84,7 @@ def test_what_goes_is_what_was_used_least_recently(folder: Path, seed: int, monk
         folder / "notes.o",
         folder / "tables" / "mine",
         folder / f"{1:032x}",
-    ]  # files of the user, who named this folder
+    ]  # files of the user, who chose this folder
     for path in users:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(bytes(10_000))
@@ -104,7 +104,7 @@ def test_what_goes_is_what_was_used_least_recently(folder: Path, seed: int, monk
     assert not [path for path in folder.rglob("*") if temporary.is_temporary(path.name)]
 
 
-def test_a_use_is_written_down_once_an_hour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_use_is_recorded_once_an_hour(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = put(folder, 0, 10)
     touched: list[Path] = []
     real = os.utime
@@ -123,7 +123,10 @@ def test_a_use_is_written_down_once_an_hour(folder: Path, monkeypatch: pytest.Mo
 
 
 def test_many_processes_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each writes, reads and evicts; a reader never sees half of an entry, what it has open stays as it was, and the limit holds in the end."""
+    """Each writes, reads and evicts.
+
+    A reader never sees half of an entry, an open entry stays unchanged, and the limit holds in the end.
+    """
     limit = 20_000
     monkeypatch.setenv("NETC_CACHE_LIMIT", str(limit))
     monkeypatch.setattr(eviction, "_PRECISION", 1)
@@ -185,13 +188,13 @@ def test_many_processes_at_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         ("", 10 << 30),
     ],
 )
-def test_sizes(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_may_have_units(text: str, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE_LIMIT", text)
     assert home.limit() == size
 
 
 @pytest.mark.parametrize("text", ["many", "-1", "2 G B", "1e9", "9" * 5000, "nan"])
-def test_a_limit_that_is_none_is_told_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_wrong_limit_is_reported_once(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE_LIMIT", text)
     monkeypatch.setattr(home, "_warned", set())
     with pytest.warns(home.CacheWarning, match="is not a size such as 2G or 500M; the cache holds up to 10G") as warned:
@@ -204,7 +207,7 @@ def no_home(uid: int) -> NoReturn:
 
 
 def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Make a cache that cannot be used, and say why it cannot."""
+    """Makes a cache folder that must be refused, and returns the reason."""
     monkeypatch.setenv("NETC_CACHE", str(place))
     match case:
         case "open":
@@ -230,7 +233,7 @@ def refuse(case: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 @pytest.mark.parametrize("case", ["open", "foreign", "file", "nowhere", "homeless"])
-def test_a_folder_that_is_refused_is_told_once(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_folder_is_reported_once(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(home, "_warned", set())
     reason = refuse(case, tmp_path / "cache", monkeypatch)
     with pytest.warns(home.CacheWarning) as warned:
@@ -244,8 +247,8 @@ def test_a_folder_that_is_refused_is_told_once(case: str, tmp_path: Path, monkey
         assert home.folder() is None
 
 
-def test_the_folder_is_where_it_always_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What earlier versions cached on Linux is still found."""
+def test_the_folder_is_that_of_earlier_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Entries that earlier versions cached on Linux are still found."""
     monkeypatch.setenv("NETC_CACHE", "")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("XDG_CACHE_HOME", "")

@@ -1,4 +1,4 @@
-"""Colours: every example and library file falls into tokens, each character in one, words as the language means them."""
+"""Syntax colouring: every example and library file is split into tokens without gaps, each of the right kind."""
 
 import json
 import re
@@ -22,13 +22,13 @@ model {
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
-def test_files_fall_into_tokens(path: Path) -> None:
+def test_files_are_split_into_tokens(path: Path) -> None:
     tokens = list(get_lexer_by_name("net").get_tokens(path.read_text(encoding="utf-8")))
     assert "".join(text for _, text in tokens) == path.read_text(encoding="utf-8")
     assert not [text for kind, text in tokens if kind is Text and text.strip()], "characters of no kind"
 
 
-def test_words_are_what_they_mean() -> None:
+def test_words_have_the_right_kind() -> None:
     tokens = [(kind, text) for kind, text in get_lexer_by_name("net").get_tokens(TEXT) if text.strip()]
     assert tokens[0] == (Comment.Single, "# a file")
     assert (Keyword, "let") in tokens
@@ -41,8 +41,8 @@ def test_words_are_what_they_mean() -> None:
     assert (String.Double, '"net"') in tokens
 
 
-def test_vscode_knows_the_words_of_the_grammar() -> None:
-    """Each word that the grammar has is coloured in VS Code and by Pygments."""
+def test_vscode_colours_the_words_of_the_grammar() -> None:
+    """VS Code and Pygments colour each word of the grammar."""
     folder = ROOT / "editors" / "vscode"
     grammar = (ROOT / "dsl" / "grammar.lark").read_text(encoding="utf-8")
     words = set(re.findall(r'"([a-z]+)"', re.sub(r"(?m)^!name:.*$|//.*", "", grammar)))

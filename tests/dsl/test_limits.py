@@ -1,4 +1,4 @@
-"""Texts of any length: chains are walked in loops, what is nested too deeply or too large to compile is a message at its place."""
+"""Texts of any length: chains of any length work, and a text that is nested too deeply or too large is a message."""
 
 import random
 
@@ -18,7 +18,7 @@ from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.runtime.data.constant_values import constant_value
 
-LONG = 1_200  # more than the frames that Python has for recursion
+LONG = 1_200  # more than Python's limit of recursion
 
 
 def model(output: str, before: str = "") -> str:
@@ -30,7 +30,7 @@ def parsed(text: str) -> syntax.File:
 
 
 def codes(text: str) -> list[str]:
-    """The codes of what is wrong with a text, in parsing or in elaboration."""
+    """The codes of all faults of a text, in parsing or in elaboration."""
     try:
         elaborate(parsed(text))
     except netc.Fault as fault:
@@ -68,7 +68,7 @@ def test_chains_of_any_length(kind: str) -> None:
 
 
 def random_sum(draw: random.Random, terms: int) -> tuple[str, int]:
-    """Numbers with + and -, some of them products or in brackets, and what Python says that they come to."""
+    """A sum of numbers, some of them products or in brackets, and its value in Python."""
     text, total = "7", 7
     for _ in range(terms):
         term = draw.choice(["{}", "{} * {}", "({} - {})", "-{}", "({} + {}) * {}", "{} // 3", "{} % 4"])
@@ -78,7 +78,7 @@ def random_sum(draw: random.Random, terms: int) -> tuple[str, int]:
 
 
 @pytest.mark.parametrize("terms", [5, 40, 1_500])
-def test_long_constants_are_what_python_says(terms: int) -> None:
+def test_long_constants_have_the_value_of_python(terms: int) -> None:
     draw = random.Random(terms)
     for _ in range(20 if terms < 100 else 2):
         text, total = random_sum(draw, terms)
@@ -88,7 +88,7 @@ def test_long_constants_are_what_python_says(terms: int) -> None:
         assert expression(node).replace(" ", "") == text.replace(" ", "")
 
 
-def test_constants_of_the_data_block() -> None:
+def test_long_constants_in_the_data_block() -> None:
     node = parsed("let n = [1, [2 + a, -(3)], (4 - 1) * 2]\n").items[0].value
     assert constant_value(node, {"a": 5}) == (1, (7, -3), 6)
     with pytest.raises(netc.Fault, match="this must be a number or a text"):
@@ -97,8 +97,8 @@ def test_constants_of_the_data_block() -> None:
 
 @pytest.mark.parametrize("links", [["-> f", "-> relu", "-> f(2)", "-> g"], ["+ f(x)", "- relu(x) * 2", "+ g(x -> f)"]])
 @pytest.mark.parametrize("times", [1, 5, 60])
-def test_a_long_chain_is_what_its_links_are_one_by_one(links: list[str], times: int) -> None:
-    """The same graph, value by value, as when each link stands on a line of its own."""
+def test_a_long_chain_equals_its_links_on_separate_lines(links: list[str], times: int) -> None:
+    """The graphs are the same, value by value."""
     before = "block f(x: float[n], k = 1) { return x + k }\nop g(a) = a * a + a\n"
     chain = " ".join(["x", *(links * times)])
     lines = "\n  ".join(["h = x", *(f"h = h {link}" for link in links * times)])
@@ -107,12 +107,12 @@ def test_a_long_chain_is_what_its_links_are_one_by_one(links: list[str], times: 
 
 
 def graph_text(text: str) -> list[str]:
-    """The values of a text's graph, without their places in it."""
+    """The printed graph of a text, without source locations."""
     return [line.split("  #")[0] for line in print_graph(elaborate(parsed(text)).graph).splitlines()]
 
 
 def test_a_chain_within_a_block_that_applies_itself() -> None:
-    """What is ready of a chain belongs to one application of its block."""
+    """The values that a chain has computed belong to one application of its block."""
     links = " + x" * 40
     before = (
         f"block f(x: float[n], k) {{ return (x if k == 0 else g(k){links} -> f(k - 1)) }}\n"
@@ -133,7 +133,7 @@ def test_a_chain_within_a_block_that_applies_itself() -> None:
     [("(", ")"), ("[", "]"), ("-", ""), ("not ", ""), ("f(", ")"), ("(1, ", ")"), ("x[", "]"), ("2 ** ", "")],
 )
 def test_nesting_has_a_limit(opening: str, closing: str) -> None:
-    """Up to the limit a text parses and prints; one level more is a message at that level."""
+    """A text at the limit parses and prints. One level more is a message at that level."""
     for levels in (1, limits.MOST_LEVELS):
         file = parsed(f"let n = {opening * levels}1{closing * levels}\n")
         assert parsed(print_file(file)) == file
@@ -175,7 +175,7 @@ def test_scans_in_scans_have_a_limit() -> None:
 
 
 def test_levels_through_blocks() -> None:
-    """Expressions in blocks in blocks: any number that the limits of each allow ends in a right graph or a message, on any stack."""
+    """Nested expressions in nested blocks, within the limits of both, give a right graph or a message, on any stack."""
     for brackets, times, expected in ((1, 60, []), (20, 60, []), (150, 10, []), (150, 60, ["E0206"])):
         inner = "(" * brackets + "f(x, k - 1)" + ")" * brackets
         assert (
@@ -202,7 +202,7 @@ def test_levels_through_blocks() -> None:
         ("1e-" + "9" * 5_000, True),
     ],
 )
-def test_numbers_are_of_64_bits(number: str, is_right: bool) -> None:
+def test_numbers_have_64_bits(number: str, is_right: bool) -> None:
     for text in (
         f"let n = {number}\nmodel {{\n  input x: float[2]\n  output y = x\n}}\n",
         model(f"x * {number}"),
@@ -218,7 +218,7 @@ def test_numbers_are_of_64_bits(number: str, is_right: bool) -> None:
             assert fault.value.diagnostics[0].primary.span.text == number
 
 
-def test_numbers_that_are_computed_or_set_are_of_64_bits() -> None:
+def test_computed_and_set_numbers_have_64_bits() -> None:
     for text, expected in (
         ("2 ** 62 + (2 ** 62 - 1)", []),
         ("2 ** 62 + 2 ** 62", ["E0304"]),
@@ -235,13 +235,13 @@ def test_numbers_that_are_computed_or_set_are_of_64_bits() -> None:
         assert [diagnostic.code for diagnostic in fault.value.diagnostics] == ["E0107"]
 
 
-def test_all_numbers_that_are_too_large_are_told() -> None:
+def test_all_numbers_that_are_too_large_are_reported() -> None:
     with pytest.raises(netc.Fault) as fault:
         parsed("let a = 1e999\nlet b = [1e999, " + "9" * 30 + "]\n")
     assert [diagnostic.primary.span.line for diagnostic in fault.value.diagnostics] == [1, 2, 2]
 
 
-def test_a_file_has_a_limit_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_has_a_limit_on_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
     text = model(" + ".join(["x"] * 50))
     monkeypatch.setattr(parser_module, "MOST_WORDS", 60)
     with pytest.raises(netc.Fault, match=r"the file has more than 100,000 words and symbols") as fault:
@@ -250,7 +250,7 @@ def test_a_file_has_a_limit_of_words(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fault.value.diagnostics[0].primary.span.line == 3
 
 
-def test_a_model_has_a_limit_of_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_has_a_limit_on_its_operations(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(elaboration, "MOST_OPERATIONS", 100)
     for output in (" + ".join(["x"] * 102), "x" + " -> relu" * 102, f"x + sum([{', '.join(['1'] * 102)}])"):
         assert codes(model(output)) == ["E0206"]
@@ -258,7 +258,7 @@ def test_a_model_has_a_limit_of_operations(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_errors_have_a_limit() -> None:
-    """Each error compares its name with all others: a file full of errors is not looked at to its end."""
+    """Each error compares its name with all others, so netc stops after a number of errors."""
     lines = "\n".join(f"  h{i} = z{i}" for i in range(5_000))
     assert codes(f"model {{\n  input x: float[4]\n{lines}\n  output y = x\n}}\n") == ["E0201"] * 100
 
@@ -278,8 +278,8 @@ def test_imports_have_a_limit(tmp_path) -> None:
     netc.load(tmp_path / "main.net")
 
 
-def test_mistakes_in_long_texts_are_found_at_once() -> None:
-    """Patterns that a search would try at every character, or in every way, are not."""
+def test_mistakes_in_long_texts_are_found_quickly() -> None:
+    """No pattern tries every character, or every way to match."""
     for text, message in (
         ("model {\n  h = a +" + "\n" * 300 + "  b\n  g = a +\n  output q\n}\n", "E0101"),
         ("model {\n  h = " + "9" * 100_000 + " 9\n}\n", "E0101"),
@@ -291,7 +291,7 @@ def test_mistakes_in_long_texts_are_found_at_once() -> None:
         assert fault.value.diagnostics[0].code == message
 
 
-def test_comments_and_gaps_of_many_lines() -> None:
+def test_long_comments_and_many_empty_lines() -> None:
     lines = "".join(f"  # {i}\n\n  h{i} = x  # {i}\n" for i in range(2_000))
     text = f"model {{\n  input x: float[4]\n{lines}  output y = x\n}}\n"
     assert print_file(parsed(text)) == text

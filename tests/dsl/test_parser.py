@@ -1,4 +1,4 @@
-"""The grammar: the contract's examples parse, print and parse again to the same tree."""
+"""The grammar: the examples parse, print and parse again to the same tree."""
 
 import pickle
 from importlib import resources
@@ -107,13 +107,13 @@ def test_print_gives_back_what_was_read(text: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", WRONG)
-def test_wrong_text_is_a_fault_in_the_file(snippet: str) -> None:
+def test_wrong_text_is_a_fault_with_a_location(snippet: str) -> None:
     with pytest.raises(Fault) as raised:
         parse(Source("a.net", f"model {{\n  {snippet}\n}}\n"))
     assert all(1 <= diagnostic.primary.span.line <= 4 for diagnostic in raised.value.diagnostics)
 
 
-def test_spans_are_the_text() -> None:
+def test_spans_cover_the_text() -> None:
     file = parse(Source("a.net", "let a = 3 + 4\nmodel {\n  y = x -> f(1)\n}\n"))
     assert file.items[0].span.text == "let a = 3 + 4"
     (statement,) = file.items[1].body
@@ -121,7 +121,9 @@ def test_spans_are_the_text() -> None:
     assert (statement.span.line, statement.span.column) == (3, 3)
 
 
-def test_kept_tables_are_read_and_damage_is_a_miss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_tables_are_read_and_damaged_ones_are_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from lark import Lark
 
     from netc.dsl import home, tables
@@ -161,8 +163,8 @@ def test_a_scan_is_printed_with_its_comments() -> None:
     assert print_file(parse(Source("a.net", text))) == text
 
 
-def test_a_fault_goes_from_process_to_process() -> None:
-    """A pool of processes breaks if it cannot unpickle what a worker raised."""
+def test_a_fault_can_be_pickled() -> None:
+    """A pool of processes breaks if it cannot unpickle an exception of a worker."""
     with pytest.raises(Fault) as caught:
         parse(Source("model.net", "model {\n  x = \n}\n"))
     copy = pickle.loads(pickle.dumps(caught.value))

@@ -1,4 +1,4 @@
-"""Temporary files: whole or not there, and what a dead process left goes, but nothing that is a user's or a living process's."""
+"""Temporary files: a file is complete or absent, and files of dead processes are removed, but no others."""
 
 import os
 import signal
@@ -22,7 +22,7 @@ def mine() -> temporary._Process:
 
 
 def dead() -> temporary._Process:
-    """A process that has ended."""
+    """The id of a process that has ended."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -45,7 +45,7 @@ def put(path: Path, is_folder: bool, age: float = 0.0) -> Path:
     return path
 
 
-def test_a_file_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_is_complete_or_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     temporary.write(path, b"first")
     real = os.replace
@@ -79,7 +79,7 @@ def test_a_link_that_is_refused_falls_back_to_a_named_file(tmp_path: Path, monke
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_what_dead_processes_left_goes(tmp_path: Path, is_folder: bool) -> None:
+def test_files_of_dead_processes_are_removed(tmp_path: Path, is_folder: bool) -> None:
     process = dead()
     if process.host == temporary._UNKNOWN:
         pytest.skip("this system does not tell when a process started")
@@ -87,7 +87,7 @@ def test_what_dead_processes_left_goes(tmp_path: Path, is_folder: bool) -> None:
         put(tmp_path / name_of(*process), is_folder),
         put(
             tmp_path / name_of(_HOST, os.getpid(), mine().start + 1), is_folder
-        ),  # my number, given to me after it died
+        ),  # the number of this process, which it got after a dead one
         put(tmp_path / name_of("0123abcd", os.getpid(), mine().start), is_folder, age=_OLD),  # an earlier boot
     ]
     temporary.sweep(tmp_path)
@@ -95,22 +95,22 @@ def test_what_dead_processes_left_goes(tmp_path: Path, is_folder: bool) -> None:
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_what_is_not_left_over_stays(tmp_path: Path, is_folder: bool) -> None:
+def test_files_of_users_and_living_processes_stay(tmp_path: Path, is_folder: bool) -> None:
     kept = [
-        put(tmp_path / name_of(*mine()), is_folder, age=_OLD),  # a living process's
-        put(tmp_path / name_of("0123abcd", 1, 1), is_folder),  # another machine's, being written
-        put(tmp_path / ".netc-notes.tmp", is_folder, age=_OLD),  # a user's own
+        put(tmp_path / name_of(*mine()), is_folder, age=_OLD),  # of a living process
+        put(tmp_path / name_of("0123abcd", 1, 1), is_folder),  # of another machine, which is writing it
+        put(tmp_path / ".netc-notes.tmp", is_folder, age=_OLD),  # a file of the user
         put(tmp_path / f"{name_of(*dead())}.bak", is_folder, age=_OLD),
         put(tmp_path / f"x{name_of(*dead())}", is_folder, age=_OLD),
     ]
-    link = tmp_path / name_of(_HOST, 999999999, 1)  # a name like netc's that is no file of netc's
+    link = tmp_path / name_of(_HOST, 999999999, 1)  # a name that only looks like one of netc
     link.symlink_to(kept[2])
     temporary.sweep(tmp_path)
     assert all(path.exists() for path in [*kept, link])
 
 
 @pytest.mark.parametrize("is_folder", [False, True])
-def test_another_machine_keeps_what_it_has_locked(tmp_path: Path, is_folder: bool) -> None:
+def test_locked_files_of_another_machine_stay(tmp_path: Path, is_folder: bool) -> None:
     import fcntl
 
     path = put(tmp_path / name_of("0123abcd", 1, 1), is_folder, age=_OLD)
@@ -131,7 +131,10 @@ def kill_me(*_: object) -> None:
 
 @pytest.mark.parametrize("is_folder", [False, True])
 def test_a_killed_writer_leaves_what_the_next_one_removes(tmp_path: Path, is_folder: bool) -> None:
-    """The writer is killed when its temporary name is there. While its parent has not waited for it, it counts as dead too."""
+    """The writer is killed while its temporary file exists.
+
+    It counts as dead even before its parent has waited for it.
+    """
     child = os.fork()
     if child == 0:
         os.replace = kill_me
@@ -149,7 +152,7 @@ def test_a_killed_writer_leaves_what_the_next_one_removes(tmp_path: Path, is_fol
 
 
 def test_a_child_of_a_fork_is_another_process(tmp_path: Path) -> None:
-    """What a child leaves is not its parent's, which lives on."""
+    """Files of a forked child are removed when the child is dead, although its parent lives."""
     temporary.write(tmp_path / "a", b"content")
     child = os.fork()
     if child == 0:
@@ -162,7 +165,7 @@ def test_a_child_of_a_fork_is_another_process(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("is_renamed", [False, True])
-def test_a_folder_is_renamed_or_goes(tmp_path: Path, is_renamed: bool) -> None:
+def test_a_temporary_folder_is_renamed_or_removed(tmp_path: Path, is_renamed: bool) -> None:
     with temporary.folder(tmp_path) as place:
         (place / "content").write_bytes(b"x")
         if is_renamed:

@@ -10,7 +10,7 @@ _BEFORE, _AFTER = "--- before", "--- after "
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A pass by its name, and its arguments."""
+    """The name of a pass, and its arguments."""
 
     name: str
     arguments: dict[str, Any]
@@ -18,7 +18,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """What some passes, one after the other, make of the graph: `heading` names them as the file does."""
+    """The graph after a sequence of passes, which `heading` names as the file does."""
 
     heading: str
     text: str
@@ -47,7 +47,7 @@ class Case:
 
     @classmethod
     def read(cls, path: Path) -> "Case":
-        """The case of a file. Raises ValueError where it has no sentence, no graph, or no section after it."""
+        """Reads the case of a file. Raises ValueError if it has no description, no graph, or no section after it."""
         description, before, sections = list[str](), list[str](), list[tuple[str, list[str]]]()
         current = description
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,4 +1,8 @@
-"""What must hold of the numbers of a graph after a pass, told without the pass: by the graph before, by finite differences, or by a formula in NumPy."""
+"""Checks of the numbers of a graph after a pass.
+
+Each check computes the expected numbers without the pass: by the graph before, by finite differences, or by a formula
+in NumPy.
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +28,7 @@ _OF_DERIVATIVES = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What a check is given: the graphs before and after a pass, the arguments of the pass, and how near numbers must be."""
+    """The graphs before and after a pass, the arguments of the pass, and the tolerance of a check."""
 
     before: Graph
     after: Graph
@@ -36,7 +40,10 @@ class Checked:
         np.testing.assert_allclose(actual, expected, rtol=limit, atol=limit, equal_nan=True, err_msg=name)
 
     def same_results(self, numbers: Numbers) -> dict[str, Array]:
-        """Every result of the graph before must be one of the graph after, and the same. Returns those of the graph after."""
+        """Asserts that every result of the graph before is a result of the graph after, and equal.
+
+        Returns the latter's results.
+        """
         training = self.arguments.get("training")
         expected = results_of(self.before, numbers, training)
         actual = results_of(self.after, numbers, training)
@@ -49,7 +56,7 @@ class Checked:
 
     @property
     def is_f64(self) -> bool:
-        """Finite differences need it."""
+        """Whether the graph is in f64, which finite differences need."""
         return self.before.precision == "f64"
 
 
@@ -58,7 +65,7 @@ def same(checked: Checked) -> None:
 
 
 def by_rank(checked: Checked) -> None:
-    """The interpreter takes samples in the batch's order: after the pass it is told that the sample of a row is its rank."""
+    """Compares results when the pass sorts samples: the interpreter is told that the sample of a row is its rank."""
     numbers, order = Numbers(checked.before), first_dim(checked.before)
     expected = results_of(checked.before, numbers)
     numbers.add(checked.after)
@@ -72,7 +79,7 @@ def by_rank(checked: Checked) -> None:
 
 
 def gradients(checked: Checked) -> None:
-    """Each `gradient.NAME` is the derivative of the result that the heading names."""
+    """Asserts that each `gradient.NAME` is the derivative of the result that the heading names."""
     numbers = Numbers(checked.before)
     actual = checked.same_results(numbers)
     if checked.is_f64:
@@ -110,7 +117,7 @@ def _losses(graph: Graph) -> list[str]:
 
 
 def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[str, Array]]]:
-    """By group of losses: how many elements they have, and the gradients of their sum, by finite differences."""
+    """For each group of losses, the number of elements and the gradients of their sum, by finite differences."""
     results, perturbed = results_of(checked.before, numbers), dict[str, tuple[float, dict[str, Array]]]()
     for name in _losses(checked.before):
         loss, weight, type_ = (
@@ -127,7 +134,7 @@ def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[s
 
 
 def accumulated(checked: Checked) -> None:
-    """Sums and counts are added to the states; a loss that no data is in is left for the last batch."""
+    """Asserts that sums and counts are added to the states. A loss without data is left for the last batch."""
     if checked.is_f64:
         numbers = Numbers(checked.before)
         actual = checked.same_results(numbers)
@@ -147,7 +154,10 @@ def accumulated(checked: Checked) -> None:
 
 
 def accumulated_gradients(checked: Checked) -> None:
-    """The sums of all batches over the counts of all batches; the states are 0 again."""
+    """Asserts that gradients are sums over all batches divided by counts over all batches.
+
+    The states must be 0 again.
+    """
     if checked.is_f64:
         numbers = Numbers(checked.before)
         for group in set(_groups(checked, numbers)) - {"step"}:
@@ -168,7 +178,7 @@ def accumulated_gradients(checked: Checked) -> None:
 
 
 def updated(checked: Checked) -> None:
-    """The parameters' next values, by the formulas of PyTorch's documentation."""
+    """Compares the parameters' next values with the formulas of PyTorch's documentation."""
     numbers = Numbers(checked.before)
     results_of(checked.before, numbers)
     numbers.add(checked.after)
@@ -215,7 +225,7 @@ def _adam(name: str, leaves: dict[str, Array], gradient: Array, rate: Array, how
 
 
 def from_bytes(checked: Checked) -> None:
-    """An input is its bytes times the factor that the runtime gives."""
+    """Asserts that an input equals its bytes times the factor that the runtime provides."""
     numbers = Numbers(checked.after)
     actual = results_of(checked.after, numbers)
     for name in checked.arguments["names"]:
@@ -225,7 +235,10 @@ def from_bytes(checked: Checked) -> None:
 
 
 def chunk_by_chunk(checked: Checked) -> None:
-    """Sequences of two chunks: what two runs of the chunk's graph give, the second from what the first ended with, is what the whole sequences give."""
+    """Compares two runs of the graph of a chunk with one run over the sequences of two chunks.
+
+    The second run begins with the states after the first.
+    """
     steps, dim = checked.arguments["steps"], checked.arguments["dim"]
     numbers, chunk = Numbers(checked.before, steps=2 * steps), Numbers(checked.after, steps=steps)
     expected = results_of(checked.before, numbers)

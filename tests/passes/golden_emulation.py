@@ -1,4 +1,7 @@
-"""A graph of a golden case as a plan, run by the emulator in several orders for several workers, against the interpreter: no kernel is compiled."""
+"""Runs the graph of a golden case as an emulated plan, in several orders and for several workers.
+
+Results are compared with the interpreter's. No kernel is compiled.
+"""
 
 from typing import Any
 
@@ -23,7 +26,7 @@ _WORKERS, _ORDERS, _LONGEST = 3, 2, 3
 
 
 def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float) -> None:
-    """Two steps, the second one smaller, come to the same results and leave the same states."""
+    """Asserts that two steps, the second one smaller, give the same results and leave the same states."""
     count = batch + max(1, batch // 3)
     rng = np.random.default_rng(3)
     fields = {
@@ -46,7 +49,7 @@ def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float)
 def _run(
     graph: Graph, fields: dict[str, Any], batch: int, count: int, machine: Machine, backend: Backend
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """The results of all samples, and what stays after them."""
+    """The results of all samples, and the persistent values after them."""
     state = _state(graph)
     rng = np.random.default_rng(4)
     for array in state.arrays.values():
@@ -62,7 +65,7 @@ def _run(
 
 
 def _state(graph: Graph) -> State:
-    """Memory for all that stays, also where nothing reads the old value."""
+    """Memory for all persistent values, also for those whose old value nothing reads."""
     leaves = {value.name: value.type for kind in (Role.PARAMETER, Role.STATE) for value in graph.values(kind)}
     updates = {name: value.type for name, value in graph.results_of(ResultKind.UPDATE).items()}
     types = {**updates, **leaves}
@@ -80,7 +83,7 @@ def _rows(value: Any) -> np.ndarray[Any, Any]:
 
 
 def _field(type_: Type, count: int, rng: np.random.Generator) -> Any:
-    """A number of samples of a type."""
+    """Random samples of a type."""
 
     def numbers(shape: tuple[int, ...]) -> Any:
         if type_.is_float:

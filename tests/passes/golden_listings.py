@@ -1,7 +1,8 @@
-"""What is below the graph, as text, for the headings of golden cases: `fuse`, `lower`, `products`, `phases`, `plan` and `kernels`.
+"""The stages after the passes as text: the headings `fuse`, `lower`, `products`, `phases`, `plan` and `kernels`.
 
-The machine is one of the descriptions here, whatever the tests run on: `lower(target='sse2')`. Others of a heading's arguments are `batch`, the numbers
-of a description that a case makes smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by their names.
+The machine is one of the descriptions here, so the texts do not depend on the machine that runs the tests:
+`lower(target='sse2')`. The other arguments of a heading are `batch`, numbers of the description that a case makes
+smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by name.
 """
 
 from collections.abc import Callable, Iterable
@@ -71,7 +72,7 @@ def _kernels(graph: Graph, where: _Where) -> Iterable[str]:
 
 
 def _products(graph: Graph, where: _Where) -> Iterable[str]:
-    """As `lower`, but the rows of inputs are in memory already, in order."""
+    """The same as `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values(Role.INPUT):
         lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
@@ -91,7 +92,7 @@ def _plan(graph: Graph, where: _Where) -> Iterable[str]:
 
 
 def _persistent(program: Tasks) -> dict[str, int]:
-    """Where parameters and states stay: one behind another, in the order of the graph."""
+    """The offsets of parameters and states, one behind another in the order of the graph."""
     stays = [buffer for buffer in program.leaves.values() if buffer.kind == "persistent"]
     return layout((buffer.name, buffer.type.nbytes(1)) for buffer in stays)[0]
 
@@ -108,7 +109,7 @@ LISTINGS = frozenset(_FORMS)
 
 
 def listing(form: str, text: str, **arguments: int | str) -> str:
-    """What a heading asks for, as text. Whatever the passes decided, a plan of the graph must come to its numbers."""
+    """The text for a heading. It also asserts that a plan of the graph computes the right numbers."""
     where = _where(**arguments)  # type: ignore[arg-type]
     for source, tolerance in ((text, 2e-4), (in_f64(text), 1e-9)):
         check_emulated(parse_graph(source), where.batch, where.machine, tolerance)

@@ -1,4 +1,4 @@
-"""Numbers for the graphs of golden cases: random leaves, what a graph comes to by the reference interpreter, and finite differences."""
+"""Numbers for the graphs of golden cases: random leaves, results by the reference interpreter, finite differences."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,16 +26,16 @@ _LENGTHS = (
     (4, 3, 2, 1),
     (2, 3, 1, 4),
     (1, 4, 3, 2),
-)  # of the samples, along each declared dimension: the first one's order is the batch's
+)  # lengths of the samples along each declared dimension; the batch is in the order of the first dimension
 SPECIAL = (np.nan, np.inf, -np.inf, 0.0, -0.0, 1.0, -1.0)
-_STEP = 1e-4  # of a finite difference
+_STEP = 1e-4  # the step of a finite difference
 
 
 class Numbers:
     """Random numbers for the leaves of a graph, by name, and the sizes of its named dimensions.
 
-    With a number `special`, every second element is infinite, NaN, a zero of either sign, or one: which of them stands where moves on with the number.
-    With `steps`, all sequences are that long.
+    With a number `special`, every second element is infinite, NaN, a zero of either sign, or 1; the number shifts which
+    one is where. With `steps`, all sequences have that length.
     """
 
     def __init__(self, graph: Graph, special: int | None = None, steps: int | None = None) -> None:
@@ -50,7 +50,7 @@ class Numbers:
         self.add(graph)
 
     def add(self, graph: Graph) -> None:
-        """Numbers for the leaves of another graph that have none yet."""
+        """Adds numbers for leaves of another graph that have none yet."""
         for value in graph.values():
             name = value.name
             if name and name not in self.leaves:
@@ -78,7 +78,7 @@ class Numbers:
 
 
 def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
-    """The rows of every varying dimension that a graph, or a body in it, names."""
+    """The rows of every varying dimension in a graph or in its bodies."""
     dims = [str(value.type.rows) for value in graph.values() if value.type.is_varying]
     dims += [scan.dim for scan in scans(graph)]
     for value in graph.values():
@@ -93,12 +93,12 @@ def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
 
 
 def in_f64(text: str) -> str:
-    """A printed graph with every f32 as f64: what is equal there is equal."""
+    """A printed graph with f64 in place of every f32."""
     return "precision f64\n" + text.replace("f32", "f64")
 
 
 def evaluable(graph: Graph, training: bool | None) -> Graph:
-    """The graph as the interpreter takes it: whether this is training is a constant, random values are what computes them."""
+    """The graph in a form for the interpreter: `training` is a constant, and random values are expanded."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "training":
@@ -121,7 +121,7 @@ def results_of(graph: Graph, numbers: Numbers, training: bool | None = None) -> 
 
 
 def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
-    """The graph in which some values are leaves of these names."""
+    """The graph with leaves of these names in place of some values."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in replaced:
@@ -132,7 +132,10 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 
 
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
-    """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
+    """The graph with a leaf in place of each `stop_gradient`.
+
+    The leaf holds its value, so that a derivative treats it as a constant.
+    """
     stopped = {value: f"stopped.{value.number}" for value in graph.values(stop_gradient)}
     stopped_at = evaluate(
         graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
@@ -163,8 +166,10 @@ def gradient_of(graph: Graph, result: str, wrt: str, numbers: Numbers) -> Array:
 
 
 def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: Mapping[str, int]) -> dict[str, Array]:
-    """What a graph with `grad(y, x)` in it comes to, by finite differences, of whatever order. Samples do not mix, so a sample's own derivative is that of the
-    sum over all of them."""
+    """The results of a graph with `grad(y, x)`, of any order, by finite differences.
+
+    Samples do not mix, so the derivative of a sample is that of the sum over all samples.
+    """
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values(Role.DERIVATIVE):
         y, x = value.operands

@@ -1,4 +1,4 @@
-"""The passes by the names that the headings of golden cases use: how each is run on a graph, and what must hold of the result."""
+"""The passes by the names that the headings of golden cases use: how each is run, and the check of its result."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +30,10 @@ from netc.dsl.source import NOWHERE
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """A pass as a case runs it. An exact one comes to the same numbers, but for the sign of a zero, even where some are infinite or NaN."""
+    """A pass in a case.
+
+    An exact pass gives the same numbers but for the sign of a zero, also for infinity and NaN.
+    """
 
     run: Callable[..., Graph]
     check: Callable[[Checked], None]
@@ -41,7 +44,7 @@ class Pass:
 
 
 def _pruned(graph: Graph) -> Graph:
-    """Without the values that no result needs, which the derivative leaves behind."""
+    """The graph without the values that no result needs, which differentiation leaves behind."""
     return graph.subgraph(graph.results)[0]
 
 
@@ -65,7 +68,7 @@ def _in_bodies(graph: Graph, of: str) -> Graph:
 
 
 def _total_loss(graph: Graph, moved: tuple[str, ...] = ()) -> Graph:
-    """`small` is what training makes small: the total with the factors of schedules."""
+    """Adds the total loss. `small` is the total with the factors of schedules, which training minimises."""
     graph.results[parse_result("small")] = objective.total_loss(graph, moved)
     return _pruned(graph)
 
@@ -80,7 +83,10 @@ def _accumulated_gradients(graph: Graph, wrt: tuple[str, ...]) -> Graph:
 
 
 def _update(graph: Graph, optimizer: str, **settings: Any) -> Graph:
-    """A step of an optimizer, from the results `gradient.NAME`; its own numbers and those of the train block are named alike."""
+    """Adds a step of an optimizer that reads the results `gradient.NAME`.
+
+    The arguments are the optimizer's numbers and those of the `train` block.
+    """
     defaults = OPTIMIZERS[optimizer].numbers
     numbers = {name: float(settings.get(name, default)) for name, default in defaults.items()}
     train = {name: value for name, value in settings.items() if name not in defaults}

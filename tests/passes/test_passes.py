@@ -1,4 +1,4 @@
-"""Each pass by small graphs, before and after, as text: see README.md. The folder of a case is named for the pass that it is about."""
+"""Each pass on small graphs, before and after, as text (see README.md). A case lies in the folder of its pass."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ _UNCHANGED = "unchanged\n"
 
 
 @pytest.mark.parametrize("path", CASES, ids=[str(path.relative_to(HERE).with_suffix("")) for path in CASES])
-def test_the_pass_makes_of_the_graph_what_the_case_says(path: Path, request: pytest.FixtureRequest) -> None:
+def test_the_pass_gives_the_graph_of_the_case(path: Path, request: pytest.FixtureRequest) -> None:
     case = Case.read(path)
     for number, after in enumerate(case.sections):
         before = case.before
@@ -40,7 +40,7 @@ def test_every_pass_has_a_case() -> None:
 
 
 def _checked_step(text: str, call: Call) -> str:
-    """The printed graph after a pass, which reads back and comes to the same numbers; or what the graph becomes below."""
+    """The printed graph after a pass, which must read back and give the same numbers, or a later listing."""
     before = parse_graph(text)
     verify(before)
     if call.name in LISTINGS:
@@ -54,7 +54,7 @@ def _checked_step(text: str, call: Call) -> str:
 
 
 def _check_numbers(text: str, call: Call) -> None:
-    """In f32 as it is written, and in f64, where what is equal is nearly the same number."""
+    """Compares the numbers in f32 as written, and in f64, where equal results are nearly the same numbers."""
     pass_ = PASSES[call.name]
     for source, tolerance in ((text, 1e-4), (in_f64(text), 1e-11)):
         after = run(parse_graph(source), call)

@@ -1,1 +1,1 @@
-"""Generated programs: well-typed `.net` files by the thousand, and what must be true of each (`python -m tests.programs`)."""
+"""Generated programs: thousands of well-typed `.net` files, and checks that must hold for each."""

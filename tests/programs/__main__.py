@@ -1,4 +1,7 @@
-"""`python -m tests.programs --programs 100 --seed 0`: generate programs, run the oracles on each, print what fails, reduced."""
+"""Generates programs, runs the checks on each, and prints a reduced form of those that fail.
+
+`python -m tests.programs --programs 100 --seed 0`
+"""
 
 import argparse
 import sys
@@ -26,7 +29,7 @@ def arguments() -> argparse.Namespace:
 
 
 def tasks(options: argparse.Namespace) -> list[Task]:
-    """What is done with each seed."""
+    """The tasks for the seeds of the command line."""
     chosen = tuple(name for name in options.checks.split(",") if name) or (*PLAIN, PYTORCH, *COMPILED)
     plain = tuple(name for name in chosen if name not in COMPILED)
     return [

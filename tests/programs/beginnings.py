@@ -1,4 +1,4 @@
-"""What a program starts from: its inputs, of every kind of type."""
+"""The inputs that a program starts with, of every kind of type."""
 
 from collections.abc import Callable
 
@@ -54,7 +54,7 @@ def _bools(g: Growth) -> Type:
 
 
 def _steps(g: Growth) -> Steps:
-    """A varying dimension: the one that there is, or a new one; `time <= 9` where it has a bound."""
+    """A varying dimension: an existing one or a new one, written `time <= 9` where it has a bound."""
     present = sorted(g.shared.least)
     if present and (len(present) == 2 or g.chance(0.6)):
         name = g.draw.choice(present)
@@ -83,7 +83,7 @@ INPUTS: dict[Callable[[Growth], Type], float] = {
 
 
 def inputs(g: Growth) -> None:
-    """One to three inputs, at least one of which is a float or a label that a layer may take."""
+    """Adds one to three inputs. At least one is a float, or a label that a layer may take."""
     count = g.draw.choice((1, 1, 1, 2, 2, 3))
     while count > 0:
         kind = g.draw.choices(list(INPUTS), list(INPUTS.values()))[0]

@@ -1,4 +1,7 @@
-"""Blocks of the file's own, with parameters, states and blocks as arguments; states and their updates; `grad`; loops and constants."""
+"""Productions of blocks, states and their updates, `grad`, loops and constants.
+
+Blocks of a file may have parameters, states and blocks as arguments.
+"""
 
 from collections.abc import Iterator
 
@@ -60,7 +63,7 @@ def block(g: Growth) -> bool:
     return True
 
 
-TAKING_BLOCKS = (  # how many blocks they take, and what they do with them
+TAKING_BLOCKS = (  # the number of blocks that they take, and their text
     (1, "(x: float[n], f) {{ x -> f -> f"),
     (1, "(x: float[n], f) {{ x + 0.5 * f(x)"),
     (2, "(x: float[n], f, g) {{ f(x) * g(x)"),
@@ -85,7 +88,7 @@ def block_of_blocks(g: Growth) -> bool:
 
 
 def state(g: Growth) -> bool:
-    """A state of the shape of a value less its batch, an update of some kind, and mostly a reader."""
+    """A state with the shape of a value without its batch, an update of some kind, and mostly a reader."""
     x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 2 and not value.is_parameter)
     if x is None:
         return False
@@ -113,7 +116,10 @@ def state(g: Growth) -> bool:
 
 
 def _update(g: Growth, state: Value, x: Value) -> None:
-    """`update q = ...`: a running mean, the batch's own mean, another state, a view of itself, a parameter, a count; or none."""
+    """Adds `update q = ...` of some kind, or none.
+
+    The next value is a running mean, the batch's mean, another state, a view of the state, a parameter or a count.
+    """
     other = g.pick(
         lambda value: (
             value.type == state.type and not value.is_batched and value.number != state.number and value.scale <= 3
@@ -146,7 +152,7 @@ def _update(g: Growth, state: Value, x: Value) -> None:
 
 
 def swapped_states(g: Growth) -> bool:
-    """Two states that change places at each step."""
+    """Two states that are swapped at each step."""
     x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 2)
     if x is None:
         return False
@@ -178,7 +184,7 @@ def swapped_states(g: Growth) -> bool:
 
 
 def derivative(g: Growth) -> bool:
-    """`grad(y, x)`: y a number of each sample, x a value that it is computed from with nothing between that mixes samples."""
+    """`grad(y, x)`: y is a number of each sample, and nothing between x and y mixes samples."""
     y = g.pick_float(
         lambda value: (
             (value.type.rank == 0 or (value.type.steps is not None and value.type.rank == 1))
@@ -203,12 +209,12 @@ def derivative(g: Growth) -> bool:
 
 
 def between(y: Value, x: Value) -> frozenset[int]:
-    """With respect to what a derivative of y by x has none itself: what mixes samples, and the values on the way from x to y."""
+    """Terms whose derivative of y by x is not defined: values that mix samples, and values on the way from x to y."""
     return y.mixed | x.mixed | (y.ancestors - x.ancestors)
 
 
 def derivative_of_sum(g: Growth) -> bool:
-    """`grad(sum(v), x)`, the sum written where it is."""
+    """`grad(sum(v), x)`, with the sum written in the call."""
     y = g.pick_float(lambda value: value.type.is_fixed and value.type.rank > 0 and len(value.ancestors) > 1, 6)
     x = y and g.pick_float(
         lambda value: (
@@ -226,7 +232,7 @@ def derivative_of_sum(g: Growth) -> bool:
 
 
 def loop(g: Growth) -> bool:
-    """`for i in 0..2 { h = ... }`, written out when compiling."""
+    """`for i in 0..2 { h = ... }`, which is unrolled when the file is compiled."""
     x = g.pick_float(lambda value: value.type.rank >= 1 and value.type.is_fixed, 4)
     if x is None:
         return False
@@ -242,7 +248,7 @@ def loop(g: Growth) -> bool:
 
 
 def constant(g: Growth) -> bool:
-    """`let` before the model, and a choice that is made when compiling."""
+    """`let` before the model, and a choice that is made when the file is compiled."""
     x = g.pick_float(lambda value: value.type.rank >= 1 and value.type.is_fixed, 4)
     if x is None:
         return False
@@ -263,7 +269,7 @@ def constant(g: Growth) -> bool:
 
 
 def fitted(g: Growth) -> bool:
-    """A figure of the training split, which is 0 before the first epoch has ended."""
+    """A metric of the training split, which is 0 before the first epoch has ended."""
     x = g.pick_float(lambda value: value.type.is_fixed and value.type.rank <= 1)
     if x is None:
         return False

@@ -1,6 +1,7 @@
-"""A campaign: the oracles on each generated program, in processes of their own, with a time limit; what fails is reduced and printed.
+"""A campaign runs checks on generated programs and reduces those that fail.
 
-Takes seeds and the names of checks, gives a Report. Knows nothing of how programs are generated or what a check compares.
+It takes seeds and the names of checks, and returns a Report. Each program runs in a process of its own, with a time
+limit. The campaign does not know how programs are generated or what a check compares.
 """
 
 import collections
@@ -21,15 +22,15 @@ from tests.programs.program import Program
 from tests.programs.reduce import as_test, reduced
 from tests.support import at_most
 
-PYTORCH = "pytorch"  # as the name of a check
-FRONT_END = "front end"  # that a program becomes a graph, or is refused with a message
+PYTORCH = "pytorch"  # the name of this check
+FRONT_END = "front end"  # the check that a program becomes a graph or is refused with a message
 PLAIN = tuple(name for name, check in CHECKS.items() if not check.needs_kernels)
 COMPILED = tuple(name for name, check in CHECKS.items() if check.needs_kernels)
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """What a check found in a program. `kind` is what stays the same while the program is reduced."""
+    """A failure of a check. `kind` stays the same while the program is reduced."""
 
     seed: int
     check: str
@@ -39,24 +40,24 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A seed and what is done with its program."""
+    """A seed, and what is to be done with its program."""
 
     seed: int
     profile: Profile
     checks: tuple[str, ...]
     seconds: int
-    attempts: int  # how many candidates reduction may run; 0 leaves the program as it is
+    attempts: int  # the number of candidates that reduction may run; 0 means no reduction
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a seed."""
+    """The result of a seed."""
 
     seed: int
     rejected: int
     features: frozenset[str]
     failures: tuple[Failure, ...]
-    reduced: tuple[str, ...] = ()  # for each failure a minimal file, and the test to paste
+    reduced: tuple[str, ...] = ()  # a minimal file and a test to paste, for each failure
 
 
 @dataclass(slots=True)
@@ -77,8 +78,11 @@ class Report:
         self.failures += result.failures
 
     def lines(self) -> Iterator[str]:
-        """The end of the campaign as text."""
-        yield f"{self.programs} programs, {self.compiled} of them compiled; {self.rejected} more were refused by the compiler"
+        """The report as lines of text."""
+        yield (
+            f"{self.programs} programs, {self.compiled} of them compiled; "
+            f"{self.rejected} more were refused by the compiler"
+        )
         columns = [f"{name} {number}" for name, number in sorted(self.features.items())]
         yield f"features: {', '.join(columns)}"
         by_kind: dict[str, list[int]] = {}
@@ -90,11 +94,11 @@ class Report:
 
 
 class OutOfTime(BaseException):
-    """A check did not end in time. Not an Exception, so that nothing takes it for one of its own."""
+    """Raised if a check takes too long. It is no Exception, so that no check handles it as one of its own."""
 
 
 def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterator[Failure]:
-    """What is wrong with a program: one failure a check at most."""
+    """The failures of a program, at most one for each check."""
     for name in checks:
         try:
             with at_most(seconds, OutOfTime):
@@ -108,7 +112,7 @@ def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterat
 
 
 def first_difference(program: Program, check: str) -> tuple[str, str] | None:
-    """The kind and the text of what a check finds first."""
+    """The kind and the text of the first difference that a check finds."""
     if check == FRONT_END:
         pipeline.training_graph(netc.parse(program.text))
         return None
@@ -125,7 +129,7 @@ def first_difference(program: Program, check: str) -> tuple[str, str] | None:
 
 
 def _kind_of(error: Exception) -> str:
-    """An exception and the function that raised it."""
+    """The names of an exception and of the function that raised it."""
     if isinstance(error, netc.Fault):
         return f"Fault {error.diagnostics[0].code} after the model was accepted"
     frame = traceback.extract_tb(error.__traceback__)[-1]
@@ -141,7 +145,7 @@ def _kind_of_text(where: str, detail: str) -> str:
 
 
 def run(task: Task) -> Result:
-    """Generate the program of a seed, run the checks, reduce what fails."""
+    """Generates the program of a seed, runs the checks, and reduces failures."""
     result = outcome(task.seed, task.profile)
     failures, texts = [], []
     for program, error in result.findings:
@@ -156,7 +160,7 @@ def run(task: Task) -> Result:
 
 
 def described(program: Program, failure: Failure, task: Task) -> str:
-    """A failing program as small as it gets, and the test to paste."""
+    """The reduced text of a failing program, and a test to paste."""
 
     def fails(candidate: Program) -> bool:
         return any(other.kind == failure.kind for other in failures_of(candidate, [failure.check], task.seconds))
@@ -166,7 +170,7 @@ def described(program: Program, failure: Failure, task: Task) -> str:
 
 
 def campaign(tasks: Sequence[Task], jobs: int, each: Callable[[Task, Result], bool]) -> None:
-    """Run tasks, in so many processes; `each` is told of every result and says whether to go on."""
+    """Runs tasks in a number of processes. `each` is called with every result and returns whether to continue."""
     if jobs == 1:
         for task in tasks:
             if not each(task, run(task)):

@@ -1,4 +1,4 @@
-"""Element-wise productions: functions of one value, of two, comparisons, `where`, constants and operations of one's own."""
+"""Element-wise productions: functions, operators, comparisons, `where`, constants, and operations of a file."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ from tests.programs.values import Type, Value, broadcast, floats
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A function of one float: how it is written, how large its operand may be, and how large the result then is."""
+    """A function of one float: its text, the largest magnitude of its operand, and that of the result."""
 
     name: str
     weight: float
     template: str
     most: float = 20
     scale: Callable[[float], float] = lambda scale: scale
-    is_discrete: bool = False  # jumps: of a value that takes few values it is not taken
+    is_discrete: bool = False  # a function with jumps, which is not applied to values that are discrete
 
 
 UNARY = (
@@ -116,7 +116,7 @@ def unary(function: Function, g: Growth) -> bool:
 
 
 def partner(g: Growth, x: Value, most: float = 20.0, kind: str = "float") -> tuple[Value, Type] | None:
-    """A value that broadcasts with another, and the type that the two make."""
+    """A value that broadcasts with another one, and their broadcast type."""
 
     def meets(y: Value) -> bool:
         dims = broadcast(x.type, y.type)
@@ -153,7 +153,7 @@ def steps_of(type_: Type) -> list[str]:
 
 
 def comparison(g: Growth) -> bool:
-    """`a < b`, which is a bool; of values that differ."""
+    """`a < b` of two different values, which is a bool."""
     x = g.pick_float(lambda value: not value.is_discrete and not value.type.is_held)
     if x is None:
         return False
@@ -178,7 +178,7 @@ def comparison(g: Growth) -> bool:
 
 
 def class_comparison(g: Growth) -> bool:
-    """`label == 2`, or two labels of a kind."""
+    """`label == 2`, or the comparison of two labels with the same classes."""
     x = g.pick(lambda value: value.type.kind == "class" and not value.type.is_held)
     if x is None:
         return False

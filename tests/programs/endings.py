@@ -1,4 +1,4 @@
-"""What a program ends with: losses with their targets, penalties, outputs and watched values."""
+"""The end of a program: losses with their targets, penalties, outputs and watched values."""
 
 from collections.abc import Callable
 
@@ -18,7 +18,7 @@ def _target(g: Growth, type_: Type) -> str:
 
 
 def _may_be_target(value: Value) -> bool:
-    """Whether a field may have the dimensions of a value: what a file can write down, and one varying one at most."""
+    """Whether a field may have the dimensions of a value: a file can write them, and at most one varies."""
     return not value.type.is_held and all(isinstance(dim, int) or dim.is_expression for dim in value.type.dims)
 
 
@@ -67,7 +67,7 @@ def _cosine(g: Growth, x: Value) -> Ending | None:
 
 
 def _alone(g: Growth, x: Value) -> Ending | None:
-    """A loss without a target; of what does not depend on the sample too."""
+    """A loss without a target, which may also be of a value that does not depend on the sample."""
     if x.type.is_held or x.scale > 30:
         return None
     templates = ["0.3 * square({0})", "abs({0} - 0.2)", "0.1 * {0}", "softplus({0})"]
@@ -109,7 +109,7 @@ ENDINGS: dict[Callable[[Growth, Value], Ending | None], float] = {
 
 
 def _weighted(g: Growth, x: Value, ending: Ending) -> Ending:
-    """A loss divided by the sum of weights: of a value, of an input, or of the label's class."""
+    """A loss divided by the sum of weights, which come from a value, an input or the label's class."""
     template, operands = ending
     n = len(operands)
     label = operands[1] if "cross_entropy({0}" in template and "binary" not in template else None
@@ -123,7 +123,7 @@ def _weighted(g: Growth, x: Value, ending: Ending) -> Ending:
 
 
 def _loss_dims(template: str, x: Value) -> tuple:  # type: ignore[type-arg]
-    """The dimensions of a loss of a sample."""
+    """The dimensions of the loss of one sample."""
     name = template.split("(")[0]
     if name in ("sum", "mean", "max"):
         return ()
@@ -135,7 +135,7 @@ def _loss_dims(template: str, x: Value) -> tuple:  # type: ignore[type-arg]
 
 
 def losses(g: Growth) -> bool:
-    """One to three losses, the first of which depends on a parameter; penalties now and then."""
+    """Adds one to three losses and sometimes penalties. The first loss depends on a parameter."""
     count = g.draw.choice((1, 1, 1, 2, 2, 3))
     done = 0
     for _ in range(12 * count):
@@ -183,7 +183,7 @@ def _penalty(g: Growth) -> None:
 
 
 def outputs(g: Growth) -> None:
-    """None to three outputs, and watched values."""
+    """Adds up to three outputs, and watched values."""
     for _ in range(g.draw.choice((0, 1, 1, 2, 3))):
         x = g.pick(lambda value: value.is_batched and value.type.kind != "bool" and g.reads_input(value))
         if x is None or (x.type.is_held and g.chance(0.5)):

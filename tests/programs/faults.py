@@ -1,7 +1,8 @@
-"""Deliberate faults in passes and kernels: how many generated programs it takes until each is seen.
+"""Deliberate faults in passes and kernels, and the number of generated programs until each is detected.
 
-`python -m tests.programs.faults --programs 500` plants one fault at a time in a copy of the sources, and runs the campaign on the copy until a program fails. `--mends`
-takes out the mends of known bugs instead, `--suite` runs the rest of the suite on each copy. A planted text must occur exactly once, which a test checks.
+`python -m tests.programs.faults --programs 500` plants one fault at a time in a copy of the sources, and runs the
+campaign on the copy until a program fails. `--mends` removes the fixes of known bugs instead. `--suite` runs the rest
+of the suite on each copy. The text that a fault replaces must occur exactly once, which a test checks.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from pathlib import Path
 from tests.programs.generator import PROFILES
 
 ROOT = Path(__file__).parent.parent.parent
-FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # packages inside `netc`, beside those of api/
+FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # the packages in `netc` besides those of api/
 PLAIN = "passes,updates,gradients,accumulate,alone,plan"
 
 
@@ -33,7 +34,10 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Edits that make the compiler wrong. With `needs_kernels`, only compiled programs can show it: the emulator has no register tile."""
+    """Edits that make the compiler wrong.
+
+    With `needs_kernels`, only compiled programs can detect it, because the emulator has no register tile.
+    """
 
     name: str
     edits: tuple[Edit, ...]
@@ -235,7 +239,7 @@ MENDS = (
 
 
 def planted(fault: Fault, folder: Path) -> dict[str, str]:
-    """A copy of the sources with a fault in a folder, and the environment in which `netc` is that copy."""
+    """Copies the sources with a fault into a folder. Returns the environment in which `netc` is that copy."""
     for name in ("api", "dsl", "compiler", "runtime", "tests", "examples", "docs", "benchmarks"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("pyproject.toml", "README.md", "ARCHITECTURE.md"):
@@ -257,14 +261,14 @@ def planted(fault: Fault, folder: Path) -> dict[str, str]:
 
 
 def edited(text: str, edit: Edit) -> str:
-    """The text with the edit. Raises ValueError unless what is replaced occurs exactly once."""
+    """The text after the edit. Raises ValueError unless the text to replace occurs exactly once."""
     if text.count(edit.old) != 1:
         raise ValueError(f"{edit.path} has {text.count(edit.old)} times, not once: {edit.old}")
     return text.replace(edit.old, edit.new)
 
 
 def run_on_copy(fault: Fault, arguments: Sequence[str]) -> subprocess.CompletedProcess[str]:
-    """Run Python with these arguments in a copy of the sources that has the fault."""
+    """Runs Python with these arguments on a copy of the sources that has the fault."""
     with tempfile.TemporaryDirectory(prefix="netc-fault-") as name:
         environment = planted(fault, Path(name))
         return subprocess.run(
@@ -273,7 +277,7 @@ def run_on_copy(fault: Fault, arguments: Sequence[str]) -> subprocess.CompletedP
 
 
 def programs_until_seen(fault: Fault, options: argparse.Namespace) -> str:
-    """The first failure of the campaign on a copy with the fault."""
+    """The number of the first program that detects the fault, by a campaign on a copy of the sources."""
     checks = f"{PLAIN},compiled" if fault.needs_kernels else PLAIN
     compiled = options.programs if fault.needs_kernels else 0
     numbers = {

@@ -1,6 +1,7 @@
-"""Well-typed programs from seeds, in the manner of Csmith and NNSmith: a directed acyclic graph of typed values grown by a table of productions.
+"""Generates well-typed programs from seeds, in the manner of Csmith and NNSmith.
 
-Each program draws its own weights (swarm testing: features that are left out let the others meet more often).
+A program is a directed acyclic graph of typed values that a table of productions grows. Each program draws its own
+weights for the productions (swarm testing: features that are left out let the others meet more often).
 """
 
 import random
@@ -52,12 +53,12 @@ PROFILES = {
     "small": Profile("small", statements=(1, 6), elements=120),
     "large": Profile("large", statements=(6, 30), elements=6000, parameters=20000),
 }
-SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # what the weight of a production is multiplied by, in one program
+SWARM = (0.0, 0.4, 1.0, 1.0, 3.0)  # factors on the weight of a production in one program
 ATTEMPTS = 40
 
 
 def grow(g: Growth, count: int) -> None:
-    """Add so many productions to a body (fewer if nothing fits)."""
+    """Adds a number of productions to a body, or fewer if nothing fits."""
     candidates = [
         production
         for production in PRODUCTIONS.values()
@@ -82,7 +83,10 @@ def grow(g: Growth, count: int) -> None:
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of a seed: a program, after so many rejected ones; `findings` are tracebacks of the compiler's front end."""
+    """The program of a seed, and the number of rejected ones before it.
+
+    `findings` are tracebacks of the compiler's front end.
+    """
 
     program: Program | None
     rejected: list[tuple[Program, netc.Fault]]
@@ -90,7 +94,7 @@ class Outcome:
 
 
 def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | None:
-    """One program, which the compiler may refuse; None if nothing came of it."""
+    """Draws one program, which the compiler may refuse. Returns None if no program was possible."""
     draw = random.Random(seed * 1000 + sub_seed)
     allowed = {name for name in PRODUCTIONS if profile.only is None or name in profile.only}
     weights = {
@@ -125,7 +129,7 @@ def attempt(seed: int, sub_seed: int, profile: Profile = DEFAULT) -> Program | N
 
 
 def lengths_of(g: Growth) -> tuple[Lengths, ...]:
-    """How long sequences are: as long as the program needs them, and no longer than it says."""
+    """The lengths of sequences in the data: as long as the program needs, within its bounds."""
     ranges = {
         dim: Lengths(dim, least, max(least, g.shared.bounds.get(dim, g.draw.choice((least + 2, 5, 7)))))
         for dim, least in g.shared.least.items()
@@ -139,7 +143,7 @@ def lengths_of(g: Growth) -> tuple[Lengths, ...]:
 
 
 def _declared(statement: Statement, bounds: dict[str, int]) -> Statement:
-    """Inputs and targets with their types written out."""
+    """The statement of an input or target with its types written out."""
     if statement.keyword not in ("input", "target"):
         return statement
     text = f": {statement.types[0].text(bounds)}"
@@ -147,7 +151,7 @@ def _declared(statement: Statement, bounds: dict[str, int]) -> Statement:
 
 
 def outcome(seed: int, profile: Profile = DEFAULT) -> Outcome:
-    """The first program of a seed that the compiler accepts."""
+    """The outcome for a seed: its first program that the compiler accepts."""
     result = Outcome(None, [], [])
     for sub_seed in range(20):
         program = attempt(seed, sub_seed, profile)
@@ -167,7 +171,7 @@ def outcome(seed: int, profile: Profile = DEFAULT) -> Outcome:
 
 
 def generate(seed: int, profile: Profile = DEFAULT) -> Program:
-    """The program of a seed. Raises whatever other than a Fault the compiler's front end raises."""
+    """The program of a seed. Raises any exception of the compiler's front end other than a Fault."""
     result = outcome(seed, profile)
     if result.findings:
         raise result.findings[0][1]

@@ -1,4 +1,4 @@
-"""What grows a program: the values in scope, the statements so far, and how operands, names and sizes are drawn."""
+"""The state of a program while it is generated: values in scope, statements, and how choices are drawn."""
 
 import random
 from collections.abc import Callable, Iterator, Mapping
@@ -32,13 +32,13 @@ SIZES = {
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """Bounds on what is generated, and which productions take part (all, or those named)."""
+    """Bounds on the generated programs, and the productions that take part (all, or those named)."""
 
     name: str = "default"
     statements: tuple[int, int] = (2, 14)
     sizes: Mapping[int, float] = field(default_factory=lambda: SIZES)
-    elements: int = 640  # of one value of one sample
-    parameters: int = 4000  # of one parameter
+    elements: int = 640  # the most elements of one value of one sample
+    parameters: int = 4000  # the most elements of one parameter
     batch: int = 40
     only: frozenset[str] | None = None
     precision: Mapping[str, float] = field(default_factory=lambda: {"f64": 3, "f32": 1})
@@ -46,16 +46,16 @@ class Profile:
 
 @dataclass(slots=True)
 class Shared:
-    """What the parts of one program have in common: the model, its blocks and the bodies of its scans."""
+    """The parts that a model, its blocks and the bodies of its scans share."""
 
     draw: random.Random
     profile: Profile
     weights: dict[str, float]
     definitions: list[Statement] = field(default_factory=list)
     features: set[str] = field(default_factory=set)
-    least: dict[str, int] = field(default_factory=dict)  # how many steps a declared dimension has at least
-    bounds: dict[str, int] = field(default_factory=dict)  # and at most, where the file says so
-    equal: dict[str, str] = field(default_factory=dict)  # a declared dimension that is as long as another
+    least: dict[str, int] = field(default_factory=dict)  # the least number of steps of a declared dimension
+    bounds: dict[str, int] = field(default_factory=dict)  # the largest number of steps, if the file declares it
+    equal: dict[str, str] = field(default_factory=dict)  # declared dimensions that are as long as another one
     targets: list[Statement] = field(default_factory=list)
     loss_names: list[str] = field(default_factory=list)
     inputs: set[int] = field(default_factory=set)  # the numbers of the values that are inputs
@@ -69,7 +69,9 @@ class Growth:
     shared: Shared
     where: str = "model"
     values: dict[str, Value] = field(default_factory=dict)
-    layers: dict[str, tuple[Type, Type]] = field(default_factory=dict)  # by name: what it takes and gives
+    layers: dict[str, tuple[Type, Type]] = field(
+        default_factory=dict
+    )  # layers by name, with the types of operand and result
     statements: list[Statement] = field(default_factory=list)
     used: set[int] = field(default_factory=set)
     reserved: set[str] = field(default_factory=set)  # names that are not shadowed
@@ -92,7 +94,7 @@ class Growth:
     # ------------------------------------------------------------------ operands
 
     def pick(self, test: Test = lambda value: True) -> Value | None:
-        """A value in scope that passes a test; later and unused ones more often."""
+        """A random value in scope that passes a test. Later and unused values are drawn more often."""
         candidates = [value for value in self.values.values() if test(value)]
         if not candidates:
             return None
@@ -100,11 +102,11 @@ class Growth:
         return self.draw.choices(candidates, weights)[0]
 
     def pick_float(self, test: Test = lambda value: True, most: float = 20.0) -> Value | None:
-        """A batched float whose numbers are not too large."""
+        """A random batched float whose numbers are not too large."""
         return self.pick(lambda value: value.type.is_float and value.is_batched and value.scale <= most and test(value))
 
     def size(self, most: int = 70) -> int:
-        """A dimension: one that some value has already, or a new one."""
+        """A size for a dimension: one of an existing value, or a new one."""
         present = [dim for value in self.values.values() for dim in value.type.numbers if dim <= most]
         if present and self.chance(0.5):
             return self.draw.choice(present)
@@ -124,7 +126,7 @@ class Growth:
         return all(isinstance(dim, int) or dim.name in self.shared.bounds for dim in type_.dims)
 
     def require(self, steps: Steps, least: int) -> bool:
-        """Make sure that data has so many steps of a dimension; False where that would take long sequences."""
+        """Ensures that the data has so many steps of a dimension. Returns False if sequences would become too long."""
         needed = steps.needs(least)
         if needed > min(9, self.shared.bounds.get(steps.base, 9)):
             return False
@@ -134,7 +136,7 @@ class Growth:
     # ------------------------------------------------------------------ statements
 
     def fresh(self, stem: str = "h") -> str:
-        """A name for a new value, now and then one that is taken already."""
+        """A name for a new value, sometimes one that exists already."""
         shadowed = [name for name in self.values if name not in self.reserved]
         if shadowed and self.chance(0.08):
             self.feature("shadowing")
@@ -146,7 +148,10 @@ class Growth:
         return f"{stem}{self.shared.count}"
 
     def assign(self, template: str, operands: tuple[Value, ...], *types: Type, **traits: object) -> list[Value]:
-        """`a, b = template` for so many types; traits of the results that do not follow from the operands are given."""
+        """Adds `a, b = template` for results of these types.
+
+        `traits` are those that do not follow from the operands.
+        """
         names: list[str] = []
         while len(names) < len(types):
             name = self.fresh()
@@ -160,7 +165,7 @@ class Growth:
         self.statements.append(statement)
 
     def define(self, name: str, type_: Type, operands: tuple[Value, ...] = (), **traits: object) -> Value:
-        """A value of this name in scope; what it inherits from operands follows from them."""
+        """Adds a value with this name to the scope. Traits that are not passed follow from the operands."""
         self.shared.count += 1
         self.used.update(operand.number for operand in operands)
         ancestors = frozenset[int]().union(*(operand.ancestors for operand in operands))
@@ -182,7 +187,7 @@ class Growth:
         return value
 
     def parameter(self, *dims: int, initial: str = "") -> Value | None:
-        """A parameter of these dimensions: one in scope, or a new one where a body may own some."""
+        """A parameter with these dimensions: an existing one, or a new one where a body may have some."""
         parameter = self.pick(lambda value: value.is_parameter and value.type == floats(*dims))
         if parameter is not None and (self.where == "scan" or self.chance(0.4)):
             self.feature("tied parameter")
@@ -201,7 +206,7 @@ class Growth:
         return self.define(name, type_, is_batched=False, is_trained=True, is_parameter=True)
 
     def definition(self, keyword: str, name: str, template: str, body: tuple[Statement, ...] = ()) -> None:
-        """A block or an operation before the model."""
+        """Adds a block or an operation before the model."""
         self.shared.definitions.append(Statement(keyword, (name,), template, body=body))
 
     def child(self, where: str) -> "Growth":
@@ -221,7 +226,7 @@ IN_MODEL = frozenset({"model"})
 
 @dataclass(frozen=True, slots=True)
 class Production:
-    """One way to go on: a rule that adds statements if operands of fitting types are in scope, and says whether it did."""
+    """A rule that adds statements if operands of fitting types are in scope. It returns whether it did."""
 
     name: str
     weight: float
@@ -230,7 +235,7 @@ class Production:
 
 
 def productions_of(*tables: Iterator[Production] | list[Production]) -> dict[str, Production]:
-    """All productions of some tables by name."""
+    """All productions of some tables, by name."""
     productions: dict[str, Production] = {}
     for table in tables:
         for production in table:

@@ -1,4 +1,4 @@
-"""Productions over images and lines: convolutions of every kind, pools, borders, residual blocks."""
+"""Productions on images and sequences: convolutions of every kind, pools, padding, residual blocks."""
 
 from collections.abc import Iterator
 
@@ -20,7 +20,10 @@ def _places(size: int, kernel: int, stride: int, dilation: int, pad: str | int |
 
 
 def _options(**options: tuple[tuple[int, int], tuple[int, int]]) -> str:
-    """`kernel = 2, stride = (1, 2)`: those that are not the default, a pair of equal numbers as one."""
+    """The options that are not the default, such as `kernel = 2, stride = (1, 2)`.
+
+    A pair of equal numbers is one number.
+    """
     text = ""
     for name, (pair, default) in options.items():
         if pair != default:
@@ -34,12 +37,12 @@ def image_of(g: Growth, most: float = 6) -> Value | None:
 
 
 def line_of(g: Growth, most: float = 6) -> Value | None:
-    """A value float[t, c], whose first dimension may vary."""
+    """A random value float[t, c], whose first dimension may vary."""
     return g.pick_float(lambda value: value.type.rank == 2 and not value.type.is_held, most)
 
 
 def _along_line(g: Growth, size: Dim, kernel: int, stride: int, dilation: int, pad: str | int) -> Dim | None:
-    """How many places there are along a line; None if that does not fit."""
+    """The number of windows along a sequence, or None if none fits."""
     if isinstance(size, int):
         count = _places(size, kernel, stride, dilation, pad)
         return count if count > 0 else None
@@ -86,7 +89,7 @@ def conv_image(g: Growth) -> bool:
 
 
 def own_kernel(g: Growth) -> bool:
-    """A convolution by a parameter of the file's own."""
+    """A convolution with a parameter of the file."""
     x = image_of(g) or line_of(g)
     if x is None or x.type.is_varying:
         return False
@@ -266,7 +269,7 @@ def convolution_block(g: Growth) -> bool:
     if x is None:
         return False
     h, w, _ = x.type.numbers
-    units = g.draw.choice((8, 9, 16, 17))  # at least 8: `lift` leaves images with fewer channels as they are
+    units = g.draw.choice((8, 9, 16, 17))  # at least 8, because `lift` does not change images with fewer channels
     window = g.draw.choice([size for size in (2, 2, 3) if size <= min(h, w)] or [1])
     dims = (h // window, w // window, units)
     if window == 1 or not g.fits(h, w, units):

@@ -31,7 +31,7 @@ def dense(g: Growth) -> bool:
 
 
 def shared_layer(g: Growth) -> bool:
-    """One instance of a layer, applied to two values or twice in a row; in a scan, one that stands outside."""
+    """A layer that is applied to two values, or twice in a row. In a scan it is one from outside."""
     names = [
         name
         for name, (takes, _) in g.layers.items()

@@ -1,4 +1,4 @@
-"""Metrics at the end of a program: a table of templates with what each takes."""
+"""Metrics at the end of a program: a table of templates with the operands that each takes."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Operands = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """How a metric is written, and all operands in scope that it may take."""
+    """The text of a metric, and all operands in scope that it may take."""
 
     name: str
     template: str
@@ -77,7 +77,7 @@ METRICS = (
 
 
 def metrics(g: Growth) -> None:
-    """None to three metrics of those that have operands."""
+    """Adds up to three metrics that have operands."""
     pending = list(METRICS)
     g.draw.shuffle(pending)
     count = g.draw.choice((0, 1, 1, 2, 3))

@@ -1,4 +1,4 @@
-"""Productions that multiply and add up: `@`, einsum, outer products, of values with parameters and with each other."""
+"""Productions with products: `@`, einsum and outer products of values with parameters and with each other."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ def _narrow(value: Value, most: float = 6) -> bool:
 
 
 def by_parameter(g: Growth) -> bool:
-    """`x @ W + b`, or with a vector."""
+    """`x @ W + b`, or the product with a vector."""
     x = g.pick_float(
         lambda value: value.type.rank > 0 and isinstance(value.type.dims[-1], int) and not value.type.is_held, 8
     )
@@ -87,7 +87,7 @@ def outer(g: Growth) -> bool:
 
 
 def einsum_of_one(g: Growth) -> bool:
-    """Axes of one value added up or in another order."""
+    """An einsum of one value, which sums or reorders its axes."""
     x = g.pick_float(lambda value: 1 <= value.type.rank <= 4 and value.type.is_fixed)
     if x is None:
         return False
@@ -99,7 +99,7 @@ def einsum_of_one(g: Growth) -> bool:
 
 
 def einsum(g: Growth) -> bool:
-    """Two values by named axes: axes of equal size may be one axis, summed over or kept."""
+    """An einsum of two values. Axes of equal size may get one letter, which is summed or kept."""
     x = g.pick(lambda value: _narrow(value) and 1 <= value.type.rank <= 3 and value.type.is_fixed and value.is_batched)
     y = x and g.pick(lambda value: _narrow(value) and 1 <= value.type.rank <= 3 and value.type.is_fixed)
     if not x or not y:
@@ -126,7 +126,7 @@ def einsum(g: Growth) -> bool:
 
 
 def einsum_with_parameter(g: Growth) -> bool:
-    """A parameter of two or three axes with one axis of a value, or two."""
+    """A parameter of two or three axes that shares one or two axes with a value."""
     x = g.pick_float(lambda value: 1 <= value.type.rank <= 3 and value.type.is_fixed, 6)
     if x is None:
         return False
@@ -153,7 +153,7 @@ def einsum_with_parameter(g: Growth) -> bool:
 
 
 def two_sequences(g: Growth) -> bool:
-    """The products of all steps of one sequence with all of another (or of itself), softmax of them, and back."""
+    """The products of all steps of one sequence with all of another (or itself), softmax, and back."""
 
     def is_sequence(value: Value) -> bool:
         return (

@@ -1,4 +1,4 @@
-"""A generated program: statements that can be taken out one by one, the text that they make, and data for it."""
+"""A generated program: statements that can be removed one by one, their text, and data for it."""
 
 import re
 import zlib
@@ -13,13 +13,16 @@ from tests.programs.values import Steps, Type
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One statement: `keyword names template`, where `{0}`, `{1}`, ... in the template are the operands; `body` for a block, a scan or a loop."""
+    """A statement `keyword names template`.
+
+    `{0}`, `{1}`, ... in the template are the operands. A block, a scan or a loop has a `body`.
+    """
 
     keyword: str
     names: tuple[str, ...]
     template: str
     operands: tuple[str, ...] = ()
-    types: tuple[Type, ...] = ()  # of the names, where they are values
+    types: tuple[Type, ...] = ()  # the types of the names, where they are values
     body: tuple["Statement", ...] = ()
 
     @property
@@ -37,23 +40,23 @@ class Statement:
         yield f"{indent}}}"
 
     def count(self) -> int:
-        """How many statements these are, those of the body with them."""
+        """The number of statements, including those of the body."""
         return 1 + sum(statement.count() for statement in self.body)
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """From how many to how many steps a varying dimension has in the data."""
+    """The least and the largest number of steps of a varying dimension in the data."""
 
     dim: str
     least: int
     most: int
-    like: str = ""  # a dimension that is as long in every sample
+    like: str = ""  # another dimension that has the same length in every sample
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A `.net` file and the data for it. `features` say which parts of the language occur in it."""
+    """A `.net` file and the data for it. `features` are the parts of the language that occur in it."""
 
     seed: int
     definitions: tuple[Statement, ...]
@@ -84,7 +87,10 @@ class Program:
 
     @property
     def data(self) -> dict[str, Any]:
-        """A field's array, or a list of arrays where its length varies: the same for the same seed, name and type, whatever else is in the file."""
+        """The array of a field, or a list of arrays if its length varies.
+
+        It depends on the seed, the name and the type alone, whatever else is in the file.
+        """
         return make_data(self.fields, self.lengths, self.samples, self.seed)
 
     @property
@@ -97,7 +103,7 @@ class Program:
 
     @property
     def size(self) -> int:
-        """How many statements there are, settings with them."""
+        """The number of statements, including settings."""
         return sum(statement.count() for statement in (*self.definitions, *self.statements)) + len(self.settings)
 
 
@@ -133,7 +139,7 @@ def _array(rng: np.random.Generator, type_: Type, shape: tuple[int, ...]) -> np.
 
 
 def resized(statement: Statement, old: int, new: int) -> Statement:
-    """The statement with one number in place of another, in its text, its types and its body."""
+    """The statement with another number in place of one, in its text, its types and its body."""
     return replace(
         statement,
         template=re.sub(rf"(?<![\w.{{]){old}(?![\w.}}])", str(new), statement.template),

@@ -1,7 +1,7 @@
-"""The same program in PyTorch: loss and gradients of all parameters in f64, where PyTorch's autograd differentiates.
+"""The same program in PyTorch: loss and gradients of all parameters in f64, by PyTorch's autograd.
 
-Shares nothing with the compiler but the parser and the order of the parameters. Of programs that the evaluator does not cover (random values,
-truncation, schedules) the check says nothing.
+It shares only the parser and the order of the parameters with the compiler. Programs with features that the evaluator
+does not have (random values, truncation, schedules) are not compared.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,7 +27,7 @@ UNSUPPORTED = frozenset({"random", "truncate", "loss_scale", "fitted", "class we
 
 
 def differences_from_pytorch(program: Program) -> Iterator[str]:
-    """Where loss and gradients in f64 are not PyTorch's."""
+    """The differences of loss and gradients in f64 from PyTorch's."""
     if UNSUPPORTED & program.features:
         return
     double = replace(
@@ -76,7 +76,7 @@ def loss_and_gradients(program: Program, ours: netc.Program, fields: Mapping[str
     body = next(item.body for item in file.items if isinstance(item, syntax.Model))
     evaluator.run(body, Scope(scope))
     total = sum(evaluator.losses)
-    if not total.requires_grad:  # a derivative that is the same everywhere
+    if not total.requires_grad:  # the derivative is constant
         return total.item(), {name: np.zeros(parameter.shape) for name, parameter in parameters.items()}
     gradients = torch.autograd.grad(total, list(parameters.values()), allow_unused=True)
     zeros = (

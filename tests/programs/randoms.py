@@ -1,4 +1,4 @@
-"""Productions that hold while training alone or draw random numbers: `if training`, dropout, noise."""
+"""Productions that depend on training or draw random numbers: `if training`, dropout, noise."""
 
 from collections.abc import Iterator
 
@@ -29,7 +29,7 @@ def dropout(g: Growth) -> bool:
 
 
 def noise(g: Growth) -> bool:
-    """A random value of the shape of another."""
+    """A random value with the shape of another value."""
     x = g.pick(lambda value: value.type.is_float and value.is_batched and not value.type.is_held)
     if x is None:
         return False

@@ -1,4 +1,4 @@
-"""Productions that apply the library's recurrent layers and attention, over sequences and over lines."""
+"""Productions that apply the library's recurrent layers and attention, on varying and on fixed sequences."""
 
 from collections.abc import Iterator
 
@@ -10,7 +10,7 @@ CELLS = {"rnn": (1.0, 1), "gru": (1.0, 1), "lstm": (1.2, 2), "lstm_peephole": (0
 
 
 def recurrent(g: Growth) -> bool:
-    """A recurrent layer; its first state may be a value; an LSTM's cells may have a name too."""
+    """A recurrent layer. Its first state may be a value, and the cells of an LSTM may have a name."""
     x = line_of(g)
     if x is None or (isinstance(x.type.dims[0], int) and x.type.dims[0] > 17):
         return False

@@ -1,6 +1,6 @@
-"""Automatic reduction of a failing program, by delta debugging on its statements, settings, sizes and data.
+"""Reduces a failing program automatically, by delta debugging on its statements, settings, sizes and data.
 
-`reduced(program, fails)` gives the smallest program found for which `fails` still holds and which the compiler still accepts.
+`reduced(program, fails)` returns the smallest program for which `fails` still holds and which the compiler accepts.
 """
 
 import re
@@ -17,19 +17,19 @@ Edit = Callable[[Statements], Iterator[Statements]]
 
 
 def uses(statement: Statement) -> frozenset[str]:
-    """The names that a statement reads, those of its body with them."""
+    """The names that a statement reads, including those of its body."""
     return frozenset(statement.operands).union(*(uses(inner) for inner in statement.body))
 
 
 def assigned(statement: Statement) -> frozenset[str]:
-    """The names that a statement defines; what a loop assigns stays after it."""
+    """The names that a statement defines. Names that a loop assigns exist after it."""
     if statement.keyword != "for":
         return frozenset(statement.names)
     return frozenset().union(*(assigned(inner) for inner in statement.body))
 
 
 def without(statements: Statements, start: int, stop: int) -> Statements:
-    """The statements without some of them, and without those that read what these define."""
+    """The statements without some of them, and without those that read their names."""
     gone = {name for statement in statements[start:stop] for name in assigned(statement)}
     kept = list(statements[:start])
     for statement in statements[stop:]:
@@ -42,7 +42,7 @@ def without(statements: Statements, start: int, stop: int) -> Statements:
 
 
 def renamed(statements: Statements, old: str, new: str) -> Statements:
-    """The statements with another name in place of one, up to where that one is defined anew."""
+    """The statements with another name in place of one, until that one is defined again."""
     result: list[Statement] = []
     for n, statement in enumerate(statements):
         operands = tuple(new if name == old else name for name in statement.operands)
@@ -53,7 +53,7 @@ def renamed(statements: Statements, old: str, new: str) -> Statements:
 
 
 def removals(statements: Statements) -> Iterator[Statements]:
-    """Without ever smaller runs of statements, and without what depends on them."""
+    """Programs without ever smaller runs of statements and everything that depends on them."""
     size = len(statements) // 2
     while size:
         for start in range(len(statements) - size, -1, -max(1, size // 2)):
@@ -62,7 +62,10 @@ def removals(statements: Statements) -> Iterator[Statements]:
 
 
 def single_removals(statements: Statements) -> Iterator[Statements]:
-    """Without one statement alone: what reads its name may find an earlier value of that name. A loop leaves its body."""
+    """Programs without one statement.
+
+    Readers of its name may find an earlier value of that name. The body of a removed loop remains.
+    """
     for n, statement in enumerate(statements):
         yield (*statements[:n], *statements[n + 1 :])
         if statement.keyword == "for":
@@ -70,7 +73,7 @@ def single_removals(statements: Statements) -> Iterator[Statements]:
 
 
 def fewer_carries(statements: Statements) -> Iterator[Statements]:
-    """With a scan that lacks one of its carries, and what its body does with it."""
+    """Programs with a scan that lacks one of its carries and all that its body does with it."""
     for n, statement in enumerate(statements):
         for match in re.finditer(
             r"(?:, |with )(c\d+) = (?:\{(\d+)\}|[^,]+?(?:\([^)]*\))?)(?=, c\d+ = |$)", statement.template
@@ -95,7 +98,7 @@ def _with_template(statement: Statement, template: str) -> Statement:
 
 
 def contractions(statements: Statements) -> Iterator[Statements]:
-    """Without one statement, whose value an earlier one of the same type takes the place of."""
+    """Programs without one statement, whose value is replaced by an earlier one of the same type."""
     types: dict[str, Type] = {}
     for n, statement in enumerate(statements):
         for name, type_ in zip(statement.names, statement.types, strict=False):
@@ -112,7 +115,7 @@ def contractions(statements: Statements) -> Iterator[Statements]:
 
 
 def plain_inputs(statements: Statements) -> Iterator[Statements]:
-    """With a value that is computed turned into an input, so that what computes it can go."""
+    """Programs in which a computed value is an input, so that the statements before it can be removed."""
     for n, statement in enumerate(statements):
         if statement.keyword == "" and len(statement.names) == 1 and statement.types:
             type_, name = statement.types[0], f"in_{statement.names[0]}"
@@ -121,7 +124,7 @@ def plain_inputs(statements: Statements) -> Iterator[Statements]:
 
 
 def shorter_texts(statements: Statements) -> Iterator[Statements]:
-    """With one expression shorter: its last step gone, one of its options, its constant factor, or all but an operand."""
+    """Programs with one shorter expression: without its last step, an option or a factor, or only one operand."""
     for n, statement in enumerate(statements):
         for template in _shorter(statement):
             yield (*statements[:n], _with_template(statement, template), *statements[n + 1 :])
@@ -148,7 +151,7 @@ def _shorter(statement: Statement) -> Iterator[str]:
 
 
 def everywhere(edit: Edit, statements: Statements) -> Iterator[Statements]:
-    """An edit of a list of statements, and of the body of each."""
+    """Applies an edit to a list of statements, and to the body of each."""
     yield from edit(statements)
     for n, statement in enumerate(statements):
         if statement.body:
@@ -161,7 +164,7 @@ EDITS: tuple[Edit, ...] = (removals, single_removals, fewer_carries, contraction
 
 
 def edited(program: Program) -> Iterator[Program]:
-    """With fewer or simpler statements."""
+    """Programs with fewer or simpler statements."""
     for edit in EDITS:
         for statements in everywhere(edit, program.statements):
             yield replace(program, statements=statements)
@@ -172,7 +175,7 @@ def edited(program: Program) -> Iterator[Program]:
 
 
 def inlined_blocks(program: Program) -> Iterator[Program]:
-    """Without a definition that nobody uses any more."""
+    """Programs without a definition that is not used any more."""
     for n in range(len(program.definitions)):
         yield replace(program, definitions=program.definitions[:n] + program.definitions[n + 1 :])
 
@@ -217,7 +220,7 @@ def less_data(program: Program) -> Iterator[Program]:
 
 
 def smaller_sizes(program: Program) -> Iterator[Program]:
-    """With one number smaller wherever it stands."""
+    """Programs with one number smaller wherever it occurs."""
     texts = [inner.head for statement in (*program.definitions, *program.statements) for inner in _all(statement)]
     numbers = sorted({int(n) for text in texts for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text)}, reverse=True)
     for old in numbers:
@@ -247,7 +250,7 @@ PASSES: tuple[Callable[[Program], Iterator[Program]], ...] = (
 
 @dataclass(slots=True)
 class Search:
-    """How many candidates may still be run, and which were seen."""
+    """How many candidates may still be run, and those that were seen."""
 
     fails: Fails
     attempts: int
@@ -266,7 +269,7 @@ class Search:
 
 
 def is_accepted(program: Program) -> bool:
-    """Whether the front end takes the text (or fails otherwise than by a message)."""
+    """Whether the front end accepts the text, or fails otherwise than by a message."""
     try:
         netc.parse(program.text)
     except netc.Fault:
@@ -277,7 +280,7 @@ def is_accepted(program: Program) -> bool:
 
 
 def reduced(program: Program, fails: Fails, attempts: int = 600) -> Program:
-    """The smallest failing program found; `attempts` bounds how often `fails` runs."""
+    """The smallest failing program. `attempts` limits how often `fails` runs."""
     search = Search(fails, attempts, set())
     while search.attempts > 0:
         before = program
@@ -289,7 +292,7 @@ def reduced(program: Program, fails: Fails, attempts: int = 600) -> Program:
 
 
 def _exhausted(program: Program, candidates: Callable[[Program], Iterator[Program]], search: Search) -> Program:
-    """One kind of change for as long as it makes the program smaller."""
+    """Applies one kind of change as long as it makes the program smaller."""
     improved = True
     while improved and search.attempts > 0:
         improved = False
@@ -301,7 +304,10 @@ def _exhausted(program: Program, candidates: Callable[[Program], Iterator[Progra
 
 
 def cost(program: Program) -> tuple[int, int]:
-    """What reduction makes less of: statements first, then the length of the text, its numbers and the data."""
+    """The quantity that reduction makes smaller.
+
+    Statements come first, then the length of the text, its numbers and the data.
+    """
     text = program.text
     numbers = sum(int(n) for n in re.findall(r"(?<![\w.])\d+(?![\w.]\d)", text))
     data = program.samples + sum(lengths.least + lengths.most for lengths in program.lengths)
@@ -314,7 +320,7 @@ def cost(program: Program) -> tuple[int, int]:
 
 
 def as_test(program: Program, checks: Sequence[str], title: str) -> str:
-    """A test to paste: the text, how its data is made, and the checks that it must pass."""
+    """A test to paste: the text, how its data is generated, and the checks that it must pass."""
     fields = ", ".join(f"{name!r}: {_type_call(type_)}" for name, type_ in program.fields.items())
     lengths = ", ".join(
         f"Lengths({lengths_of_dim.dim!r}, {lengths_of_dim.least}, {lengths_of_dim.most})"
@@ -323,7 +329,8 @@ def as_test(program: Program, checks: Sequence[str], title: str) -> str:
     name = re.sub(r"\W+", "_", title).strip("_").lower()
     return (
         f'def test_{name}() -> None:\n    text = """{program.text}"""\n'
-        f"    data = make_data({{{fields}}}, ({lengths}{',' if lengths else ''}), samples={program.samples}, seed={program.seed})\n"
+        f"    data = make_data({{{fields}}}, ({lengths}{',' if lengths else ''}), "
+        f"samples={program.samples}, seed={program.seed})\n"
         f"    assert verify(Subject(netc.parse(text), data, seed={program.seed}), {list(checks)!r}) == []\n"
     )
 

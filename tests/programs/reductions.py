@@ -1,4 +1,4 @@
-"""Productions along axes: sums and their kin over every kind of axes, softmax and its kin, ranks and running sums."""
+"""Productions along axes: reductions over every kind of axes, softmax, argmax and running sums."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -9,7 +9,7 @@ from tests.programs.values import USUAL_STEPS, Dim, Type, Value, floats
 
 
 def axes_of(g: Growth, x: Value) -> tuple[str, tuple[Dim, ...], tuple[Dim, ...]] | None:
-    """Some axes of a sample as `over = ...`, the dimensions that stay, and those that go."""
+    """Some axes of a sample as `over = ...`, the dimensions that remain, and those that are removed."""
     rank = x.type.rank
     if rank == 0:
         return None
@@ -35,7 +35,8 @@ def count_of(dims: tuple[Dim, ...]) -> int:
     return floats(*(USUAL_STEPS if not isinstance(dim, int) else dim for dim in dims)).count
 
 
-REDUCTIONS = {  # by name: weight, and the scale of the result from that of an element and how many there are
+# by name: the weight, and the scale of the result for the scale of an element and the number of elements
+REDUCTIONS = {
     "sum": (2.0, lambda s, n: s * sqrt(n)),
     "mean": (2.0, lambda s, n: s),
     "max": (1.5, lambda s, n: s),
@@ -60,7 +61,7 @@ def reduction(name: str, g: Growth) -> bool:
 
 
 def batch_reduction(name: str, g: Growth) -> bool:
-    """Over the batch, and over axes of the sample with it: one value for all samples."""
+    """A reduction over the batch, and maybe over axes of the sample: one value for all samples."""
     x = g.pick_float(
         lambda value: not value.type.is_held and not (name in ("max", "min", "norm") and value.is_discrete)
     )
@@ -88,7 +89,7 @@ def moments(g: Growth) -> bool:
     return True
 
 
-NORMALISED = {  # same shape, along an axis: weight and scale
+NORMALISED = {  # operations along an axis that keep the shape: weight and scale
     "softmax": (2.0, lambda s: 1.0),
     "log_softmax": (1.0, lambda s: s + 4),
     "cumsum": (0.8, lambda s: s * 3),
@@ -122,7 +123,7 @@ def logsumexp(g: Growth) -> bool:
 
 
 def argmax(g: Growth) -> bool:
-    """Where the largest element stands: a class, if there are two or more."""
+    """The position of the largest element: a class, if the axis has at least two elements."""
     x = g.pick_float(lambda value: value.type.rank > 0 and not value.is_discrete and not value.type.is_held)
     if x is None:
         return False
@@ -136,7 +137,7 @@ def argmax(g: Growth) -> bool:
 
 
 def standardised(g: Growth) -> bool:
-    """A value less its mean, by its spread: readers of one value on both sides of a reduction."""
+    """(x - mean) / deviation: values are read on both sides of a reduction."""
     x = g.pick_float(lambda value: value.type.rank > 0 and value.type.is_fixed)
     if x is None or x.type.dims[-1] == 1:
         return False

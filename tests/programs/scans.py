@@ -1,4 +1,4 @@
-"""Hand-written scans: carries that are updated, swapped, delayed, constant or never read; values of outside; scans in scans; `until`."""
+"""Scans: carries that are updated, swapped, delayed, constant or never read; captured values; nested scans; `until`."""
 
 from collections.abc import Callable, Iterator, Sequence
 
@@ -32,14 +32,17 @@ def _walked(g: Growth) -> list[Value]:
 
 
 def _captures(g: Growth, inner: Growth) -> None:
-    """What the body may read of outside: values of a sample, parameters."""
+    """Captured values for the body: values of a sample, and parameters."""
     for name, value in g.values.items():
         if value.type.is_fixed and (value.is_batched or value.is_parameter):
             inner.values[name] = value
 
 
 def _captured_product(g: Growth) -> tuple[Value, Value] | None:
-    """A value of outside and a parameter to multiply it with at each step: what the parameter gets is a sum over steps that the value does not change in."""
+    """A captured value and a parameter that it is multiplied with at each step.
+
+    The gradient of the parameter is a sum over steps in which the value does not change.
+    """
     x = g.pick_float(lambda value: value.type.is_fixed and 1 <= value.type.rank <= 2, 8)
     depth = x.type.dims[-1] if x is not None else None
     if x is None or not isinstance(depth, int):
@@ -50,7 +53,7 @@ def _captured_product(g: Growth) -> tuple[Value, Value] | None:
 
 
 def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple[Value, ...], Type, float]:
-    """What a carry begins with: a value of outside, a parameter, zeros, or a number."""
+    """The initial value of a carry: a captured value, a parameter, zeros, or a number."""
     kind = g.draw.choice(("value", "value", "zeros", "zeros", "number"))
     if kind == "value":
         value = g.pick(
@@ -73,7 +76,7 @@ def _begin(g: Growth, inner: Growth, steps: Sequence[Value]) -> tuple[str, tuple
 
 
 def _updated(inner: Growth, name: str, carry: Value) -> bool:
-    """The usual next value: of the carry, and of something that the step computed."""
+    """The usual next value, computed from the carry and a value of the step."""
     value = inner.pick(
         lambda candidate: candidate.type.is_float and candidate.type == carry.type and candidate.number != carry.number
     )
@@ -105,7 +108,7 @@ def _updated(inner: Growth, name: str, carry: Value) -> bool:
 
 
 def _delayed(inner: Growth, name: str, carry: Value) -> bool:
-    """The value of another name, often a carry's: delayed or swapped, as the order of the statements has it."""
+    """The value of another name, often a carry's. The order of the statements makes it delayed or swapped."""
     value = inner.pick(
         lambda value: (
             value.type == carry.type and value.number != carry.number and value.is_batched and value.scale <= 3
@@ -130,7 +133,7 @@ def _constant(inner: Growth, name: str, carry: Value) -> bool:
 
 
 def _kept(inner: Growth, name: str, carry: Value) -> bool:
-    """The same at every step."""
+    """A next value that is the same at every step."""
     inner.add(Statement("", (name,), " = {0}", (name,), (carry.type,)))
     inner.define(name, carry.type, (carry,))
     inner.feature("kept carry")
@@ -141,7 +144,7 @@ NEXT: dict[Callable[[Growth, str, Value], bool], float] = {_updated: 6, _delayed
 
 
 def _swap(inner: Growth, a: str, b: str) -> None:
-    """Two carries change places, through a name in between."""
+    """Swaps two carries through a name in between."""
     first, second = inner.values[a], inner.values[b]
     name = inner.new_name("t")
     for target, source in ((name, first), (a, second), (b, inner.values.get(name) or first)):

@@ -1,4 +1,4 @@
-"""The `train` block: optimizers with options, batch and accumulation, clipping, freezing, schedules, truncation, memory, precision."""
+"""The `train` block: optimizers with options, batch and accumulation, clipping, schedules, truncation, precision."""
 
 from collections.abc import Callable
 
@@ -99,7 +99,7 @@ def settings(g: Growth) -> tuple[tuple[str, str], ...]:
 
 
 def samples(g: Growth, batch: int, accumulate: int) -> int:
-    """How many samples the data has: every remainder of the batch, fewer than a batch, one."""
+    """The number of samples in the data: every remainder of the batch, fewer than a batch, or one."""
     most = batch * accumulate
     return max(
         1,

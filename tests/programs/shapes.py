@@ -12,7 +12,7 @@ def fixed(value: Value) -> bool:
 
 
 def _trailing(x: Value) -> tuple[tuple[Dim, ...], tuple[int, ...]]:
-    """The varying dimension in front, if there is one, and the numbers behind it."""
+    """The first dimension if it varies, and the fixed dimensions after it."""
     lead = x.type.dims[:1] if x.type.steps else ()
     return lead, x.type.numbers
 
@@ -93,7 +93,7 @@ def squeeze(g: Growth) -> bool:
 
 
 def index(g: Growth) -> bool:
-    """`x[2]`, `x[1:4]`, `x[:, -1]`, `x[0, 1:3]`: along fixed axes."""
+    """`x[2]`, `x[1:4]`, `x[:, -1]`, `x[0, 1:3]`: indices along fixed axes."""
     x = g.pick(lambda value: value.type.rank > 0 and not value.type.is_held and bool(value.type.numbers))
     if x is None:
         return False
@@ -197,7 +197,7 @@ def expand(g: Growth) -> bool:
 
 
 def gather(g: Growth) -> bool:
-    """A row of a table for each label; the table is a parameter, or a value of the sample."""
+    """A row of a table for each label. The table is a parameter or a value of the sample."""
     label = g.pick(lambda value: value.type.kind == "class" and value.is_batched and not value.type.is_held)
     if label is None:
         return False

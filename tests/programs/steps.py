@@ -1,4 +1,4 @@
-"""Productions along the steps of sequences: a step, some of them, one later, one sequence behind another, lengths as numbers."""
+"""Productions along the steps of sequences: selected and shifted steps, joined sequences, lengths as numbers."""
 
 from collections.abc import Iterator
 
@@ -52,7 +52,7 @@ def some_steps(g: Growth) -> bool:
 
 
 def join_steps(g: Growth) -> bool:
-    """One sequence behind another."""
+    """Two sequences, one after the other."""
     x = g.pick(lambda value: value.type.steps is not None and value.type.is_float)
     y = x and g.pick(
         lambda value: value.type.steps is not None and value.type.is_float and value.type.dims[1:] == x.type.dims[1:]
@@ -69,7 +69,7 @@ def join_steps(g: Growth) -> bool:
 
 
 def same_length(g: Growth) -> bool:
-    """`same_length(x, y)`: y, whose dimension is that of x from here on."""
+    """`same_length(x, y)`: y, with the dimension of x."""
     sequences = [
         (value, value.type.steps)
         for value in g.values.values()
@@ -86,7 +86,7 @@ def same_length(g: Growth) -> bool:
 
 
 def lengths(g: Growth) -> bool:
-    """A dimension as a number, and the numbers of its steps."""
+    """A dimension as a number, and the number of each step."""
     x = g.pick_float(
         lambda value: (
             value.type.steps is not None and value.type.steps.name == value.type.steps.base and value.type.rank < 3

@@ -1,4 +1,4 @@
-"""Generated programs against PyTorch: apart from the other oracles, because CI installs it last."""
+"""Generated programs, compared with PyTorch. A separate file, because CI installs PyTorch last."""
 
 import pytest
 
@@ -8,8 +8,8 @@ from tests.programs.test_programs import failures, seeds
 PROGRAMS = 24
 
 
-def test_programs_against_pytorch(request: pytest.FixtureRequest) -> None:
-    """Losses and gradients of those programs that PyTorch has the operations for."""
+def test_programs_agree_with_pytorch(request: pytest.FixtureRequest) -> None:
+    """Losses and gradients of the programs whose operations PyTorch has."""
     pytest.importorskip("torch")
     wrong: list[str] = []
     for seed in seeds(request.config, PROGRAMS):

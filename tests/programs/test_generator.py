@@ -1,4 +1,4 @@
-"""The generator itself: the same program for a seed, all of the language in some hundreds of seeds, data that fits; and the reducer."""
+"""The generator: a seed gives the same program, all features of the language occur, data fits; and the reducer."""
 
 import re
 from dataclasses import replace
@@ -20,7 +20,7 @@ from tests.programs.program import Lengths, Program, Statement, make_data
 from tests.programs.reduce import as_test, reduced, without
 from tests.programs.values import Steps, Type, floats
 
-MANY = 900  # seeds whose programs hold all of the language
+MANY = 900  # the programs of these seeds contain every feature of the language
 SETTINGS = (
     "clip_norm",
     "clip_value",
@@ -44,11 +44,11 @@ STATES = (
 
 @cache
 def many() -> list[Program]:
-    """Programs as they are drawn, before the compiler has seen them."""
+    """Programs before the compiler has seen them."""
     return [program for seed in range(MANY) if (program := attempt(seed, 0)) is not None]
 
 
-def test_a_seed_is_a_program() -> None:
+def test_a_seed_gives_one_program() -> None:
     for seed in range(5):
         first, second = generate(seed), generate(seed)
         assert first == second
@@ -102,14 +102,14 @@ def test_data_has_the_types_of_the_fields() -> None:
     np.testing.assert_equal(fewer["x"], data["x"])
 
 
-def test_a_dimension_says_what_it_needs() -> None:
+def test_a_dimension_computes_the_length_that_it_needs() -> None:
     steps = Steps("time", "time").divided(2).shortened(1)
     for least in (1, 2, 3):
         assert steps.count({"time": steps.needs(least)}) == least
         assert steps.count({"time": steps.needs(least) - 1}) < least
 
 
-def test_statements_go_with_those_that_read_them() -> None:
+def test_statements_are_removed_with_their_readers() -> None:
     statements = (
         Statement("", ("a",), " = 1"),
         Statement("", ("b",), " = {0}", ("a",)),
@@ -122,7 +122,10 @@ def test_statements_go_with_those_that_read_them() -> None:
 
 
 def test_a_failure_is_reduced() -> None:
-    """A planted failure (a softmax of something that went through tanh, in batches of more than two) comes down to the statements that it takes."""
+    """A planted failure is reduced to the statements that it needs.
+
+    It is the softmax of a value that went through tanh, in batches of more than two.
+    """
 
     def fails(program: Program) -> bool:
         names = re.findall(r"(\w+)(?:: \S+)? = tanh", program.text)
@@ -137,7 +140,7 @@ def test_a_failure_is_reduced() -> None:
     assert fails(smallest)
     assert _is_accepted(smallest)
     computed = [statement for statement in smallest.statements if statement.keyword not in ("input", "target")]
-    assert len(computed) <= 4, smallest.text  # the two, what a loss needs for a parameter, and a loss
+    assert len(computed) <= 4, smallest.text  # tanh and softmax, a parameter for the loss, and the loss
     assert smallest.samples == 1
     assert len(smallest.text) < len(generated.text)
     pasted = as_test(smallest, ["plan"], "seed 7 plan")
@@ -153,7 +156,7 @@ def _is_accepted(program: Program) -> bool:
 
 
 def test_a_wrong_gradient_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the rule of tanh wrong, both finite differences and PyTorch say so."""
+    """Finite differences and PyTorch both detect a wrong rule of tanh."""
     pytest.importorskip("torch")
     x, y = floats(3), floats(2)
     statements = (

@@ -1,4 +1,7 @@
-"""Generated programs under the oracles: a fixed number in CI; `pytest --long tests/programs --programs N --seed S` runs more of them."""
+"""The checks on generated programs: a fixed number in CI, and more with options.
+
+`pytest --long tests/programs --programs N --seed S`
+"""
 
 import pytest
 
@@ -7,20 +10,20 @@ from tests.programs.faults import FAULTS, MENDS, ROOT, edited
 from tests.programs.generator import PROFILES
 
 CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
-IN_TURN = ("passes", "plan")  # one of these for each program: they take longer
-PLAIN = 18  # programs on checks without kernels
-COMPILED = 4  # programs on machine code
+IN_TURN = ("passes", "plan")  # one of these for each program, because they take longer
+PLAIN = 18  # the number of programs for checks without kernels
+COMPILED = 4  # the number of programs that are compiled
 PARTS = 6
 
 
 def seeds(config: pytest.Config, count: int) -> range:
-    """The seeds of this run: so many, or as many as the command line says."""
+    """The seeds of this run: a fixed number, or as many as the command line says."""
     first = int(config.getoption("--seed"))
     return range(first, first + int(config.getoption("--programs") or count))
 
 
 def failures(seed: int, profile: str, checks: tuple[str, ...]) -> list[str]:
-    """What is wrong with the program of a seed, with a minimal file and a test to paste."""
+    """The failures of the program of a seed, with a minimal file and a test to paste."""
     result = run(Task(seed, PROFILES[profile], checks, seconds=120, attempts=150))
     failures = zip(result.failures, result.reduced, strict=True)
     return [f"seed {seed}, {failure.check}: {failure.kind}\n{failure.detail}\n\n{text}" for failure, text in failures]
@@ -45,7 +48,7 @@ def test_programs_in_machine_code(part: int, request: pytest.FixtureRequest, is_
 
 
 def test_planted_faults_fit_the_sources() -> None:
-    """Every text that a deliberate fault replaces (faults.py) is there, once."""
+    """Every text that a deliberate fault replaces (faults.py) occurs exactly once."""
     for fault in (*FAULTS, *MENDS):
         texts: dict[str, str] = {}
         for edit in fault.edits:

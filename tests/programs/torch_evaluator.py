@@ -1,7 +1,7 @@
-"""Evaluates the syntax tree of a `.net` file on one sample after the other, with PyTorch's tensors.
+"""Evaluates the syntax tree of a `.net` file on each sample in turn, with PyTorch's tensors.
 
-A model describes one sample, so that is what is computed: no batch, no padding, no masks. A value of the batch is a tensor for each sample; what does not
-depend on data is one tensor. Knows the syntax and nothing of the compiler.
+A model describes one sample, and that is what is computed, without batch, padding or masks. A value that depends on
+data is a tensor for each sample, and any other value is one tensor. It knows the syntax and nothing of the compiler.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from tests.programs.torch_values import Function, Pair, Results, Samples, Scope,
 
 @dataclass(slots=True)
 class Evaluator:
-    """Runs statements. `parameters` are taken in the order in which the model declares them, `states` likewise."""
+    """Runs statements. `parameters` and `states` are in the order in which the model declares them."""
 
     count: int
     parameters: Mapping[str, Any]
@@ -31,17 +31,15 @@ class Evaluator:
     fields: Mapping[str, Any]
     blocks: dict[str, syntax.Block | syntax.Op]
     has_sequences: bool = False
-    taken: int = 0  # how many of the parameters were declared so far
+    taken: int = 0  # the number of parameters that were declared so far
     losses: list[Any] = field(default_factory=list)
-    shared: list[Iterator[Any]] = field(default_factory=list)  # of the layers that are being applied again
-    owned: list[list[Any]] = field(
-        default_factory=list
-    )  # what the layers that are being applied for the first time own
+    shared: list[Iterator[Any]] = field(default_factory=list)  # the parameters of layers that are applied again
+    owned: list[list[Any]] = field(default_factory=list)  # the parameters of layers that are applied for the first time
 
     # ------------------------------------------------------------------ values
 
     def each(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
-        """A function of each sample; of what does not depend on data, once."""
+        """Applies a function to each sample, or once if no argument depends on data."""
         values = (*arguments, *options.values())
         if not any(isinstance(value, Samples) for value in values):
             return function(*arguments, **options)
@@ -67,7 +65,7 @@ class Evaluator:
     # ------------------------------------------------------------------ statements
 
     def run(self, statements: Sequence[syntax.Statement], scope: Scope) -> Any:
-        """Statements in order; gives what they return."""
+        """Runs statements in order and returns the values of `return`."""
         for statement in statements:
             match statement:
                 case syntax.Input(name=name) | syntax.Target(name=name):
@@ -99,14 +97,14 @@ class Evaluator:
         return None
 
     def note_lengths(self, type_: syntax.TypeOf, values: Any, scope: Scope) -> None:
-        """The names of varying dimensions are numbers of each sample."""
+        """Binds the names of varying dimensions to numbers of each sample."""
         for dim in type_.dims[:1]:
             name = dim.left if isinstance(dim, syntax.Binary) else dim
             if isinstance(name, syntax.Name) and scope.find(name.text) is None:
                 scope[name.text] = Samples(len(value) for value in values)
 
     def mean(self, node: syntax.Expression, scope: Scope) -> Any:
-        """A loss: the mean over all its elements in the batch, or over the sum of its weights."""
+        """A loss: the mean over all its elements in the batch, or the sum divided by the sum of its weights."""
         call = node.value if isinstance(node, syntax.Group) else node
         if (
             isinstance(call, syntax.Call)
@@ -185,7 +183,7 @@ class Evaluator:
     # ------------------------------------------------------------------ applications
 
     def function(self, node: syntax.Expression, scope: Scope) -> Function:
-        """What an expression applies: a name, or a call that lacks its first argument."""
+        """The function that an expression names: a name, or a call that lacks its first argument."""
         if isinstance(node, syntax.Call):
             inner = self.function(node.function, scope)
             return replace(inner, arguments=(*inner.arguments, *node.arguments), scope=scope)
@@ -195,7 +193,7 @@ class Evaluator:
         return value
 
     def apply(self, node: syntax.Expression, arguments: list[syntax.Argument], scope: Scope) -> Any:
-        """A function applied to arguments, the first of which may stand left of `->`."""
+        """Applies a function to arguments, the first of which may stand left of `->`."""
         function = self.function(node, scope)
         values = [
             (argument.name.text if argument.name else None, self.argument(argument.value, scope))
@@ -208,7 +206,7 @@ class Evaluator:
         return self.call(function, [*values, *more] if more else values, scope)
 
     def argument(self, node: syntax.Expression, scope: Scope) -> Any:
-        """An argument's value; a block that lacks its first argument stays one."""
+        """The value of an argument. A block that lacks its first argument stays a function."""
         if (
             isinstance(node, syntax.Call)
             and isinstance(node.function, syntax.Name)
@@ -220,7 +218,7 @@ class Evaluator:
     def call(self, function: Function, arguments: list[tuple[str | None, Any]], scope: Scope) -> Any:
         if function.parameters is None:
             return self.called(function.name, arguments, scope)
-        if function.parameters:  # a layer once more
+        if function.parameters:  # a layer that was applied before
             self.shared.append(iter(function.parameters))
             result = self.called(function.name, arguments, scope)
             self.shared.pop()
@@ -257,7 +255,10 @@ class Evaluator:
         return tuple(value) if isinstance(value, Pair) else value
 
     def over(self, name: str, function: Callable[..., Any], places: list[Any], named: dict[str, Any]) -> Any:
-        """Along axes: by number, `fixed`, the name of a varying dimension (the first axis), or over the batch."""
+        """Applies a reduction along axes.
+
+        Axes are numbers, `fixed`, the name of a varying dimension (the first axis), or the batch.
+        """
         over = named.pop("over")
         entries = over if isinstance(over, list) else [over]
         axes = [*(over if is_pair(over) else entries)]
@@ -271,19 +272,25 @@ class Evaluator:
                 numbers.append(0 if isinstance(axis, Samples) else axis)
         if numbers == ["fixed"]:
             numbers = self.fixed_axes(places[0])
-            if not numbers and name in ("sum", "mean", "max", "min"):  # PyTorch takes no axes for all of them
+            if not numbers and name in ("sum", "mean", "max", "min"):  # for PyTorch, no axes mean all axes
                 return places[0]
         chosen = numbers[0] if len(numbers) == 1 else tuple(numbers)
         return self.each(lambda *xs: function(*xs, over=chosen), *places)
 
     def fixed_axes(self, x: Any) -> list[int]:
-        """The axes of a value that have the same length in all samples. Raises Unsupported where the data does not show it."""
+        """The axes of a value that have the same length in all samples.
+
+        Raises Unsupported if the data does not show it.
+        """
         if not isinstance(x, Samples):  # a parameter
             return list(range(x.ndim))
         return list(range(int(self.varies(x)), x[0].ndim)) if x[0].ndim else []
 
     def varies(self, x: Any) -> bool:
-        """Whether the first axis of a value has another length in each sample. Raises Unsupported where the data does not show it."""
+        """Whether the length of a value's first axis differs between samples.
+
+        Raises Unsupported if the data does not show it.
+        """
         if len({sample.shape for sample in x}) > 1:
             return True
         if any(len({len(sample) for sample in values if sample.ndim}) > 1 for values in self.fields.values()):
@@ -293,7 +300,10 @@ class Evaluator:
         raise Unsupported("over = fixed, of samples that are all as long")
 
     def over_fixed(self, function: Callable[..., Any], places: list[Any]) -> Any:
-        """The mean of a function over a sample, or over each step of it where lengths differ; where they do not, the mean of all comes to the same."""
+        """The mean of a function over a sample, or over each of its steps if lengths differ.
+
+        With equal lengths, the mean over everything is the same.
+        """
         values = self.each(function, *places)
         if not isinstance(values, Samples):
             return values.mean()
@@ -301,14 +311,17 @@ class Evaluator:
         return Samples(sample.reshape(sample.shape[0], -1).mean(1) if differ else sample.mean() for sample in values)
 
     def over_batch(self, function: Callable[..., Any], x: Any, axes: list[Any]) -> Any:
-        """Over all samples, and axes of each; where lengths differ, the steps of all samples are one axis."""
+        """Applies a reduction over all samples and over axes of each.
+
+        If lengths differ, the steps of all samples are one axis.
+        """
         if len({sample.shape for sample in x}) > 1 or any(isinstance(axis, Samples) for axis in axes):
             rest = [axis for axis in axes if not (isinstance(axis, Samples) or axis == 0)]
             return function(torch.cat(x), over=(0, *rest))
         return function(torch.stack(x), over=(0, *(axis + 1 if axis >= 0 else axis for axis in axes)))
 
     def block(self, block: syntax.Block | syntax.Op, places: list[Any], named: dict[str, Any]) -> Any:
-        """A block of the file or the library, or an `op`."""
+        """Applies a block of the file or the library, or an `op`."""
         inner = Scope()
         if isinstance(block, syntax.Op):
             inner.update(zip((parameter.text for parameter in block.parameters), places, strict=True))
@@ -326,7 +339,7 @@ class Evaluator:
 
 
 def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) -> Any:
-    """A function that takes tensors where the text has numbers beside them."""
+    """The function with tensors in place of numbers, where the text has numbers beside tensors."""
     plain = [tuple(value) if isinstance(value, Pair) else value for value in values]
     if function is torch.log or function in (
         torch.maximum,
@@ -341,12 +354,12 @@ def _with_tensors(function: Callable[..., Any], *values: Any, **options: Any) ->
 
 
 def _takes_blocks(name: str, scope: Scope, blocks: Mapping[str, Any]) -> bool:
-    """Whether a call by this name, as an argument, is a layer that lacks its first argument."""
+    """Whether an argument that calls this name is a layer that lacks its first argument."""
     return scope.find(name) is None and name in (*LAYERS, "lstm_peephole", "lstm_layernorm")
 
 
 def _bind_dims(type_: syntax.TypeOf, value: Any, scope: Scope) -> None:
-    """The names of dimensions in a block's signature: numbers of the value, or of each sample."""
+    """Binds the names of dimensions in a block's signature to numbers of the value, or of each sample."""
     dims = list(type_.dims)
     shapes = [tuple(sample.shape) for sample in value] if isinstance(value, Samples) else [tuple(value.shape)]
     leading = next((n for n, dim in enumerate(dims) if isinstance(dim, syntax.Leading)), None)
@@ -365,7 +378,7 @@ def _owns(node: syntax.Expression) -> bool:
 
 @cache
 def _library() -> dict[str, list[syntax.Block]]:
-    """The library's blocks, interpreted as they are written; of some names there is one for images and one for lines."""
+    """The library's blocks by name. Some names have one block for images and one for sequences."""
     blocks: dict[str, list[syntax.Block]] = {}
     for path in sorted(Path(library.__file__).parent.glob("*.net")):
         for item in parse(Source(path.name, path.read_text(encoding="utf-8"))).items:

@@ -1,4 +1,4 @@
-"""Special forms and operators in the evaluation by PyTorch: what needs the evaluator itself, or all samples at once."""
+"""Special forms and operators for the evaluation by PyTorch, which need the evaluator or all samples at once."""
 
 from collections.abc import Callable
 from fnmatch import fnmatchcase
@@ -29,7 +29,7 @@ def _einsum(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: 
 
 
 def _grad(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    """The derivative of each sample's number, or of the sum over its steps."""
+    """The derivative of each sample's number, or of its sum over the steps."""
 
     def slope(y: Any, x: Any) -> Any:
         gradient = torch.autograd.grad(y.sum(), x, create_graph=True, allow_unused=True)[0] if y.requires_grad else None
@@ -52,13 +52,13 @@ def _batchnorm(self: "Evaluator", places: list[Any], named: dict[str, Any], scop
     next(self.states), next(self.states)
     x = places[0]
     rows = torch.cat([sample.reshape(-1, sample.shape[-1]) for sample in x])
-    # PyTorch refuses one row: what it would compute is written out
+    # PyTorch refuses a batch of one row, so its formula is written out
     mean, var = rows.mean(0), rows.var(0, correction=0)
     return self.each(lambda sample: (sample - mean) * torch.rsqrt(var + 1e-5) * scale + shift, x)
 
 
 def _weights(self: "Evaluator", places: list[Any], named: dict[str, Any], scope: Scope) -> Any:
-    """All elements of the parameters so far whose names match."""
+    """All elements of the parameters so far whose names match a pattern."""
     names = [name for name in list(self.parameters)[: self.taken] if fnmatchcase(name, places[0])]
     return torch.cat([self.parameters[name].reshape(-1) for name in names])
 

@@ -1,6 +1,7 @@
-"""What PyTorch has for the operations and library blocks of the language, on the tensors of one sample.
+"""The operations and library layers of the language in PyTorch, on the tensors of one sample.
 
-A function takes the sample's tensors and plain numbers. `LAYERS` take their parameters first, in the order in which the library declares them, and say of which shapes.
+A function takes the sample's tensors and plain numbers. `LAYERS` take their parameters first, in the order in which the
+library declares them, and return the shapes of these.
 """
 
 import math
@@ -15,7 +16,7 @@ Pair = tuple[int, int]
 
 
 def axes(over: Any, x: Tensor) -> tuple[int, ...]:
-    """`over` as PyTorch's `dim`: all axes if there is none."""
+    """`over` as PyTorch's `dim`: all axes if it is absent."""
     if over is None:
         return tuple(range(x.ndim))
     return over if isinstance(over, tuple) else (over,)
@@ -30,7 +31,7 @@ def pair(number: Any) -> Pair:
 
 
 def around(pad: Any, sizes: tuple[int, int], kernel: Pair, stride: Pair, dilation: Pair) -> tuple[int, int, int, int]:
-    """(left, right, top, bottom), as F.pad has it."""
+    """The padding as (left, right, top, bottom), the order of F.pad."""
     if pad == "valid":
         return 0, 0, 0, 0
     if pad == "same":
@@ -44,7 +45,7 @@ def around(pad: Any, sizes: tuple[int, int], kernel: Pair, stride: Pair, dilatio
 
 
 def conv2d(x: Tensor, w: Tensor, stride: Any = 1, dilation: Any = 1, pad: Any = "valid", groups: int = 1) -> Tensor:
-    """x[h, w, c] by w[kh, kw, c / groups, n]."""
+    """The convolution of x[h, w, c] with w[kh, kw, c / groups, n]."""
     kernel = (w.shape[0], w.shape[1])
     padded = F.pad(x.permute(2, 0, 1), around(pad, x.shape[:2], kernel, pair(stride), pair(dilation)))
     out = F.conv2d(padded[None], w.permute(3, 2, 0, 1), stride=pair(stride), dilation=pair(dilation), groups=groups)
@@ -72,14 +73,14 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: Any = 2, pad: Any = "same") -
 
 
 def _windows(x: Tensor, size: Any, stride: Any, pad: Any, empty: float) -> Tensor:
-    """x[h, w, c] -> [oh, ow, c, kh, kw], `empty` outside."""
+    """x[h, w, c] -> [oh, ow, c, kh, kw], with the number `empty` outside of the image."""
     kernel, steps = pair(size), pair(size if stride is None else stride)
     padded = F.pad(x.permute(2, 0, 1), around(pad, x.shape[:2], kernel, steps, (1, 1)), value=empty)
     return padded.unfold(1, kernel[0], steps[0]).unfold(2, kernel[1], steps[1]).permute(1, 2, 0, 3, 4)
 
 
 def _as_image(pool: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """A pool of images for lines too."""
+    """Makes a pool of images accept sequences too."""
 
     def run(x: Tensor, size: Any = 2, stride: Any = None, pad: Any = "valid") -> Tensor:
         if x.ndim == 3:
@@ -138,7 +139,7 @@ def self_attention(
 
 
 def recurrent(kind: type[torch.nn.Module], is_lstm: bool = False) -> Callable[..., Any]:
-    """PyTorch's own layer with parameters of the language's layout; of an LSTM, the cells of every step too."""
+    """PyTorch's layer with parameters in the language's layout. For an LSTM, also the cells of every step."""
 
     def run(
         x: Tensor,
@@ -249,14 +250,14 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "nll": lambda a, b: F.nll_loss(a.reshape(-1, a.shape[-1]), b.reshape(-1).long(), reduction="none").reshape(b.shape),
 }
 
-# Losses and metrics whose mean is taken over all dimensions of a sample but a varying one: element by element.
+# Losses and metrics by element: the mean is over all dimensions of a sample except a varying one.
 OVER_FIXED: dict[str, Callable[..., Tensor]] = {
     "mse": lambda a, b: F.mse_loss(a, b, reduction="none"),
     "huber": lambda a, b: F.huber_loss(a, b, reduction="none"),
     "mae": lambda a, b: F.l1_loss(a, b, reduction="none"),
 }
 
-# By name: the function, and how many parameters it takes, which follow its first argument.
+# Layers by name: the function, and the number of parameters, which follow its first argument.
 LAYERS: dict[str, tuple[Callable[..., Any], int]] = {
     "dense": (lambda x, w, b, units=0: F.linear(x, w.T, b), 2),
     "layernorm": (lambda x, scale, shift: F.layer_norm(x, x.shape[-1:], scale, shift, 1e-5), 2),

@@ -1,4 +1,4 @@
-"""Scans in the evaluation by PyTorch: step after step, in each sample as far as it goes."""
+"""Scans in the evaluation by PyTorch, step by step for each sample."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def scan(self: "Evaluator", node: syntax.Scan, scope: Scope) -> Any:
-    """What the body yields, stacked for each sample."""
+    """The yielded values, stacked for each sample."""
     if node.until is not None:
         raise Unsupported("until")
     *statements, last = node.body
@@ -39,7 +39,7 @@ def scan(self: "Evaluator", node: syntax.Scan, scope: Scope) -> Any:
 
 
 def _walked(self: "Evaluator", node: syntax.Scan, scope: Scope) -> tuple[list[Sequence[Any]], list[int]]:
-    """For each name what it walks in every sample, and how many steps that is."""
+    """The sequence of each name for every sample, and the number of steps."""
     if isinstance(node.over, syntax.Range):
         start, stop = self.evaluate(node.over.start, scope), self.evaluate(node.over.stop, scope)
         counted = torch.arange(start, stop, dtype=torch.float64)
@@ -49,7 +49,7 @@ def _walked(self: "Evaluator", node: syntax.Scan, scope: Scope) -> tuple[list[Se
 
 
 def _of_samples(value: Any, count: int) -> Samples:
-    """A value of each sample, though it may be the same for all."""
+    """The value for each sample, also if it is the same for all."""
     if isinstance(value, Samples):
         return value
     tensor = value if isinstance(value, torch.Tensor) else torch.as_tensor(value, dtype=torch.float64)

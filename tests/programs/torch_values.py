@@ -1,4 +1,4 @@
-"""What names stand for in the evaluation by PyTorch: values of the batch, several results, functions, scopes."""
+"""The values of names in the evaluation by PyTorch: values of the batch, several results, functions, scopes."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,11 +7,11 @@ from netc.dsl import syntax
 
 
 class Unsupported(Exception):
-    """The program has what is not written in PyTorch here."""
+    """Raised if the program needs something that is not written in PyTorch here."""
 
 
 class Samples(tuple):  # type: ignore[type-arg]
-    """A value of the batch: a tensor (or a number) for each sample."""
+    """A value that depends on data: a tensor (or a number) for each sample."""
 
 
 class Results(list):  # type: ignore[type-arg]
@@ -19,21 +19,21 @@ class Results(list):  # type: ignore[type-arg]
 
 
 class Pair(list):  # type: ignore[type-arg]
-    """A tuple in the text: two numbers of a kernel, several axes."""
+    """A tuple in the text, such as the two numbers of a kernel, or several axes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """A block, an `op` or an operation with some of its arguments: what stands right of `->`, or is an argument itself."""
+    """A block, an `op` or an operation with some of its arguments: the right side of `->`, or an argument."""
 
     name: str
     arguments: tuple[syntax.Argument, ...] = ()
     scope: "Scope | None" = None
-    parameters: list[Any] | None = None  # of a `layer`, once it was applied
+    parameters: list[Any] | None = None  # the parameters of a `layer`, after it was applied
 
 
 class Scope(dict[str, Any]):
-    """Names, and those around them."""
+    """Names, and the scope around them."""
 
     def __init__(self, outer: "Scope | None" = None) -> None:
         super().__init__()

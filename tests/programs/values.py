@@ -1,17 +1,21 @@
-"""Types and values of the language as the generator sees them. Knows nothing of the compiler: an annotation in a generated file is a second opinion."""
+"""Types and values of the language in the generator.
+
+They are written without the compiler, so an annotation in a generated file is a second opinion.
+"""
 
 import math
 from dataclasses import dataclass
 
-OPAQUE = "opaque"  # begins the name of a dimension for which a file has no expression
-USUAL_STEPS = 5  # for estimates of how large a sequence is
+OPAQUE = "opaque"  # the first letter of dimensions for which a file has no expression
+USUAL_STEPS = 5  # the number of steps that estimates of sizes assume
 
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """A varying dimension, `name` as a file writes it.
+    """A varying dimension. `name` is its text in a file.
 
-    It follows from the declared dimension `base`: it has at least k steps where `base` has at least `times * (k - 1) + 1 + plus`.
+    It follows from the declared dimension `base`: it has at least k steps if `base` has at least `times * (k - 1) + 1 +
+    plus`.
     """
 
     name: str
@@ -20,16 +24,16 @@ class Steps:
     plus: int = 0
 
     def needs(self, steps: int) -> int:
-        """How long `base` has to be for this dimension to have so many steps."""
+        """The length of `base` that gives this dimension so many steps."""
         return self.times * (steps - 1) + 1 + self.plus
 
     def count(self, counts: dict[str, int]) -> int:
-        """How many steps there are where the declared dimensions have so many."""
+        """The number of steps for these lengths of the declared dimensions."""
         return int(eval(self.name, {"ceil": math.ceil}, counts))
 
     @property
     def is_expression(self) -> bool:
-        """Whether a file can say how long this dimension is."""
+        """Whether a file can write the length of this dimension."""
         return not self.name.startswith(OPAQUE)
 
     @property
@@ -70,7 +74,7 @@ class Type:
 
     @property
     def is_held(self) -> bool:
-        """Whether some varying dimension is stored at its bound: two of them, or one that is not the first."""
+        """Whether a varying dimension is stored at its bound: there are two of them, or it is not the first."""
         return any(isinstance(dim, Steps) for dim in self.dims[1:])
 
     @property
@@ -83,7 +87,7 @@ class Type:
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The dimensions that are numbers."""
+        """The fixed dimensions."""
         return tuple(dim for dim in self.dims if isinstance(dim, int))
 
     @property
@@ -95,7 +99,7 @@ class Type:
         return Type(self.kind, dims, self.classes)
 
     def text(self, bounds: dict[str, int] | None = None) -> str:
-        """As a file writes it; with `bounds`, varying dimensions say how long they are at most."""
+        """The type as a file writes it. With `bounds`, varying dimensions have theirs (`time <= 9`)."""
         kind = f"class({self.classes})" if self.kind == "class" else self.kind
         dims = ", ".join(_dim_text(dim, bounds or {}) for dim in self.dims)
         return f"{kind}[{dims}]" if dims else kind
@@ -113,27 +117,29 @@ def floats(*dims: Dim) -> Type:
 
 @dataclass(frozen=True, slots=True)
 class Value:
-    """What a name stands for.
+    """The type and the traits of a named value.
 
-    `scale` estimates the largest magnitude, so that numbers stay in a range in which differences mean something.
+    `scale` estimates its largest magnitude, so that numbers stay in a range in which differences are significant.
     """
 
     name: str
     type: Type
-    number: int = 0  # of all values of a program
+    number: int = 0  # unique among all values of a program
     is_batched: bool = True
     scale: float = 1.0
     is_trained: bool = False  # depends on a parameter
-    is_discrete: bool = False  # takes few values: rounding, comparing or ranking it again is a matter of the last bit
+    is_discrete: bool = (
+        False  # has few different values, so that rounding or comparing it again may depend on the last bit
+    )
     ancestors: frozenset[int] = frozenset()  # the numbers of the values that it is computed from, and its own
     mixed: frozenset[int] = (
         frozenset()
-    )  # those with respect to which it has no derivative: through a sum over the batch
+    )  # values with respect to which it has no derivative, because a sum over the batch is in between
     is_parameter: bool = False
 
 
 def broadcast(*types: Type) -> tuple[Dim, ...] | None:
-    """The dimensions of types that meet by NumPy's rule on the shape of one sample; None where they do not fit."""
+    """The dimensions of NumPy's broadcasting on the shapes of one sample, or None if they do not fit."""
     rank = max(type_.rank for type_ in types)
     dims: list[Dim] = []
     for axis in range(rank):

@@ -1,4 +1,4 @@
-"""Autoencoders: tied weights, noise in training alone, and their sections of the report."""
+"""Autoencoders: tied weights, noise in training only, and their sections of the report."""
 
 from pathlib import Path
 
@@ -43,7 +43,7 @@ train {
 """
 
 
-def test_tied_weights_learn_from_both_ends() -> None:
+def test_tied_weights_have_the_gradients_of_both_uses() -> None:
     x = np.random.default_rng(0).standard_normal((5, 6))
     program, reference = (netc.compile(netc.parse(TIED), backend=backend) for backend in ("numba", "reference"))
     assert sorted(program.parameters) == ["back", "f.W", "f.b"]
@@ -58,7 +58,7 @@ def test_tied_weights_learn_from_both_ends() -> None:
         np.testing.assert_allclose(gradients["f.W"][index], expected, rtol=1e-5, atol=1e-9)
 
 
-def test_noise_is_of_training_alone() -> None:
+def test_noise_is_added_in_training_only() -> None:
     x = np.random.default_rng(0).standard_normal((5, 6))
     program = netc.compile(netc.parse(NOISY))
     parameters = program.parameters
@@ -69,7 +69,7 @@ def test_noise_is_of_training_alone() -> None:
     assert program.step({"x": x})["loss"] != plain
 
 
-def test_the_report_shows_what_comes_back(tmp_path: Path) -> None:
+def test_the_report_shows_reconstructions(tmp_path: Path) -> None:
     text = """
 data {
   source = csv("DATA")
@@ -113,7 +113,7 @@ train { epochs = 1 }
 
 
 @pytest.mark.parametrize("size", [2, 5])
-def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
+def test_the_report_shows_latent_codes(size: int, tmp_path: Path) -> None:
     (tmp_path / "m.net").write_text(CODED.replace("SIZE", str(size)), encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     assert codes_of(run) == [Code("code", "again", "image"), Code("seen", "again", "image")]
@@ -121,7 +121,7 @@ def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
     assert classes is not None
     assert classes.labels == tuple("0123456789")
     table = np.loadtxt(ROOT / "examples" / "data" / "digits8x8" / "digits8x8.csv", delimiter=",", skiprows=1)
-    rows = run.load_data().rows["test"] - 2  # a row of the file, under its heading
+    rows = run.load_data().rows["test"] - 2  # the line of a row in the file, after the heading
     np.testing.assert_array_equal(classes.numbers, table[rows, -1])
     html = page(run)
     assert f"code, float[{size}]: where the samples of test lie" in html
@@ -132,7 +132,7 @@ def test_the_report_shows_codes(size: int, tmp_path: Path) -> None:
     assert html.count("<!-- digit -->") == 2, "no legend by class"
 
 
-def test_the_nearest_codes() -> None:
+def test_the_nearest_codes_are_found() -> None:
     codes = np.array([[0.0, 0], [5, 5], [0, 1], [5, 4], [0, 3]])
     assert nearest(codes).tolist() == [
         [0, 2, 4, 3, 1],
@@ -168,8 +168,11 @@ train {
 """.replace("DATA", str(ROOT / "examples" / "data" / "anomaly" / "digits.csv"))
 
 
-def test_what_is_fitted_is_of_the_training_split(tmp_path: Path) -> None:
-    """One figure that reads another, after each epoch, without dropout; kept with the run, the same after an interruption."""
+def test_fitted_metrics_are_computed_on_the_training_split(tmp_path: Path) -> None:
+    """One metric reads another, after each epoch and without dropout.
+
+    Both are kept in the run, also after an interruption.
+    """
     (tmp_path / "m.net").write_text(FITTED_TEXT, encoding="utf-8")
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     parts = run.load_data().parts

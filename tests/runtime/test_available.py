@@ -1,4 +1,4 @@
-"""Memory is asked for before it is taken: what the machine says, and each thing that may be too large, as a message at its place."""
+"""Memory is checked before it is allocated: limits of the machine, and a message for whatever is too large."""
 
 import gzip
 import resource
@@ -41,7 +41,7 @@ def machine(tmp_path: Path) -> tuple[Path, Path]:
     return proc, groups
 
 
-def test_the_machine(machine: tuple[Path, Path]) -> None:
+def test_the_free_memory_of_the_machine(machine: tuple[Path, Path]) -> None:
     proc, groups = machine
     assert memory(proc, groups) == Room(8_192_000_000, "this machine has")
     says(proc, {"meminfo": "MemTotal: 16000000 kB\nMemAvailable: 8000000 kB\nSwapFree: 1000000 kB\n"})
@@ -50,7 +50,7 @@ def test_the_machine(machine: tuple[Path, Path]) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/system.slice/a.service", "/not/to/be/seen"])
 def test_control_groups_of_version_2(machine: tuple[Path, Path], path: str) -> None:
-    """The least of a group and all around it; memory of files may go."""
+    """The limit is the smallest of the group and of all groups around it. Memory for cached files counts as free."""
     proc, groups = machine
     says(proc, {"self/cgroup": f"0::{path}\n"})
     root = {
@@ -92,7 +92,7 @@ def test_damaged_or_missing_files_are_no_limit(machine: tuple[Path, Path], tmp_p
     assert memory(tmp_path / "nowhere", tmp_path / "nowhere").nbytes > GB // 10
 
 
-def test_the_limit_of_addresses(machine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_limit_of_the_address_space(machine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     proc, groups = machine
     says(proc, {"self/statm": "1000 10 10 1 0 1 0\n"})
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (3 * GB, -1))
@@ -145,7 +145,7 @@ def test_pages_are_unknown_without_pagemap(tmp_path: Path) -> None:
     assert len(array.bytes) == 200_000_000
 
 
-def test_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_requirement_beyond_the_free_memory_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(available, "memory", lambda: Room(available.SMALL + 5, "this machine has"))
     require(available.SMALL + 5, "a step")
     with pytest.raises(NotEnough, match=r"a step would take 67,108,870 bytes; this machine has 67,108,869 bytes free"):
@@ -192,7 +192,7 @@ def fields(rows: int) -> dict[str, np.ndarray]:
     return {"x": rng.standard_normal((rows, 4)).astype(np.float32), "y": rng.standard_normal(rows).astype(np.float32)}
 
 
-def test_a_step_has_room_for_the_rows_of_the_data_alone() -> None:
+def test_a_step_has_memory_for_the_rows_of_the_data_only() -> None:
     assert program(10**12).training(fields(32)).plan.sizes == 32
     assert program(10).training(fields(32)).plan.sizes == 10
     assert program(10).training({}).plan.sizes == 10
@@ -200,8 +200,11 @@ def test_a_step_has_room_for_the_rows_of_the_data_alone() -> None:
     assert small.shared + small.private <= 2 * (large.shared + large.private)
 
 
-def test_room_grows_when_more_rows_come_and_bits_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A program that was planned for few rows computes what one does that was planned for a batch, before and after it is planned anew."""
+def test_memory_grows_with_the_rows_and_bits_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that is planned for few rows computes the same as one for a batch.
+
+    Before and after it is planned again.
+    """
     plans: list[Plan] = []
     real = Executable.__init__
 
@@ -224,7 +227,7 @@ def test_room_grows_when_more_rows_come_and_bits_do_not_change(monkeypatch: pyte
     assert [plan.sizes for plan in plans] == [1, 1, 2, 2, 4, 4, 8, 8, 16, 16, 32, 32, 64, 64]
 
 
-def test_sequences_have_room_for_their_samples() -> None:
+def test_a_step_of_sequences_has_memory_for_its_samples() -> None:
     text = TEXT.replace("x: float[4]", "x: float[time, 4]").replace("h = x ->", "h = x -> mean(over = time) ->")
     model = netc.parse(text.replace("BATCH", "1000000").replace("WIDTH", "8"))
     rng = np.random.default_rng(0)
@@ -239,7 +242,7 @@ def test_sequences_have_room_for_their_samples() -> None:
     assert grown.training({}).executable.plan.sizes["batch"] == 40
 
 
-def test_a_step_that_memory_does_not_hold(little: int) -> None:
+def test_a_step_larger_than_memory_is_a_message(little: int) -> None:
     large = program(200_000, 1000)
     with pytest.raises(netc.Fault, match=r"E1005\]: a step of 200,000 samples would take") as fault:
         large.step(fields(200_000))
@@ -249,24 +252,24 @@ def test_a_step_that_memory_does_not_hold(little: int) -> None:
     proposed = int(diagnostic.hint.removeprefix("batch = "))
     assert 1000 < proposed < 200_000
     program(proposed, 1000).step(fields(proposed))
-    large.step(fields(100))  # nothing was taken
+    large.step(fields(100))  # no memory was allocated
 
 
-def test_results_that_memory_does_not_hold(little: int) -> None:
+def test_results_larger_than_memory_are_a_message(little: int) -> None:
     model = netc.parse("model {\n  input x: float[2]\n  output y = x -> dense(100)\n  output z = x\n}\n")
     with pytest.raises(netc.Fault, match=r"`output.y` of 600,000 samples would take 240,000,000 bytes") as fault:
         netc.Program(model).predict({"x": np.zeros((600_000, 2), np.float32)})
     assert fault.value.diagnostics[0].primary.span.line == 3
 
 
-def test_parameters_that_memory_does_not_hold(little: int) -> None:
+def test_parameters_larger_than_memory_are_a_message(little: int) -> None:
     with pytest.raises(netc.Fault, match="parameters and the optimizer's states") as fault:
         program(8, 10_000_000)
     assert fault.value.diagnostics[0].primary.span.line == 4
 
 
-def test_check_of_any_batch(tmp_path: Path) -> None:
-    """What a step takes is arithmetic: it costs the same for any batch."""
+def test_check_takes_no_memory_for_a_large_batch(tmp_path: Path) -> None:
+    """The memory of a step is computed, so this costs the same for any batch."""
     for batch in ("10**12", "2**62"):
         (tmp_path / "m.net").write_text(TEXT.replace("BATCH", batch).replace("WIDTH", "8"), encoding="utf-8")
         result = command("check", "m.net", cwd=tmp_path)
@@ -290,7 +293,7 @@ def data(source: str, block: str = 'x = column("x")') -> netc.Model:
 
 
 def refused(model: netc.Model, folder: Path, line: int = 2) -> str:
-    """What is said of data that is too large, at the line that names it."""
+    """The message about data that is too large. It points at the line that names the data."""
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         with pytest.raises(netc.Fault) as fault:
@@ -304,7 +307,7 @@ def refused(model: netc.Model, folder: Path, line: int = 2) -> str:
 def test_a_packed_file_is_counted_while_it_is_unpacked(
     tmp_path: Path, little: int, reader: str, line: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """200 MB of it are never in memory: reading ends at a share of what is free."""
+    """Its 200 MB are never in memory: reading ends at a share of the free memory."""
     unpacked: list[int] = []
     real = gzip.GzipFile.read
 
@@ -339,8 +342,10 @@ def test_a_packed_file_that_fits_is_read(tmp_path: Path, monkeypatch: pytest.Mon
     ("reader", "name", "line"),
     [("csv", "t.csv", b"1,0,0,0\n"), ("jsonl", "t.jsonl", b'{"x":1}\n'), ("text", "t.txt", "Ж".encode())],
 )
-def test_cells_that_memory_does_not_hold(tmp_path: Path, little: int, reader: str, name: str, line: bytes) -> None:
-    """A file of a few megabytes whose cells are many."""
+def test_cells_larger_than_memory_are_a_message(
+    tmp_path: Path, little: int, reader: str, name: str, line: bytes
+) -> None:
+    """A file of a few megabytes with many cells."""
     head = b"x,a,b,c\n" if reader == "csv" else b""
     (tmp_path / name).write_bytes(head + line * (9_000_000 // len(line)))
     message = refused(data(f'{reader}("{name}")'), tmp_path)
@@ -393,7 +398,7 @@ def test_a_picture_of_many_pixels(tmp_path: Path, little: int) -> None:
     assert "x.png`, 9000 x 9000 pixels, would take" in refused(model, tmp_path)
 
 
-def test_labels_as_numbers_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
+def test_one_hot_labels_larger_than_memory_are_a_message(tmp_path: Path, little: int) -> None:
     (tmp_path / "t.csv").write_text("x\n" + "\n".join(f"a{i}" for i in range(20_000)) + "\n", encoding="utf-8")
     model = netc.parse(
         'data {\n  source = csv("t.csv")\n  x = column("x") -> one_hot\n  split = (train = 1)\n}\nmodel {\n'
@@ -402,7 +407,7 @@ def test_labels_as_numbers_that_memory_does_not_hold(tmp_path: Path, little: int
     assert "20,000 cells of 20,000 numbers would take 3,200,000,000 bytes" in refused(model, tmp_path, 3)
 
 
-def test_windows_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
+def test_windows_larger_than_memory_are_a_message(tmp_path: Path, little: int) -> None:
     (tmp_path / "t.csv").write_text("x\n" + "1\n" * 200_000, encoding="utf-8")
     model = netc.parse(
         'data {\n  source = csv("t.csv")\n  x = column("x") -> window(10000, 1)\n  split = ordered(train = 1)\n}\n'
@@ -411,7 +416,7 @@ def test_windows_that_memory_does_not_hold(tmp_path: Path, little: int) -> None:
     assert "190,001 windows of `x` would take" in refused(model, tmp_path, 3)
 
 
-def test_one_hot_is_what_it_was() -> None:
+def test_one_hot_labels_are_those_of_numpy() -> None:
     from netc.dsl.source import NOWHERE
     from netc.runtime.data.cells import Location
     from netc.runtime.data.steps import STEPS
@@ -422,8 +427,8 @@ def test_one_hot_is_what_it_was() -> None:
     np.testing.assert_array_equal(encoded, np.eye(3)[[[1, 0], [2, 1]]], strict=True)
 
 
-def test_mapped_memory_has_its_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file that is mapped is reserved whole: a page without a place on disk would end the process."""
+def test_mapped_memory_is_reserved_on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole file is reserved, because a page without space on the disk would end the process."""
     reserved: list[tuple[int, int]] = []
     monkeypatch.setattr(store.os, "posix_fallocate", lambda file, start, size: reserved.append((start, size)))
     monkeypatch.setattr(store, "LARGE", 1000)

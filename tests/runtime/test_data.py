@@ -1,4 +1,4 @@
-"""The data block: each reader, step and split by what arrives in the arrays; wrong data is in the gallery."""
+"""The data block: the arrays that each reader, step and split returns. Wrong data is in the gallery."""
 
 import gzip
 import json
@@ -81,7 +81,7 @@ def test_every_reader_gives_the_same(source: str, tmp_path: Path) -> None:
 @pytest.mark.every(2)
 @pytest.mark.parametrize("source", ['csv("t.csv")', 'parquet("t.parquet")'])
 def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same bits as in memory; written once, and again only if it was damaged or the file changed."""
+    """It has the same bits as in memory. It is written once, and again only if it was damaged or the file changed."""
     written(tmp_path)
     in_memory, _ = dataset(tmp_path, f"source = {source}\n{FIELDS}")
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
@@ -105,7 +105,7 @@ def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: p
     assert run.evaluate("test")["loss"] > 0
 
 
-def test_cells_that_are_no_numbers_are_told_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_that_are_no_numbers_are_a_message_on_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "LARGE", 1)
     (tmp_path / "t.csv").write_text("a,b,kind\n1,2,red\n3,many,green\n5,6,blue\n", encoding="utf-8")
@@ -124,7 +124,7 @@ def test_cells_that_are_no_numbers_are_told_on_disk_too(tmp_path: Path, monkeypa
         ("impute(0) -> reshape(2, 1) -> flatten", lambda x: x, False),
     ],
 )
-def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
+def test_steps_of_numbers(steps: str, expected, back: bool, tmp_path: Path) -> None:
     columns = table()
     columns["b"] = [value + 1 for value in columns["b"]]
     (tmp_path / "t.csv").write_text(as_csv(columns), encoding="utf-8")
@@ -142,7 +142,7 @@ def test_steps(steps: str, expected, back: bool, tmp_path: Path) -> None:
         np.testing.assert_allclose(restored, raw, rtol=1e-5)
 
 
-def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
+def test_texts_are_lowercased_and_missing_ones_filled(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a,b,kind\n1,2,Red\n3,,red\n5,6,\n,8,blue\n,2,red\n", encoding="utf-8")
     loaded, _ = dataset(
         tmp_path,
@@ -155,7 +155,7 @@ def test_texts_are_made_small_and_missing_ones_filled(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.parts["train"]["y"], [1, 1, 1, 0, 1])
 
 
-def test_all_columns_but(tmp_path: Path) -> None:
+def test_all_columns_except_some(tmp_path: Path) -> None:
     written(tmp_path)
     named, _ = dataset(tmp_path, f'source = csv("t.csv")\n{FIELDS}')
     for but in ('["kind", "group", "part"]', '("kind", "group", "part")'):
@@ -238,7 +238,7 @@ def test_sequences_of_any_length(tmp_path: Path) -> None:
     np.testing.assert_array_equal(x.take(np.array([2, 0])).rows, x.rows[[4, 5, 0, 1, 2]])
 
 
-def test_a_token_that_training_never_saw(tmp_path: Path) -> None:
+def test_a_token_that_the_training_part_lacks(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("word,y,part\nabba,a,train\nBa c,b,train\nxab,a,test\n", encoding="utf-8")
     text = (
         '  source = csv("t.csv")\n  x = column("word") -> lowercase -> characters -> vocabulary\n'
@@ -319,12 +319,12 @@ def test_windows_of_a_series(tmp_path: Path) -> None:
 
 
 def left_in(folder: Path) -> list[str]:
-    """The names of a folder's content, also where there is none yet."""
+    """The names in a folder, also if it does not exist yet."""
     return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
-def test_copies_of_what_is_gone_or_has_changed_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever was opened before stays usable."""
+def test_copies_of_deleted_or_changed_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy that was opened before stays usable."""
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(store, "LARGE", 1)
     tables = tmp_path / "cache" / "tables"
@@ -351,10 +351,10 @@ def test_copies_of_what_is_gone_or_has_changed_go(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("hindrance", ["refused", "unwritable", "small"])
-def test_without_room_in_the_cache_a_large_table_is_read_all_the_same(
+def test_a_large_table_is_read_without_space_in_the_cache(
     hindrance: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """netc says so once, and leaves nothing behind."""
+    """netc says so once and leaves nothing behind."""
     written(tmp_path)
     source = f'source = csv("t.csv")\n{FIELDS}'
     in_memory, _ = dataset(tmp_path, source)
@@ -391,8 +391,8 @@ def test_without_room_in_the_cache_a_large_table_is_read_all_the_same(
     )
 
 
-def test_two_copy_one_table_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another one begins and finishes while this one writes: both have their copy, and one is kept."""
+def test_two_processes_copy_one_table_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another one begins and finishes while this one writes. Both have their copy, and one of them is kept."""
     written(tmp_path)
     source = f'source = csv("t.csv")\n{FIELDS}'
     in_memory, _ = dataset(tmp_path, source)

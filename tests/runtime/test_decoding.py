@@ -1,4 +1,4 @@
-"""A sequence into another: trained with what comes before told, used with what it says itself, until it says that this is the end."""
+"""One sequence into another: a model that reads the true tokens in training and its own ones in prediction."""
 
 import csv
 import json
@@ -60,7 +60,7 @@ train {
 SOUNDS = {"a": ["AH"], "b": ["B"], "c": ["K", "S"], "d": ["D"], "e": ["EE"]}
 
 
-def test_it_learns_to_spell(tmp_path: Path) -> None:
+def test_a_decoder_learns_to_spell(tmp_path: Path) -> None:
     draw = random.Random(0)
     words = sorted({"".join(draw.choices("abcde", k=draw.randint(1, 4))) for _ in range(900)})
     said = [" ".join(sound for letter in reversed(word) for sound in SOUNDS[letter]) for word in words]
@@ -100,7 +100,7 @@ train { precision = f64 }
 """
 
 
-def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
+def test_a_wide_beam_finds_the_likeliest_sequence() -> None:
     program, x = netc.compile(netc.parse(DECODER)), np.random.default_rng(0).standard_normal((6, 4))
     parameters = program.parameters
 
@@ -125,7 +125,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
     assert any(tuple(tokens) != other for tokens, other in zip(greedy, expected, strict=True)), "greed misses some"
 
     def searched(h: np.ndarray, width: int) -> tuple[int, ...]:
-        """A beam search by its definition."""
+        """The result of a beam search by its definition."""
         beam = [(0.0, (), h)]
         for step in range(5):
             hypotheses = []
@@ -146,7 +146,7 @@ def test_a_wide_beam_finds_the_likeliest_of_all() -> None:
         assert [tuple(tokens) for tokens in narrow] == [searched(np.concatenate([start, start]), width) for start in x]
 
 
-def test_what_is_not_decoded_is_told() -> None:
+def test_a_model_that_cannot_be_decoded_is_a_message() -> None:
     program = netc.compile(netc.parse("model {\n  input x: float[4]\n  output y = argmax(x)\n}\n"))
     with pytest.raises(netc.Fault, match="no output of this model is decoded step by step"):
         program.predict({"x": np.zeros((2, 4))}, beam=2)

@@ -1,4 +1,4 @@
-"""Gradients are measured as by a hand-written backward pass, and each thing that can be wrong is found at its line."""
+"""Gradients are those of a hand-written backward pass, and each problem is found at its line."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,7 @@ SEQUENCE = "  input x: float[time, 2]\n  target y: float\n"
 
 
 @pytest.mark.parametrize("each_step", [False, True])
-def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_step: bool) -> None:
+def test_gradients_at_each_step_agree_with_a_hand_written_backward_pass(tmp_path: Path, each_step: bool) -> None:
     rng = np.random.default_rng(3)
     lengths = rng.integers(5, 9, 20)
     x = [rng.standard_normal((n, 2)) for n in lengths]
@@ -79,7 +79,7 @@ def test_the_size_at_each_step_is_that_of_a_backward_pass(tmp_path: Path, each_s
     assert reach.name == "h"
 
 
-def test_what_is_forgotten_is_found(tmp_path: Path) -> None:
+def test_vanishing_gradients_are_found(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     x, y = [rng.standard_normal((40, 2)) for _ in range(40)], rng.standard_normal(40)
     block = """# neither lstm nor orthogonal, and no gru
@@ -118,8 +118,10 @@ block fading(x: float[t, n]) {
         ("own", False, False, True),
     ],
 )
-def test_what_a_recurrence_is(layer: str, is_gated: bool, may_forget_less: bool, may_be_orthogonal: bool) -> None:
-    """As the model applies it: the comment says something else."""
+def test_the_kind_of_a_recurrence_is_that_of_the_model(
+    layer: str, is_gated: bool, may_forget_less: bool, may_be_orthogonal: bool
+) -> None:
+    """The comment in the file says something else."""
     model = netc.parse(
         """block own(x: float[t, n]) {
   param U: float[n, n] = glorot_uniform
@@ -156,7 +158,7 @@ PLAIN = "  input x: float[8]\n  target y: float\n"
         ("h = x -> gone(0) -> tanh", None),
     ],
 )
-def test_units_at_their_ends_are_found(tmp_path: Path, layer: str, code: str | None) -> None:
+def test_saturated_units_are_found(tmp_path: Path, layer: str, code: str | None) -> None:
     rng = np.random.default_rng(3)
     x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     block = "block gone(x: float[n], by) {\n  param W: float[n, 6] = glorot_uniform\n  return x @ W + by\n}\n"
@@ -182,7 +184,7 @@ def test_the_command_warns_of_many_sigmoids(tmp_path: Path) -> None:
     assert "W1003" in again.stderr, "a warning while training"
 
 
-def test_nothing_is_found_where_nothing_is(tmp_path: Path) -> None:
+def test_nothing_is_found_in_a_good_model(tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     x, y = list(rng.standard_normal((60, 8))), list(rng.standard_normal(60))
     trained(

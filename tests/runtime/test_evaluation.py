@@ -1,4 +1,4 @@
-"""Figures of a whole split are those of one batch that holds it all, whatever mixes samples, and whatever the batch is."""
+"""Metrics of a split do not depend on the batch size, whatever mixes samples: they are those of one large batch."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ MIXING = {
     "a mean that is taken off": "h = x - mean(x, over = batch)",
     "the norm of a column": "h = x / norm(x, over = batch)",
     "a maximum of all samples": "h = x - max(x, over = batch)",
-    "a scan that begins with a mean": "h = scan s in x with c = sum(mean(x, over = batch)) {\n  c = tanh(c + s)\n  yield c\n}",
+    "a scan that begins with a mean": (
+        "h = scan s in x with c = sum(mean(x, over = batch)) {\n  c = tanh(c + s)\n  yield c\n}"
+    ),
     "a count of samples": "h = x * sum(0 * x + 1, over = batch)",
 }
 
@@ -29,19 +31,19 @@ def text_of(statement: str, dims: str, batch: int) -> str:
 
 @pytest.mark.parametrize("batch", [1, 3, 7])
 @pytest.mark.parametrize("name", MIXING)
-def test_what_mixes_samples_sees_the_whole_split(name: str, batch: int) -> None:
+def test_operations_that_mix_samples_read_the_whole_split(name: str, batch: int) -> None:
     fields = {"x": RNG.standard_normal((7, 4)), "y": RNG.standard_normal((7, 4))}
     uncut = netc.compile(netc.parse(text_of(MIXING[name], "4", 7)), backend="reference")
     cut = netc.compile(netc.parse(text_of(MIXING[name], "4", batch)), backend="reference")
     loss, _ = uncut.gradients(fields)
-    figures = cut.evaluate(fields)
-    assert figures["loss"] == pytest.approx(loss, rel=1e-10)
-    assert figures == pytest.approx(uncut.evaluate(fields), rel=1e-10)
+    metrics = cut.evaluate(fields)
+    assert metrics["loss"] == pytest.approx(loss, rel=1e-10)
+    assert metrics == pytest.approx(uncut.evaluate(fields), rel=1e-10)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_what_mixes_steps_sees_the_whole_split(backend: str) -> None:
-    """After a mean over all steps of all samples, a recurrence that needs the tables of the whole split's rows."""
+def test_operations_that_mix_steps_read_the_whole_split(backend: str) -> None:
+    """After a mean over all steps of all samples, a recurrence needs the tables of the rows of the whole split."""
     statement = "h = x - mean(x, over = batch) -> gru(4)"
     fields = {name: [RNG.standard_normal((n, 4)) for n in LENGTHS] for name in ("x", "y")}
     uncut = netc.compile(netc.parse(text_of(statement, "time, 4", 7)), backend="reference")
@@ -59,17 +61,17 @@ def test_random_values_without_rows() -> None:
         "  loss mse(g, y)\n}\ntrain {\n  batch = BATCH\n  precision = f64\n}\n"
     )
     fields = {"x": RNG.standard_normal((6, 4)), "y": RNG.standard_normal((6, 3))}
-    figures = [
+    metrics = [
         netc.compile(netc.parse(text.replace("BATCH", str(batch))), seed=3, backend=backend).evaluate(fields)["loss"]
         for batch in (2, 4, 6)
         for backend in ("numba", "reference")
     ]
-    assert figures == pytest.approx([figures[0]] * 6, rel=1e-12)
+    assert metrics == pytest.approx([metrics[0]] * 6, rel=1e-12)
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_a_metric_that_needs_lengths_alone(backend: str) -> None:
-    """Nothing in the whole part varies, but it asks for how long each sample is."""
+def test_a_metric_that_needs_only_lengths(backend: str) -> None:
+    """No value in the part for the whole split varies, but it needs the length of each sample."""
     text = (
         "model {\n  input x: class(3)[time <= 4]\n  target y: class(3)[words <= 4]\n  metric edit_distance(x, y)\n}\n"
     )

@@ -1,4 +1,7 @@
-"""Generating: a model stepped with its states says of each token what the whole sequence says; what would see a later step is refused."""
+"""Generating text: a model that is stepped with its states predicts the same as on the whole sequence.
+
+A model that reads later steps is refused.
+"""
 
 import csv
 import io
@@ -58,7 +61,7 @@ def trained(folder: Path, statement: str) -> Run:
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_a_step_says_what_the_whole_says(tmp_path: Path, name: str) -> None:
+def test_stepping_predicts_the_same_as_the_whole_sequence(tmp_path: Path, name: str) -> None:
     run = trained(tmp_path, MADE[name])
     model = Generator(run)
     codes = np.array([model.tokens.index(letter) for letter in "the mat sat on"], np.int32)
@@ -67,13 +70,13 @@ def test_a_step_says_what_the_whole_says(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_sees_a_later_step_does_not_generate(tmp_path: Path, name: str) -> None:
+def test_a_model_that_reads_later_steps_is_refused(tmp_path: Path, name: str) -> None:
     run = trained(tmp_path, REFUSED[name])
     with pytest.raises(netc.Fault, match="E0506"):
         Generator(run)
 
 
-def test_a_text_goes_on(tmp_path: Path) -> None:
+def test_a_text_is_continued(tmp_path: Path) -> None:
     run = trained(tmp_path, MADE["an LSTM"])
     first, again, other = ("".join(generate(run, "the ", 40, seed=seed)) for seed in (1, 1, 2))
     assert first == again != other
@@ -87,7 +90,7 @@ def test_a_text_goes_on(tmp_path: Path) -> None:
         next(generate(run, "", 5))
 
 
-def test_drawing() -> None:
+def test_tokens_are_drawn_by_their_probabilities() -> None:
     chances = np.array([0.5, 0.1, 0.3, 0.1])
     assert [draw(chances, 1.0, 0, x) for x in (0.0, 0.19, 0.21, 0.79, 0.81, 0.9999)] == [1, 1, 2, 2, 3, 3]
     assert draw(np.log(chances) + 7, 1.0, 0, 0.5) == 2, "logits too"

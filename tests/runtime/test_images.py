@@ -1,4 +1,4 @@
-"""Images as data: augmentation in training alone, folders of pictures, what is told of broken ones."""
+"""Images as data: augmentation in training only, folders of pictures, and messages about broken ones."""
 
 import os
 import re
@@ -30,7 +30,7 @@ def rotated(image: np.ndarray, degrees: float) -> np.ndarray:
     return AUGMENTATIONS["rotate"].apply(image[None], np.array([degrees]), [degrees])[0]
 
 
-def test_each_augmentation_is_what_it_says() -> None:
+def test_each_augmentation_agrees_with_its_definition() -> None:
     flipped = each(AugmentationSpec("flip", ("horizontal",)))
     turned = [
         np.array_equal(flipped_image, image[:, ::-1]) for flipped_image, image in zip(flipped, IMAGES, strict=True)
@@ -47,7 +47,7 @@ def test_each_augmentation_is_what_it_says() -> None:
     turned = each(AugmentationSpec("rotate", (20,)))
     assert all(not np.array_equal(turned_image, image) for turned_image, image in zip(turned, IMAGES, strict=True))
     middle = np.zeros((9, 9, 1), np.uint8)
-    middle[4] = 200  # a row: turned by a quarter, a column
+    middle[4] = 200  # a row of pixels becomes a column by a quarter turn
     np.testing.assert_array_equal(rotated(middle, 90), middle.transpose(1, 0, 2))
     rows, columns = np.arange(8) * 6 // 8, np.arange(6) * 4 // 6
     for cropped, image in zip(each(AugmentationSpec("crop", (2,))), IMAGES, strict=True):
@@ -58,7 +58,7 @@ def test_each_augmentation_is_what_it_says() -> None:
     assert 0.05 < (noisy - np.asarray(Bytes(IMAGES, 1 / 255))).std() < 0.15
 
 
-def test_an_epoch_is_a_function_of_seed_and_number() -> None:
+def test_augmentation_is_a_function_of_seed_and_epoch() -> None:
     specs = (
         AugmentationSpec("flip", ("horizontal",)),
         AugmentationSpec("shift", (2,)),
@@ -89,7 +89,7 @@ train {
 """
 
 
-def test_training_alone_is_augmented_and_threads_do_not_matter(tmp_path: Path) -> None:
+def test_only_training_is_augmented_with_the_same_bits_on_any_threads(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "t.npz", image=rng.integers(0, 255, (80, 8, 6, 1), np.uint8), label=rng.integers(0, 2, 80))
     (tmp_path / "m.net").write_text(NET, encoding="utf-8")
@@ -130,7 +130,7 @@ def test_an_augmentation_that_may_leave_nothing_is_refused_before_data_is_read(s
 
 
 def test_every_train_only_counts(tmp_path: Path) -> None:
-    """A second one was ignored."""
+    """Earlier, a second one was ignored."""
     np.savez(tmp_path / "t.npz", image=np.zeros((20, 8, 6, 1), np.uint8), label=np.arange(20) % 2)
     text = NET.replace("scale(1 / 255)", "train_only(crop(2)) -> scale(1 / 255)")
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
@@ -177,7 +177,7 @@ def test_pictures_larger_than_the_memory_are_refused(tmp_path: Path) -> None:
         load(model, parse_data(model))
 
 
-def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_augmentation_of_a_field_that_is_no_image_is_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "t.npz", image=np.zeros((20, 6), np.uint8), label=np.arange(20) % 2)
     text = NET.replace("float[8, 6, 1]", "float[6]").replace(
         "conv(4) -> batchnorm -> relu -> maxpool(2) -> flatten -> ", ""
@@ -201,7 +201,7 @@ def pictures(folder: Path, count: int = 12) -> None:
         Image.fromarray(pixels).save(place / (f"{i}.png" if i % 3 else f"{i}.jpg"))
 
 
-def test_a_folder_a_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     pictures(tmp_path)
     (tmp_path / "m.net").write_text(FOLDER.replace("epochs = 3", "epochs = 100"), encoding="utf-8")
@@ -235,7 +235,7 @@ def test_a_table_of_paths(tmp_path: Path) -> None:
     assert netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run").metrics
 
 
-def test_a_broken_picture_is_told_or_skipped(tmp_path: Path) -> None:
+def test_a_broken_picture_is_a_message_or_skipped(tmp_path: Path) -> None:
     from PIL import Image
 
     pictures(tmp_path)
@@ -259,7 +259,9 @@ def test_a_broken_picture_is_told_or_skipped(tmp_path: Path) -> None:
 _POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
 
 
-def test_what_only_calls_itself_a_picture_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_only_has_the_name_of_a_picture_is_not_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pillow would hand a PostScript file to Ghostscript, whatever its name."""
     pictures(tmp_path)
     (tmp_path / "pictures" / "dark" / "x.png").write_bytes(_POSTSCRIPT)
@@ -270,7 +272,7 @@ def test_what_only_calls_itself_a_picture_is_not_decoded(tmp_path: Path, monkeyp
 
 
 def test_a_pipe_among_pictures_is_no_picture(tmp_path: Path) -> None:
-    """To open one would wait for ever for whoever writes to it."""
+    """Opening it would wait forever for a process that writes to it."""
     pictures(tmp_path)
     os.mkfifo(tmp_path / "pictures" / "dark" / "pipe.png")
     (tmp_path / "m.net").write_text(FOLDER, encoding="utf-8")

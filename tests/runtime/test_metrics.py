@@ -1,4 +1,4 @@
-"""metrics.jsonl is appended to: what a save writes does not grow with the epochs, and no kill, failure or other process makes it wrong."""
+"""metrics.jsonl is appended to: the cost of a save does not grow, and no kill, failure or other process damages it."""
 
 import json
 import math
@@ -26,7 +26,7 @@ def row(epoch: int, loss: float = 0.125) -> dict:
     return {"epoch": epoch, "train.loss": loss, "seconds": 0.25}
 
 
-def test_rows_in_memory_are_the_rows() -> None:
+def test_rows_in_memory_are_those_of_the_file() -> None:
     rows = [
         row(1),
         row(2, math.inf),
@@ -45,7 +45,7 @@ def test_rows_in_memory_are_the_rows() -> None:
         metrics[5]
 
 
-def test_a_save_writes_the_new_rows_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_save_writes_only_the_new_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     written: list[int] = []
     real = os.write
 
@@ -65,7 +65,7 @@ def test_a_save_writes_the_new_rows_alone(tmp_path: Path, monkeypatch: pytest.Mo
     for epoch in range(1, 301):
         metrics.append(row(epoch + 1000))
         file.save(path, metrics)
-        file.save(path, metrics)  # nothing is new
+        file.save(path, metrics)  # there is no new row
     line = len(json.dumps(row(1001))) + 1
     assert written == [0] + [line] * 300
     content = path.read_bytes()
@@ -74,7 +74,7 @@ def test_a_save_writes_the_new_rows_alone(tmp_path: Path, monkeypatch: pytest.Mo
     assert list(read_metrics(path, 300, file.checksum)) == list(metrics)
 
 
-def test_short_writes_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_writes_are_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = os.write
     monkeypatch.setattr(module.os, "write", lambda handle, content: real(handle, content[:3]))
     path = tmp_path / "metrics.jsonl"
@@ -85,7 +85,7 @@ def test_short_writes_are_carried_on(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert list(read_metrics(path, 1, file.checksum)) == [row(1)]
 
 
-def test_a_row_that_could_not_be_appended_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_could_not_be_appended_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics, file = Metrics([row(1)]), MetricsFile()
     file.save(path, metrics)
@@ -107,7 +107,7 @@ def test_a_row_that_could_not_be_appended_is_taken_back(tmp_path: Path, monkeypa
 
 
 @pytest.mark.parametrize("what", ["longer", "shorter", "same length", "gone", "replaced"])
-def test_a_file_that_another_changed_is_written_whole(tmp_path: Path, what: str) -> None:
+def test_a_file_that_another_process_changed_is_rewritten(tmp_path: Path, what: str) -> None:
     path = tmp_path / "metrics.jsonl"
     metrics, file = Metrics([row(1), row(2)]), MetricsFile()
     file.save(path, metrics)
@@ -119,7 +119,7 @@ def test_a_file_that_another_changed_is_written_whole(tmp_path: Path, what: str)
             path.write_bytes(content[:-3])
         case "same length":
             path.write_bytes(content.replace(b"0.125", b"0.999"))
-            os.utime(path, ns=(0, 10**9))  # however coarse the clock of the file system
+            os.utime(path, ns=(0, 10**9))  # also if the clock of the file system is coarse
         case "gone":
             path.unlink()
         case "replaced":
@@ -130,8 +130,8 @@ def test_a_file_that_another_changed_is_written_whole(tmp_path: Path, what: str)
 
 
 @pytest.mark.parametrize("torn", [b'{"epoch": 4, "tra', b'{"epoch": 4}\n{"ep', b"\0" * 40])
-def test_what_a_kill_left_behind_the_rows_is_left_out(project: Path, torn: bytes) -> None:
-    """A run with a torn last line opens, and resuming ends at the bits of the run that was not killed."""
+def test_a_torn_last_row_is_left_out(project: Path, torn: bytes) -> None:
+    """The run opens, and resuming gives the bits of a run that was not killed."""
     model = netc.load(project / "m.net")
     netc.train(model, out=project / "whole", epochs=5)
     run = netc.train(model, out=project / "run", epochs=3)

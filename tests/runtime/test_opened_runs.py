@@ -1,4 +1,4 @@
-"""A run that is opened to predict has no optimizer; it gets one when it is needed, and goes on as if it had been there."""
+"""A run that is opened to predict has no optimizer. It gets one when training continues, with the same results."""
 
 from functools import partial
 from pathlib import Path
@@ -43,7 +43,7 @@ def data() -> dict[str, Any]:
 
 @pytest.fixture
 def folder(tmp_path: Path, data: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A run that was trained, as it is all here, in the interpreter."""
+    """The folder of a trained run. Everything here runs in the interpreter."""
     monkeypatch.setattr(netc, "Program", Interpreted)
     monkeypatch.setattr("netc.runtime.runs.run.Program", Interpreted)
     monkeypatch.setattr("netc.runtime.runs.run.Options", partial(Options, backend="reference"))
@@ -62,7 +62,7 @@ def test_predicting_and_evaluating_need_no_training_graph(
         opened.program.step({name: array[:8] for name, array in data.items()})
 
 
-def test_training_goes_on_with_the_states_of_the_optimizer(folder: Path, data: dict[str, Any]) -> None:
+def test_training_continues_with_the_states_of_the_optimizer(folder: Path, data: dict[str, Any]) -> None:
     opened, expected = netc.open(folder), open_run(folder, to_train=True)
     opened.predict({"x": data["x"]})  # steps that were built before are built again in the new memory
     batch = {name: array[:8] for name, array in data.items()}
@@ -85,7 +85,7 @@ def test_views_of_parameters_show_later_steps(folder: Path, data: dict[str, Any]
     np.testing.assert_array_equal(program.parameters["h.dense.W"], np.zeros_like(weights))
 
 
-def test_states_of_another_moment_are_refused(folder: Path, data: dict[str, Any]) -> None:
+def test_states_of_another_checkpoint_are_refused(folder: Path, data: dict[str, Any]) -> None:
     opened, other = netc.open(folder), open_run(folder, to_train=True)
     other.dataset = netc.train(netc.parse(NET), data, folder.parent / "same").dataset
     train(other, 3, lambda report: None, lambda row: None)

@@ -1,4 +1,4 @@
-"""The error stream while polars reads: panics are kept off it, and all else that is written to it arrives."""
+"""While polars reads, panics are kept off the error stream, and all other text arrives there."""
 
 import os
 import subprocess
@@ -17,20 +17,23 @@ from netc.runtime.data.readers import read
 NOTE = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
 PANIC = "\nthread 'async-executor-0' (31819) panicked at crates/polars-arrow/src/bitmap.rs:329:9:\nit is broken\n"
 ASSERTION = "\nthread '<unnamed>' panicked at src/lib.rs:3:9:\nassertion `left == right` failed\n  left: 1\n right: 2\n"
-BACKTRACE = "stack backtrace:\n   0: main\n             at src/lib.rs:1\n  1: _start\nnote: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.\n"
+BACKTRACE = (
+    "stack backtrace:\n   0: main\n             at src/lib.rs:1\n  1: _start\n"
+    "note: Some details are omitted, run with `RUST_BACKTRACE=full` for a verbose backtrace.\n"
+)
 
 
 class Panic(BaseException):
-    """Like polars' own: no Exception."""
+    """No Exception, like the panics of polars."""
 
 
 @pytest.mark.parametrize("panic", [PANIC, PANIC + NOTE, ASSERTION, ASSERTION + NOTE, PANIC + BACKTRACE])
 @pytest.mark.parametrize(("before", "after"), [("", ""), ("a line\n", ""), ("", "a line\n"), ("one\n\n", "\ntwo\n")])
-def test_panics_are_taken_out_of_a_text(panic: str, before: str, after: str) -> None:
+def test_panics_are_removed_from_a_text(panic: str, before: str, after: str) -> None:
     assert without_panics((before + panic + panic + after).encode(), []).decode() == before + after
 
 
-def test_a_message_of_several_lines_is_taken_out_if_python_received_it() -> None:
+def test_a_message_of_several_lines_is_removed_if_python_received_it() -> None:
     text = PANIC.replace("it is broken", "it is broken\n\nin two places") + "a line\n"
     assert without_panics(text.encode(), ["it is broken\n\nin two places", "it is"]) == b"a line\n"
 
@@ -44,7 +47,7 @@ def test_other_text_stays(text: str) -> None:
 
 @pytest.mark.parametrize("setting", ["0", "1", "full"])
 def test_a_file_that_makes_polars_panic_leads_to_one_message(setting: str, tmp_path: Path) -> None:
-    """In a process of its own, because Rust reads the setting once."""
+    """In a separate process, because Rust reads the setting once."""
     program = (
         "import sys, netc\nfrom pathlib import Path\nfrom netc.dsl.source import NOWHERE\n"
         "from netc.runtime.data.readers import read\n"
@@ -58,8 +61,11 @@ def test_a_file_that_makes_polars_panic_leads_to_one_message(setting: str, tmp_p
     assert len(result.stderr.splitlines()) == 3
 
 
-def test_what_others_write_meanwhile_arrives_in_order(capfd: pytest.CaptureFixture[str]) -> None:
-    """Text before a panic at once, text after it at the end of the call, of two calls that overlap."""
+def test_text_of_other_threads_arrives_in_order(capfd: pytest.CaptureFixture[str]) -> None:
+    """Text before a panic arrives at once, and text after it at the end of the call.
+
+    Two calls overlap.
+    """
     first_reads, second_reads = threading.Event(), threading.Event()
 
     def second() -> None:

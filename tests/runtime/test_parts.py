@@ -1,4 +1,4 @@
-"""Parts of a trained model: encoder and decoder apart give what both give together; middle values are told as well."""
+"""Parts of a trained model: encoder and decoder one after the other give the results of the whole model."""
 
 from pathlib import Path
 
@@ -46,7 +46,7 @@ SEQUENCES = """model {
 """
 
 
-def test_parts_are_the_whole() -> None:
+def test_parts_give_the_results_of_the_whole_model() -> None:
     rng = np.random.default_rng(3)
     model = netc.parse(IMAGES.replace("DATA", "unread.csv"))
     program = netc.compile(model)
@@ -64,7 +64,7 @@ def test_parts_are_the_whole() -> None:
     np.testing.assert_array_equal(again["again"], outputs["again"])
 
 
-def test_what_is_given_must_be_of_use() -> None:
+def test_wrong_inputs_and_outputs_are_messages() -> None:
     program = netc.compile(netc.parse(IMAGES.replace("DATA", "unread.csv")))
     code = np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match="the model has no value `codes`: it has code, again, odd, mean_of_code, "):
@@ -112,7 +112,7 @@ def test_encoder_and_decoder_as_commands(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["numba", "reference", "plan"])
 def test_an_output_that_reads_no_field(backend: str) -> None:
-    """It is the same for every sample that is given."""
+    """It is the same for every sample."""
     model = netc.parse(
         "model {\n  input x: float[2]\n  param w: float[2] = ones\n  h = x if training else x\n"
         "  output z = (x + w if training else w + 0 * ones(2))\n}\n"

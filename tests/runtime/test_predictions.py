@@ -1,4 +1,4 @@
-"""Outputs belong to targets by the graph: by what the losses compare with a target."""
+"""Outputs are matched with targets by the graph: by the losses that compare them."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ LOSSES}
 
 
 def outputs_of(text: str, *names: str) -> dict[str, str]:
-    """The match for a model whose outputs of these names are distributions over 3 classes."""
+    """The match for a model in which the outputs of these names are distributions over 3 classes."""
     return probability_outputs(netc.parse(text), {name: np.full((2, 3), 1 / 3) for name in names})
 
 
@@ -37,7 +37,7 @@ def outputs_of(text: str, *names: str) -> dict[str, str]:
         ),
     ],
 )
-def test_two_heads_of_as_many_classes(losses: str) -> None:
+def test_two_heads_with_the_same_number_of_classes(losses: str) -> None:
     assert outputs_of(HEADS.replace("LOSSES", losses), "last", "first") == {"a": "first", "b": "last"}
 
 
@@ -71,13 +71,13 @@ def test_the_target_of_tokens(losses: str, target: str | None) -> None:
     assert target_of_tokens(netc.parse(text), "last", ["a", "b"]) == target
 
 
-def test_what_no_loss_reads_takes_the_first_output() -> None:
+def test_a_target_that_no_loss_compares_takes_the_first_output() -> None:
     text = HEADS.replace("LOSSES", "  loss mean(square(za)) + mean(square(zb))\n")
     assert outputs_of(text, "last", "first") == {"a": "last", "b": "last"}
     assert compared_with(netc.parse(text).graph, "a") == []
 
 
-def test_what_is_no_distribution_is_left_out() -> None:
+def test_outputs_that_are_no_distributions_are_left_out() -> None:
     model = netc.parse(HEADS.replace("LOSSES", "  loss la = cross_entropy(za, a)\n  loss lb = cross_entropy(zb, b)\n"))
     assert probability_outputs(model, {"first": np.full((2, 3), 1.0)}) == {}
     assert probability_outputs(model, {"first": np.full((2, 4), 0.25)}) == {}

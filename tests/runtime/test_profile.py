@@ -1,4 +1,4 @@
-"""`netc profile`: every kernel of the step is there once, the shares add up to the step, and the counts of work are the graph's."""
+"""`netc profile` lists every kernel of a step once, its shares add up to 1, and its counts are those of the graph."""
 
 import pytest
 from support import ROOT
@@ -13,7 +13,7 @@ EXAMPLES = ROOT / "examples"
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-def test_shares_add_up(threads: int) -> None:
+def test_shares_add_up_to_the_step(threads: int) -> None:
     model = netc.load(EXAMPLES / "mnist.net")
     program = netc.compile(model, threads=threads)
     measured = profile(program, synthetic_data(model, 256), seconds=0.2)

@@ -1,4 +1,4 @@
-"""Readers of text: cells and names as the file has them, at a cost that grows with the file and no faster."""
+"""Readers of text keep cells and names as the file has them, at a cost that is linear in the file's size."""
 
 import io
 import json
@@ -30,12 +30,12 @@ def drawn_value(draw: random.Random) -> Any:
 
 
 def columns_of(names: list[str], rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """The columns of a table of rows, by the rule as it is written down: a key that a row lacks is None."""
+    """The columns of a table of rows, by definition: a key that a row lacks is None."""
     return {name: column_of([row.get(name) for row in rows]) for name in names}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
+def test_jsonl_has_the_cells_of_its_rows(tmp_path: Path, seed: int) -> None:
     draw = random.Random(seed)
     keys, is_alike = [f"k{i}" for i in range(draw.randrange(1, 8))], draw.random() < 0.3
     rows = [
@@ -58,7 +58,7 @@ def test_jsonl_is_what_its_rows_say(tmp_path: Path, seed: int) -> None:
 
 
 def test_a_new_key_in_each_line_is_one_cell(tmp_path: Path) -> None:
-    """What is kept are the cells that the file has, not a cell of each key for each line."""
+    """Memory is taken for the cells of the file, and not for a cell of each key in each line."""
     count = 3_000
     lines = "".join(json.dumps({f"k{i}": i, "x": i % 7}) + "\n" for i in range(count))
     (tmp_path / "t.jsonl").write_text(lines, encoding="utf-8")
@@ -83,7 +83,9 @@ HEADERS = ['a,"b ""q""",c', '"a,b",c,d', 'a b,"c\nd",e', '"""",x,y', "a,b,c", '"
 
 @pytest.mark.parametrize("header", HEADERS)
 @pytest.mark.parametrize("large", [False, True])
-def test_names_of_a_csv_are_unquoted(tmp_path: Path, header: str, large: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_column_names_of_a_csv_are_unquoted(
+    tmp_path: Path, header: str, large: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import csv
     import io
 
@@ -106,7 +108,7 @@ def test_a_header_of_many_columns(tmp_path: Path) -> None:
         table("csv", tmp_path / "t.csv")
 
 
-def test_texts_on_disk_are_looked_up_for_the_rows_alone() -> None:
+def test_texts_on_disk_are_read_for_the_selected_rows_only() -> None:
     class Words(tuple[str, ...]):
         looked_up = 0
 
@@ -125,7 +127,7 @@ def test_texts_on_disk_are_looked_up_for_the_rows_alone() -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_stratified_split_takes_the_rows_of_each_label(seed: int) -> None:
-    """As before the rows were sorted by their labels once, and not looked through for each label."""
+    """It agrees with a simple version that searches all rows for each label."""
     from netc.dsl.parser import parse
     from netc.dsl.source import Source
     from netc.runtime.data.split import _edges, _labels
@@ -177,13 +179,13 @@ _NAMES = ["a", "b", " c", "d ", "é", "#", "1", "\ufeffq", ""]
 
 @pytest.mark.parametrize("seed", range(5))
 def test_a_plain_csv_is_read_as_polars_reads_it(seed: int) -> None:
-    """Small files without quotes do without polars, which must make no difference."""
+    """Small files without quotes are read without polars, with the same cells."""
     draw, compared = random.Random(seed), 0
     for _ in range(100):
         names = draw.sample(_NAMES, draw.randint(1, 4))
         rows = [["".join(draw.choices(_CELLS, k=draw.randint(0, 2))) for _ in names] for _ in range(draw.randint(0, 4))]
         text = "\n".join(",".join(row) for row in (names, *rows)) + draw.choice(["", "\n"])
-        text = text.removeprefix("\ufeff")  # a mark at the beginning is removed before
+        text = text.removeprefix("\ufeff")  # a byte order mark is removed before
         columns = _plain_columns(text)
         if columns is None:
             continue

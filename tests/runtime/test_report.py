@@ -1,4 +1,4 @@
-"""A page has bounds: what is large is cut, and the page says so."""
+"""The size of a report is limited: large contents are cut, and the page says so."""
 
 import json
 import re
@@ -42,14 +42,14 @@ def confusion_html(prediction: TargetPrediction) -> str:
 
 
 def cells(table: str) -> tuple[list[str], np.ndarray]:
-    """The labels of the rows, and the numbers of a matrix in HTML."""
+    """The labels of the rows and the numbers of a matrix in HTML."""
     rows = re.findall(r"<tr><th>(.*?)</th>(.*?)</tr>", table)
     numbers = [[int(cell or 0) for cell in re.findall(r"<td[^>]*>(\d*)</td>", row)] for _, row in rows]
     return [label for label, _ in rows], np.array(numbers)
 
 
 @pytest.mark.parametrize("classes", [2, 30])
-def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
+def test_a_confusion_matrix_of_few_classes_is_complete(classes: int) -> None:
     sections = prediction(classes, 500)
     labels, numbers = cells(confusion_html(sections))
     expected = np.zeros((classes, classes), int)
@@ -60,7 +60,7 @@ def test_a_confusion_matrix_of_few_classes_is_whole(classes: int) -> None:
 
 
 @pytest.mark.parametrize("classes", [31, 2_000, 200_000])
-def test_a_confusion_matrix_of_many_classes_keeps_those_that_are_mistaken(classes: int) -> None:
+def test_a_confusion_matrix_of_many_classes_keeps_the_confused_ones(classes: int) -> None:
     sections = prediction(classes, 5_000)
     text = confusion_html(sections)
     assert len(text) < MB // 5
@@ -140,7 +140,7 @@ def test_a_page_of_many_targets_parameters_and_letters(tmp_path: Path, monkeypat
 
 
 def test_a_page_of_large_pictures(tmp_path: Path) -> None:
-    """Each picture is thinned: bytes of a page do not grow with the pixels of the data."""
+    """Pictures are scaled down, so the size of a page does not grow with the pixels of the data."""
     from PIL import Image
 
     rng = np.random.default_rng(0)
@@ -169,7 +169,7 @@ model {
     assert len(page) / page.count("data:image/png") < 0.3 * MB
 
 
-def test_jinja_is_imported_for_reports_alone() -> None:
+def test_jinja_is_imported_for_reports_only() -> None:
     """Training, predicting and diagnosing start without it."""
     modules = (
         "netc.runtime.trainer, netc.runtime.predictions, netc.runtime.insight.diagnose, netc.runtime.insight.curves"
@@ -180,7 +180,7 @@ def test_jinja_is_imported_for_reports_alone() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_pictures_are_thinned() -> None:
+def test_pictures_are_scaled_down() -> None:
     image = np.arange(2 * 1000 * 600.0).reshape(2, 1000, 600)
     small, every = thinned(image)
     assert (every, small.shape) == (4, (2, 250, 150))
@@ -189,7 +189,7 @@ def test_pictures_are_thinned() -> None:
     assert len(png(np.random.default_rng(0).random((5000, 5000)))) < 6 * MOST_PIXELS**2
 
 
-def test_curves_of_many_epochs_and_figures() -> None:
+def test_curves_of_many_epochs_and_metrics() -> None:
     rng = np.random.default_rng(0)
     names = [f"valid.watch.{name}.{kind}" for name in ("g", "h") for kind in ("mean", "std", "min", "max")]
     rows = Metrics(
@@ -205,7 +205,7 @@ def test_curves_of_many_epochs_and_figures() -> None:
     assert draw(many).decode().count("epoch") == 24
 
 
-def test_the_nearest_codes_are_found_a_row_at_a_time() -> None:
+def test_the_nearest_codes_are_found_row_by_row() -> None:
     codes = np.random.default_rng(0).standard_normal((50, 3))
     distance = np.square(codes[:, None] - codes[None]).sum(axis=-1)
     asked = np.linspace(0, 49, 8).astype(int)

@@ -1,4 +1,4 @@
-"""What a run leaves is never lost: killed runs, damaged files, changed files, folders that cannot be used."""
+"""Nothing in a run is lost: killed runs, damaged files, changed files, folders that cannot be used."""
 
 import collections
 import fcntl
@@ -35,7 +35,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def left(folder: Path) -> tuple[dict[str, np.ndarray], list[dict]]:
-    """The parameters, and the metrics without what a clock says."""
+    """The parameters, and the metrics without times."""
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     return load_file(folder / "checkpoint.safetensors"), [
         {name: value for name, value in row.items() if "second" not in name} for row in rows
@@ -63,13 +63,15 @@ FILES = {
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def test_killed_at_any_moment_nothing_is_lost(
+def test_a_run_that_is_killed_at_any_moment_loses_nothing(
     project: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch, record_property: Callable[[str, object], None]
 ) -> None:
-    """Four kinds of signals, again and again; what was saved opens, resuming ends at the bits of the run that was not killed, and nothing else is left.
+    """Runs are killed by four kinds of signals, again and again.
 
-    A process is killed as it prints the line of an epoch (which it saves just before or after) or a little later, never by a clock: a slow machine is killed as
-    often. With `--long` some are also killed while they start, read data and compile.
+    Each saved state opens, resuming ends with the bits of a run that was not killed, and no other files remain. A
+    process is killed when it prints the line of an epoch (which it saves just before or after) or a little later, never
+    by a clock, so that a slow machine is killed as often. With `--long` some are also killed while they start, read
+    data and compile.
     """
     if is_long:
         monkeypatch.setenv("NETC_CACHE", str(project / "cache"))
@@ -86,7 +88,7 @@ def test_killed_at_any_moment_nothing_is_lost(
             moment = draw.choice((*(0, 1, 2, 7) * 2, None)) if is_long else draw.choice((0, 1, 2, 7))
             later = draw.uniform(0, 2) if moment is None else draw.choice((0, 0, 0.002, 0.01))
             status = ended_by(number, ("train", *arguments), moment, later, project)
-            if moment is not None:  # else Python itself may have been starting
+            if moment is not None:  # otherwise Python itself may not have started yet
                 assert status in (0, -9 if number == signal.SIGKILL else 128 + number), (number, status)
             counts[f"{number.name} {status}"] += 1
             kills += 1
@@ -109,8 +111,11 @@ def test_killed_at_any_moment_nothing_is_lost(
 
 
 def ended_by(number: int, arguments: tuple[object, ...], epochs: int | None, later: float, cwd: Path) -> int:
-    """Run a command that trains, send it a signal some seconds after so many more epochs, and return its exit status. With 0 epochs as soon as it has a folder and
-    says so, with None as soon as it has been started."""
+    """Runs a command that trains, sends it a signal, and returns its exit status.
+
+    The signal is sent some seconds after a number of further epochs; with 0 epochs as soon as the process has printed
+    its folder, and with None as soon as it has started.
+    """
     running = subprocess.Popen(
         netc_command(*arguments),
         cwd=cwd,
@@ -131,7 +136,7 @@ def ended_by(number: int, arguments: tuple[object, ...], epochs: int | None, lat
     return running.returncode
 
 
-def test_a_changed_file_says_what_changed(project: Path) -> None:
+def test_resuming_a_changed_file_says_what_changed(project: Path) -> None:
     run = command("train", "m.net", "--epochs", "3", "--out", "run", cwd=project)
     assert run.returncode == 0, run.stderr
     longer = TEXT.replace("epochs = 40", "epochs = 5\n  optimizer = adam(lr = 0.002)").replace(
@@ -144,7 +149,8 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(
         "changed: outputs, metrics or watched values\n"
-        "changed: `optimizer` from adam(lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0) to adam(lr = 0.002, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0)\n"
+        "changed: `optimizer` from adam(lr = 0.001, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0) "
+        "to adam(lr = 0.002, beta1 = 0.9, beta2 = 0.999, eps = 1e-08, decay = 0)\n"
         "changed: `epochs` from 3 to 5\n"
     )
     assert len(left(project / "run")[1]) == 5
@@ -160,8 +166,8 @@ def test_a_changed_file_says_what_changed(project: Path) -> None:
     assert all(np.array_equal(before[0][name], array) for name, array in left(project / "run")[0].items())
 
 
-def test_ends_of_lines_are_no_change(project: Path) -> None:
-    """A file is compared to the byte: with carriage returns as they were it is the same, and without them another."""
+def test_carriage_returns_are_part_of_a_file(project: Path) -> None:
+    """A file is compared byte by byte: it is the same with its carriage returns, and another one without them."""
     content = (project / "m.net").read_bytes().replace(b"\n", b"\r\n")
     (project / "m.net").write_bytes(content)
     run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=1)
@@ -172,7 +178,10 @@ def test_ends_of_lines_are_no_change(project: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
 def test_names_that_are_no_text(project: Path) -> None:
-    """A path is bytes: a run of a file whose name is no UTF-8 is opened again, with labels that are half of a pair."""
+    """A path consists of bytes.
+
+    A run of a file whose name is not UTF-8 opens, with labels that contain lone surrogates.
+    """
     path = Path(os.fsdecode(os.fsencode(project) + b"/m\xff.net"))
     rows = [{"x": i / 3, "y": ("a", "\ud800")[i % 2]} for i in range(20)]
     (project / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
@@ -227,7 +236,7 @@ def test_start_from(project: Path) -> None:
 
 
 def test_damaged_files_are_messages(project: Path) -> None:
-    """Any byte of any file of a run turned over: a message, or the right result."""
+    """Any byte of any file of a run is flipped: the result is a message, or it is right."""
     run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
     fields = {"x": np.random.default_rng(0).standard_normal((5, 2)).astype(np.float32)}
     right = run.predict(fields)["z"]
@@ -263,7 +272,7 @@ def test_folders_that_cannot_be_used(project: Path) -> None:
         assert "E1001" in refused.stderr
 
 
-def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_a_message_and_saved_states_stay(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = netc.train(netc.load(project / "m.net"), out=project / "run", epochs=2)
     before = left(run.folder)
     real = os.fsync
@@ -285,7 +294,7 @@ def test_a_full_disk_is_a_message_and_what_was_saved_stays(project: Path, monkey
 
 
 def test_two_processes_do_not_train_in_one_folder(project: Path) -> None:
-    """Nor does the one that does end with its terminal, if it was started with `nohup`; SIGTERM ends it."""
+    """The process that trains, if it was started with `nohup`, survives its terminal. SIGTERM ends it."""
     (project / "m.net").write_text(TEXT.replace("epochs = 40", "epochs = 100000"), encoding="utf-8")
     running = subprocess.Popen(
         ["nohup", *netc_command("train", "m.net", "--out", "run")],
@@ -341,7 +350,7 @@ def test_a_closed_terminal_keeps_a_checkpoint(project: Path) -> None:
 
 
 class Asked(Exception):
-    """What a handler of a signal raises."""
+    """Raised by a signal handler of the test."""
 
 
 def stop(number: int, frame: object) -> NoReturn:
@@ -350,10 +359,10 @@ def stop(number: int, frame: object) -> NoReturn:
 
 @pytest.mark.parametrize("raises", [False, True])
 @pytest.mark.parametrize("number", SIGNALS[1:])
-def test_a_handler_of_ones_own_is_called_when_the_checkpoint_is_there(
+def test_a_handler_of_the_user_is_called_after_the_checkpoint(
     number: int, raises: bool, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Then training ends: as the handler does, or with KeyboardInterrupt."""
+    """Training then ends with the exception of the handler, or with KeyboardInterrupt."""
     seen: list[int] = []
 
     def note(number: int, frame: object) -> None:
@@ -382,8 +391,8 @@ def test_a_handler_of_ones_own_is_called_when_the_checkpoint_is_there(
     assert run.progress.step > 0, "the step was lost"
 
 
-def test_a_signal_that_would_end_the_process_does_when_the_checkpoint_is_there(project: Path) -> None:
-    """By arrays, because the readers of tables have threads, which a fork does not copy."""
+def test_a_signal_that_ends_the_process_does_so_after_the_checkpoint(project: Path) -> None:
+    """The data is in arrays, because the readers of tables have threads, which a fork does not copy."""
     model = netc.parse(TEXT[TEXT.index("model {") :].replace("  keep = best(valid.loss)\n", ""))
     rng = np.random.default_rng(0)
     data = {"x": rng.standard_normal((40, 2), np.float32), "y": rng.standard_normal(40, np.float32)}
@@ -403,7 +412,7 @@ def test_a_signal_that_would_end_the_process_does_when_the_checkpoint_is_there(p
     assert netc.open(project / "run").progress.step > 0
 
 
-def test_a_thread_leaves_signals_alone(project: Path) -> None:
+def test_training_in_a_thread_changes_no_signal_handler(project: Path) -> None:
     before = [signal.getsignal(number) for number in SIGNALS[1:]]
     seen: list[list[object]] = []
     program = netc.Program.steps
@@ -428,7 +437,10 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
     (project / "m.net").write_text(TEXT.replace("dense(8)", "dense(10 ** 13)"), encoding="utf-8")
     refused = command("train", "m.net", cwd=project)
     assert refused.returncode == 1
-    message = r"error\[E1005\]: parameters and the optimizer's states, of which `h.dense.W` is the largest, would take [\d,]+ bytes"
+    message = (
+        r"error\[E1005\]: parameters and the optimizer's states, of which `h.dense.W` is the largest, "
+        r"would take [\d,]+ bytes"
+    )
     assert re.search(message, refused.stderr)
     assert "11 | " in refused.stderr
     assert re.search(r"has [\d,]+ bytes free", refused.stderr)
@@ -438,7 +450,7 @@ def test_a_model_larger_than_memory_is_a_message(project: Path) -> None:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that was trained for an epoch, beside its data."""
+    """A run that was trained for one epoch, beside its data."""
     folder = tmp_path_factory.mktemp("trained")
     write_project(folder)
     command("train", "m.net", "--out", "run", "--epochs", "1", cwd=folder)
@@ -447,13 +459,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def forged(trained: Path, tmp_path: Path) -> Path:
-    """A copy of it."""
+    """A copy of the trained run."""
     shutil.copytree(trained, tmp_path / "copy")
     return tmp_path / "copy" / "run"
 
 
 def forge(folder: Path, **changes: object) -> None:
-    """Change what run.json says, with the hash that belongs to it, as somebody would who knows how it is made."""
+    """Changes run.json and writes the hash that belongs to it."""
     info = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     info = {key: value for key, value in {**info, **changes}.items() if value is not None}
     info.pop("hash")
@@ -491,7 +503,7 @@ def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> N
 
 
 def test_a_run_on_arrays_of_a_file_with_data_opens(project: Path) -> None:
-    """It was not trained on the data that the file names, so neither that data nor its steps belong to it."""
+    """It was not trained on the data that the file names, so neither that data nor its steps belong to the run."""
     fields = {"x": np.ones((8, 2), np.float32), "y": np.ones(8, np.float32)}
     (project / "m.net").write_text(
         TEXT.replace("  keep = best(valid.loss)\n", ""), encoding="utf-8"

@@ -1,4 +1,4 @@
-"""Saved predictions: the same answers as the compiler's, from a cache that may vanish, be damaged or belong to others."""
+"""Saved predictions are those of the compiler, from a cache that may vanish, be damaged or belong to others."""
 
 import json
 import shutil
@@ -75,7 +75,7 @@ def cache(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 @pytest.fixture
 def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """The runs that were opened by the compiler."""
+    """A list of the runs that the compiler opened."""
     opened: list[object] = []
     by_compiler = netc.open
 
@@ -88,7 +88,7 @@ def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
 
 
 def predicted(folder: Path, run: str = "run", data: str = "data.csv") -> str:
-    """What the command writes."""
+    """The output of the command."""
     out = folder / "out.csv"
     write_predictions(folder / run, folder / data, out)
     return out.read_text()
@@ -121,7 +121,9 @@ def netc_fields(folder: Path) -> dict[str, np.ndarray]:
     return {"x": ((table - mean) / deviation).astype(np.float32)}
 
 
-def test_more_rows_than_there_is_memory_for(trained: Path, cache: Path, compiled: list[object]) -> None:
+def test_a_saved_prediction_for_few_rows_is_compiled_again_for_more(
+    trained: Path, cache: Path, compiled: list[object]
+) -> None:
     (trained / "few.csv").write_text(rows(3))
     few = predicted(trained, data="few.csv")
     every = predicted(trained)
@@ -210,7 +212,7 @@ def test_damage_is_a_miss(trained: Path, cache: Path, compiled: list[object]) ->
     assert saved.open_saved(trained / "run") is not None, "it was saved again"
 
 
-def test_the_key_holds_what_decides(
+def test_the_key_contains_everything_that_decides_a_prediction(
     trained: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     predicted(trained)
@@ -235,7 +237,7 @@ def test_the_key_holds_what_decides(
 @pytest.mark.parametrize(
     "selection", [Selection(outputs=["size"]), Selection(provided=["h"]), Selection(beam=2), Selection(plugins=["os"])]
 )
-def test_options_are_for_the_compiler(selection: Selection) -> None:
+def test_predictions_with_options_are_compiled(selection: Selection) -> None:
     assert not selection.is_default
 
 

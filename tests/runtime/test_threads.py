@@ -1,4 +1,4 @@
-"""Several Python threads on one program or run, and processes that are forked from them: the bits of one thread, and nothing that hangs."""
+"""Several Python threads and forked processes use one program or run: same bits, and nothing hangs."""
 
 import multiprocessing
 import os
@@ -76,7 +76,7 @@ def untrained(workers: int) -> netc.Program:
 
 
 def in_threads(work: Callable[[int], object], count: int = _THREADS) -> list[object]:
-    """Call `work` with the number of each thread, all at the same time."""
+    """Calls `work` with the number of each thread, in all threads at the same time."""
     meeting = threading.Barrier(count)
 
     def begin(number: int) -> object:
@@ -112,7 +112,7 @@ def test_predictions_of_many_threads(workers: int, is_long: bool) -> None:
 @pytest.mark.every(2)
 @pytest.mark.parametrize("workers", [2, 1])
 def test_sequences_of_many_threads(workers: int, is_long: bool) -> None:
-    """Longer ones come while shorter ones are at work: the step is planned anew meanwhile."""
+    """Longer sequences arrive while shorter ones are computed, so the step is planned again meanwhile."""
     rng = np.random.default_rng(0)
     lengths = [int(length) for length in np.minimum(np.arange(40) // 2 + 1, 9)]
     sequences = [rng.standard_normal((length, 3)).astype(np.float32) for length in lengths]
@@ -134,10 +134,10 @@ def test_sequences_of_many_threads(workers: int, is_long: bool) -> None:
 def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
     """Evaluations (whose last part takes all samples as one batch), gradients and predictions."""
     fields = fields_of(130)
-    program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # with all still to be built
+    program = netc.Program(netc.parse(NET), threads=workers, seed=1)  # nothing is compiled yet
     alone = untrained(1)
     parts = {count: {name: array[:count] for name, array in fields.items()} for count in (1, 24, 100, 130)}
-    figures = {count: alone.evaluate(part) for count, part in parts.items()}
+    metrics = {count: alone.evaluate(part) for count, part in parts.items()}
     loss, slopes = alone.gradients(parts[24])
     predicted = alone.predict({"x": fields["x"]})["p"]
 
@@ -149,7 +149,7 @@ def test_all_kinds_of_calls_at_once(workers: int, is_long: bool) -> None:
                 assert actual == loss
                 assert all(np.array_equal(gradients[name], slope) for name, slope in slopes.items())
             elif (turn + number) % 3 == 1:
-                assert program.evaluate(parts[count]) == figures[count]
+                assert program.evaluate(parts[count]) == metrics[count]
             else:
                 assert np.array_equal(program.predict({"x": parts[count]["x"]})["p"], predicted[:count])
 
@@ -187,13 +187,13 @@ def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run", threads=2)
     expected = "".join(generate(run, "the c", 20, seed=4))
     run = netc.open(tmp_path / "run", threads=2)
-    figures = run.evaluate("test")
+    metrics = run.evaluate("test")
     run.dataset = None  # so that the threads ask for it at the same time
 
     def work(number: int) -> object:
         return run.evaluate("test") if number % 2 else "".join(generate(run, "the c", 20, seed=4))
 
-    assert in_threads(work, 4) == [expected, figures, expected, figures]
+    assert in_threads(work, 4) == [expected, metrics, expected, metrics]
 
 
 # -------------------------------------------------------------- training
@@ -201,7 +201,7 @@ def test_a_text_that_many_threads_generate(tmp_path: Path) -> None:
 
 @cache
 def after_each_step(steps: int = 40) -> list[Array]:
-    """The predictions of a program before any step on 24 samples, and after each."""
+    """The predictions of a program on 24 samples, before any step and after each."""
     fields, program = fields_of(24), netc.Program(netc.parse(NET), threads=1, seed=1)
     predictions = [program.predict({"x": fields["x"]})["p"]]
     for _ in range(steps):
@@ -212,7 +212,7 @@ def after_each_step(steps: int = 40) -> list[Array]:
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize("workers", [2, 1])
-def test_steps_of_two_threads_are_done_one_after_the_other(workers: int) -> None:
+def test_steps_of_two_threads_run_one_after_the_other(workers: int) -> None:
     fields = fields_of(24)
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)
     in_threads(lambda number: [program.step(fields) for _ in range(10)], 2)
@@ -221,8 +221,8 @@ def test_steps_of_two_threads_are_done_one_after_the_other(workers: int) -> None
 
 @pytest.mark.every(2)
 @pytest.mark.parametrize("workers", [2, 1])
-def test_a_prediction_during_training_is_of_one_state(workers: int) -> None:
-    """All parameters as some step left them, and never of an earlier step than a prediction before."""
+def test_a_prediction_during_training_reads_one_state(workers: int) -> None:
+    """It reads the parameters after some step, and never those of an earlier step than the prediction before it."""
     fields = fields_of(24)
     states = [state.tobytes() for state in after_each_step()]
     program = netc.Program(netc.parse(NET), threads=workers, seed=1)
@@ -239,8 +239,8 @@ def test_a_prediction_during_training_is_of_one_state(workers: int) -> None:
     in_threads(work, 4)
 
 
-def test_predictions_run_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each call waits inside of the step for the others to come."""
+def test_predictions_run_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each call waits inside of the step until the others have arrived."""
     fields, program = fields_of(24), untrained(2)
     program.predict({"x": fields["x"]})
     real, meeting = Step.run, threading.Barrier(4, timeout=300)
@@ -273,7 +273,7 @@ def test_a_step_runs_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not any(mixed)
 
 
-def test_who_waits_to_write_is_not_overtaken() -> None:
+def test_a_waiting_writer_is_not_overtaken() -> None:
     guard, events = Guard(), list[str]()
     guard.read()
 
@@ -293,7 +293,7 @@ def test_who_waits_to_write_is_not_overtaken() -> None:
     reader.start()
     while len(guard._queue) < 2:
         pass
-    with guard.reading:  # a call inside of a call does not wait for either of them
+    with guard.reading:  # a call inside of a call waits for neither
         assert events == []
     guard.end_read()
     writer.join()
@@ -311,7 +311,7 @@ def test_training_inside_of_a_reading_call_is_refused() -> None:
     in_threads(lambda number: guard.write() or guard.end_write(), 2)
 
 
-def test_workers_are_shared_out_among_calls() -> None:
+def test_workers_are_divided_among_calls() -> None:
     workers = Workers(4)
     with workers.team(3) as first, workers.team(4) as second, workers.team(4) as third:
         assert (first.count, second.count, third.count) == (3, 1, 1)
@@ -329,7 +329,7 @@ no_warning = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  #
 
 
 def succeeds_in_child(work: Callable[[], bool]) -> bool:
-    """Whether `work` gives true in a forked process, within two minutes."""
+    """Whether `work` returns true in a forked process, within two minutes."""
     child = os.fork()
     if not child:
         signal.alarm(120)
@@ -367,7 +367,7 @@ def test_a_child_predicts_and_trains(workers: int) -> None:
 @fork
 @no_warning
 def test_a_child_compiles() -> None:
-    """The parent had built nothing; another thread builds while it forks."""
+    """The parent has compiled nothing, and another thread compiles while it forks."""
     fields = fields_of(24)
     expected = after_each_step()[0]
     program = netc.Program(netc.parse(NET), threads=2, seed=1)
@@ -386,7 +386,7 @@ def test_a_child_compiles() -> None:
 @fork
 @no_warning
 def test_forks_while_other_threads_work() -> None:
-    """A child has the parameters that some step left, whatever the parent's other threads were doing."""
+    """A child has the parameters after some step, whatever the parent's other threads were doing."""
     fields = fields_of(24)
     states = [state.tobytes() for state in after_each_step()]
     program = netc.Program(netc.parse(NET), threads=2, seed=1)
@@ -411,7 +411,7 @@ def test_forks_while_other_threads_work() -> None:
 @fork
 @no_warning
 def test_a_fork_waits_for_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its child would have parameters that are half written."""
+    """Without that, the child's parameters would be half written."""
     fields = fields_of(24)
     program = netc.Program(netc.parse(NET), threads=2, seed=1)
     program.predict({"x": fields["x"]})
@@ -454,7 +454,7 @@ def test_a_pool_of_four_processes(workers: int, is_long: bool) -> None:
     counts = list(sizes(0, 150, is_long))
     with multiprocessing.get_context("fork").Pool(4) as pool:
         results = pool.map_async(_predicted, counts, chunksize=4)
-        for count in counts:  # the parent goes on meanwhile
+        for count in counts:  # the parent continues meanwhile
             assert np.array_equal(_predicted(count), expected[:count])
         for count, result in zip(counts, results.get(timeout=300), strict=True):
             assert np.array_equal(result, expected[:count])

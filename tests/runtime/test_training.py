@@ -1,4 +1,4 @@
-"""End to end: the real command on the real examples, by its effects."""
+"""The real command on the real examples, end to end."""
 
 import json
 import shutil
@@ -16,7 +16,7 @@ import netc
 from netc.runtime.training.schedule import Decisions
 
 
-def figures(line: str) -> dict[str, float]:
+def metrics_of(line: str) -> dict[str, float]:
     words = line.split()[1:]
     return {name: float(value) for name, value in zip(words[::2], words[1::2], strict=True)}
 
@@ -44,7 +44,7 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
     assert done.returncode == 0, done.stderr
     printed = done.stdout.splitlines()
     (line,) = (text for text in printed if text.startswith("test "))
-    assert figures(line)[metric] >= least
+    assert metrics_of(line)[metric] >= least
     folder = tmp_path / "runs" / example
     assert {path.name for path in folder.iterdir()} - {"best.safetensors"} == {
         "model.net",
@@ -58,7 +58,9 @@ def test_examples_learn(example: str, metric: str, least: float, tmp_path: Path,
     assert again.stdout.splitlines() == printed[printed.index(line) :]
 
 
-def test_the_same_bits_twice_and_after_an_interruption(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_has_the_same_bits_twice_and_after_an_interruption(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = netc.load(ROOT / "examples" / "cars.net")
     uninterrupted = netc.train(model, out=tmp_path / "whole", epochs=4)
     again = netc.train(model, out=tmp_path / "whole", epochs=4)
@@ -206,7 +208,10 @@ def test_a_model_without_a_loss_is_a_message(name: str, tmp_path: Path) -> None:
 
 
 def test_early_stop_and_keep(tmp_path: Path) -> None:
-    """On the digits of a few samples: the run ends when validation has not become better, and what is used is the best epoch, however it is opened."""
+    """On a few digits, the run ends when validation does not improve.
+
+    The best epoch is used however the run is opened.
+    """
     text = (ROOT / "examples" / "iris.net").read_text(encoding="utf-8")
     text = text.replace("data/iris", str(ROOT / "examples" / "data" / "iris")).replace("epochs = 60", "epochs = 300")
     text = text.replace("adam(lr = 0.01)", "adam(lr = 0.3)")
@@ -233,7 +238,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
     (tmp_path / "n.net").write_text(text.replace("best(valid.loss)", "best(valid.mae)"), encoding="utf-8")
     wrong = command("train", "n.net", cwd=tmp_path)
     assert wrong.returncode == 1
-    assert "no epoch has a figure `valid.mae`" in wrong.stderr
+    assert "no epoch has a metric `valid.mae`" in wrong.stderr
 
 
 @pytest.mark.parametrize(
@@ -250,7 +255,7 @@ def test_early_stop_and_keep(tmp_path: Path) -> None:
         ("last(grow(h)) -> dense(1) -> squeeze", "", 10, "`multiply` gives inf"),
     ],
 )
-def test_who_lost_the_number(tmp_path: Path, statement: str, train: str, line: int, message: str) -> None:
+def test_the_origin_of_nan_is_reported(tmp_path: Path, statement: str, train: str, line: int, message: str) -> None:
     text = (
         "model {\n  input x: float[2]\n  target y: float\n  h = x -> dense(8)\n"
         f"  z = {statement}\n  loss mse(z, y)\n}}\nblock grow(h: float[n]) {{\n"
@@ -271,7 +276,7 @@ def test_who_lost_the_number(tmp_path: Path, statement: str, train: str, line: i
 
 
 def test_parameters_that_overflow_in_the_last_step_are_no_run(tmp_path: Path) -> None:
-    """The loss of that step is still a number, and there is no further one."""
+    """The loss of that step is still a number, and no step follows."""
     rows = [f"{i % 5},{i % 7},{(i % 5) - (i % 7)}" for i in range(40)]
     (tmp_path / "d.csv").write_text("\n".join(["a,b,y", *rows]) + "\n", encoding="utf-8")
     for rate, message in (
@@ -292,7 +297,7 @@ def test_parameters_that_overflow_in_the_last_step_are_no_run(tmp_path: Path) ->
         assert not (tmp_path / f"run{rate}" / "metrics.jsonl").read_text(encoding="utf-8"), "an epoch was kept"
 
 
-def test_a_figure_that_is_no_number_is_worse_than_any() -> None:
+def test_nan_is_worse_than_any_number() -> None:
     train = netc.parse("""
 model {
   input x: float

@@ -1,4 +1,4 @@
-"""Long sequences in chunks: states go on from each to the next, gradients do not."""
+"""Long sequences in chunks: states are carried from chunk to chunk, and gradients are not."""
 
 import numpy as np
 import pytest
@@ -31,8 +31,8 @@ def text_of(statement: str, more: str = "", optimizer: str = "sgd(lr = 0.000001)
 
 
 @pytest.mark.parametrize("name", MADE)
-def test_states_go_on(name: str) -> None:
-    """With weights that hardly move the loss is that of whole sequences; compiled, interpreted and on threads alike."""
+def test_states_are_carried_from_chunk_to_chunk(name: str) -> None:
+    """With weights that hardly move, the loss is that of whole sequences, on all backends and on threads."""
     cut = text_of(MADE[name], "  truncate = (time = 10)\n")
     untruncated = run(text_of(MADE[name])).step({"x": X, "y": Y})["loss"]
     programs = [run(cut, "reference"), run(cut), run(cut, threads=2), run(cut, threads=3)]
@@ -44,7 +44,7 @@ def test_states_go_on(name: str) -> None:
             np.testing.assert_array_equal(array, programs[1].parameters[key])
 
 
-def test_a_chunk_that_holds_all_is_no_chunk() -> None:
+def test_a_chunk_longer_than_the_sequences_changes_nothing() -> None:
     text = text_of(MADE["two layers"], optimizer="sgd(lr = 0.1)")
     first, other = run(text), run(text.replace("batch = 6", "batch = 6\n  truncate = (time = 40)"))
     for _ in range(2):
@@ -53,7 +53,7 @@ def test_a_chunk_that_holds_all_is_no_chunk() -> None:
         np.testing.assert_allclose(array, other.parameters[key], rtol=1e-10)
 
 
-def test_gradients_stop_at_the_chunks_beginning() -> None:
+def test_gradients_stop_at_the_beginning_of_a_chunk() -> None:
     torch = pytest.importorskip("torch")
     program = run(text_of(MADE["an RNN"], "  truncate = (time = 10)\n", "sgd(lr = 0.1)"))
     own = {name: torch.tensor(array, requires_grad=True) for name, array in program.parameters.items()}
@@ -77,7 +77,7 @@ def test_gradients_stop_at_the_chunks_beginning() -> None:
         np.testing.assert_allclose(program.parameters[name], value.detach().numpy(), rtol=1e-9, atol=1e-12)
 
 
-def test_what_sees_all_steps_is_told() -> None:
+def test_operations_on_all_steps_are_a_message() -> None:
     for statement in ("h = x -> bidirectional(gru(2))", "h = x - mean(x, over = time)", "h = x -> self_attention"):
         with pytest.raises(netc.Fault, match="`truncate` cuts `time` into chunks"):
             run(text_of(statement, "  truncate = (time = 10)\n"))
@@ -109,7 +109,7 @@ train {
 
 # layers that keep their bits under a limit; `memory` must hold for each layer of the library
 LAYERS = ("lstm(32)", "gru(32)", "lstm_peephole(32)", "lstm(16) -> gru(32)", "bidirectional(lstm(16))")
-KEPT = 6 * 200 * 32 * 4  # bytes of 32 numbers for each step of the longest batch
+KEPT = 6 * 200 * 32 * 4  # 32 numbers for each step of the longest batch, in bytes
 
 
 def limited_to(text: str, nbytes: int) -> netc.Model:
@@ -118,14 +118,16 @@ def limited_to(text: str, nbytes: int) -> netc.Model:
 
 @pytest.mark.every(3)
 @pytest.mark.parametrize("layer", LAYERS)
-def test_under_a_limit_the_bits_are_the_same(layer: str) -> None:
-    """The tightest limit is computed from the model for each number of workers, since the bytes of a step depend on the machine's caches."""
+def test_a_memory_limit_does_not_change_bits(layer: str) -> None:
+    """The tightest limit is computed for each number of workers, because the memory of a step depends on the caches."""
     text = LIMITED.replace("LAYER", layer)
     model = netc.parse(text)
     programs, limits = [netc.compile(model, threads=1)], []
     fields = {"x": [x.astype(np.float32) for x in X], "y": [y.astype(np.float32) for y in Y]}
     for threads in (1, 8):
-        free, least = (sum(step_memory(model, threads, model.bounds, is_frugal)) for is_frugal in (False, True))
+        free, least = (
+            sum(step_memory(model, threads, model.bounds, rematerialises)) for rematerialises in (False, True)
+        )
         assert free - least > 4 * KEPT, "a layer keeps at least four such values for its gradient"
         programs.append(netc.compile(limited_to(text, least), threads=threads))
         limits.append(least)
@@ -138,7 +140,7 @@ def test_under_a_limit_the_bits_are_the_same(layer: str) -> None:
 
 
 def memory_of_the_longest_step(program: netc.Program, fields: dict[str, list[np.ndarray]]) -> int:
-    """The bytes that a step of the longest sequences has allocated."""
+    """The bytes that a step of the longest sequences allocates."""
     program.step({name: [arrays[0][:1].repeat(200, axis=0)] * 6 for name, arrays in fields.items()})
     step = program.training({})
     assert step.plan is not None
@@ -146,7 +148,7 @@ def memory_of_the_longest_step(program: netc.Program, fields: dict[str, list[np.
     return kept + footprint(step.plan.shared) + step.members * footprint(step.plan.private)
 
 
-def test_what_cannot_be_kept_is_told() -> None:
+def test_a_limit_that_cannot_be_kept_is_a_message() -> None:
     text = LIMITED.replace("LAYER", "gru(8)")
     model = netc.parse(text)
     least = sum(step_memory(model, 2, model.bounds, rematerialises=True))
@@ -162,8 +164,8 @@ def test_what_cannot_be_kept_is_told() -> None:
         netc.compile(netc.parse(text))
 
 
-def test_a_scan_over_a_count_is_no_sequence_that_is_cut() -> None:
-    """Its own steps are whole in every chunk; the truncated dimension is another."""
+def test_a_scan_over_a_count_is_not_truncated() -> None:
+    """All of its steps run in every chunk, because the truncated dimension is another one."""
     text = (
         "model {\n  input x: class(2)[time]\n  h = scan i in 0..3 with c = 0 {\n    c = c + 1\n    yield i\n  }\n"
         "  z = h -> dense(1)\n"
@@ -175,7 +177,7 @@ def test_a_scan_over_a_count_is_no_sequence_that_is_cut() -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
 
 
-def test_no_loss_reads_what_is_cut() -> None:
+def test_a_truncated_dimension_that_no_loss_reads() -> None:
     text = (
         "model {\n  input x: float[time]\n  target y: float\n  param w: float = normal(1)\n  loss square(w - y)\n}\n"
         "train {\n  truncate = (time = 1)\n}\n"
@@ -185,8 +187,8 @@ def test_no_loss_reads_what_is_cut() -> None:
 
 
 @pytest.mark.parametrize("backend", ["numba", "reference"])
-def test_other_dimensions_stay_whole(backend: str) -> None:
-    """A sequence that no loss reads, along a dimension of its own, may be shorter or longer than a chunk."""
+def test_other_dimensions_are_not_truncated(backend: str) -> None:
+    """A sequence that no loss reads, along another dimension, may be shorter or longer than a chunk."""
     text = (
         "model {\n  input x: float[time, 2]\n  input z: float[s, 2]\n  target y: float[time, 2]\n"
         "  h = x -> dense(2)\n  output k = z -> dense(2)\n"

@@ -1,4 +1,4 @@
-"""Each check of netc.runtime.verification finds a fault that is planted for it, at the right place, and nothing in a dozen good models."""
+"""Each check of netc.runtime.verification finds a planted fault at the right place, and nothing in good models."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -51,7 +51,7 @@ def subject(text: str = NET, count: int = 7) -> Subject:
 
 
 def only_difference(check: str, about: Subject | None = None) -> Difference:
-    """The first difference that a check finds; the same subject is right without the fault (`test_good_models`)."""
+    """The first difference that a check finds. Without the fault there is none (`test_good_models`)."""
     differences = verify(about or subject(), [check])
     assert differences, f"`{check}` does not see the fault"
     assert differences[0].check == check
@@ -109,7 +109,10 @@ def test_a_good_model_passes_every_check() -> None:
 
 
 def test_ties_and_cancelled_gradients_are_no_difference() -> None:
-    """A bias before a normalisation has a gradient of rounding alone, which Adam makes a whole step of; equal elements have more than one maximum."""
+    """A bias before a normalisation has a gradient of rounding errors, which Adam scales up.
+
+    Equal elements have several maxima.
+    """
     text = """model {
   input x: float[4]
   target y: float[2]
@@ -135,7 +138,7 @@ def test_an_unknown_check_is_refused() -> None:
 
 
 def test_a_pass_that_drops_a_term(passes) -> None:
-    """The bias of the second layer: the pass and the line are named."""
+    """The message names the pass and the line of the second layer's bias."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "add" and value.type.dims == ("batch", 3) and value.span.line == 6:
@@ -150,7 +153,7 @@ def test_a_pass_that_drops_a_term(passes) -> None:
 
 
 def test_a_pass_that_lets_gradients_through(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`stop_gradient` is gone before the derivative is taken: no pass after it changes a result, and both backends agree."""
+    """`stop_gradient` is removed before differentiation. No later pass changes a result, and both backends agree."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.operation == "stop_gradient":
@@ -182,7 +185,7 @@ def test_a_wrong_gradient_rule(operation) -> None:
     assert "differences of the loss give" in difference.detail
 
 
-def test_a_wrong_derivative_that_the_file_asks_for(operation) -> None:
+def test_a_wrong_rule_in_a_derivative_of_the_file(operation) -> None:
     operation("tanh", gradient=lambda g, r, x: g * (1 - r))
     text = NET.replace(
         "loss mse(z, y)", "loss mse(z, y)\n  output slope = grad(sum(a), x)\n  loss size = mean(square(slope))"
@@ -221,7 +224,7 @@ def test_a_plan_whose_phases_are_swapped(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_states_that_are_written_one_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A swap of two states reads what was just written."""
+    """A swap of two states reads a value that was just written."""
 
     def one_by_one(self: steps.Step, fields: Mapping[str, Any], sizes: Sizes) -> dict[str, Any]:
         results = self.trace(self.graph, {**self.state.arrays, **fields}, sizes)
@@ -249,7 +252,7 @@ model {
     assert difference.where == "after step 1: h.remember.b"
 
 
-def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_that_give_other_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     real = steps.Step.run
 
     def run(self: steps.Step, *arguments: Any) -> Any:
@@ -263,7 +266,7 @@ def test_threads_that_write_something_else(monkeypatch: pytest.MonkeyPatch) -> N
     assert only_difference("threads").where.startswith("on 3 threads: ")
 
 
-def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_that_are_averaged_over_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """The mean of the means of batches of different sizes is not the mean."""
     real = CompiledModel.results_of
 
@@ -282,7 +285,7 @@ def test_figures_of_batches_that_are_averaged(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("check", ["alone", "alone_compiled"])
-def test_samples_that_meet(passes, check: str) -> None:
+def test_samples_that_influence_each_other(passes, check: str) -> None:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         value = copy.add_copy(value, operands)
         return value + 0.01 * apply("mean", value, over=(0,)) if value.operation == "tanh" else value
@@ -307,7 +310,7 @@ def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Many steps in one call get the rate of the first."""
+    """Several steps in one call use the rate of the first."""
     real = CompiledModel.run_step
 
     def run_step(self: CompiledModel, step: Any, fields: Any, order: Any, epoch: int, factors: Any = None) -> Any:
@@ -317,12 +320,12 @@ def test_steps_that_share_a_factor(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_difference("many_steps").where.startswith("2 steps in one call: ")
 
 
-def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_memory_limit_that_changes_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     real = pipeline.training_graph
 
-    def training_graph(model: netc.Model, is_frugal: bool = False) -> Graph:
-        graph = real(model, is_frugal)
-        if is_frugal:
+    def training_graph(model: netc.Model, rematerialises: bool = False) -> Graph:
+        graph = real(model, rematerialises)
+        if rematerialises:
             graph.results[parse_result("total")] = graph.results[parse_result("total")] * (1 + 1e-6)
         return graph
 
@@ -330,7 +333,7 @@ def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "loss of step 1" in only_difference("memory", subject_of(MODELS["recurrent network"], "recurrent")).where
 
 
-def test_a_file_that_predicts_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_exported_file_with_other_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
     real = exports.numpy_file
     monkeypatch.setattr(exports, "numpy_file", lambda *arguments: real(*arguments).replace("np.tanh", "np.sin"))
     difference = only_difference("export")
@@ -338,7 +341,7 @@ def test_a_file_that_predicts_something_else(monkeypatch: pytest.MonkeyPatch) ->
     assert line_of(difference) == 6
 
 
-def test_a_printer_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_printer_that_changes_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
     real = texts.print_file
     monkeypatch.setattr(texts, "print_file", lambda file: real(file).replace("tanh(h)", "h"))
     difference = only_difference("format")
@@ -348,7 +351,7 @@ def test_a_printer_that_forgets(monkeypatch: pytest.MonkeyPatch) -> None:
     assert only_difference("format").where == "the settings: batch"
 
 
-def test_what_a_check_raises_is_a_difference(operation) -> None:
+def test_an_exception_in_a_check_is_a_difference(operation) -> None:
     operation("tanh", lower=Scalar("no_such_word(x)"))
     difference = only_difference("compiled")
     assert difference.where == "an exception"
@@ -358,8 +361,8 @@ def test_what_a_check_raises_is_a_difference(operation) -> None:
 # ------------------------------------------------------------------ the parts
 
 
-def test_comparing() -> None:
-    """NaN in both is equal; rounding of an array's size is; a sentence has the figures."""
+def test_arrays_are_compared_up_to_rounding() -> None:
+    """NaN equals NaN, rounding errors relative to the array are allowed, and the sentence has the numbers."""
     array = np.array([1.0, np.nan, np.inf, 1e-20])
     assert difference(array.copy(), array) is None
     assert difference(array + np.array([1e-12, 0, 0, 1e-12]), array) is None
@@ -403,7 +406,7 @@ def test_check_verify(tmp_path: Path, operation) -> None:
     assert [check["check"] for check in report["checks"] if not check["ok"]] == ["gradients"]
 
 
-def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
+def test_check_verify_on_the_data_of_the_file(tmp_path: Path) -> None:
     rows = "\n".join(f"{i / 10},{(i * i) % 7}" for i in range(20))
     (tmp_path / "t.csv").write_text(f"a,b\n{rows}\n")
     (tmp_path / "m.net").write_text(
@@ -420,7 +423,7 @@ def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
 
 
 def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, operation) -> None:
-    """The cache that is not read, and an operation whose kernel is wrong."""
+    """A cache that is not read, and an operation with a wrong kernel."""
     groups = {group.name: group for group in GROUPS}
     assert list(groups["kernel cache"].run()) == []
     from netc.compiler.targets.cpu import build, cache

@@ -1,4 +1,4 @@
-"""Tables with far more columns than a process may open files, and the copies on disk that hold them."""
+"""Tables with more columns than the files that a process may open, and their copies on disk."""
 
 import os
 import resource
@@ -17,12 +17,12 @@ from netc.runtime.data.readers import read
 from netc.runtime.data.table import Table
 
 COLUMNS, ROWS = 300, 90
-SPARE = 16  # files that a test may open
+SPARE = 16  # the number of files that a test may open
 
 
 @contextmanager
 def few_files() -> Iterator[None]:
-    """Within this context, the process can open at most SPARE files more than are open now."""
+    """Within this context, the process can open at most SPARE more files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     last = max(int(name) for name in os.listdir("/proc/self/fd"))
     resource.setrlimit(resource.RLIMIT_NOFILE, (last + SPARE, hard))
@@ -45,15 +45,15 @@ def table(kind: str, path: Path) -> Table:
 
 
 def frame() -> polars.DataFrame:
-    """Numbers in all columns but the last, which has texts."""
+    """Numbers in all columns except the last one, which contains texts."""
     numbers = np.arange(COLUMNS * ROWS).reshape(COLUMNS, ROWS) / 4
     columns = {f"c{i}": column for i, column in enumerate(numbers)}
     return polars.DataFrame({**columns, "kind": [["red", "blue", None][i % 3] for i in range(ROWS)]})
 
 
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
-def test_a_table_may_have_more_columns_than_files_can_be_open(kind: str, tmp_path: Path, on_disk: Path) -> None:
-    """Read twice: the first time the copy is written, the second time it is opened."""
+def test_a_table_may_have_more_columns_than_open_files(kind: str, tmp_path: Path, on_disk: Path) -> None:
+    """It is read twice: the first time writes the copy, and the second time opens it."""
     path = tmp_path / f"t.{kind}"
     (frame().write_csv if kind == "csv" else frame().write_parquet)(path)
     expected = frame()
@@ -74,7 +74,7 @@ def test_a_table_may_have_more_columns_than_files_can_be_open(kind: str, tmp_pat
 def test_a_wide_table_is_written_a_few_rows_at_a_time(
     tmp_path: Path, on_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The rows of a piece times the columns are bounded; the pieces are put together again."""
+    """The number of cells in a piece is limited, and the pieces are joined again."""
     frame().write_csv(tmp_path / "t.csv")
     heights: list[int] = []
     collect = polars.LazyFrame.collect_batches

@@ -1,4 +1,4 @@
-"""Workers: the same bits on any number of threads, subnormals flushed in each, and a failure of one ends all."""
+"""Workers: the same bits on any number of threads, subnormals flushed in each, and one failure ends all."""
 
 import numpy as np
 import pytest
@@ -31,9 +31,9 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
     program = netc.Program(netc.parse(text), threads=threads)
     losses = [
         program.steps(fields, rng.permutation(100), epoch).values["loss"] for epoch in range(3)
-    ]  # four whole batches and one of 4
-    figures = np.array(list(program.evaluate(fields).values()))
-    return [*losses, *program.persistent.values(), program.predict(fields)["p"], figures], program
+    ]  # four full batches and one of 4 samples
+    metrics = np.array(list(program.evaluate(fields).values()))
+    return [*losses, *program.persistent.values(), program.predict(fields)["p"], metrics], program
 
 
 @pytest.mark.parametrize("threads", [2, 3, 64])
@@ -42,8 +42,8 @@ def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
         assert np.array_equal(array, other)
 
 
-def test_steps_in_one_chunk_are_steps_one_by_one() -> None:
-    plain = NET.replace("-> dropout(0.3)", "")  # single steps count as epochs of their own: they draw other numbers
+def test_steps_in_one_call_equal_single_steps() -> None:
+    plain = NET.replace("-> dropout(0.3)", "")  # single steps count as epochs, so they draw other random numbers
     _, program = trained(2, plain)
     rng = np.random.default_rng(0)
     fields = {"x": rng.standard_normal((100, 30)).astype(np.float32), "y": rng.integers(0, 7, 100).astype(np.int32)}
@@ -88,7 +88,7 @@ def test_workers_work_at_the_same_time() -> None:
     Workers(3).run(lambda number: meeting.wait())
 
 
-def test_helpers_go_when_their_program_does() -> None:
+def test_helpers_end_with_their_program() -> None:
     import gc
     import threading
     import time
@@ -109,7 +109,7 @@ def test_no_threads_are_refused() -> None:
         netc.Program(netc.parse(NET), threads=0)
 
 
-def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
+def test_check_prints_the_memory_that_a_step_allocates() -> None:
     import tracemalloc
 
     from netc.compiler.targets.named import machine_for
@@ -117,7 +117,7 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     needed = step_memory(model, machine_for().cores, {})
-    netc.Program(model).training({})  # what is compiled or imported now is not there to be counted below
+    netc.Program(model).training({})  # compiling and importing now keeps their memory out of the count below
     tracemalloc.start()
     try:
         program = netc.Program(model)
@@ -134,7 +134,7 @@ def test_the_memory_that_check_tells_is_what_is_allocated() -> None:
 
 
 def _of_numpy() -> int:
-    """Bytes of all arrays that were made since tracing began."""
+    """The bytes of all NumPy arrays that were allocated since tracing began."""
     import tracemalloc
 
     domain = tracemalloc.DomainFilter(inclusive=True, domain=np.lib.tracemalloc_domain)
@@ -143,7 +143,7 @@ def _of_numpy() -> int:
     )
 
 
-def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
+def test_check_prints_the_memory_of_a_step(capsys: pytest.CaptureFixture) -> None:
     from netc.commands.table import app_of
     from netc.runtime.execution.step_cost import step_memory
 
@@ -155,7 +155,10 @@ def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
 
 
 def test_bytes_are_scaled_while_they_are_gathered() -> None:
-    """The same bits as from the numbers that they stand for, in training, evaluation and prediction; a quarter of the table."""
+    """Training, evaluation and prediction have the same bits as with scaled numbers.
+
+    The table takes a quarter of the memory.
+    """
     rng = np.random.default_rng(0)
     raw = rng.integers(0, 256, (100, 30)).astype(np.uint8)
     y = rng.integers(0, 7, 100).astype(np.int32)
@@ -164,9 +167,9 @@ def test_bytes_are_scaled_while_they_are_gathered() -> None:
     for x in (Bytes(raw, 1 / 255), raw.astype(np.float32) * np.float32(1 / 255)):
         program = netc.Program(netc.parse(NET), threads=2)
         losses = program.steps({"x": x, "y": y}, order, 0).values["loss"]
-        figures = program.evaluate({"x": x, "y": y})
+        metrics = program.evaluate({"x": x, "y": y})
         runs.append(
-            [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*figures.values()])]
+            [losses, *program.persistent.values(), program.predict({"x": x})["p"], np.array([*metrics.values()])]
         )
     for array, other in zip(*runs, strict=True):
         assert np.array_equal(array, other)

@@ -1,4 +1,4 @@
-"""Each addition passes its checks, and a file may use it. The package is installed beside netc."""
+"""Each addition of the package passes its checks, and a file may use it. The package is installed beside netc."""
 
 from pathlib import Path
 

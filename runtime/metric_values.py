@@ -1,6 +1,6 @@
 """The losses of training steps, and the losses and metrics of a split, by name.
 
-A figure is a number, or a matrix as nested lists.
+The value of a metric is a number, or a matrix as nested lists.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +15,9 @@ from netc.runtime.data.stored import Array
 if TYPE_CHECKING:
     from netc.compiler.model import Model
 
-Figure = float | list[Any]
-Figures = dict[str, Figure]
-Row = dict[str, Figure]  # of an epoch, as in metrics.jsonl: train.loss, valid.accuracy, ...
+MetricValue = float | list[Any]
+MetricValues = dict[str, MetricValue]
+Row = dict[str, MetricValue]  # of an epoch, as in metrics.jsonl: train.loss, valid.accuracy, ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Losses:
         )
 
 
-def loss_figures(model: "Model", losses: Mapping[str, Figure]) -> Figures:
+def loss_metrics(model: "Model", losses: Mapping[str, MetricValue]) -> MetricValues:
     """`loss`, the sum of the losses that depend on data, and `penalty`, the sum of the others.
 
     If there are several losses, each is there by its name too.
@@ -63,16 +63,16 @@ def loss_figures(model: "Model", losses: Mapping[str, Figure]) -> Figures:
     others = {name: value for name, value in losses.items() if name not in of_data}
     if not of_data:
         of_data, others = others, {}
-    total: Figures = {"loss": _sum_of(of_data)} if of_data else {}
+    total: MetricValues = {"loss": _sum_of(of_data)} if of_data else {}
     return {**(losses if len(losses) > 1 else {}), **total, **({"penalty": _sum_of(others)} if others else {})}
 
 
-def _sum_of(figures: Mapping[str, Figure]) -> float:
-    return sum(value for value in figures.values() if isinstance(value, float))
+def _sum_of(values: Mapping[str, MetricValue]) -> float:
+    return sum(value for value in values.values() if isinstance(value, float))
 
 
-def figure_of(value: Array, is_batched: bool) -> Figure:
-    """A result as a figure: the mean over the samples, or a matrix of all of them as nested lists."""
+def metric_value(value: Array, is_batched: bool) -> MetricValue:
+    """The value of a metric: the mean over the samples, or a matrix of all of them as nested lists."""
     if is_batched or not value.ndim:
         return float(np.mean(value, dtype=np.float64))
     rows: list[Any] = value.tolist()
