@@ -4,7 +4,7 @@ Neighbouring axes that all accesses walk as one are joined here. A target writes
 """
 
 import math
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from netc.compiler.program.scalars import Expression, Number
@@ -73,14 +73,14 @@ class Nest:
     sums: Sums = "in order"
     combine: Expression | None = None
     argmax: bool = False
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Computes the hash once, because a nest may have thousands of lines and is the key of several tables."""
-        values = tuple(getattr(self, item.name) for item in fields(self) if item.compare)
-        object.__setattr__(self, "_hash", hash(values))
+    _hash: int | None = field(default=None, init=False, repr=False, compare=False)
 
     def __hash__(self) -> int:
+        """Returns the hash, which is computed once: a nest may have thousands of lines, and is the key of tables."""
+        if self._hash is None:
+            parts = (self.extents, self.lines, self.outputs, self.buffers, self.folded, self.sums, self.combine)
+            object.__setattr__(self, "_hash", hash(parts))
+        assert self._hash is not None
         return self._hash
 
     def accesses(self) -> list[Access]:

@@ -8,7 +8,8 @@ from support import ROOT
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Custom, Operation
 from netc.compiler.lowering.lower import lower

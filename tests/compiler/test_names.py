@@ -2,7 +2,8 @@
 
 import pytest
 
-from netc.compiler.ir.graph import Graph, parse_graph, print_graph
+from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.index_tables import (
     Centred,
     FromEnd,
