@@ -15,6 +15,8 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.value import Operation
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.selection import Backend
+from netc.compiler.targets.target import Target
 from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.parser import parse as _parse
 from netc.dsl.parser import parse_file
@@ -24,7 +26,6 @@ from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import from_arrays
 from netc.runtime.data.dataset import load as _load_data
 from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.execution.resources import Backend
 from netc.runtime.plugins import load as load_plugins
 from netc.runtime.plugins import load_installed, register
 from netc.runtime.program import Program
@@ -64,7 +65,7 @@ def _elaborated(file: File, constants: dict[str, Any]) -> Model:
 def compile(
     model: Model,
     seed: int | None = None,
-    backend: Backend = "numba",
+    backend: Backend | Target = "numba",
     batch: int | None = None,
     threads: int | None = None,
     machine: Machine | str | None = None,
@@ -72,7 +73,7 @@ def compile(
     """Returns a program with new parameters.
 
     `backend="reference"` runs one operation at a time in NumPy; `"plan"` runs the plan of the machine code in Python,
-    and checks every access. `batch` is the largest batch. `threads` defaults to the cores that the process may use; any
+    and checks every access. A `Target` object (compiler/targets/target.py) is used as it is. `batch` is the largest batch. `threads` defaults to the cores that the process may use; any
     number gives the same bits. `machine` is the target to compile for, such as "avx2" or "sse2:l2=64K" (see
     NETC_TARGET); by default this machine. Raises ValueError for less than 1 thread, and for a machine whose code cannot
     run here.

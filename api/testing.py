@@ -25,12 +25,12 @@ from netc.compiler.pipeline import Pass
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.targets.cpu.math import WORDS
 from netc.compiler.targets.cpu.own import definition
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.selection import Backend, target_of
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
 from netc.runtime.program import Program
@@ -494,7 +494,7 @@ def compiled(
     """Runs the passes, verifying the graph after each, and computes every result of the graph with kernels."""
     verify(graph)
     pipeline.run_passes(graph, lambda name, stage: verify(stage))
-    resources = Resources(State.of(None, graph), Workers(threads), backend, machine_for(machine))
+    resources = Resources(State.of(None, graph), Workers(threads), target_of(backend, machine))
     step = Step(graph, resources, batch)
     return {
         name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]

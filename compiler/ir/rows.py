@@ -6,7 +6,7 @@ leaf of kind `given` called `rows.KIND.DIMENSION`. The runtime computes the tabl
 its samples.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
 from netc.compiler.ir.value import Builder, Value
 
@@ -194,3 +195,14 @@ class Rows:
 def rows_of_same(dim: str, samples: int) -> Rows:
     """The rows of a dimension along which all samples have the same length."""
     return Rows.of(lengths_of(dim, {}, samples))
+
+
+def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
+    """The dimensions whose rows the values of a graph need: their own varying ones, and those of the tables that they
+    read."""
+    values = list(values)
+    own = [str(value.type.rows) for value in values if value.type.is_varying]
+    tables = [asked(value.name) for value in values if value.role is Role.GIVEN and value.name.startswith(PREFIX)]
+    relations = [relation[1] for kind, _ in tables if (relation := Other.of(kind)) is not None]
+    others = [dim for relation in relations for dim in relation.dims]
+    return tuple(dict.fromkeys([*own, *(dim for _, dim in tables), *others]))

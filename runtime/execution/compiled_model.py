@@ -17,15 +17,14 @@ from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.storage import SCALE, as_bytes
 from netc.compiler.passes.update import FACTOR
-from netc.compiler.reference import evaluate
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.selection import target_of
+from netc.compiler.targets.target import Target
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.fields import Fields, FieldTypes, kept_as_bytes
-from netc.runtime.execution.resources import Backend, Resources, State, check_backend, state_layout
+from netc.runtime.execution.resources import Resources, State, state_layout
 from netc.runtime.execution.sequences import SequenceStep
-from netc.runtime.execution.step import Interpreter, Step, has_rows
+from netc.runtime.execution.step import Step, has_rows
 from netc.runtime.execution.workers import Workers
 from netc.runtime.locks import Guard, building
 from netc.runtime.random import initial, words
@@ -39,18 +38,11 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a model is compiled and run: its largest batch, the seed of all random numbers, the backend, the target.
-
-    Raises ValueError for a backend that does not exist.
-    """
+    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target."""
 
     batch: int
     seed: int
-    backend: Backend = "numba"
-    machine: Machine = field(default_factory=machine_for)
-
-    def __post_init__(self) -> None:
-        check_backend(self.backend)
+    target: Target = field(default_factory=target_of)
 
 
 @dataclass(slots=True)
@@ -67,7 +59,6 @@ class CompiledModel:
     fields: FieldTypes
     state: State
     guard: Guard = field(default_factory=Guard)
-    interpreter: Interpreter = evaluate  # what the steps of the backend "reference" run in
     _steps: dict[object, Step] = field(default_factory=dict)  # filled under `building`
 
     @classmethod
@@ -100,7 +91,7 @@ class CompiledModel:
 
     @property
     def resources(self) -> Resources:
-        return Resources(self.state, self.workers, self.options.backend, self.options.machine)
+        return Resources(self.state, self.workers, self.options.target)
 
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
@@ -113,11 +104,8 @@ class CompiledModel:
         batch, varying = self.options.batch, self.fields.varying
         with self._memory_faults():
             if has_rows(graph):
-                step: Step = SequenceStep(graph, self.resources, batch, varying, profiled, rows)
-            else:
-                step = Step(graph, self.resources, batch, profiled, rows)
-        step.trace = self.interpreter
-        return step
+                return SequenceStep(graph, self.resources, batch, varying, profiled, rows)
+            return Step(graph, self.resources, batch, profiled, rows)
 
     def single_step(self, key: object, graph: Graph) -> Step:
         """A graph ready to run on one sample at a time; built once for each key."""
@@ -128,7 +116,8 @@ class CompiledModel:
         return built_once(self._steps, key, lambda: self._new_interpreted(graph, count)).with_batch(count)
 
     def _new_interpreted(self, graph: Graph, count: int) -> Step:
-        resources = Resources(self.state, self.workers, "reference", self.options.machine)
+        target = target_of("reference", self.options.target.machine)
+        resources = Resources(self.state, self.workers, target)
         if not has_rows(graph):
             return Step(graph, resources, count)
         inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]

@@ -1,26 +1,16 @@
-"""What the steps of one program share: parameters and states in one memory, threads, the backend and the target."""
+"""What the steps of one program share: parameters and states in one memory, threads, and the target."""
 
 from dataclasses import dataclass, field
-from typing import Literal, get_args
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.compiler.planning.plan import layout
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.selection import target_of
+from netc.compiler.targets.target import Target
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
-
-# machine code; one operation at a time in NumPy; the plan of the machine code, emulated
-Backend = Literal["numba", "reference", "plan"]
-
-
-def check_backend(backend: str) -> None:
-    """Raises ValueError if there is no such backend."""
-    if backend not in get_args(Backend):
-        raise ValueError(f"no backend is called `{backend}`: there are {', '.join(get_args(Backend))}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +47,4 @@ class Resources:
 
     state: State
     workers: Workers
-    backend: Backend = "numba"
-    machine: Machine = field(default_factory=machine_for)
+    target: Target = field(default_factory=target_of)

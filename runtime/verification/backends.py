@@ -17,9 +17,9 @@ from netc.compiler.passes.update import STEP
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.selection import Backend, interpreted_by
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.resources import Backend
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.program import Program
 from netc.runtime.verification.comparison import Rounding, difference, differences
@@ -40,9 +40,9 @@ class NoisyProgram(Program):
 
     noise: Noise | None = None
 
-    def __init__(self, model: Model, seed: int, backend: Backend = "reference", threads: int = 1) -> None:
-        super().__init__(model, seed, backend, threads=threads)
-        self.interpreter = lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise)
+    def __init__(self, model: Model, seed: int) -> None:
+        target = interpreted_by(lambda graph, leaves, sizes: results(graph, leaves, sizes, self.noise))
+        super().__init__(model, seed, target, threads=1)
 
 
 class Pair:
@@ -50,7 +50,7 @@ class Pair:
 
     def __init__(self, subject: Subject, backend: Backend, threads: int, machine: Machine | None = None) -> None:
         self.tested = program_of(subject, backend, threads, machine=machine)
-        self.reference = NoisyProgram(subject.model, subject.seed, "reference", threads=1)
+        self.reference = NoisyProgram(subject.model, subject.seed)
         move_parameters(subject.model, self.reference.persistent, subject.seed)
 
     def level(self) -> None:

@@ -13,9 +13,9 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
+from netc.compiler.targets.selection import Backend
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.execution.resources import Backend
 from netc.runtime.execution.step_cost import in_a_step, step_memory
 from netc.runtime.program import Program
 from netc.runtime.training import schedule
@@ -151,7 +151,7 @@ def _is_sum_of_samples(model: Model) -> bool:
 
 def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noise: Noise) -> dict[str, Any]:
     """The losses and states of a step in the interpreter, with rounding noise."""
-    program = NoisyProgram(model, subject.seed, "reference", threads=1)
+    program = NoisyProgram(model, subject.seed)
     program.noise = noise
     move_parameters(model, program.persistent, subject.seed)
     losses = program.step(fields)

@@ -10,9 +10,10 @@ from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.planning.plan import layout
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.selection import Backend, target_of
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
-from netc.runtime.execution.resources import Backend, Resources, State
+from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.sequences import SequenceStep
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -49,7 +50,7 @@ def _run(
     rng = np.random.default_rng(4)
     for array in state.arrays.values():
         array[...] = rng.standard_normal(array.shape)
-    resources = Resources(state, Workers(_WORKERS), backend, machine)
+    resources = Resources(state, Workers(_WORKERS), target_of(backend, machine))
     varying = {name: str(graph_type.rows) for name, graph_type in _varying(graph).items()}
     step = SequenceStep(graph, resources, batch, varying) if varying else Step(graph, resources, batch)
     results = step.run(fields, np.arange(count))

@@ -5,6 +5,7 @@ import resource
 import struct
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -18,7 +19,7 @@ from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
-from netc.runtime.execution.executable import Executable
+from netc.runtime.execution import step
 from netc.runtime.execution.memory import Memory
 
 GB = 10**9
@@ -157,13 +158,13 @@ def test_a_step_has_room_for_the_rows_of_the_data_alone() -> None:
 def test_room_grows_when_more_rows_come_and_bits_do_not_change(monkeypatch: pytest.MonkeyPatch) -> None:
     """A program that was planned for few rows computes what one does that was planned for a batch, before and after it is planned anew."""
     plans: list[Plan] = []
-    real = Executable.__init__
+    real = step.plan_step
 
-    def counted(self: Executable, plan: Plan, *arguments: object, **options: object) -> None:
-        plans.append(plan)
-        real(self, plan, *arguments, **options)
+    def counted(*arguments: Any) -> Plan:
+        plans.append(real(*arguments))
+        return plans[-1]
 
-    monkeypatch.setattr(Executable, "__init__", counted)
+    monkeypatch.setattr(step, "plan_step", counted)
     grown, whole = program(2000, 33), program(2000, 33)
     whole.training(fields(2000))
     for rows in (3, 7, 100, 5, 2000, 1999):
@@ -190,7 +191,7 @@ def test_sequences_have_room_for_their_samples() -> None:
         }
         assert grown.step(given) == whole.step(given)
         np.testing.assert_array_equal(grown.predict(given)["z"], whole.predict(given)["z"])
-    assert grown.training({}).executable.plan.sizes["batch"] == 40
+    assert grown.training({}).plan.sizes["batch"] == 40
 
 
 def test_a_step_that_memory_does_not_hold(little: int) -> None:
