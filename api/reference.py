@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.special import FORMS
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Scalar, View
@@ -87,7 +88,7 @@ def _facts(operation: Operation) -> Iterator[str]:
             yield "Element-wise: it is fused with its neighbours into one loop."
         case View():
             yield "A view: it computes nothing and reads the same memory in another way."
-        case Kernel(form="product"):
+        case Kernel(form=Form.CONTRACTION):
             yield "Computed by the register tile."
     for types, attributes in operation.examples[:1]:
         if "batch" not in "".join(types):

@@ -17,6 +17,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import DTypeName, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar, Value, Whole, apply
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
@@ -235,7 +236,7 @@ def _test(
     for dtype in precisions:
         with _at("type rule"):
             graph, leaves, *results = graph_of(operation, types, attributes, dtype)
-        graph.results = {f"y{i}": value for i, value in enumerate(results)}
+        graph.results = {ResultKind.VALUE.named(f"y{i}"): value for i, value in enumerate(results)}
         result, arrays = results[0], _arrays(leaves, operation, np.random.default_rng(1))
         _test_reference(operation, leaves, result, arrays)
         expected = evaluate(graph, arrays, BATCH)
@@ -246,8 +247,8 @@ def _test(
         with _at("kernel"):
             first, second = (compiled(graph, arrays, threads=count, backend=backend) for count in (1, 2))
         tolerance = max(_TOLERANCE[dtype], _TOLERANCE["f32"] if "f32" in attributes.values() else 0.0)
-        for name in graph.results:
-            kernel = f"result {name[1:]} of the kernel" if len(results) > 1 else "the kernel"
+        for i, name in enumerate(graph.printed_results()):
+            kernel = f"result {i} of the kernel" if len(results) > 1 else "the kernel"
             _compare("kernel", first[name], expected[name], tolerance, f"{kernel} in {dtype} gives", "the reference")
             _compare("kernel", second[name], first[name], 0.0, f"{kernel} on two threads gives", "on one")
     if "f64" not in precisions:
@@ -338,6 +339,11 @@ def _test_bounds(lower: Own, graph: Graph, result: Value, leaves: list[Value], a
         raise _Failure("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(output))[0]]} unwritten")
 
 
+def _order(order: str, leaf: Value) -> Result:
+    """The result that holds the first or the second gradient of a leaf."""
+    return ResultKind.VALUE.named(f"{order}.{leaf.name}")
+
+
 def _test_gradients(
     operation: Operation, types: tuple[str, ...], attributes: Mapping[str, Any], backend: Backend
 ) -> None:
@@ -356,35 +362,41 @@ def _test_gradients(
         directed = value * graph.leaf("input", name, value.type)
         return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
 
+    loss_key, slope_key = ResultKind.VALUE.named("loss"), ResultKind.VALUE.named("slope")
     loss = along("direction", results[0])
     for i, value in enumerate(results[1:], 1):
         loss = loss + along(f"direction {i}", value)
-    graph.results["loss"] = loss
+    graph.results[loss_key] = loss
     with _at("gradient"):
         first = differentiate(graph, loss, wrt)
     for i, (leaf, gradient) in enumerate(first.items(), 1):
         if gradient.type.dims != leaf.type.dims:
             raise _Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
-        graph.results[f"first.{leaf.name}"] = gradient
+        graph.results[_order("first", leaf)] = gradient
     total: Value | None = None
     for i, gradient in enumerate(first.values()):
         value = along(f"turned {i}", gradient)
         total = value if total is None else total + value
     assert total is not None
-    graph.results["slope"] = total
+    graph.results[slope_key] = total
     with _at("second gradient"):
         for leaf, gradient in differentiate(graph, total, wrt).items():
-            graph.results[f"second.{leaf.name}"] = gradient
+            graph.results[_order("second", leaf)] = gradient
     with _at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
-        gradients = compiled(graph.of("first."), arrays, backend=backend) | evaluate(graph.of("second."), arrays, BATCH)
+        firsts, seconds = (
+            graph.only(*(key for leaf in wrt if (key := _order(order, leaf)) in graph.results))
+            for order in ("first", "second")
+        )
+        gradients = compiled(firsts, arrays, backend=backend) | evaluate(seconds, arrays, BATCH)
     tolerance = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
-    for order, point, of, factor in (("first", "gradient", "loss", 1), ("second", "second gradient", "slope", 10)):
+    orders = (("first", "gradient", loss_key, 1), ("second", "second gradient", slope_key, 10))
+    for order, point, of, factor in orders:
         for i, leaf in enumerate(wrt, 1):
             name = leaf.name
-            expected = _differences(graph.of(of), arrays, name, of, attributes)
+            expected = _differences(graph.only(of), arrays, name, str(of), attributes)
             scale = max(float(np.abs(expected).max(initial=0.0)), 1e-3) * factor
             gives = f"of operand {i} the rule gives"
-            computed = gradients[f"{order}.{name}"]
+            computed = gradients[str(_order(order, leaf))]
             _compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
 
 
@@ -495,8 +507,8 @@ def compiled(
     verify(graph)
     pipeline.run_passes(graph, lambda name, stage: verify(stage))
     resources = Resources(State.of(None, graph), Workers(threads), target_of(backend, machine))
-    step = Step(graph, resources, batch)
+    step, values = Step(graph, resources, batch), graph.printed_results()
     return {
-        name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
+        name: np.asarray(value) if values[name].type.is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(batch)).items()
     }

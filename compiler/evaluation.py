@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.analysis.mixing import mixes_samples
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import EVALUATED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
@@ -34,11 +35,11 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
     Metrics are also cut where they read a target of `undone`, so that they can be computed in the units of the data.
     """
-    graph = expand(prepared(model.graph.of("loss.", "metric.", "watch.", "weight.", "output."), training=False))
+    graph = expand(prepared(model.graph.of(*EVALUATED), training=False))
     statistics = _statistics(graph)
-    metrics = {name: value for name, value in statistics.items() if name.startswith("metric.")}
+    metrics = {result: value for result, value in statistics.items() if result.kind is ResultKind.METRIC}
     cut = _Cut(graph)
-    cut.take({name: value for name, value in statistics.items() if name not in metrics}, frozenset())
+    cut.take({result: value for result, value in statistics.items() if result not in metrics}, frozenset())
     cut.take(
         metrics, undone
     )  # separately: a value that a loss shares with a metric keeps the model's units in the loss
@@ -47,8 +48,9 @@ def evaluation_graphs(model: Model, undone: frozenset[str] = frozenset()) -> Eva
 
 
 def fitting_graphs(model: Model, name: str) -> Evaluation:
-    """Returns the graphs of `name`, a result `fitted.NAME`."""
-    graph = expand(prepared(model.graph.of(name), training=False))
+    """Returns the graphs of `fitted.NAME`, the value of a state over the training split."""
+    result = ResultKind.FITTED.named(name)
+    graph = expand(prepared(model.graph.only(result), training=False))
     cut = _Cut(graph)
     cut.take(graph.results, frozenset())
     batches, _ = graph.subgraph(cut.collected)
@@ -61,17 +63,17 @@ class _Cut:
     def __init__(self, graph: Graph) -> None:
         self.graph, self.whole = graph, Graph()
         self.whole.precision = graph.precision
-        self.collected: dict[str, Value] = {}
+        self.collected: dict[Result, Value] = {}
         self.units: dict[str, str] = {}
         self.of_target = values_in_units_of_targets(graph)
 
-    def take(self, results: Mapping[str, Value], undone: frozenset[str]) -> None:
+    def take(self, results: Mapping[Result, Value], undone: frozenset[str]) -> None:
         """Adds results to `whole`, cut before values that mix samples or read a target of `undone`."""
         late, copies = self._late(results.values(), undone), dict[Value, Value]()
 
         def collect(value: Value) -> None:
             name = str(len(self.collected))
-            self.collected[f"collect.{name}"] = value
+            self.collected[ResultKind.COLLECTED.named(name)] = value
             copies[value] = self.whole.leaf("input" if value.type.is_batched else "given", name, value.type)
             if self.of_target.get(value) in undone:
                 self.units[name] = self.of_target[value]
@@ -87,10 +89,10 @@ class _Cut:
                         collect(operand)
                 operands = [copies[operand] for operand in value.operands]
                 copies[value] = self.whole.add_copy(value, operands)
-        for name, value in results.items():
+        for result, value in results.items():
             if value not in copies:
                 collect(value)
-            self.whole.results[name] = copies[value]
+            self.whole.results[result] = copies[value]
 
     def _late(self, results: Iterable[Value], undone: frozenset[str]) -> dict[Value, None]:
         """Returns the values that `whole` computes, in the order of the graph."""
@@ -111,20 +113,20 @@ def _is_supplied(value: Value) -> bool:
     return not value.operands and (not value.name or value.role is Role.GIVEN)
 
 
-def _statistics(graph: Graph) -> dict[str, Value]:
-    """Returns losses, metrics and statistics of watched values by name, weighted where the model has weights."""
-    statistics: dict[str, Value] = {}
-    for name, value in graph.results.items():
-        kind = name.partition(".")[0]
-        weight = graph.results.get(f"weight.{name}")
+def _statistics(graph: Graph) -> dict[Result, Value]:
+    """Returns losses, metrics and statistics of watched values, weighted where the model has weights."""
+    statistics: dict[Result, Value] = {}
+    for result, value in graph.results.items():
+        weight = graph.weight_of(result)
         axes = tuple(range(value.type.rank))
         with graph.at(value.span):
-            if kind in ("loss", "metric") and weight is not None:
-                statistics[name] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
-            elif kind in ("loss", "metric"):
-                statistics[name] = value
-            elif kind == "watch":
-                statistics |= {f"{name}.{statistic}": result for statistic, result in _spread(value).items()}
+            if result.kind in (ResultKind.LOSS, ResultKind.METRIC) and weight is not None:
+                statistics[result] = apply("sum", value, over=axes) / apply("sum", weight, over=axes)
+            elif result.kind in (ResultKind.LOSS, ResultKind.METRIC):
+                statistics[result] = value
+            elif result.kind is ResultKind.WATCH:
+                for statistic, reduced in _spread(value).items():
+                    statistics[ResultKind.WATCH.named(f"{result.name}.{statistic}")] = reduced
     return statistics
 
 
@@ -155,7 +157,7 @@ def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
 
     The preparation of the target is undone for these outputs as well.
     """
-    outputs = {value for name, value in graph.results.items() if name.startswith("output.")}
+    outputs = set(graph.results_of(ResultKind.OUTPUT).values())
     targets = {value: value.name for value in graph.values("target")}
     for value in graph.values("subtract"):
         for operand, other in (value.operands, value.operands[::-1]):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTypeName, Type
 from netc.compiler.ir.value import Value
 from netc.dsl.diagnostics import Diagnostic
@@ -10,7 +11,6 @@ from netc.dsl.source import Source, Span
 from netc.dsl.syntax import Data
 
 CLASS_WEIGHTS = "class_weights."  # with a field: a state that is fitted on the training split before the first step
-FITTED = "fitted."  # with a state: the result that is the state's value after each epoch, over the training split
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,14 +191,10 @@ class Model:
     @property
     def values(self) -> dict[str, Value]:
         """The values that the model gives names: its outputs, and those that it assigns."""
-        outputs = {name: self.graph.results[f"output.{name}"] for name in self.outputs}
+        outputs = {name: self.graph.results[ResultKind.OUTPUT.named(name)] for name in self.outputs}
         return {**outputs, **{name: value for name, value in self.names.items() if name not in outputs}}
 
     @property
     def outputs(self) -> dict[str, Type]:
         """The types of the outputs, by name, with the batch in front."""
-        return {
-            name.removeprefix("output."): value.type
-            for name, value in self.graph.results.items()
-            if name.startswith("output.")
-        }
+        return {name: value.type for name, value in self.graph.results_of(ResultKind.OUTPUT).items()}

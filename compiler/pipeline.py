@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from netc.compiler.ir.graph import Graph, verify
+from netc.compiler.ir.results import PREDICTED, TRAINED, ResultKind
 from netc.compiler.ir.types import Bounded
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model, Truncate
@@ -60,7 +61,6 @@ PASSES: dict[str, Pass] = {
 }
 _OWN = frozenset(PASSES)
 _FIRST = ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate", "update")
-_GIVEN = "given."
 
 
 def register_pass(pass_: Pass) -> Pass:
@@ -91,10 +91,10 @@ def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """
     graph, leaves = _forward(model)
     variables = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
-    total = graph.results["total"] = total_loss(graph, _scaled_losses(model))
+    total = graph.results[ResultKind.TOTAL.named()] = total_loss(graph, _scaled_losses(model))
     for value, gradient in differentiate(graph, total, variables).items():
-        graph.results[f"gradient.{value.name}"] = gradient
-    return _without(graph, "loss.", "weight.", "update.")
+        graph.results[ResultKind.GRADIENT.named(value.name)] = gradient
+    return _without(graph, *TRAINED)
 
 
 def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = False) -> tuple[Graph, dict[str, Value]]:
@@ -102,21 +102,21 @@ def _forward(model: Model, truncate: Truncate | None = None, is_frugal: bool = F
 
     With `truncate` it is the graph of one chunk of the sequences. The leaves are by name.
     """
-    if not any(name.startswith("loss.") for name in model.graph.results):
+    if not model.graph.has(ResultKind.LOSS):
         fault(
             "E0501", "the model has no loss to train by", Span(model.source, 0, 0), hint="loss mse(prediction, target)"
         )
-    forward = model.graph.of("loss.", "weight.loss.", "update.")
-    for name in [name for name in forward.results if name.startswith("update.")]:
-        if is_frozen(model, name.removeprefix("update.")):
-            del forward.results[name]
+    forward = model.graph.of(*TRAINED)
+    for name in forward.results_of(ResultKind.UPDATE):
+        if is_frozen(model, name):
+            del forward.results[ResultKind.UPDATE.named(name)]
     graph = prepared(forward, training=True)
     graph = opened(graph if truncate is None else truncated(graph, truncate), is_frugal)
     return graph, {value.name: value for value in graph.values() if value.name}
 
 
-def _without(graph: Graph, *prefixes: str) -> Graph:
-    graph.results = {name: value for name, value in graph.results.items() if not name.startswith(prefixes)}
+def _without(graph: Graph, *kinds: ResultKind) -> Graph:
+    graph.results = {result: value for result, value in graph.results.items() if result.kind not in kinds}
     return graph
 
 
@@ -144,7 +144,7 @@ def training_graph(model: Model, is_frugal: bool = False) -> Graph:
     else:
         gradients = differentiate(graph, total, variables)
     update(graph, model.train, model.trainables, gradients)
-    return _without(graph, "loss.", "weight.")
+    return _without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
 
 
 def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
@@ -153,12 +153,12 @@ def accumulation_graph(model: Model, is_frugal: bool = False) -> Graph:
     variables = [leaves[name] for name in model.parameters if name in leaves and not is_frozen(model, name)]
     total_loss(graph, _scaled_losses(model))
     accumulate(graph, variables, _scaled_losses(model))
-    return _without(graph, "loss.", "weight.")
+    return _without(graph, ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
 
 
 def prediction_graph(model: Model) -> Graph:
     """Returns the graph of the outputs, with `length.DIM` for each dimension that an output stores at its bound."""
-    return prepared(model.graph.of("output.", "length."), training=False)
+    return prepared(model.graph.of(*PREDICTED), training=False)
 
 
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:
@@ -168,26 +168,27 @@ def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ())
     `inputs` becomes an input of its name, in place of the values that compute it.
     """
     values = model.values
-    results = {f"output.{name}": values[name] for name in outputs}
+    results = {ResultKind.OUTPUT.named(name): values[name] for name in outputs}
     bounded = [dim.name for value in results.values() for dim in value.type.dims if isinstance(dim, Bounded)]
-    results |= {f"length.{dim}": model.graph.results[f"length.{dim}"] for dim in bounded}
-    results |= {f"{_GIVEN}{name}": values[name] for name in inputs}
+    lengths = [ResultKind.LENGTH.named(dim) for dim in bounded]
+    results |= {length: model.graph.results[length] for length in lengths}
+    results |= {ResultKind.REPLACED.named(name): values[name] for name in inputs}
     graph = settle(model.graph.subgraph(results)[0], training=False)
-    names = {value: name.removeprefix(_GIVEN) for name, value in graph.results.items() if name.startswith(_GIVEN)}
+    names = {value: name for name, value in graph.results_of(ResultKind.REPLACED).items()}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in names:
             return copy.leaf("input", names[value], value.type)
         return copy.add_copy(value, operands)
 
-    return prepared(rebuild(graph, rule).of("output.", "length."), training=False)
+    return prepared(rebuild(graph, rule).of(*PREDICTED), training=False)
 
 
 def training_stages(model: Model) -> dict[str, Graph]:
     """Returns the graph of a training step after each of `stages`."""
     graphs = {
         "elaborate": model.graph,
-        "settle": (settled := settle(model.graph.of("loss.", "weight.loss.", "update."), training=True)),
+        "settle": (settled := settle(model.graph.of(*TRAINED), training=True)),
         "stabilise": (stable := stabilise(settled)),
         "reorder": (ordered := reorder(stable)),
         "derive": derived(ordered),
@@ -216,10 +217,10 @@ def _run_registered(graph: Graph, pass_: Pass) -> Graph:
     try:
         result = in_bodies(pass_.run(graph), pass_.run)
         verify(result)
-        for name, value in graph.results.items():
-            assert name in result.results, f"the result `{name}` is gone"
-            type_ = result.results[name].type
-            assert type_ == value.type, f"the result `{name}` was {value.type}, and is {type_}"
+        for key, value in graph.results.items():
+            assert key in result.results, f"the result `{key}` is gone"
+            type_ = result.results[key].type
+            assert type_ == value.type, f"the result `{key}` was {value.type}, and is {type_}"
     except Exception as error:  # a plugin's code may raise anything, and its user needs a message
         label = f"{type(error).__name__}: {error}"
         span = Span(Source(f"the pass {pass_.name}", ""), 0, 0)

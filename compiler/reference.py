@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Value
@@ -18,24 +19,24 @@ Evaluate = Callable[[Graph, Mapping[str, Array], Sizes], dict[str, Array]]
 
 
 def evaluate(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes) -> dict[str, Array]:
-    """Returns every result of the graph by name.
+    """Returns every result of the graph by its printed form, such as `output.y`.
 
     `leaves` are the arrays of its inputs, targets, parameters and states by name; `sizes` those of named dimensions.
     """
     memory = values_of(graph, leaves, sizes, evaluate)
-    return {name: memory[value] for name, value in graph.results.items()}
+    return {str(result): memory[value] for result, value in graph.results.items()}
 
 
 def values_of(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, body: Evaluate) -> dict[Value, Array]:
     """Returns every value of the graph except scans. `body` evaluates a scan's body at each step."""
     memory: dict[Value, Array] = {}
-    parts: dict[Value, dict[str, Array]] = {}
+    parts: dict[Value, dict[Result, Array]] = {}
     with np.errstate(all="ignore"):
         for value in graph.values():
             if value.role is Role.SCAN:
                 parts[value] = scan.compute([memory[operand] for operand in value.operands], value, leaves, body)
             elif value.role is Role.PART:
-                memory[value] = parts[value.operands[0]][value.attributes_as(Part).of]
+                memory[value] = parts[value.operands[0]][value.attributes_as(Part).result]
             else:
                 memory[value] = _compute(value, [memory[operand] for operand in value.operands], leaves, sizes)
     return memory

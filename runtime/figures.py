@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model
 from netc.runtime.data.stored import Array
 
@@ -54,7 +55,8 @@ def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
     of_data = {
         name: value
         for name, value in losses.items()
-        if f"weight.loss.{name}" in model.graph.results or model.graph.results[f"loss.{name}"].type.is_batched
+        if ResultKind.LOSS_WEIGHT.named(name) in model.graph.results
+        or model.graph.results[ResultKind.LOSS.named(name)].type.is_batched
     }
     others = {name: value for name, value in losses.items() if name not in of_data}
     if not of_data:

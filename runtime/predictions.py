@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
+from netc.compiler.ir.results import ResultKind
 from netc.dsl.quoting import json_text
 from netc.runtime.data.classes import classes_of_unread_field
 from netc.runtime.data.pipeline import labels_of as field_labels
@@ -83,7 +84,7 @@ def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any])
     """The prediction of a float target, by the first output that a loss or metric subtracts from it."""
     units, undone = values_in_units_of_targets(run.model.graph), run.undone()
     for output, values in predicted.items():
-        if units.get(run.model.graph.results[f"output.{output}"]) == target:
+        if units.get(run.model.graph.results[ResultKind.OUTPUT.named(output)]) == target:
             in_units = undone[target](true) if target in undone else true
             return TargetPrediction(target, output, (), values, in_units, np.abs(values - in_units))
     return None

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 
@@ -94,8 +95,8 @@ def compared_with(graph: Graph, target: str) -> list[Value]:
             if not dependents.isdisjoint(value.operands):
                 dependents.add(value)
     of_target_alone = depends_on_target - depends_on_input - depends_on_others
-    for kind in ("loss.", "metric."):
-        live = needed_by(value for name, value in graph.results.items() if name.startswith(kind))
+    for kind in (ResultKind.LOSS, ResultKind.METRIC):
+        live = needed_by(graph.results_of(kind).values())
         compared = {
             operand: None
             for value in graph.values()

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.dsl import temporary
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
@@ -199,11 +200,13 @@ def _row(run: Run) -> Row:
     row |= {f"train.{name}": value for name, value in loss_figures(run.model, losses).items()}
     assert run.dataset is not None
     part = "valid" if "valid" in run.dataset.parts else "train"
-    if part == "valid" or any(name.startswith("watch.") for name in run.model.graph.results):
+    if part == "valid" or run.model.graph.has(ResultKind.WATCH):
         figures = run.evaluate(part)
         refuse_lost_loss(run, part, figures)
         row |= {
-            f"{part}.{name}": value for name, value in figures.items() if part == "valid" or name.startswith("watch.")
+            f"{part}.{name}": value
+            for name, value in figures.items()
+            if part == "valid" or parse_result(name).kind is ResultKind.WATCH
         }
     return row | {"seconds": progress.seconds, "samples_per_second": progress.samples / max(progress.seconds, 1e-9)}
 
@@ -237,7 +240,7 @@ def _lost_loss(run: Run, title: str) -> NoReturn:
 
 
 def _places_of_losses(run: Run) -> list[Span]:
-    return [value.span for name, value in run.model.graph.results.items() if name.startswith("loss.")]
+    return [value.span for value in run.model.graph.results_of(ResultKind.LOSS).values()]
 
 
 def _not_a_number(run: Run, fields: Mapping[str, Field], order: Array) -> None:

@@ -20,6 +20,7 @@ from benchmarks.models import MODELS
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.model import Model
@@ -67,12 +68,12 @@ def programs(generated: int) -> Iterator[Program]:
 
 def graphs(model: Model) -> Iterator[tuple[str, Graph]]:
     """The graphs that a run of a model builds, before the passes."""
-    if any(name.startswith("loss.") for name in model.graph.results):
+    if model.graph.has(ResultKind.LOSS):
         yield "training", pipeline.training_graph(model)
         yield "rematerialised", pipeline.training_graph(model, is_frugal=True)
         if model.train.accumulate > 1:
             yield "accumulation", pipeline.accumulation_graph(model)
-    if any(name.startswith("output.") for name in model.graph.results):
+    if model.graph.has(ResultKind.OUTPUT):
         yield "prediction", pipeline.prediction_graph(model)
     evaluation = evaluation_graphs(model)
     yield "evaluation", evaluation.batches
@@ -83,7 +84,7 @@ def texts_of(program: Program) -> dict[str, str]:
     """All texts of a program by `PROGRAM/GRAPH/STAGE`."""
     model = program.model()
     texts: dict[str, str] = {}
-    if any(name.startswith("loss.") for name in model.graph.results):
+    if model.graph.has(ResultKind.LOSS):
         stages = pipeline.training_stages(model)
         for name in ("elaborate", "settle", "stabilise", "reorder", "derive", "differentiate"):
             texts[f"{program.name}/model/{name}"] = print_graph(stages[name])
@@ -102,7 +103,7 @@ def texts_of(program: Program) -> dict[str, str]:
 
 def persistent_offsets(model: Model) -> dict[str, int]:
     """Where parameters and the optimizer's states lie, as the graph of a training step needs them."""
-    has_loss = any(name.startswith("loss.") for name in model.graph.results)
+    has_loss = model.graph.has(ResultKind.LOSS)
     return state_layout(model, pipeline.training_graph(model) if has_loss else None)[1]
 
 

@@ -14,6 +14,7 @@ from support import ROOT, command, warnings_of
 
 import netc
 from netc.compiler import pipeline
+from netc.compiler.ir.results import ResultKind
 from netc.dsl.diagnostics import CODES
 
 SPEC = importlib.util.spec_from_file_location("pages", ROOT / "docs" / "pages.py")
@@ -65,7 +66,7 @@ def test_files_in_the_docs(kind: str, body: str, monkeypatch: pytest.MonkeyPatch
     text = body if kind == "net" else f"model {{\n  input x: float[6]\n{body}}}\n"
     model = netc.parse(text)
     assert not model.warnings
-    if any(name.startswith("loss.") for name in model.graph.results):
+    if model.graph.has(ResultKind.LOSS):
         pipeline.training_graph(model)
 
 

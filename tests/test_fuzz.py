@@ -14,6 +14,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.equations import derive
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.lowering.lower import lower
 from netc.compiler.targets.machine import host
 from netc.dsl.parser import parse
@@ -66,7 +67,7 @@ def everything(text: str, path: Path) -> None:
     model = elaborate(file, {}, class_counter(file))
     for warning in model.warnings:
         warning.render()
-    if any(name.startswith("loss.") for name in model.graph.results):
+    if model.graph.has(ResultKind.LOSS):
         pipeline.run_passes(pipeline.training_graph(model))
         derive(model)
     if model.data is not None and "mnist" not in text:

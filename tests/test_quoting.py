@@ -29,6 +29,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model
 from netc.dsl import quoting
 from netc.dsl.diagnostics import Diagnostic, Label
@@ -75,7 +76,7 @@ def model_called(name: str, comment: str = "") -> Model:
 def exported(model: Model, name: str, labels: tuple[str, ...] = ("no", "yes"), note: str = "") -> Exported:
     graph = pipeline.prediction_graph(model)
     arrays = dict(Program(model, backend="reference").persistent)
-    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    types = {key: one.type for key, one in graph.results_of(ResultKind.OUTPUT).items()}
     notes = {"x": note, "p": note}
     return Exported(name, exportable(graph), fields_of(model, graph), types, arrays, notes, {"y": labels, "p": labels})
 
@@ -237,7 +238,7 @@ def test_names_of_inputs_in_exported_files() -> None:
         f"  summed = {total}\n  output state = last(reverse(gru(varying, 2))) + varying_rows + summed\n}}\n"
     )
     graph = pipeline.prediction_graph(model)
-    types = {key.removeprefix("output."): one.type for key, one in graph.results.items() if key.startswith("output.")}
+    types = {key: one.type for key, one in graph.results_of(ResultKind.OUTPUT).items()}
     program, rng = Program(model, backend="reference"), np.random.default_rng(1)
     fields: dict[str, Any] = {name: rng.normal(size=(3, 2)).astype(np.float32) for name in model.inputs}
     fields["varying"] = [rng.normal(size=(n, 2)).astype(np.float32) for n in (2, 4, 1)]

@@ -144,13 +144,14 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
 def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
     """The facts about a model that `--json` prints: values, parameters, results, windows, and the cost of a step."""
     from netc.compiler.analysis.receptive import windowed
+    from netc.compiler.ir.results import ResultKind
     from netc.compiler.ir.types import Type
-    from netc.compiler.model import FITTED
     from netc.compiler.targets.named import machine_for
     from netc.runtime.execution.step_cost import cost_of_step
 
+    inner = (ResultKind.LENGTH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT, ResultKind.FITTED)
     step: dict[str, Any] = {}
-    if any(name.startswith("loss.") for name in model.graph.results):
+    if model.graph.has(ResultKind.LOSS):
         cost = cost_of_step(model, threads or machine_for().cores)
         step = {
             "flops": cost.flops,
@@ -172,9 +173,9 @@ def _facts(model: "Model", threads: int | None) -> dict[str, Any]:
             {"name": name, "type": str(type_), "count": type_.size(1)} for name, type_ in model.parameters.items()
         ],
         "results": {
-            name: str(Type(value.type.dtype, value.type.sample, value.type.classes))
-            for name, value in model.graph.results.items()
-            if not name.startswith(("length.", "weight.", FITTED))
+            str(result): str(Type(value.type.dtype, value.type.sample, value.type.classes))
+            for result, value in model.graph.results.items()
+            if result.kind not in inner
         },
         "windows": [
             {
@@ -198,6 +199,7 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
     """The losses of two training steps. Raises Fault E1002 if one is NaN or infinite."""
     import math
 
+    from netc.compiler.ir.results import ResultKind
     from netc.dsl.diagnostics import fault
     from netc.runtime.available import NotEnough, refuse
     from netc.runtime.data.synthetic import synthetic_data
@@ -211,6 +213,6 @@ def _two_steps(model: "Model", threads: int | None) -> list[float]:
         refuse(lack, place_of_setting(model, "batch"))
     losses = [program.step(fields)["loss"] for _ in range(2)]
     if not all(math.isfinite(loss) for loss in losses):
-        place = next(value.span for name, value in model.graph.results.items() if name.startswith("loss."))
+        place = next(iter(model.graph.results_of(ResultKind.LOSS).values())).span
         fault("E1002", "the loss on synthetic data is not a number", place, f"{losses[0]:g}, then {losses[1]:g}")
     return losses

@@ -110,7 +110,7 @@ def _values_of_line(graph: "Graph", line: int) -> list[str]:
 
     values = {value for value in graph.values() if is_of_line(value)}
     shown = [text for value in graph.values() if value in values for text in print_value(value)]
-    return [*shown, *(f"{name} = %{value.number}" for name, value in graph.results.items() if value in values)]
+    return [*shown, *(f"{result} = %{value.number}" for result, value in graph.results.items() if value in values)]
 
 
 def _show_difference(model: "Model", after: str, diff: str, line: int | None, settings: list[str] | None) -> None:
@@ -145,7 +145,10 @@ def _narrowed(graph: "Graph", line: int | None) -> "Graph":
     """The part of the graph that computes the values of one line."""
     if line is None:
         return graph
-    return graph.subgraph({f"%{value.number}": value for value in graph.values() if value.span.line == line})[0]
+    from netc.compiler.ir.results import ResultKind
+
+    values = [value for value in graph.values() if value.span.line == line]
+    return graph.subgraph({ResultKind.VALUE.named(f"%{value.number}"): value for value in values})[0]
 
 
 def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:

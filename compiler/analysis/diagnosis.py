@@ -9,12 +9,13 @@ the first step, which is the last one of a scan that goes backwards.
 from dataclasses import dataclass
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
-from netc.compiler.operations.scan import Scan, ScanAttributes, part, scan, scans
+from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf, part, scan, scans, slot_of
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import prepared
@@ -54,19 +55,24 @@ class Diagnosis:
 
 def diagnosis(model: Model) -> Diagnosis:
     """The graphs of a model that has a loss."""
-    forward = model.graph.of("loss.", "weight.loss.")
+    forward = model.graph.of(ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
     graph = opened(_probed(prepared(forward, training=True)))
     units = _units(graph)
-    outputs = graph.of("unit.")
-    probes = {name: graph.results.pop(name) for name in list(graph.results) if name.startswith("state.")}
-    losses = [value for name, value in graph.results.items() if name.startswith("loss.") and value.type.is_batched]
+    outputs = graph.of(ResultKind.UNIT)
+    probes = {name: graph.results.pop(ResultKind.STATE.named(name)) for name in graph.results_of(ResultKind.STATE)}
+    losses = [value for value in graph.results_of(ResultKind.LOSS).values() if value.type.is_batched]
     states = []
     for end in ("last", "first") if any(loss.type.is_varying for loss in losses) else ("last",):
         gradients = adjoints(graph, {loss: _seed(loss, end) for loss in losses}, list(probes.values()))
-        graph.results |= {f"{name}.{end}": gradients[zero] for name, zero in probes.items() if zero in gradients}
+        graph.results |= {
+            ResultKind.STATE.named(f"{name}.{end}"): gradients[zero]
+            for name, zero in probes.items()
+            if zero in gradients
+        }
     for name, zero in probes.items():
-        _, group, own = name.split(".", 2)
-        results = tuple(result for end in ("last", "first") if (result := f"{name}.{end}") in graph.results)
+        group, own = name.split(".", 1)
+        ends = [ResultKind.STATE.named(f"{name}.{end}") for end in ("last", "first")]
+        results = tuple(str(result) for result in ends if result in graph.results)
         if results:
             states.append(Probe(results, own, zero.span, group))
     leaves = {value.name: value for value in graph.values("parameter")}
@@ -74,9 +80,10 @@ def diagnosis(model: Model) -> Diagnosis:
     weights = []
     for value, gradient in differentiate(graph, total_loss(graph), matrices).items():
         name = value.name
-        graph.results[f"gradient.{name}"] = gradient
-        weights.append(Probe((f"gradient.{name}",), name, model.trainables[name].span))
-    return Diagnosis(graph.of("state.", "gradient."), outputs, tuple(weights), tuple(states), units)
+        result = ResultKind.GRADIENT.named(name)
+        graph.results[result] = gradient
+        weights.append(Probe((str(result),), name, model.trainables[name].span))
+    return Diagnosis(graph.of(ResultKind.STATE, ResultKind.GRADIENT), outputs, tuple(weights), tuple(states), units)
 
 
 def _probed(graph: Graph) -> Graph:
@@ -84,7 +91,7 @@ def _probed(graph: Graph) -> Graph:
 
     The zeros are results `state.SCAN.NAME` with a row for each step; their gradients are those of the states.
     """
-    zeros: dict[str, Value] = {}
+    zeros: dict[Result, Value] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is not Role.SCAN:
@@ -96,22 +103,24 @@ def _probed(graph: Graph) -> Graph:
     return probed
 
 
-def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[str, Value]) -> Value:
+def _probed_scan(copy: Graph, value: Value, operands: list[Value], zeros: dict[Result, Value]) -> Value:
     """The scan in the graph `copy`, with the zeros as further sequences, which are put into `zeros`."""
     original, names = Scan.of(value), value.attributes_as(ScanAttributes).carries or ()
     floats = [i for i, begin in enumerate(original.begins) if begin.type.is_float]
-    position = {f"c{i}": len(original.sequences) + n for n, i in enumerate(floats)}
+    position = {SlotKind.CARRY.slot(i): len(original.sequences) + n for n, i in enumerate(floats)}
     added = []
     for i in floats:
         row = original.begins[i].type
         zero = apply("broadcast", copy.constant(0.0, row), dims=(original.dim, *row.dims[1:]))
         added.append(zero)
-        zeros[f"state.{value.number}.{names[i] if i < len(names) else i}"] = zero
+        zeros[ResultKind.STATE.named(f"{value.number}.{names[i] if i < len(names) else i}")] = zero
 
     def inside(body: Graph, leaf: Value, parts: list[Value]) -> Value:
         inner = body.add_copy(leaf, parts)
-        name = leaf.name
-        return inner + body.leaf("given", f"x{position[name]}", leaf.type) if name in position else inner
+        slot = slot_of(leaf)
+        if slot not in position:
+            return inner
+        return inner + add_leaf(body, SlotKind.STEP_INPUT.slot(position[slot]), leaf.type)
 
     first, second = len(original.sequences), len(original.begins)
     return scan(
@@ -133,7 +142,7 @@ def _seed(loss: Value, end: str) -> Value:
     if not loss.type.is_varying:
         return seed
     dim = str(loss.type.rows)
-    step = apply("cast", table(graph, "step", dim), dtype=graph.precision)
+    step = apply("cast", table(graph, TableKind.STEP, dim), dtype=graph.precision)
     ends = sequence.spread(sequence.length(graph, dim), dim) - 1.0 if end == "last" else 0.0
     is_there = apply("reshape", apply("equal", step, ends), dims=(dim, *(1,) * (loss.type.rank - 1)))
     return apply("where", is_there, seed, 0.0)
@@ -148,9 +157,12 @@ def _units(graph: Graph) -> tuple[Probe, ...]:
         if value.operation in UNITS and value.type.dims[:1] and value.type.is_batched
     ]
     for each in list(scans(graph)):
-        for name, value in each.body.results.items():
-            if name.startswith("yield.") and value.operation in UNITS and value.operation != GATE:
-                outputs.append((value.operation, part(each.value, name), value.span))
-    for n, (_, value, _) in enumerate(outputs):
-        graph.results[f"unit.{n}"] = value
-    return tuple(Probe((f"unit.{n}",), name, span) for n, (name, _, span) in enumerate(outputs))
+        for name, value in each.body.results_of(ResultKind.YIELD).items():
+            if value.operation in UNITS and value.operation != GATE:
+                outputs.append((value.operation, part(each.value, ResultKind.YIELD.named(name)), value.span))
+    probes = []
+    for n, (name, value, span) in enumerate(outputs):
+        result = ResultKind.UNIT.named(n)
+        graph.results[result] = value
+        probes.append(Probe((str(result),), name, span))
+    return tuple(probes)

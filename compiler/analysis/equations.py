@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.attributes import Constant, Dims, Over
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
@@ -99,20 +100,20 @@ def derive(model: Model) -> Derivation:
 
 def _prepared(model: Model) -> Graph:
     """The graph of a model's losses, ready for its derivative. Results `name.NAME` are values that the file names."""
-    losses = {name: value for name, value in model.graph.results.items() if name.startswith(("loss.", "weight.loss."))}
+    kinds = (ResultKind.LOSS, ResultKind.LOSS_WEIGHT)
+    losses = {result: value for result, value in model.graph.results.items() if result.kind in kinds}
     if not losses:
         fault("E0501", "the model has no loss to derive", Span(model.source, 0, 0), hint="loss mse(prediction, target)")
     live = needed_by(losses.values())
-    named = {f"name.{name}": value for name, value in model.names.items() if value in live}
+    named = {ResultKind.NAMED.named(name): value for name, value in model.names.items() if value in live}
     graph, _ = model.graph.subgraph({**losses, **named})
     return opened(simplify(prepare.derived(stabilise(settle(graph, training=True)))))
 
 
 def _names_in_file(graph: Graph) -> dict[Value, str]:
     names = {value: value.name for value in graph.values() if value.name}
-    for name, value in graph.results.items():
-        if name.startswith("name."):
-            names.setdefault(value, name.removeprefix("name."))
+    for name, value in graph.results_of(ResultKind.NAMED).items():
+        names.setdefault(value, name)
     return names
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field, replace
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
-from netc.compiler.model import FITTED, Application, Model
+from netc.compiler.model import Application, Model
 from netc.compiler.operations.linear import Subscripts
-from netc.compiler.operations.scan import Part, Scan, ScanAttributes
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
@@ -35,7 +36,8 @@ _SYMBOLS = {
     "equal": "==",
     "not_equal": "!=",
 }
-RESULTS = ("output", "loss", "metric", "watch")
+_RESULT_KINDS = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH)
+RESULTS = tuple(kind.value for kind in _RESULT_KINDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,17 @@ class Outline:
 def outline_of(model: Model) -> Outline:
     """The outline of the values that the model's results need, in the order of its text."""
     builder, graph = _Builder({value: name for name, value in reversed(model.names.items())}), model.graph
-    results = {name: [value] for name, value in graph.results.items() if name.partition(".")[0] in RESULTS}
-    for name, values in results.items():
-        values += [graph.results[f"weight.{name}"]] if f"weight.{name}" in graph.results else []
-    updates = {value: name for name, value in graph.results.items() if name.startswith(("update.", FITTED))}
+    results = {result: [value] for result, value in graph.results.items() if result.kind in _RESULT_KINDS}
+    for result, values in results.items():
+        weight = graph.weight_of(result)
+        values += [weight] if weight is not None else []
+    kinds = (ResultKind.UPDATE, ResultKind.FITTED)
+    updates = {value: result for result, value in graph.results.items() if result.kind in kinds}
     shown = [*updates, *(value for values in results.values() for value in values)]
     boxes = builder.boxes(graph, needed_by(shown), model.applications, updates)
-    for name, values in results.items():
-        (kind, _, own), key = name.partition("."), builder.key()
-        boxes.append(Box(key, kind, own, describe_sample(values[0].type), values[0].span))
+    for result, values in results.items():
+        key, kind = builder.key(), result.kind.value
+        boxes.append(Box(key, kind, result.name, describe_sample(values[0].type), values[0].span))
         builder.connect(values, key)
     return _without_dead_ends(boxes, list(dict.fromkeys(builder.edges)))
 
@@ -125,7 +129,7 @@ class _Builder:
     names: Mapping[Value, str]
     sources: dict[Value, tuple[int, ...]] = field(default_factory=dict)
     owned: dict[Value, tuple[str, ...]] = field(default_factory=dict)
-    ends: dict[tuple[Value, str], int] = field(default_factory=dict)
+    ends: dict[tuple[Value, Result], int] = field(default_factory=dict)
     edges: list[tuple[int, int]] = field(default_factory=list)
     keys: int = 0
 
@@ -143,7 +147,7 @@ class _Builder:
         graph: Graph,
         live: set[Value],
         applications: Sequence[Application] = (),
-        updates: Mapping[Value, str] | None = None,
+        updates: Mapping[Value, Result] | None = None,
     ) -> list[Box]:
         """The boxes of a graph's values, grouped by block; `updates` names the next values of states."""
         numbered: list[tuple[float, Box]] = []
@@ -153,8 +157,8 @@ class _Builder:
             if (box := self._box(value)) is not None:
                 numbered.append((value.number, box))
             if updates and value in updates:  # outside the block that made the value, inside the one that updates
-                key, own = self.key(), updates[value].rpartition(".")[2]
-                title = own if updates[value].startswith(FITTED) else f"next {own}"
+                key, own = self.key(), updates[value].name.rpartition(".")[2]
+                title = own if updates[value].kind is ResultKind.FITTED else f"next {own}"
                 numbered.append((value.number + 0.5, Box(key, "state", title, describe_sample(value.type), value.span)))
                 self.connect([value], key)
         order = sorted(range(len(applications)), key=lambda i: (applications[i].first, -applications[i].end, -i))
@@ -165,8 +169,8 @@ class _Builder:
         owned = tuple(dict.fromkeys(name for operand in value.operands for name in self.owned[operand]))
         self.owned[value] = (value.name,) if value.operation in _OWNED else owned
         if value.role is Role.PART:
-            scan, of = Scan.of(value.operands[0]), value.attributes_as(Part).of
-            is_last = of.startswith("last.")
+            scan, of = Scan.of(value.operands[0]), value.attributes_as(Part).result
+            is_last = of.kind is ResultKind.LAST
             self.sources[value] = (self.ends[scan.value, of],) if is_last else self.sources[scan.body.results[of]]
             self.owned[value] = ()
             return None
@@ -192,21 +196,19 @@ class _Builder:
         carries = value.attributes_as(ScanAttributes).carries or ()
         names = [str(carries[i]) if i < len(carries) else f"carry {i}" for i in range(len(scan.begins))]
         operands = scan.operand_of()
-        for name, leaf in scan.leaves().items():
-            if name not in operands:
-                continue
-            self.sources[leaf], self.owned[leaf] = self.sources[operands[name]], self.owned[operands[name]]
-            if name.startswith("c"):
+        for slot, leaf in scan.leaves().items():
+            self.sources[leaf], self.owned[leaf] = self.sources[operands[slot]], self.owned[operands[slot]]
+            if slot.kind is SlotKind.CARRY:
                 start = self.key()
-                inside.append(Box(start, "carry", names[int(name[1:])], describe_sample(leaf.type), value.span))
+                inside.append(Box(start, "carry", names[slot.index], describe_sample(leaf.type), value.span))
                 self.connect([leaf], start)
                 self.sources[leaf], self.owned[leaf] = (start,), ()
         inside += self.boxes(scan.body, needed_by(scan.body.results.values()))
         for i, name in enumerate(names):
-            end, last = self.key(), scan.body.results[f"next.{i}"]
+            end, last = self.key(), scan.body.results[ResultKind.NEXT.named(i)]
             inside.append(Box(end, "carry", f"next {name}", describe_sample(last.type), last.span))
             self.connect([last], end)
-            self.ends[value, f"last.{i}"] = end
+            self.ends[value, ResultKind.LAST.named(i)] = end
         self.sources[value] = ()
         title = f"scan over {scan.dim}, backwards" if scan.is_reversed else f"scan over {scan.dim}"
         box = _block(key, "scan", title, value.span, inside)
@@ -273,5 +275,5 @@ def _work(value: Value) -> int | None:
         return None
     alone = Graph()
     leaves = [alone.leaf("input", f"x{i}", operand.type) for i, operand in enumerate(value.operands)]
-    alone.results["y"] = alone.add_copy(value, leaves)
+    alone.results[ResultKind.VALUE.named("y")] = alone.add_copy(value, leaves)
     return flops(expand(alone), {BATCH: 1})

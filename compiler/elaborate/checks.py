@@ -10,9 +10,9 @@ from fnmatch import fnmatchcase
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, Whole
-from netc.compiler.model import FITTED
 from netc.dsl import syntax
 from netc.dsl.diagnostics import nearest, nearest_or_all
 from netc.dsl.source import Span
@@ -34,25 +34,25 @@ def check_results(context: Context, file: syntax.File) -> None:
     for value in context.graph.values():
         if value not in live and value.name and value.role is not Role.GIVEN:
             context.diagnostics.add("W0501", f"nothing reads the {value.operation} `{value.name}`", value.span)
-    for name, value in context.graph.results.items():
-        _check_result(context, name, value)
+    for result, value in context.graph.results.items():
+        _check_result(context, result, value)
 
 
-def _check_result(context: Context, name: str, value: Value) -> None:
+def _check_result(context: Context, result: Result, value: Value) -> None:
     """Notes an output that needs a target, a loss without parameters, and a split metric outside of a metric."""
     needed = needed_by([value])
     kinds = {leaf.operation for leaf in needed}
-    if name.startswith("output.") and "target" in kinds:
+    if result.kind is ResultKind.OUTPUT and "target" in kinds:
         context.diagnostics.add(
-            "E0505", f"the output `{name[7:]}` needs a target", value.span, "a prediction has no target to read"
+            "E0505", f"the output `{result.name}` needs a target", value.span, "a prediction has no target to read"
         )
     split_metrics = [
         operand for operand in needed if operand.operands and isinstance(OPERATIONS[operand.operation].lower, Whole)
     ]
-    if split_metrics and not name.startswith(("metric.", FITTED)):
+    if split_metrics and result.kind not in (ResultKind.METRIC, ResultKind.FITTED):
         note, hint = "only a metric may use it", "fitted(...) keeps a metric of the training split"
         context.diagnostics.add("E0503", "this is a split metric", split_metrics[0].span, note, hint=hint)
-    if name.startswith("loss.") and "parameter" not in kinds:
+    if result.kind is ResultKind.LOSS and "parameter" not in kinds:
         context.diagnostics.add("E0502", "this loss depends on no parameter", value.span, "nothing can learn from it")
 
 
@@ -81,7 +81,7 @@ def _check_dimension(context: Context, name: syntax.Expression | None) -> None:
 
 
 def _check_losses(context: Context, names: Sequence[syntax.Expression | None]) -> None:
-    losses = [name.removeprefix("loss.") for name in context.graph.results if name.startswith("loss.")]
+    losses = list(context.graph.results_of(ResultKind.LOSS))
     for name in names:
         if isinstance(name, syntax.Name) and name.text not in losses:
             hint = nearest_or_all(name.text, losses)

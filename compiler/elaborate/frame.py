@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from netc.compiler.ir.attributes import Attributes, Given
 from netc.compiler.ir.dims import bound_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import parse_table
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX
 from netc.compiler.ir.types import BATCH, Mismatch, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded
 from netc.compiler.operations.random import RANDOM
+from netc.compiler.operations.scan import SlotKind, add_leaf
 from netc.dsl.source import NOWHERE, Span
 
 
@@ -79,7 +80,7 @@ class Frame:
     ) -> Value | None:
         """The leaf for an index table, for a random value, which is drawn for all steps at once, or for `training`;
         None for any other value."""
-        is_table = isinstance(attributes, Given) and attributes.name.startswith(PREFIX)
+        is_table = isinstance(attributes, Given) and parse_table(attributes.name) is not None
         if is_table or operation == "training":
             return self.capture(self.outside.add(operation, operands, attributes, type_, span))
         if operation not in RANDOM:
@@ -95,7 +96,7 @@ class Frame:
         """The leaf for a sequence's element at each step."""
         self.walked.append(rows)
         type_ = rows.type.with_dims((BATCH, *rows.type.dims[1:]))
-        return self.graph.leaf("given", f"x{len(self.walked) - 1}", type_)
+        return add_leaf(self.graph, SlotKind.STEP_INPUT.slot(len(self.walked) - 1), type_)
 
     def local(self, value: Value) -> Value:
         """A value of the body as it is, one of outside as its leaf.
@@ -111,7 +112,7 @@ class Frame:
         if value.role is Role.TRAINING:  # one leaf is enough
             value = next((outer for outer in self.captured if outer.role is Role.TRAINING), value)
         if value not in self.captured:
-            self.captured[value] = self.graph.leaf("given", f"k{len(self.captured)}", value.type)
+            self.captured[value] = add_leaf(self.graph, SlotKind.CAPTURED.slot(len(self.captured)), value.type)
         return self.captured[value]
 
     def stands_for(self, leaf: Value) -> Value:

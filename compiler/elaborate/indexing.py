@@ -7,7 +7,7 @@ from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.ir.dims import names_in
-from netc.compiler.ir.rows import table
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.types import Bounded, describe_sample
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import sequence
@@ -82,7 +82,7 @@ def _step_of(value: Value, item: Item, span: Span) -> Value:
     """x[2] or x[-1] along a varying dimension: one step of each sample, which must be long enough."""
     number = constants.integer(item, span, "an index", least=-(10**6))
     steps = sequence.between(value, max(number, 0), max(-number - 1, 0))
-    return sequence.at_end(steps, "first" if number >= 0 else "last")
+    return sequence.at_end(steps, TableKind.FIRST if number >= 0 else TableKind.LAST)
 
 
 def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
@@ -136,4 +136,4 @@ def _as_long_as(context: Context, value: Value, axis: int, length: Length, part:
         fault("E0404", f"an axis of {size} may be shorter than `{length.dim}`", part.span, note, hint=hint)
     if value.type.lead:
         return to_steps(value, length.dim)
-    return apply("gather", value, table(context.graph, "step", length.dim))
+    return apply("gather", value, table(context.graph, TableKind.STEP, length.dim))

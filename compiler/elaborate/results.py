@@ -3,6 +3,7 @@
 from netc.compiler.elaborate.bindings import Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, describe_sample
 from netc.compiler.ir.value import Value
@@ -17,10 +18,10 @@ def output(context: Context, statement: syntax.Output, scope: Scope) -> Value:
     name, node = statement.name, statement.value
     context.path.start(name.text, statement)
     result = context.as_value(evaluate(context, node, scope), node.span)
-    add_result(context, f"output.{name.text}", result, name.span)
+    add_result(context, ResultKind.OUTPUT.named(name.text), result, name.span)
     for dim in result.type.dims:
         if isinstance(dim, Bounded):  # a reader of the output needs to know where each sample ends
-            context.graph.results[f"length.{dim.name}"] = sequence.lengths(context.graph, dim.name)
+            context.graph.results[ResultKind.LENGTH.named(dim.name)] = sequence.lengths(context.graph, dim.name)
     return result
 
 
@@ -29,10 +30,11 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
 
     Faults E0402 for a loss of integers.
     """
-    kind, label, node = "loss" if isinstance(statement, syntax.Loss) else "metric", statement.name, statement.value
+    kind = ResultKind.LOSS if isinstance(statement, syntax.Loss) else ResultKind.METRIC
+    label, node, word = statement.name, statement.value, kind.value
     if label is not None and label.text == "loss":
-        fault("E0202", "`loss` is the sum of all losses", label.span, hint=f"{kind} another_name = ...")
-    name = label.text if label else _applied_name(node) or ("objective" if kind == "loss" else kind)
+        fault("E0202", "`loss` is the sum of all losses", label.span, hint=f"{word} another_name = ...")
+    name = label.text if label else _applied_name(node) or ("objective" if kind is ResultKind.LOSS else word)
     context.path.start(name, statement)
     before, context.may_own = context.may_own, False
     try:
@@ -40,11 +42,12 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
         result = item.value if isinstance(item, Weighted) else context.as_value(item, node.span)
     finally:
         context.may_own = before
-    if kind == "loss" and not result.type.is_float:
+    if kind is ResultKind.LOSS and not result.type.is_float:
         fault("E0402", "a loss is a float", node.span, f"this is {describe_sample(result.type)}")
-    add_result(context, f"{kind}.{name}", result, node.span)
-    if isinstance(item, Weighted):
-        context.graph.results[f"weight.{kind}.{name}"] = item.weight
+    key = kind.named(name)
+    add_result(context, key, result, node.span)
+    if isinstance(item, Weighted) and key.weight is not None:
+        context.graph.results[key.weight] = item.weight
 
 
 def _applied_name(node: syntax.Expression) -> str:
@@ -62,7 +65,7 @@ def watch(context: Context, statement: syntax.Watch, scope: Scope) -> None:
     value = context.as_value(evaluate(context, statement.value, scope), statement.value.span)
     if not value.type.is_float:
         fault("E0402", "a watched value is a float", statement.value.span, f"this is {describe_sample(value.type)}")
-    add_result(context, f"watch.{statement.name.text}", value, statement.value.span)
+    add_result(context, ResultKind.WATCH.named(statement.name.text), value, statement.value.span)
 
 
 def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
@@ -81,23 +84,23 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
             f"this is {describe_sample(value.type)}{in_batch}",
             others=[Label(context.states[state.name].span, "declared here")],
         )
-    add_result(context, f"update.{state.name}", value, node.span)
+    add_result(context, ResultKind.UPDATE.named(state.name), value, node.span)
 
 
-def add_result(context: Context, name: str, value: Value, span: Span) -> None:
+def add_result(context: Context, result: Result, value: Value, span: Span) -> None:
     """Adds a result of the graph. Faults E0202 if there is one of this name, E0401 if its steps cannot be reduced."""
-    if name in context.graph.results:
-        kind, _, own = name.partition(".")
+    kind = result.kind.value
+    if result in context.graph.results:
         fault(
             "E0202",
-            f"there is a {kind} `{own}` already",
+            f"there is a {kind} `{result.name}` already",
             span,
-            others=[Label(context.graph.results[name].span, "the first one")],
+            others=[Label(context.graph.results[result].span, "the first one")],
             hint=f"{kind} another_name = ...",
         )
-    if value.type.is_held and not name.startswith("output."):
-        kind, dims = name.partition(".")[0], [dim.name for dim in value.type.dims if isinstance(dim, Bounded)]
+    if value.type.is_held and result.kind is not ResultKind.OUTPUT:
+        dims = [dim.name for dim in value.type.dims if isinstance(dim, Bounded)]
         limit = "one varying dimension at most" if len(dims) > 1 else "no steps whose number the model itself makes"
         note, hint = f"this is {describe_sample(value.type)}", f"take a mean: mean(e, over = {dims[-1]})"
         fault("E0401", f"a {kind} has {limit}", span, note, hint=hint)
-    context.graph.results[name] = value
+    context.graph.results[result] = value

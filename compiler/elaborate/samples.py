@@ -11,6 +11,7 @@ from typing import Any
 from netc.compiler.elaborate import contractions
 from netc.compiler.elaborate.bindings import Results
 from netc.compiler.ir.dims import same
+from netc.compiler.ir.index_tables import TableKind
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 from netc.compiler.operations import bounded, sequence
@@ -284,7 +285,7 @@ def step_of(x: Value, position: int) -> Value:
     if isinstance(size, Bounded):
         raise Mismatch(f"a step along {size.name} beside another such dimension does not run yet", code="E0901")
     if x.operation == "from_steps" and position in (0, -1):  # the stack of a scan
-        return sequence.at_end(x.operands[0], "first" if position == 0 else "last")
+        return sequence.at_end(x.operands[0], TableKind.FIRST if position == 0 else TableKind.LAST)
     element = apply("slice", x, axis=axis, start=position % size, stop=position % size + 1)
     return apply("reshape", element, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
 

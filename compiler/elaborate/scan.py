@@ -19,7 +19,8 @@ from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_bo
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import table
+from netc.compiler.ir.index_tables import TableKind, table
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import scan as operation
@@ -42,8 +43,7 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
         captured, step = _finished(frame)
         names = [carry.name.text for carry in node.carries]
         value = operation.scan(context.graph, step, dim, frame.walked, begins, captured, carries=names)
-        count = sum(name.startswith("yield.") for name in step.results)
-        stacks = [operation.part(value, f"yield.{i}") for i in range(count)]
+        stacks = [operation.part(value, result) for result in step.results if result.kind is ResultKind.YIELD]
         if size is not None:
             stacks = [operation.from_steps(stack, size) for stack in stacks]
         if node.until is not None:
@@ -63,7 +63,9 @@ def _finished(frame: Frame) -> tuple[list[Value], Graph]:
     """The outside values that the body uses, and the body without its surroundings, its leaves for them renumbered."""
     live = frame.graph.live()
     used = [(outer, leaf.name) for outer, leaf in frame.captured.items() if leaf in live]
-    step, _ = frame.graph.subgraph(frame.graph.results, {name: f"k{i}" for i, (_, name) in enumerate(used)})
+    step, _ = frame.graph.subgraph(
+        frame.graph.results, {name: str(operation.SlotKind.CAPTURED.slot(i)) for i, (_, name) in enumerate(used)}
+    )
     return [outer for outer, _ in used], step
 
 
@@ -110,16 +112,20 @@ def _run_body(
         for name, rows in zip(node.names, sequences, strict=True):
             inner.set(name.text, frame.walk(rows), name.span)
         for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-            inner.set(carry.name.text, graph.leaf("given", f"c{i}", begin.type), carry.name.span)
+            inner.set(
+                carry.name.text,
+                operation.add_leaf(graph, operation.SlotKind.CARRY.slot(i), begin.type),
+                carry.name.span,
+            )
     with _in_frame(context, frame):
         yields = _run_statements(context, node, inner)
     if node.until is not None:
         with _in_frame(context, frame):
             yields.append(_end_condition(context, node.until, inner))
     for i, (carry, begin) in enumerate(zip(node.carries, begins, strict=True)):
-        graph.results[f"next.{i}"] = _next(context, carry, begin, inner, graph)
+        graph.results[ResultKind.NEXT.named(i)] = _next(context, carry, begin, inner, graph)
     for i, value in enumerate(yields):
-        graph.results[f"yield.{i}"] = batched(value)
+        graph.results[ResultKind.YIELD.named(i)] = batched(value)
     for value in graph.values():
         if not value.type.is_batched and any(operand.type.is_batched for operand in value.operands):
             fault("E0901", "a reduction over the batch does not run in a scan", value.span)
@@ -168,7 +174,7 @@ def _sequences(context: Context, node: syntax.Scan, scope: Scope) -> tuple[list[
         start, stop = range_bounds(context, node.over, scope)
         dim = same(stop - start)
         with context.graph.at(context.user_span(node.span)):
-            step = table(context.graph, "step", dim)
+            step = table(context.graph, TableKind.STEP, dim)
             numbers = apply("cast", step, dtype=context.graph.precision) + float(start)
             return [numbers], stop - start, dim
     values = [context.as_value(evaluate(context, operand, scope), operand.span) for operand in node.over]

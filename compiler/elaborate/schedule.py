@@ -11,6 +11,7 @@ from netc.compiler.elaborate.bindings import BlockFunction, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.dsl import syntax
@@ -34,7 +35,8 @@ def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     value = inner.as_value(evaluate(inner, node, scope), node.span)
     if value.type.sample or not value.type.is_float:
         fault("E0602", "a schedule is one number, a factor", node.span, describe_sample(value.type))
-    inner.graph.results["factor"] = value if value.type.is_batched else apply("broadcast", value, dims=(BATCH,))
+    factor = value if value.type.is_batched else apply("broadcast", value, dims=(BATCH,))
+    inner.graph.results[ResultKind.FACTOR.named()] = factor
     return inner.graph
 
 

@@ -15,6 +15,7 @@ from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
 from netc.compiler.elaborate.training_forms import class_weights, fitted, grad, weighted, weights
 from netc.compiler.ir.dims import divided
+from netc.compiler.ir.index_tables import TableKind
 from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample
 from netc.compiler.ir.value import apply
 from netc.compiler.model import Equal
@@ -153,7 +154,7 @@ def _last(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
     def build() -> Item:
         if x.type.is_varying:
-            return sequence.at_end(x, "last")
+            return sequence.at_end(x, TableKind.LAST)
         if isinstance(x.type.dims[x.type.lead] if x.type.sample else None, Bounded):
             return bounded.last_held(x)
         if not x.type.sample:

@@ -8,10 +8,11 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.form_arguments import Arguments, required, value_of
 from netc.compiler.ir.graph import needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value, apply
-from netc.compiler.model import CLASS_WEIGHTS, FITTED, ParameterInfo
+from netc.compiler.model import CLASS_WEIGHTS, ParameterInfo
 from netc.compiler.operations.reduce import as_float
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import Span
@@ -88,7 +89,7 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         fault("E0503", "a scan may not own states", span, hint="fit the value before the scan")
     name, place = ".".join(context.path.apply("fitted")), context.user_span(span)
     context.states[name] = ParameterInfo(name, value.type, "zeros", (), False, place)
-    context.graph.results[f"{FITTED}{name}"] = value
+    context.graph.results[ResultKind.FITTED.named(name)] = value
     with context.graph.at(place):
         return context.graph.leaf("state", name, value.type)
 

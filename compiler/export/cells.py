@@ -12,6 +12,7 @@ import numpy as np
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.export.writer import Array, exportable
 from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.pipeline import prediction_graph
@@ -53,7 +54,7 @@ def cell_of(scan: Scan) -> Cell | None:
 
 def _transition(scan: Scan) -> str:
     """Returns the text of the graph that computes the next carries, or "" if the scan yields any other value."""
-    nexts = {name: value for name, value in scan.body.results.items() if name.startswith("next.")}
+    nexts = {result: value for result, value in scan.body.results.items() if result.kind is ResultKind.NEXT}
     if any(value not in nexts.values() for value in scan.body.results.values()):
         return ""
     return print_graph(_without_spans(scan.body.subgraph(nexts)[0]))
@@ -64,7 +65,7 @@ def _without_spans(graph: Graph) -> Graph:
     copy, copies = Graph(), dict[Value, Value]()
     for value in graph.values():
         copies[value] = copy.add_copy(value, [copies[operand] for operand in value.operands])
-    copy.results = {name: copies[value] for name, value in graph.results.items()}
+    copy.results = {result: copies[value] for result, value in graph.results.items()}
     return copy
 
 

@@ -14,11 +14,12 @@ from netc.compiler.export.numpy_forms import FORMS, NUMPY_WORDS, bare
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_lengths
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.targets.cpu.own import definition
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
@@ -214,7 +215,7 @@ class _NumpyFile(Writer):
     def text(self) -> str:
         """Returns the text of the file."""
         terms = self.walk(self.exported.graph, self._inputs())
-        self._outputs({name: terms[value].text for name, value in self.exported.graph.results.items()})
+        self._outputs({result: terms[value].text for result, value in self.exported.graph.results.items()})
         return self._assembled("\n".join(self.lines))
 
     def _inputs(self) -> dict[str, Term]:
@@ -233,12 +234,12 @@ class _NumpyFile(Writer):
         self.put(f"_samples = len({first})")
         return leaves
 
-    def _outputs(self, results: Mapping[str, str]) -> None:
+    def _outputs(self, results: Mapping[Result, str]) -> None:
         """Writes the dictionary that `predict` returns. `results` are the texts of the graph's results."""
         bounded = bounded_lengths(self.exported, results)
         entries = []
         for name, type_ in self.exported.outputs.items():
-            text = results[f"output.{name}"]
+            text = results[ResultKind.OUTPUT.named(name)]
             if type_.is_varying:
                 length = self.rows(str(type_.rows)).length.term.text
                 text = f"np.split({text}, np.cumsum({length})[:-1])"
@@ -299,18 +300,20 @@ class _NumpyFile(Writer):
 
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+    def run_scan(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
         rows = self.rows(scan.dim)
-        operands = {name: self.kept("v", term) for name, term in operands.items()}
+        operands = {slot: self.kept("v", term) for slot, term in operands.items()}
         self.comment_on(scan.value)
         step, sample = rows.step.term.text, rows.sample.term.text
         carries = {
-            name: self.fresh("carry", Term(f"np.array({term.text})", term.dtype))
-            for name, term in operands.items()
-            if name[0] == "c"
+            slot: self.fresh("carry", Term(f"np.array({term.text})", term.dtype))
+            for slot, term in operands.items()
+            if slot.kind is SlotKind.CARRY
         }
         stacks = {
-            name: self._stack(value.type, step) for name, value in scan.body.results.items() if name.startswith("yield")
+            result: self._stack(value.type, step)
+            for result, value in scan.body.results.items()
+            if result.kind is ResultKind.YIELD
         }
         times = f"range({rows.most.text})"
         present, running = self.called("rows"), self.called("running")
@@ -322,36 +325,35 @@ class _NumpyFile(Writer):
         self.samples = f"len({running})"  # the batch of a body is the samples that still run
         terms = self.walk(scan.body, leaves)
         self.samples = "_samples"
-        for name, value in scan.body.results.items():
-            if name in stacks:
-                self.put(f"{stacks[name].text}[{present}] = {bare(terms[value].text)}")
-        for name, value in scan.body.results.items():
-            if name.startswith("next."):
-                self.put(f"{carries['c' + name[5:]].text}[{running}] = {bare(terms[value].text)}")
+        for result, stack in stacks.items():
+            self.put(f"{stack.text}[{present}] = {bare(terms[scan.body.results[result]].text)}")
+        for name, value in scan.body.results_of(ResultKind.NEXT).items():
+            carry = carries[SlotKind.CARRY.slot(int(name))]
+            self.put(f"{carry.text}[{running}] = {bare(terms[value].text)}")
         self.indent -= 1
         self.line = (-1, "")
-        return {**stacks, **{f"last.{name[1:]}": term for name, term in carries.items()}}
+        return {**stacks, **{ResultKind.LAST.named(slot.index): term for slot, term in carries.items()}}
 
     def _stack(self, type_: Type, step: str) -> Term:
         """Writes the array that collects a result of every step."""
         shape = self.shape(f"len({step})", type_.dims[1:])
         return self.fresh("stack", Term(f"np.zeros({shape}, {NUMPY_WORDS[type_.dtype]})", type_.dtype))
 
-    def _step_operands(self, scan: Scan, operands: Mapping[str, Term], present: str, running: str) -> dict[str, Term]:
+    def _step_operands(self, scan: Scan, operands: Mapping[Slot, Term], present: str, running: str) -> dict[str, Term]:
         """Writes what a step reads of the scan's operands, and returns the terms of the body's leaves.
 
         `present` is the name of the step's rows, `running` the name of their samples.
         """
-        types = {name: leaf.type for name, leaf in scan.leaves().items()}
+        types = {slot: leaf.type for slot, leaf in scan.leaves().items()}
         leaves = {}
-        for name, term in operands.items():
-            if name not in types:
+        for slot, term in operands.items():
+            if slot not in types:
                 continue
-            if name[0] == "k" and not types[name].is_batched:
-                leaves[name] = term
+            if slot.kind is SlotKind.CAPTURED and not types[slot].is_batched:
+                leaves[str(slot)] = term
             else:
-                index = present if name[0] == "x" else running
-                leaves[name] = self.fresh(f"{name}_", Term(f"{term.text}[{index}]", term.dtype))
+                index = present if slot.kind is SlotKind.STEP_INPUT else running
+                leaves[str(slot)] = self.fresh(f"{slot}_", Term(f"{term.text}[{index}]", term.dtype))
         return leaves
 
 

@@ -16,9 +16,10 @@ from netc.compiler.export.onnx_nodes import OnnxNodes, info, infos
 from netc.compiler.export.scalar import Term, translate
 from netc.compiler.export.writer import Array, Exported, Index, declared_dims
 from netc.compiler.ir.attributes import Over
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Value
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.dsl.quoting import escaped, json_text
 
 OPSET, _IR = 18, 8
@@ -44,7 +45,7 @@ class _OnnxFile(OnnxNodes):
         for name, type_ in exported.inputs.items():
             inputs.append(info(name, type_.dtype, _padded_dims(type_)))
         for dim in declared_dims(exported):
-            inputs.append(info(f"length.{dim}", "i64", [BATCH]))
+            inputs.append(info(str(ResultKind.LENGTH.named(dim)), "i64", [BATCH]))
         for name, type_ in exported.inputs.items():
             leaves[name] = self.input_rows(name, type_) if type_.is_varying else Term(name, type_.dtype)
         outputs = self._outputs(self.walk(exported.graph, leaves), [entry.name for entry in inputs])
@@ -66,14 +67,15 @@ class _OnnxFile(OnnxNodes):
             outputs[name] = info(name, dtype, dims)
 
         for result, value in self.exported.graph.results.items():
-            name, term, type_ = result.removeprefix("output."), terms[value], value.type
+            name = result.name if result.kind is ResultKind.OUTPUT else str(result)
+            term, type_ = terms[value], value.type
             if name in inputs or name in outputs:
                 continue  # a length that is an input, or an output already
             if type_.is_varying:
                 rows = self.rows(str(type_.rows))
                 position = (rows.sample * Index(self, rows.most) + rows.step).term
                 term = Term(self._scattered(term, position, rows, type_.dims[1:], by_step=False), term.dtype)
-                length = f"length.{type_.rows}"
+                length = str(ResultKind.LENGTH.named(str(type_.rows)))
                 if length not in inputs and length not in outputs:
                     declare(length, rows.length.term, "i64", [BATCH])
             dims = [int(dim) if isinstance(dim, int) else dim for dim in _padded_dims(type_)]
@@ -82,20 +84,23 @@ class _OnnxFile(OnnxNodes):
 
     # ------------------------------------------------------------ scans
 
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+    def run_scan(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
         cell = cell_of(scan) if scan.body.precision == "f32" else None  # onnxruntime has f32 kernels only
-        if cell is not None and all(term.text in self.arrays for name, term in operands.items() if name[0] == "k"):
+        captured = [term for slot, term in operands.items() if slot.kind is SlotKind.CAPTURED]
+        if cell is not None and all(term.text in self.arrays for term in captured):
             return self._cell(scan, cell, operands)
         return self._loop(scan, operands)
 
-    def _cell(self, scan: Scan, cell: Cell, operands: Mapping[str, Term]) -> dict[str, Term]:
+    def _cell(self, scan: Scan, cell: Cell, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
         """Writes the scan as one of ONNX's recurrent layers."""
-        rows, dtype = self.rows(scan.dim), operands["x0"].dtype
-        parameters = [self.arrays[operands[f"k{i}"].text] for i in range(len(scan.captured))]
+        rows, sequence = self.rows(scan.dim), operands[SlotKind.STEP_INPUT.slot(0)]
+        dtype = sequence.dtype
+        captured = [SlotKind.CAPTURED.slot(i) for i in range(len(scan.captured))]
+        parameters = [self.arrays[operands[slot].text] for slot in captured]
         weights = _cell_weights(parameters, cell.order)
-        x = self.to_padded(operands["x0"], scan.sequences[0].type, scan.dim)
+        x = self.to_padded(sequence, scan.sequences[0].type, scan.dim)
         initial = [
-            self.node("Unsqueeze", [operands[f"c{i}"].text, self.constant([0], "i64").text], dtype).text
+            self.node("Unsqueeze", [operands[SlotKind.CARRY.slot(i)].text, self.constant([0], "i64").text], dtype).text
             for i in range(cell.carries)
         ]
         lengths = self.cast(rows.length.term, "i32").text
@@ -110,40 +115,39 @@ class _OnnxFile(OnnxNodes):
         )
         steps = self.node("Squeeze", [states.text, self.constant([1], "i64").text], dtype)
         parts = {
-            f"last.{i}": self.node("Squeeze", [last.text, self.constant([0], "i64").text], dtype)
+            ResultKind.LAST.named(i): self.node("Squeeze", [last.text, self.constant([0], "i64").text], dtype)
             for i, last in enumerate(lasts)
         }
-        for name, value in scan.body.results.items():
-            if name.startswith("yield."):
-                if value is not scan.body.results["next.0"]:  # ONNX gives only the last step of an LSTM's cell state
-                    return self._loop(scan, operands)
-                parts[name] = self.from_padded(steps.text, dtype, value.type, scan.dim)
+        for name, value in scan.body.results_of(ResultKind.YIELD).items():
+            if value is not scan.body.results[ResultKind.NEXT.named(0)]:
+                return self._loop(scan, operands)  # ONNX gives only the last step of an LSTM's cell state
+            parts[ResultKind.YIELD.named(name)] = self.from_padded(steps.text, dtype, value.type, scan.dim)
         return parts
 
-    def _loop(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
+    def _loop(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
         """Writes the scan as ONNX's Scan over padded steps. A sample's carries keep their values beyond its end."""
-        rows, types = self.rows(scan.dim), {name: leaf.type for name, leaf in scan.leaves().items()}
+        rows, leaves_read = self.rows(scan.dim), scan.leaves()
         steps = self.node("Range", [self.number(0, "i64").text, rows.most.text, self.number(1, "i64").text], "i64")
-        carries = [name for name in operands if name[0] == "c"]
-        sequences = [name for name in operands if name[0] == "x" and name in types]
+        carries = [slot for slot in operands if slot.kind is SlotKind.CARRY]
+        sequences = [slot for slot in operands if slot.kind is SlotKind.STEP_INPUT and slot in leaves_read]
         padded = [
-            self.to_padded(operands[name], operand.type, scan.dim)
-            for name, operand in scan.operand_of().items()
-            if name in sequences
+            self.to_padded(operands[slot], operand.type, scan.dim)
+            for slot, operand in scan.operand_of().items()
+            if slot in sequences
         ]
         self.count += 1
         tag = f"s{self.count}"
-        leaves = {name: Term(self.unique(f"{tag}_{name}"), operands[name].dtype) for name in (*carries, *sequences)}
-        captured = {name: term for name, term in operands.items() if name[0] == "k"}
+        leaves = {slot: Term(self.unique(f"{tag}_{slot}"), operands[slot].dtype) for slot in (*carries, *sequences)}
+        captured = {slot: term for slot, term in operands.items() if slot.kind is SlotKind.CAPTURED}
         step = Term(self.unique(f"{tag}_step"), "i64")
-        yields = {name: value for name, value in scan.body.results.items() if name.startswith("yield.")}
+        yields = scan.body.results_of(ResultKind.YIELD)
         with self.inside() as nodes:
-            terms = self.walk(scan.body, {**leaves, **captured})
+            terms = self.walk(scan.body, {str(slot): term for slot, term in {**leaves, **captured}.items()})
             is_running = self.node("Less", [step.text, rows.length.term.text], "bool")
             outputs = list[Term]()
-            for name in carries:
-                value = scan.body.results[f"next.{name[1:]}"]
-                outputs.append(self._next_carry(leaves[name], terms[value], is_running, value.type.rank))
+            for slot in carries:
+                value = scan.body.results[ResultKind.NEXT.named(slot.index)]
+                outputs.append(self._next_carry(leaves[slot], terms[value], is_running, value.type.rank))
             for value in yields.values():
                 self.count += 1
                 outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), terms[value].dtype))
@@ -152,9 +156,9 @@ class _OnnxFile(OnnxNodes):
             nodes, f"{tag}_body", infos(*leaves.values()) + [info(step.text, step.dtype, [])], infos(*outputs)
         )
         direction, inputs = int(scan.is_reversed), len(sequences) + 1
-        results = self.several(
+        stacked = self.several(
             "Scan",
-            [*(operands[name].text for name in carries), *padded, steps.text],
+            [*(operands[slot].text for slot in carries), *padded, steps.text],
             "f32",
             len(outputs),
             body=body,
@@ -162,10 +166,10 @@ class _OnnxFile(OnnxNodes):
             scan_input_directions=[direction] * inputs,
             **({"scan_output_directions": [direction] * len(yields)} if yields else {}),
         )
-        typed = [Term(result.text, output.dtype) for result, output in zip(results, outputs, strict=True)]
-        parts = {f"last.{name[1:]}": term for name, term in zip(carries, typed, strict=False)}
+        typed = [Term(term.text, output.dtype) for term, output in zip(stacked, outputs, strict=True)]
+        parts = {ResultKind.LAST.named(slot.index): term for slot, term in zip(carries, typed, strict=False)}
         for (name, value), term in zip(yields.items(), typed[len(carries) :], strict=True):
-            parts[name] = self.from_padded(term.text, term.dtype, value.type, scan.dim)
+            parts[ResultKind.YIELD.named(name)] = self.from_padded(term.text, term.dtype, value.type, scan.dim)
         return parts
 
     def _next_carry(self, carry: Term, next_: Term, is_running: Term, rank: int) -> Term:

@@ -10,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from netc.compiler.export.scalar import Term
 from netc.compiler.export.writer import Array, Exported, Index, Rows, Writer
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
 from netc.compiler.ir.value import Value
 
@@ -176,7 +177,7 @@ class OnnxNodes(Writer):
     # ------------------------------------------------------------ rows
 
     def input_lengths(self, dim: str) -> Term:
-        return self.cast(Term(f"length.{dim}", "i64"), "i64")
+        return self.cast(Term(str(ResultKind.LENGTH.named(dim)), "i64"), "i64")
 
     def constant_lengths(self, steps: int) -> Term:
         return self.node("Expand", [self.constant([steps], "i64").text, self.size(BATCH)], "i64")

@@ -16,12 +16,13 @@ from netc.compiler.export.scalar import Term, translate
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import names_in, value_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, Other, TableKind, table_of
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.compiler.passes.scans import in_bodies, trimmed
 from netc.compiler.passes.simplify import expand, simplify
 from netc.dsl.diagnostics import fault
@@ -121,7 +122,7 @@ class Writer(ABC):
     def __init__(self, exported: Exported) -> None:
         self.exported = exported
         self.rows_of: dict[str, Rows] = {}
-        self.tables: dict[str, Term] = {}
+        self.tables: dict[IndexTable, Term] = {}
 
     # ------------------------------------------------------------ what a subclass writes
 
@@ -170,8 +171,8 @@ class Writer(ABC):
         """Returns the text of a dimension: a number, or an expression of the file."""
 
     @abstractmethod
-    def run_scan(self, scan: Scan, operands: Mapping[str, Term]) -> dict[str, Term]:
-        """Writes a scan and returns its parts by name; `operands` are by the names of the body's leaves."""
+    def run_scan(self, scan: Scan, operands: Mapping[Slot, Term]) -> dict[Result, Term]:
+        """Writes a scan and returns its parts."""
 
     @abstractmethod
     def named(self, value: Value, term: Term, uses: int) -> Term:
@@ -194,7 +195,7 @@ class Writer(ABC):
     def walk(self, graph: Graph, leaves: Mapping[str, Term]) -> dict[Value, Term]:
         """Writes every value that the graph's results need. `leaves` are the terms of inputs and bindings, by name."""
         terms: dict[Value, Term] = {}
-        parts: dict[Value, dict[str, Term]] = {}
+        parts: dict[Value, dict[Result, Term]] = {}
         live = graph.live()
         for value in graph.values():
             if value not in live:
@@ -204,7 +205,7 @@ class Writer(ABC):
                 scan = Scan.of(value)
                 parts[value] = self.run_scan(scan, dict(zip(scan.operand_of(), operands, strict=True)))
             elif value.role is Role.PART:
-                terms[value] = parts[value.operands[0]][value.attributes_as(Part).of]
+                terms[value] = parts[value.operands[0]][value.attributes_as(Part).result]
             else:
                 uses = sum(user in live for user in graph.users(value)) + (value in graph.results.values())
                 terms[value] = self.named(value, self.value(value, operands, leaves), uses)
@@ -218,8 +219,8 @@ class Writer(ABC):
             return self.number(number, value.type.dtype)
         if name in leaves:
             return leaves[name]
-        if name.startswith(PREFIX):
-            return self.table(name)
+        if (table := table_of(value)) is not None:
+            return self.table(table)
         if name == SAMPLE or name.startswith("random."):
             return self.random_words(value)
         if name:
@@ -267,36 +268,42 @@ class Writer(ABC):
         result: Index = value_of(dim, lengths, lambda length, bound: length.minimum(bound))
         return result.term
 
-    def table(self, name: str) -> Term:
+    def table(self, table: IndexTable) -> Term:
         """Returns a table of the graph as i32; the file computes it once."""
-        if name not in self.tables:
-            kind, dim = asked(name)
-            other = Other.of(kind)
-            table = self._plain(kind, self.rows(dim)) if other is None else self._of_other(*other, self.rows(dim))
-            self.tables[name] = self.kept("table", self.cast(table.term, "i32"))
-        return self.tables[name]
+        if table not in self.tables:
+            rows = self.rows(table.dim)
+            index = self._plain(table, rows) if table.other is None else self._of_other(table.kind, table.other, rows)
+            self.tables[table] = self.kept("table", self.cast(index.term, "i32"))
+        return self.tables[table]
 
-    def _plain(self, kind: str, rows: Rows) -> Index:
+    def _plain(self, table: IndexTable, rows: Rows) -> Index:
         """Computes a table about one dimension (see compiler/ir/rows.py). The rank of a sample is its index."""
-        if kind in ("length", "first", "sample", "step"):
-            column: Index = getattr(rows, kind)
-            return column
-        if kind == "ranked":
-            return rows.sample[rows.first]
-        if kind == "last":
-            return rows.first + rows.length - 1
-        if kind == "previous":
-            return rows.first[rows.sample] + (rows.step - 1).maximum(0)
-        if kind == "reverse":
-            return rows.first[rows.sample] + rows.length[rows.sample] - rows.step - 1
-        if kind.startswith("place"):
-            return rows.sample * int(kind.removeprefix("place")) + rows.step
-        assert kind.startswith("held"), kind
-        ahead = Index(self, self.counted(int(kind.removeprefix("held"))))
-        first, last = (Index(self, self.column(index.term)) for index in (rows.first, rows.length - 1))
-        return first + ahead.minimum(last)
+        match table.kind, table.size:
+            case TableKind.LENGTH, _:
+                return rows.length
+            case TableKind.FIRST, _:
+                return rows.first
+            case TableKind.SAMPLE, _:
+                return rows.sample
+            case TableKind.STEP, _:
+                return rows.step
+            case TableKind.RANKED, _:
+                return rows.sample[rows.first]
+            case TableKind.LAST, _:
+                return rows.first + rows.length - 1
+            case TableKind.PREVIOUS, _:
+                return rows.first[rows.sample] + (rows.step - 1).maximum(0)
+            case TableKind.REVERSE, _:
+                return rows.first[rows.sample] + rows.length[rows.sample] - rows.step - 1
+            case TableKind.PLACE, int(size):
+                return rows.sample * size + rows.step
+            case TableKind.HELD, int(size):
+                ahead = Index(self, self.counted(size))
+                first, last = (Index(self, self.column(index.term)) for index in (rows.first, rows.length - 1))
+                return first + ahead.minimum(last)
+        raise AssertionError(f"no file has the table {table}")
 
-    def _of_other(self, what: str, which: Other, rows: Rows) -> Index:
+    def _of_other(self, kind: TableKind, which: Other, rows: Rows) -> Index:
         """Computes a table about another dimension, as compiler.ir.rows.Rows.of_other does."""
         other = self.rows(which.dim)
         at: Index = which.place(
@@ -304,7 +311,7 @@ class Writer(ABC):
         )
         last = other.length[rows.sample] - 1
         nearest = at.maximum(0).minimum(last)
-        if what == "in":
+        if kind is TableKind.IN:
             return Index(self, self.cast(at._with("equal", nearest, "bool").term, "i64"))
         return other.first[rows.sample] + nearest
 
@@ -320,7 +327,7 @@ def declared_dims(exported: Exported) -> list[str]:
     return list(dict.fromkeys(str(type_.rows) for type_ in exported.inputs.values() if type_.is_varying))
 
 
-def bounded_lengths(exported: Exported, names: Collection[str]) -> dict[str, list[str | None]]:
+def bounded_lengths(exported: Exported, results: Collection[Result]) -> dict[str, list[Result | None]]:
     """For outputs stored at a dimension's bound: the results `length.DIM` that hold each sample's true size.
 
     An entry has an element for each dimension of a sample: None if it is fixed, or if no result holds its size.
@@ -328,6 +335,6 @@ def bounded_lengths(exported: Exported, names: Collection[str]) -> dict[str, lis
     lengths = {}
     for name, type_ in exported.outputs.items():
         if type_.is_held:
-            ends = [f"length.{dim.name}" if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
-            lengths[name] = [end if end in names else None for end in ends]
+            ends = [ResultKind.LENGTH.named(dim.name) if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+            lengths[name] = [end if end in results else None for end in ends]
     return lengths

@@ -7,15 +7,18 @@ operand's position. This file knows no particular operation except the leaves.
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import TypeVar
 
 import networkx as nx
 
 from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, Nested
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DTypeName, Type
 from netc.compiler.ir.value import Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
+T = TypeVar("T")
 _TYPED_FREELY = (*LEAVES.values(), Role.EXTENT, Role.RANGE)  # values whose type no rule determines
 
 
@@ -41,14 +44,14 @@ NO_SURROUNDINGS = NoSurroundings()
 class Graph:
     """Values, and the results that the program computes.
 
-    Results are named by their purpose: `output.digit`, `loss.main`, `metric.accuracy`, `gradient.W`, `update.W`.
+    The key of a result has a kind and a name (ir/results.py). It prints as `output.digit`, `loss.main`, `update.W`.
     `surroundings` are used while a model is elaborated into the graph, also by operations that are expanded during
     elaboration. Copies of the graph do not have them.
     """
 
     def __init__(self, surroundings: Surroundings = NO_SURROUNDINGS) -> None:
         self.network = nx.MultiDiGraph()
-        self.results: dict[str, Value] = {}
+        self.results: dict[Result, Value] = {}
         self.span: Span = NOWHERE
         self.precision: DTypeName = "f32"
         self.surroundings = surroundings
@@ -126,12 +129,36 @@ class Graph:
         """The values that some result needs."""
         return needed_by(self.results.values())
 
-    def of(self, *prefixes: str) -> "Graph":
-        """A copy with only the results whose name starts with one of the prefixes, and what they need."""
-        return self.subgraph({name: value for name, value in self.results.items() if name.startswith(prefixes)})[0]
+    def results_of(self, kind: ResultKind) -> dict[str, Value]:
+        """The results of a kind, by name."""
+        return {result.name: value for result, value in self.results.items() if result.kind is kind}
+
+    def has(self, *kinds: ResultKind) -> bool:
+        """Whether there is a result of one of these kinds."""
+        return any(result.kind in kinds for result in self.results)
+
+    def weight_of(self, result: Result) -> Value | None:
+        """The weight of a loss or a metric, if it has one."""
+        return self.results.get(result.weight) if result.weight is not None else None
+
+    def printed_results(self) -> dict[str, Value]:
+        """All results by their printed form, by which arrays and tables of a plan are called."""
+        return {str(result): value for result, value in self.results.items()}
+
+    def select(self, kind: ResultKind, arrays: Mapping[str, T]) -> dict[str, T]:
+        """The results of a kind by name, as they are in `arrays`, which has all results by their printed form."""
+        return {result.name: arrays[str(result)] for result in self.results if result.kind is kind}
+
+    def of(self, *kinds: ResultKind) -> "Graph":
+        """A copy with only the results of these kinds, and the values that they need."""
+        return self.subgraph({result: value for result, value in self.results.items() if result.kind in kinds})[0]
+
+    def only(self, *results: Result) -> "Graph":
+        """A copy with only these results, and the values that they need."""
+        return self.subgraph({result: self.results[result] for result in results})[0]
 
     def subgraph(
-        self, results: Mapping[str, Value], names: Mapping[str, str] | None = None
+        self, results: Mapping[Result, Value], names: Mapping[str, str] | None = None
     ) -> tuple["Graph", dict[Value, Value]]:
         """Returns a copy with these results and the values that they need, and a mapping from each value to its copy.
 
@@ -147,7 +174,7 @@ class Graph:
                     attributes = replace(attributes, name=names[attributes.name])
                 operands = [copies[operand] for operand in value.operands]
                 copies[value] = copy.add_copy(value, operands, attributes, span=value.span)
-        copy.results = {name: copies[value] for name, value in results.items()}
+        copy.results = {result: copies[value] for result, value in results.items()}
         return copy, copies
 
 
@@ -171,7 +198,7 @@ def print_graph(graph: Graph) -> str:
     """
     lines = [] if graph.precision == "f32" else [f"precision {graph.precision}"]
     lines += [line for value in graph.values() for line in print_value(value)]
-    return "\n".join([*lines, *(f"{name} = %{value.number}" for name, value in graph.results.items())]) + "\n"
+    return "\n".join([*lines, *(f"{result} = %{value.number}" for result, value in graph.results.items())]) + "\n"
 
 
 def print_value(value: Value) -> list[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from netc.compiler.ir.attributes import Attribute
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import DTYPES, Bounded, parse_type
 from netc.compiler.ir.value import Value
 
@@ -59,7 +60,7 @@ def parse_lines(lines: Sequence[str]) -> Graph:
             except TypeError as error:
                 raise ValueError(f"attributes that the operation does not have: {line}") from error
         elif match := _RESULT.fullmatch(line.rstrip()):
-            graph.results[match["result"]] = _operand(values, match["name"], line)
+            graph.results[parse_result(match["result"])] = _operand(values, match["name"], line)
         elif (
             (match := _PRECISION.fullmatch(line.rstrip())) and (dtype := DTYPES.get(match["dtype"])) and dtype.is_float
         ):

@@ -7,11 +7,13 @@ is one result in one graph. This file knows no particular operation and no pass.
 import builtins  # for `type`, where a field has that name
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import StridedLayout
 from netc.compiler.ir.types import DTypeName, Mismatch, Type
 from netc.dsl.source import Span
 
@@ -164,7 +166,7 @@ class Value:
 class Scalar:
     """Element by element: a Python expression over the operands x, y, z and the attributes.
 
-    It may call the functions of kernels/math.py.
+    It may call the functions of targets/cpu/math.py.
     """
 
     expression: str
@@ -185,20 +187,39 @@ class Fold:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """No kernel: the operand's memory is read with other strides."""
+    """No kernel: the operand's memory is read with other strides.
+
+    `layout(strides, result, operand, **attributes)` takes the strides of the operand and the two types. It returns the
+    view's layout, or None if no strides describe it; the operand is then copied.
+    """
+
+    layout: Callable[..., StridedLayout | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A special kernel form, by its name in passes/lower.py."""
+    """A kernel of a special form, for which compiler/lowering/ has a function."""
 
-    form: str
+    form: Form
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Each row of the first operand is combined with the row of the result that the second operand, an index, names.
+
+    `initial` and `combine` are those of a `Fold`.
+    """
+
+    form: ClassVar[Form] = Form.SCATTER
+    initial: str
+    combine: str
 
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A custom kernel: a plain function over the arrays of one sample, the result's first (kernels/own.py)."""
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (targets/cpu/own.py)."""
 
+    form: ClassVar[Form] = Form.CUSTOM
     function: Callable[..., None]
 
 
@@ -208,13 +229,18 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
+class Replaced:
+    """No kernel: a pass replaces the value before its graph is lowered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Expansion:
     """A function that builds the result from other operations."""
 
     build: Callable[..., "Value"]
 
 
-Lowering = Scalar | Fold | View | Kernel | Own | Whole | Expansion
+KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +262,7 @@ class Operation:
     doc: str
     type: Callable[..., Type]
     reference: Callable[..., Any]
-    lower: Lowering
+    lower: KernelRule
     arguments: Mapping[str, str] = field(default_factory=dict)
     gradient: Callable[..., Any] | None = None
     flops: Callable[..., int] | None = None
@@ -297,11 +323,13 @@ __all__ = [
     "Expansion",
     "Fold",
     "Kernel",
-    "Lowering",
+    "KernelRule",
     "Mismatch",
     "Operation",
     "Own",
+    "Replaced",
     "Scalar",
+    "Scatter",
     "Surroundings",
     "Value",
     "View",

@@ -3,7 +3,7 @@
 An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an
 earlier loop over the same points if its operands have been computed by then and the two loops read something in
 common; else it starts a loop of its own. The sum of a product and another term (a bias, a residual) is one unit,
-because the register tile can start from that term. lower.py writes the loops.
+because the register tile can start from that term. elementwise.py lowers the loops.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,7 +25,8 @@ _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are fe
 class Unit:
     """Values that are computed together, at `position` in the program.
 
-    `space` is None if the unit is not a loop over points.
+    `space` is the dimensions of the points that its loop walks, and `folded` the axes that its folds reduce. `space` is
+    None if the unit is not a loop over points.
     """
 
     position: int
@@ -84,7 +85,7 @@ class Fusion:
                 yield source
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
-        """Yields each operand of a value once; in place of an operand inside its loop, the operands of that one."""
+        """Yields each operand of a value once; an operand inside its loop is replaced by its own operands."""
         pending, seen = list(reversed(value.operands)), set(value.operands)
         while pending:
             operand = pending.pop()
@@ -119,17 +120,17 @@ def fuse(graph: Graph) -> Fusion:
         lower = OPERATIONS[value.operation].lower if value.operands else None
         if lower is None or isinstance(lower, View) or value in fusion.inlined:
             if value.role is Role.EXTENT:
-                _alone(fusion, value)
+                _add_unit(fusion, value)
             continue
         if isinstance(lower, Scalar | Fold) and value not in fusion.starts:
             _join(fusion, value, lower)
         else:
-            _alone(fusion, value)
+            _add_unit(fusion, value)
     return fusion
 
 
 def _is_inlined(value: Value, users: list[Value]) -> bool:
-    """Whether a value is element-wise and its only user walks the same points or takes it as a part."""
+    """Whether a value is element-wise and its only user walks the same points or assembles its result from it."""
     if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
         return False
     if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer
@@ -171,7 +172,7 @@ def _walks(user: Value, value: Value) -> bool:
 
 
 def _space(value: Value) -> tuple[Dim, ...]:
-    """The points that a value's loop walks: its own, or for a fold those of its operand."""
+    """The dimensions that a value's loop walks: those of the value, or for a fold those of its operand."""
     is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
     return value.operands[0].type.dims if is_fold else value.type.dims
 
@@ -184,13 +185,18 @@ def _begins_tile(value: Value, users: list[Value]) -> bool:
     return user.type == value.type and user.operands[0] is not user.operands[1]
 
 
-def _alone(fusion: Fusion, value: Value) -> None:
+def _add_unit(fusion: Fusion, value: Value) -> None:
+    """Adds a unit for a value that shares no loop."""
     unit = Unit(len(fusion.units), [value], None)
     fusion.units.append(unit)
     fusion.unit_of[value] = unit
 
 
 def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
+    """Adds a value to the latest loop that it fits into, or to a new one.
+
+    The loop comes after those that compute the operands, or computes them itself if they are read point by point.
+    """
     space = _space(value)
     over = value.attributes_as(Over).over if isinstance(lower, Fold) else ()
     sources = list(fusion.sources(value, space))
@@ -268,8 +274,9 @@ def viewed(value: Value) -> Value:
 def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:
     """Whether a value can join the loop of a unit.
 
-    The two must have something in common (a value that both read, or views of the same one), agree on the axes that
-    are folded, and stay within the number of buffers.
+    The two must have something in common: a value that both read, or views of the same value. They must agree on the
+    axes that are folded, which are the last ones if the loop also stores values of its points. Together they may use
+    _MOST_BUFFERS buffers.
     """
     has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
     folded = unit.folded or over

@@ -7,13 +7,14 @@ from typing import Any, Protocol
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
 from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output
 from netc.compiler.program.schedule import Count, KernelSource
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, broadcast, contiguous
+from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks
 from netc.compiler.targets.cpu.expressions import literal, scalar
 from netc.compiler.targets.cpu.loops import write
 from netc.compiler.targets.machine import SCOPES

@@ -7,7 +7,7 @@ operands walk as one count as one.
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
@@ -20,108 +20,203 @@ from netc.compiler.targets.machine import STRIP, Machine
 _FEW_COLUMNS = 2
 
 _Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
-_LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the stride of each operand
+_LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
 
 
-def product_task(
-    value: Value,
-    einsum: Value,
-    places: tuple[Place, Place, Place | None],
-    machine: Machine,
-    target: Callable[[], Place],
-    result_strides: tuple[int, ...],
-    in_shards: bool = False,
-) -> Task | None:
+@dataclass(frozen=True, slots=True)
+class Views:
+    """Where a product reads its operands `a` and `b` and the value that it starts from, and where it writes its result.
+
+    `start` is None if the product starts from zero; its strides are by the indices of the result. `output` makes the
+    place of the result, whose strides are `strides`; it is called only if the tile is used. In shards, that place has
+    one result for each shard, along a first axis.
+    """
+
+    a: Place
+    b: Place
+    start: Place | None
+    strides: tuple[int, ...]
+    output: Callable[[], Place]
+
+
+@dataclass(frozen=True, slots=True)
+class _Indices:
+    """The indices of the operands a and b and of the result, each a letter, and their sizes."""
+
+    left: str
+    right: str
+    out: str
+    sizes: dict[str, Dim]
+
+    @property
+    def rows(self) -> list[str]:
+        return [letter for letter in self.out if letter in self.left and letter not in self.right]
+
+    @property
+    def columns(self) -> list[str]:
+        return [letter for letter in self.out if letter in self.right and letter not in self.left]
+
+    @property
+    def both(self) -> list[str]:
+        return [letter for letter in self.out if letter in self.left and letter in self.right]
+
+    @property
+    def depth(self) -> list[str]:
+        return [letter for letter in self.left if letter in self.right and letter not in self.out]
+
+    def fit_tile(self) -> bool:
+        """Whether each index is of one of the four kinds, and the last of the result is one of several columns."""
+        kinds = [*self.rows, *self.columns, *self.both]
+        if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
+            return False
+        columns = self.columns
+        return bool(columns) and self.out[-1] == columns[-1] and _width(columns, self.sizes) > _FEW_COLUMNS
+
+
+@dataclass(frozen=True, slots=True)
+class _Nest:
+    """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
+
+    rows: Loop[Count]
+    columns: Loop[Count]
+    depth: Loop[Count]
+    runs: Loop[Count]
+    turns: Loop[Count]
+    inner: Loop[Count]
+    middle: Loop[Count]
+    outer: Loop[Count]
+
+
+def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> Task | None:
     """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it.
 
-    `places` are those of the two operands and of the value that the product starts from, if there is one (with
-    strides by the indices of the result). `target` makes the place of the result, whose strides are `result_strides`;
-    it is called only if the tile is used. With `in_shards`, the batch is an index of depth and is cut into shards;
-    `target` then has one result for each shard, along a first axis.
+    `value` is the product `einsum` itself, or its sum with the value that it starts from. With `in_shards`, the batch
+    is an index of depth and is cut into shards.
     """
     inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
     left, right = inputs.split(",")
     sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
-    a, b, start = places
     if out and out[-1] in left and out[-1] not in right:
-        left, right, a, b = right, left, b, a
-    rows = [letter for letter in out if letter in left and letter not in right]
-    columns = [letter for letter in out if letter in right and letter not in left]
-    both = [letter for letter in out if letter in left and letter in right]
-    depth = [letter for letter in left if letter in right and letter not in out]
-    if len(out) != len(rows) + len(columns) + len(both) or set(left + right) - set(out) - set(depth):
-        return None
-    if not columns or out[-1] != columns[-1] or _width(columns, sizes) <= _FEW_COLUMNS:
+        left, right, views = right, left, replace(views, a=views.b, b=views.a)
+    indices = _Indices(left, right, out, sizes)
+    if not indices.fit_tile():
         return None
     strides = (
-        dict(zip(left, a.strides, strict=True)),
-        dict(zip(right, b.strides, strict=True)),
-        dict(zip(out, result_strides, strict=True)),
-        dict(zip(out, start.strides if start is not None else (0,) * len(out), strict=True)),
+        dict(zip(left, views.a.strides, strict=True)),
+        dict(zip(right, views.b.strides, strict=True)),
+        dict(zip(out, views.strides, strict=True)),
+        dict(zip(out, views.start.strides if views.start is not None else (0,) * len(out), strict=True)),
     )
-    lead = next(letter for letter in depth if sizes[letter] == BATCH) if in_shards else out[0]
-    groups = [_merge(letters, sizes, strides, lead) for letters in (rows, columns, depth, both)]
-    if len(groups[1]) != 1 or len(groups[2]) > 3:
+    lead = next(letter for letter in indices.depth if sizes[letter] == BATCH) if in_shards else out[0]
+    nest = _nest(indices, strides, lead)
+    if nest is None or (views.start is not None and nest.columns.start.factor != 1):
         return None
-    (width, (_, b_column, _, start_column)) = groups[1][0]
-    outer = [*groups[3], *groups[0][:-1]]
-    if len(outer) > 3 or (len(groups[2]) > 1 and b_column != 1) or (start is not None and start_column != 1):
-        return None
-    turns, runs, depth_loop = _last(3, groups[2])
-    outer_loop, middle, inner = _last(3, outer)
-    (rows_loop,) = _last(1, groups[0][-1:])
-    room, dtype = target(), value.type.dtype
-    c = room.buffer
-    assert c is not None
-    pack = Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch") if b_column != 1 else None
-    # also passed in place of operands that do not exist
-    result = Pointer(c, room.offset, strides[2].get(lead, 0), math.prod(value.type.shape(1)) if in_shards else 0)
-    product = Product(
-        a=_pointer(a, strides[0], lead),
-        b=_pointer(b, strides[1], lead),
-        c=result,
-        start=_pointer(start, strides[3], lead) if start is not None else result,
-        pack=Pointer(pack) if pack is not None else result,
-        touched=(result,) * TOUCHED,
-        has_start=Count(int(start is not None)),
-        touches=Count(0),
-        rows=rows_loop,
-        columns=_loop(*groups[1][0]),
-        depth=depth_loop,
-        runs=runs,
-        turns=turns,
-        inner=inner,
-        middle=middle,
-        outer=outer_loop,
-    )
+    product = _product(value, views, nest, [operand.get(lead, 0) for operand in strides], machine, in_shards)
     return Task(
-        product_source(dtype),
+        product_source(value.type.dtype),
         product.pointers,
         product.numbers,
-        frozenset({c} if pack is None else {c, pack}),
+        frozenset({product.c.buffer, product.pack.buffer}),
         SHARDS if in_shards else sizes[lead],
-        (einsum, value) if einsum is not value else (value,),
-        _grain(rows_loop.count, machine.tile_rows)
-        if lead in rows
-        else _grain(width, machine.panel(dtype))
-        if lead in columns
-        else 1,
+        tuple(dict.fromkeys((einsum, value))),
+        _grain(indices, lead, nest, machine.tile_rows, machine.panel(value.type.dtype)),
     )
 
 
-def _loop(count: Count, strides: Sequence[int]) -> Loop[Count]:
-    return Loop(count, *map(Count, strides))
+def _nest(indices: _Indices, strides: Sequence[_Strides], lead: str) -> _Nest | None:
+    """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
+
+    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone.
+    """
+    kinds = (indices.rows, indices.columns, indices.depth, indices.both)
+    rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
+    batches = [*both, *rows[:-1]]
+    if len(columns) != 1 or len(depths) > 3 or len(batches) > 3:
+        return None
+    turns, runs, depth = _last(3, depths)
+    outer, middle, inner = _last(3, batches)
+    (row,) = _last(1, rows[-1:])
+    (column,) = _last(1, columns)
+    if len(depths) > 1 and column.b.factor != 1:
+        return None
+    return _Nest(row, column, depth, runs, turns, inner, middle, outer)
+
+
+def _product(
+    value: Value, views: Views, nest: _Nest, leads: Sequence[int], machine: Machine, in_shards: bool
+) -> Product[Pointer, Count]:
+    """Returns the arguments of the tile. `leads` are the strides of a, b, c and start along the axis of the task."""
+    target, dtype = views.output(), value.type.dtype
+    assert target.buffer is not None
+    shard = math.prod(value.type.shape(1)) if in_shards else 0
+    result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
+    is_packed = nest.columns.b.factor != 1
+    return Product(
+        a=_pointer(views.a, leads[0]),
+        b=_pointer(views.b, leads[1]),
+        c=result,
+        start=_pointer(views.start, leads[3]) if views.start is not None else result,
+        pack=Pointer(Buffer(Type(dtype, (STRIP * machine.panel(dtype),)), "scratch")) if is_packed else result,
+        touched=(result,) * TOUCHED,
+        has_start=Count(int(views.start is not None)),
+        touches=Count(0),
+        rows=nest.rows,
+        columns=nest.columns,
+        depth=nest.depth,
+        runs=nest.runs,
+        turns=nest.turns,
+        inner=nest.inner,
+        middle=nest.middle,
+        outer=nest.outer,
+    )
+
+
+def _pointer(place: Place, lead: int) -> Pointer:
+    assert place.buffer is not None
+    return Pointer(place.buffer, place.offset, lead)
+
+
+def _grain(indices: _Indices, lead: str, nest: _Nest, tile_rows: int, tile_columns: int) -> int:
+    """Returns how many rows of the task's axis fill a tile; 1 if the tile does not walk the axis."""
+    if lead in indices.rows:
+        count, tile = nest.rows.count, tile_rows
+    elif lead in indices.columns:
+        count, tile = nest.columns.count, tile_columns
+    else:
+        return 1
+    return -(-tile // count.factor) if count.per == "rows" else 1
+
+
+def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
+    """How many columns there are; 0 if that depends on the batch."""
+    return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))
 
 
 def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
     """Returns `number` loops: the given ones at the end, and before them loops of one iteration."""
-    once = _loop(Count(1), (0, 0, 0, 0))
-    return [once] * (number - len(loops)) + [_loop(*loop) for loop in loops]
+    once = (Count(1), (0, 0, 0, 0))
+    padded = [once] * (number - len(loops)) + list(loops)
+    return [Loop(count, *map(Count, strides)) for count, strides in padded]
 
 
-def _grain(count: Count, tile: int) -> int:
-    """Returns how many rows of the axis fill a tile of `tile` rows; 1 if the tile does not walk the axis."""
-    return -(-tile // count.factor) if count.per == "rows" else 1
+def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
+    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
+    loops: list[_LoopOf] = []
+    for letter in letters:
+        size = sizes[letter]
+        steps = tuple(strides.get(letter, 0) for strides in maps)
+        if (
+            loops
+            and isinstance(size, int)
+            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
+        ):
+            count = loops[-1][0]
+            loops[-1] = (Count(count.factor * size, count.per), steps)
+        elif letter == lead:
+            loops.append((Count(1, "rows"), steps))
+        else:
+            loops.append((Count(size) if isinstance(size, int) else Count(1, size), steps))
+    return loops
 
 
 def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
@@ -146,33 +241,3 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
             task = replace(task, pointers=product.pointers, counts=product.numbers)
         tasks_ahead.append(task)
     return tasks_ahead
-
-
-def _width(columns: Sequence[str], sizes: dict[str, Dim]) -> int:
-    """How many columns there are; 0 if that depends on the batch."""
-    return math.prod(size if isinstance(size, int) else 0 for size in (sizes[letter] for letter in columns))
-
-
-def _pointer(place: Place, strides: _Strides, lead: str) -> Pointer:
-    assert place.buffer is not None
-    return Pointer(place.buffer, place.offset, strides.get(lead, 0))
-
-
-def _merge(letters: Sequence[str], sizes: dict[str, Dim], maps: Sequence[_Strides], lead: str) -> list[_LoopOf]:
-    """Returns as few loops as possible for some indices: neighbours that all operands walk as one are merged."""
-    loops: list[_LoopOf] = []
-    for letter in letters:
-        size = sizes[letter]
-        steps = tuple(strides.get(letter, 0) for strides in maps)
-        if (
-            loops
-            and isinstance(size, int)
-            and all(before == step * size for before, step in zip(loops[-1][1], steps, strict=True))
-        ):
-            count = loops[-1][0]
-            loops[-1] = (Count(count.factor * size, count.per), steps)
-        elif letter == lead:
-            loops.append((Count(1, "rows"), steps))
-        else:
-            loops.append((Count(size) if isinstance(size, int) else Count(1, size), steps))
-    return loops

@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import names_in
-from netc.compiler.ir.rows import table
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
@@ -34,7 +34,7 @@ def hold(x: Value) -> Value:
     """Turns rows of steps into [batch, name <= most, ...]; returns other values unchanged."""
     if not x.type.is_varying:
         return x
-    return apply("gather", x, table(x.graph, f"held{at_bound(x, rows_of(x))}", rows_of(x)))
+    return apply("gather", x, table(x.graph, TableKind.HELD, rows_of(x), size=at_bound(x, rows_of(x))))
 
 
 def pack(x: Value) -> Value:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Over
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim, Mismatch, Sizes, Type, size_of
 from netc.compiler.ir.value import Expansion, Kernel, Operation, Value, apply, register
@@ -85,7 +86,7 @@ einsum = register(
         role=Role.CONTRACTION,
         attributes=Subscripts,
         type=einsum_type,
-        lower=Kernel("product"),
+        lower=Kernel(Form.CONTRACTION),
         is_callable=False,
         reference=lambda x, y, subscripts: np.einsum(subscripts, x, y, optimize=True),
         gradient=_gradient,

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Expansion, Kernel, Operation, Value, apply, register
@@ -80,7 +81,7 @@ interleave = register(
         attributes=Interleave,
         type=_interleave_type,
         reference=_interleave_reference,
-        lower=Kernel("interleave"),
+        lower=Kernel(Form.INTERLEAVE),
         is_callable=False,
         gradient=_interleave_gradient,
         examples=(((("f64[batch, 3, 2, 5]"),) * 6, {"size": (2, 3)}),),

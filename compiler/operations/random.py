@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, ElementType
+from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 from netc.compiler.operations.elementwise import elementwise, result_type
@@ -86,7 +86,11 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
         number = graph.add("given", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
         if rows != BATCH:
-            row = apply("scramble", apply("gather", row, table(graph, "sample", rows)), table(graph, "step", rows))
+            row = apply(
+                "scramble",
+                apply("gather", row, table(graph, TableKind.SAMPLE, rows)),
+                table(graph, TableKind.STEP, rows),
+            )
         row = apply("reshape", row, dims=(rows, *(1,) * len(sample)))
     return apply("unit", apply("scramble", element, row), dtype=like.type.dtype)
 

@@ -3,25 +3,68 @@
 A scan is one value in every pass. Its operands are sequences (a row for each step of each sample), the initial values
 of the carries, and captured values, which the body uses from outside. Its results are `part`s: the yielded values,
 stacked as rows, and the final values of the carries. The body is a graph whose batch consists of the samples that still
-run. It has leaves `x0`, `c0`, `k0`, ... for the three kinds of operands, and results `next.0` for each carry and
-`yield.NAME`.
+run. It has a leaf for each operand that it reads, whose slot says which one (`x0`, `c0`, `k0`, ...), and results
+`next.0` for each carry and `yield.NAME`.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table
+from netc.compiler.ir.results import Result, ResultKind, parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH, Sizes, Type, parse_type, size_of
 from netc.compiler.ir.value import Builder, Kernel, Operation, Value, View, apply, register
 
 Array = np.ndarray[Any, Any]
-LEAVES = ("x", "c", "k")
+
+
+class SlotKind(Enum):
+    """The kinds of a scan's operands, in their order. The value is the letter in the printed name of a leaf."""
+
+    STEP_INPUT = "x"  # an element of a sequence: its row at the step
+    CARRY = "c"
+    CAPTURED = "k"  # a value from outside
+
+    def slot(self, index: int) -> "Slot":
+        """The slot for the operand number `index` of this kind."""
+        return Slot(self, index)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Which operand of a scan a leaf of its body stands for."""
+
+    kind: SlotKind
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.kind.value}{self.index}"
+
+
+def slot_of(value: Value) -> Slot | None:
+    """The slot of a leaf in the body of a scan; None for other values."""
+    return _parse_slot(value.name) if value.role is Role.GIVEN else None
+
+
+@cache
+def _parse_slot(name: str) -> Slot | None:
+    match = re.fullmatch(r"([xck])(\d+)", name)
+    return SlotKind(match[1]).slot(int(match[2])) if match else None
+
+
+def add_leaf(body: Builder, slot: Slot, type_: Type) -> Value:
+    """Adds the leaf of a slot to the body of a scan."""
+    return body.leaf("given", str(slot), type_)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +85,15 @@ class ScanAttributes(Attributes):
 
 @dataclass(frozen=True, slots=True)
 class Part(Attributes):
-    """A result of a scan, and its type as text: a scan may have results of several types."""
+    """A result of a scan and its type, both as text: a scan may have results of several types."""
 
     of: str
     type: str
+
+    @property
+    def result(self) -> Result:
+        """The result of the body, or `last.0`: a carry after each sample's last step."""
+        return parse_result(self.of)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +130,19 @@ class Scan:
             operands[first + second :],
         )
 
-    def leaves(self) -> dict[str, Value]:
-        """The leaves of the body, by name."""
-        return {leaf.name: leaf for leaf in self.body.values("given")}
+    def leaves(self) -> dict[Slot, Value]:
+        """The leaves of the body, by slot."""
+        return leaves_of(self.body)
 
-    def operand_of(self) -> dict[str, Value]:
-        """The operand that each leaf of the body stands for, by the leaf's name."""
-        kinds = zip(LEAVES, (self.sequences, self.begins, self.captured), strict=True)
-        return {f"{kind}{i}": operand for kind, operands in kinds for i, operand in enumerate(operands)}
+    def operand_of(self) -> dict[Slot, Value]:
+        """The operands by slot; the body need not have a leaf for each of them."""
+        kinds = zip(SlotKind, (self.sequences, self.begins, self.captured), strict=True)
+        return {kind.slot(i): operand for kind, operands in kinds for i, operand in enumerate(operands)}
+
+
+def leaves_of(body: Graph) -> dict[Slot, Value]:
+    """The leaves of the body of a scan, by slot."""
+    return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
 def scan(
@@ -114,46 +167,55 @@ def scan(
     return graph.add("scan", (*sequences, *begins, *captured), attributes, Type("f32"))
 
 
-def part(value: Value, name: str) -> Value:
+def part(value: Value, result: Result) -> Value:
     """Adds a result of a scan: `yield.NAME` as rows, or `last.0`, a carry after each sample's last step."""
-    taken = Scan.of(value)
-    kind, _, suffix = name.partition(".")
-    type_ = taken.begins[int(suffix)].type if kind == "last" else taken.body.results[name].type
-    if kind != "last":
-        type_ = type_.with_dims((taken.dim, *type_.dims[1:]))
-    return value.graph.add("part", (value,), Part(name, str(type_)), type_)
+    parts = Scan.of(value)
+    if result.kind is ResultKind.LAST:
+        type_ = parts.begins[result.number].type
+    else:
+        type_ = parts.body.results[result].type
+        type_ = type_.with_dims((parts.dim, *type_.dims[1:]))
+    return value.graph.add("part", (value,), Part(str(result), str(type_)), type_)
 
 
-def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[str, Array]:
-    """Computes all parts of a scan with NumPy, step by step. Returns them by name."""
+def compute(operands: Sequence[Array], value: Value, leaves: Mapping[str, Array], evaluate: Any) -> dict[Result, Array]:
+    """Computes all parts of a scan with NumPy, step by step."""
     scanned = Scan.of(value)
-    names = list(scanned.operand_of())
-    arrays = dict(zip(names, operands, strict=True))
-    types = {name: leaf.type for name, leaf in scanned.leaves().items()}
-    sample, step = (np.asarray(leaves[f"rows.{kind}.{scanned.dim}"]) for kind in ("sample", "step"))
-    carries = {name: np.array(array) for name, array in arrays.items() if name.startswith("c")}
-    stacked: dict[str, Array] = {}
+    arrays = dict(zip(scanned.operand_of(), operands, strict=True))
+    types = {slot: leaf.type for slot, leaf in scanned.leaves().items()}
+    sample, step = (
+        np.asarray(leaves[str(IndexTable(kind, scanned.dim))]) for kind in (TableKind.SAMPLE, TableKind.STEP)
+    )
+    carries = {slot: np.array(array) for slot, array in arrays.items() if slot.kind is SlotKind.CARRY}
+    stacked: dict[Result, Array] = {}
     count = int(step.max()) + 1
     for t in reversed(range(count)) if scanned.is_reversed else range(count):
         rows = np.flatnonzero(step == t)
         running = sample[rows]
-        inputs = {name: array[running] for name, array in carries.items()}
-        inputs |= {name: array[rows] for name, array in arrays.items() if name.startswith("x")}
-        for name in (name for name in names if name.startswith("k")):
-            is_own = name in types and types[name].is_batched
-            inputs[name] = arrays[name][running] if is_own else arrays[name]
-        for name, result in evaluate(scanned.body, inputs, len(rows)).items():
-            kind, _, suffix = name.partition(".")
-            if kind == "next":
-                carries[f"c{suffix}"][running] = result
+        inputs = {str(slot): array[running] for slot, array in carries.items()}
+        for slot, array in arrays.items():
+            if slot.kind is SlotKind.STEP_INPUT:
+                inputs[str(slot)] = array[rows]
+            elif slot.kind is SlotKind.CAPTURED:
+                is_own = slot in types and types[slot].is_batched
+                inputs[str(slot)] = array[running] if is_own else array
+        computed = evaluate(scanned.body, inputs, len(rows))
+        for result in scanned.body.results:
+            array = computed[str(result)]
+            if result.kind is ResultKind.NEXT:
+                carries[SlotKind.CARRY.slot(result.number)][running] = array
             else:
-                all_rows = stacked.setdefault(name, np.zeros((len(step), *result.shape[1:]), result.dtype))
-                all_rows[rows] = result
-    return {**stacked, **{f"last.{name[1:]}": array for name, array in carries.items()}}
+                all_rows = stacked.setdefault(result, np.zeros((len(step), *array.shape[1:]), array.dtype))
+                all_rows[rows] = array
+    return {**stacked, **{ResultKind.LAST.named(slot.index): array for slot, array in carries.items()}}
 
 
 def _no_reference(*_: Any, **__: Any) -> Any:
     raise AssertionError("the interpreter runs scans itself")
+
+
+def _no_layout(*_: Any, **__: Any) -> Any:
+    raise AssertionError("a scan is lowered together with its parts")
 
 
 register(
@@ -164,7 +226,7 @@ register(
         attributes=ScanAttributes,
         type=lambda *_, **__: Type("f32"),
         reference=_no_reference,
-        lower=Kernel("scan"),
+        lower=Kernel(Form.SCAN),
         is_callable=False,
     )
 )
@@ -176,7 +238,7 @@ register(
         attributes=Part,
         type=lambda scan, of, type: parse_type(type),
         reference=_no_reference,
-        lower=View(),
+        lower=View(_no_layout),
         is_callable=False,
     )
 )
@@ -199,7 +261,7 @@ register(
         attributes=Attributes,
         type=lambda x, place: x.with_dims((*place.dims, *x.dims[2:])),
         reference=lambda x, place: _flat(x)[place],
-        lower=Kernel("to_steps"),
+        lower=Kernel(Form.TO_STEPS),
         gradient=lambda g, r, x, place: (apply("from_steps", g, place, size=x.type.dims[1]), None),
         is_callable=False,
     )
@@ -212,7 +274,7 @@ register(
         attributes=Room,
         type=lambda y, place, size: y.with_dims((BATCH, size, *y.dims[1:])),
         reference=_from_reference,
-        lower=Kernel("from_steps"),
+        lower=Kernel(Form.FROM_STEPS),
         gradient=lambda g, r, y, place, size: (apply("to_steps", g, place), None),
         is_callable=False,
     )
@@ -223,13 +285,13 @@ def to_steps(x: Value, dim: str) -> Value:
     """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
     if x.operation == "from_steps" and x.operands[0].type.rows == dim:
         return x.operands[0]
-    return apply("to_steps", x, table(x.graph, f"place{x.type.dims[1]}", dim))
+    return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim, size=int(x.type.dims[1])))
 
 
 def from_steps(y: Value, size: int) -> Value:
     """Unpacks rows as [batch, size, ...], with zeros beyond each sample's end."""
     assert y.type.rows is not None
-    return apply("from_steps", y, table(y.graph, f"place{size}", y.type.rows), size=size)
+    return apply("from_steps", y, table(y.graph, TableKind.PLACE, y.type.rows, size=size), size=size)
 
 
 def scans(graph: Graph) -> Iterator[Scan]:

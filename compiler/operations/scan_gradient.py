@@ -9,16 +9,18 @@ all rows after the scan: dU is one product of all states with all gradients, ins
 from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.scan import Scan, part, scan
+from netc.compiler.operations.scan import Scan, SlotKind, add_leaf, leaves_of, part, scan, slot_of
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
 
-def scan_gradient(part_gradients: Mapping[str, Value], value: Value, adjoints: Adjoints) -> list[Value | None]:
+def scan_gradient(part_gradients: Mapping[Result, Value], value: Value, adjoints: Adjoints) -> list[Value | None]:
     """Returns the gradient of each operand of the scan `value`, or None where there is none.
 
-    `part_gradients` are the gradients of the scan's parts, by name. The scan yields everything that its body computes,
+    `part_gradients` are the gradients of the scan's parts. The scan yields everything that its body computes,
     or only its carries (passes/scans.py). `adjoints` differentiates the body.
     """
     return _Backward(Scan.of(value), part_gradients, adjoints).run()
@@ -31,14 +33,14 @@ class _Backward:
     copied from there, value by value, as it is needed.
     """
 
-    def __init__(self, forward_scan: Scan, part_gradients: Mapping[str, Value], adjoints: Adjoints) -> None:
+    def __init__(self, forward_scan: Scan, part_gradients: Mapping[Result, Value], adjoints: Adjoints) -> None:
         self.scan, self.part_gradients = forward_scan, part_gradients
         self.outside: Graph = forward_scan.value.graph  # type: ignore[assignment]
         body = forward_scan.body
         self.joint, joint_values = body.subgraph(body.results)
         self.forward = set(self.joint.values())
-        self.leaves = {leaf.name: leaf for leaf in self.joint.values("given")}
-        self.kept = {joint_values[value]: name for name, value in body.results.items() if not name.startswith("next.")}
+        self.leaves = leaves_of(self.joint)
+        self.kept = {joint_values[value]: key for key, value in body.results.items() if key.kind is not ResultKind.NEXT}
         self.seeds: dict[Value, Value] = {}
         self.sequences: dict[Value, Value] = {}  # joint leaves that stand for an element of an outer sequence
         self.seed()
@@ -59,10 +61,10 @@ class _Backward:
 
     def seed(self) -> None:
         """Adds leaves for the incoming gradients: those of yielded values (one row per step) and of the carries."""
-        for name, gradient in self.part_gradients.items():
-            if name.startswith("yield."):
-                result = self.joint.results[name]
-                leaf = self.joint.leaf("given", f"g.{name}", result.type)
+        for key, gradient in self.part_gradients.items():
+            if key.kind is ResultKind.YIELD:
+                result = self.joint.results[key]
+                leaf = self.joint.leaf("given", f"g.{key}", result.type)
                 self.sequences[leaf] = gradient
                 self.add_seed(result, leaf)
         self.carried: list[Value | None] = []
@@ -70,7 +72,7 @@ class _Backward:
             carry = self.joint.leaf("given", f"gc{i}", begin.type) if begin.type.is_float else None
             self.carried.append(carry)
             if carry is not None:
-                self.add_seed(self.joint.results[f"next.{i}"], carry)
+                self.add_seed(self.joint.results[ResultKind.NEXT.named(i)], carry)
 
     def add_seed(self, result: Value, leaf: Value) -> None:
         """Adds a leaf to the gradient of a result of the forward body."""
@@ -87,31 +89,31 @@ class _Backward:
     def build(self) -> list[Value | None]:
         floats = [(i, leaf) for i, leaf in enumerate(self.carried) if leaf is not None]
         for n, (i, leaf) in enumerate(floats):
-            begin = self.part_gradients.get(f"last.{i}")
+            begin = self.part_gradients.get(ResultKind.LAST.named(i))
             self.operands[1].append(begin if begin is not None else self.zeros(self.scan.begins[i]))
-            self.copies[leaf] = self.body.leaf("given", f"c{n}", leaf.type)
+            self.copies[leaf] = add_leaf(self.body, SlotKind.CARRY.slot(n), leaf.type)
         for n, (i, leaf) in enumerate(floats):
-            forward_leaf = self.leaves.get(f"c{i}")
+            forward_leaf = self.leaves.get(SlotKind.CARRY.slot(i))
             gradient = self.gradients.get(forward_leaf) if forward_leaf is not None else None
-            self.body.results[f"next.{n}"] = (
+            self.body.results[ResultKind.NEXT.named(n)] = (
                 self.copy(gradient) if gradient is not None else self.zeros(leaf, self.body)
             )
-        steps: dict[int, str] = {}
+        steps: dict[int, Result] = {}
         for i in range(len(self.scan.sequences)):
-            element = self.leaves.get(f"x{i}")
+            element = self.leaves.get(SlotKind.STEP_INPUT.slot(i))
             if element is not None and element in self.gradients and element.type.is_float:
                 steps[i] = self.yielded(self.gradients[element])
         of_sample: dict[int, int] = {}
         sums: dict[int, Value] = {}
         for i, captured in enumerate(self.scan.captured):
-            outer = self.leaves.get(f"k{i}")
+            outer = self.leaves.get(SlotKind.CAPTURED.slot(i))
             if outer is None or outer not in self.gradients or not outer.type.is_float:
                 continue
             if captured.type.is_batched:  # each sample has its own value: a carry sums its gradient step by step
                 n = of_sample[i] = len(self.operands[1])
-                sum_so_far = self.body.leaf("given", f"c{n}", outer.type)
+                sum_so_far = add_leaf(self.body, SlotKind.CARRY.slot(n), outer.type)
                 self.operands[1].append(self.zeros(captured))
-                self.body.results[f"next.{n}"] = sum_so_far + self.copy(self.gradients[outer])
+                self.body.results[ResultKind.NEXT.named(n)] = sum_so_far + self.copy(self.gradients[outer])
             else:
                 sums[i] = self.gradients[outer]
         for gradient in sums.values():
@@ -130,10 +132,13 @@ class _Backward:
         result: list[Value | None] = [
             part(back, steps[i]) if i in steps else None for i in range(len(self.scan.sequences))
         ]
-        result += [part(back, f"last.{carries[i]}") if i in carries else None for i in range(len(self.scan.begins))]
+        result += [
+            part(back, ResultKind.LAST.named(carries[i])) if i in carries else None
+            for i in range(len(self.scan.begins))
+        ]
         for i in range(len(self.scan.captured)):
             if i in of_sample:
-                result.append(part(back, f"last.{of_sample[i]}"))
+                result.append(part(back, ResultKind.LAST.named(of_sample[i])))
             else:
                 result.append(self.summed(sums[i], back) if i in sums else None)
         return result
@@ -144,15 +149,16 @@ class _Backward:
         zero = target.constant(0.0, like.type)
         return apply("broadcast", zero, dims=like.type.dims) if like.type.dims else zero
 
-    def yielded(self, value: Value) -> str:
-        """Makes the backward scan yield a value of the joint graph, and returns the name of that result."""
+    def yielded(self, value: Value) -> Result:
+        """Makes the backward scan yield a value of the joint graph, and returns the key of that result."""
         copy = self.copy(value)
-        for name, result in self.body.results.items():
-            if result is copy and name.startswith("yield."):
-                return name
-        name = f"yield.{sum(other.startswith('yield.') for other in self.body.results)}"
-        self.body.results[name] = copy
-        return name
+        yields = self.body.results_of(ResultKind.YIELD)
+        for name, result in yields.items():
+            if result is copy:
+                return ResultKind.YIELD.named(name)
+        key = ResultKind.YIELD.named(len(yields))
+        self.body.results[key] = copy
+        return key
 
     def copy(self, value: Value) -> Value:
         """Returns the copy of a joint value in the backward body. Values that the forward scan kept are read."""
@@ -179,31 +185,30 @@ class _Backward:
 
     def from_forward(self, value: Value) -> Value:
         """Reads a value that the forward scan has (`is_kept`) in the backward body."""
-        name = value.name
-        if value.operation == "given" and name.startswith("k"):
-            self.operands[2].append(self.scan.captured[int(name[1:])])
-            return self.body.leaf("given", f"k{len(self.operands[2]) - 1}", value.type)
-        if not value.operands and value.operation != "given":
+        slot = slot_of(value)
+        if slot is not None and slot.kind is SlotKind.CAPTURED:
+            self.operands[2].append(self.scan.captured[slot.index])
+            return add_leaf(self.body, SlotKind.CAPTURED.slot(len(self.operands[2]) - 1), value.type)
+        if not value.operands and value.role is not Role.GIVEN:
             return self.body.add_copy(value, (), span=value.span)
         return self.element(self.rows_of(value), value)
 
     def has_rows(self, value: Value) -> bool:
         """Whether the forward scan has a row of a value for each step. Captured values are the same at all steps."""
-        return value in self.kept or (
-            value.operation == "given" and value in self.forward and value.name.startswith("x")
-        )
+        slot = slot_of(value)
+        return value in self.kept or (slot is not None and slot.kind is SlotKind.STEP_INPUT)
 
     def rows_of(self, value: Value) -> Value:
         """The rows of a value for which `has_rows` is true: a sequence or a part of the forward scan."""
-        name = value.name
-        if value.operation == "given" and name.startswith("x"):
-            return self.scan.sequences[int(name[1:])]
+        slot = slot_of(value)
+        if slot is not None and slot.kind is SlotKind.STEP_INPUT:
+            return self.scan.sequences[slot.index]
         return part(self.scan.value, self.kept[value])
 
     def element(self, sequence: Value, like: Value) -> Value:
         """A leaf of the backward body that stands for the current element of a sequence."""
         self.operands[0].append(sequence)
-        return self.body.leaf("given", f"x{len(self.operands[0]) - 1}", like.type)
+        return add_leaf(self.body, SlotKind.STEP_INPUT.slot(len(self.operands[0]) - 1), like.type)
 
     # -------------------------------------------------------------- sums over all steps
 
@@ -242,9 +247,9 @@ class _Backward:
 
     def constant_outside(self, value: Value) -> Value:
         """Copies a value of the joint graph that is the same at all steps to the graph outside the scan."""
-        name = value.name
-        if value.operation == "given":
-            return self.scan.captured[int(name[1:])]
+        slot = slot_of(value)
+        if slot is not None:
+            return self.scan.captured[slot.index]
         operands = [self.constant_outside(operand) for operand in value.operands]
         return self.outside.add_copy(value, operands, span=value.span)
 

@@ -8,18 +8,19 @@ from collections.abc import Callable, Sequence
 
 from netc.compiler.ir.dims import at_most, divided, plus, times
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import Other, table
+from netc.compiler.ir.index_tables import Other, TableKind, table
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.reduce import Axes, as_float, restore
-from netc.compiler.operations.scan import part, scan
+from netc.compiler.operations.scan import SlotKind, add_leaf, part, scan
 
 SAME = -1  # as padding: the result has ceil(length / stride) steps; an odd step of padding goes to the end
 
 
 def spread(x: Value, dim: str) -> Value:
     """Repeats a value of each sample at all of the sample's steps."""
-    return apply("gather", x, table(x.graph, "sample", dim))
+    return apply("gather", x, table(x.graph, TableKind.SAMPLE, dim))
 
 
 def rows_of(x: Value) -> str:
@@ -31,7 +32,7 @@ def rows_of(x: Value) -> str:
 def lengths(graph: Builder, dim: str) -> Value:
     """The number of each sample's steps along a dimension, i32[batch]."""
     computed = graph.surroundings.length(dim)
-    return table(graph, "length", dim) if computed is None else computed
+    return table(graph, TableKind.LENGTH, dim) if computed is None else computed
 
 
 def length(graph: Builder, dim: str) -> Value:
@@ -50,7 +51,7 @@ def _others(name: str, x: Value, others: Axes) -> Value:
 
 
 def sum_over_steps(x: Value, others: Axes = ()) -> Value:
-    return apply("scatter_add", _others("sum", x, others), table(x.graph, "sample", rows_of(x)), rows=BATCH)
+    return apply("scatter_add", _others("sum", x, others), table(x.graph, TableKind.SAMPLE, rows_of(x)), rows=BATCH)
 
 
 def mean_over_steps(x: Value, others: Axes = ()) -> Value:
@@ -59,7 +60,7 @@ def mean_over_steps(x: Value, others: Axes = ()) -> Value:
 
 
 def max_over_steps(x: Value, others: Axes = ()) -> Value:
-    return apply("segment_max", _others("max", x, others), table(x.graph, "sample", rows_of(x)), rows=BATCH)
+    return apply("segment_max", _others("max", x, others), table(x.graph, TableKind.SAMPLE, rows_of(x)), rows=BATCH)
 
 
 def min_over_steps(x: Value, others: Axes = ()) -> Value:
@@ -90,23 +91,23 @@ def log_softmax_over_steps(x: Value, others: Axes = ()) -> Value:
     return x - spread(logsumexp_over_steps(x), rows_of(x))
 
 
-def at_end(x: Value, kind: str) -> Value:
-    """The `first` or the `last` step of each sample."""
+def at_end(x: Value, kind: TableKind) -> Value:
+    """The step of each sample that `kind` names: FIRST or LAST."""
     return apply("gather", x, table(x.graph, kind, rows_of(x)))
 
 
 def reverse(x: Value, others: Axes = ()) -> Value:
     """Reverses the steps of each sample."""
-    return apply("gather", x, table(x.graph, "reverse", rows_of(x)))
+    return apply("gather", x, table(x.graph, TableKind.REVERSE, rows_of(x)))
 
 
 def shift(x: Value, first: Value) -> Value:
     """Moves each value one step later. `first`, one value per sample or one for all, fills the first step."""
     dim = rows_of(x)
-    before = apply("gather", x, table(x.graph, "previous", dim))
+    before = apply("gather", x, table(x.graph, TableKind.PREVIOUS, dim))
     if first.type.rows == BATCH:
         first = spread(first, dim)
-    begins = apply("equal", table(x.graph, "step", dim), 0)
+    begins = apply("equal", table(x.graph, TableKind.STEP, dim), 0)
     begins = apply("reshape", begins, dims=(dim, *(1,) * (x.type.rank - 1)))
     moved = apply("where", begins, first, before)
     return x.graph.add_copy(moved, moved.operands, type_=x.type)  # a class remains a class
@@ -114,12 +115,12 @@ def shift(x: Value, first: Value) -> Value:
 
 def _to(x: Value, dim: str, which: Other) -> Value:
     """The rows of x at the steps that `which` assigns to the steps of `dim`, or at the nearest steps that exist."""
-    return apply("gather", x, table(x.graph, which.kind("to"), dim))
+    return apply("gather", x, table(x.graph, TableKind.TO, dim, other=which))
 
 
 def seen(x: Value, dim: str, which: Other, beyond: float = 0.0) -> Value:
     """Does the same as `_to`, with the number `beyond` where x has no such step."""
-    is_there = apply("equal", table(x.graph, which.kind("in"), dim), 1)
+    is_there = apply("equal", table(x.graph, TableKind.IN, dim, other=which), 1)
     return apply("where", apply("reshape", is_there, dims=(dim, *(1,) * (x.type.rank - 1))), _to(x, dim, which), beyond)
 
 
@@ -183,7 +184,7 @@ def joined(values: Sequence[Value]) -> Value:
     for i, value in enumerate(values[1:], 1):
         before = plus(dims[0], *dims[1:i])
         which = Other(dims[i], shift=f"less {before}")
-        is_there = apply("equal", table(value.graph, which.kind("in"), total), 1)
+        is_there = apply("equal", table(value.graph, TableKind.IN, total, other=which), 1)
         is_there = apply("reshape", is_there, dims=(total, *(1,) * (value.type.rank - 1)))
         extended = apply("where", is_there, _to(value, total, which), result)
         result = extended.graph.add_copy(extended, extended.operands, type_=result.type)  # a class remains a class
@@ -194,15 +195,15 @@ def cumsum_over_steps(x: Value, others: Axes = ()) -> Value:
     """The running sum, as a scan whose carry is the sum so far."""
     body, row = Graph(), x.type.with_dims((BATCH, *x.type.dims[1:]))
     body.precision = x.graph.precision
-    total = body.leaf("given", "c0", row) + body.leaf("given", "x0", row)
-    body.results.update({"next.0": total, "yield.0": total})
+    total = add_leaf(body, SlotKind.CARRY.slot(0), row) + add_leaf(body, SlotKind.STEP_INPUT.slot(0), row)
+    body.results.update({ResultKind.NEXT.named(0): total, ResultKind.YIELD.named(0): total})
     begin = apply("broadcast", x.graph.constant(0.0, row), dims=row.dims)
-    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), "yield.0")
+    return part(scan(x.graph, body, rows_of(x), [x], [begin], []), ResultKind.YIELD.named(0))
 
 
 def steps(graph: Builder, dim: str) -> Value:
     """The number of each step, from 0."""
-    return apply("cast", table(graph, "step", dim), dtype=graph.precision)
+    return apply("cast", table(graph, TableKind.STEP, dim), dtype=graph.precision)
 
 
 # the operations along a varying dimension (and other axes), by name

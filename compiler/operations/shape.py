@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes, Axis, Dims, Over
+from netc.compiler.ir.forms import Form
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import StridedLayout, reshaped
+from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
-from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Value, View, apply, register
+from netc.compiler.ir.value import Expansion, Kernel, Operation, Scalar, Scatter, Value, View, apply, register
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ reshape = register(
         role=Role.SHAPE,
         attributes=Dims,
         type=_reshape_type,
-        lower=View(),
+        lower=View(lambda strides, r, x, dims: reshaped(strides, x.dims, dims)),
         arguments={"x": "value", "dims": "dims"},
         reference=lambda x, dims: np.reshape(x, tuple(-1 if isinstance(dim, str) else dim for dim in dims)),
         gradient=lambda g, r, x, dims: apply("reshape", g, dims=x.type.dims),
@@ -98,7 +101,7 @@ transpose = register(
         "The axes in another order; without one, the last two change places.",
         attributes=Order,
         type=lambda x, order: x.with_dims(tuple(x.dims[axis] for axis in order)),
-        lower=View(),
+        lower=View(lambda strides, r, x, order: StridedLayout(tuple(strides[axis] for axis in order))),
         reference=lambda x, order: np.transpose(x, order),
         arguments={"x": "value", "order": "order"},
         gradient=lambda g, r, x, order: apply(
@@ -129,7 +132,7 @@ broadcast = register(
         takes_sizes=True,
         attributes=Dims,
         type=_broadcast_type,
-        lower=View(),
+        lower=View(lambda strides, r, x, dims: StridedLayout(broadcast_strides(strides, x.dims, dims))),
         gradient=_broadcast_gradient,
         arguments={"x": "value", "dims": "dims"},
         reference=lambda x, dims, sizes=0: np.broadcast_to(x, tuple(size_of(dim, sizes) for dim in dims)),
@@ -140,6 +143,13 @@ broadcast = register(
 
 def _slice_type(x: Type, axis: int, start: int, stop: int, step: int = 1) -> Type:
     return x.with_dims((*x.dims[:axis], -(-(stop - start) // step), *x.dims[axis + 1 :]))
+
+
+def _slice_layout(
+    strides: tuple[int, ...], r: Type, x: Type, axis: int, start: int, stop: int, step: int = 1
+) -> StridedLayout:
+    apart = tuple(stride * step if i == axis else stride for i, stride in enumerate(strides))
+    return StridedLayout(apart, start * strides[axis])
 
 
 def _slice_gradient(g: Value, result: Value, x: Value, axis: int, start: int, stop: int, step: int = 1) -> Value:
@@ -154,7 +164,7 @@ slice_ = register(
         "Every `step`-th element from start to stop (exclusive) along an axis.",
         attributes=Slice,
         type=_slice_type,
-        lower=View(),
+        lower=View(_slice_layout),
         gradient=_slice_gradient,
         is_callable=False,
         reference=lambda x, axis, start, stop, step=1: x[(np.s_[:],) * axis + (np.s_[start:stop:step],)],
@@ -223,7 +233,7 @@ pad = register(
         attributes=Pad,
         type=_pad_type,
         reference=_pad_reference,
-        lower=Kernel("pad"),
+        lower=Kernel(Form.PAD),
         is_callable=False,
         gradient=_pad_gradient,
         examples=(
@@ -240,13 +250,20 @@ def _reverse_type(x: Type, over: tuple[int, ...]) -> Type:
     return x
 
 
+def _reverse_layout(strides: tuple[int, ...], r: Type, x: Type, over: tuple[int, ...]) -> StridedLayout:
+    return StridedLayout(
+        tuple(-stride if axis in over else stride for axis, stride in enumerate(strides)),
+        sum((fixed_size(x.dims[axis]) - 1) * strides[axis] for axis in over),
+    )
+
+
 reverse = register(
     Operation(
         "reverse",
         "The elements along an axis from last to first.",
         attributes=Over,
         type=_reverse_type,
-        lower=View(),
+        lower=View(_reverse_layout),
         arguments={"x": "value", "over": "axis = 0"},
         reference=lambda x, over: np.flip(x, over),
         gradient=lambda g, r, x, over: apply("reverse", g, over=over),
@@ -279,7 +296,7 @@ concat = register(
         role=Role.ASSEMBLY,
         attributes=Axis,
         type=_concat_type,
-        lower=Kernel("concat"),
+        lower=Kernel(Form.CONCAT),
         gradient=_concat_gradient,
         arguments={"values": "values", "over": "join"},
         reference=lambda *x, axis: np.concatenate(x, axis=axis),
@@ -300,7 +317,7 @@ gather = register(
         "table[index]: a row of the table for each index.",
         attributes=Attributes,
         type=_gather_type,
-        lower=Kernel("gather"),
+        lower=Kernel(Form.GATHER),
         arguments={"table": "value", "index": "value"},
         reference=lambda table, index: table[index],
         examples=((("f64[5, 3]", "class(5)[batch]"), {}), (("f64[5]", "class(5)[batch, 2]"), {})),
@@ -313,7 +330,7 @@ scatter_add = register(
         "The rows of x added up at their indices: what gather's gradient is.",
         takes_sizes=True,
         attributes=Rows,
-        lower=Kernel("scatter_add"),
+        lower=Scatter("0", "a + b"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
         gradient=lambda g, r, x, index, rows: (apply("gather", g, index), None),
@@ -342,7 +359,7 @@ segment_max = register(
         "The largest of the rows of x at each index; -inf where there is none.",
         takes_sizes=True,
         attributes=Rows,
-        lower=Kernel("segment_max"),
+        lower=Scatter("-inf", "a if a >= b or a != a else b"),
         is_callable=False,
         type=lambda x, index, rows: x.with_dims((rows, *x.dims[index.rank :])),
         gradient=_largest_gradient,
@@ -372,7 +389,7 @@ extent = register(
         takes_sizes=True,
         attributes=Dims,
         type=lambda dims: Type("f64"),
-        lower=Kernel("extent"),
+        lower=Kernel(Form.EXTENT),
         is_callable=False,
         reference=lambda dims, sizes=1: math.prod(size_of(dim, sizes) for dim in dims),
     )

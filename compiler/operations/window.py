@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.strides import StridedLayout
 from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import Operation, Value, View, apply, register
 
@@ -42,6 +43,13 @@ def _window_type(x: Type, axis: int, size: int, stride: int, dilation: int) -> T
     return x.with_dims((*x.dims[:axis], places(x.dims[axis], size, stride, dilation), size, *x.dims[axis + 1 :]))
 
 
+def _window_layout(
+    strides: tuple[int, ...], r: Type, x: Type, axis: int, size: int, stride: int, dilation: int
+) -> StridedLayout:
+    walk = (strides[axis] * stride, strides[axis] * dilation)
+    return StridedLayout((*strides[:axis], *walk, *strides[axis + 1 :]))
+
+
 def _window_reference(x: Any, axis: int, size: int, stride: int, dilation: int) -> Any:
     all_windows = np.lib.stride_tricks.sliding_window_view(x, dilation * (size - 1) + 1, axis)
     return np.moveaxis(all_windows, -1, axis + 1)[(np.s_[:],) * axis + (np.s_[::stride], np.s_[::dilation])]
@@ -69,7 +77,7 @@ window = register(
         attributes=Window,
         type=_window_type,
         reference=_window_reference,
-        lower=View(),
+        lower=View(_window_layout),
         gradient=window_gradient,
         is_callable=False,
         examples=(

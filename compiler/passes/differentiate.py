@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import Part
@@ -36,12 +37,12 @@ def adjoints(graph: Graph, seeds: Mapping[Value, Value], targets: Sequence[Value
         if any(operand in matters for operand in value.operands):
             matters.add(value)
     gradients = dict(seeds)
-    of_parts: dict[Value, dict[str, Value]] = {}
+    of_parts: dict[Value, dict[Result, Value]] = {}
     for value in reversed(forward):
         if value.role is Role.PART and value in gradients and value.type.is_float:
-            part_gradients, name = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).of
-            part_gradients[name] = (
-                part_gradients[name] + gradients[value] if name in part_gradients else gradients[value]
+            part_gradients, result = of_parts.setdefault(value.operands[0], {}), value.attributes_as(Part).result
+            part_gradients[result] = (
+                part_gradients[result] + gradients[value] if result in part_gradients else gradients[value]
             )
         rule = OPERATIONS[value.operation].gradient if value.operands else None
         if value not in matters or ((value not in gradients or rule is None) and value not in of_parts):

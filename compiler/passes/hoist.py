@@ -9,11 +9,12 @@ from dataclasses import replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import OPERATIONS, Value, View, apply
 from netc.compiler.operations.linear import Subscripts
-from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, part, scan
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, add_leaf, part, scan, slot_of
 from netc.compiler.operations.sequence import spread
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
@@ -33,7 +34,7 @@ def hoist(graph: Graph) -> Graph:
             split[value] = _Split(copy, Scan.of(value), operands)
             return split[value].core
         if value.role is Role.PART:
-            return split[value.operands[0]].part(value.attributes_as(Part).of)
+            return split[value.operands[0]].part(value.attributes_as(Part).result)
         return copy.add_copy(value, operands)
 
     return simplify(trimmed(simplify(rebuild(graph, rule))))
@@ -45,30 +46,29 @@ class _Split:
     def __init__(self, graph: Graph, original: Scan, operands: list[Value]) -> None:
         self.body = gathered(original.body)
         self.graph, self.dim, self.is_reversed = graph, original.dim, original.is_reversed
-        self.operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
+        self.operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
         # A scan that recomputes stays in one piece: only values that are the same at every step leave it.
         self.is_whole = bool(original.value.attributes_as(ScanAttributes).whole)
-        self.carried = depending(self.body, *("cx" if self.is_whole else "c"))
-        self.moving = depending(self.body, "x", "c")
-        self.from_leaves = depending(self.body, *LEAVES)
+        in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.is_whole else (SlotKind.CARRY,)
+        self.carried = depending(self.body, *in_core)
+        self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
+        self.from_leaves = depending(self.body, *SlotKind)
         self.needed = set(self.body.values()) if self.is_whole else self.of_carries()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
         self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
         self.inner.precision = self.body.precision
-        self.operands: dict[str, list[Value]] = {"x": [], "c": [], "k": []}
-        self.carries: dict[str, Value] = {}
-        for name, begin in self.operand_by_leaf.items():
-            if name.startswith("c"):
-                self.operands["c"].append(begin)
-                self.carries[name] = self.inner.leaf("given", name, begin.type)
-        self.names: dict[Value, str] = {}
-        for name, value in self.body.results.items():
-            if name.startswith("next."):
-                self.inner.results[name] = self.copy(value)
-        for name, value in self.body.results.items():
-            if name.startswith("yield."):
-                self.reach(value)
+        self.operands: dict[SlotKind, list[Value]] = {kind: [] for kind in SlotKind}
+        self.carries: dict[Slot, Value] = {}
+        for slot, begin in self.operand_by_slot.items():
+            if slot.kind is SlotKind.CARRY:
+                self.operands[SlotKind.CARRY].append(begin)
+                self.carries[slot] = add_leaf(self.inner, slot, begin.type)
+        self.yields: dict[Value, Result] = {}
+        for name, value in self.body.results_of(ResultKind.NEXT).items():
+            self.inner.results[ResultKind.NEXT.named(name)] = self.copy(value)
+        for value in self.body.results_of(ResultKind.YIELD).values():
+            self.reach(value)
         sequences, begins, captured = self.operands.values()
         self.core = scan(
             graph, self.inner, self.dim, sequences, begins, captured, self.is_reversed, recomputes=self.is_whole
@@ -76,7 +76,7 @@ class _Split:
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
-        needed = {value for name, value in self.body.results.items() if name.startswith("next.")}
+        needed = set(self.body.results_of(ResultKind.NEXT).values())
         waiting = list(needed)
         while waiting:
             for operand in waiting.pop().operands:
@@ -98,17 +98,15 @@ class _Split:
         """
         if value in self.copies:
             return self.copies[value]
-        name = value.name
-        if value.role is Role.GIVEN and name.startswith("c"):
-            inner_value = self.carries[name]
-        elif value.role is Role.GIVEN and name.startswith("x") and self.is_whole:
-            self.operands["x"].append(self.operand_by_leaf[name])
-            inner_value = self.inner.leaf("given", f"x{len(self.operands['x']) - 1}", value.type)
+        slot = slot_of(value)
+        if slot is not None and slot.kind is SlotKind.CARRY:
+            inner_value = self.carries[slot]
+        elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.is_whole:
+            inner_value = self.operand(SlotKind.STEP_INPUT, self.operand_by_slot[slot], value.type)
         elif value not in self.carried and (value in self.from_leaves or _is_computed(value)):
             outer = self.outside(value, for_step=False)
-            kind = "x" if outer.type.rows == self.dim else "k"
-            self.operands[kind].append(outer)
-            inner_value = self.inner.leaf("given", f"{kind}{len(self.operands[kind]) - 1}", value.type)
+            kind = SlotKind.STEP_INPUT if outer.type.rows == self.dim else SlotKind.CAPTURED
+            inner_value = self.operand(kind, outer, value.type)
         else:
             operands = [self.copy(operand) for operand in value.operands]
             if value.role is Role.CONTRACTION:
@@ -117,25 +115,30 @@ class _Split:
         self.copies[value] = inner_value
         return inner_value
 
+    def operand(self, kind: SlotKind, outer: Value, type_: Type) -> Value:
+        """Adds an operand to the core, and returns its leaf."""
+        self.operands[kind].append(outer)
+        return add_leaf(self.inner, kind.slot(len(self.operands[kind]) - 1), type_)
+
     def in_order(self, product: Value, n: int, operand: Value) -> Value:
         """Transposes the weight of a product before all steps if the tile cannot read its rows as they are."""
         inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
         letters = inputs.split(",")[n]
-        is_weight = operand.role is Role.GIVEN and not operand.type.is_batched and operand.type.rank == 2
-        if not is_weight or not out or letters[-1] == out[-1] or out[-1] not in letters:
+        slot = slot_of(operand)
+        if slot is None or operand.type.is_batched or operand.type.rank != 2:
             return operand
-        outer = self.operands["k"][int(operand.name[1:])]
+        if not out or letters[-1] == out[-1] or out[-1] not in letters:
+            return operand
+        outer = self.operands[SlotKind.CAPTURED][slot.index]
         turned = apply("copied", apply("transpose", outer, order=(1, 0)))
-        self.operands["k"].append(turned)
-        leaf = self.inner.leaf("given", f"k{len(self.operands['k']) - 1}", turned.type)
-        return apply("transpose", leaf, order=(1, 0))
+        return apply("transpose", self.operand(SlotKind.CAPTURED, turned, turned.type), order=(1, 0))
 
-    def keep(self, value: Value) -> str:
-        """Returns the name of the result by which the core yields a value."""
-        if value not in self.names:
-            self.names[value] = f"yield.{len(self.names)}"
-            self.inner.results[self.names[value]] = self.copy(value)
-        return self.names[value]
+    def keep(self, value: Value) -> Result:
+        """Returns the result by which the core yields a value."""
+        if value not in self.yields:
+            self.yields[value] = ResultKind.YIELD.named(len(self.yields))
+            self.inner.results[self.yields[value]] = self.copy(value)
+        return self.yields[value]
 
     # -------------------------------------------------------------- outside
 
@@ -164,10 +167,10 @@ class _Split:
 
     def build(self, value: Value) -> Value:
         if self.stays(value):
-            return part(self.core, self.names[value])
-        name = value.name
-        if value.role is Role.GIVEN:
-            return self.operand_by_leaf[name]
+            return part(self.core, self.yields[value])
+        slot = slot_of(value)
+        if slot is not None:
+            return self.operand_by_slot[slot]
         is_moving = value in self.moving
         operands = [self.outside(operand, for_step=is_moving) for operand in value.operands]
         attributes, dims = value.attributes, value.type.dims
@@ -177,11 +180,11 @@ class _Split:
                 attributes = replace(attributes, dims=dims)
         return self.graph.add_copy(value, operands, attributes, value.type.with_dims(dims), value.span)
 
-    def part(self, name: str) -> Value:
+    def part(self, result: Result) -> Value:
         """Returns the value that replaces a part of the old scan."""
-        if name.startswith("last."):
-            return part(self.core, name)
-        return self.outside(self.body.results[name])
+        if result.kind is ResultKind.LAST:
+            return part(self.core, result)
+        return self.outside(self.body.results[result])
 
 
 def _may_leave(value: Value) -> bool:

@@ -9,7 +9,9 @@ penalty) counts once a step. A loss with a `loss_scale` is multiplied by the val
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.attributes import Dims, Given
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
@@ -49,7 +51,7 @@ def _is_counted_by_samples(group: str) -> bool:
 def _samples(loss: Value) -> Value | None:
     """Returns the number of samples for a loss that has no row for each sample but depends on data, else None."""
     if any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([loss])):
-        return loss.graph.add("extent", (), {"dims": (BATCH,)}, Type(loss.type.dtype))
+        return loss.graph.add("extent", (), Dims((BATCH,)), Type(loss.type.dtype))
     return None
 
 
@@ -64,10 +66,8 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
     a group.
     """
     losses = []
-    for result, loss in list(graph.results.items()):
-        if not result.startswith("loss."):
-            continue
-        name, weight = result.removeprefix("loss."), graph.results.get(f"weight.{result}")
+    for name, loss in graph.results_of(ResultKind.LOSS).items():
+        weight = graph.weight_of(ResultKind.LOSS.named(name))
         with graph.at(loss.span):
             total = _sum(loss)
             count = extent(loss, tuple(range(loss.type.rank))) if weight is None else _sum(weight)
@@ -80,7 +80,7 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
 
 
 def _factor(graph: Graph, loss: Value, name: str) -> Value:
-    scheduled = graph.add("given", (), {"name": f"{LOSS_FACTOR}{name}", "per": "step"}, Type("f64"))
+    scheduled = graph.add("given", (), Given(f"{LOSS_FACTOR}{name}", per="step"), Type("f64"))
     return apply("cast", scheduled, dtype=loss.type.dtype)
 
 
@@ -95,14 +95,14 @@ def total_loss(graph: Graph, moved: Collection[str] = ()) -> Value:
     for term in terms(graph, moved):
         with graph.at(term.total.span):
             mean = term.total / term.count
-            graph.results[f"total.{term.name}"] = mean
+            graph.results[ResultKind.TOTAL.named(term.name)] = mean
             if not _is_counted_by_samples(term.group):
-                graph.results[f"count.{term.name}"] = term.count
+                graph.results[ResultKind.COUNT.named(term.name)] = term.count
             total = mean if total is None else total + mean
             scaled = term.scaled(mean) if scaled is None else scaled + term.scaled(mean)
     assert total is not None
     assert scaled is not None
-    graph.results["total"] = total
+    graph.results[ResultKind.TOTAL.named()] = total
     return scaled if moved else total
 
 
@@ -135,7 +135,7 @@ def accumulate(graph: Graph, parameters: Sequence[Value], moved: Collection[str]
             continue  # computed in the last batch alone: no parameter changes before it
         for like, value in ((None, count), *gradients.items()):
             state = _leaf(graph, group, like, value.type)
-            graph.results[f"update.{state.name}"] = state + value
+            graph.results[ResultKind.UPDATE.named(state.name)] = state + value
 
 
 def accumulated_gradients(graph: Graph, parameters: Sequence[Value], moved: Collection[str]) -> Mapping[Value, Value]:
@@ -144,14 +144,14 @@ def accumulated_gradients(graph: Graph, parameters: Sequence[Value], moved: Coll
     for group, (count, gradients) in gradients_of_sums(graph, parameters, moved).items():
         if not group.endswith(_A_STEP):
             state = _leaf(graph, group, None, count.type)
-            graph.results[f"update.{state.name}"] = graph.constant(0.0, count.type)
+            graph.results[ResultKind.UPDATE.named(state.name)] = graph.constant(0.0, count.type)
             count = count + state
         for parameter, gradient in gradients.items():
             if not group.endswith(_A_STEP):
                 state = _leaf(graph, group, parameter, gradient.type)
                 zero = graph.constant(0.0, gradient.type)
                 is_scalar = not gradient.type.dims
-                graph.results[f"update.{state.name}"] = (
+                graph.results[ResultKind.UPDATE.named(state.name)] = (
                     zero if is_scalar else apply("broadcast", zero, dims=gradient.type.dims)
                 )
                 gradient = gradient + state

@@ -10,12 +10,13 @@ from dataclasses import replace
 from netc.compiler.ir.attributes import Attributes, Over
 from netc.compiler.ir.dims import names_in, order_of
 from netc.compiler.ir.graph import Body, Graph
+from netc.compiler.ir.index_tables import TableKind, table
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import table
 from netc.compiler.ir.types import BATCH
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
-from netc.compiler.operations.scan import LEAVES, Part, Scan, ScanAttributes, scan
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, leaves_of, scan, slot_of
 from netc.compiler.passes.simplify import rebuild
 
 
@@ -34,13 +35,14 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if is_frugal else body.subgraph(body.results)[0]  # again in the same order
-        yielded = {inner_value for name, inner_value in inner.results.items() if name.startswith("yield.")}
+        yielded = set(inner.results_of(ResultKind.YIELD).values())
         for inner_value in inner.values():
             is_leaf = inner_value.role is Role.GIVEN
-            is_carry = is_leaf and inner_value.name.startswith("c")
+            slot = slot_of(inner_value)
+            is_carry = slot is not None and slot.kind is SlotKind.CARRY
             is_yielded = is_carry or (_is_reduction(inner_value) if is_frugal else not is_leaf)
             if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
-                inner.results[f"yield.{len(inner.results)}.{inner_value.number}"] = inner_value
+                inner.results[ResultKind.YIELD.named(f"{len(inner.results)}.{inner_value.number}")] = inner_value
         return copy.add_copy(value, operands, replace(value.attributes_as(ScanAttributes), body=Body(inner)))
 
     return rebuild(graph, rule)
@@ -59,54 +61,45 @@ def trimmed(graph: Graph) -> Graph:
     """
     if not graph.values("scan"):
         return graph
-    asked: dict[Value, set[str]] = {}
+    asked: dict[Value, set[Result]] = {}
     live = graph.live()
     for selection in graph.values("part"):
         if selection in live:
-            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).of)
-    renamed: dict[Value, dict[str, str]] = {}
+            asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).result)
+    renamed: dict[Value, dict[Result, Result]] = {}
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value.role is Role.PART:
-            name = renamed[value.operands[0]].get(value.attributes_as(Part).of, value.attributes_as(Part).of)
-            return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=name))
+            taken = value.attributes_as(Part).result
+            new = renamed[value.operands[0]].get(taken, taken)
+            return copy.add_copy(value, operands, replace(value.attributes_as(Part), of=str(new)))
         if value.role is not Role.SCAN:
             return copy.add_copy(value, operands)
         original = Scan.of(value)
-        names_read = asked.get(value, set())
-        results = {name: result for name, result in original.body.results.items() if name in names_read}
-        needed = _carries(
-            original, results, {int(name[len("last.") :]) for name in names_read if name.startswith("last.")}
-        )
+        read = asked.get(value, set())
+        results = {result: inner for result, inner in original.body.results.items() if result in read}
+        needed = _carries(original, results, {result.number for result in read if result.kind is ResultKind.LAST})
         for i in needed:
-            results[f"next.{i}"] = original.body.results[f"next.{i}"]
+            results[ResultKind.NEXT.named(i)] = original.body.results[ResultKind.NEXT.named(i)]
         body, _ = original.body.subgraph(results)
-        operand_by_leaf = dict(zip(original.operand_of(), operands, strict=True))
-        leaves = {leaf.name for leaf in body.values("given")}
-        kept_leaves = {
-            kind: [
-                name
-                for name in operand_by_leaf
-                if name.startswith(kind) and (name in leaves or int(name[1:]) in needed)
-            ]
-            if kind == "c"
-            else [name for name in operand_by_leaf if name.startswith(kind) and name in leaves]
-            for kind in LEAVES
-        }
-        names = {name: f"{kind}{i}" for kind, some in kept_leaves.items() for i, name in enumerate(some)}
-        renamed[value] = {f"last.{name[1:]}": f"last.{new[1:]}" for name, new in names.items() if name.startswith("c")}
-        body = _with_names(body, names)
-        sequences, begins, captured = ([operand_by_leaf[name] for name in kept_leaves[kind]] for kind in LEAVES)
+        operand_by_slot = dict(zip(original.operand_of(), operands, strict=True))
+        stay = {*leaves_of(body), *(SlotKind.CARRY.slot(i) for i in needed)}
+        kept = {kind: [slot for slot in operand_by_slot if slot.kind is kind and slot in stay] for kind in SlotKind}
+        new_slots = {slot: kind.slot(i) for kind, some in kept.items() for i, slot in enumerate(some)}
+        last = ResultKind.LAST.named
+        renamed[value] = {last(slot.index): last(new_slots[slot].index) for slot in kept[SlotKind.CARRY]}
+        body = _with_slots(body, new_slots)
+        sequences, begins, captured = ([operand_by_slot[slot] for slot in slots] for slots in kept.values())
         own = value.attributes_as(ScanAttributes)
         called = own.carries or ()
-        carries = [called[int(name[1:])] for name in kept_leaves["c"]] if called else ()
+        carries = [called[slot.index] for slot in kept[SlotKind.CARRY]] if called else ()
         is_whole = bool(own.whole)
         return scan(copy, body, original.dim, sequences, begins, captured, original.is_reversed, carries, is_whole)
 
     return rebuild(graph, rule)
 
 
-def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[int]:
+def _carries(original: Scan, results: dict[Result, Value], ends: set[int]) -> list[int]:
     """Returns the numbers of the carries that must stay: those that `results` read, those in `ends`, and all that
     these depend on.
 
@@ -114,21 +107,22 @@ def _carries(original: Scan, results: dict[str, Value], ends: set[int]) -> list[
     """
     needed = ends
     while True:
-        waiting = [*results.values(), *(original.body.results[f"next.{i}"] for i in needed)]
-        body = original.body.subgraph({str(i): value for i, value in enumerate(waiting)})[0]
-        carries_read = {int(leaf.name[1:]) for leaf in body.values("given") if leaf.name.startswith("c")}
+        waiting = [*results.values(), *(original.body.results[ResultKind.NEXT.named(i)] for i in needed)]
+        body = original.body.subgraph({ResultKind.VALUE.named(i): value for i, value in enumerate(waiting)})[0]
+        carries_read = {slot.index for slot in leaves_of(body) if slot.kind is SlotKind.CARRY}
         if carries_read <= needed:
             return sorted(needed)
         needed = needed | carries_read
 
 
-def _with_names(body: Graph, names: dict[str, str]) -> Graph:
-    """Returns a copy of a body in which leaves, and the results `next.N` of renamed carries, have their new names."""
+def _with_slots(body: Graph, new_slots: dict[Slot, Slot]) -> Graph:
+    """Returns a copy of a body in which leaves have their new slots, and the next values of carries their numbers."""
+    new_index = {slot.index: new.index for slot, new in new_slots.items() if slot.kind is SlotKind.CARRY}
     results = {
-        f"next.{names['c' + name[5:]][1:]}" if name.startswith("next.") else name: value
-        for name, value in body.results.items()
+        ResultKind.NEXT.named(new_index[result.number]) if result.kind is ResultKind.NEXT else result: value
+        for result, value in body.results.items()
     }
-    return body.subgraph(results, names)[0]
+    return body.subgraph(results, {str(slot): str(new) for slot, new in new_slots.items()})[0]
 
 
 def with_body(value: Value, change: Callable[[Graph], Graph]) -> Attributes:
@@ -177,14 +171,15 @@ def in_ranks(graph: Graph) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value in turned:
-            ranked = table(copy, "ranked", value.attributes_as(ScanAttributes).dim)
+            ranked = table(copy, TableKind.RANKED, value.attributes_as(ScanAttributes).dim)
             operands = [
                 apply("gather", operand, ranked) if operand.type.rows == BATCH else operand for operand in operands
             ]
         result = copy.add_copy(value, operands)
-        if value.role is Role.PART and value.operands[0] in turned and value.attributes_as(Part).of.startswith("last."):
+        is_part = value.role is Role.PART and value.operands[0] in turned
+        if is_part and value.attributes_as(Part).result.kind is ResultKind.LAST:
             dim = value.operands[0].attributes_as(ScanAttributes).dim
-            return apply("gather", result, table(copy, "first", dim))  # a sample's first row is its rank
+            return apply("gather", result, table(copy, TableKind.FIRST, dim))  # a sample's first row is its rank
         return result
 
     return rebuild(graph, rule)
@@ -192,7 +187,7 @@ def in_ranks(graph: Graph) -> Graph:
 
 def gathered(body: Graph) -> Graph:
     """Reorders sums of a body: addends that depend on no carry are added first, so that `hoist` can move their sum."""
-    depends = depending(body, "c")
+    depends = depending(body, SlotKind.CARRY)
     users = {value: body.users(value) for value in body.values()}
     roots = set(body.results.values())
 
@@ -219,11 +214,12 @@ def gathered(body: Graph) -> Graph:
     return rebuild(body, rule)
 
 
-def depending(body: Graph, *kinds: str) -> set[Value]:
-    """Returns the values that depend on leaves of some kinds: `x` a sequence, `c` a carry, `k` a captured value."""
+def depending(body: Graph, *kinds: SlotKind) -> set[Value]:
+    """Returns the values that depend on leaves of some kinds."""
     dependent: set[Value] = set()
     for value in body.values():
-        is_leaf = value.role is Role.GIVEN and value.name.startswith(kinds)
+        slot = slot_of(value)
+        is_leaf = slot is not None and slot.kind in kinds
         if is_leaf or any(operand in dependent for operand in value.operands):
             dependent.add(value)
     return dependent

@@ -4,7 +4,7 @@ from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Scan, slot_of
 from netc.compiler.passes.scans import trimmed, with_body
 from netc.compiler.passes.simplify import rebuild, simplify
 
@@ -31,7 +31,8 @@ def _with_constants(value: Value, operands: list[Value]) -> Graph:
     outside = dict(zip(original.operand_of(), operands, strict=True))
 
     def rule(copy: Graph, leaf: Value, parts: list[Value]) -> Value:
-        outer = outside.get(leaf.name) if leaf.role is Role.GIVEN else None
+        slot = slot_of(leaf)
+        outer = outside.get(slot) if slot is not None else None
         if outer is not None and outer.role is Role.CONSTANT:
             return copy.add_copy(outer, ())
         return copy.add_copy(leaf, parts)

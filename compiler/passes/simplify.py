@@ -7,6 +7,7 @@ from typing import Any
 
 from netc.compiler.ir.attributes import Axis, Constant, Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Expansion, Value
@@ -23,7 +24,7 @@ def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) ->
         if value in live:
             with copy.at(value.span):
                 copies[value] = rule(copy, value, [copies[operand] for operand in value.operands])
-    copy.results = {name: copies[value] for name, value in graph.results.items()}
+    copy.results = {result: copies[value] for result, value in graph.results.items()}
     return copy
 
 
@@ -132,8 +133,9 @@ def _fold(copy: Graph, value: Value, operands: Sequence[Value]) -> Value:
             return copy.add("constant", (), Constant(float(math.prod(sizes))), value.type)
     if operands and not value.type.dims and all(operand.role is Role.CONSTANT for operand in operands):
         small = Graph()
-        small.results["x"] = small.add_copy(value, [small.add_copy(operand, ()) for operand in operands])
-        return copy.add("constant", (), Constant(evaluate(small, {}, 1)["x"].item()), value.type)
+        result = ResultKind.VALUE.named("x")
+        small.results[result] = small.add_copy(value, [small.add_copy(operand, ()) for operand in operands])
+        return copy.add("constant", (), Constant(evaluate(small, {}, 1)[str(result)].item()), value.type)
     return copy.add_copy(value, operands)
 
 

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field, replace
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, asked
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.dsl.diagnostics import fault
 
-STATE = "state."
-STEP = f"{PREFIX}step"  # the leaf that says which step it is, from 0
+STEP = str(IndexTable(TableKind.STEP, ""))  # the leaf that says which step it is, from 0
 
 
 @dataclass(slots=True)
@@ -44,8 +44,8 @@ class _Builder:
         self.step_graph = Graph()
         self.step_graph.precision = graph.precision
         self.steps: dict[Value, Value] = {}
-        self.parts: dict[Value, dict[str, Value]] = {}
-        self.begins: dict[str, Value] = {}
+        self.parts: dict[Value, dict[Result, Value]] = {}
+        self.begins: dict[Result, Value] = {}
         self.states: dict[str, Type] = {}
 
     def run(self) -> Stepping:
@@ -55,7 +55,7 @@ class _Builder:
             if value in live:
                 with self.step_graph.at(value.span):
                     self.step(value)
-        self.step_graph.results.update({name: self.steps[value] for name, value in self.graph.results.items()})
+        self.step_graph.results.update({result: self.steps[value] for result, value in self.graph.results.items()})
         begins, _ = self.graph.subgraph(self.begins)
         if any(value.type.is_varying for value in begins.values()):
             late = next(value for value in begins.values() if value.type.is_varying)
@@ -72,13 +72,14 @@ class _Builder:
             hint="what generates goes from the first step to the last",
         )
 
-    def state(self, type_: Type, begin: Value | None) -> tuple[str, Value]:
-        """A new state: its name, and its leaf."""
-        name = f"{STATE}{len(self.states)}"
+    def state(self, type_: Type, begin: Value | None) -> tuple[Result, Value]:
+        """A new state: the result for its next value, and its leaf."""
+        result = ResultKind.STATE.named(len(self.states))
+        name = str(result)
         self.states[name] = type_
         if begin is not None:
-            self.begins[name] = begin
-        return name, self.step_graph.leaf("input", name, type_)
+            self.begins[result] = begin
+        return result, self.step_graph.leaf("input", name, type_)
 
     def at_step(self, type_: Type) -> Type:
         """The type of a row, for a value that has a row for each step."""
@@ -86,20 +87,19 @@ class _Builder:
 
     def step(self, value: Value) -> None:
         """Adds a value of the whole graph as it is at one step."""
-        name = value.name
-        kind = asked(name)[0] if name.startswith(PREFIX) else ""
+        table = table_of(value)
         if value.type.is_varying and value.type.rows != self.dim:
             self.refuse(value, f"it runs along {value.type.rows}, not along {self.dim}")
-        if kind == "step":
+        if table is not None and table.kind is TableKind.STEP:
             self.steps[value] = self.step_graph.leaf("input", STEP, self.at_step(value.type))
-        elif kind:
+        elif table is not None:
             return  # an index table: the value that reads it is translated with it
         elif value.role is Role.SCAN:
             self.scan(Scan.of(value))
         elif value.role is Role.PART:
-            self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).of]
-        elif tables := [each for each in value.operands if each.name.startswith(PREFIX)]:
-            self.moved(value, asked(tables[-1].name)[0])
+            self.steps[value] = self.parts[value.operands[0]][value.attributes_as(Part).result]
+        elif tables := [read for operand in value.operands if (read := table_of(operand)) is not None]:
+            self.moved(value, tables[-1].kind)
         else:
             attributes, type_ = value.attributes, self.at_step(value.type)
             if value.type.is_varying and isinstance(attributes, Dims):
@@ -107,18 +107,21 @@ class _Builder:
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, attributes, type_)
 
-    def moved(self, value: Value, kind: str) -> None:
+    def moved(self, value: Value, kind: TableKind) -> None:
         """Adds a value that is moved along steps by an index table of a kind."""
-        if kind == "step":
+        if kind is TableKind.STEP:
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, type_=self.at_step(value.type))
-        elif value.operation == "gather" and kind == "sample":
+        elif value.operation == "gather" and kind is TableKind.SAMPLE:
             self.steps[value] = self.steps[value.operands[0]]
-        elif value.operation == "gather" and kind == "previous":
-            name, leaf = self.state(self.at_step(value.type), None)
-            self.steps[value], self.step_graph.results[name] = leaf, self.steps[value.operands[0]]
+        elif value.operation == "gather" and kind is TableKind.PREVIOUS:
+            result, leaf = self.state(self.at_step(value.type), None)
+            self.steps[value], self.step_graph.results[result] = leaf, self.steps[value.operands[0]]
         else:
-            reasons = {"reverse": "it goes from the last step to the first", "last": "it waits for the last step"}
+            reasons = {
+                TableKind.REVERSE: "it goes from the last step to the first",
+                TableKind.LAST: "it waits for the last step",
+            }
             self.refuse(value, reasons.get(kind, "it takes all steps together"))
 
     def scan(self, scan: Scan) -> None:
@@ -127,17 +130,16 @@ class _Builder:
             self.refuse(scan.value, "it goes from the last step to the first")
         inside: dict[Value, Value] = {}
         operands = scan.operand_of()
-        names: dict[str, str] = {}
-        for leaf in scan.body.values("given"):
-            own = leaf.name
-            if own.startswith("c"):
-                names[own], inside[leaf] = self.state(leaf.type, operands[own])
+        states: dict[int, Result] = {}
+        for slot, leaf in scan.leaves().items():
+            if slot.kind is SlotKind.CARRY:
+                states[slot.index], inside[leaf] = self.state(leaf.type, operands[slot])
             else:
-                inside[leaf] = self.steps[operands[own]]
+                inside[leaf] = self.steps[operands[slot]]
         for value in scan.body.values():
             if value not in inside:
                 parts = [inside[operand] for operand in value.operands]
                 inside[value] = self.step_graph.add_copy(value, parts)
-        for own, name in names.items():
-            self.step_graph.results[name] = inside[scan.body.results[f"next.{own[1:]}"]]
-        self.parts[scan.value] = {name: inside[value] for name, value in scan.body.results.items()}
+        for index, state in states.items():
+            self.step_graph.results[state] = inside[scan.body.results[ResultKind.NEXT.named(index)]]
+        self.parts[scan.value] = {result: inside[value] for result, value in scan.body.results.items()}

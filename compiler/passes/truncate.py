@@ -8,8 +8,9 @@ operation along the steps needs all of them: a fault.
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import TableKind, table, table_of
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, asked, table
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
@@ -19,9 +20,8 @@ from netc.compiler.operations.scan import Scan, part
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import Label, fault
 
-CARRIED = "chunk."
 FIRST = "chunk.first"
-_OF_A_STEP = ("sample", "step", "previous")
+_OF_A_STEP = (TableKind.SAMPLE, TableKind.STEP, TableKind.PREVIOUS)
 
 
 def truncated(graph: Graph, how: Truncate) -> Graph:
@@ -32,7 +32,7 @@ def truncated(graph: Graph, how: Truncate) -> Graph:
 class _Chunk:
     def __init__(self, graph: Graph, how: Truncate) -> None:
         self.graph, self.how = graph, how
-        self.carried: dict[str, Value] = {}
+        self.carried: dict[Result, Value] = {}
 
     def graph_of_chunk(self) -> Graph:
         if not any(value.type.rows == self.how.dim for value in self.graph.live()):
@@ -47,27 +47,29 @@ class _Chunk:
         return chunk
 
     def rule(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
-        tables = [asked(operand.name) for operand in value.operands if operand.name.startswith(PREFIX)]
-        kinds = [kind for kind, dim in tables if dim == self.how.dim]
+        tables = [read for operand in value.operands if (read := table_of(operand)) is not None]
+        kinds = [read.kind for read in tables if read.dim == self.how.dim]
         if value.role is Role.SCAN:
             return self.scan(copy, value, operands)
         if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):
             self.refuse(value, "this takes all steps together")
-        if "previous" in kinds:
+        if TableKind.PREVIOUS in kinds:
             return self.before(copy, value, operands)
         copied = copy.add_copy(value, operands)
-        if "step" in kinds and value.operation == "equal":  # where a sequence begins
+        if TableKind.STEP in kinds and value.operation == "equal":  # where a sequence begins
             return apply("logical_and", copied, self.is_first(copy, copied))
-        if "step" in kinds and value.definition is cast:  # the number of a step
+        if TableKind.STEP in kinds and value.definition is cast:  # the number of a step
             return copied + sequence.spread(self.done(copy, value), self.how.dim)
         return copied
 
     def done(self, copy: Graph, like: Value) -> Value:
         """Returns how many steps of each sample were in the chunks before."""
-        name, state = self.leaf(copy, Type(like.type.dtype, (BATCH,)))
+        result, state = self.leaf(copy, Type(like.type.dtype, (BATCH,)))
         zero = apply("broadcast", copy.constant(0.0, state.type), dims=(BATCH,))
         before = apply("where", self.is_first(copy, state), zero, state)
-        self.carried[name] = before + apply("cast", table(copy, "length", self.how.dim), dtype=like.type.dtype)
+        self.carried[result] = before + apply(
+            "cast", table(copy, TableKind.LENGTH, self.how.dim), dtype=like.type.dtype
+        )
         return before
 
     def scan(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -76,15 +78,15 @@ class _Chunk:
         if original.dim != self.how.dim or original.is_reversed:
             return copy.add_copy(value, operands)
         first, second = len(original.sequences), len(original.begins)
-        names = []
+        results = []
         for i in range(second):
-            name, state = self.leaf(copy, original.begins[i].type)
+            result, state = self.leaf(copy, original.begins[i].type)
             operands[first + i] = apply("where", self.is_first(copy, state), operands[first + i], state)
-            names.append(name)
+            results.append(result)
         chunk = copy.add_copy(value, operands)
-        for i, name in enumerate(names):
-            end = part(chunk, f"last.{i}")
-            self.carried[name] = apply("stop_gradient", end) if end.type.is_float else end
+        for i, result in enumerate(results):
+            end = part(chunk, ResultKind.LAST.named(i))
+            self.carried[result] = apply("stop_gradient", end) if end.type.is_float else end
         return chunk
 
     def before(self, copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -94,18 +96,19 @@ class _Chunk:
         The `where` around this value chooses another one at the first step of a sequence.
         """
         x = operands[0]
-        name, state = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
-        end = sequence.at_end(x, "last")
-        self.carried[name] = apply("stop_gradient", end) if x.type.is_float else end
+        result, state = self.leaf(copy, x.type.with_dims((BATCH, *x.type.dims[1:])))
+        end = sequence.at_end(x, TableKind.LAST)
+        self.carried[result] = apply("stop_gradient", end) if x.type.is_float else end
         moved = copy.add_copy(value, operands)
-        begins = apply("equal", table(copy, "step", self.how.dim), 0)
+        begins = apply("equal", table(copy, TableKind.STEP, self.how.dim), 0)
         begins = apply("reshape", begins, dims=(self.how.dim, *(1,) * (x.type.rank - 1)))
         return apply("where", begins, sequence.spread(state, self.how.dim), moved)
 
-    def leaf(self, copy: Graph, type_: Type) -> tuple[str, Value]:
-        name = f"{CARRIED}{len(self.carried)}"
-        self.carried[name] = state = copy.leaf("given", name, type_)
-        return name, state
+    def leaf(self, copy: Graph, type_: Type) -> tuple[Result, Value]:
+        """Adds the leaf for what the chunk before passes on, and returns the result that has the same name."""
+        result = ResultKind.CHUNK.named(len(self.carried))
+        self.carried[result] = state = copy.leaf("given", str(result), type_)
+        return result, state
 
     def is_first(self, copy: Graph, like: Value) -> Value:
         """Whether this is the first chunk, ready to broadcast."""

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
+from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
@@ -37,7 +39,7 @@ class Parameter:
         return self.graph.leaf("state", f"{kind}.{self.name}", self.value.type)
 
     def keep(self, kind: str, value: Value) -> Value:
-        self.graph.results[f"update.{kind}.{self.name}"] = value
+        self.graph.results[ResultKind.UPDATE.named(f"{kind}.{self.name}")] = value
         return value
 
     def scaled(self, value: Value, by: "Value | float" = 1.0) -> Value:
@@ -156,17 +158,17 @@ def update(
     """Adds `update.NAME` for every parameter and state; `gradients` maps parameters to their gradients."""
     before = graph.leaf("state", STEP, Type("f64"))
     step = before + 1.0
-    graph.results[f"update.{STEP}"] = step
+    graph.results[ResultKind.UPDATE.named(STEP)] = step
     numbers = train.optimizer.numbers
     rate: Value | float = numbers["lr"]
     if train.has_schedule:
-        rate = graph.add("given", (), {"name": FACTOR, "per": "step"}, Type("f64")) * rate
+        rate = graph.add("given", (), Given(FACTOR, per="step"), Type("f64")) * rate
     for parameter, gradient in _clipped(graph, train, gradients).items():
         name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)
         decay = numbers.get("decay", 0.0) if trainables[name].decay else 0.0
         with graph.at(parameter.span):
-            graph.results[f"update.{name}"] = OPTIMIZERS[train.optimizer.name].rule(
+            graph.results[ResultKind.UPDATE.named(name)] = OPTIMIZERS[train.optimizer.name].rule(
                 Parameter(graph, name, parameter, gradient, numbers, rate * scale, decay, step)
             )
 

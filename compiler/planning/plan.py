@@ -8,11 +8,12 @@ block. The plan contains the schedule that kernels/schedule.py turns into a func
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks, contiguous
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
 ALIGNMENT = 64
@@ -99,7 +100,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
         arenas[1],
         schedule,
         {buffer.name: index[buffer] for buffer in tables if buffer.kind == "table"},
-        {name: index[buffer] for name, buffer in program.results.items() if buffer in index},
+        {str(result): index[buffer] for result, buffer in program.results.items() if buffer in index},
         tuple(task for phase in phases for group in phase for task in group.tasks),
     )
 

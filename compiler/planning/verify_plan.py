@@ -16,12 +16,14 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.planning.bounds import reached
 from netc.compiler.planning.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
-from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks, contiguous
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks
 from netc.compiler.targets.cpu.texts import Touched, touched
 
 
@@ -190,14 +192,14 @@ def _is_row_block(buffer: Buffer, touching: Sequence[_Call]) -> bool:
 
 
 def _verify_results(program: Tasks, plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
-    for name, buffer in program.results.items():
-        if name.startswith("update."):
-            is_leaf = buffer.kind == "persistent" and buffer.name == name.removeprefix("update.")
-            assert is_leaf, f"{name} is not written to the memory of what it updates"
+    for result, buffer in program.results.items():
+        if result.kind is ResultKind.UPDATE:
+            is_leaf = buffer.kind == "persistent" and buffer.name == result.name
+            assert is_leaf, f"{result} is not written to the memory of what it updates"
         else:
-            assert name in plan.results, f"the result {name} has no table"
+            assert str(result) in plan.results, f"the result {result} has no table"
             is_written = any(buffer in call.writes for call in touches.get(buffer, ()))
-            assert is_written, f"nobody writes the result {name}"
+            assert is_written, f"nobody writes the result {result}"
 
 
 def _name(buffer: Buffer) -> str:

@@ -3,10 +3,11 @@
 Tasks name buffers, not addresses; plan.py chooses those.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from netc.compiler.ir.results import Result
+from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.program.schedule import Count, KernelSource
@@ -93,26 +94,9 @@ class Tasks:
 
     tasks: list[Task] = field(default_factory=list)
     leaves: dict[str, Buffer] = field(default_factory=dict)
-    results: dict[str, Buffer] = field(default_factory=dict)
-
-
-def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
-    """Strides of row-major memory. The batch stands first, so no stride depends on it."""
-    strides, step = [], 1
-    for dim in reversed(dims):
-        strides.append(step)
-        step *= dim if isinstance(dim, int) else 1
-    return tuple(reversed(strides))
+    results: dict[Result, Buffer] = field(default_factory=dict)
 
 
 def all_of(buffer: Buffer) -> Place:
     """The place of a value that fills a whole buffer in row-major order."""
     return Place(buffer, contiguous(buffer.type.dims))
-
-
-def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
-    """Strides over a wider space: 0 where an element is repeated."""
-    lead = len(space) - len(dims)
-    return (0,) * lead + tuple(
-        stride if dim == wide else 0 for stride, dim, wide in zip(strides, dims, space[lead:], strict=True)
-    )

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.index_tables import parse_table, table_of
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.objective import LOSS_FACTOR
@@ -93,6 +93,11 @@ class CompiledModel:
     def resources(self) -> Resources:
         return Resources(self.state, self.workers, self.options.target)
 
+    @property
+    def _interpreting(self) -> Resources:
+        """The same memory and workers for graphs that are always interpreted."""
+        return Resources(self.state, self.workers, target_of("reference", self.options.target.machine))
+
     def step_of(self, key: object, graph: Callable[[], Graph], fields: Fields) -> Step:
         """A graph of this model, ready to run on fields that are stored in this way; built once for each key."""
         stored = kept_as_bytes(fields)
@@ -108,21 +113,24 @@ class CompiledModel:
             return Step(graph, self.resources, batch, profiled, rows)
 
     def single_step(self, key: object, graph: Graph) -> Step:
-        """A graph ready to run on one sample at a time; built once for each key."""
-        return built_once(self._steps, key, lambda: Step(graph, self.resources, 1))
+        """A graph ready to run on one sample at a time; built once for each key.
+
+        If it reads the number of the step, it is interpreted: other targets have no such input.
+        """
+        is_numbered = any(table_of(leaf) is not None for leaf in graph.values("input"))
+        resources = self._interpreting if is_numbered else self.resources
+        return built_once(self._steps, key, lambda: Step(graph, resources, 1))
 
     def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
         """A graph in the reference interpreter, all `count` samples as one batch; built once for each key."""
         return built_once(self._steps, key, lambda: self._new_interpreted(graph, count)).with_batch(count)
 
     def _new_interpreted(self, graph: Graph, count: int) -> Step:
-        target = target_of("reference", self.options.target.machine)
-        resources = Resources(self.state, self.workers, target)
         if not has_rows(graph):
-            return Step(graph, resources, count)
+            return Step(graph, self._interpreting, count)
         inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
         varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
-        return SequenceStep(graph, resources, count, {**self.fields.varying, **varying})
+        return SequenceStep(graph, self._interpreting, count, {**self.fields.varying, **varying})
 
     @contextmanager
     def _memory_faults(self) -> Iterator[None]:
@@ -164,14 +172,14 @@ class CompiledModel:
             stored = fields[name.removeprefix(SCALE)]
             assert isinstance(stored, Bytes)
             return {name: np.array(stored.scale)}
-        return {} if name.startswith(PREFIX) else {name: words(2, self.options.seed, name, epoch)}
+        return {} if parse_table(name) is not None else {name: words(2, self.options.seed, name, epoch)}
 
     def results_of(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None
     ) -> dict[str, Any]:
         """The results for all samples; a result that does not depend on the sample is that of the first batch."""
         return {
-            name: value if step.graph.results[name].type.is_batched else np.asarray(value)[0]
+            name: value if step.results[name].type.is_batched else np.asarray(value)[0]
             for name, value in self.run_step(step, fields, np.arange(count), epoch, factors).items()
         }
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX, Other, Rows, asked, dims_of, rows_of_same
+from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, parse_table
+from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.targets.target import Call
@@ -66,24 +67,24 @@ class Batch:
         """The number of samples, and of rows of each varying dimension."""
         return {BATCH: len(self.samples), **{dim: rows.count for dim, rows in self.rows.items()}}
 
-    def table(self, name: str) -> Array:
-        """The table of a leaf or buffer called `rows.KIND.DIMENSION`; `source` is the index of each row in a field."""
-        kind, dim = asked(name)
-        rows = self.rows[dim]
-        if (relation := Other.of(kind)) is not None:
-            return rows.of_other(*relation, self.rows)
-        if kind == "source":
-            sample, step = rows.table("sample"), rows.table("step")
-            return (self.starts[dim][sample] + step).astype(np.int32)
-        return rows.table(kind)
+    def table(self, table: IndexTable) -> Array:
+        """The table for this batch."""
+        rows = self.rows[table.dim]
+        if table.other is not None:
+            return rows.of_other(table.kind, table.other, self.rows)
+        if table.kind is TableKind.SOURCE:
+            sample, step = rows.table(TableKind.SAMPLE), rows.table(TableKind.STEP)
+            return (self.starts[table.dim][sample] + step).astype(np.int32)
+        return rows.table(table.kind, table.size)
 
     def tables(self, names: Iterable[str]) -> dict[str, Array]:
-        return {name: self.table(name) for name in names if name.startswith(PREFIX)}
+        """The tables among leaves or buffers of these names."""
+        return {name: self.table(table) for name in names if (table := parse_table(name)) is not None}
 
     def by_sample(self, values: Array, dim: str) -> list[Array]:
         """The rows of a result as a sequence for each sample of `samples`."""
         rows = self.rows[dim]
-        sample, step = rows.table("sample"), rows.table("step")
+        sample, step = rows.table(TableKind.SAMPLE), rows.table(TableKind.STEP)
         ordered = values[np.lexsort((step, sample))]
         return np.split(ordered, np.cumsum(rows.lengths)[:-1])
 
@@ -124,7 +125,7 @@ class SequenceStep(Step):
             batch = Batch.of(order[start : start + self.batch], self.dims, self.first, fields, self.varying)
             read = {**fields, **{name: np.asarray(fields[name])[start // self.batch :] for name in self.per_step}}
             for name, value in self._run_one(loaded, batch, read).items():
-                type_ = self.graph.results[name].type
+                type_ = self.results[name].type
                 parts.setdefault(name, []).append(
                     batch.by_sample(value, str(type_.rows)) if type_.is_varying else value
                 )
@@ -184,7 +185,7 @@ class SequenceStep(Step):
 
     def _joined(self, name: str, values: list[Any], order: Array, computed: Array) -> Array | Ragged:
         """The results of all batches, `computed` in this order of samples, in the order of `order`."""
-        type_ = self.graph.results[name].type
+        type_ = self.results[name].type
         if not type_.is_batched:
             return np.concatenate(values)
         back = np.empty(len(order), np.int64)

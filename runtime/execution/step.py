@@ -9,7 +9,9 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX, Rows
+from netc.compiler.ir.index_tables import batch_table
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.planning.plan import Plan, plan
@@ -27,7 +29,7 @@ _WORTH_SHARING = 400_000  # FLOPs of a step, below which its barriers cost more 
 
 def has_rows(graph: Graph) -> bool:
     """Whether a graph needs the lengths of sequences: a value has a row for each step, or it reads a table of rows."""
-    return any(value.type.is_varying or value.name.startswith(PREFIX) for value in graph.values())
+    return any(value.type.is_varying or batch_table(value) is not None for value in graph.values())
 
 
 def plan_step(graph: Graph, offsets: dict[str, int], sizes: Sizes, machine: Machine, room: Sizes | None = None) -> Plan:
@@ -64,8 +66,9 @@ class Step:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
         self.profiled = profiled
         self.given = [value.name for value in self.graph.values("given")]
+        self.results = self.graph.printed_results()
         self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
-        self.is_update = any(name.startswith("update.") for name in self.graph.results)  # of parameters or states
+        self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.loaded: Loaded | None = None
         if not has_rows(self.graph):
             with building:
@@ -150,7 +153,7 @@ class Step:
         results = {}
         for name, type_ in loaded.interface.results.items():
             shape = result_shape(type_, count, steps)
-            require(result_bytes(type_, shape), f"`{name}` of {count:,} samples", self.graph.results[name].span)
+            require(result_bytes(type_, shape), f"`{name}` of {count:,} samples", self.results[name].span)
             results[name] = result_of(type_, shape)
         full_steps = count // self.batch
         for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
@@ -166,7 +169,7 @@ class Step:
 
     def _from_step(self, first: int, name: str, result: Array) -> Array:
         """The part of a result that a step and those after it write."""
-        return result[first * self.batch if self.graph.results[name].type.is_batched else first :]
+        return result[first * self.batch if self.results[name].type.is_batched else first :]
 
     def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""

@@ -15,6 +15,7 @@ from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
@@ -68,12 +69,10 @@ def exported(run: Run, outputs: Sequence[str] | None = None, inputs: Sequence[st
         name = value.name if value.role is Role.INPUT else ""
         return _through(copied, FORWARD, folded.get(name, []), run.states.get(name, []), name, arrays)
 
-    types = {
-        key.removeprefix("output."): value.type for key, value in graph.results.items() if key.startswith("output.")
-    }
+    types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
     graph = rebuild(graph, rule)
     for name, target in _in_units(run).items():
-        key = f"output.{name}"
+        key = ResultKind.OUTPUT.named(name)
         if key in graph.results:
             steps = [*run.spec.fields[target].steps]
             graph.results[key] = _through(
@@ -146,8 +145,7 @@ def _labels(run: Run, fields: Mapping[str, Type], graph: Graph) -> dict[str, tup
     for name, type_ in {**fields, **run.model.targets}.items():
         if type_.classes is not None and name in run.spec.fields:
             labels[name] = labels_of(run, name, type_.classes)
-    for key in graph.results:
-        name = key.removeprefix("output.")
+    for name in graph.results_of(ResultKind.OUTPUT):
         if name in run.model.values and (words := words_of(run, name)):
             labels[name] = words
     return labels

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.export.writer import Exported
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.cells import Location
@@ -67,7 +68,7 @@ def padded(asked: Exported, fields: Mapping[str, Any]) -> dict[str, Array]:
         sequences = np.zeros((len(lengths), lengths.max(), *map(int, type_.dims[1:])), DTYPES[type_.dtype].numpy)
         for i, sequence in enumerate(fields[name]):
             sequences[i, : len(sequence)] = sequence
-        arrays[name], arrays[f"length.{type_.rows}"] = sequences, lengths
+        arrays[name], arrays[str(ResultKind.LENGTH.named(str(type_.rows)))] = sequences, lengths
     return arrays
 
 
@@ -78,10 +79,13 @@ def from_padded(results: Mapping[str, Array], asked: Exported, fields: Mapping[s
     for name, type_ in asked.outputs.items():
         array = results[name]
         if type_.is_varying:
-            lengths = arrays[f"length.{type_.rows}"]
+            lengths = arrays[str(ResultKind.LENGTH.named(str(type_.rows)))]
             outputs[name] = [sequence[:n] for sequence, n in zip(array, lengths, strict=True)]
         elif type_.is_held:
-            ends = [arrays.get(f"length.{dim.name}") if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+            ends = [
+                arrays.get(str(ResultKind.LENGTH.named(dim.name))) if isinstance(dim, Bounded) else None
+                for dim in type_.dims[1:]
+            ]
             outputs[name] = [
                 sample[tuple(np.s_[: end[i]] if end is not None else np.s_[:] for end in ends)]
                 for i, sample in enumerate(array)

@@ -13,10 +13,11 @@ import numpy as np
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
-from netc.compiler.operations.scan import Part, Scan
+from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
@@ -25,6 +26,7 @@ from netc.dsl.source import Span
 from netc.runtime.data.stored import Array
 
 _CHOSEN = "chosen"
+_SCORES, _ENDS = ResultKind.VALUE.named("scores"), ResultKind.VALUE.named("ends")
 _ROWS = 2048  # hypotheses that are extended at once
 
 
@@ -33,7 +35,8 @@ class Decoder:
     """An output that beam search can compute, as three graphs.
 
     `before` has what the scan reads for each sample: the first carries, its sequences, captured values. `scores` is a
-    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps.
+    step up to the choice of a token, `after` the rest of the step. There are at most `steps` steps. `slots` are those of
+    the body.
     """
 
     output: str
@@ -41,12 +44,13 @@ class Decoder:
     scores: Graph
     after: Graph
     steps: int
+    slots: tuple[Slot, ...]
 
 
 def decoders(model: Model) -> list[Decoder]:
     """The outputs of a model that beam search can compute. Faults E0507 if there is none."""
     graph = prediction_graph(model)
-    outputs = {name: value for name, value in graph.results.items() if name.startswith("output.")}
+    outputs = graph.results_of(ResultKind.OUTPUT)
     candidates = [_decoder(graph, name, value) for name, value in outputs.items()]
     searchable = [decoder for decoder in candidates if decoder is not None]
     if not searchable:
@@ -61,21 +65,23 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
         value = value.operands[0]
     if value.role is not Role.PART:
         return None
-    scan, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).of
+    scan, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).result
     token, ends = scan.body.results.get(yielded), scan.body.results[_last_yield(scan)]
     if token is None or token.operation != "argmax" or ends.type.dtype != "bool" or names_in(scan.dim):
         return None
-    if all(_without_views(scan.body.results[f"next.{i}"]) is not token for i in range(len(scan.begins))):
+    if all(_without_views(scan.body.results[ResultKind.NEXT.named(i)]) is not token for i in range(len(scan.begins))):
         return None
-    before, _ = graph.subgraph(scan.operand_of())
-    scores, _ = scan.body.subgraph({"scores": _logits(token.operands[0])})
-    size = graph.results[name].type.dims[1]
+    before, _ = graph.subgraph(
+        {ResultKind.VALUE.named(str(slot)): operand for slot, operand in scan.operand_of().items()}
+    )
+    scores, _ = scan.body.subgraph({_SCORES: _logits(token.operands[0])})
+    size = graph.results[ResultKind.OUTPUT.named(name)].type.dims[1]
     assert isinstance(size, int)
-    return Decoder(name.removeprefix("output."), before, scores, _after(scan, token, ends), int(size))
+    return Decoder(name, before, scores, _after(scan, token, ends), int(size), tuple(scan.operand_of()))
 
 
-def _last_yield(scan: Scan) -> str:
-    return max((name for name in scan.body.results if name.startswith("yield.")), key=lambda name: int(name[6:]))
+def _last_yield(scan: Scan) -> Result:
+    return max((key for key in scan.body.results if key.kind is ResultKind.YIELD), key=lambda key: key.number)
 
 
 def _without_views(value: Value) -> Value:
@@ -92,9 +98,10 @@ def _logits(scores: Value) -> Value:
 
 def _after(scan: Scan, token: Value, ends: Value) -> Graph:
     """The graph of the next carries, and of whether this is the last step, from a chosen token."""
-    following = {name: value for name, value in scan.body.results.items() if name.startswith("next.")}
-    body, copies = scan.body.subgraph({**following, "ends": ends, "token": token})
-    del body.results["token"]
+    following = {result: value for result, value in scan.body.results.items() if result.kind is ResultKind.NEXT}
+    chosen = ResultKind.VALUE.named(_CHOSEN)
+    body, copies = scan.body.subgraph({**following, _ENDS: ends, chosen: token})
+    del body.results[chosen]
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         if value is copies[token]:
@@ -108,9 +115,10 @@ def search(decoder: Decoder, inputs: Mapping[str, Any], samples: int, beam: int)
     """The tokens of each sample's likeliest sequence, its end included. `inputs` are results of `decoder.before`."""
     sequences: list[Array] = []
     size = max(_ROWS // beam, 1)
+    before = decoder.before.printed_results()
     for start in range(0, samples, size):
         chunk = {
-            name: value[start : start + size] if decoder.before.results[name].type.is_batched else value
+            name: value[start : start + size] if before[name].type.is_batched else value
             for name, value in inputs.items()
         }
         sequences += _Beams(decoder, chunk, min(size, samples - start), beam).tokens()
@@ -122,9 +130,11 @@ class _Beams:
 
     def __init__(self, decoder: Decoder, inputs: Mapping[str, Any], samples: int, beam: int) -> None:
         self.decoder, self.samples, self.beam = decoder, samples, beam
-        self.batched = {name for name, value in decoder.before.results.items() if value.type.is_batched}
+        before = decoder.before.printed_results()
+        self.batched = {slot for slot in decoder.slots if before[str(slot)].type.is_batched}
+        arrays = {slot: inputs[str(slot)] for slot in decoder.slots}
         self.inputs = {
-            name: np.repeat(value, beam, axis=0) if name in self.batched else value for name, value in inputs.items()
+            slot: np.repeat(value, beam, axis=0) if slot in self.batched else value for slot, value in arrays.items()
         }
         self.log_probability = np.where(np.arange(samples * beam) % beam == 0, 0.0, -np.inf)  # at first all are equal
         self.is_over = np.zeros(samples * beam, bool)
@@ -143,7 +153,7 @@ class _Beams:
     def take(self, step: int) -> None:
         """Extend the hypotheses by a token: for each sample the likeliest extensions are kept."""
         count = self.samples * self.beam
-        scores = evaluate(self.decoder.scores, self._leaves(step), count)["scores"].astype(np.float64)
+        scores = evaluate(self.decoder.scores, self._leaves(step), count)[str(_SCORES)].astype(np.float64)
         extensions = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
         width = extensions.shape[1]
         extensions[self.is_over] = -np.inf
@@ -153,16 +163,18 @@ class _Beams:
         self.log_probability = np.take_along_axis(candidates, chosen, axis=1).ravel()
         source = (chosen // width + np.arange(self.samples)[:, None] * self.beam).ravel()
         token = (chosen % width).ravel().astype(np.int32)
-        self.inputs = {name: value[source] if name in self.batched else value for name, value in self.inputs.items()}
+        self.inputs = {slot: value[source] if slot in self.batched else value for slot, value in self.inputs.items()}
         self.is_over, self.lengths = self.is_over[source], self.lengths[source]
         self.sequences = np.concatenate([self.sequences[source], token[:, None]], axis=1)
         self.lengths += ~self.is_over
         results = evaluate(self.decoder.after, {**self._leaves(step), _CHOSEN: token}, count)
-        for name, value in results.items():
-            if name.startswith("next."):
-                self.inputs[f"c{name[5:]}"] = value
-        self.is_over = self.is_over | results["ends"]
+        for name, array in self.decoder.after.select(ResultKind.NEXT, results).items():
+            self.inputs[SlotKind.CARRY.slot(int(name))] = array
+        self.is_over = self.is_over | results[str(_ENDS)]
 
     def _leaves(self, step: int) -> dict[str, Any]:
         """The leaves of a step of the body: of each sequence the element of this step."""
-        return {name: value[:, step] if name.startswith("x") else value for name, value in self.inputs.items()}
+        return {
+            str(slot): value[:, step] if slot.kind is SlotKind.STEP_INPUT else value
+            for slot, value in self.inputs.items()
+        }

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from netc.compiler.evaluation import Evaluation, evaluation_graphs
+from netc.compiler.ir.results import ResultKind
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
@@ -28,11 +29,16 @@ class Evaluator:
         undone = frozenset(undo)
         key = ("evaluation", undone)
         results = self.results_of_split(key, lambda: evaluation_graphs(model, undone), ready, count, undo)
-        types = {name: value.type for name, value in self._evaluations[key].whole.results.items()}
-        figures = {name: figure_of(value, types[name].is_batched) for name, value in results.items()}
-        losses = {name.removeprefix("loss."): value for name, value in figures.items() if name.startswith("loss.")}
-        metrics = {name.removeprefix("metric."): value for name, value in figures.items() if name.startswith("metric.")}
-        watched = {name: value for name, value in figures.items() if name.startswith("watch.")}
+        graph = self._evaluations[key].whole
+        figures = {
+            str(result): figure_of(results[str(result)], value.type.is_batched)
+            for result, value in graph.results.items()
+        }
+        losses, metrics = graph.select(ResultKind.LOSS, figures), graph.select(ResultKind.METRIC, figures)
+        watched = {
+            str(ResultKind.WATCH.named(name)): figures[str(ResultKind.WATCH.named(name))]
+            for name in graph.results_of(ResultKind.WATCH)
+        }
         return {**loss_figures(model, losses), **metrics, **watched}
 
     def results_of_split(
@@ -53,7 +59,7 @@ class Evaluator:
     ) -> dict[str, Field]:
         """The values that are computed batch by batch, in the units of the data where `undo` has them."""
         results = self._compiled.results_of(step, fields, count)
-        collected = {name.removeprefix("collect."): value for name, value in results.items()}
+        collected = evaluation.batches.select(ResultKind.COLLECTED, results)
         for name, target in evaluation.units.items():
             if target in undo:
                 value = collected[name]

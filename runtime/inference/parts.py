@@ -4,8 +4,9 @@ from collections.abc import Collection, Sequence
 
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.index_tables import table_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import Bounded, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
@@ -26,8 +27,8 @@ def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None
     names = [name for name in (model.outputs if outputs is None else outputs) if name not in inner]
     graph = part_graph(model, names, inner)
     if outputs is None:
-        computable = {name: value for name, value in graph.results.items() if _reads(value) <= {*fields}}
-        graph, _ = graph.subgraph({name: value for name, value in computable.items() if _reads(value) & {*inner}})
+        computable = {result: value for result, value in graph.results.items() if _reads(value) <= {*fields}}
+        graph, _ = graph.subgraph({result: value for result, value in computable.items() if _reads(value) & {*inner}})
     unread = sorted({*inner} - {name for value in graph.results.values() for name in _reads(value)})
     if unread:
         raise ValueError(f"nothing that is wanted is computed from `{unread[0]}`")
@@ -39,7 +40,7 @@ def _refuse_unknown(model: Model, outputs: Sequence[str]) -> None:
     for name in outputs:
         if name not in model.values:
             raise ValueError(f"the model has no value `{name}`: it has {', '.join(model.values)}")
-        ends = [f"length.{dim.name}" for dim in model.values[name].type.dims if isinstance(dim, Bounded)]
+        ends = [ResultKind.LENGTH.named(dim.name) for dim in model.values[name].type.dims if isinstance(dim, Bounded)]
         if any(end not in model.graph.results for end in ends):
             raise ValueError(f"`{name}` has two varying dimensions, and is no output")
 
@@ -65,10 +66,8 @@ def _lengths_of(graph: Graph) -> set[str]:
     """The declared dimensions whose lengths a graph needs."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
     for leaf in graph.values("given"):
-        if leaf.name.startswith(PREFIX):
-            kind, dim = asked(leaf.name)
-            other = Other.of(kind)
-            dims |= {dim, *(other[1].dims if other is not None else ())}
+        if (table := table_of(leaf)) is not None:
+            dims.update(table.dims)
     return {name for dim in dims for name in names_in(dim)}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Bounded, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
@@ -33,12 +34,10 @@ class Predictor:
         with compiled.guard.reading:
             step = compiled.step_of(key, lambda: graph, ready)
             results = compiled.results_of(step, ready, count)
+            types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
             predictions = {
-                name.removeprefix("output."): list(value)
-                if isinstance(value, Ragged)
-                else _without_padding(graph.results[name].type, value, results)
-                for name, value in results.items()
-                if name.startswith("output.")
+                name: list(value) if isinstance(value, Ragged) else _without_padding(types[name], value, results)
+                for name, value in graph.select(ResultKind.OUTPUT, results).items()
             }
             if beam > 1:
                 for decoder in built_once(self._decoders, "all", lambda: decoders(compiled.model)):
@@ -60,7 +59,9 @@ def _without_padding(type_: Type, value: Array, results: Mapping[str, Any]) -> A
     """An output whose varying dimensions stand at their bounds, each sample cut to its lengths `length.DIM`."""
     if not type_.is_held:
         return value
-    lengths = [results[f"length.{dim.name}"] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]]
+    lengths = [
+        results[str(ResultKind.LENGTH.named(dim.name))] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]
+    ]
     return [
         sample[tuple(np.s_[:] if length is None else np.s_[: length[i]] for length in lengths)]
         for i, sample in enumerate(value)

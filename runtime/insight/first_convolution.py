@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
@@ -14,6 +15,7 @@ from netc.runtime.insight.sections import Cards, Heading, Section, left_out, one
 from netc.runtime.runs.run import Run
 
 _MOST_MAPS = 32
+_MAP = ResultKind.VALUE.named("map")
 
 
 def convolution_sections(run: Run, part: str) -> Iterator[Section]:
@@ -26,11 +28,11 @@ def convolution_sections(run: Run, part: str) -> Iterator[Section]:
     yield Heading(f"The kernels of the first convolution, line {convolution.span.line}")
     yield Cards.of(png(kernels[..., n], centred=True) for n in range(min(kernels.shape[-1], _MOST_MAPS)))
     yield from left_out(kernels.shape[-1], _MOST_MAPS, "kernels")
-    inner = settle(graph.subgraph({"map": convolution})[0], training=False)
+    inner = settle(graph.subgraph({_MAP: convolution})[0], training=False)
     fields = run.load_data().parts[part]
     names = [leaf.name for leaf in inner.values("input")]
     sample = {name: np.asarray(first_of(fields[name])) for name in names}
-    maps = evaluate(inner, {**run.program.persistent, **sample}, 1)["map"][0]
+    maps = evaluate(inner, {**run.program.persistent, **sample}, 1)[str(_MAP)][0]
     image = next((image for name in names if (image := as_image(sample[name])) is not None), None)
     pictures = [png(image[0])] if image is not None else []
     pictures += [png(maps[..., n]) for n in range(min(maps.shape[-1], _MOST_MAPS))]

@@ -102,7 +102,7 @@ class Trace:
             origin = self._first(graph, memory)
             if origin is not None:
                 self.origins[graph] = origin
-        return {name: memory[value] for name, value in graph.results.items()}
+        return {str(result): memory[value] for result, value in graph.results.items()}
 
     def _first(self, graph: Graph, memory: Mapping[Value, Array]) -> NanOrigin | None:
         """Walks from a result that is not finite back to the value all of whose operands are finite."""

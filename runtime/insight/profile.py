@@ -8,6 +8,7 @@ import numpy as np
 
 from netc.compiler.analysis.cost import flops_of
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.target import Timed
@@ -76,7 +77,7 @@ class Profile:
 
 def phase_of(graph: Graph) -> Callable[[Task], str]:
     """A function that says what a task is for: losses and metrics (`forward`), gradients (`backward`) or `update`."""
-    forward = needed_by([value for name, value in graph.results.items() if not name.startswith("update.")])
+    forward = needed_by([value for result, value in graph.results.items() if result.kind is not ResultKind.UPDATE])
 
     def phase(task: Task) -> str:
         if any(buffer.kind == "persistent" for buffer in task.writes):

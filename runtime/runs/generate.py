@@ -26,8 +26,8 @@ class Generator:
         inputs = {leaf.name: leaf.type for leaf in graph.values("input")}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
         outputs = {
-            name: value
-            for name, value in graph.results.items()
+            result: value
+            for result, value in graph.results.items()
             if value.type.is_varying and value.type.is_float and value.type.rank == 2
         }
         if len(tokens) != 1 or len(inputs) != 1 or len(outputs) != 1:
@@ -42,7 +42,7 @@ class Generator:
         self.tokens = labels_of(spec, run.states[self.name])
         self.is_words = any(step.name == "words" for step in spec.steps)
         self.is_lower = any(step.name == "lowercase" for step in spec.steps)
-        one_step = stepping(graph.of(self.output), str(type_.rows))
+        one_step = stepping(graph.only(self.output), str(type_.rows))
         with self._compiled.guard.reading:
             first = evaluate(one_step.begins, self._compiled.state.arrays, 1) if one_step.begins.results else {}
         self.carries = {
@@ -56,11 +56,11 @@ class Generator:
         """Take a token; returns the scores of the tokens that may follow."""
         fields = {**self.carries, self.name: np.array([token], np.int32), STEP: np.array([self.position], np.int32)}
         with self._compiled.guard.reading:
-            step = self._compiled.single_step(("generate", self.output), self._graph)
+            step = self._compiled.single_step(("generate", str(self.output)), self._graph)
             results = step.run(fields, np.zeros(1, np.int32))
         self.carries = {name: np.asarray(results[name]) for name in self.carries}
         self.position += 1
-        scores: Array = np.asarray(results[self.output])[0].astype(np.float64)
+        scores: Array = np.asarray(results[str(self.output)])[0].astype(np.float64)
         return scores
 
     def pieces(self, text: str) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from netc.compiler.ir.graph import Graph, print_graph
+from netc.compiler.ir.results import TRAINED, ResultKind
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
@@ -56,8 +57,8 @@ def adopt(run: Run, model: Model) -> list[Change]:
 def _changes(old: Model, old_spec: DataSpec, new: Model) -> Iterator[Change]:
     """The differences in meaning between a run's model and a new one."""
     start = Span(new.source, 0, 0)
-    losses, outputs = ("loss.", "weight.loss.", "update."), ("output.", "metric.", "watch.", "weight.metric.")
-    if _meaning(old.graph, *losses) != _meaning(new.graph, *losses) or _parameters(old) != _parameters(new):
+    outputs = (ResultKind.OUTPUT, ResultKind.METRIC, ResultKind.WATCH, ResultKind.METRIC_WEIGHT)
+    if _meaning(old.graph, *TRAINED) != _meaning(new.graph, *TRAINED) or _parameters(old) != _parameters(new):
         span, before = _first_difference(old, new)
         yield Change("what the model computes", False, span, before)
     elif _meaning(old.graph, *outputs) != _meaning(new.graph, *outputs):
@@ -82,9 +83,9 @@ def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change
     return Change(f"`{name}`{values}", is_free, span, "" if is_free else f"it was {before}")
 
 
-def _meaning(graph: Graph, *prefixes: str) -> str:
-    """The printed form of results, without their places in the text."""
-    return "\n".join(line.split("  #")[0] for line in print_graph(graph.of(*prefixes)).splitlines())
+def _meaning(graph: Graph, *kinds: ResultKind) -> str:
+    """The printed form of the results of some kinds, without their places in the text."""
+    return "\n".join(line.split("  #")[0] for line in print_graph(graph.of(*kinds)).splitlines())
 
 
 def _parameters(model: Model) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def _without_spans(value: Any) -> Any:
     if isinstance(value, Span):
         return None
     if isinstance(value, Graph):
-        return _meaning(value, "factor")
+        return _meaning(value, ResultKind.FACTOR)
     if hasattr(value, "__dataclass_fields__"):
         return tuple(_without_spans(getattr(value, field.name)) for field in fields(value))
     if isinstance(value, dict):

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Truncate
 from netc.compiler.operations.random import SAMPLE
-from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.truncate import FIRST
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 _APART = 1_000_003  # epochs that chunks count as, so that each draws other random numbers
@@ -72,9 +73,9 @@ class Carried:
     def __init__(self, graph: Graph, samples: int) -> None:
         self.precision = DTYPES[graph.precision].numpy
         self.values = {
-            name: np.zeros(value.type.shape(samples), DTYPES[value.type.dtype].numpy)
-            for name, value in graph.results.items()
-            if name.startswith(CARRIED)
+            str(result): np.zeros(value.type.shape(samples), DTYPES[value.type.dtype].numpy)
+            for result, value in graph.results.items()
+            if result.kind is ResultKind.CHUNK
         }
 
     def fields(self, chunk: Chunk) -> dict[str, Array]:

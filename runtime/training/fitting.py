@@ -5,7 +5,8 @@ from functools import partial
 import numpy as np
 
 from netc.compiler.evaluation import fitting_graphs
-from netc.compiler.model import CLASS_WEIGHTS, FITTED
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.model import CLASS_WEIGHTS
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.compiled_model import CompiledModel
 from netc.runtime.execution.fields import Fields, RawFields
@@ -28,11 +29,11 @@ def refit(compiled: CompiledModel, evaluator: Evaluator, fields: RawFields) -> N
 
     They are computed in the order of the file, because one may read another.
     """
-    names = [name for name in compiled.model.graph.results if name.startswith(FITTED)]
+    names = list(compiled.model.graph.results_of(ResultKind.FITTED))
     ready = compiled.fields.ready(fields) if names else {}
     with compiled.guard.writing:
         for name in names:
             count = len(next(iter(ready.values())))
             graphs = partial(fitting_graphs, compiled.model, name)
-            results = evaluator.results_of_split(name, graphs, ready, count, {})
-            compiled.state.arrays[name.removeprefix(FITTED)][...] = results[name]
+            result = str(ResultKind.FITTED.named(name))
+            compiled.state.arrays[name][...] = evaluator.results_of_split(result, graphs, ready, count, {})[result]

@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.update import STEP
@@ -22,6 +23,8 @@ from netc.runtime.locks import building
 from netc.runtime.training import schedule
 from netc.runtime.training.chunks import Carried, chunks
 from netc.runtime.training.fitting import fit_class_weights, refit
+
+_TOTAL = str(ResultKind.TOTAL.named())  # the sum of all losses
 
 
 class Training:
@@ -103,9 +106,7 @@ class Training:
         step = compiled.step_of(("gradients", wrt), lambda: pipeline.gradient_graph(model, wrt), ready)
         with compiled.guard.reading:
             results = compiled.results_of(step, ready, count, self._steps_done, self._factors())
-        return float(results["total"]), {
-            name.removeprefix("gradient."): value for name, value in results.items() if name.startswith("gradient.")
-        }
+        return float(results[_TOTAL]), step.graph.select(ResultKind.GRADIENT, results)
 
     def steps(self, fields: Fields, order: Array, epoch: int, factors: Factors | None = None) -> Losses:
         """See Program.steps."""
@@ -149,27 +150,27 @@ class Training:
                 results = self.compiled.run_step(step, chunk_fields, rows, chunk.epoch(epoch), moved)
                 carried.take(chunk, results)
                 own = {name: value for name, value in results.items() if name not in carried.values}
-                parts.append(self._losses(own, rows))
+                parts.append(self._losses(step, own, rows))
             losses.append(Losses.of_one_step(parts))
         return Losses.joined(losses)
 
     def _losses_of(self, step: Step, fields: Fields, order: Array, epoch: int, factors: Factors | None) -> Losses:
-        return self._losses(self.compiled.run_step(step, fields, order, epoch, factors), order)
+        return self._losses(step, self.compiled.run_step(step, fields, order, epoch, factors), order)
 
-    def _losses(self, results: Mapping[str, Array | Ragged], order: Array) -> Losses:
+    def _losses(self, step: Step, results: Mapping[str, Array | Ragged], order: Array) -> Losses:
         """The losses of steps from their results `total`, `total.NAME` and `count.NAME`."""
         batch = self.compiled.options.batch
         sizes = np.full(-(-len(order) // batch), float(batch))
         sizes[-1] = len(order) - batch * (len(sizes) - 1)
         steps = {name: np.asarray(value) for name, value in results.items()}
-        values = {name.removeprefix("total."): value for name, value in steps.items() if name.startswith("total.")}
-        counts = {name: steps.get(f"count.{name}", sizes).astype(np.float64) for name in values}
-        return Losses({**values, "loss": steps["total"]}, {**counts, "loss": sizes})
+        values = {name: value for name, value in step.graph.select(ResultKind.TOTAL, steps).items() if name}
+        counts = {name: steps.get(str(ResultKind.COUNT.named(name)), sizes).astype(np.float64) for name in values}
+        return Losses({**values, "loss": steps[_TOTAL]}, {**counts, "loss": sizes})
 
 
 def _training_graph(model: Model, options: Options, workers: Workers) -> tuple[Graph | None, bool]:
     """The graph of a step, None without a loss, and whether it rematerialises."""
-    if not any(name.startswith("loss.") for name in model.graph.results):
+    if not model.graph.has(ResultKind.LOSS):
         return None, False
     rematerialises = must_rematerialise(model, workers.count, options.target.machine)
     return pipeline.training_graph(model, rematerialises), rematerialises

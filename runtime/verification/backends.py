@@ -11,6 +11,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model
 from netc.compiler.passes.update import STEP
@@ -60,8 +61,12 @@ class Pair:
 
 
 def check(subject: Subject) -> Iterator[Difference]:
-    """Compares loss, gradients, three steps of the optimizer, predictions and evaluation."""
-    pair = Pair(subject, "numba", 1)
+    """Compares loss, gradients, three steps of the optimizer, predictions and evaluation.
+
+    An odd seed runs a plan that cuts even small programs into shards and row blocks.
+    """
+    machine = machine_for()
+    pair = Pair(subject, "numba", 1, _with_small_limits(machine) if subject.seed % 2 else machine)
     for part in _PARTS:
         yield from part(pair, "compiled", subject)
 
@@ -69,21 +74,25 @@ def check(subject: Subject) -> Iterator[Difference]:
 def check_plan(subject: Subject) -> Iterator[Difference]:
     """Compares the same for the plan, emulated in a random order of tasks.
 
-    One member runs the plan for this machine; three and five run that for a machine with tiny caches, in which whatever
-    can be cut is cut. Each part of the comparison has one of these settings; another seed exchanges them.
+    One member runs the plan for this machine; three and five run that for small limits. Each part of the comparison has one of these settings; another seed exchanges them.
     """
     if _is_too_large(subject):
         return
-    host = machine_for()
-    tiny = replace(
-        host, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
-    )
-    settings = ((1, host), (3, tiny), (5, tiny))
+    machine = machine_for()
+    small = _with_small_limits(machine)
+    settings = ((1, machine), (3, small), (5, small))
     for number, part in enumerate(_PARTS):
         members, machine = settings[(number + subject.seed) % len(settings)]
         with random_order(subject.seed + members):
             for wrong in part(Pair(subject, "plan", members, machine), "plan", subject):
                 yield replace(wrong, where=f"{wrong.where}, by {members} members")
+
+
+def _with_small_limits(machine: Machine) -> Machine:
+    """Returns a machine with the same kernels, for which a plan cuts whatever can be cut."""
+    return replace(
+        machine, first_cache=1 << 10, second_cache=1 << 12, many_bytes=1 << 8, few_weights=1 << 8, shard_ratio=1
+    )
 
 
 def _compare_gradients(pair: Pair, name: str, subject: Subject) -> Iterator[Difference]:
@@ -110,7 +119,7 @@ def _compare_uses(pair: Pair, name: str, subject: Subject) -> Iterator[Differenc
     fields: dict[str, Any] = dict(ready_fields(subject.model, subject.fields))
     if subject.model.outputs:
         yield from _compare(pair, name, "a prediction", lambda program: program.predict(fields))
-    if any(result.startswith(("loss.", "metric.", "watch.")) for result in subject.model.graph.results):
+    if subject.model.graph.has(ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH):
         yield from _compare(pair, name, "an evaluation", lambda program: program.evaluate(fields))
 
 
@@ -131,7 +140,7 @@ def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iter
         loss, gradients = program.gradients(fields)
         return {
             "loss": np.asarray(loss, dtype_of(program)),
-            **{f"gradient.{key}": gradient for key, gradient in gradients.items()},
+            **{str(ResultKind.GRADIENT.named(key)): gradient for key, gradient in gradients.items()},
         }
 
     count = len(next(iter(fields.values())))
@@ -149,10 +158,12 @@ def _first_different(pair: Pair, graph: Graph, fields: Mapping[str, Field]) -> S
     """
     graph = pipeline.run_passes(graph)
     probes = {
-        f"probe {value.number}": value for value in graph.values() if value.operands and value.role is not Role.SCAN
+        ResultKind.VALUE.named(f"probe {value.number}"): value
+        for value in graph.values()
+        if value.operands and value.role is not Role.SCAN
     }
-    graph, copies = graph.subgraph(probes)
-    values = dict(zip(probes, (copies[value] for value in probes.values()), strict=True))
+    graph, _ = graph.subgraph(probes)
+    values = graph.printed_results()
     count = len(next(iter(fields.values())))
 
     def run(program: Program) -> dict[str, Any]:
@@ -187,7 +198,9 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
                 program.persistent[name][...] = array
             losses = program.step(part)
             kept = {name: array.copy() for name, array in program.persistent.items()}
-            arrays = {f"loss.{name}": np.asarray(loss, dtype_of(program)) for name, loss in losses.items()}
+            arrays = {
+                str(ResultKind.LOSS.named(name)): np.asarray(loss, dtype_of(program)) for name, loss in losses.items()
+            }
             return {**arrays, **kept}
 
         wrong = list(_compare(pair, check_name, f"step {number}, of {count} samples", run))
@@ -241,13 +254,14 @@ def _in_precision(results: Mapping[str, Any], pair: Pair) -> dict[str, Any]:
 def span_of(program: Program, result: str) -> Span:
     """The source of the parameter, state, output, loss or metric that a result is named after."""
     model = program.model
-    name = result.removeprefix("gradient.").removeprefix("update.")
+    key = parse_result(result)
+    name = key.name if key.kind in (ResultKind.GRADIENT, ResultKind.UPDATE) else result
     own = {**model.trainables, **model.states}
     for owner, info in own.items():
         if name == owner or name.endswith(f".{owner}"):
             return info.span
-    for key in (result, f"output.{result}", f"loss.{result}", f"metric.{result}", f"loss.{name.removeprefix('loss.')}"):
-        if key in model.graph.results:
-            return model.graph.results[key].span
-    losses = [value.span for key, value in model.graph.results.items() if key.startswith("loss.")]
-    return losses[0] if losses else NOWHERE
+    kinds = (ResultKind.OUTPUT, ResultKind.LOSS, ResultKind.METRIC)
+    for candidate in (key, *(kind.named(result) for kind in kinds)):
+        if candidate in model.graph.results:
+            return model.graph.results[candidate].span
+    return next((value.span for value in model.graph.results_of(ResultKind.LOSS).values()), NOWHERE)

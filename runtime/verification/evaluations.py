@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.passes.prepare import derived
 from netc.dsl.source import NOWHERE
 from netc.runtime.data.stored import Array
@@ -16,46 +17,48 @@ from netc.runtime.verification.situation import Situation
 from netc.runtime.verification.stages import for_training
 from netc.runtime.verification.subject import Difference, Subject, program_of, ready_fields
 
-_RESULTS = ("loss.", "metric.", "watch.", "weight.")
+_KINDS = (ResultKind.LOSS, ResultKind.METRIC, ResultKind.WATCH, ResultKind.LOSS_WEIGHT, ResultKind.METRIC_WEIGHT)
 _SPREAD: dict[str, Callable[[Array], Any]] = {"mean": np.mean, "std": np.std, "min": np.min, "max": np.max}
 
 
 def check(subject: Subject) -> Iterator[Difference]:
     """Compares losses, metrics and watched values in f64, both computed by the interpreter."""
     model = in_f64(subject.model)
-    names = [name for name in model.graph.results if name.startswith(_RESULTS)]
-    if not names:
+    if not model.graph.has(*_KINDS):
         return
     fields = ready_fields(model, subject.fields)
     program = program_of(Subject(model, subject.fields, subject.seed), "reference")
-    graph = derived(for_training(model.graph.of(*_RESULTS), is_training=False))
+    graph = derived(for_training(model.graph.of(*_KINDS), is_training=False))
     situation = Situation(model, fields, program.persistent, subject.seed, epoch=0)
 
     def metrics_of(results: dict[str, Array]) -> Results:
         metrics = _metrics(graph, results)
-        losses = {name.removeprefix("loss."): value for name, value in metrics.items() if name.startswith("loss.")}
+        losses = {key.name: value for key, value in metrics.items() if key.kind is ResultKind.LOSS}
         others = {
-            name.removeprefix("metric."): value for name, value in metrics.items() if not name.startswith("loss.")
+            key.name if key.kind is ResultKind.METRIC else str(key): value
+            for key, value in metrics.items()
+            if key.kind is not ResultKind.LOSS
         }
         return {name: np.asarray(value) for name, value in {**loss_figures(model, losses), **others}.items()}
 
     actual = {name: np.asarray(value) for name, value in program.evaluate(fields).items()}
     rounding = Rounding(lambda noise: metrics_of(situation.results(graph, noise)))
     for name, detail in differences(actual, metrics_of(situation.results(graph)), rounding):
-        spans = [graph.results[key].span for key in (f"metric.{name}", f"loss.{name}") if key in graph.results]
+        keys = (ResultKind.METRIC.named(name), ResultKind.LOSS.named(name))
+        spans = [graph.results[key].span for key in keys if key in graph.results]
         yield Difference("evaluation", f"in the metric `{name}`", spans[0] if spans else _first(graph), detail)
 
 
-def _metrics(graph: Graph, results: dict[str, Array]) -> dict[str, Any]:
+def _metrics(graph: Graph, results: dict[str, Array]) -> dict[Result, Any]:
     """Losses and metrics as means, or as sums divided by the sums of their weights; watched values as their spread."""
-    metrics: dict[str, Any] = {}
-    for name, value in graph.results.items():
-        weight = results.get(f"weight.{name}")
-        if name.startswith("watch."):
-            metrics |= {f"{name}.{kind}": float(spread(results[name])) for kind, spread in _SPREAD.items()}
-        elif name.startswith(("loss.", "metric.")):
-            array = results[name]
-            metrics[name] = (
+    metrics: dict[Result, Any] = {}
+    for result, value in graph.results.items():
+        array, weight = results[str(result)], results.get(str(result.weight))
+        if result.kind is ResultKind.WATCH:
+            for statistic, spread in _SPREAD.items():
+                metrics[ResultKind.WATCH.named(f"{result.name}.{statistic}")] = float(spread(array))
+        elif result.kind in (ResultKind.LOSS, ResultKind.METRIC):
+            metrics[result] = (
                 figure_of(array, value.type.is_batched) if weight is None else float(array.sum() / weight.sum())
             )
     return metrics
@@ -63,4 +66,4 @@ def _metrics(graph: Graph, results: dict[str, Array]) -> dict[str, Any]:
 
 def _first(graph: Graph) -> Any:
     """The span of the first loss."""
-    return next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
+    return next((value.span for value in graph.results_of(ResultKind.LOSS).values()), NOWHERE)

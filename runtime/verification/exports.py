@@ -9,6 +9,7 @@ from netc.compiler import pipeline
 from netc.compiler.export.numpy_file import numpy_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Scalar, Value
 from netc.compiler.operations.scan import Scan
@@ -47,9 +48,8 @@ def check(subject: Subject) -> Iterator[Difference]:
         if name in inputs
     }
     expected = program.predict(fields)
-    types = {
-        name.removeprefix("output."): value.type for name, value in graph.results.items() if name.startswith("output.")
-    }
+    outputs = graph.results_of(ResultKind.OUTPUT)
+    types = {name: value.type for name, value in outputs.items()}
     exported = Exported("model", exportable(graph), inputs, types, dict(program.persistent), {}, {})
 
     def disturbed(noise: Noise) -> Mapping[str, Any]:
@@ -67,7 +67,7 @@ def check(subject: Subject) -> Iterator[Difference]:
             continue
         actual = {name: predicted[name] for name in expected}
         for name, detail in differences(actual, expected, Rounding(disturbed)):
-            yield Difference(_NAME, f"{kind}: output.{name}", graph.results[f"output.{name}"].span, detail)
+            yield Difference(_NAME, f"{kind}: output.{name}", outputs[name].span, detail)
 
 
 def _numpy(exported: Exported, fields: Mapping[str, Any], seed: int) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type, parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, Whole
 from netc.compiler.model import Model
@@ -69,7 +70,7 @@ def _operations() -> Iterator[str]:
         graph.precision = "f32"
         for operation in some:
             for n, result in enumerate(_applied(operation, graph, arrays)):
-                graph.results[f"{operation.name} {n}"] = result
+                graph.results[ResultKind.VALUE.named(f"{operation.name} {n}")] = result
         try:
             actual = _compiled(graph, arrays)
         except Exception as error:  # any exception of the compiler is a fault
@@ -109,8 +110,9 @@ def _compiled(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
     workers = Workers(2)
     workers.shares_small_steps = True
     step = Step(graph, Resources(State.of(None, graph), workers), _BATCH)
+    types = {name: value.type for name, value in graph.printed_results().items()}
     return {
-        name: np.asarray(value) if graph.results[name].type.is_batched else np.asarray(value)[0]
+        name: np.asarray(value) if types[name].is_batched else np.asarray(value)[0]
         for name, value in step.run(arrays, np.arange(_BATCH)).items()
     }
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Expansion, Scalar, Value, View
@@ -27,11 +28,11 @@ _ULPS = 4  # of noise
 def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[Value, Array]:
     """The array of each value but scans. The hook sees the values in the bodies of scans too, once a step."""
     memory: dict[Value, Array] = {}
-    parts: dict[Value, dict[str, Array]] = {}
+    parts: dict[Value, dict[Result, Array]] = {}
 
     def body(inner: Graph, inner_leaves: Mapping[str, Array], count: Sizes) -> dict[str, Array]:
         inner_memory = interpret(inner, inner_leaves, count, hook)
-        return {name: inner_memory[value] for name, value in inner.results.items()}
+        return {str(result): inner_memory[value] for result, value in inner.results.items()}
 
     with np.errstate(all="ignore"):
         for value in graph.values():
@@ -40,7 +41,7 @@ def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hoo
                 continue
             operands = [memory[operand] for operand in value.operands if operand in memory]
             if value.role is Role.PART:
-                array = parts[value.operands[0]][value.attributes_as(Part).of]
+                array = parts[value.operands[0]][value.attributes_as(Part).result]
             else:
                 array = _compute(value, operands, leaves, sizes)
             memory[value] = array if hook is None else hook(value, operands, array)
@@ -48,9 +49,9 @@ def interpret(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hoo
 
 
 def results(graph: Graph, leaves: Mapping[str, Array], sizes: Sizes, hook: Hook | None = None) -> dict[str, Array]:
-    """The results of the graph by name."""
+    """The results of the graph by their printed form."""
     memory = interpret(graph, leaves, sizes, hook)
-    return {name: memory[value] for name, value in graph.results.items()}
+    return {str(result): memory[value] for result, value in graph.results.items()}
 
 
 def _compute(value: Value, operands: list[Array], leaves: Mapping[str, Array], sizes: Sizes) -> Array:
@@ -74,7 +75,7 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     lower = OPERATIONS[value.operation].lower
     assert isinstance(lower, Expansion)
     like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
-    small.results["drawn"] = lower.build(like, **value.keywords)
+    small.results[ResultKind.VALUE.named("drawn")] = lower.build(like, **value.keywords)
     shape = np.zeros(value.type.shape(sizes), DTYPES[value.type.dtype].numpy)
     names = {leaf.name for leaf in small.values() if leaf.name}
     return results(small, {name: shape if name == "like" else leaves[name] for name in names}, sizes)["drawn"]

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import TRAINED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
 from netc.compiler.targets.selection import Backend
@@ -58,7 +60,11 @@ def _all_of(program: Program, subject: Subject) -> dict[str, Any]:
         for samples in batches_of(subject):
             loss, gradients = program.gradients(chosen(fields, samples))
             arrays |= {f"loss of {len(samples)} samples": np.array(loss)}
-            arrays |= {f"gradient.{name}": array for name, array in gradients.items()} if len(samples) > 1 else {}
+            arrays |= (
+                {str(ResultKind.GRADIENT.named(name)): array for name, array in gradients.items()}
+                if len(samples) > 1
+                else {}
+            )
         all_samples = np.arange(min(subject.count, subject.model.train.samples_per_step))
         for number, samples in enumerate((all_samples, batches_of(subject)[-1]), 1):
             arrays |= {f"loss of step {number}": np.array(program.step(chosen(fields, samples))["loss"])}
@@ -89,7 +95,7 @@ def _alone(subject: Subject, name: str, backend: Backend) -> Iterator[Difference
     outputs = [
         result
         for result, value in graph.results.items()
-        if result.startswith("output.")
+        if result.kind is ResultKind.OUTPUT
         and value.type.is_batched
         and not mixes_samples(graph, [result])
         and not is_random(graph, [result])
@@ -101,12 +107,12 @@ def _alone(subject: Subject, name: str, backend: Backend) -> Iterator[Difference
     last = subject.count - 1
     for sample in sorted({*np.linspace(0, last, _ALONE).astype(int).tolist(), last}):
         single = program.predict(chosen(fields, np.array([sample])))
-        actual = {result: single[result.removeprefix("output.")][0] for result in outputs}
-        expected = {result: together[result.removeprefix("output.")][sample] for result in outputs}
+        actual = {str(result): single[result.name][0] for result in outputs}
+        expected = {str(result): together[result.name][sample] for result in outputs}
         wrong = list(different_bits(actual, expected) if backend == "numba" else differences(actual, expected))
         for result, detail in wrong:
             where = f"sample {sample} alone: {result}"
-            yield Difference(name, where, graph.results[result].span, f"{detail}, as in the batch")
+            yield Difference(name, where, graph.printed_results()[result].span, f"{detail}, as in the batch")
         if wrong:
             return
 
@@ -129,7 +135,10 @@ def accumulate(subject: Subject) -> Iterator[Difference]:
     def step(program: Program) -> dict[str, Any]:
         losses = program.step(fields)
         kept = {name: array.copy() for name, array in program.persistent.items() if not name.startswith("accumulated.")}
-        return {**{f"loss.{name}": np.asarray(loss, dtype_of(program)) for name, loss in losses.items()}, **kept}
+        return {
+            **{str(ResultKind.LOSS.named(name)): np.asarray(loss, dtype_of(program)) for name, loss in losses.items()},
+            **kept,
+        }
 
     actual, expected = step(parts), step(large)
     rounding = Rounding(lambda noise: _noisy_step(large_model, subject, fields, noise))
@@ -140,11 +149,11 @@ def accumulate(subject: Subject) -> Iterator[Difference]:
 
 def _is_sum_of_samples(model: Model) -> bool:
     """Whether a step depends on its samples through sums over them alone: no state, no random number, nothing mixed."""
-    graph = model.graph.of("loss.", "weight.loss.", "update.")
-    if any(name.startswith("update.") for name in graph.results):
+    graph = model.graph.of(*TRAINED)
+    if graph.has(ResultKind.UPDATE):
         return False
-    batched = [name for name, value in graph.results.items() if value.type.is_batched]
-    if any(_depends_on_data(graph, name) for name in graph.results if name not in batched):
+    batched = [result for result, value in graph.results.items() if value.type.is_batched]
+    if any(_depends_on_data(graph, result) for result in graph.results if result not in batched):
         return False
     return not mixes_samples(graph, batched) and not is_random(graph, graph.results)
 
@@ -155,13 +164,11 @@ def _noisy_step(model: Model, subject: Subject, fields: Mapping[str, Field], noi
     program.noise = noise
     move_parameters(model, program.persistent, subject.seed)
     losses = program.step(fields)
-    return {**{f"loss.{name}": np.array(loss) for name, loss in losses.items()}, **_states(program)}
+    return {**{str(ResultKind.LOSS.named(name)): np.array(loss) for name, loss in losses.items()}, **_states(program)}
 
 
-def _depends_on_data(graph: Any, name: str) -> bool:
-    from netc.compiler.ir.graph import needed_by
-
-    return any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([graph.results[name]]))
+def _depends_on_data(graph: Graph, result: Result) -> bool:
+    return any(value.role in (Role.INPUT, Role.TARGET) for value in needed_by([graph.results[result]]))
 
 
 def many_steps(subject: Subject) -> Iterator[Difference]:
@@ -181,8 +188,11 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
     for i in range(steps):
         rates = {name: values[i : i + 1] for name, values in factors.items()}
         pieces.append(single.steps(fields, order[i * size : (i + 1) * size], 1, rates))
-    actual = {f"loss.{name}": values for name, values in losses.values.items()} | _states(together)
-    joined = {f"loss.{name}": np.concatenate([piece.values[name] for piece in pieces]) for name in losses.values}
+    actual = {str(ResultKind.LOSS.named(name)): values for name, values in losses.values.items()} | _states(together)
+    joined = {
+        str(ResultKind.LOSS.named(name)): np.concatenate([piece.values[name] for piece in pieces])
+        for name in losses.values
+    }
     for name, detail in different_bits(actual, joined | _states(single)):
         where = f"{steps} steps in one call: {name}"
         yield Difference("many_steps", where, span_of(together, name), f"{detail}, as in single ones")

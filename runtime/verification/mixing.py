@@ -4,19 +4,20 @@ from collections.abc import Iterable
 
 from netc.compiler.analysis import mixing
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.passes.simplify import expand
 
 
-def mixes_samples(graph: Graph, results: Iterable[str]) -> bool:
+def mixes_samples(graph: Graph, results: Iterable[Result]) -> bool:
     """Whether some value that these results need depends on several samples at once."""
     expanded = expand(graph)
-    return any(mixing.mixes_samples(value) for value in needed_by(expanded.results[name] for name in results))
+    return any(mixing.mixes_samples(value) for value in needed_by(expanded.results[result] for result in results))
 
 
-def is_random(graph: Graph, results: Iterable[str]) -> bool:
+def is_random(graph: Graph, results: Iterable[Result]) -> bool:
     """Whether the results depend on random numbers."""
     return any(
         value.role is Role.RANDOM or value.name.startswith("random.")
-        for value in needed_by(graph.results[name] for name in results)
+        for value in needed_by(graph.results[result] for result in results)
     )

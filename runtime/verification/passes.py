@@ -6,6 +6,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Body, Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.value import Value
 from netc.compiler.passes.update import STEP
 from netc.dsl.source import NOWHERE, Span
@@ -57,21 +58,16 @@ def check_updates(subject: Subject) -> Iterator[Difference]:
         done = int(before[STEP]) if STEP in before else 0
         factors = {name: values[0] for name, values in schedule.factors(model.train, done, 1, _NEVER).items()}
         situation = Situation(model, fields, {**before, **factors}, subject.seed, epoch=done)
-        expected = {**before, **_updates(situation.results(graph))}
+        expected = {**before, **graph.select(ResultKind.UPDATE, situation.results(graph))}
         program.step(fields)
-        rounding = Rounding(lambda noise, at=situation: _updates(at.results(graph, noise)))  # type: ignore[misc]
+        rounding = Rounding(lambda noise, at=situation: graph.select(ResultKind.UPDATE, at.results(graph, noise)))  # type: ignore[misc]
         wrong = list(differences(program.persistent, expected, rounding))
         for name, detail in wrong:
-            span = graph.results[f"update.{name}"].span if f"update.{name}" in graph.results else NOWHERE
+            updates = graph.results_of(ResultKind.UPDATE)
+            span = updates[name].span if name in updates else NOWHERE
             yield Difference("updates", f"after step {turn}: {name}", span, detail)
         if wrong:
             return
-
-
-def _updates(results: Mapping[str, Array]) -> dict[str, Array]:
-    """The next values of what stays between steps, by name."""
-    prefix = "update."
-    return {name.removeprefix(prefix): array for name, array in results.items() if name.startswith(prefix)}
 
 
 def _along(chain: Chain, situation: Situation) -> Iterator[Difference]:
@@ -113,7 +109,7 @@ _ADDING = ("differentiate",)  # stages that add results
 
 
 def _is_zero_gradient(name: str, array: Array) -> bool:
-    return name.startswith("gradient.") and not array.any()
+    return parse_result(name).kind is ResultKind.GRADIENT and not array.any()
 
 
 def _where_finite(actual: Mapping[str, Array], expected: Mapping[str, Array]) -> dict[str, Array]:
@@ -181,8 +177,9 @@ def _is_same(value: Value, other: Value) -> bool:
 
 def origin(graph: Graph, before: Graph, result: str, situation: Situation) -> Span:
     """The source of the first value on the path to a result that the graph before the pass did not have."""
-    if result not in graph.results:
-        return before.results[result].span if result in before.results else NOWHERE
+    key = parse_result(result)
+    if key not in graph.results:
+        return before.results[key].span if key in before.results else NOWHERE
     memory, memory_before = situation.values(graph), situation.values(before)
     by_type: dict[str, list[Array]] = {}
     for value in before.values():
@@ -194,7 +191,7 @@ def origin(graph: Graph, before: Graph, result: str, situation: Situation) -> Sp
             return False
         return any(difference(memory[value], array) is None for array in by_type.get(str(value.type), ()))
 
-    value = graph.results[result]
+    value = graph.results[key]
     while (operand := next((operand for operand in value.operands if not was_there(operand)), None)) is not None:
         value = operand
     return value.span

@@ -10,15 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, table_of
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, Other, asked
 from netc.compiler.ir.types import BATCH, DTYPES, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import ScanAttributes
 from netc.compiler.passes.objective import LOSS_FACTOR
-from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.truncate import FIRST
 from netc.compiler.passes.update import FACTOR
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
@@ -35,8 +36,8 @@ class Leaves(dict[str, Array]):
         self.batch, self.seed, self.epoch = batch, seed, epoch
 
     def __missing__(self, name: str) -> Array:
-        if name.startswith(PREFIX):
-            array = self.batch.table(name)
+        if (table := parse_table(name)) is not None:
+            array = self.batch.table(table)
         elif name == SAMPLE:
             array = self.batch.samples.astype(np.int32)
         elif name == FACTOR or name.startswith(LOSS_FACTOR):
@@ -73,11 +74,11 @@ class Situation:
             field = fields.get(name)
             if leaf.role in (Role.INPUT, Role.TARGET) and field is not None:
                 is_sequence = isinstance(field, Ragged)
-                source = batch.table(f"{PREFIX}source.{leaf.type.rows}") if is_sequence else None
+                source = batch.table(IndexTable(TableKind.SOURCE, str(leaf.type.rows))) if is_sequence else None
                 arrays[name] = field.rows[source] if isinstance(field, Ragged) else field
             elif name == FIRST:  # not the first chunk of a sequence, so that carried states count
                 arrays[name] = np.zeros(1)
-            elif name.startswith(CARRIED):
+            elif parse_result(name).kind is ResultKind.CHUNK:
                 drawn = generator(self.seed, "verification", name).standard_normal(leaf.type.shape(batch.sizes))
                 arrays[name] = drawn.astype(DTYPES[leaf.type.dtype].numpy)
         return Leaves(arrays, batch, self.seed, self.epoch), batch.sizes
@@ -99,10 +100,6 @@ def dims_of(graph: Graph) -> list[str]:
     for scan in graph.values("scan"):
         dims[scan.attributes_as(ScanAttributes).dim] = None
     for leaf in graph.values():
-        name = leaf.name
-        if leaf.role is Role.GIVEN and name.startswith(PREFIX):
-            kind, dim = asked(name)
-            dims[dim] = None
-            other = Other.of(kind)
-            dims.update(dict.fromkeys(other[1].dims if other is not None else ()))
+        if (table := table_of(leaf)) is not None:
+            dims.update(dict.fromkeys(table.dims))
     return [dim for dim in dims if dim != BATCH]

@@ -14,6 +14,7 @@ import numpy as np
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import TRAINED, Result, ResultKind
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import stop_gradient
@@ -24,7 +25,7 @@ from netc.runtime.verification.comparison import compared
 from netc.runtime.verification.passes import situation_of
 from netc.runtime.verification.precision import in_f64
 from netc.runtime.verification.situation import Situation
-from netc.runtime.verification.stages import TRAINED, for_training
+from netc.runtime.verification.stages import for_training
 from netc.runtime.verification.subject import Difference, Subject, has_loss
 
 _NAME = "gradients"
@@ -53,10 +54,11 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
     In a large model only some parameters are moved alone, along one direction.
     """
     inputs = tuple(name for name, type_ in model.inputs.items() if type_.is_float)
-    results = situation.results(pipeline.run_passes(pipeline.gradient_graph(model, inputs)))
+    gradient_graph = pipeline.run_passes(pipeline.gradient_graph(model, inputs))
+    computed = gradient_graph.select(ResultKind.GRADIENT, situation.results(gradient_graph))
     leaves = {leaf.name: leaf for leaf in graph.values() if leaf.name}
-    names = [name for name in (*model.parameters, *inputs) if f"gradient.{name}" in results and name in leaves]
-    gradients = {leaves[name]: results[f"gradient.{name}"] for name in names}
+    names = [name for name in (*model.parameters, *inputs) if name in computed and name in leaves]
+    gradients = {leaves[name]: computed[name] for name in names}
     replay = Replay(graph, situation)
     spans = {name: info.span for name, info in model.trainables.items()} | dict(model.declared)
 
@@ -80,7 +82,7 @@ def _of_the_loss(model: Model, situation: Situation, graph: Graph) -> Iterator[D
                 yield Difference(_NAME, f"the derivative of the loss: gradient.{name}", span, detail)
                 break
     if disagreement is not None and not is_explained:
-        span = next((value.span for name, value in graph.results.items() if name.startswith("loss.")), NOWHERE)
+        span = next((value.span for value in graph.results_of(ResultKind.LOSS).values()), NOWHERE)
         yield Difference(_NAME, "the derivative of the loss for all parameters together", span, disagreement)
 
 
@@ -96,13 +98,13 @@ def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
     asked = graph.values("grad")
     for i, value in enumerate(asked):
         y, x = value.operands
-        graph.results |= {f"grad.{i}": value, f"y.{i}": y, f"x.{i}": x}
+        graph.results |= dict(zip(_keys(i), (value, y, x), strict=True))
     if not asked:
         return
     written = derived(graph)
     replay = Replay(written, situation)
     for i, value in enumerate(asked):
-        gradient, y, x = (written.results[f"{kind}.{i}"] for kind in ("grad", "y", "x"))
+        gradient, y, x = (written.results[key] for key in _keys(i))
         array = replay.base[gradient]
 
         def change(moved: Mapping[Value, Array], y: Value = y) -> float:
@@ -115,6 +117,11 @@ def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
             if detail is not None:
                 yield Difference(_NAME, f"after `derive`: the value of `{value.span.text}`", value.span, detail)
                 break
+
+
+def _keys(i: int) -> list[Result]:
+    """The results by which the number `i` of the `grad` values is followed: itself, and its operands y and x."""
+    return [ResultKind.VALUE.named(f"{name}.{i}") for name in ("grad", "y", "x")]
 
 
 def _seed(seed: int, name: str) -> list[int]:
@@ -143,11 +150,10 @@ def _directions(gradient: Array, random: np.random.Generator) -> Iterator[Array]
 def total(graph: Graph, memory: Mapping[Value, Array]) -> float:
     """The loss that training minimises: the sum of the losses, each as its mean or as its weighted mean."""
     losses = 0.0
-    for name, value in graph.results.items():
-        if name.startswith("loss."):
-            weight = graph.results.get(f"weight.{name}")
-            array = memory[value]
-            losses += float(array.mean() if weight is None else array.sum() / memory[weight].sum())
+    for name, value in graph.results_of(ResultKind.LOSS).items():
+        weight = graph.weight_of(ResultKind.LOSS.named(name))
+        array = memory[value]
+        losses += float(array.mean() if weight is None else array.sum() / memory[weight].sum())
     return losses
 
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from netc.compiler import pipeline
 from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import EVALUATED, PREDICTED, TRAINED, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
-from netc.compiler.model import FITTED, Model
+from netc.compiler.model import Model
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.objective import total_loss
 from netc.compiler.passes.prepare import derived
@@ -22,8 +23,6 @@ from netc.compiler.passes.settle import settle
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.stabilise import stabilise
 from netc.runtime.verification.subject import has_loss
-
-TRAINED = ("loss.", "weight.loss.", "update.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,15 +67,14 @@ def chains(model: Model) -> Iterator[Chain]:
         if model.graph.values("scan"):
             yield Chain("a training step that saves little of its scans", _rematerialised(model))
     if model.outputs:
-        yield Chain("a prediction", _prepared(model, ("output.", "length."), False))
+        yield Chain("a prediction", _prepared(model, PREDICTED, False))
         yield Chain("a prediction", _passed(pipeline.prediction_graph(model)))
-    if any(name.startswith(("metric.", "watch.", "loss.")) for name in model.graph.results):
-        evaluated = ("loss.", "metric.", "watch.", "weight.", "output.", FITTED)
-        yield Chain("an evaluation", _prepared(model, evaluated, False))
+    if model.graph.has(ResultKind.METRIC, ResultKind.WATCH, ResultKind.LOSS):
+        yield Chain("an evaluation", _prepared(model, (*EVALUATED, ResultKind.FITTED), False))
         yield Chain("an evaluation", _passed(evaluation_graphs(model).batches))
 
 
-def _prepared(model: Model, results: tuple[str, ...], is_training: bool) -> Iterator[Stage]:
+def _prepared(model: Model, results: tuple[ResultKind, ...], is_training: bool) -> Iterator[Stage]:
     """The stages before the passes; `grad` is replaced by derivatives in each, since it cannot be computed as it is."""
     elaborated = model.graph.of(*results)
     yield Stage("elaborate", derived(for_training(elaborated, is_training)))
@@ -105,10 +103,10 @@ def gradients_of(model: Model, graph: Graph) -> Graph:
     leaves = {leaf.name: leaf for leaf in graph.values("parameter")}
     trained = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
     scaled = tuple(name for name, _ in model.train.loss_scale)
-    total = graph.results["total"] = total_loss(graph, scaled)
+    total = graph.results[ResultKind.TOTAL.named()] = total_loss(graph, scaled)
     for value, gradient in differentiate(graph, total, trained).items():
-        graph.results[f"gradient.{value.name}"] = gradient
-    return graph.of("total", "count.", "gradient.")
+        graph.results[ResultKind.GRADIENT.named(value.name)] = gradient
+    return graph.of(ResultKind.TOTAL, ResultKind.COUNT, ResultKind.GRADIENT)
 
 
 def _rematerialised(model: Model) -> Iterator[Stage]:

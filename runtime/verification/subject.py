@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
@@ -73,7 +74,7 @@ def types_of_fields(model: Model) -> dict[str, Type]:
 
 def has_loss(model: Model) -> bool:
     """Whether the model can be trained."""
-    return any(name.startswith("loss.") for name in model.graph.results)
+    return model.graph.has(ResultKind.LOSS)
 
 
 def ready_fields(model: Model, fields: Mapping[str, Any]) -> dict[str, Field]:

@@ -17,6 +17,7 @@ import pytest
 from both import compiled, evaluate, examples, graph_of, random_array
 
 import netc
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
 from netc.compiler.program.schedule import KernelSource
@@ -200,7 +201,7 @@ def test_helpers_compile_what_one_process_does(monkeypatch: pytest.MonkeyPatch) 
 )
 def test_not_a_number_passes_every_kernel(name: str, types: tuple, attributes: dict) -> None:
     graph, leaves, result = graph_of(OPERATIONS[name], types, attributes, "f32")
-    graph.results["y"] = result
+    graph.results[parse_result("y")] = result
     rng = np.random.default_rng(1)
     arrays = {leaf.name: random_array(leaf.type, rng, OPERATIONS[name].domain) for leaf in leaves}
     for array in arrays.values():

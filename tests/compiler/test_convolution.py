@@ -8,6 +8,7 @@ from both import BATCH, compiled, evaluate
 
 import netc
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.passes.differentiate import differentiate
@@ -59,7 +60,8 @@ def test_convolution_is_pytorchs(combination: tuple) -> None:
     first = differentiate(graph, loss, [x, w])
     again = apply("sum", first[x] * first[x], over=(0, 1, 2, 3)) + apply("sum", first[w] * first[w], over=(0, 1, 2, 3))
     second = differentiate(graph, again, [x, w])
-    graph.results = {"y": y, "gx": first[x], "gw": first[w], "ggx": second[x], "ggw": second[w]}
+    names = {"y": y, "gx": first[x], "gw": first[w], "ggx": second[x], "ggw": second[w]}
+    graph.results = {parse_result(name): value for name, value in names.items()}
     tx, tw = (torch.tensor(arrays[name], requires_grad=True) for name in ("x", "w"))
     border = torch.nn.functional.pad(tx.permute(0, 3, 1, 2), (pad[2], pad[3], pad[0], pad[1]))
     ty = torch.nn.functional.conv2d(border, tw.permute(3, 2, 0, 1), None, stride, 0, dilation, groups).permute(
@@ -69,7 +71,7 @@ def test_convolution_is_pytorchs(combination: tuple) -> None:
     ggx, ggw = torch.autograd.grad((gx * gx).sum() + (gw * gw).sum(), (tx, tw))
     meaning = evaluate(graph, arrays, BATCH)
     inputs = {name: arrays[name] for name in ("x", "v")}
-    by_kernels = graph if CHOSEN.index(combination) % 6 == 0 else graph.of("y", "gx", "gw")
+    by_kernels = graph if CHOSEN.index(combination) % 6 == 0 else graph.only(*map(parse_result, ("y", "gx", "gw")))
     found = {**meaning, **compiled_with(by_kernels, inputs, {"w": arrays["w"]})}
     for name, expected in {"y": ty, "gx": gx, "gw": gw, "ggx": ggx, "ggw": ggw}.items():
         wanted = expected.detach().numpy()
@@ -112,7 +114,7 @@ def test_pooling_is_pytorchs(kind: str, size: tuple, kernel: tuple, stride: tupl
     x = graph.leaf("input", "x", Type("f64", ("batch", *size, 3)))
     y = apply(f"{kind}2d", x, size=kernel, stride=stride, pad=(pad,) * 4)
     loss = apply("sum", y * y, over=(0, 1, 2, 3))
-    graph.results = {"y": y, "g": differentiate(graph, loss, [x])[x]}
+    graph.results = {parse_result("y"): y, parse_result("g"): differentiate(graph, loss, [x])[x]}
     tx = torch.tensor(array, requires_grad=True)
     image = tx.permute(0, 3, 1, 2)
     pool = torch.nn.functional

@@ -10,6 +10,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.graph import Graph, parse_graph, print_graph, verify
+from netc.compiler.ir.results import parse_result
 from netc.compiler.passes.simplify import simplify
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.reference import evaluate
@@ -193,7 +194,7 @@ def test_what_is_cheaper_the_other_way_round() -> None:
     before, after = stages["simplify"], stages["lift"]
     assert len(after.values("sum")) < len(before.values("sum"))
     (image,) = after.values("interleave")
-    assert image is after.results["gradient.x"], "no other image is whole"
+    assert image is after.results[parse_result("gradient.x")], "no other image is whole"
 
 
 def test_a_block_s_names_of_axes_end_with_it() -> None:

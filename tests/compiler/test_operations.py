@@ -6,6 +6,7 @@ from both import BATCH, compiled, evaluate, examples, graph_of, random_array
 
 import netc
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS, apply
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes
@@ -25,12 +26,12 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
     operation = OPERATIONS[name]
     types, attributes = operation.examples[0]
     graph, leaves, *results = graph_of(operation, types, attributes, "f32")
-    graph.results = {f"y{i}": result for i, result in enumerate(results)}
+    graph.results = {parse_result(f"y{i}"): result for i, result in enumerate(results)}
     wrt = [leaf for leaf in leaves if leaf.type.is_float]
     if operation.gradient is not None and results[0].type.is_float and wrt:
         total = apply("sum", results[0], over=tuple(range(results[0].type.rank)))
         gradients = differentiate(graph, total, wrt)
-        graph.results |= {f"gradient of {leaf.name}": gradients[leaf] for leaf in wrt}
+        graph.results |= {parse_result(f"gradient of {leaf.name}"): gradients[leaf] for leaf in wrt}
     rng = np.random.default_rng(0)
     arrays = {leaf.name: random_array(leaf.type, rng, operation.domain) for leaf in leaves}
     found = compiled(graph, arrays)
@@ -53,7 +54,7 @@ def test_every_other_operation_has_an_example() -> None:
 
 def test_softmax_does_not_change_when_a_constant_is_added() -> None:
     graph, leaves, result = graph_of(OPERATIONS["softmax"], ("f64[3, 4]",), {"over": (1,)}, "f32")
-    graph.results["y"] = result
+    graph.results[parse_result("y")] = result
     x = random_array(leaves[0].type, np.random.default_rng(0))
     np.testing.assert_allclose(
         compiled(graph, {"x0": x})["y"], compiled(graph, {"x0": x + np.float32(1e4)})["y"], atol=2e-3
@@ -73,7 +74,7 @@ def test_softmax_does_not_change_when_a_constant_is_added() -> None:
 def test_a_nan_stays_one(name: str) -> None:
     types, attributes = OPERATIONS[name].examples[0]
     graph, _, result = graph_of(OPERATIONS[name], types, attributes, "f32")
-    graph.results["y"] = result
+    graph.results[parse_result("y")] = result
     assert np.isnan(compiled(graph, {"x0": np.full((3, 4), np.nan, np.float32)})["y"]).all()
 
 
@@ -83,8 +84,8 @@ def test_a_gradient_of_a_gradient() -> None:
     total = apply("sum", y, over=(0, 1))
     first = differentiate(graph, total, [x])[x]
     penalty = apply("sum", first * first, over=(0, 1))
-    graph.results["penalty"] = penalty
-    graph.results["gradient"] = differentiate(graph, penalty, [x])[x]
+    graph.results[parse_result("penalty")] = penalty
+    graph.results[parse_result("gradient")] = differentiate(graph, penalty, [x])[x]
     value = np.random.default_rng(3).uniform(-1, 1, (3, 4))
     t = np.tanh(value)
     np.testing.assert_allclose(compiled(graph, {"x0": value})["gradient"], -4 * t * (1 - t * t) ** 2, atol=1e-12)
@@ -94,7 +95,7 @@ def test_passes_keep_the_meaning() -> None:
     graph = Graph()
     graph.precision = "f64"
     _, (x,), y = graph_of(OPERATIONS["log_softmax"], ("f64[batch, 10]",), {"over": (1,)})
-    x.graph.results["y"] = y * 1.0 + 0.0 * 2.0
+    x.graph.results[parse_result("y")] = y * 1.0 + 0.0 * 2.0
     arrays = {"x0": np.random.default_rng(0).standard_normal((BATCH, 10))}
     before = evaluate(x.graph, arrays, BATCH)["y"]
     after = evaluate(run_passes(x.graph), arrays, BATCH)["y"]

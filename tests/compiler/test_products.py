@@ -5,6 +5,7 @@ import pytest
 from both import compiled
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.targets.machine import host
@@ -27,7 +28,7 @@ def test_products_of_all_edges(machine: str, dtype: str) -> None:
                     graph.leaf("input", f"a{key}", Type(dtype, (rows, depth))),
                     graph.leaf("input", f"b{key}", Type(dtype, (depth, columns))),
                 )
-                graph.results[key] = apply("einsum", a, b, subscripts="ik,kj->ij")
+                graph.results[parse_result(key)] = apply("einsum", a, b, subscripts="ik,kj->ij")
                 arrays[f"a{key}"], arrays[f"b{key}"] = (
                     rng.standard_normal((rows, depth)).astype(a.type.dtype.replace("f", "float")),
                     rng.standard_normal((depth, columns)).astype(dtype.replace("f", "float")),
@@ -63,5 +64,5 @@ def test_einsum_of_any_order(subscripts: str) -> None:
         for i, letters in enumerate(inputs.split(","))
     }
     leaves = [graph.leaf("input", name, Type("f64", array.shape)) for name, array in arrays.items()]
-    graph.results["y"] = apply("einsum", *leaves, subscripts=subscripts)
+    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)

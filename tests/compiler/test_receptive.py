@@ -5,6 +5,7 @@ import pytest
 
 import netc
 from netc.compiler.analysis.receptive import receptive_fields, windowed
+from netc.compiler.ir.results import parse_result
 
 LAYERS = [
     ("conv(2)", (3, 3)),
@@ -22,7 +23,7 @@ def test_a_place_sees_what_it_says(layers: str, size: tuple) -> None:
         f"model {{\n  input x: float[32, 32, 1]\n  output y = x -> {layers}\n}}\ntrain {{ precision = f64 }}"
     )
     fields = receptive_fields(model.graph)
-    assert fields[model.graph.results["output.y"]].size == size
+    assert fields[model.graph.results[parse_result("output.y")]].size == size
     program, x = netc.compile(model), np.random.default_rng(0).standard_normal((1, 32, 32, 1))
     still = program.predict({"x": x})["y"]
     at = tuple(dim // 2 for dim in still.shape[1:3])

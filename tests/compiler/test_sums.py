@@ -5,6 +5,7 @@ import pytest
 from both import compiled
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 
@@ -47,7 +48,7 @@ def test_the_order_of_a_sum(size: int, dtype: str) -> None:
     """To the bit what the definition says; at most 16 elements are taken one after the other."""
     x = RNG.standard_normal((5, size)).astype({"f32": np.float32, "f64": np.float64}[dtype])
     graph, leaf = input_of(dtype, (size,))
-    graph.results["s"] = apply("sum", leaf, over=(1,))
+    graph.results[parse_result("s")] = apply("sum", leaf, over=(1,))
     expected = [in_blocks(row) if size > 16 else np.add.accumulate(row)[-1] for row in x]
     np.testing.assert_array_equal(compiled(graph, {"x": x}, 5)["s"], expected)
 
@@ -58,16 +59,16 @@ def test_a_sum_is_the_same_beside_others(dims: tuple[int, ...]) -> None:
     x = RNG.standard_normal((4, *dims)).astype(np.float32)
     over = tuple(range(1, 1 + len(dims)))
     graph, leaf = input_of("f32", dims)
-    graph.results["s"] = apply("sum", leaf * leaf, over=over)
+    graph.results[parse_result("s")] = apply("sum", leaf * leaf, over=over)
     alone = compiled(graph, {"x": x}, 4)["s"]
     graph, leaf = input_of("f32", dims)
     square = leaf * leaf
     turned = apply("transpose", apply("exp", leaf), order=(0, *reversed(over)))
-    graph.results["turned"] = apply("copied", turned)
-    graph.results["stored"] = square + apply("transpose", turned, order=(0, *reversed(over)))
-    graph.results["s"] = apply("sum", square, over=over)
-    graph.results["largest"] = apply("max", square, over=over)
-    graph.results["total"] = apply("sum", graph.results["stored"], over=over)
+    graph.results[parse_result("turned")] = apply("copied", turned)
+    graph.results[parse_result("stored")] = square + apply("transpose", turned, order=(0, *reversed(over)))
+    graph.results[parse_result("s")] = apply("sum", square, over=over)
+    graph.results[parse_result("largest")] = apply("max", square, over=over)
+    graph.results[parse_result("total")] = apply("sum", graph.results[parse_result("stored")], over=over)
     np.testing.assert_array_equal(compiled(graph, {"x": x}, 4)["s"], alone)
 
 
@@ -79,6 +80,8 @@ def test_the_largest_is_an_element(dtype: str) -> None:
     p = leaf * leaf
     v = p - leaf
     largest = apply("reshape", apply("max", v, over=(1,)), dims=("batch", 1))
-    graph.results["count"] = apply("sum", apply("cast", apply("equal", v, largest), dtype=dtype), over=(1,))
-    graph.results["s"] = apply("sum", p, over=(1,))
+    graph.results[parse_result("count")] = apply(
+        "sum", apply("cast", apply("equal", v, largest), dtype=dtype), over=(1,)
+    )
+    graph.results[parse_result("s")] = apply("sum", p, over=(1,))
     assert (compiled(graph, {"x": x}, 9)["count"] >= 1).all()

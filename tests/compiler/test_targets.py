@@ -15,6 +15,7 @@ from support import ROOT, command
 
 import netc
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.program.product import product_source
@@ -93,9 +94,9 @@ def reductions(dtype: str) -> tuple[Graph, dict[str, Array]]:
     x = graph.leaf("input", "x", Type(dtype, ("batch", 7, 333)))
     for name in ("sum", "max", "min"):
         for over in ((2,), (1,), (0,)):
-            graph.results[f"{name}{over[0]}"] = apply(name, x, over=over)
-    graph.results["argmax2"] = apply("argmax", x, over=(2,))
-    graph.results["argmax1"] = apply("argmax", x, over=(1,))
+            graph.results[parse_result(f"{name}{over[0]}")] = apply(name, x, over=over)
+    graph.results[parse_result("argmax2")] = apply("argmax", x, over=(2,))
+    graph.results[parse_result("argmax1")] = apply("argmax", x, over=(1,))
     array = rng.standard_normal((5, 7, 333)).astype(FLOATS[dtype])
     array[1, 2, 3] = array[4, 6, 332] = np.nan
     return graph, {"x": array}

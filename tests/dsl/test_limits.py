@@ -9,6 +9,7 @@ import netc
 from netc.compiler.elaborate import context as elaboration
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import print_graph
+from netc.compiler.ir.results import parse_result
 from netc.dsl import limits, syntax
 from netc.dsl import parser as parser_module
 from netc.dsl.parser import parse
@@ -60,7 +61,7 @@ def test_chains_of_any_length(kind: str) -> None:
     assert parsed(print_file(file)) == file
     assert hash(file.items[-1]) == hash(parsed(print_file(file)).items[-1])
     assert parsed(text.replace("x", "z", text.count("x") - 1)) != file
-    assert "output.y" in elaborate(file).graph.results
+    assert parse_result("output.y") in elaborate(file).graph.results
     analysis = Analysis(text, None, Counts())
     assert analysis.diagnostics == ()
     assert next(one for one in analysis.names.symbols if one.name == "x" and one.kind == "input").uses

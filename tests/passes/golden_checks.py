@@ -7,12 +7,13 @@ import numpy as np
 from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient_of, results_of
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.storage import SCALE
-from netc.compiler.passes.truncate import CARRIED, FIRST
+from netc.compiler.passes.truncate import FIRST
 from netc.compiler.passes.update import FACTOR, STEP
 from netc.compiler.reference import evaluate
 
@@ -38,8 +39,9 @@ class Checked:
         training = self.arguments.get("training")
         expected = results_of(self.before, numbers, training)
         found = results_of(self.after, numbers, training)
+        before, after = self.before.printed_results(), self.after.printed_results()
         for name, array in expected.items():
-            old, new = self.before.results[name].type, self.after.results[name].type
+            old, new = before[name].type, after[name].type
             assert (new.dtype, new.dims) == (old.dtype, old.dims), name
             self.near(name, found[name], array)
         return found
@@ -62,7 +64,8 @@ def by_rank(checked: Checked) -> None:
     for scan in scans(checked.after):
         if scan.dim != order:
             rows = numbers.rows[scan.dim]
-            numbers.leaves[f"{PREFIX}sample.{scan.dim}"] = rows.table("first")[rows.table("sample")]
+            ranks = rows.table(TableKind.FIRST)[rows.table(TableKind.SAMPLE)]
+            numbers.leaves[str(IndexTable(TableKind.SAMPLE, scan.dim))] = ranks
     for name, array in evaluate(checked.after, numbers.leaves, numbers.sizes).items():
         checked.near(name, array, expected[name])
 
@@ -102,7 +105,7 @@ def total(checked: Checked) -> None:
 
 
 def _losses(graph: Graph) -> list[str]:
-    return [name.removeprefix("loss.") for name in graph.results if name.startswith("loss.")]
+    return list(graph.results_of(ResultKind.LOSS))
 
 
 def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[str, Array]]]:
@@ -112,7 +115,7 @@ def _groups(checked: Checked, numbers: Numbers) -> dict[str, tuple[float, dict[s
         loss, weight, type_ = (
             results[f"loss.{name}"],
             results.get(f"weight.loss.{name}"),
-            checked.before.results[f"loss.{name}"].type,
+            checked.before.results[parse_result(f"loss.{name}")].type,
         )
         group = f"{type_.size(1)} a row of {type_.rows}" if type_.is_batched else "step"
         count, group = (loss.size, group) if weight is None else (weight.sum(), f"weights of {name}")
@@ -173,7 +176,7 @@ def updated(checked: Checked) -> None:
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
     found, how = checked.same_results(numbers), checked.arguments
-    gradients = {name.removeprefix("gradient."): found[name] for name in checked.before.results}
+    gradients = checked.before.select(ResultKind.GRADIENT, found)
     if "clip_norm" in how:
         norm = np.sqrt(sum((array**2).sum() for array in gradients.values()))
         gradients = {name: array * min(1.0, how["clip_norm"] / (norm + 1e-6)) for name, array in gradients.items()}
@@ -223,17 +226,19 @@ def chunk_by_chunk(checked: Checked) -> None:
     expected = results_of(checked.before, numbers)
     row_leaves = [value.name for value in checked.before.values() if value.type.rows == dim and value.name]
     for name in set(numbers.leaves) & set(chunk.leaves):
-        if not name.startswith(PREFIX):
+        if parse_table(name) is None:
             chunk.leaves[name] = numbers.leaves[name]
     found = list[dict[str, Array]]()
     for number in range(2):
         rows = slice(number * steps * SAMPLES, (number + 1) * steps * SAMPLES)
         for name in row_leaves:
-            if not name.startswith(PREFIX):
+            if parse_table(name) is None:
                 chunk.leaves[name] = numbers.leaves[name][rows]
         chunk.leaves[FIRST] = np.array([1.0 - number])
         found.append(evaluate(checked.after, chunk.leaves, chunk.sizes))
-        chunk.leaves.update({name: array for name, array in found[-1].items() if name.startswith(CARRIED)})
-    for name, value in checked.before.results.items():
+        chunk.leaves.update(
+            {str(key): found[-1][str(key)] for key in checked.after.results if key.kind is ResultKind.CHUNK}
+        )
+    for name, value in checked.before.printed_results().items():
         whole = np.concatenate([one[name] for one in found]) if value.type.rows == dim else found[1][name]
         checked.near(name, whole, expected[name])

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX
+from netc.compiler.ir.index_tables import table_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.planning.plan import layout
 from netc.compiler.targets.emulator.run import random_order
@@ -29,7 +30,7 @@ def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float)
         value.name: _field(value.type, count, rng)
         for kind in ("input", "target", "given")
         for value in graph.values(kind)
-        if not value.name.startswith(PREFIX)
+        if table_of(value) is None
     }
     expected = _run(graph, fields, batch, count, machine, "reference")
     for seed in range(_ORDERS):
@@ -63,9 +64,7 @@ def _run(
 def _state(graph: Graph) -> State:
     """Memory for all that stays, also where nothing reads the old value."""
     leaves = {value.name: value.type for kind in ("parameter", "state") for value in graph.values(kind)}
-    updates = {
-        name.removeprefix("update."): value.type for name, value in graph.results.items() if name.startswith("update.")
-    }
+    updates = {name: value.type for name, value in graph.results_of(ResultKind.UPDATE).items()}
     types = {**updates, **leaves}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     memory = Memory(size)

@@ -12,8 +12,10 @@ from golden_numbers import in_f64
 
 from netc.compiler.ir.graph import Graph, parse_graph
 from netc.compiler.ir.types import BATCH, Sizes
+from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
-from netc.compiler.lowering.lower import Lowering, lower
+from netc.compiler.lowering.lower import lower
+from netc.compiler.lowering.walk import run
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import layout, plan
@@ -57,7 +59,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values("input"):
         lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
-    return task_lines(lowering.run())
+    return task_lines(run(lowering))
 
 
 def _phases(graph: Graph, where: _Where) -> Iterable[str]:

@@ -7,7 +7,9 @@ import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import PREFIX, Other, Rows, asked
+from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, table_of
+from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.random import RANDOM
@@ -41,8 +43,8 @@ class Numbers:
         self.sizes = {BATCH: SAMPLES, **{dim: rows.count for dim, rows in self.rows.items()}}
         self.leaves: dict[str, Array] = {}
         for dim in self.rows:
-            for kind in ("sample", "step"):
-                self.leaves[f"{PREFIX}{kind}.{dim}"] = self.rows[dim].table(kind)
+            for kind in (TableKind.SAMPLE, TableKind.STEP):
+                self.leaves[str(IndexTable(kind, dim))] = self.rows[dim].table(kind)
         self.add(graph)
 
     def add(self, graph: Graph) -> None:
@@ -50,12 +52,14 @@ class Numbers:
         for value in graph.values():
             name = value.name
             if name and name not in self.leaves:
-                self.leaves[name] = self.table(name) if name.startswith(PREFIX) else self.random(value.type, name)
+                table = parse_table(name)
+                self.leaves[name] = self.random(value.type, name) if table is None else self.table(table)
 
-    def table(self, name: str) -> Array:
-        kind, dim = asked(name)
-        other = Other.of(kind)
-        return self.rows[dim].table(kind) if other is None else self.rows[dim].of_other(*other, self.rows)
+    def table(self, table: IndexTable) -> Array:
+        rows = self.rows[table.dim]
+        if table.other is None:
+            return rows.table(table.kind, table.size)
+        return rows.of_other(table.kind, table.other, self.rows)
 
     def random(self, type_: Type, name: str) -> Array:
         shape = type_.shape(self.sizes)
@@ -76,11 +80,8 @@ def _rows_of(graph: Graph, steps: int | None = None) -> dict[str, Rows]:
     dims = [str(value.type.rows) for value in graph.values() if value.type.is_varying]
     dims += [scan.dim for scan in scans(graph)]
     for value in graph.values():
-        name = value.name
-        if name.startswith(PREFIX):
-            kind, dim = asked(name)
-            other = Other.of(kind)
-            dims += [dim, *(other.dims if other is not None else ())]
+        if (table := table_of(value)) is not None:
+            dims += table.dims[:1]
     first = first_dim(graph)
     names = [name for dim in dims for name in names_in(dim)]
     declared = list(dict.fromkeys([*(name for name in names if name == first), *names]))
@@ -129,7 +130,9 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
     stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
-    found = evaluate(graph.subgraph({name: value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes)
+    found = evaluate(
+        graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
+    )
     numbers.leaves.update(found)
     return with_leaf(graph, stopped)
 
@@ -161,8 +164,8 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     derivatives, names = dict[str, Array](), dict[Value, str]()
     for value in graph.values("grad"):
         y, x = value.operands
-        whole, copies = graph.subgraph({"y": y, "x": x})
-        point = evaluate_with_derivatives(graph.subgraph({"x": x})[0], leaves, sizes)["x"]
+        whole, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
+        point = evaluate_with_derivatives(graph.subgraph({parse_result("x"): x})[0], leaves, sizes)["x"]
         leaf = f"cut.{len(leaves)}"
         cut = with_leaf(whole, {copies[x]: leaf})
 

@@ -9,6 +9,7 @@ from golden_case import Call
 from golden_checks import Checked
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Optimizer, ParameterInfo, TrainSettings, Truncate
 from netc.compiler.passes import objective, scans
@@ -51,12 +52,12 @@ def _leaves(graph: Graph, names: Sequence[str]) -> list[Value]:
 
 def _with_gradients(graph: Graph, gradients: Mapping[Value, Value]) -> Graph:
     for value, gradient in gradients.items():
-        graph.results[f"gradient.{value.name}"] = gradient
+        graph.results[parse_result(f"gradient.{value.name}")] = gradient
     return _pruned(graph)
 
 
 def _differentiate(graph: Graph, of: str, wrt: tuple[str, ...]) -> Graph:
-    return _with_gradients(graph, differentiate(graph, graph.results[of], _leaves(graph, wrt)))
+    return _with_gradients(graph, differentiate(graph, graph.results[parse_result(of)], _leaves(graph, wrt)))
 
 
 def _in_bodies(graph: Graph, of: str) -> Graph:
@@ -65,7 +66,7 @@ def _in_bodies(graph: Graph, of: str) -> Graph:
 
 def _total_loss(graph: Graph, moved: tuple[str, ...] = ()) -> Graph:
     """`small` is what training makes small: the total with the factors of schedules."""
-    graph.results["small"] = objective.total_loss(graph, moved)
+    graph.results[parse_result("small")] = objective.total_loss(graph, moved)
     return _pruned(graph)
 
 
@@ -83,10 +84,10 @@ def _update(graph: Graph, optimizer: str, **settings: Any) -> Graph:
     defaults = OPTIMIZERS[optimizer].numbers
     numbers = {name: float(settings.get(name, default)) for name, default in defaults.items()}
     train = {name: value for name, value in settings.items() if name not in defaults}
-    names = [name.removeprefix("gradient.") for name in graph.results]
+    names = [result.name for result in graph.results]
     leaves = dict(zip(names, _leaves(graph, names), strict=True))
     parameters = {name: ParameterInfo(name, leaf.type, "zeros", (), True, NOWHERE) for name, leaf in leaves.items()}
-    gradients = {leaf: graph.results[f"gradient.{name}"] for name, leaf in leaves.items()}
+    gradients = {leaf: graph.results[parse_result(f"gradient.{name}")] for name, leaf in leaves.items()}
     update(graph, TrainSettings(Optimizer(optimizer, numbers), **train), parameters, gradients)
     return _pruned(graph)
 

@@ -103,27 +103,27 @@ FAULTS = (
     ),
     _fault(
         "parts of a concat overlap",
-        "compiler/lowering/lower.py",
-        "            assert isinstance(size, int)\n            at += size\n        if len({operand",
-        "            assert isinstance(size, int)\n            at += max(size - 1, 1)\n        if len({operand",
+        "compiler/lowering/assembly.py",
+        "start += fixed_size(operand.type.dims[axis])",
+        "start += max(fixed_size(operand.type.dims[axis]) - 1, 1)",
     ),
     _fault(
-        "the border after a padded value is one too far to the front",
-        "compiler/lowering/lower.py",
+        "the padding behind a value is one element too far to the front",
+        "compiler/lowering/padding.py",
         "for start, count in ((0, first), (size - last, last)):",
         "for start, count in ((0, first), (max(size - last - 1, 0), last)):",
     ),
     _fault(
         "a window walks its stride and its dilation the wrong way round",
-        "compiler/lowering/views.py",
-        "walk = (strides[axis] * step, strides[axis] * dilation)",
-        "walk = (strides[axis] * dilation, strides[axis] * step)",
+        "compiler/operations/window.py",
+        "walk = (strides[axis] * stride, strides[axis] * dilation)",
+        "walk = (strides[axis] * dilation, strides[axis] * stride)",
     ),
     _fault(
         "a loop around a product moves b as it moves a",
         "compiler/lowering/products.py",
-        "        runs=runs,\n        turns=turns,\n",
-        "        runs=replace(runs, b=runs.a),\n        turns=replace(turns, b=turns.a),\n",
+        "        runs=nest.runs,\n        turns=nest.turns,\n",
+        "        runs=replace(nest.runs, b=nest.runs.a),\n        turns=replace(nest.turns, b=nest.turns.a),\n",
     ),
     _fault(
         "a task that needs other rows waits at no barrier",
@@ -190,12 +190,12 @@ MENDS = (
         "02 and 05: a state or carry whose old value nobody reads is not written",
         (
             Edit(
-                "compiler/lowering/lower.py",
-                "            if not self.is_whole_in(value, target):\n",
-                '            if name.removeprefix("update.") in self.leaf_of and not self.is_whole_in(value, target):\n',
+                "compiler/lowering/results.py",
+                "if not lowering.fills(value, target):",
+                'if name.removeprefix("update.") in lowering.leaf_of and not lowering.fills(value, target):',
             ),
             Edit(
-                "compiler/lowering/lower.py",
+                "compiler/lowering/buffers.py",
                 "        if name not in self.leaf_of:  # nobody reads it\n            return True\n",
                 "        if name not in self.leaf_of:\n            return False\n",
             ),
@@ -205,12 +205,12 @@ MENDS = (
         "03: states are copied one after the other",
         (
             Edit(
-                "compiler/lowering/lower.py",
+                "compiler/lowering/results.py",
                 "free = [target for target in pending if all(sources[reader] is not target for reader in pending)]",
                 "free = list(pending)",
             ),
             Edit(
-                "compiler/lowering/lower.py",
+                "compiler/lowering/buffers.py",
                 "        if name in self.read_at_end:\n            return False\n",
                 "",
             ),

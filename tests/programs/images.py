@@ -260,6 +260,30 @@ def residual(g: Growth) -> bool:
     return True
 
 
+def convolution_block(g: Growth) -> bool:
+    """The usual block: convolution, batch normalisation, activation, pool. Its gradient sums interleaved images."""
+    x = image_of(g)
+    if x is None:
+        return False
+    h, w, _ = x.type.numbers
+    units = g.draw.choice((8, 9, 16, 17))  # at least 8: `lift` leaves images with fewer channels as they are
+    window = g.draw.choice([size for size in (2, 2, 3) if size <= min(h, w)] or [1])
+    dims = (h // window, w // window, units)
+    if window == 1 or not g.fits(h, w, units):
+        return False
+    pool = g.draw.choice(("maxpool", "avgpool"))
+    g.assign(
+        f"{{0}} -> conv({units}) -> batchnorm{g.draw.choice(ACTIVATIONS)} -> {pool}({window})",
+        (x,),
+        floats(*dims),
+        scale=3.0,
+        is_trained=True,
+        mixed=x.ancestors,
+    )
+    g.feature("mixes_samples", "batchnorm", pool)
+    return True
+
+
 def productions() -> Iterator[Production]:
     yield Production("conv", 9, conv_image, IN_BLOCKS)
     yield Production("convolution with a parameter", 4, own_kernel, IN_BLOCKS)
@@ -271,3 +295,4 @@ def productions() -> Iterator[Production]:
     yield Production("pad", 2.5, pad, IN_BLOCKS)
     yield Production("global_avgpool", 1.5, global_avgpool, IN_BLOCKS)
     yield Production("residual", 1.5, residual, IN_BLOCKS)
+    yield Production("convolution block", 8, convolution_block, IN_BLOCKS)

@@ -13,6 +13,7 @@ import pytest
 from support import command
 
 import netc
+from netc.compiler.ir.results import parse_result
 from netc.compiler.planning.plan import Plan
 from netc.runtime import available
 from netc.runtime.available import NotEnough, Room, memory, require, require_at
@@ -107,7 +108,7 @@ def test_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
         require(available.SMALL + 6, "a step")
     with pytest.raises(MemoryError):
         Memory(available.SMALL + 5)
-    span = netc.parse("model {\n  input x: float\n  output y = x\n}\n").graph.results["output.y"].span
+    span = netc.parse("model {\n  input x: float\n  output y = x\n}\n").graph.results[parse_result("output.y")].span
     with pytest.raises(netc.Fault, match="E1005") as fault:
         require_at(1 << 40, "a table", span, "less data")
     assert fault.value.diagnostics[0].primary.span is span

@@ -14,6 +14,7 @@ import netc
 from netc.commands.main import app
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.simplify import rebuild
@@ -300,9 +301,9 @@ def test_gradients_that_are_added_up_wrongly(monkeypatch: pytest.MonkeyPatch) ->
 
     def twice(graph: Graph, *arguments: Any) -> None:
         real(graph, *arguments)
-        for name, value in list(graph.results.items()):
-            if name.startswith("update.accumulated.") and value.type.dims:
-                graph.results[name] = value * 2.0
+        for result, value in list(graph.results.items()):
+            if result.kind is ResultKind.UPDATE and result.name.startswith("accumulated.") and value.type.dims:
+                graph.results[result] = value * 2.0
 
     monkeypatch.setattr(pipeline, "accumulate", twice)
     assert ": h.dense" in one("accumulate").where
@@ -325,7 +326,7 @@ def test_another_loss_under_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     def training_graph(model: netc.Model, is_frugal: bool = False) -> Graph:
         graph = real(model, is_frugal)
         if is_frugal:
-            graph.results["total"] = graph.results["total"] * (1 + 1e-6)
+            graph.results[parse_result("total")] = graph.results[parse_result("total")] * (1 + 1e-6)
         return graph
 
     monkeypatch.setattr(pipeline, "training_graph", training_graph)

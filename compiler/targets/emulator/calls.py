@@ -6,9 +6,10 @@ Everything that does not change from step to step is computed once. Knows no mem
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH
 from netc.compiler.program.schedule import PRIVATE, TABLES, Address, Count, Schedule
-from netc.compiler.program.tasks import Buffer, Pointer, Task, contiguous
+from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.emulator.kernels import Kernel
 
 

@@ -10,14 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, batch_table, dims_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.rows import PREFIX, dims_of
-from netc.compiler.ir.types import BATCH, Sizes, Type
+from netc.compiler.ir.types import BATCH, Sizes
+from netc.compiler.ir.value import Value
 from netc.compiler.reference import Evaluate, evaluate
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Array, Call, Interface, Request, Workspace
 
-_UPDATE = "update."
+_UPDATE = ResultKind.UPDATE
 _READ = (Role.INPUT, Role.TARGET, Role.GIVEN)
 
 
@@ -35,20 +37,22 @@ class Reference:
 
 
 class Interpreted:
-    """A graph that is interpreted. Its tables are those that the graph reads, the source of each varying input's rows,
-    and the samples and steps of all rows, which scans read."""
+    """A graph that is interpreted. `sources` are the tables by which it reads fields of sequences, `tables` the names
+    of those that the graph and its scans read."""
 
     def __init__(self, graph: Graph, interpreter: Evaluate) -> None:
         self.graph, self.interpreter = graph, interpreter
         self.leaves = [leaf for leaf in graph.values() if leaf.role in _READ]
-        results = {name: value.type for name, value in graph.results.items() if not name.startswith(_UPDATE)}
-        self.interface = Interface({leaf.name: leaf.type for leaf in self.leaves} | self._tables(), results)
-
-    def _tables(self) -> dict[str, Type]:
-        """The types of the tables that the interpreter reads besides the graph's own leaves."""
-        tables = [(kind, dim) for dim in dims_of(self.graph.values()) for kind in ("sample", "step")]
-        tables += [("source", str(leaf.type.rows)) for leaf in self.leaves if _is_sequence(leaf.name, leaf.type)]
-        return {f"{PREFIX}{kind}.{dim}": Type("i32", (dim,)) for kind, dim in tables}
+        dims = dims_of(graph.values())
+        self.sources = {
+            leaf: IndexTable(TableKind.SOURCE, str(leaf.type.rows)) for leaf in self.leaves if _is_field(leaf)
+        }
+        read = [table for leaf in self.leaves if (table := batch_table(leaf)) is not None]
+        walked = [IndexTable(kind, dim) for dim in dims for kind in (TableKind.SAMPLE, TableKind.STEP)]
+        self.tables = list(dict.fromkeys(map(str, [*read, *walked])))
+        tables = {str(table): table.type for table in (*read, *walked, *self.sources.values())}
+        types = {str(result): value.type for result, value in graph.results.items() if result.kind is not _UPDATE}
+        self.interface = Interface({leaf.name: leaf.type for leaf in self.leaves} | tables, types)
 
     def run(self, call: Call, workspace: Workspace) -> None:
         """Interprets the steps of a call."""
@@ -65,25 +69,25 @@ class Interpreted:
         """Interprets one step: writes its updates into `state`, and returns the other results."""
         results = self.interpreter(self.graph, leaves, sizes)
         results = {name: np.array(value) for name, value in results.items()}  # some are views of what is now replaced
-        for name in [name for name in results if name.startswith(_UPDATE)]:
-            state[name.removeprefix(_UPDATE)][...] = results.pop(name)
+        for name in self.graph.results_of(_UPDATE):
+            state[name][...] = results.pop(str(_UPDATE.named(name)))
         return results
 
     def _leaves_of(self, call: Call, step: int, samples: Array) -> dict[str, Array]:
         """The arrays that one step of a call reads, by name."""
-        arrays = {name: array for name, array in call.inputs.items() if name.startswith(PREFIX)}
-        for leaf in self.leaves:
+        arrays = {name: call.inputs[name] for name in self.tables}
+        for leaf in (leaf for leaf in self.leaves if leaf.name not in arrays):
             array = call.inputs[leaf.name]
-            if _is_sequence(leaf.name, leaf.type):
-                arrays[leaf.name] = array[call.inputs[f"{PREFIX}source.{leaf.type.rows}"]]
-            elif not leaf.name.startswith(PREFIX):
+            if leaf in self.sources:
+                arrays[leaf.name] = array[call.inputs[str(self.sources[leaf])]]
+            else:
                 arrays[leaf.name] = array[step] if leaf.is_per_step else array[samples] if leaf.type.lead else array
         return arrays
 
 
-def _is_sequence(name: str, type_: Type) -> bool:
-    """Whether a leaf has a row for each step of each sample of the data: it is no table of the batch."""
-    return type_.is_varying and not name.startswith(PREFIX)
+def _is_field(leaf: Value) -> bool:
+    """Whether a leaf is a field of sequences, which has the rows of all samples of the data."""
+    return leaf.type.is_varying and batch_table(leaf) is None
 
 
 def _sizes(call: Call) -> Sizes:

@@ -1,0 +1,23 @@
+"""The forms of kernels that operations declare, besides element-wise expressions, folds and views.
+
+compiler/lowering/ has a function for each form, registered with `lowers` (lowering/forms.py).
+"""
+
+from enum import Enum
+
+
+class Form(Enum):
+    """The form of a kernel, and what the kernel does."""
+
+    CONTRACTION = "sums products of two operands"
+    ARGMAX = "finds the index of the largest element along an axis"
+    CONCAT = "writes its operands side by side"
+    PAD = "writes its operand with padding around it"
+    INTERLEAVE = "writes its operands into every second, third, ... row and column of an image"
+    GATHER = "reads the rows of a table that an index names"
+    SCATTER = "combines rows at the places that an index names"
+    TO_STEPS = "packs sequences of a fixed length as rows"
+    FROM_STEPS = "unpacks rows as sequences of a fixed length"
+    SCAN = "runs a body once a step"
+    EXTENT = "counts the elements of dimensions"
+    CUSTOM = "runs a function of the user, sample by sample"

@@ -1,0 +1,157 @@
+"""Index tables: which rows and samples the operations along a varying dimension read (see rows.py).
+
+A graph reads a table through a leaf of kind `given`. The name of this leaf is the printed form of an `IndexTable`,
+`rows.KIND.DIMENSION`; only this file reads it. The runtime computes the tables for each batch, from the lengths of
+its samples.
+"""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Any
+
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.value import Builder, Value
+
+
+class TableKind(Enum):
+    """The content of a table, with one element for each row or one for each sample (`_OF_SAMPLES`)."""
+
+    SAMPLE = "sample"  # the sample of the row
+    STEP = "step"  # the step of the row
+    PREVIOUS = "previous"  # the row of the step before; at a first step, the row itself
+    REVERSE = "reverse"  # the row of the same sample that is as far from its end as this one from its start
+    SOURCE = "source"  # the row in the field that holds the sequences of the whole data
+    PLACE = "place"  # `size` times the sample plus the step
+    TO = "to"  # the row of the step that an `Other` assigns to the step, or of the nearest step that exists
+    IN = "in"  # whether that step exists, 0 or 1
+    FIRST = "first"  # the row of the sample's first step, which is its rank
+    RANKED = "ranked"  # the sample at this rank
+    LAST = "last"  # the row of the sample's last step
+    LENGTH = "length"  # the number of the sample's steps
+    HELD = "held"  # the rows of the sample's first `size` steps, with its last row repeated beyond its end
+
+
+_OF_SAMPLES = (TableKind.FIRST, TableKind.RANKED, TableKind.LAST, TableKind.LENGTH)
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Maps a step to a step of another dimension: step * times // by + offset, adjusted by `shift`.
+
+    `shift` is empty, or `less DIM` (the length of a dimension is subtracted), `end` (the last steps of both dimensions
+    correspond), or `same N` (windows of N steps are centred, as those of a convolution). The tables of kind
+    TO and IN read it.
+    """
+
+    dim: str
+    times: int = 1
+    by: int = 1
+    offset: int = 0
+    shift: str = ""
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dimensions whose rows the table needs."""
+        return (self.dim, self.shift[5:]) if self.shift.startswith("less ") else (self.dim,)
+
+    def place(
+        self, step: Any, sample: Any, lengths: Any, of: Callable[[str], Any], positive: Callable[[Any], Any]
+    ) -> Any:
+        """The step of the other dimension for each `step` of a `sample`, whether it exists or not.
+
+        `lengths` are the lengths of the samples, `of` returns their lengths along another dimension, and `positive`
+        replaces negative numbers by 0. All are arrays, or objects that support sums, products, `//` and indexing.
+        """
+        at = step * self.times // self.by + self.offset
+        if self.shift == "end":
+            return at + (of(self.dim) - lengths)[sample]
+        if self.shift.startswith("same "):
+            reach = (lengths - 1) * self.times + int(self.shift[5:]) - of(self.dim)
+            return at - (positive(reach) // 2)[sample]
+        return at - of(self.shift[5:])[sample] if self.shift.startswith("less ") else at
+
+    def __str__(self) -> str:
+        return f"{self.times} {self.by} {self.offset} {self.shift}|{self.dim}"
+
+
+@dataclass(frozen=True, slots=True)
+class IndexTable:
+    """One table: its kind, and the dimension whose rows it describes.
+
+    `size` belongs to the kinds PLACE and HELD, `other` to TO and IN. The dimension is empty in the graph of one step
+    (passes/stepping.py), whose only table is the number of the step.
+    """
+
+    kind: TableKind
+    dim: str
+    size: int | None = None
+    other: Other | None = None
+
+    def __str__(self) -> str:
+        size = "" if self.size is None else str(self.size)
+        other = "" if self.other is None else f" {self.other}"
+        return f"rows.{self.kind.value}{size}{other}" + (f".{self.dim}" if self.dim else "")
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """The dimensions whose rows the table needs."""
+        return (self.dim, *(self.other.dims if self.other is not None else ()))
+
+    @property
+    def type(self) -> Type:
+        """The type of the table, integers."""
+        dims: tuple[Dim, ...] = (BATCH if self.kind in _OF_SAMPLES else self.dim,)
+        if self.kind is TableKind.HELD and self.size is not None:
+            dims = (BATCH, Bounded(self.size, self.dim))
+        return Type("i32", dims)
+
+
+def table(graph: Builder, kind: TableKind, dim: str, size: int | None = None, other: Other | None = None) -> Value:
+    """Adds the leaf of a table."""
+    described = IndexTable(kind, dim, size, other)
+    return graph.leaf("given", str(described), described.type)
+
+
+def table_of(value: Value) -> IndexTable | None:
+    """The table that a leaf stands for; None for all other values."""
+    return parse_table(value.name) if value.name else None
+
+
+_NAME = re.compile(
+    r"rows\.(?P<kind>[a-z]+)(?P<size>\d*)"
+    r"( (?P<times>-?\d+) (?P<by>-?\d+) (?P<offset>-?\d+) (?P<shift>[^|]*)\|(?P<other>[^.]*))?"
+    r"(\.(?P<dim>.*))?"
+)
+
+
+@cache
+def parse_table(name: str) -> IndexTable | None:
+    """Reads the printed form of a table; None for the names of all other leaves."""
+    match = _NAME.fullmatch(name)
+    if match is None:
+        return None
+    other = None
+    if match["other"] is not None:
+        numbers = (int(match["times"]), int(match["by"]), int(match["offset"]))
+        other = Other(match["other"], *numbers, match["shift"])
+    size = int(match["size"]) if match["size"] else None
+    return IndexTable(TableKind(match["kind"]), match["dim"] or "", size, other)
+
+
+def batch_table(value: Value) -> IndexTable | None:
+    """The table of the batch's rows that a leaf stands for; None for all other values, also for the number of the step
+    in the graph of one step, which is an input."""
+    return table_of(value) if value.role is Role.GIVEN else None
+
+
+def dims_of(values: Iterable[Value]) -> tuple[str, ...]:
+    """The dimensions whose rows values need: their own varying ones, and those of the tables among them."""
+    values = list(values)
+    own = [str(value.type.rows) for value in values if value.type.is_varying]
+    tables = [table for value in values if (table := batch_table(value)) is not None]
+    others = [dim for table in tables if table.other is not None for dim in table.other.dims]
+    return tuple(dict.fromkeys([*own, *(table.dim for table in tables), *others]))

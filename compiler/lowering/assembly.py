@@ -1,0 +1,58 @@
+"""Values that are put together from their operands, each computed into its part of the buffer: concat, pad, interleave."""
+
+from dataclasses import replace
+
+from netc.compiler.ir.attributes import Axis
+from netc.compiler.ir.forms import Form
+from netc.compiler.ir.types import fixed_size
+from netc.compiler.ir.value import Value
+from netc.compiler.lowering.buffers import Lowering
+from netc.compiler.lowering.copies import write_part
+from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.padding import inside_of, write_padding
+from netc.compiler.operations.pooling import Interleave
+from netc.compiler.operations.window import image_axes
+
+_FEW_PARTS = 8  # operands of a `concat` that one loop copies
+
+
+@lowers(Form.CONCAT)
+def concat(lowering: Lowering, value: Value) -> None:
+    """Copies the operands side by side: in one loop if they are few and of one shape, else one after another."""
+    axis, target, start = value.attributes_as(Axis).axis, lowering.output(value), 0
+    places = []
+    for operand in value.operands:
+        places.append(replace(target, offset=target.offset + start * target.strides[axis]))
+        start += fixed_size(operand.type.dims[axis])
+    if len({operand.type.dims for operand in value.operands}) == 1 and len(places) <= _FEW_PARTS:
+        loop = Loop(lowering, value.operands[0].type.dims)
+        names = [loop.operand(operand) for operand in value.operands]
+        loop.emit([(name, value, place) for name, place in zip(names, places, strict=True)])
+        return
+    for operand, place in zip(value.operands, places, strict=True):
+        write_part(lowering, value, operand, place)
+
+
+@lowers(Form.PAD)
+def pad(lowering: Lowering, value: Value) -> None:
+    """Writes the padding and the operand inside of it, unless the operand's producer wrote both (padding.py)."""
+    if value in lowering.places:
+        return
+    buffer = lowering.output(value).buffer
+    assert buffer is not None
+    write_padding(lowering, value, buffer)
+    write_part(lowering, value, value.operands[0], replace(inside_of(value), buffer=buffer))
+
+
+@lowers(Form.INTERLEAVE)
+def interleave(lowering: Lowering, value: Value) -> None:
+    """Computes all parts of an interleaved image in one loop."""
+    size, target = value.attributes_as(Interleave).size, lowering.output(value)
+    h, w = image_axes(value.type)
+    strides = tuple(stride * {h: size[0], w: size[1]}.get(axis, 1) for axis, stride in enumerate(target.strides))
+    loop, outputs = Loop(lowering, value.operands[0].type.dims), []
+    for n, part in enumerate(value.operands):
+        offset = target.offset + n // size[1] * target.strides[h] + n % size[1] * target.strides[w]
+        outputs.append((loop.operand(part), value, replace(target, strides=strides, offset=offset)))
+    loop.emit(outputs)

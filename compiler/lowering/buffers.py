@@ -1,0 +1,201 @@
+"""The state of a lowering: its tasks so far, and the memory in which each value is read and written.
+
+A value has a buffer of its own, or is read through another's (a view: reshape, transpose, slice), or is computed
+inside the loop of its users, which fuse.py has decided. Knows no form of kernels: forms.py has the table of them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from netc.compiler.ir.attributes import Constant
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
+from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.types import BATCH, Sizes, Type
+from netc.compiler.ir.value import OPERATIONS, Scalar, Value, View
+from netc.compiler.lowering.copies import copy, fill, gather_rows
+from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
+from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
+from netc.compiler.program.tasks import Buffer, Place, Tasks, all_of
+from netc.compiler.targets.machine import Machine
+
+
+@dataclass(frozen=True, slots=True)
+class Bindings:
+    """The memory around the body of a scan: its leaves, its carries between steps, and the rows that it yields."""
+
+    leaves: dict[str, Place]
+    carries: dict[str, Buffer]
+    yields: dict[Result, Buffer]
+
+
+class Lowering:
+    """A graph while it is lowered.
+
+    `sizes` are the most samples of a step, and the most rows of each varying dimension. `bindings` is the memory around
+    the graph if it is the body of a scan.
+    """
+
+    def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, bindings: Bindings | None = None) -> None:
+        self.graph, self.sizes, self.machine, self.program = graph, sizes, machine, Tasks()
+        self.bindings = bindings or Bindings({}, {}, {})
+        # the buffers of stacked rows that a value has not been written to yet
+        self.stacks: dict[Value, list[Buffer]] = {}
+        for result, buffer in self.bindings.yields.items():
+            self.stacks.setdefault(graph.results[result], []).append(buffer)
+        self.fusion: Fusion = fuse(graph)
+        self.padded_forms = padded_forms(graph, self.fusion)
+        self.places: dict[Value, Place] = {}
+        self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet
+        self.order = Buffer(Type("i32", (BATCH,)), "order", "order")
+        self.leaf_of: dict[str, Value] = {}
+        self.updates: dict[Value, str] = {}
+        self.read_at_end: set[str] = set()  # leaves that are results, unchanged or in another shape
+        for result, value in graph.results.items():
+            if result.kind is ResultKind.UPDATE and value.operands:
+                self.updates.setdefault(value, result.name)
+            if (leaf := viewed(value).name) and result not in self.bindings.yields:
+                self.read_at_end.add(leaf)
+
+    def is_carry(self, value: Value) -> bool:
+        """Whether a value of a body is a carry, or a view of one, as it is at the beginning of a step."""
+        return viewed(value).name in self.bindings.carries
+
+    # -------------------------------------------------------------- leaves
+
+    def add_leaf(self, value: Value) -> None:
+        """Gives a leaf its buffer.
+
+        Parameters and states keep theirs; rows of inputs are gathered from a table, in the order of the samples.
+        """
+        name = value.name
+        self.leaf_of[name] = value
+        if name in self.bindings.leaves:
+            self.places[value] = self.bindings.leaves[name]
+            if name in self.bindings.carries:
+                self.program.leaves[name] = self.bindings.carries[name]
+            return
+        stays = value.role in (Role.PARAMETER, Role.STATE)
+        fresh = Buffer(value.type, "persistent" if stays else "table", name, value.is_per_step)
+        buffer = self.program.leaves.setdefault(name, fresh)  # two leaves with the same name share a buffer
+        if value.type.is_batched and table_of(value) is None:
+            self.tables[value] = buffer  # its rows are gathered where they are read first
+        else:
+            self.places[value] = Place(buffer, contiguous(value.type.dims))
+
+    def memory_of(self, name: str, value: Value) -> Buffer:
+        """The memory of a parameter, a state or a carry, whether or not anything reads its old value."""
+        if name in self.bindings.carries:
+            return self.program.leaves.setdefault(name, self.bindings.carries[name])
+        return self.program.leaves.setdefault(name, Buffer(value.type, "persistent", name))
+
+    def order_of(self, value: Value) -> Buffer:
+        """Returns the buffer of row numbers: the rows of its table that an input has in this step."""
+        dim = value.type.rows
+        if dim in (None, BATCH):
+            return self.order
+        name = str(IndexTable(TableKind.SOURCE, str(dim)))
+        return self.program.leaves.setdefault(name, Buffer(Type("i32", (str(dim),)), "table", name))
+
+    # -------------------------------------------------------------- where values are read
+
+    def read(self, value: Value) -> Place:
+        """Returns a place to read a value from.
+
+        Constants are written to memory; what strides cannot describe is copied.
+        """
+        if value not in self.places:
+            if value in self.tables:
+                self.places[value] = gather_rows(self, value)
+            elif value.role is Role.CONSTANT:
+                buffer = Buffer(value.type)
+                fill(self, value, value.attributes_as(Constant).value, all_of(buffer))
+                self.places[value] = all_of(buffer)
+            else:
+                self.places[value] = self._view(value)
+        return self.places[value]
+
+    def _view(self, value: Value) -> Place:
+        """Returns the operand's memory with the strides of the view, or a copy if no strides describe it."""
+        lower = OPERATIONS[value.operation].lower
+        assert isinstance(lower, View), f"{value} has no place, {value.span}"
+        (operand,) = value.operands
+        place = self.read(operand)
+        layout = lower.layout(place.strides, value.type, operand.type, **value.keywords)
+        if layout is None:
+            buffer = Buffer(operand.type)
+            copy(self, operand, buffer)
+            return Place(buffer, contiguous(value.type.dims))
+        return Place(place.buffer, layout.strides, place.offset + layout.offset)
+
+    def fills(self, value: Value, buffer: Buffer) -> bool:
+        """Whether a value lies in a buffer, in row-major order, and the buffer holds nothing else."""
+        place = self.places.get(value)
+        return (
+            place is not None
+            and place.buffer is buffer
+            and buffer.type.dims == value.type.dims
+            and place.strides == contiguous(value.type.dims)
+            and place.offset == 0
+        )
+
+    # -------------------------------------------------------------- where values are written
+
+    def output(self, value: Value) -> Place:
+        """Returns where a value is written, and records it: usually a new buffer.
+
+        A value that is padded later is written inside of its padded form (padding.py). The next value of a parameter
+        or state is written to its own memory if no later task reads the old value.
+        """
+        if value in self.padded_forms:
+            return self._inside_padding(value, self.padded_forms[value])
+        name = self.updates.get(value)
+        if name is not None and self._may_replace(value, name):
+            buffer = self.memory_of(name, value)
+        elif self.stacks.get(value):
+            buffer = self.stacks[value].pop(0)
+        else:
+            buffer = Buffer(value.type)
+        self.places[value] = all_of(buffer)
+        return self.places[value]
+
+    def strides_of(self, value: Value) -> tuple[int, ...]:
+        """The strides with which `output` will write a value."""
+        if value in self.padded_forms:
+            return inside_of(self.padded_forms[value]).strides
+        return contiguous(value.type.dims)
+
+    def _inside_padding(self, value: Value, padded: Value) -> Place:
+        """Makes a buffer for the padded form of a value, writes the padding, and returns the place inside of it."""
+        buffer = Buffer(padded.type)
+        self.places[padded] = all_of(buffer)
+        self.places[value] = replace(inside_of(padded), buffer=buffer)
+        write_padding(self, padded, buffer)
+        return self.places[value]
+
+    def _may_replace(self, value: Value, name: str) -> bool:
+        """Whether readers of the old value run before `value` is written, or read each element before its write."""
+        if name in self.read_at_end:
+            return False
+        if name not in self.leaf_of:  # nobody reads it
+            return True
+        unit = self.fusion.unit_of[value]
+        if not isinstance(OPERATIONS[value.operation].lower, Scalar) or unit.space != self.leaf_of[name].type.dims:
+            return False
+        return all(
+            reader.position < unit.position or (reader is unit and pointwise)
+            for reader, pointwise in self._leaf_readers.get(name, ())
+        )
+
+    @cached_property
+    def _leaf_readers(self) -> dict[str, list[tuple[Unit, bool]]]:
+        """The units that read each leaf, by its name, and whether they read it point by point."""
+        readers: dict[str, list[tuple[Unit, bool]]] = {}
+        for unit in self.fusion.units:
+            for value in unit.values:
+                for source, pointwise in self.fusion.sources(value):
+                    if source.name:
+                        readers.setdefault(source.name, []).append((unit, pointwise))
+        return readers

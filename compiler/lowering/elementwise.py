@@ -1,0 +1,55 @@
+"""Loops over points: element-wise values and folds that share a loop."""
+
+from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
+from netc.compiler.lowering.buffers import Lowering
+from netc.compiler.lowering.fuse import Unit
+from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
+from netc.compiler.program.tasks import Place, all_of
+
+
+def lower_loop(lowering: Lowering, unit: Unit) -> None:
+    """Adds the loop of a unit, which computes its values and stores those that other tasks read."""
+    assert unit.space is not None
+    if is_sharded(lowering, unit.values):
+        _fold_in_shards(lowering, unit)
+        return
+    loop = Loop(lowering, unit.space, unit.folded)
+    lines = [loop.member(member) for member in unit.values]
+    stored = [
+        (line, member, lowering.output(member))
+        for line, member in zip(lines, unit.values, strict=True)
+        if not _stays_inside(lowering, member, unit)
+    ]
+    stacked = [
+        (line, member, all_of(buffer)) for line, member, _ in stored for buffer in lowering.stacks.pop(member, ())
+    ]
+    loop.emit([*stored, *stacked])
+
+
+def _fold_in_shards(lowering: Lowering, unit: Unit) -> None:
+    assert unit.space is not None
+    loop = Loop(lowering, unit.space, unit.folded, in_shards=True)
+    shards = [(loop.member(member), member, shards_of(member)) for member in unit.values]
+    loop.emit([(line, value, Place(buffer, contiguous(value.type.dims))) for line, value, buffer in shards])
+    for _, value, buffer in shards:
+        fold_shards(lowering, value, buffer)
+
+
+def _stays_inside(lowering: Lowering, value: Value, unit: Unit) -> bool:
+    """Whether all users of a value are in its own loop."""
+    if value in lowering.graph.results.values() or isinstance(OPERATIONS[value.operation].lower, Fold):
+        return False
+    fusion = lowering.fusion
+    pending, seen = list(fusion.users[value]), set[Value]()
+    while pending:
+        user = pending.pop()
+        if user in seen:
+            continue
+        seen.add(user)
+        if user in fusion.inlined and isinstance(OPERATIONS[user.operation].lower, Scalar):
+            pending.extend(fusion.users[user])
+        elif fusion.unit_of.get(user) is not unit:
+            return False
+    return True

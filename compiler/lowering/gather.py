@@ -1,0 +1,42 @@
+"""Rows of a table that an index names: reads them (gather), or combines rows at their indices (scatter)."""
+
+from dataclasses import replace
+
+from netc.compiler.ir.forms import Form
+from netc.compiler.ir.value import OPERATIONS, Scatter, Value
+from netc.compiler.lowering.buffers import Lowering
+from netc.compiler.lowering.copies import fill
+from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.loop import Loop
+
+
+@lowers(Form.GATHER)
+def gather(lowering: Lowering, value: Value) -> None:
+    """Reads a row of the table for each index."""
+    table, index = value.operands
+    loop = Loop(lowering, value.type.dims)
+    row = _load_index(lowering, loop, index)
+    place = lowering.read(table)
+    strides = (0,) * index.type.rank + place.strides[1:]
+    line = loop.load(place, table.type, strides, indirect=(row, place.strides[0]))
+    loop.emit([(line, value, lowering.output(value))])
+
+
+@lowers(Form.SCATTER)
+def scatter(lowering: Lowering, value: Value) -> None:
+    """Combines each row of x with the row of the result that its index names."""
+    x, index = value.operands
+    lower = OPERATIONS[value.operation].lower
+    assert isinstance(lower, Scatter)
+    target = lowering.output(value)
+    fill(lowering, value, float(lower.initial), target)
+    loop = Loop(lowering, x.type.dims)
+    row = _load_index(lowering, loop, index)
+    rows = replace(target, strides=(0,) * index.type.rank + target.strides[1:])
+    loop.emit([(loop.operand(x), value, rows)], indirect=(row, target.strides[0]), combine=lower.combine)
+
+
+def _load_index(lowering: Lowering, loop: Loop, index: Value) -> str:
+    """Returns the name of the index at a point of a loop whose first axes are those of the index."""
+    place = lowering.read(index)
+    return loop.load(place, index.type, place.strides + (0,) * (len(loop.space) - index.type.rank))

@@ -1,0 +1,66 @@
+"""Scans: copies the initial carries, then lowers the body to tasks of one step, which the schedule walks."""
+
+from dataclasses import replace
+
+from netc.compiler.ir.forms import Form
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import Result, ResultKind
+from netc.compiler.ir.types import BATCH
+from netc.compiler.ir.value import OPERATIONS, Value, View, apply
+from netc.compiler.lowering.buffers import Bindings, Lowering
+from netc.compiler.lowering.copies import copy
+from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.walk import run
+from netc.compiler.operations.scan import Part, Scan, SlotKind
+from netc.compiler.program.tasks import Buffer, Walk, all_of
+
+
+@lowers(Form.SCAN)
+def scan(lowering: Lowering, value: Value) -> None:
+    """Adds copies of the initial carries, then the tasks of one step, over the samples that still run at that step."""
+    original, parts = Scan.of(value), _parts_of(lowering, value)
+    body = _step(original, parts)
+    carries = {_carry(i): Buffer(begin.type) for i, begin in enumerate(original.begins)}
+    for begin, buffer in zip(original.begins, carries.values(), strict=True):
+        copy(lowering, begin, buffer)
+    yields = {result: Buffer(part.type) for result, part in parts.items() if result.kind is ResultKind.YIELD}
+    by_name = {str(slot): operand for slot, operand in original.operand_of().items()}
+    operands = {name: lowering.read(operand) for name, operand in by_name.items() if name not in carries}
+    leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
+    inner = run(Lowering(body, lowering.sizes, lowering.machine, Bindings(leaves, carries, yields)))
+    walk = Walk(original.dim, original.is_reversed)
+    for task in inner.tasks:
+        assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"
+        lowering.program.tasks.append(replace(task, walk=walk))
+    for part in lowering.fusion.users[value]:
+        result = part.attributes_as(Part).result
+        lowering.places[part] = all_of(yields[result] if result in yields else carries[_carry(result.number)])
+
+
+def _carry(number: int) -> str:
+    """The name of a carry among the leaves of a body."""
+    return str(SlotKind.CARRY.slot(number))
+
+
+def _parts_of(lowering: Lowering, value: Value) -> dict[Result, Value]:
+    """The parts of a scan that other values read."""
+    return {part.attributes_as(Part).result: part for part in lowering.fusion.users[value]}
+
+
+def _step(scan: Scan, parts: dict[Result, Value]) -> Graph:
+    """Returns the body as a program of one step: it updates its carries, and yields only what the parts read.
+
+    A later pass may have removed the only reader of a yielded value. The next value of a carry that only moves memory
+    is copied, because the step overwrites what it would be read from.
+    """
+    read = {
+        result: value
+        for result, value in scan.body.results.items()
+        if result.kind is ResultKind.NEXT or result in parts
+    }
+    body, _ = scan.body.subgraph(read)
+    for i in range(len(scan.begins)):
+        following = body.results.pop(ResultKind.NEXT.named(i))
+        moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
+        body.results[ResultKind.UPDATE.named(_carry(i))] = apply("copied", following) if moves else following
+    return body

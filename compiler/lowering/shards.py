@@ -1,0 +1,48 @@
+"""Sums over the batch in shards: each shard has a result of its own, and a second loop combines the results in order.
+
+The bits of a sum depend on where it is cut, so the number of shards does not depend on the number of workers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.value import OPERATIONS, Fold, Value
+from netc.compiler.lowering.buffers import Lowering
+from netc.compiler.lowering.loop import Loop
+from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Place
+from netc.compiler.targets.machine import LINE
+
+
+def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
+    """Whether sums over the batch are taken shard by shard.
+
+    That pays if the operands are large and the result is small, with too few rows to share out among workers.
+    """
+    machine = lowering.machine
+    for value in values:
+        lower = OPERATIONS[value.operation].lower
+        sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
+        if not sums_batch or not (isinstance(lower, Fold) or value.role is Role.CONTRACTION):
+            return False
+        read = sum(operand.type.nbytes(lowering.sizes) for operand in value.operands)
+        nbytes = value.type.nbytes(1)
+        rows = value.type.shape(1)[0] if value.type.dims else 1
+        pieces = min(nbytes // LINE, rows // (machine.tile_rows if value.role is Role.CONTRACTION else 1))
+        is_small = machine.shard_ratio * SHARD_COUNT * nbytes <= read
+        if not is_small or read < machine.many_bytes or pieces >= machine.few_pieces:
+            return False
+    return True
+
+
+def shards_of(value: Value) -> Buffer:
+    """Returns a buffer that holds one result for each shard."""
+    return Buffer(replace(value.type, dims=(SHARD_COUNT, *value.type.dims)))
+
+
+def fold_shards(lowering: Lowering, value: Value, shards: Buffer) -> None:
+    """Combines the results of all shards, in the order of the shards."""
+    loop = Loop(lowering, shards.type.dims, (0,))
+    strides = contiguous(shards.type.dims)
+    loop.emit([(loop.load(Place(shards, strides), value.type, strides), value, lowering.output(value))])
