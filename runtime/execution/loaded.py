@@ -37,7 +37,7 @@ class Loaded:
         """The arrays that the executable reads, contiguous and of its element types."""
         inputs = {}
         for name, type_ in self.interface.inputs.items():
-            array = np.ascontiguousarray(fields[name], DTYPES[type_.dtype].numpy)
+            array = np.asarray(fields[name], DTYPES[type_.dtype].numpy, order="C")  # a number keeps its rank 0
             if not type_.is_batched:
                 copy = Memory(array.nbytes + SLACK).array(0, type_.dtype, array.shape)
                 copy[...] = array
