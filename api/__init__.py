@@ -7,29 +7,20 @@ run.evaluate("test")
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.ir.value import Operation
-from netc.compiler.model import Model
-from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.selection import Backend
-from netc.compiler.targets.target import Target
-from netc.dsl.diagnostics import Diagnostic, Fault
-from netc.dsl.parser import parse as _parse
-from netc.dsl.parser import parse_file
-from netc.dsl.source import Source
-from netc.dsl.syntax import File
-from netc.runtime.data.classes import class_counter
-from netc.runtime.data.dataset import from_arrays
-from netc.runtime.data.dataset import load as _load_data
-from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.plugins import load as load_plugins
-from netc.runtime.plugins import load_installed, register
-from netc.runtime.program import Program
-from netc.runtime.runs.run import Run, open_run, start
+if TYPE_CHECKING:
+    from netc.compiler.backends import Backend
+    from netc.compiler.ir.value import Operation
+    from netc.compiler.model import Model
+    from netc.compiler.targets.machine import Machine
+    from netc.compiler.targets.target import Target
+    from netc.dsl.diagnostics import Diagnostic, Fault
+    from netc.dsl.syntax import File
+    from netc.runtime.plugins import register
+    from netc.runtime.program import Program
+    from netc.runtime.runs.run import Run
 
 __all__ = [
     "Diagnostic",
@@ -46,30 +37,64 @@ __all__ = [
     "train",
 ]
 
+# Where each name that is no function of this file comes from: imported when it is first used, because a command such as
+# `netc predict` or `netc fmt` needs few of them, and all together take a second.
+_PLACES = {
+    "Diagnostic": "netc.dsl.diagnostics",
+    "Fault": "netc.dsl.diagnostics",
+    "Model": "netc.compiler.model",
+    "Operation": "netc.compiler.ir.value",
+    "Program": "netc.runtime.program",
+    "Run": "netc.runtime.runs.run",
+    "register": "netc.runtime.plugins",
+}
 
-def load(path: str | Path, **constants: Any) -> Model:
+
+def __getattr__(name: str) -> Any:
+    if name not in _PLACES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_PLACES[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__]
+
+
+def load(path: str | Path, **constants: Any) -> "Model":
     """Loads and checks a `.net` file. `constants` replace its `let` values. Raises Fault."""
+    from netc.dsl.parser import parse_file
+
     return _elaborated(parse_file(Path(path)), constants)
 
 
-def parse(text: str, name: str = "model.net", **constants: Any) -> Model:
+def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
     """Checks a text. Relative paths in it start from the current folder. Raises Fault."""
-    return _elaborated(_parse(Source(name, text)), constants)
+    from netc.dsl.parser import parse
+    from netc.dsl.source import Source
+
+    return _elaborated(parse(Source(name, text)), constants)
 
 
-def _elaborated(file: File, constants: dict[str, Any]) -> Model:
+def _elaborated(file: "File", constants: dict[str, Any]) -> "Model":
+    from netc.compiler.elaborate.elaborator import elaborate
+    from netc.runtime.data.classes import class_counter
+    from netc.runtime.plugins import load_installed
+
     load_installed()
     return elaborate(file, constants, class_counter(file))
 
 
 def compile(
-    model: Model,
+    model: "Model",
     seed: int | None = None,
-    backend: Backend | Target = "numba",
+    backend: "Backend | Target" = "numba",
     batch: int | None = None,
     threads: int | None = None,
-    machine: Machine | str | None = None,
-) -> Program:
+    machine: "Machine | str | None" = None,
+) -> "Program":
     """Returns a program with new parameters.
 
     `backend="reference"` runs one operation at a time in NumPy; `"plan"` runs the plan of the machine code in Python,
@@ -78,23 +103,32 @@ def compile(
     NETC_TARGET); by default this machine. Raises ValueError for less than 1 thread, and for a machine whose code cannot
     run here.
     """
+    from netc.runtime.program import Program
+
     return Program(model, seed, backend, batch, threads, machine)
 
 
 def train(
-    model: Model,
+    model: "Model",
     data: Mapping[str, Any] | None = None,
     out: str | Path = "runs/model",
     epochs: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     threads: int | None = None,
-) -> Run:
+) -> "Run":
     """Trains a model on its data block, or on arrays by field name (on all samples: no part is held out).
 
     `overrides` are the constants that the model was loaded with; the run needs them to be opened again. If this is
     called in the main thread, SIGINT (Ctrl-C), SIGTERM and SIGHUP save a checkpoint and then have their usual effect:
     KeyboardInterrupt, the end of the process, or your own handler.
     """
+    from dataclasses import replace
+
+    from netc.runtime.data.dataset import from_arrays
+    from netc.runtime.data.dataset import load as load_data
+    from netc.runtime.data.spec import array_spec, parse_data
+    from netc.runtime.program import Program
+    from netc.runtime.runs.run import start
     from netc.runtime.trainer import train as train_run
 
     model = replace(model, train=replace(model.train, epochs=epochs or model.train.epochs))
@@ -103,7 +137,7 @@ def train(
     program = Program(model, threads=threads)
     if data is None:
         spec = parse_data(model)
-        dataset = _load_data(model, spec)
+        dataset = load_data(model, spec)
     else:
         spec = array_spec(model)
         dataset = from_arrays(model, spec, data)
@@ -113,9 +147,12 @@ def train(
     return run
 
 
-def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] = ()) -> Run:
+def open(folder: str | Path, threads: int | None = None, plugins: Sequence[str] = ()) -> "Run":
     """Opens a run. `plugins` names the modules that it was trained with (`--plugin`), because a run imports nothing
     by itself. Raises Fault.
     """
+    from netc.runtime.plugins import load as load_plugins
+    from netc.runtime.runs.run import open_run
+
     load_plugins(plugins)
     return open_run(Path(folder), threads)

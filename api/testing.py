@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler import pipeline
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph, print_graph, verify
 from netc.compiler.ir.results import Result, ResultKind
@@ -23,10 +24,9 @@ from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Own, Scalar
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
+from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
 from netc.compiler.targets.cpu.math import WORDS
-from netc.compiler.targets.cpu.own import definition
-from netc.compiler.targets.selection import Backend, target_of
 from netc.dsl.diagnostics import nearest
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

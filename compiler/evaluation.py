@@ -12,6 +12,7 @@ from netc.compiler.ir.results import EVALUATED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
+from netc.compiler.operations.elementwise import subtract
 from netc.compiler.passes.prepare import prepared
 from netc.compiler.passes.simplify import expand
 
@@ -158,8 +159,8 @@ def values_in_units_of_targets(graph: Graph) -> dict[Value, str]:
     The preparation of the target is undone for these outputs as well.
     """
     outputs = set(graph.results_of(ResultKind.OUTPUT).values())
-    targets = {value: value.name for value in graph.values("target")}
-    for value in graph.values("subtract"):
+    targets = {value: value.name for value in graph.values(Role.TARGET)}
+    for value in graph.values(subtract):
         for operand, other in (value.operands, value.operands[::-1]):
             if other.role is Role.TARGET and operand in outputs:
                 targets[operand] = other.name

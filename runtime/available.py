@@ -1,13 +1,17 @@
 """The memory that is available, so that what does not fit is refused before it is allocated, with a message.
 
 That is the machine's free memory, or less if a control group (of a container or a service) or `ulimit -v` sets a limit.
+Linux counts a page as used only once it is written: `pledge` counts arrays that will be written later.
 """
 
 import os
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import IO, Any, NoReturn
+
+import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
@@ -15,6 +19,9 @@ from netc.dsl.source import Span
 SMALL = 1 << 26  # bytes that are allocated without asking
 _PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60  # version 1 of control groups writes a number of this size for "no limit"
+_PAGEMAP_BYTES = 8  # of a page in /proc/self/pagemap; its two highest bits say that it is in memory, or swapped out
+_PIECE = 1 << 20  # bytes of it that are read at a time
+_PLEDGED: dict[int, tuple[int, int]] = {}  # address and bytes of the arrays that were pledged
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +65,48 @@ def refuse(lack: NotEnough, span: Span, hint: str | None = None) -> NoReturn:
     fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.room), hint=hint)
 
 
+def pledge(array: np.ndarray[Any, Any]) -> None:
+    """Counts the memory of a new array as used, although most of its pages may be written only later."""
+    if array.nbytes >= SMALL:
+        key = id(array)
+        _PLEDGED[key] = array.ctypes.data, array.nbytes
+        weakref.finalize(array, _PLEDGED.pop, key, None).atexit = False
+
+
+def unwritten(proc: Path = _PROC) -> int:
+    """The bytes of pledged arrays that the system does not count as used yet; 0 where it does not say which those are.
+
+    Pages that were only read count as written.
+    """
+    if not _PLEDGED:
+        return 0
+    page = os.sysconf("SC_PAGE_SIZE")
+    try:
+        with (proc / "self" / "pagemap").open("rb", buffering=0) as pagemap:
+            ranges = [(start // page, (start + size) // page) for start, size in list(_PLEDGED.values())]
+            return page * sum(last - first - _written(pagemap, first, last) for first, last in ranges)
+    except OSError:
+        return 0
+
+
+def _written(pagemap: IO[bytes], first: int, last: int) -> int:
+    """How many pages, from `first` to before `last`, are in memory or swapped out. Raises OSError."""
+    pagemap.seek(_PAGEMAP_BYTES * first)
+    count, rest = 0, _PAGEMAP_BYTES * (last - first)
+    while rest and (piece := pagemap.read(min(rest, _PIECE))):
+        count += int(np.count_nonzero(np.frombuffer(piece, np.uint64) >> 62))
+        rest -= len(piece)
+    return count
+
+
 def memory(proc: Path = _PROC, groups: Path = _GROUPS) -> Room:
     """The least that the machine, the control groups of this process, and its address limit leave.
 
     `proc` and `groups` are where Linux reports it; other systems report the machine's total memory, or no limit at all.
     """
-    rooms = [_of_machine(proc), *_of_groups(proc, groups), _of_addresses(proc)]
+    pledged = unwritten(proc)
+    physical = [room for room in (_of_machine(proc), *_of_groups(proc, groups)) if room is not None]
+    rooms = [*(Room(max(room.nbytes - pledged, 0), room.where) for room in physical), _of_addresses(proc)]
     return min((room for room in rooms if room is not None), key=lambda room: room.nbytes, default=Room(1 << 62, ""))
 
 

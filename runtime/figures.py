@@ -5,13 +5,15 @@ A figure is a number, or a matrix as nested lists.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.model import Model
 from netc.runtime.data.stored import Array
+
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
 Figure = float | list[Any]
 Figures = dict[str, Figure]
@@ -47,7 +49,7 @@ class Losses:
         )
 
 
-def loss_figures(model: Model, losses: Mapping[str, Figure]) -> Figures:
+def loss_figures(model: "Model", losses: Mapping[str, Figure]) -> Figures:
     """`loss`, the sum of the losses that depend on data, and `penalty`, the sum of the others.
 
     If there are several losses, each is there by its name too.

@@ -71,6 +71,11 @@ def loaded() -> tuple[str, ...]:
     return tuple(_named)
 
 
+def are_any() -> bool:
+    """Whether anything was added, by an installed package or a module that a command named."""
+    return bool(_named or _origin)
+
+
 def origin_of(name: str) -> str | None:
     """The plug-in that an operation, reader or optimizer comes from, or None."""
     return _origin.get(name)

@@ -8,12 +8,12 @@ import numpy as np
 
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.results import ResultKind
-from netc.dsl.quoting import json_text
+from netc.runtime import columns
 from netc.runtime.data.classes import classes_of_unread_field
-from netc.runtime.data.pipeline import labels_of as field_labels
+from netc.runtime.data.pipeline import class_labels
 from netc.runtime.data.stored import Array
 from netc.runtime.runs.run import Run
-from netc.runtime.target_outputs import probability_outputs, target_of_tokens
+from netc.runtime.target_outputs import field_of_tokens, output_facts, probability_outputs
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,63 +91,17 @@ def _of_number(run: Run, target: str, true: Array, predicted: Mapping[str, Any])
 
 
 def columns_of(run: Run, predicted: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Predictions as the columns of a table with a row for each sample; a sequence is one cell, as JSON.
-
-    The predicted label of each target comes first, then the outputs, with a column for each number of a sample.
-    """
-    columns: dict[str, list[Any]] = {}
-    labels: dict[str, tuple[str, ...]] = {}  # of the outputs that hold probabilities
-    for target, output in probability_outputs(run.model, predicted).items():
-        classes = run.model.targets[target].classes
-        if output not in labels and classes is not None:
-            labels[output] = labels_of(run, target, classes)
-            columns[target] = _likeliest(predicted[output], labels[output])
-    for name, value in predicted.items():
-        words = words_of(run, name)
-        if isinstance(value, list):
-            cells = [[words[i] for i in row] if words and row.ndim == 1 else row.tolist() for row in value]
-            columns[name] = [json_text(cell, is_ascii=False) for cell in cells]
-            continue
-        if words and value.ndim == 1:
-            columns[name] = [words[i] for i in value]
-            continue
-        flat = value.reshape(len(value), -1)
-        for i in range(flat.shape[1]):
-            index = labels[name][i] if name in labels else i
-            columns[name if flat.shape[1] == 1 else f"{name}[{index}]"] = flat[:, i].tolist()
-    return columns
-
-
-def _likeliest(probabilities: Any, labels: tuple[str, ...]) -> list[str]:
-    """The label with the largest probability for each sample; for sequences the labels of all steps, as JSON."""
-    if isinstance(probabilities, list):
-        steps = [[labels[i] for i in sample.argmax(axis=1)] for sample in probabilities]
-        return [json_text(sample, is_ascii=False) for sample in steps]
-    return [labels[i] for i in probabilities.argmax(axis=1)]
+    """Predictions as the columns of a table with a row for each sample: see columns.columns_of."""
+    facts = output_facts(run.model, [*predicted])
+    return columns.columns_of(facts, lambda name, classes: labels_of(run, name, classes), predicted)
 
 
 def words_of(run: Run, output: str) -> tuple[str, ...]:
-    """The labels of an output that holds tokens: those of the one target, or else the one input, with as many classes.
-
-    Of several such targets it is the one that the losses relate to the output. Returns () if the output holds no
-    tokens, or if no field is the only one.
-    """
-    model = run.model
-    classes = model.values[output].type.classes
-    if classes is None:
-        return ()
-    targets, inputs = (
-        [name for name, type_ in fields.items() if type_.classes == classes] for fields in (model.targets, model.inputs)
-    )
-    if len(targets) > 1 and (target := target_of_tokens(model, output, targets)) is not None:
-        return labels_of(run, target, classes)
-    for names in (targets, inputs):
-        if len(names) == 1:
-            return labels_of(run, names[0], classes)
-    return ()
+    """The labels of an output that holds tokens of a field, or () if it does not: see target_outputs.field_of_tokens."""
+    field = field_of_tokens(run.model, output)
+    return () if field is None else labels_of(run, *field)
 
 
 def labels_of(run: Run, name: str, classes: int) -> tuple[str, ...]:
     """The labels of a field's classes; their numbers if the data does not name them."""
-    labels = field_labels(run.spec.fields[name], run.states[name])
-    return tuple(labels) if labels else tuple(map(str, range(classes)))
+    return class_labels(run.spec.fields[name], run.states[name], classes)

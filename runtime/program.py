@@ -6,10 +6,10 @@ It passes calls on; what they do is in training/ and inference/, over the memory
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.selection import Backend, target_of
 from netc.compiler.targets.target import Target
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Factors, Fill, Options
@@ -33,7 +33,7 @@ class Program:
     to the cores that the process may use; results are the same bits on any number of them. Several threads may call
     one program at the same time: predictions, evaluations and gradients run side by side, and a call that changes
     parameters runs alone (`guard`): the others read what it left, never half of it. `backend` names what runs the
-    program (targets/selection.py), or is a target itself. `machine` is what the program is compiled for: a target
+    program (compiler/backends.py), or is a target itself. `machine` is what the program is compiled for: a target
     description or its text (targets/named.py), by default what NETC_TARGET says, else the host. Raises ValueError for
     less than 1 thread, for a backend that does not exist, for a machine beside a target, which has its own, and for a
     machine whose code this one cannot run.
@@ -91,6 +91,10 @@ class Program:
         (inference/beam.py); above 1, faults E0507 if no output is decoded step by step.
         """
         return self._predictor.predict(fields, beam, outputs)
+
+    def prediction_step(self, fields: RawFields) -> Step:
+        """The step that predicts all outputs from these fields, built once."""
+        return self._predictor.step_for(fields)
 
     def evaluate(self, fields: RawFields, undo: Mapping[str, Callable[[Array], Array]] | None = None) -> Figures:
         """Losses, metrics and watched values over all samples.

@@ -2,12 +2,14 @@
 
 import hashlib
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.model import ParameterInfo
+
+if TYPE_CHECKING:
+    from netc.compiler.model import ParameterInfo
 
 Array = np.ndarray[Any, Any]
 
@@ -29,7 +31,7 @@ def permutation(count: int, seed: int, epoch: int) -> Array:
     return generator(seed, "shuffle", epoch).permutation(count)
 
 
-def initial(parameter: ParameterInfo, seed: int) -> Array:
+def initial(parameter: "ParameterInfo", seed: int) -> Array:
     """A parameter's initial value: drawn in f64 and rounded, so that f32 and f64 start from the same numbers.
 
     Fan in is the product of all dimensions but the last, fan out the last one (Glorot and Bengio 2010; He et al. 2015).

@@ -6,55 +6,40 @@ Takes a model and predicted arrays. Knows nothing of runs, labels or files.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
+from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.runtime import columns
+from netc.runtime.columns import OutputFacts
 
 
 def probability_outputs(model: Model, predicted: Mapping[str, Any]) -> dict[str, str]:
-    """The output that holds a probability for each class of a target, by target in declared order.
-
-    Targets without such an output are left out. Where several outputs or targets have the same number of classes, an
-    output belongs to the target whose loss compares a value close to it with that target: `loss cross_entropy(logits, y)`
-    relates `softmax(logits)` to `y`.
-    """
-    counts = {name: type_.classes for name, type_ in model.targets.items() if type_.classes is not None}
-    matches: dict[str, str] = {}
-    for classes in dict.fromkeys(counts.values()):
-        targets = [name for name, count in counts.items() if count == classes]
-        outputs = [name for name, values in predicted.items() if _are_probabilities(values, classes)]
-        if len(targets) == len(outputs) == 1:
-            matches[targets[0]] = outputs[0]
-        elif outputs:
-            matches |= _matched(model, targets, outputs)
-    return {target: matches[target] for target in counts if target in matches}
+    """The output that holds a probability for each class of a target: see columns.probability_outputs."""
+    return columns.probability_outputs(_classes(model), _all_distances(model, [*predicted]), predicted)
 
 
-def _are_probabilities(values: Any, classes: int) -> bool:
-    """Whether each row (of a sample, or of each step of a sample) is a distribution over so many classes."""
-    rows = np.concatenate(values) if isinstance(values, list) else values
-    return bool(rows.shape[1:] == (classes,) and (rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-3))
+def output_facts(model: Model, outputs: Sequence[str]) -> OutputFacts:
+    """What is known of these outputs of a model, or other values that it gives a name."""
+    units, values = values_in_units_of_targets(model.graph), model.values
+    tokens = {name: field for name in outputs if (field := field_of_tokens(model, name)) is not None}
+    in_units = {name: target for name in outputs if (target := units.get(values[name])) is not None}
+    return OutputFacts(_classes(model), _all_distances(model, outputs), tokens, in_units)
 
 
-def _matched(model: Model, targets: Sequence[str], outputs: Sequence[str]) -> dict[str, str]:
-    """The nearest output for each target, among those that are no nearer to another target."""
-    distances = {target: _distances(model, target, outputs) for target in targets}
-    matches = {}
-    for target in targets:
-        if not distances[target]:  # no loss says anything of this target
-            matches[target] = outputs[0]
-            continue
-        candidates = [
-            output
-            for output in outputs
-            if distances[target][output] == min(row[output] for row in distances.values() if row)
-        ]
-        if candidates:
-            matches[target] = min(candidates, key=distances[target].__getitem__)
-    return matches
+def _classes(model: Model) -> dict[str, int]:
+    """The numbers of classes of the targets that are classes."""
+    return {name: type_.classes for name, type_ in model.targets.items() if type_.classes is not None}
+
+
+def _all_distances(model: Model, outputs: Sequence[str]) -> dict[str, dict[str, int]]:
+    """The distances of all targets that are classes; none are computed if there can be no choice between outputs."""
+    classes = _classes(model)
+    if len(outputs) == 1 and len({*classes.values()}) == len(classes):
+        return {}
+    return {target: _distances(model, target, outputs) for target in classes}
 
 
 def _distances(model: Model, target: str, outputs: Sequence[str]) -> dict[str, int]:
@@ -64,6 +49,23 @@ def _distances(model: Model, target: str, outputs: Sequence[str]) -> dict[str, i
         return {}
     values = model.values
     return {output: min(len(needed_by([values[output]]) ^ other) for other in ancestors) for output in outputs}
+
+
+def field_of_tokens(model: Model, output: str) -> tuple[str, int] | None:
+    """The field whose tokens an output holds, and its number of classes.
+
+    It is the one target, or else the one input, with as many classes; of several such targets the one that the losses
+    relate to the output. Returns None if the output holds no tokens, or if no field is the only one.
+    """
+    classes = model.values[output].type.classes
+    if classes is None:
+        return None
+    targets, inputs = (
+        [name for name, type_ in fields.items() if type_.classes == classes] for fields in (model.targets, model.inputs)
+    )
+    if len(targets) > 1 and (target := target_of_tokens(model, output, targets)) is not None:
+        return target, classes
+    return next(((names[0], classes) for names in (targets, inputs) if len(names) == 1), None)
 
 
 def target_of_tokens(model: Model, output: str, targets: Sequence[str]) -> str | None:
@@ -86,9 +88,9 @@ def compared_with(graph: Graph, target: str) -> list[Value]:
     is computed from the target alone.
     """
     depends_on_target, depends_on_input, depends_on_others = (set[Value]() for _ in range(3))
-    depends_on_target |= {leaf for leaf in graph.values("target") if leaf.name == target}
-    depends_on_input |= {*graph.values("input")}
-    depends_on_others |= {*graph.values("target"), *graph.values("parameter"), *graph.values("state")}
+    depends_on_target |= {leaf for leaf in graph.values(Role.TARGET) if leaf.name == target}
+    depends_on_input |= {*graph.values(Role.INPUT)}
+    depends_on_others |= {*graph.values(Role.TARGET), *graph.values(Role.PARAMETER), *graph.values(Role.STATE)}
     depends_on_others -= depends_on_target
     for value in graph.values():
         for dependents in (depends_on_target, depends_on_input, depends_on_others):

@@ -24,11 +24,13 @@ from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.lowering.lower import lower
 from netc.compiler.model import Model
+from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
-from netc.compiler.program.listing import phase_lines, plan_lines, task_lines
+from netc.compiler.program.listing import plan_lines, task_lines
 from netc.compiler.targets.cpu.compile import parts_of
 from netc.compiler.targets.cpu.emit import emit
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
 from netc.runtime.execution.resources import state_layout
@@ -112,12 +114,12 @@ def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machin
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
     made = plan(tasks, offsets, sizes, machine)
-    kernels = list(dict.fromkeys(call.kernel for call in made.schedule.calls()))
+    kernels = list(dict.fromkeys(source_of(call.kernel) for call in made.schedule.calls()))
     keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}
     return {
         "tasks": "\n".join(task_lines(tasks)),
         "phases": "\n".join(phase_lines(divide(tasks.tasks, size_of(BATCH, sizes), machine))),
-        "plan": "\n".join(plan_lines(made)),
+        "plan": "\n".join(plan_lines(tasks, made)),
         "kernels": "\n".join(f"{keys[kernel]} {kernel.form} {kernel.arguments}\n{kernel.text}" for kernel in kernels),
         "schedule": emit(made.schedule, {kernel: f"kernel_{key}" for kernel, key in keys.items()}),
     }

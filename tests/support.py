@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 import netc
+from netc.compiler.backends import Backend
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.targets.selection import Backend
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

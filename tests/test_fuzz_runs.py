@@ -17,7 +17,7 @@ from support import command, problem_of, write_project
 from watching import nothing_else_runs
 
 import netc
-from netc.compiler.targets.selection import target_of
+from netc.compiler.backends import target_of
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.insight import report
 from netc.runtime.program import Program

@@ -65,3 +65,103 @@ def test_the_rooms_of_the_runtime_import_each_other_in_no_circle() -> None:
         TopologicalSorter(rooms).prepare()
     except CycleError as error:
         pytest.fail(f"rooms in a circle: {' <- '.join(error.args[1])}")
+
+
+# What each room of the compiler may import from the others. A file directly in compiler/ is a room of its own.
+ROOMS_OF_COMPILER: dict[str, set[str]] = {
+    "ir": set(),
+    "operations": {"ir"},
+    "model": {"ir"},
+    "reference": {"ir", "operations"},
+    "passes": {"ir", "operations", "model", "reference"},
+    "elaborate": {"ir", "operations", "model", "passes"},
+    "pipeline": {"ir", "model", "passes"},
+    "analysis": {"ir", "operations", "model", "passes"},
+    "evaluation": {"ir", "operations", "model", "passes", "analysis"},
+    "program": {"ir"},
+    "export": {"ir", "operations", "passes", "elaborate", "pipeline", "program"},
+    "targets": {"ir", "program"},
+    "lowering": {"ir", "operations", "passes", "program", "targets"},
+    "planning": {"ir", "lowering", "program", "targets"},
+    "targets/cpu": {"ir", "program", "targets"},
+    "targets/emulator": {"ir", "program", "planning", "targets", "targets/cpu"},
+    "targets/reference": {"ir", "reference", "targets"},
+    "backends": {"reference", "targets", "targets/cpu", "targets/emulator", "targets/reference"},
+}
+
+# What the runtime may import from the compiler's targets: the door, and descriptions of machines.
+DOOR = ("netc.compiler.targets.target.", "netc.compiler.targets.machine.", "netc.compiler.targets.named.")
+BEHIND_THE_DOOR = {
+    "verification/backends.py": {"netc.compiler.targets.emulator.run.random_order"},  # checks the emulated plan
+    "verification/installation.py": {"netc.compiler.targets.cpu.target.MachineCode"},  # checks the CPU's kernel cache
+}
+
+
+def room_of(parts: tuple[str, ...]) -> str:
+    """The room of a file or module of the compiler: its folder; targets have one each."""
+    is_target = parts[0] == "targets" and len(parts) > 1 and (ROOT / "compiler" / "targets" / parts[1]).is_dir()
+    return "/".join(parts[:2]) if is_target else parts[0]
+
+
+def imports_of(path: Path, at_module_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = set[str]()
+    for node in tree.body if at_module_level else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def files_of_compiler() -> dict[str, list[Path]]:
+    rooms: dict[str, list[Path]] = {}
+    for path in (ROOT / "compiler").rglob("*.py"):
+        parts = path.relative_to(ROOT / "compiler").with_suffix("").parts
+        if parts != ("__init__",):
+            rooms.setdefault(room_of(parts), []).append(path)
+    return rooms
+
+
+def test_each_room_of_the_compiler_imports_only_those_below_it() -> None:
+    rooms = files_of_compiler()
+    assert rooms.keys() == ROOMS_OF_COMPILER.keys()
+    for room, paths in rooms.items():
+        for path in paths:
+            names = {name.removeprefix("netc.compiler.") for name in imports_of(path) if "netc.compiler." in name}
+            imported = {room_of(tuple(name.split("."))) for name in names} - {room}
+            assert imported <= ROOMS_OF_COMPILER[room], f"{path} imports {imported - ROOMS_OF_COMPILER[room]}"
+    TopologicalSorter(ROOMS_OF_COMPILER).prepare()  # raises CycleError
+
+
+def test_programs_are_lowered_and_planned_without_a_code_generator() -> None:
+    """Up to the plan, the only part of a target that is known is its description."""
+    rooms = files_of_compiler()
+    for room in ("ir", "operations", "passes", "program", "lowering", "planning"):
+        for path in rooms[room]:
+            names = imports_of(path)
+            assert not any(name.split(".")[0] in ("numba", "llvmlite") for name in names), path
+            of_targets = {name for name in names if name.startswith("netc.compiler.targets")}
+            assert all(name.startswith("netc.compiler.targets.machine.") for name in of_targets), path
+    machine = imports_of(ROOT / "compiler" / "targets" / "machine.py", at_module_level=True)
+    assert not any(name.startswith(("numba", "llvmlite")) for name in machine)
+
+
+def test_the_runtime_knows_only_the_door_to_the_targets() -> None:
+    behind: dict[str, set[str]] = {}
+    for path in (ROOT / "runtime").rglob("*.py"):
+        names = {name for name in imports_of(path) if name.startswith("netc.compiler.targets")}
+        if hidden := {name for name in names if not name.startswith(DOOR)}:
+            behind[path.relative_to(ROOT / "runtime").as_posix()] = hidden
+    assert behind == BEHIND_THE_DOOR
+
+
+def test_only_one_file_chooses_a_target_by_its_name() -> None:
+    """Elsewhere nobody compares a backend with a name."""
+    for floor in ("compiler", "runtime"):
+        for path in (ROOT / floor).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                names = [side for side in (node.left, *node.comparators)] if isinstance(node, ast.Compare) else []
+                is_name = any(isinstance(side, ast.Attribute | ast.Name) and "backend" in ast.unparse(side) for side in names)
+                is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in names)
+                assert not (is_name and is_text), f"{path}: line {node.lineno} compares a backend with a name"

@@ -92,12 +92,15 @@ def _check_stages(after: str | None, diff: str | None) -> None:
 
 def _show_kernels(tasks: "list[Task]") -> None:
     """Prints each kernel's text, with the values that it computes."""
+    from netc.compiler.targets.cpu.source import source_of
+
     for task in tasks:
         for value in task.values:
             say(f"# line {value.span.line}: {value.operation} : {value.type}")
         say(f"# {_vectors(task)}")
-        is_product = task.kernel.form == "product"
-        say_lines(f"product of {task.kernel.text} by the register tile\n" if is_product else task.kernel.text)
+        source = source_of(task.kernel)
+        is_product = source.form == "product"
+        say_lines(f"product of {source.text} by the register tile\n" if is_product else source.text)
 
 
 def _values_of_line(graph: "Graph", line: int) -> list[str]:
@@ -210,9 +213,10 @@ def _vectors(task: "Task") -> str:
     """The vector width of a kernel, as it was compiled."""
     from netc.compiler.targets.cpu import cache as kept
     from netc.compiler.targets.cpu.compile import parts_of
+    from netc.compiler.targets.cpu.source import source_of
     from netc.compiler.targets.named import machine_for
 
-    entry = kept.entry(parts_of(task.kernel, machine_for()))
+    entry = kept.entry(parts_of(source_of(task.kernel), machine_for()))
     if entry is None:
         return "not compiled yet: training or `netc check --try` compiles it"
     if entry.lanes == 1:
@@ -249,12 +253,14 @@ def _show_cache(tasks: "list[Task]") -> None:
     """Prints a row for each kernel: its lines, whether it is in the cache, and why it was (or would be) compiled."""
     from netc.compiler.targets.cpu import cache as kept
     from netc.compiler.targets.cpu.compile import parts_of
+    from netc.compiler.targets.cpu.source import source_of
     from netc.compiler.targets.named import machine_for
 
     entries = list(kept.entries())
     rows = [("line", "kernel", "cache", "compiled because")]
-    for kernel in dict.fromkeys(task.kernel for task in tasks):
-        lines = sorted({value.span.line for task in tasks if task.kernel == kernel for value in task.values})
+    for kernel in dict.fromkeys(source_of(task.kernel) for task in tasks):
+        computed = [value for task in tasks if source_of(task.kernel) == kernel for value in task.values]
+        lines = sorted({value.span.line for value in computed})
         parts = parts_of(kernel, machine_for())
         entry = kept.entry(parts)
         rows.append(

@@ -12,12 +12,8 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn
 
-import typer
-from typer.core import TyperGroup
-
-from netc.commands.failures import failure_text, keep
 from netc.commands.terminal import show_diagnostics, show_fault, show_warning
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.files import reason
@@ -43,25 +39,12 @@ _MACHINE_ERRORS = (
 _MACHINE = frozenset(getattr(errno, name) for name in _MACHINE_ERRORS.split() if hasattr(errno, name))
 
 
-class _Passed(Exception):
+class Passed(Exception):
     """Carries an exception past Click, which would end the command itself, with a status of another meaning here."""
 
     def __init__(self, error: BaseException) -> None:
         self.error = error
         super().__init__()
-
-
-class Commands(TyperGroup):
-    """The group of all commands. Exceptions of a command reach `run`."""
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except typer.BadParameter as error:
-            error.message = escaped(error.message)
-            raise
-        except (OSError, EOFError, KeyboardInterrupt) as error:
-            raise _Passed(error) from error
 
 
 def run(app: Callable[[], object]) -> NoReturn:
@@ -84,7 +67,7 @@ def _status_of(app: Callable[[], object]) -> int:
         if isinstance(end.__context__, BrokenPipeError):
             return NO_READER
         return end.code if isinstance(end.code, int) else WRONG if end.code else DONE
-    except _Passed as passed:
+    except Passed as passed:
         return _of(passed.error)
     except BaseException as error:
         return _of(error)
@@ -132,6 +115,8 @@ def _kept(error: BaseException) -> tuple[str, str]:
 
     If no file can be written, the report goes to the error stream.
     """
+    from netc.commands.failures import failure_text, keep
+
     text = failure_text(error, _command())
     path = keep(text)
     if path is None:

@@ -1,60 +1,36 @@
-"""`netc`: the table of commands."""
+"""`netc`: the entry point of all commands.
 
-import typer
+Importing Typer takes as long as a prediction, so a command line that needs no parser of options does without it.
+"""
 
-from netc.commands import (
-    cache,
-    check,
-    diagnose,
-    evaluate,
-    explain,
-    export,
-    fmt,
-    frame,
-    generate,
-    lsp,
-    new,
-    ops,
-    predict,
-    profile,
-    report,
-    runs,
-    selftest,
-    show,
-    train,
-    version,
-)
+import os
+import sys
+from pathlib import Path
+
+from netc.commands import frame
 from netc.commands.signals import exit_statuses
-
-app = typer.Typer(
-    cls=frame.Commands,
-    name="netc",
-    help="Neural networks as text, compiled to fast CPU code.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-)
-app.callback()(version.common)
-app.command("train")(train.train)
-app.command("check")(check.check)
-app.command("eval")(evaluate.evaluate)
-app.command("predict")(predict.predict)
-app.command("generate")(generate.generate)
-app.command("show")(show.show)
-app.command("explain")(explain.explain)
-app.command("profile")(profile.profile)
-app.command("report")(report.report)
-app.command("diagnose")(diagnose.diagnose)
-app.command("export")(export.export)
-app.command("runs")(runs.runs)
-app.command("new")(new.new)
-app.command("fmt")(fmt.fmt)
-app.command("ops")(ops.ops)
-app.command("lsp")(lsp.lsp)
-app.command("cache")(cache.cache)
-app.command("selftest")(selftest.selftest)
 
 
 @exit_statuses()
 def main() -> None:
     """Run a command and end the process, with one of frame.STATUSES."""
-    frame.run(app)
+    frame.run(_run_command)
+
+
+def _run_command() -> object:
+    """Runs the command that the process was started with."""
+    match sys.argv[1:]:
+        case ["predict", run, data] if _are_plain(run, data):
+            from netc.commands.predicting import write_predictions
+
+            write_predictions(Path(run), Path(data))
+            return None
+    from netc.commands.table import app_for
+
+    return app_for(sys.argv[1:])()
+
+
+def _are_plain(*arguments: str) -> bool:
+    """Whether arguments are no options, and the shell asks for no completion, so that no parser is needed."""
+    is_completing = any(name.endswith("_COMPLETE") for name in os.environ)
+    return not is_completing and all(argument and not argument.startswith("-") for argument in arguments)

@@ -3,12 +3,14 @@
 import itertools
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from netc.compiler.model import Model
-from netc.dsl.diagnostics import Diagnostic
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
+    from netc.dsl.diagnostics import Diagnostic
+
 
 ModelFile = Annotated[Path, typer.Argument(metavar="M.net", help="The model's file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run's folder, such as runs/iris.")]
@@ -52,7 +54,7 @@ Plugins = Annotated[
 ]
 
 
-def known_values(model: Model, names: Iterable[str], others: Collection[str] = ()) -> None:
+def known_values(model: "Model", names: Iterable[str], others: Collection[str] = ()) -> None:
     """Raises BadParameter (exit status 2) for a name that is neither a value of the model nor one of the others."""
     for name in names:
         if name not in model.values and name not in others:
@@ -95,7 +97,7 @@ def constant(text: str) -> Any:
     return text
 
 
-def load(path: Path, settings: list[str] | None, strict: bool = False) -> tuple[Model, dict[str, Any]]:
+def load(path: Path, settings: list[str] | None, strict: bool = False) -> "tuple[Model, dict[str, Any]]":
     """Loads a model and shows its warnings. Returns it with the values that were set.
 
     If `strict`, a warning ends the command (exit status 1).
@@ -108,7 +110,7 @@ def load(path: Path, settings: list[str] | None, strict: bool = False) -> tuple[
     return model, values
 
 
-def warn(warnings: Sequence[Diagnostic], strict: bool) -> None:
+def warn(warnings: "Sequence[Diagnostic]", strict: bool) -> None:
     """Shows warnings. If `strict`, any warning ends the command (exit status 1)."""
     from netc.commands.terminal import show_diagnostics
 

@@ -10,14 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Literal, TextIO
 
-import typer
-
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
 from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
 
 _MOST_CLASSES = 40  # a matrix with more classes is not printed
-_COLOURS = {"error": typer.colors.RED, "warning": typer.colors.YELLOW}  # on a terminal, unless NO_COLOR is set
+_COLOURS = {"error": "red", "warning": "yellow"}  # on a terminal, unless NO_COLOR is set
 
 _UNLIMITED = 1_000_000  # columns of an output that is not a terminal
 _MOST = 50  # the most messages that are shown at a time
@@ -50,6 +48,8 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     for i, diagnostic in enumerate(diagnostics[:_MOST]):
         head, _, rest = diagnostic.render().partition("\n")
         if has_colours:
+            import typer
+
             head = typer.style(head, fg=_COLOURS["error" if diagnostic.is_error else "warning"], bold=True)
         print(f"{chr(10) * (i > 0)}{head}\n{rest}", file=sys.stderr, flush=True)
     if len(diagnostics) > _MOST:

@@ -15,6 +15,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Model
 from netc.compiler.operations import sequence
+from netc.compiler.operations.elementwise import relu, sigmoid, tanh
 from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_leaf, part, scan, scans, slot_of
 from netc.compiler.passes.differentiate import adjoints, differentiate
 from netc.compiler.passes.objective import total_loss
@@ -23,8 +24,8 @@ from netc.compiler.passes.scans import opened
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.source import Span
 
-UNITS = ("relu", "tanh", "sigmoid")  # units that can be dead or saturated
-GATE = "sigmoid"  # a unit that may well be saturated in a scan
+UNITS = (relu, tanh, sigmoid)  # units that can be dead or saturated
+GATE = sigmoid  # a unit that may well be saturated in a scan
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +76,7 @@ def diagnosis(model: Model) -> Diagnosis:
         results = tuple(str(result) for result in ends if result in graph.results)
         if results:
             states.append(Probe(results, own, zero.span, group))
-    leaves = {value.name: value for value in graph.values("parameter")}
+    leaves = {value.name: value for value in graph.values(Role.PARAMETER)}
     matrices = [leaves[name] for name in model.parameters if name in leaves and leaves[name].type.rank > 1]
     weights = []
     for value, gradient in differentiate(graph, total_loss(graph), matrices).items():
@@ -154,11 +155,11 @@ def _units(graph: Graph) -> tuple[Probe, ...]:
     outputs: list[tuple[str, Value, Span]] = [
         (value.operation, value, value.span)
         for value in graph.values()
-        if value.operation in UNITS and value.type.dims[:1] and value.type.is_batched
+        if value.definition in UNITS and value.type.dims[:1] and value.type.is_batched
     ]
     for each in list(scans(graph)):
         for name, value in each.body.results_of(ResultKind.YIELD).items():
-            if value.operation in UNITS and value.operation != GATE:
+            if value.definition in UNITS and value.definition is not GATE:
                 outputs.append((value.operation, part(each.value, ResultKind.YIELD.named(name)), value.span))
     probes = []
     for n, (name, value, span) in enumerate(outputs):

@@ -69,10 +69,10 @@ def derive(model: Model) -> Derivation:
     total = total_loss(graph)
     names = _names_in_file(graph)
     forward = graph.values()
-    gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values("parameter"))
+    gradients = adjoints(graph, {total: graph.constant(1.0, total.type)}, graph.values(Role.PARAMETER))
     _name_borders(graph, forward, gradients, names)
     own = [value for value in forward if value in names and value in gradients]
-    backward_scans = [value for value in graph.values("scan") if value not in set(forward)]
+    backward_scans = [value for value in graph.values(Role.SCAN) if value not in set(forward)]
     forward_scans = [value for value in forward if value.role is Role.SCAN]
     for kind, scans in (("scan", forward_scans), ("back", backward_scans)):
         names.update({value: f"{kind}_{n}" for n, value in enumerate(scans, 1)})

@@ -15,14 +15,16 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Application, Model
+from netc.compiler.operations.elementwise import cast, where
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, ScanAttributes, SlotKind
+from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.simplify import expand
 from netc.dsl.source import Span
 
-_OWNED = ("parameter", "state")
-_UNSEEN = ("constant", "given", "training", *_OWNED)
-_PASSED_OVER = ("broadcast", "cast", "extent", "part")
+_OWNED = (Role.PARAMETER, Role.STATE)
+_UNSEEN = (Role.CONSTANT, Role.GIVEN, Role.TRAINING, Role.EXTENT, *_OWNED)
+_PASSED_OVER = (broadcast, cast)
 _SYMBOLS = {
     "add": "+",
     "subtract": "-",
@@ -167,14 +169,14 @@ class _Builder:
     def _box(self, value: Value) -> Box | None:
         """The box of a value, or None if it has none: then its sources are those of its operands."""
         owned = tuple(dict.fromkeys(name for operand in value.operands for name in self.owned[operand]))
-        self.owned[value] = (value.name,) if value.operation in _OWNED else owned
+        self.owned[value] = (value.name,) if value.role in _OWNED else owned
         if value.role is Role.PART:
             scan, of = Scan.of(value.operands[0]), value.attributes_as(Part).result
             is_last = of.kind is ResultKind.LAST
             self.sources[value] = (self.ends[scan.value, of],) if is_last else self.sources[scan.body.results[of]]
             self.owned[value] = ()
             return None
-        if value.operation in _UNSEEN or value.operation in _PASSED_OVER:
+        if value.role in _UNSEEN or value.definition in _PASSED_OVER:
             keys = [key for operand in value.operands for key in self.sources[operand]]
             self.sources[value] = tuple(dict.fromkeys(keys))
             return None
@@ -261,7 +263,7 @@ def _block(key: int, kind: str, title: str, span: Span, inside: Sequence[Box]) -
 
 def _written(value: Value) -> str:
     """The operation as the language writes it."""
-    if value.operation == "where" and value.operands[0].role is Role.TRAINING:
+    if value.definition is where and value.operands[0].role is Role.TRAINING:
         return "if training"
     if value.role is Role.CONTRACTION:
         left, right = value.attributes_as(Subscripts).subscripts.split("->")[0].split(",")

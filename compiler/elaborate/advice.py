@@ -14,6 +14,9 @@ from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
+from netc.compiler.operations.elementwise import add, log, relu, sigmoid, subtract
+from netc.compiler.operations.reduce import log_softmax, softmax
+from netc.compiler.operations.shape import broadcast, reshape
 from netc.dsl.diagnostics import Diagnostic, Label
 
 _REGRESSION = ("mse", "mae", "huber")
@@ -28,17 +31,17 @@ def _library(context: Context, *names: str) -> Iterator[Applied]:
 
 def _source_of(value: Value) -> Value:
     """The value that this one is reshaped or broadcast from."""
-    while value.operation in ("reshape", "broadcast") and value.operands:
+    while value.definition in (reshape, broadcast):
         value = value.operands[0]
     return value
 
 
 def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     """Warns if a loss that applies a softmax or a sigmoid itself gets the result of one."""
-    for loss, applied in (("cross_entropy", ("softmax", "log_softmax", "log")), ("binary_cross_entropy", ("sigmoid",))):
+    for loss, applied in (("cross_entropy", (softmax, log_softmax, log)), ("binary_cross_entropy", (sigmoid,))):
         for application in _library(context, loss):
             prediction = _source_of(application.operands[0])
-            if prediction.operation in applied:
+            if prediction.definition in applied:
                 code = "W0502" if loss == "cross_entropy" else "W0503"
                 yield Diagnostic(
                     code,
@@ -52,7 +55,7 @@ def _logits(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
 def _relu_of_regression(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
     for loss in _library(context, *_REGRESSION):
         prediction = _source_of(loss.operands[0])
-        if prediction.operation == "relu" and _source_of(loss.operands[1]).role is Role.TARGET:
+        if prediction.definition is relu and _source_of(loss.operands[1]).role is Role.TARGET:
             yield Diagnostic(
                 "W0505",
                 "a ReLU at the output of a regression cannot give a negative number, "
@@ -81,14 +84,12 @@ def _bias_before_normalisation(context: Context, train: TrainSettings) -> Iterat
     """Warns about x + b from which its mean over the batch is subtracted, which takes b away again."""
     for mean in _library(context, "mean"):
         shifted = mean.operands[0]
-        if shifted.operation != "add" or not shifted.type.is_batched or mean.result.type.is_batched:
+        if shifted.definition is not add or not shifted.type.is_batched or mean.result.type.is_batched:
             continue
         sources = [_source_of(operand) for operand in shifted.operands]
         bias = next((source for source in sources if source.role is Role.PARAMETER), None)
         if bias is not None and any(
-            user.operation == "subtract"
-            and user.operands[0] is shifted
-            and mean.result in needed_by([user.operands[1]])
+            user.definition is subtract and user.operands[0] is shifted and mean.result in needed_by([user.operands[1]])
             for user in context.graph.users(shifted)
         ):
             yield Diagnostic(

@@ -144,8 +144,8 @@ def _results(call: OperationCall) -> tuple[Value, ...]:
     for name, kind in operation.arguments.items():
         read_attribute(call, name, kind)
     with context.applying(operation.name, call.span):
-        if call.is_along_steps:
-            return (samples.along_steps(operation, call.operands[0], call.attributes["over"]),)
+        if call.axes_along_steps:
+            return (samples.along_steps(operation, call.operands[0], call.axes_along_steps),)
         return samples.results_of(operation, call.operands, call.attributes)
 
 

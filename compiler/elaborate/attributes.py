@@ -27,7 +27,7 @@ class OperationCall:
     """An application of an operation while its arguments are read.
 
     `named` are the arguments by parameter, `rest` those of the parameter that takes any number of them. `operands` and
-    `attributes` are what the operation gets; `is_along_steps` says whether one of its axes is a varying dimension.
+    `attributes` are what the operation gets; `axes_along_steps` are its axes if one of them is a varying dimension.
     """
 
     context: Context
@@ -38,13 +38,18 @@ class OperationCall:
     rest: Sequence[syntax.Argument]
     operands: list[Value] = field(default_factory=list)
     attributes: dict[str, Any] = field(default_factory=dict)
-    is_along_steps: bool = False
+    axes_along_steps: tuple[int, ...] = ()
 
     @property
     def first(self) -> Value:
         """The operand that axes and sizes refer to."""
         assert self.operands
         return self.operands[0]
+
+    def pair(self, name: str) -> tuple[int, int] | None:
+        """A pair for height and width that has been read already; None if the operation has no such parameter."""
+        chosen: tuple[int, int] | None = self.attributes.get(name)
+        return chosen
 
     def value(self, argument: syntax.Argument) -> Value:
         """The value of the graph that an argument stands for. Faults E0205 if it is none."""
@@ -103,7 +108,8 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
         raise Mismatch("no axis to reduce over", code="E0403")
     numbers = {call.axis_number(axis) for axis in axes}
     call.attributes[parameter.name] = tuple(sorted(numbers))
-    call.is_along_steps = BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers)
+    if BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers):
+        call.axes_along_steps = tuple(sorted(numbers))
     if BATCH in axes and first.type.is_held:
         message = f"`{call.operation.name}` of {describe_sample(first.type)} over the batch does not run yet"
         raise Mismatch(message, code="E0901")
@@ -112,14 +118,14 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
 def _read_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     call.attributes[parameter.name] = (number,)
-    call.is_along_steps = bounded.is_along_steps(call.first, number)
+    call.axes_along_steps = (number,) if bounded.is_along_steps(call.first, number) else ()
 
 
 def _read_joined_axis(call: OperationCall, parameter: Parameter) -> None:
     number = _single_axis(call, parameter)
     if bounded.is_along_steps(call.first, number):
         raise Mismatch("joining along a varying dimension does not run yet", code="E0901")
-    call.attributes["axis"] = number
+    call.attributes.update(axis=number)
 
 
 def _single_axis(call: OperationCall, parameter: Parameter) -> int:
@@ -272,9 +278,9 @@ def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int
 
 
 def _same_pads(call: OperationCall) -> tuple[int, int, int, int]:
-    x, attributes = call.first, call.attributes
-    kernel = attributes["size"] if "size" in attributes else call.operands[1].type.dims[: len(x.type.sample) - 1]
-    strides, dilations = attributes["stride"], attributes.get("dilation", (1, 1))
+    x = call.first
+    kernel = call.pair("size") or call.operands[1].type.dims[: len(x.type.sample) - 1]
+    strides, dilations = call.pair("stride") or (1, 1), call.pair("dilation") or (1, 1)
     pads: list[int] = []
     for size, extent, stride, dilation in zip(x.type.sample[:-1], kernel, strides, dilations, strict=False):
         if isinstance(size, int):

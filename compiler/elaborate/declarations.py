@@ -9,6 +9,7 @@ from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.settings import INITIALISERS
 from netc.compiler.elaborate.signatures import type_of
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.compiler.model import ParameterInfo
@@ -86,7 +87,7 @@ def _shared_parameter(context: Context, statement: syntax.Param, name: str, type
                 f"here it would be {describe_sample(type_)}",
             )
         return shared
-    leaves = context.outermost.values("parameter")
+    leaves = context.outermost.values(Role.PARAMETER)
     leaf = next((value for value in leaves if value.name == name), None)
     if layer is None or leaf is None or leaf.type != type_:
         fault(
@@ -137,7 +138,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     type_ = type_of(context, statement.type, scope)
     shared = None
     if name in context.states:
-        shared = next((value for value in context.graph.values("state") if value.name == name), None)
+        shared = next((value for value in context.graph.values(Role.STATE) if value.name == name), None)
     if context.frames:
         fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:

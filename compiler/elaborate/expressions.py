@@ -171,9 +171,8 @@ def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, sc
     first, parameters_before = syntax.Argument(value.span, None, value), len(context.parameters)
     function, arguments = (into.function, into.arguments) if isinstance(into, syntax.Call) else (into, ())
     result = context.rules.apply(context, function, (first, *arguments), into.span, scope)
-    is_sum = isinstance(value, syntax.Binary) and value.operator in ("+", "-")
-    if is_sum and len(context.parameters) > parameters_before and not value.span.source.is_library:
-        assert isinstance(value, syntax.Binary)
+    takes_in = len(context.parameters) > parameters_before and not value.span.source.is_library
+    if takes_in and isinstance(value, syntax.Binary) and value.operator in ("+", "-"):
         alternative = f"{expression(value.left)} {value.operator} ({expression(value.right)} -> {expression(into)})"
         context.diagnostics.add(
             "W0504",

@@ -12,10 +12,10 @@ from netc.compiler.elaborate import contractions
 from netc.compiler.elaborate.bindings import Results
 from netc.compiler.ir.dims import same
 from netc.compiler.ir.index_tables import TableKind
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Operation, Own, Scalar, Value, apply
 from netc.compiler.operations import bounded, sequence
-from netc.compiler.operations.scan import to_steps
+from netc.compiler.operations.scan import to_steps, unpack
 
 AxisNames = Mapping[Value, tuple[str | None, ...]]
 
@@ -281,12 +281,11 @@ def along_steps(operation: Operation, x: Value, over: tuple[int, ...]) -> Value:
 def step_of(x: Value, position: int) -> Value:
     """The element at a position along a sample's first axis, which is dropped; from the end if it is negative."""
     axis, size = x.type.lead, x.type.dims[x.type.lead]
-    assert isinstance(size, int)
     if isinstance(size, Bounded):
         raise Mismatch(f"a step along {size.name} beside another such dimension does not run yet", code="E0901")
-    if x.operation == "from_steps" and position in (0, -1):  # the stack of a scan
+    if x.definition is unpack and position in (0, -1):  # the stack of a scan
         return sequence.at_end(x.operands[0], TableKind.FIRST if position == 0 else TableKind.LAST)
-    element = apply("slice", x, axis=axis, start=position % size, stop=position % size + 1)
+    element = apply("slice", x, axis=axis, start=position % fixed_size(size), stop=position % fixed_size(size) + 1)
     return apply("reshape", element, dims=(*x.type.dims[:axis], *x.type.dims[axis + 1 :]))
 
 
@@ -305,8 +304,7 @@ def shifted(x: Value, first: Value) -> Value:
         return sequence.shift(x, first)
     if x.type.is_held:
         raise Mismatch(f"`shift` of {describe_sample(x.type)} does not run yet", code="E0901")
-    axis, size = x.type.lead, x.type.dims[x.type.lead]
-    assert isinstance(size, int)
+    axis, size = x.type.lead, fixed_size(x.type.dims[x.type.lead])
     dims = (*x.type.dims[:axis], 1, *x.type.dims[axis + 1 :])
     if first.type.lead and len(first.type.dims) == 1:
         first = apply("reshape", first, dims=(BATCH, *(1,) * (x.type.rank - 1)))

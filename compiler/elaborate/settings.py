@@ -55,8 +55,8 @@ def train_settings(
                 choices = [*SETTINGS, *MOVING]
                 hint = nearest(name, choices) or f"one of {', '.join(choices)}"
                 fault("E0601", f"there is no setting `{name}`", setting.name.span, hint=hint)
-            if name == "schedule" and _is_call(setting.value, "plateau"):
-                values["plateau"] = _plateau(setting.value, constant)
+            if name == "schedule" and (call := _call_of(setting.value, "plateau")) is not None:
+                values["plateau"] = _plateau(call, constant)
             elif name in MOVING:
                 values[name] = MOVING[name](setting.value, schedule)
             else:
@@ -108,8 +108,12 @@ def _truth(node: syntax.Expression, constant: Any) -> bool:
     return value
 
 
-def _is_call(node: syntax.Expression, name: str) -> bool:
-    return isinstance(node, syntax.Call) and isinstance(node.function, syntax.Name) and node.function.text == name
+def _call_of(node: syntax.Expression, name: str) -> syntax.Call | None:
+    """The node if it is a call of this name, else None."""
+    match node:
+        case syntax.Call(function=syntax.Name(text=text)) if text == name:
+            return node
+    return None
 
 
 def _above_zero(node: syntax.Expression, constant: Any) -> float:
@@ -164,9 +168,8 @@ def _early_stop(node: syntax.Expression, constant: Any) -> EarlyStop:
     return EarlyStop(_better(values["metric"]), patience)
 
 
-def _plateau(node: syntax.Expression, constant: Any) -> Plateau:
+def _plateau(node: syntax.Call, constant: Any) -> Plateau:
     """Reads `plateau(patience = 10, factor = 0.1, metric = valid.loss)`."""
-    assert isinstance(node, syntax.Call)
     values = _entries(node.arguments, ("patience", "factor", "metric"), "`plateau`", node.span)
     patience = _integer(1)(values["patience"], constant) if "patience" in values else 10
     factor = _above_zero(values["factor"], constant) if "factor" in values else 0.1
@@ -178,9 +181,10 @@ def _plateau(node: syntax.Expression, constant: Any) -> Plateau:
 
 def _keep(node: syntax.Expression, constant: Any) -> Better:
     """Reads `best(valid.loss)`."""
-    if not isinstance(node, syntax.Call) or not _is_call(node, "best") or len(node.arguments) != 1:
+    call = _call_of(node, "best")
+    if call is None or len(call.arguments) != 1:
         fault("E0602", "`keep` says what is best", node.span, hint="best(valid.loss)")
-    return _better(node.arguments[0].value)
+    return _better(call.arguments[0].value)
 
 
 def _patterns(node: syntax.Expression, constant: Any) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
     pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')
-    leaves = context.graph.values("parameter")
+    leaves = context.graph.values(Role.PARAMETER)
     parameters = [leaf for leaf in leaves if fnmatchcase(leaf.name, pattern)]
     if not parameters:
         fault(
@@ -68,7 +68,7 @@ def class_weights(context: Context, arguments: Arguments, span: Span, scope: Sco
             describe_sample(label.type),
         )
     key, type_ = f"{CLASS_WEIGHTS}{name}", Type(context.graph.precision, (label.type.classes,))
-    state = next((leaf for leaf in context.graph.values("state") if leaf.name == key), None)
+    state = next((leaf for leaf in context.graph.values(Role.STATE) if leaf.name == key), None)
     if state is not None:
         return state
     place = context.user_span(span)

@@ -13,6 +13,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.export.writer import Array, exportable
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.pipeline import prediction_graph
@@ -78,7 +79,7 @@ def _text_of(block: str, width: int, units: int, precision: str) -> str:
         f"train {{\n precision = {precision}\n}}\n"
     )
     model = elaborate(parse(Source(f"{block}.net", text)), {}, lambda *_: 0)
-    (scan,) = exportable(prediction_graph(model)).values("scan")
+    (scan,) = exportable(prediction_graph(model)).values(Role.SCAN)
     return _transition(Scan.of(scan))
 
 

@@ -16,11 +16,11 @@ from netc.compiler.export.writer import Array, Exported, Rows, Writer, bounded_l
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Fold, Own, Value
-from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
-from netc.compiler.targets.cpu.own import definition
+from netc.compiler.program.custom import definition
 from netc.dsl.quoting import python_comment, python_docstring, python_name, python_string
 
 _WIDTH, _SHORT = 116, 60
@@ -139,7 +139,7 @@ class _NumpyFile(Writer):
 
     def random_words(self, value: Value) -> Term:
         name = value.name
-        if name == SAMPLE:
+        if parse_supplied(name) == SuppliedKind.SAMPLES.named():
             return Term("np.arange(_samples, dtype=np.int32)", "i32")
         self.arrays[name] = self.random(name)
         return Term(f"_weights[{python_string(name)}]", "i32")

@@ -15,7 +15,7 @@ from netc.compiler.ir.attributes import Attribute, Attributes, Constant, Named, 
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import LEAVES, Role
 from netc.compiler.ir.types import Bounded, DTypeName, Type
-from netc.compiler.ir.value import Surroundings, Value, make_attributes
+from netc.compiler.ir.value import Operation, Surroundings, Value, make_attributes
 from netc.dsl.source import NOWHERE, Span
 
 T = TypeVar("T")
@@ -118,9 +118,12 @@ class Graph:
         finally:
             self.span = before
 
-    def values(self, operation: str | None = None) -> list[Value]:
-        """All values in the order they were added (operands before users), or those of one operation."""
-        return [value for value in self.network.nodes if operation is None or value.operation == operation]
+    def values(self, kind: Role | Operation | None = None) -> list[Value]:
+        """All values in the order they were added (operands before users), or those of one role or operation."""
+        values: list[Value] = list(self.network.nodes)
+        if kind is None:
+            return values
+        return [value for value in values if value.role is kind or value.definition is kind]
 
     def users(self, value: Value) -> list[Value]:
         return list(self.network.successors(value))
@@ -204,7 +207,7 @@ def print_graph(graph: Graph) -> str:
 def print_value(value: Value) -> list[str]:
     """The lines of one value: the first is its own, those of a body follow."""
     keywords = value.keywords
-    plain = [f"{key}={_literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
+    plain = [f"{key}={literal(item)}" for key, item in keywords.items() if not isinstance(item, Body)]
     attributes = f"[{', '.join(plain)}]" if plain else ""
     operands = ", ".join(f"%{operand.number}" for operand in value.operands)
     place = f"  # {value.span.source.name}:{value.span.line}" if value.span is not NOWHERE else ""
@@ -215,10 +218,10 @@ def print_value(value: Value) -> list[str]:
     return [f"{line} {{{place}", *(f"  {inner}" for inner in print_graph(body.graph).splitlines()), "}"]
 
 
-def _literal(item: Attribute) -> str:
+def literal(item: Attribute) -> str:
     """An attribute as text; a varying dimension at its bound as `'time' <= 40`."""
     if isinstance(item, tuple):
-        return f"({', '.join(map(_literal, item))}{',' * (len(item) == 1)})"
+        return f"({', '.join(map(literal, item))}{',' * (len(item) == 1)})"
     return f"{item.name!r} <= {int(item)}" if isinstance(item, Bounded) else repr(item)
 
 

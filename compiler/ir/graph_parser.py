@@ -40,7 +40,7 @@ def parse_lines(lines: Sequence[str]) -> Graph:
         if not line.strip() or line.startswith("#"):
             continue
         if match := _VALUE.fullmatch(line):
-            attributes = _attributes(match["attributes"] or "")
+            attributes = parse_attributes(match["attributes"] or "")
             if match["opens"]:
                 end = next((n for n in range(at, len(lines)) if lines[n].rstrip() == "}"), None)
                 if end is None:
@@ -76,13 +76,14 @@ def _operand(values: dict[str, Value], name: str, line: str) -> Value:
     return values[name]
 
 
-def _attributes(text: str) -> dict[str, Attribute]:
+def parse_attributes(text: str) -> dict[str, Attribute]:
+    """Reads attributes by name: `over=(1,), p=0.5`. Raises ValueError if they cannot be read."""
     try:
         call = ast.parse(f"f({text})", mode="eval").body
     except SyntaxError as error:
         raise ValueError(f"attributes that cannot be read: {text}") from error
-    assert isinstance(call, ast.Call)
-    return {str(keyword.arg): _value_of(keyword.value) for keyword in call.keywords}
+    keywords = call.keywords if isinstance(call, ast.Call) else []
+    return {str(keyword.arg): _value_of(keyword.value) for keyword in keywords}
 
 
 def _value_of(node: ast.expr) -> Attribute:

@@ -18,6 +18,7 @@ from netc.compiler.ir.types import DTypeName, Mismatch, Type
 from netc.dsl.source import Span
 
 A = TypeVar("A", bound=Attributes)
+L = TypeVar("L")
 
 
 class Surroundings(Protocol):
@@ -92,6 +93,12 @@ class Value:
         """The attributes, as an object of the class `kind`, which they must belong to."""
         assert isinstance(self.attributes, kind), f"{self} has no {kind.__name__}"
         return self.attributes
+
+    def lowered_as(self, kind: builtins.type[L]) -> L:
+        """How the operation becomes a kernel, as an object of the class `kind`, which it must belong to."""
+        lower = OPERATIONS[self.operation].lower
+        assert isinstance(lower, kind), f"{self} is no {kind.__name__}, {self.span}"
+        return lower
 
     @property
     def keywords(self) -> dict[str, Any]:
@@ -217,7 +224,7 @@ class Scatter:
 
 @dataclass(frozen=True, slots=True)
 class Own:
-    """A custom kernel: a plain function over the arrays of one sample, the result's first (targets/cpu/own.py)."""
+    """A custom kernel: a plain function over the arrays of one sample, the result's first (program/custom.py)."""
 
     form: ClassVar[Form] = Form.CUSTOM
     function: Callable[..., None]
@@ -243,7 +250,7 @@ class Expansion:
 KernelRule = Scalar | Fold | View | Kernel | Scatter | Own | Whole | Replaced | Expansion
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # an operation is defined once, so identity says which it is
 class Operation:
     """One operation, with everything about it.
 

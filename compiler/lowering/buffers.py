@@ -119,8 +119,7 @@ class Lowering:
 
     def _view(self, value: Value) -> Place:
         """Returns the operand's memory with the strides of the view, or a copy if no strides describe it."""
-        lower = OPERATIONS[value.operation].lower
-        assert isinstance(lower, View), f"{value} has no place, {value.span}"
+        lower = value.lowered_as(View)
         (operand,) = value.operands
         place = self.read(operand)
         layout = lower.layout(place.strides, value.type, operand.type, **value.keywords)

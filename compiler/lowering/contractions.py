@@ -11,6 +11,7 @@ from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.products import Views, product_task
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
 from netc.compiler.operations.linear import Subscripts, index_sizes
+from netc.compiler.program.scalars import Binary, Name
 from netc.compiler.program.tasks import Buffer, Place
 
 
@@ -64,7 +65,7 @@ def _product_and_sum(lowering: Lowering, value: Value, einsum: Value) -> None:
     loop = Loop(lowering, value.type.dims)
     term = loop.operand(start)
     place = lowering.read(einsum)
-    line = loop.add(f"{term} + {loop.load(place, value.type, place.strides)}")
+    line = loop.add(Binary("+", Name(term), Name(loop.load(place, value.type, place.strides))))
     loop.emit([(line, value, lowering.output(value))])
 
 
@@ -81,4 +82,4 @@ def _multiply_and_add(lowering: Lowering, value: Value, shards: Buffer | None = 
         strides = dict(zip(indices, place.strides, strict=True))
         names.append(loop.load(place, operand.type, tuple(strides.get(letter, 0) for letter in letters)))
     target = Place(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
-    loop.emit([(loop.add(f"{names[0]} * {names[1]}"), value, target)])
+    loop.emit([(loop.add(Binary("*", Name(names[0]), Name(names[1]))), value, target)])

@@ -6,8 +6,8 @@ Knows no more of a lowering than a loop does.
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.loop import Loop, Places
+from netc.compiler.program.scalars import number
 from netc.compiler.program.tasks import Buffer, Place, all_of
-from netc.compiler.targets.cpu.expressions import literal
 
 
 def copy(lowering: Places, value: Value, target: Buffer) -> None:
@@ -22,10 +22,10 @@ def write_part(lowering: Places, value: Value, operand: Value, target: Place) ->
     loop.emit([(loop.operand(operand), value, target)])
 
 
-def fill(lowering: Places, value: Value, number: object, target: Place, dims: tuple[Dim, ...] | None = None) -> None:
+def fill(lowering: Places, value: Value, filling: object, target: Place, dims: tuple[Dim, ...] | None = None) -> None:
     """Writes a number to all elements of a value, or to those of a part of it that has the dimensions `dims`."""
     loop = Loop(lowering, value.type.dims if dims is None else dims)
-    loop.emit([(loop.add(literal(number, value.type.dtype)), value, target)])
+    loop.emit([(loop.add(number(filling, value.type.dtype)), value, target)])
 
 
 def gather_rows(lowering: Places, value: Value) -> Place:

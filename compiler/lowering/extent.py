@@ -2,11 +2,11 @@
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import Form
-from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.program.schedule import Count, KernelSource
+from netc.compiler.program.kernels import StoredCount
+from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Pointer, Task
 
 
@@ -19,9 +19,7 @@ def extent(lowering: Lowering, value: Value) -> None:
         factor *= dim if isinstance(dim, int) else 1
     buffer = lowering.output(value).buffer
     assert buffer is not None
-    dtype = value.type.dtype
-    text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
     count = Count(factor, next((dim for dim in dims if isinstance(dim, str)), "one"))
     lowering.program.tasks.append(
-        Task(KernelSource("loop", text, 2), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
+        Task(StoredCount(value.type.dtype), (Pointer(buffer),), (count,), frozenset({buffer}), None, (value,))
     )

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from netc.compiler.ir.forms import Form
-from netc.compiler.ir.value import OPERATIONS, Scatter, Value
+from netc.compiler.ir.value import Scatter, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.forms import lowers
@@ -26,8 +26,7 @@ def gather(lowering: Lowering, value: Value) -> None:
 def scatter(lowering: Lowering, value: Value) -> None:
     """Combines each row of x with the row of the result that its index names."""
     x, index = value.operands
-    lower = OPERATIONS[value.operation].lower
-    assert isinstance(lower, Scatter)
+    lower = value.lowered_as(Scatter)
     target = lowering.output(value)
     fill(lowering, value, float(lower.initial), target)
     loop = Loop(lowering, x.type.dims)

@@ -12,12 +12,10 @@ from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Fold, Scalar, Value
 from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.operations.elementwise import cast
-from netc.compiler.program.nests import Access, Line, Nest, Output
-from netc.compiler.program.schedule import Count, KernelSource
-from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks
-from netc.compiler.targets.cpu.expressions import literal, scalar
-from netc.compiler.targets.cpu.loops import write
-from netc.compiler.targets.machine import SCOPES
+from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
+from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
+from netc.compiler.program.schedule import Count
+from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task, Tasks, buffer_numbers
 
 
 class Places(Protocol):
@@ -74,7 +72,8 @@ class Loop:
         self.computed: list[Value] = []
         self.is_whole = False  # it cannot be cut into rows
 
-    def add(self, content: Access | str) -> str:
+    def add(self, content: Access | Expression) -> str:
+        """Adds a line, unless there is one of the same content. Returns its name."""
         if content not in self.names:
             self.names[content] = f"t{len(self.lines)}"
             self.lines.append(Line(self.names[content], content))
@@ -97,7 +96,7 @@ class Loop:
         """Returns the name of an operand's element, which is computed here, a literal or loaded."""
         constant = _behind_views(value)
         if constant.role is Role.CONSTANT:
-            return self.add(literal(constant.attributes_as(Constant).value, value.type.dtype))
+            return self.add(number(constant.attributes_as(Constant).value, value.type.dtype))
         if value in self.members:
             return self.members[value]
         if value in self.lowering.fusion.inlined:
@@ -150,13 +149,12 @@ class Loop:
 
     def _line(self, value: Value, names: dict[str, str]) -> str:
         """Adds the line that computes a value from its operands' elements."""
-        lower = OPERATIONS[value.operation].lower
-        assert isinstance(lower, Scalar)
+        lower = value.lowered_as(Scalar)
         dtype = (
             value.type.dtype if value.definition is cast or value.type.dtype != "bool" else value.operands[0].type.dtype
         )
         self.computed.append(value)
-        return self.add(scalar(lower.expression, names, dtype, value.keywords))
+        return self.add(expression(lower.expression, names, dtype, value.keywords))
 
     def member(self, value: Value) -> str:
         """Returns the name of a value of this loop; for a fold, the name of the element that it reduces."""
@@ -179,8 +177,7 @@ class Loop:
         """Adds the task of this loop, which writes each output to its place.
 
         The strides of a place are those of the axes that are not folded. With `indirect` they are those of all axes,
-        and `combine` says how a value is combined with the one in memory. Pointers into one buffer share an alias
-        scope.
+        and `combine`, an expression of a and b, says how the one in memory is combined with a value.
         """
         stores = []
         if self.is_whole or combine is not None:
@@ -188,38 +185,29 @@ class Loop:
             self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
         for line, value, place in outputs:
             assert place.buffer is not None
-            lower = OPERATIONS[value.operation].lower if value.operands else None
-            fold = keyed = None
-            if isinstance(lower, Fold) and self.folded:
-                keyed = lower.keyed if value.type.is_float else None
-                fold = (literal(float(lower.initial), value.type.dtype), lower.combine)
-            elif self.folded and len(value.type.dims) < len(self.space) and not argmax:  # the sum of a product's index
-                fold = (literal(0.0, value.type.dtype), "a + b")
+            fold = None if argmax else self._reduction(value)
             kept = iter(place.strides)
             is_reduced = fold is not None or argmax
             walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
             shard = math.prod(value.type.shape(1)) if self.in_shards else 0
             target = Access(self.pointer(place.buffer, place.offset, walk, shard), value.type.dtype, walk, indirect)
-            stores.append(Output(line, target, fold, keyed))
-        scopes: dict[Buffer, int] = {}
-        for pointer in self.pointers:
-            scopes.setdefault(pointer.buffer, min(len(scopes), SCOPES - 1))  # those beyond share one: they may overlap
+            stores.append(Output(line, target, fold))
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),
             tuple(stores),
-            tuple(scopes[pointer.buffer] for pointer in self.pointers),
+            buffer_numbers(self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
-            combine=combine,
+            combine=None if combine is None else expression(combine, {}, outputs[0][1].type.dtype, {}),
             argmax=argmax,
         )
-        text, extents = write(nest)
+        nest, extents = compact(nest)
         counts = tuple(
             Count(extent.factor, "one" if extent.axis is None else self.per(extent.axis)) for extent in extents
         )
         self.lowering.program.tasks.append(
             Task(
-                KernelSource("loop", text, len(self.pointers) + len(counts)),
+                nest,
                 tuple(self.pointers),
                 counts,
                 frozenset(place.buffer for _, _, place in outputs if place.buffer is not None),
@@ -227,3 +215,14 @@ class Loop:
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )
         )
+
+    def _reduction(self, value: Value) -> Reduction | None:
+        """Returns how a value is reduced over the folded axes: as its operation says, or as the sum of a product."""
+        lower = OPERATIONS[value.operation].lower if value.operands else None
+        dtype = value.type.dtype
+        if isinstance(lower, Fold) and self.folded:
+            keyed = lower.keyed if value.type.is_float else None
+            return Reduction(number(float(lower.initial), dtype), expression(lower.combine, {}, dtype, {}), keyed)
+        if self.folded and len(value.type.dims) < len(self.space):
+            return Reduction(number(0.0, dtype), Binary("+", Name("a"), Name("b")))
+        return None

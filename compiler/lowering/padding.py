@@ -16,14 +16,14 @@ from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.lowering.loop import Places
 from netc.compiler.operations.pooling import Interleave
-from netc.compiler.operations.shape import Pad
+from netc.compiler.operations.shape import Pad, pad
 from netc.compiler.program.tasks import Buffer, Place, all_of
 
 
 def padded_forms(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
     """Returns the padded form of each value that is written with its padding from the start."""
     roots, forms = set(graph.results.values()), dict[Value, Value]()
-    for padded in graph.values("pad"):
+    for padded in graph.values(pad):
         (value,) = padded.operands
         step = padded.attributes_as(Pad).step
         if value in forms or value in roots or padded in roots or any(apart != 1 for apart in step):

@@ -12,7 +12,8 @@ from dataclasses import dataclass, replace
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.linear import Subscripts, index_sizes
-from netc.compiler.program.product import TOUCHED, Loop, Product, product_source
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.product import TOUCHED, Loop, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Place, Pointer, Task
 from netc.compiler.targets.machine import STRIP, Machine
@@ -113,7 +114,7 @@ def product_task(value: Value, einsum: Value, views: Views, machine: Machine, in
         return None
     product = _product(value, views, nest, [operand.get(lead, 0) for operand in strides], machine, in_shards)
     return Task(
-        product_source(value.type.dtype),
+        Contraction(value.type.dtype),
         product.pointers,
         product.numbers,
         frozenset({product.c.buffer, product.pack.buffer}),
@@ -223,7 +224,7 @@ def fetch_ahead(tasks: Sequence[Task]) -> list[Task]:
     """Returns the tasks of a group; products prefetch parameters and states that later updates write."""
     tasks_ahead = []
     for i, task in enumerate(tasks):
-        if task.kernel.form == "product":
+        if isinstance(task.kernel, Contraction):
             product = Product.of(task.pointers, task.counts, Count)
             c = product.c
             # A dict keeps an order that does not depend on addresses, so that two processes make the same plan.

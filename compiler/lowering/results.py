@@ -18,15 +18,15 @@ def stack_rows(lowering: Lowering, value: Value) -> None:
     lowering.stacks[value] = []
 
 
-def result_buffer(lowering: Lowering, value: Value, result: str) -> Buffer:
+def result_buffer(lowering: Lowering, value: Value, name: str) -> Buffer:
     """Returns the buffer that holds a whole result in row-major order; a view or leaf is copied into a new one."""
     place = lowering.places.get(value)
     buffer = place.buffer if place is not None else None
     is_own = buffer is not None and buffer.kind == "temporary" and value not in lowering.leaf_of.values()
     if buffer is not None and is_own and lowering.fills(value, buffer):
-        buffer.kind, buffer.name = "result", result
+        buffer.kind, buffer.name = "result", name
         return buffer
-    target = Buffer(value.type, "result", result)
+    target = Buffer(value.type, "result", name)
     copy(lowering, value, target)
     return target
 

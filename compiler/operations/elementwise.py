@@ -394,23 +394,26 @@ stop_gradient = register(
     )
 )
 
-for _name, _sign, _function in (
-    ("less", "<", np.less),
-    ("less_equal", "<=", np.less_equal),
-    ("greater", ">", np.greater),
-    ("greater_equal", ">=", np.greater_equal),
-    ("equal", "==", np.equal),
-    ("not_equal", "!=", np.not_equal),
-):
-    elementwise(
-        _name,
-        f"Whether x {_sign} y.",
-        scalar=f"x {_sign} y",
+
+def _comparison(name: str, sign: str, function: Any) -> Operation:
+    """Registers a comparison, which the language writes as `sign`."""
+    return elementwise(
+        name,
+        f"Whether x {sign} y.",
+        scalar=f"x {sign} y",
         operands=2,
-        reference=_function,
+        reference=function,
         type=bool_type,
         is_callable=False,
     )
+
+
+less = _comparison("less", "<", np.less)
+less_equal = _comparison("less_equal", "<=", np.less_equal)
+greater = _comparison("greater", ">", np.greater)
+greater_equal = _comparison("greater_equal", ">=", np.greater_equal)
+equal = _comparison("equal", "==", np.equal)
+not_equal = _comparison("not_equal", "!=", np.not_equal)
 elementwise(
     "logical_and", "x and y.", scalar="x and y", operands=2, reference=np.logical_and, type=bool_type, is_callable=False
 )

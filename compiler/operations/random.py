@@ -14,11 +14,11 @@ import numpy as np
 from netc.compiler.ir.attributes import Attributes, ElementType
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import Expansion, Operation, Scalar, Value, apply, register
 from netc.compiler.operations.elementwise import elementwise, result_type
 
-SAMPLE = "random.sample"
 RANDOM = ("uniform_like", "normal_like")
 
 
@@ -75,7 +75,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     """Uniform in [0, 1), one number for each element of a value; a stream has two that know nothing of each other."""
     graph, rows = like.graph, like.type.rows
     sample = tuple(int(dim) for dim in (like.type.dims if rows is None else like.type.dims[1:]))
-    keys = graph.add("given", (), {"name": f"random.{stream}"}, Type("i32", (2,)))
+    keys = graph.add("given", (), {"name": str(SuppliedKind.RANDOM.named(stream))}, Type("i32", (2,)))
     first, second = (apply("reshape", apply("slice", keys, axis=0, start=i, stop=i + 1), dims=()) for i in range(2))
     if is_second:
         first, second = second, first
@@ -83,7 +83,7 @@ def _draw(like: Value, stream: int, is_second: bool = False) -> Value:
     element = apply("reshape", graph.add("arange", (), {"n": n}, Type("i32", (n,))), dims=sample)
     row = apply("scramble", first, second)
     if rows is not None:
-        number = graph.add("given", (), {"name": SAMPLE}, Type("i32", (BATCH,)))
+        number = graph.add("given", (), {"name": str(SuppliedKind.SAMPLES.named())}, Type("i32", (BATCH,)))
         row = apply("scramble", apply("scramble", number, first), second)
         if rows != BATCH:
             row = apply(

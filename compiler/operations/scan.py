@@ -254,7 +254,7 @@ def _from_reference(y: Any, place: Any, size: int, sizes: Sizes = 1) -> Any:
     return result.reshape(-1, size, *y.shape[1:])
 
 
-register(
+pack = register(
     Operation(
         "to_steps",
         "Sequences with room for n steps each, as rows: x[batch, n, ...] -> [steps, ...].",
@@ -266,7 +266,7 @@ register(
         is_callable=False,
     )
 )
-register(
+unpack = register(
     Operation(
         "from_steps",
         "Rows as sequences with room for n steps each, zeros beyond their ends: the inverse of to_steps.",
@@ -283,7 +283,7 @@ register(
 
 def to_steps(x: Value, dim: str) -> Value:
     """Packs x[batch, n, ...] as rows of the dimension `dim`, without the elements beyond each sample's end."""
-    if x.operation == "from_steps" and x.operands[0].type.rows == dim:
+    if x.definition is unpack and x.operands[0].type.rows == dim:
         return x.operands[0]
     return apply("to_steps", x, table(x.graph, TableKind.PLACE, dim, size=int(x.type.dims[1])))
 
@@ -296,5 +296,5 @@ def from_steps(y: Value, size: int) -> Value:
 
 def scans(graph: Graph) -> Iterator[Scan]:
     """All scans of a graph, in order."""
-    for value in graph.values("scan"):
+    for value in graph.values(Role.SCAN):
         yield Scan.of(value)

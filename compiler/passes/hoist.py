@@ -25,7 +25,7 @@ def hoist(graph: Graph) -> Graph:
 
     Runs after `differentiate`, so it serves forward and backward scans alike.
     """
-    if not graph.values("scan"):
+    if not graph.values(Role.SCAN):
         return graph
     split: dict[Value, _Split] = {}
 

@@ -13,13 +13,13 @@ from netc.compiler.ir.attributes import Dims, Given
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.reduce import extent
 from netc.compiler.passes.differentiate import differentiate
 
 ACCUMULATED = "accumulated."
-LOSS_FACTOR = "train.loss_factor."  # and a loss's name: its factor at each step, from a schedule
 _WEIGHTS = "weights of "
 _A_STEP, _A_BATCH = " a step", " a batch"  # endings of groups whose losses have no row for each sample
 
@@ -80,7 +80,7 @@ def terms(graph: Graph, moved: Collection[str] = ()) -> list[Term]:
 
 
 def _factor(graph: Graph, loss: Value, name: str) -> Value:
-    scheduled = graph.add("given", (), Given(f"{LOSS_FACTOR}{name}", per="step"), Type("f64"))
+    scheduled = graph.add("given", (), Given(str(SuppliedKind.LOSS_FACTOR.named(name)), per="step"), Type("f64"))
     return apply("cast", scheduled, dtype=loss.type.dtype)
 
 

@@ -26,7 +26,7 @@ def derived(graph: Graph) -> Graph:
 
     The innermost derivatives are replaced first, so they can be of any order.
     """
-    while graph.values("grad"):
+    while graph.values(Role.DERIVATIVE):
         graph = _without_innermost(opened(graph))
     return graph
 
@@ -35,7 +35,7 @@ def _without_innermost(graph: Graph) -> Graph:
     """Replaces the innermost `grad` values by their derivatives."""
     inner = {
         value
-        for value in graph.values("grad")
+        for value in graph.values(Role.DERIVATIVE)
         if not any(source.role is Role.DERIVATIVE for source in needed_by(value.operands))
     }
 

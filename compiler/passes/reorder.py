@@ -52,7 +52,7 @@ def factor(graph: Graph) -> Graph:
             return summed(copy, operands[0], over)
         return copy.add_copy(value, operands)
 
-    return simplify(rebuild(graph, rule)) if graph.values("sum") else graph
+    return simplify(rebuild(graph, rule)) if graph.values(sum_) else graph
 
 
 def _without(factor: Value, x: Value, over: tuple[int, ...]) -> tuple[Dim, ...] | None:

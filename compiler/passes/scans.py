@@ -27,7 +27,7 @@ def opened(graph: Graph, is_frugal: bool = False) -> Graph:
     reductions; the derivative computes the other values again. Runs before `differentiate`; `trimmed` removes what
     the derivative did not read.
     """
-    if not graph.values("scan"):
+    if not graph.values(Role.SCAN):
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -59,11 +59,11 @@ def trimmed(graph: Graph) -> Graph:
 
     The remaining leaves and results of a body are numbered anew.
     """
-    if not graph.values("scan"):
+    if not graph.values(Role.SCAN):
         return graph
     asked: dict[Value, set[Result]] = {}
     live = graph.live()
-    for selection in graph.values("part"):
+    for selection in graph.values(Role.PART):
         if selection in live:
             asked.setdefault(selection.operands[0], set()).add(selection.attributes_as(Part).result)
     renamed: dict[Value, dict[Result, Result]] = {}
@@ -134,7 +134,7 @@ def with_body(value: Value, change: Callable[[Graph], Graph]) -> Attributes:
 
 def in_bodies(graph: Graph, run_pass: Callable[[Graph], Graph]) -> Graph:
     """Returns the graph with a pass applied to the body of each scan."""
-    if not graph.values("scan"):
+    if not graph.values(Role.SCAN):
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -163,7 +163,7 @@ def in_ranks(graph: Graph) -> Graph:
     order = first_dim(graph)
     turned = {
         value
-        for value in graph.values("scan")
+        for value in graph.values(Role.SCAN)
         if order_of(value.attributes_as(ScanAttributes).dim) not in (None, order)
     }
     if not turned:

@@ -14,7 +14,7 @@ def settle(graph: Graph, training: bool) -> Graph:
 
     Runs first, before `differentiate`.
     """
-    if not graph.values("training"):
+    if not graph.values(Role.TRAINING):
         return graph
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:

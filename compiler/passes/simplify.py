@@ -9,8 +9,8 @@ from netc.compiler.ir.attributes import Axis, Constant, Dims
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Expansion, Value
+from netc.compiler.ir.types import Type, fixed_size
+from netc.compiler.ir.value import OPERATIONS, Expansion, Operation, Value
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
 from netc.compiler.reference import evaluate
@@ -28,11 +28,12 @@ def rebuild(graph: Graph, rule: Callable[[Graph, Value, list[Value]], Value]) ->
     return copy
 
 
-def expand(graph: Graph, kept: Collection[str] = ()) -> Graph:
+def expand(graph: Graph, kept: Collection[Operation] = ()) -> Graph:
     """Replaces operations that are defined by others, such as softmax, by those; the operations in `kept` stay."""
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
-        lower = OPERATIONS[value.operation].lower if value.operands and value.operation not in kept else None
+        is_kept = not value.operands or value.definition in kept
+        lower = None if is_kept else OPERATIONS[value.operation].lower
         if isinstance(lower, Expansion):
             return lower.build(*operands, **value.keywords)
         return copy.add_copy(value, operands)
@@ -80,9 +81,7 @@ class _Padded:
 
     @property
     def end(self) -> int:
-        size = self.inner.type.dims[self.axis]
-        assert isinstance(size, int)
-        return self.before + size
+        return self.before + fixed_size(self.inner.type.dims[self.axis])
 
 
 def _padded(*values: Value) -> list[_Padded]:

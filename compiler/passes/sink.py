@@ -12,7 +12,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value
-from netc.compiler.operations.shape import Slice
+from netc.compiler.operations.shape import Slice, slice_
 from netc.compiler.passes.simplify import rebuild, simplify
 
 
@@ -45,7 +45,7 @@ def sink(graph: Graph) -> Graph:
             passes.add(copied)
         return copied
 
-    if not any(_lets_through(slice_.operands[0], users[slice_.operands[0]]) for slice_ in graph.values("slice")):
+    if not any(_lets_through(slice_.operands[0], users[slice_.operands[0]]) for slice_ in graph.values(slice_)):
         return graph
     return simplify(rebuild(graph, rule))
 

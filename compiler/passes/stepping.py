@@ -14,6 +14,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Part, Scan, SlotKind
+from netc.compiler.operations.shape import gather
 from netc.dsl.diagnostics import fault
 
 STEP = str(IndexTable(TableKind.STEP, ""))  # the leaf that says which step it is, from 0
@@ -112,9 +113,9 @@ class _Builder:
         if kind is TableKind.STEP:
             operands = [self.steps[operand] for operand in value.operands]
             self.steps[value] = self.step_graph.add_copy(value, operands, type_=self.at_step(value.type))
-        elif value.operation == "gather" and kind is TableKind.SAMPLE:
+        elif value.definition is gather and kind is TableKind.SAMPLE:
             self.steps[value] = self.steps[value.operands[0]]
-        elif value.operation == "gather" and kind is TableKind.PREVIOUS:
+        elif value.definition is gather and kind is TableKind.PREVIOUS:
             result, leaf = self.state(self.at_step(value.type), None)
             self.steps[value], self.step_graph.results[result] = leaf, self.steps[value.operands[0]]
         else:

@@ -15,8 +15,9 @@ from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import Truncate
 from netc.compiler.operations import sequence
-from netc.compiler.operations.elementwise import cast
+from netc.compiler.operations.elementwise import cast, equal
 from netc.compiler.operations.scan import Scan, part
+from netc.compiler.operations.shape import gather
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import Label, fault
 
@@ -51,12 +52,12 @@ class _Chunk:
         kinds = [read.kind for read in tables if read.dim == self.how.dim]
         if value.role is Role.SCAN:
             return self.scan(copy, value, operands)
-        if set(kinds) - set(_OF_A_STEP) or (kinds and value.operation not in ("gather", "cast", "equal")):
+        if set(kinds) - set(_OF_A_STEP) or (kinds and value.definition not in (gather, cast, equal)):
             self.refuse(value, "this takes all steps together")
         if TableKind.PREVIOUS in kinds:
             return self.before(copy, value, operands)
         copied = copy.add_copy(value, operands)
-        if TableKind.STEP in kinds and value.operation == "equal":  # where a sequence begins
+        if TableKind.STEP in kinds and value.definition is equal:  # where a sequence begins
             return apply("logical_and", copied, self.is_first(copy, copied))
         if TableKind.STEP in kinds and value.definition is cast:  # the number of a step
             return copied + sequence.spread(self.done(copy, value), self.how.dim)

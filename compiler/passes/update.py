@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from netc.compiler.ir.attributes import Given
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.model import ParameterInfo, TrainSettings
 
 STEP = "optimizer.step"
-FACTOR = "train.factor"  # the factor of the learning rate at each step, from a schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +162,7 @@ def update(
     numbers = train.optimizer.numbers
     rate: Value | float = numbers["lr"]
     if train.has_schedule:
-        rate = graph.add("given", (), Given(FACTOR, per="step"), Type("f64")) * rate
+        rate = graph.add("given", (), Given(str(SuppliedKind.RATE_FACTOR.named()), per="step"), Type("f64")) * rate
     for parameter, gradient in _clipped(graph, train, gradients).items():
         name = parameter.name
         scale = next((factor for pattern, factor in train.lr_scale if fnmatchcase(name, pattern)), 1.0)

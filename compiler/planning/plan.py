@@ -9,40 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.types import BATCH, Sizes, Type, size_of
+from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
+from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
-
-ALIGNMENT = 64
-SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
-
-    index: int
-    type: Type
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """The memory and the schedule of a program, for steps of at most `sizes`.
-
-    `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the
-    calls.
-    """
-
-    sizes: Sizes
-    shared: int
-    private: int
-    schedule: Schedule
-    inputs: dict[str, Table]
-    results: dict[str, Table]
-    tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +25,6 @@ class _Lifetime:
     first: int
     last: int
     is_row_block: bool = False
-
-
-def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
-    """Returns offsets for buffers of (name, bytes), one behind another, and the bytes of all of them with the slack."""
-    offsets, at = {}, 0
-    for name, size in names:
-        offsets[name] = at
-        at += _round(size)
-    return offsets, at + SLACK
 
 
 def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
@@ -118,10 +82,6 @@ def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
                 yield count.per
 
 
-def _round(size: int) -> int:
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
 def _row(buffer: Buffer) -> int:
     """Elements of a row of a buffer."""
     return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
@@ -175,13 +135,13 @@ def _lifetimes(
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
         if len(groups) == 1 and rowwise(group, buffer, _row(buffer)) and _has_rows(buffer, group):
-            size = _round(row_blocks[id(group)] * _row_bytes(buffer))
+            size = aligned(row_blocks[id(group)] * _row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
-            private.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), *by_task))
+            private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), *by_task))
         else:
             first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
-            shared.append(_Lifetime(buffer, _round(buffer.type.nbytes(sizes)), first, last))
+            shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
     return shared, private
 
 

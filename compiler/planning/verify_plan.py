@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, size_of
-from netc.compiler.planning.bounds import reached
-from netc.compiler.planning.plan import ALIGNMENT, SLACK, Plan
+from netc.compiler.planning.accesses import Touched, reached, touched
+from netc.compiler.program.kernels import Contraction, form_of
+from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
 from netc.compiler.program.tasks import SHARD_COUNT, Buffer, Pointer, Task, Tasks
-from netc.compiler.targets.cpu.texts import Touched, touched
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class _Call:
 
     def __str__(self) -> str:
         values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
-        return f"{self.task.kernel.form} of {values} (phase {self.phase}, {self.kind.kind})"
+        return f"{form_of(self.task.kernel)} of {values} (phase {self.phase}, {self.kind.kind})"
 
     def pointers(self, numbers: frozenset[int] | None = None) -> Iterator[tuple[Pointer, Address]]:
         """The pointers that the kernel uses, or those of some numbers, with their addresses."""
@@ -85,7 +85,7 @@ def _calls(plan: Plan) -> Iterator[_Call]:
         for group in phase:
             for call, task in zip(group.calls, tasks, strict=False):
                 assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
-                is_product = task.kernel.form == "product"
+                is_product = isinstance(task.kernel, Contraction)
                 has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
                 memory = touched(task.kernel, has_start)
                 yield _Call(p, place, number, group, task, call.arguments, memory)

@@ -1,89 +1,52 @@
-"""Text of everything below the graph: which values share a loop, tasks, phases and addresses.
+"""Prints a lowered program: its buffers and tasks with all that they compute, and a plan with its addresses.
 
-For golden tests and for whoever looks for what a line of a model became. Buffers of leaves and results have their
-names, temporaries are t0, t1, ... in the order in which tasks touch them. It makes no decisions itself.
+For `netc explain --after lower` and `--after plan`, and for golden tests. listing_parser.py reads the text back.
+Buffers of leaves and results have their names, temporaries are t0, t1, ... in the order in which tasks touch them.
 """
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 
+from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Dim
-from netc.compiler.ir.value import OPERATIONS, Scalar, Value
-from netc.compiler.lowering.fuse import Fusion, Unit
-from netc.compiler.planning.phases import TaskGroup
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.kernel_listing import count_text, kernel_lines
+from netc.compiler.program.kernels import Contraction, form_of
+from netc.compiler.program.names import quoted
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.product import WALKS, Loop, Product
-from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Count, Group
-from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Count, Group
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk
+from netc.dsl.source import NOWHERE
 
-_MEMORIES = {PERSISTENT: "persistent", SHARED: "shared", PRIVATE: "private", ORDER: "order"}
-_LOOPS = ("rows", "columns", "depth", "runs", "turns", "inner", "middle", "outer")  # of a product, from the inside
-
-
-# ------------------------------------------------------------------ which values share a loop
-
-
-def fusion_lines(fusion: Fusion) -> Iterator[str]:
-    """Each unit with the values that it computes, those computed on the way, and those that it reads from memory."""
-    for unit in fusion.units:
-        yield f"unit {unit.position}: {_space(unit)}"
-        for value in unit.values:
-            yield f"  {value_line(value)}"
-        inside = sorted(_inside(fusion, unit), key=lambda value: value.number)
-        for value in inside:
-            shared = len(fusion.users[value]) > 1
-            yield f"  {value_line(value)}  (computed {'again ' if shared else ''}on the way)"
-        reads = {source for value in unit.values for source, _ in fusion.sources(value)} - set(unit.values)
-        if reads:
-            yield f"  reads {', '.join(f'%{value.number}' for value in sorted(reads, key=lambda value: value.number))}"
+MEMORIES = {PERSISTENT: "persistent", SHARED: "shared", PRIVATE: "private", ORDER: "order"}
+LOOPS = ("rows", "columns", "depth", "runs", "turns", "inner", "middle", "outer")  # of a product, from the inside
+_WIDTH = 100  # columns of a list of names
+ONCE = Loop(Count(1), Count(0), Count(0), Count(0), Count(0))  # a loop of a product that is not printed
 
 
-def value_line(value: Value) -> str:
-    """A value as its operation, operands and type."""
-    operands = ", ".join(f"%{operand.number}" for operand in value.operands)
-    return f"%{value.number} = {value.operation}({operands}) : {value.type}"
-
-
-def _space(unit: Unit) -> str:
-    if unit.space is None:
-        return f"{unit.values[0].operation} by itself"
-    folded = f", folding axes {', '.join(map(str, unit.folded))}" if unit.folded else ""
-    return f"a loop over [{', '.join(map(str, unit.space))}]{folded}"
-
-
-def _inside(fusion: Fusion, unit: Unit) -> Iterator[Value]:
-    """The values without memory that a unit computes for its own; each once."""
-    pending, seen = list(unit.values), set[Value]()
-    while pending:
-        for operand in pending.pop().operands:
-            if operand in seen:
-                continue
-            seen.add(operand)
-            if operand in fusion.inlined:
-                yield operand
-                pending.append(operand)
-            elif operand.operands and operand not in fusion.unit_of and not isinstance(_lower(operand), Scalar):
-                pending.append(operand)  # a view: what it sees may be computed here
-
-
-def _lower(value: Value) -> object:
-    return OPERATIONS[value.operation].lower
-
-
-# ------------------------------------------------------------------ tasks
+# ------------------------------------------------------------------ buffers and tasks
 
 
 class Names:
-    """The names of buffers: their own, or t0, t1, ... for temporaries and s0, s1, ... for what belongs to one task."""
+    """The names of buffers: their own, or t0, t1, ... for temporaries and s0, s1, ... for what belongs to one task.
 
-    def __init__(self, tasks: Iterable[Task]) -> None:
-        buffers = list(dict.fromkeys(pointer.buffer for task in tasks for pointer in task.pointers))
+    A buffer whose name another one has too is told apart by its kind: `'chunk.0 (result)'`.
+    """
+
+    def __init__(self, tasks: Iterable[Task], others: Iterable[Buffer] = ()) -> None:
+        buffers = dict.fromkeys([*(pointer.buffer for task in tasks for pointer in task.pointers), *others])
         taken = {buffer.name for buffer in buffers}
         free = {letter: _numbered(letter, taken) for letter in "ts"}
-        self.names = {buffer: buffer.name or next(free["s" if buffer.kind == "scratch" else "t"]) for buffer in buffers}
+        self.names = dict[Buffer, str]()
+        used = set[str]()
+        for buffer in buffers:
+            name = buffer.name or next(free["s" if buffer.kind == "scratch" else "t"])
+            name = f"{name} ({buffer.kind})" if name in used else name
+            used.add(name)
+            self.names[buffer] = quoted(name)
 
     def lines(self) -> Iterator[str]:
-        """A line a buffer."""
+        """Yields a line for each buffer."""
         width = max(map(len, self.names.values()), default=0)
         for buffer, name in self.names.items():
             per_step = ", a value a step" if buffer.is_per_step else ""
@@ -97,137 +60,174 @@ class Names:
 
 
 def _numbered(letter: str, taken: Collection[str]) -> Iterator[str]:
-    """t0, t1, ... without those that are taken."""
+    """Yields t0, t1, ... without those that are taken."""
     return (name for number in itertools.count() if (name := f"{letter}{number}") not in taken)
 
 
 def task_lines(program: Tasks) -> Iterator[str]:
-    """The buffers, then each task whole: its pointers, its counts and its kernel."""
-    names = Names(program.tasks)
-    yield from names.lines()
+    """Yields the buffers, the leaves and results, then each task: its pointers, its kernel and what it writes."""
+    names = Names(program.tasks, [*program.leaves.values(), *program.results.values()])
+    yield from _heads(program, names)
     for number, task in enumerate(program.tasks):
         yield ""
-        yield f"task {number}: {title(task)}"
-        yield from (
-            f"  {line}" for line in (_product(task, names) if task.kernel.form == "product" else _loop(task, names))
+        yield f"task {number}: {title(task)}{_source_lines(task)}"
+        yield from (f"  {line}" for line in _TaskListing(task, names, _walks(program.tasks)).lines())
+
+
+def _heads(program: Tasks, names: Names) -> Iterator[str]:
+    """Yields the buffers, and which of them are those of leaves and results."""
+    yield from names.lines()
+    results = {str(result): buffer for result, buffer in program.results.items()}
+    for word, buffers in (("leaves", program.leaves), ("results", results)):
+        pairs = (
+            quoted(name) if quoted(name) == names.names[buffer] else f"{quoted(name)} = {names.names[buffer]}"
+            for name, buffer in buffers.items()
         )
-        yield f"  writes {', '.join(name for buffer, name in names.names.items() if buffer in task.writes)}"
+        yield from (f"{word}: {line}" for line in _wrapped(pairs))
+
+
+def _wrapped(items: Iterable[str]) -> Iterator[str]:
+    """Yields the items, separated by commas, in lines of about 100 columns."""
+    line = ""
+    for item in items:
+        if line and len(line) + len(item) > _WIDTH:
+            yield line
+            line = ""
+        line = f"{line}, {item}" if line else item
+    if line:
+        yield line
 
 
 def title(task: Task) -> str:
-    """The form of a task's kernel, along what it can be shared out, and the values that it computes."""
+    """Returns the form of a task's kernel, the values that it computes, and along what it can be shared out."""
     values = ", ".join(f"%{value.number} {value.operation}" for value in task.values)
     grain = f", {task.grain} at a time" if task.grain > 1 else ""
-    walk = f", {_walk(task.walk.dim, task.walk.is_reversed)}" if task.walk is not None else ""
-    return f"{task.kernel.form} of {values}; {_axis(task.axis)}{grain}{walk}"
+    walk = f", a step of {quoted(task.walk.dim)}, {_direction(task.walk)}" if task.walk is not None else ""
+    return f"{form_of(task.kernel)} of {values}; {_axis(task.axis)}{grain}{walk}"
 
 
 def _axis(axis: Dim | None) -> str:
     if axis is None:
         return "as one piece"
-    return "in shards" if axis == SHARDS else f"rows of {axis}" if isinstance(axis, str) else f"{axis} rows"
+    return "in shards" if axis == SHARDS else f"rows of {quoted(axis)}" if isinstance(axis, str) else f"{axis} rows"
 
 
-def _walk(dim: str, is_reversed: bool) -> str:
-    return f"a step of {dim}, {'from the last' if is_reversed else 'from the first'}"
+def _direction(walk: Walk) -> str:
+    return "from the last" if walk.is_reversed else "from the first"
 
 
-def count_text(count: Count) -> str:
-    if count.per == "one":
-        return str(count.factor)
-    return count.per if count.factor == 1 else f"{count.factor} * {count.per}"
+def _source_lines(task: Task) -> str:
+    """Returns a comment with the lines of the model that a task's values come from."""
+    lines = dict.fromkeys(value.span.line for value in task.values if value.span is not NOWHERE)
+    return f"  # line {', '.join(map(str, lines))}" if lines else ""
 
 
-def _loop(task: Task, names: Names) -> Iterator[str]:
-    for number, pointer in enumerate(task.pointers):
-        yield f"p{number} = {names.pointer(pointer)}"
-    text = task.kernel.text.rstrip("\n").split("\n")
-    parameters = text[0].partition("(")[2].partition(")")[0].split(", ")[len(task.pointers) :]
-    for parameter, count in zip(parameters, task.counts, strict=True):
-        yield f"{parameter} = {count_text(count)}"
-    yield from (f"| {line.removeprefix('    ')}" for line in text[1:])
+def _walks(tasks: Iterable[Task]) -> dict[Walk, int]:
+    """Returns the number of each scan."""
+    walks = dict.fromkeys(task.walk for task in tasks if task.walk is not None)
+    return {walk: number for number, walk in enumerate(walks)}
 
 
-def _product(task: Task, names: Names) -> Iterator[str]:
-    """The operands, then the loops that are walked more than once, with each operand's stride."""
-    product = Product.of(task.pointers, task.counts, Count)
-    operands = {"a": product.a, "b": product.b, "c": product.c}
-    if product.has_start.factor == 1:
-        operands["start"] = product.start
-    for name, pointer in operands.items():
-        yield f"{name} = {names.pointer(pointer)}"
-    if product.pack != product.c:
-        yield f"pack = {names.pointer(product.pack)}"
-    for pointer in product.touched[: product.touches.factor]:
-        yield f"fetches {names.pointer(pointer)}"
-    for name in _LOOPS:
-        loop: Loop[Count] = getattr(product, name)
-        if loop.count != Count(1) or name in ("rows", "columns", "depth"):
-            walking = ["b"] if name == "columns" else [operand for operand in operands if name in WALKS[operand]]
-            steps = [f"{operand} + {count_text(getattr(loop, operand))}" for operand in walking]
-            yield f"{name} = {count_text(loop.count)}: {', '.join(steps)}"
+class _TaskListing:
+    """The lines of one task, with the addresses of its pointers if it has a `call` in a plan."""
+
+    def __init__(
+        self, task: Task, names: Names, walks: dict[Walk, int], call: Call | None = None, tables: tuple[str, ...] = ()
+    ) -> None:
+        self.task, self.names, self.walks, self.call, self.tables = task, names, walks, call, tables
+
+    def lines(self) -> Iterator[str]:
+        task = self.task
+        if task.walk is not None:
+            yield f"scan {self.walks[task.walk]}"
+        if isinstance(task.kernel, Contraction):
+            yield f"contraction in {task.kernel.dtype}"
+            yield from self.product()
+        else:
+            yield from (self.pointer(f"p{number}", number) for number in range(len(task.pointers)))
+            yield from kernel_lines(task.kernel, task.counts)
+        yield f"writes {', '.join(name for buffer, name in self.names.names.items() if buffer in task.writes)}"
+
+    def pointer(self, name: str, number: int) -> str:
+        """The pointer with a number in the kernel's arguments, and its address."""
+        text = f"{name} = {self.names.pointer(self.task.pointers[number])}"
+        if self.call is None:
+            return text
+        address = self.call.arguments[number]
+        assert isinstance(address, Address)
+        return f"{text} at {address_text(address, self.tables)}"
+
+    def product(self) -> Iterator[str]:
+        """Yields the operands, then the loops that are walked more than once, with each operand's stride."""
+        product = Product.of(self.task.pointers, self.task.counts, Count)
+        has_start = product.has_start.factor == 1
+        for number, name in enumerate(WALKS):
+            if name != "start" or has_start:
+                yield self.pointer(name, number)
+        if product.pack != product.c:
+            yield self.pointer("pack", len(WALKS))
+        for touched in range(product.touches.factor):
+            yield self.pointer("fetches", len(WALKS) + 1 + touched)
+        for name in LOOPS:
+            loop: Loop[Count] = getattr(product, name)
+            if loop == ONCE:
+                continue
+            walking = ["b"] if name == "columns" else [operand for operand in WALKS if name in WALKS[operand]]
+            strides = [
+                f"{operand} + {count_text(getattr(loop, operand))}"
+                for operand in walking
+                if operand != "start" or has_start or getattr(loop, operand) != Count(0)
+            ]
+            yield f"{name} = {count_text(loop.count)}: {', '.join(strides)}"
 
 
-# ------------------------------------------------------------------ phases and addresses
+# ------------------------------------------------------------------ plans
 
 
-def phase_lines(phases: Sequence[Sequence[TaskGroup]]) -> Iterator[str]:
-    """The phases, the groups in each, and their tasks, with the buffers that they read and write."""
-    names = Names(task for phase in phases for group in phase for task in group.tasks)
-    for number, phase in enumerate(phases):
-        yield f"phase {number}"
-        for group in phase:
-            yield f"  {group.kind}" if group.axis in (None, SHARDS) else f"  {group.kind} of {group.axis}"
-            for task in group.tasks:
-                yield f"    {title(task)}"
-                yield f"      {_flow(task, names)}"
-
-
-def _flow(task: Task, names: Names) -> str:
-    read = [pointer.buffer for pointer in task.pointers if pointer.buffer not in task.writes]
-    written = [pointer.buffer for pointer in task.pointers if pointer.buffer in task.writes]
-    return " -> ".join(
-        ", ".join(names.names[buffer] for buffer in dict.fromkeys(some)) or "nothing" for some in (read, written)
-    )
-
-
-def plan_lines(plan: Plan) -> Iterator[str]:
-    """The sizes of the arenas, then each group with the size of its row blocks, and the byte addresses of each call."""
-    names, tasks = Names(plan.tasks), iter(plan.tasks)
-    tables = {table.index: name for name, table in [*plan.inputs.items(), *plan.results.items()]}
+def plan_lines(program: Tasks, plan: Plan) -> Iterator[str]:
+    """Yields the sizes, the buffers and the tables, then the groups of each phase with the addresses of each call."""
+    names = Names(plan.tasks, [*program.leaves.values(), *program.results.values()])
+    sizes = {"batch": plan.sizes} if isinstance(plan.sizes, int) else plan.sizes
+    fixed = "" if isinstance(plan.sizes, int) else " of dimensions"
+    yield f"sizes{fixed}: {', '.join(f'{quoted(dim)} = {size}' for dim, size in sizes.items())}"
     yield f"shared arena {plan.shared} bytes, each worker's own {plan.private} bytes"
-    for number, phase in enumerate(plan.schedule.phases):
-        yield f"phase {number}"
+    if plan.schedule.dims:
+        yield f"varying: {', '.join(map(quoted, plan.schedule.dims))}"
+    yield from _heads(program, names)
+    buffer_of = {table.index: program.leaves[name] for name, table in plan.inputs.items()}
+    buffer_of |= {table.index: program.results[parse_result(name)] for name, table in plan.results.items()}
+    tables = tuple(names.names[buffer_of[index]] for index in range(len(plan.schedule.tables)))
+    for name, (fixed_bytes, bytes_each) in zip(tables, plan.schedule.tables, strict=True):
+        yield f"table {name}: {fixed_bytes} bytes a step, {bytes_each} a sample"
+    tasks, walks, number = iter(plan.tasks), _walks(plan.tasks), itertools.count()
+    for phase_number, phase in enumerate(plan.schedule.phases):
+        yield ""
+        yield f"phase {phase_number}"
         for group in phase:
             yield f"  {group_title(group)}"
-            for call in group.calls:
-                task = next(tasks)
-                yield f"    {title(task)}"
-                seen = dict[tuple[Buffer, Address], None]()
-                for pointer, argument in zip(task.pointers, call.arguments, strict=False):
-                    assert isinstance(argument, Address)
-                    seen[pointer.buffer, argument] = None
-                for buffer, address in seen:
-                    yield f"      {names.names[buffer]} at {address_text(address, tables)}"
+            for call, task in zip(group.calls, tasks, strict=False):
+                yield f"    task {next(number)}: {title(task)}{_source_lines(task)}"
+                yield from (f"      {line}" for line in _TaskListing(task, names, walks, call, tables).lines())
 
 
 def group_title(group: Group) -> str:
-    """How a group is shared out."""
+    """Returns how a group is shared out."""
     grain = f", in multiples of {group.grain}" if group.grain > 1 else ""
+    at_once = f", {group.band} at a time{grain}"
     match group.kind:
         case "samples":
-            return f"rows of {group.dim}, {group.band} at a time{grain}"
+            return f"rows of {quoted(group.dim)}{at_once}"
         case "pieces":
-            return f"{group.extent} rows, {group.band} at a time{grain}"
+            return f"{group.extent} rows{at_once}"
         case "shards":
-            return f"{group.extent} shards of at most {group.band} samples"
+            return f"{group.extent} shards of at most {group.band} samples{grain}"
         case "steps":
-            return f"steps of {group.dim}{', from the last' if group.is_reversed else ''}"
-    return "one worker"
+            return f"steps of {quoted(group.dim)}{', from the last' if group.is_reversed else ''}{at_once}"
+    return f"one worker{at_once if group.band > 1 else grain}"
 
 
-def address_text(address: Address, tables: dict[int, str]) -> str:
-    """A memory and the bytes into it, and how these move by row, by shard, and by the rows before a step."""
-    memory = _MEMORIES.get(address.memory) or f"table {tables[address.memory - TABLES]}"
+def address_text(address: Address, tables: tuple[str, ...]) -> str:
+    """Returns a memory and the bytes into it, and how these move by row, by shard, and by the rows before a step."""
+    memory = MEMORIES.get(address.memory) or f"table {tables[address.memory - TABLES]}"
     moves = (("a row", address.lead), ("a shard", address.shard), ("a row before the step", address.step))
     return ", ".join([f"{memory} + {address.offset}", *(f"{size} {what}" for what, size in moves if size)])

@@ -1,10 +1,17 @@
 """A nest of loops as plain data: an iteration space with loads, scalar expressions, stores and folds.
 
-Neighbouring axes that all accesses walk as one are joined here. loops.py writes the text. Knows no graph.
+Neighbouring axes that all accesses walk as one are joined here. A target writes the code. Knows no graph.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Literal
+
+from netc.compiler.program.scalars import Expression, Number
+
+Sums = Literal["in order", "in one block", "in blocks"]
+BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
+_IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,39 +30,58 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`name = access`, or `name = expression` in Python."""
+    """`name = access`, or `name = expression` over the names of earlier lines."""
 
     name: str
-    value: Access | str
+    value: Access | Expression
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
-    """Stores the value of a line at `target`. With `fold` (initial, combine) the value is first reduced over the
-    nest's folded axes; `keyed` ("max" or "min") reduces integer keys in place of floats (math.py)."""
+class Reduction:
+    """How a fold reduces the values of its line: from `initial` on, `combine` joins the result so far, `a`, with the
+    next value, `b`. `keyed` ("max" or "min") reduces integers that are ordered as floats are, with NaN before all."""
 
-    line: str
-    target: Access
-    fold: tuple[str, str] | None = None
+    initial: Number
+    combine: Expression
     keyed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Nest:
-    """Loops over `extents` (None: a count that the kernel takes as an argument), with the lines and outputs inside.
+class Output:
+    """Stores the value of a line at `target`. With `fold`, the value is first reduced over the nest's folded axes."""
 
-    `folded` says which axes the folds reduce, and `scopes` is each pointer's alias scope. With `combine`, an
-    expression of a and b, the only output is combined with the element at its target (a: that element, b: the line).
-    With `argmax`, the only output is the index along the folded axis where the line is largest.
+    line: str
+    target: Access
+    fold: Reduction | None = None
+
+
+@dataclass(frozen=True)
+class Nest:
+    """Loops over `extents`, with the lines and outputs inside. None is a count that the kernel takes as an argument.
+
+    `folded` says which axes the folds reduce. `buffers` numbers the buffer that each pointer points into: pointers
+    into different buffers do not overlap. `sums` says in which order sums of floats over the folded axes are taken.
+    With `combine`, an expression of a and b, the only output is combined with the element at its target (a: that
+    element, b: the line). With `argmax`, the only output is the index along the folded axis where the line is largest.
     """
 
     extents: tuple[int | None, ...]
     lines: tuple[Line, ...]
     outputs: tuple[Output, ...]
-    scopes: tuple[int, ...]
+    buffers: tuple[int, ...]
     folded: tuple[bool, ...]
-    combine: str | None = None
+    sums: Sums = "in order"
+    combine: Expression | None = None
     argmax: bool = False
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Computes the hash once, because a nest may have thousands of lines and is the key of several tables."""
+        values = tuple(getattr(self, item.name) for item in fields(self) if item.compare)
+        object.__setattr__(self, "_hash", hash(values))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def accesses(self) -> list[Access]:
         """All loads, then all stores."""
@@ -70,6 +96,41 @@ class Extent:
 
     factor: int
     axis: int | None
+
+
+def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
+    """Decides the order of the sums, joins axes, and returns the smaller nest and the counts that it takes.
+
+    A count becomes an argument if it is known only at the call, if it is the only one, or if it is that of a long
+    sum: LLVM unrolls a short loop of known length completely, and then finds no vectors in it.
+
+    The order of a sum is decided by its own axes alone, before axes are joined, because which axes can be joined
+    depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,
+    or on the vector width.
+    """
+    in_blocks = _is_summed_in_blocks(nest)
+    smaller, extents = collapse(nest)
+    last = len(extents) - 1
+    arguments = {
+        axis: extent
+        for axis, extent in enumerate(extents)
+        if extent.axis is not None or len(extents) == 1 or (axis == last and in_blocks)
+    }
+    sums: Sums = "in order"
+    if in_blocks:
+        is_one = smaller.folded.count(True) == 1 and extents[last].axis is None and extents[last].factor <= BLOCK
+        sums = "in one block" if is_one else "in blocks"
+    counts = tuple(None if axis in arguments else extent.factor for axis, extent in enumerate(extents))
+    return replace(smaller, extents=counts, sums=sums), tuple(arguments.values())
+
+
+def _is_summed_in_blocks(nest: Nest) -> bool:
+    """Whether the nest's sums run along rows and are long enough to be computed block by block."""
+    axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
+    folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
+    if not folded or not nest.folded[axes[-1]]:
+        return False
+    return None in folded or math.prod(extent for extent in folded if extent is not None) > _IN_ORDER
 
 
 def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:

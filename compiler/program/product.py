@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from netc.compiler.program.schedule import KernelSource
-
 P = TypeVar("P")  # what stands for an address: a Pointer, a Reference, an int
 N = TypeVar("N")  # what stands for a number: a Count or an int
 
@@ -128,8 +126,3 @@ class Product(Generic[P, N]):
         """Returns the counts of the loops that an operand walks, from the outside, and its strides in them."""
         loops = [getattr(self, name) for name in WALKS[operand]]
         return [loop.count for loop in loops], [getattr(loop, operand) for loop in loops]
-
-
-def product_source(dtype: str) -> KernelSource:
-    """Returns the source of the product kernel of an element type."""
-    return KernelSource("product", dtype, len(WORDS))

@@ -15,23 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from netc.compiler.program.kernels import Kernel
+
 # The memories of a program: parameters and states, the arena that workers share, each worker's own arena, the numbers
 # of the samples, and from TABLES on the inputs and results.
 PERSISTENT, SHARED, PRIVATE, ORDER = range(4)
 TABLES = 4
 NAN_BYTE = 0xFF  # floats and doubles of such bytes are NaN
-
-
-@dataclass(frozen=True, slots=True)
-class KernelSource:
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math.py and sums.py.
-
-    `form` is "loop", or "product" for the generic product of a dtype (then `text` is the dtype).
-    """
-
-    form: Literal["loop", "product"]
-    text: str
-    arguments: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +49,7 @@ class Address:
 class Call:
     """A call of a kernel: addresses, then counts."""
 
-    kernel: KernelSource
+    kernel: Kernel
     arguments: tuple[Address | Count, ...]
 
 

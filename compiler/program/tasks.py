@@ -3,6 +3,7 @@
 Tasks name buffers, not addresses; plan.py chooses those.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -10,7 +11,8 @@ from netc.compiler.ir.results import Result
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import Dim, Type
 from netc.compiler.ir.value import Value
-from netc.compiler.program.schedule import Count, KernelSource
+from netc.compiler.program.kernels import Kernel
+from netc.compiler.program.schedule import Count
 
 
 @dataclass(eq=False, slots=True)
@@ -78,7 +80,7 @@ class Task:
     or inside its loop.
     """
 
-    kernel: KernelSource
+    kernel: Kernel
     pointers: tuple[Pointer, ...]
     counts: tuple[Count, ...]
     writes: frozenset[Buffer]
@@ -95,6 +97,12 @@ class Tasks:
     tasks: list[Task] = field(default_factory=list)
     leaves: dict[str, Buffer] = field(default_factory=dict)
     results: dict[Result, Buffer] = field(default_factory=dict)
+
+
+def buffer_numbers(pointers: Sequence[Pointer]) -> tuple[int, ...]:
+    """Returns the number of each pointer's buffer: buffers are numbered in the order in which they first appear."""
+    numbers: dict[Buffer, int] = {}
+    return tuple(numbers.setdefault(pointer.buffer, len(numbers)) for pointer in pointers)
 
 
 def all_of(buffer: Buffer) -> Place:

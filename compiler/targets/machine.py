@@ -10,14 +10,11 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import llvmlite.binding as llvm
-
 from netc.compiler.ir.types import DTYPES
 
 LINE = 64  # bytes of a cache line
 VECTORS = 2  # the register tile's width
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
-SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +76,8 @@ def host() -> Machine:
 
 @cache
 def _host() -> Machine:
+    import llvmlite.binding as llvm  # here, so that lowering and planning for a named target do without it
+
     features = llvm.get_host_cpu_features()
     wide = 64 if features.get("avx512f") else 32 if features.get("avx2") else 16
     return Machine(

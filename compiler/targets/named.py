@@ -13,8 +13,6 @@ from difflib import get_close_matches
 from functools import cache
 from typing import Any, NoReturn
 
-import llvmlite.binding as llvm
-
 from netc.compiler.targets.machine import Machine, cores, host
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.source import Source, Span
@@ -64,6 +62,8 @@ def _missing(name: str) -> list[str]:
 
 @cache
 def _host_features() -> dict[str, bool]:
+    import llvmlite.binding as llvm
+
     return dict(llvm.get_host_cpu_features())
 
 

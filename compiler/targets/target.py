@@ -8,15 +8,16 @@ look like is known to the targets alone.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 
-from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.rows import Rows
-from netc.compiler.ir.types import Sizes, Type
-from netc.compiler.planning.plan import Plan
-from netc.compiler.targets.machine import Machine
+if TYPE_CHECKING:  # a saved prediction runs without a graph
+    from netc.compiler.ir.graph import Graph
+    from netc.compiler.ir.rows import Rows
+    from netc.compiler.ir.types import Sizes, Type
+    from netc.compiler.program.plan import Plan
+    from netc.compiler.targets.machine import Machine
 
 Array = np.ndarray[Any, Any]
 
@@ -28,7 +29,7 @@ Array = np.ndarray[Any, Any]
 class Planned:
     """A plan for the target's machine, and the largest number of workers of a call."""
 
-    plan: Plan
+    plan: "Plan"
     members: int
 
 
@@ -42,7 +43,7 @@ class Request:
     NaN bytes before each step, if it can, so that a value that is read before it is written becomes visible.
     """
 
-    graph: Graph
+    graph: "Graph"
     make_plan: Callable[[bool], Planned]
     is_profiled: bool = False
     is_spoiled: bool = False
@@ -63,7 +64,7 @@ class Call:
     order: Array
     steps: int
     batch: int
-    rows: Mapping[str, Rows]
+    rows: "Mapping[str, Rows]"
 
 
 class Memory(Protocol):
@@ -125,23 +126,25 @@ class Interface:
     """What the runtime provides for each call of an executable.
 
     `inputs` and `results` are the types of the arrays, by name; a name such as `rows.step.time` is a table of
-    ir/rows.py. `room` is the most samples of a step, and the most rows of each varying dimension; None means any
+    ir/index_tables.py. `per_step` are the inputs with a value for each step. `room` is the most samples of a step, and the most rows of each varying dimension; None means any
     number. `shared` and `private` are the bytes of an arena.
     """
 
-    inputs: Mapping[str, Type]
-    results: Mapping[str, Type]
-    room: Sizes | None = None
+    inputs: "Mapping[str, Type]"
+    results: "Mapping[str, Type]"
+    per_step: frozenset[str] = frozenset()
+    room: "Sizes | None" = None
     shared: int = 0
     private: int = 0
 
     @classmethod
-    def of_plan(cls, plan: Plan) -> "Interface":
+    def of_plan(cls, plan: "Plan") -> "Interface":
         """Returns the interface of an executable that runs a plan."""
         inputs, results = (
             {name: table.type for name, table in tables.items()} for tables in (plan.inputs, plan.results)
         )
-        return cls(inputs, results, plan.sizes, plan.shared, plan.private)
+        steps = {name for name, table in plan.inputs.items() if plan.schedule.tables[table.index][0]}
+        return cls(inputs, results, frozenset(steps), plan.sizes, plan.shared, plan.private)
 
 
 class Executable(Protocol):
@@ -175,13 +178,30 @@ class Timed(Executable, Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What an executable can be opened from again: object code of its own, and the names of kernels in the cache."""
+
+    step: bytes
+    kernels: tuple[str, ...]
+
+
+@runtime_checkable
+class Storable(Executable, Protocol):
+    """An executable that can be saved and opened again (see `reopened` in compiler/backends.py)."""
+
+    @property
+    def code(self) -> Code | None:
+        """Its code, or None where it cannot be saved."""
+
+
 class Target(Protocol):
     """What programs can be built for. `name` is for messages; plans are made for `machine`."""
 
     @property
     def name(self) -> str: ...
     @property
-    def machine(self) -> Machine: ...
+    def machine(self) -> "Machine": ...
 
     def build(self, request: Request) -> Executable:
         """Builds a program. Raises what `make_plan` raises."""

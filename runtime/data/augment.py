@@ -13,19 +13,28 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.ir.types import Type, describe_sample
+from netc.dsl.diagnostics import Label, fault
+from netc.dsl.source import NOWHERE, Span
+from netc.runtime.data.data_step import are_integers
+from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.state_checks import is_number
 from netc.runtime.data.store import allocate
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.random import generator
 
 _CHUNK = 2048  # samples at a time
+_CIRCLE = 360  # degrees
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentationSpec:
-    """A name of AUGMENTATIONS and its arguments, as the `.net` file has them."""
+    """A name of AUGMENTATIONS and its arguments, as the `.net` file has them at `span`."""
 
     name: str
     arguments: tuple[Any, ...]
+    span: Span = NOWHERE
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +44,7 @@ class Augmentation:
 
     `check(arguments)` returns what the augmentation takes, or None if the arguments are right; `words` may stand for an
     argument.
+    With `excess`, the argument is a number of pixels: less than an image has, or else `excess` says what happens to it.
     """
 
     draw: Callable[[np.random.Generator, int, Sequence[Any]], Array]
@@ -43,6 +53,7 @@ class Augmentation:
     doc: str
     words: tuple[str, ...] = ()
     needs_floats: bool = False
+    excess: str = ""
 
 
 def _flip(images: Array, is_flipped: Array, arguments: Sequence[Any]) -> Array:
@@ -98,13 +109,18 @@ def _noise(images: Array, seeds: Array, arguments: Sequence[Any]) -> Array:
 
 
 def _check_pixels(arguments: Sequence[Any]) -> str | None:
-    is_right = len(arguments) == 1 and isinstance(arguments[0], int) and arguments[0] >= 1
+    is_right = len(arguments) == 1 and are_integers(arguments)
     return None if is_right else "a whole number of pixels, at least 1"
 
 
-def _check_positive(arguments: Sequence[Any]) -> str | None:
-    is_right = len(arguments) == 1 and isinstance(arguments[0], int | float) and arguments[0] > 0
-    return None if is_right else "a number above 0"
+def _check_degrees(arguments: Sequence[Any]) -> str | None:
+    is_right = len(arguments) == 1 and is_number(arguments[0]) and 0 < arguments[0] <= _CIRCLE
+    return None if is_right else f"a number of degrees above 0, at most {_CIRCLE}"
+
+
+def _check_deviation(arguments: Sequence[Any]) -> str | None:
+    is_right = len(arguments) == 1 and is_number(arguments[0]) and 0 < arguments[0] <= _LARGEST
+    return None if is_right else "a number above 0 that a float32 can hold"
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {
@@ -119,28 +135,58 @@ AUGMENTATIONS: dict[str, Augmentation] = {
         lambda rng, count, arguments: rng.integers(-arguments[0], arguments[0] + 1, (count, 2)),
         _shift,
         _check_pixels,
-        "Moves an image by up to n pixels along both axes: shift(2).",
+        "Moves an image by up to n pixels along both axes, n less than its height and width: shift(2).",
+        excess="can move the whole image out of view",
     ),
     "crop": Augmentation(
         lambda rng, count, arguments: rng.integers(0, arguments[0] + 1, (count, 2)),
         _crop,
         _check_pixels,
-        "Cuts out a window that is n pixels smaller, and enlarges it to the image's size: crop(4).",
+        "Cuts out a window that has n rows and n columns less than the image, and enlarges it to the image's size: "
+        "crop(4).",
+        excess="leaves nothing of the image",
     ),
     "rotate": Augmentation(
         lambda rng, count, arguments: rng.uniform(-arguments[0], arguments[0], count),
         _rotate,
-        _check_positive,
+        _check_degrees,
         "Rotates an image by up to n degrees: rotate(10).",
     ),
     "noise": Augmentation(
         lambda rng, count, arguments: rng.integers(0, 2**62, count),
         _noise,
-        _check_positive,
+        _check_deviation,
         "Adds normal noise of a standard deviation: noise(0.1).",
         needs_floats=True,
     ),
 }
+
+
+def augmentations_of(field: FieldSpec, type_: Type, declared: Span) -> tuple[AugmentationSpec, ...]:
+    """The augmentations that a field's steps `train_only` name, in their order; the model declares `type_`.
+
+    Faults E0804 if the samples are no images, or have fewer pixels than an augmentation takes away.
+    """
+    specs: list[AugmentationSpec] = []
+    for step in field.steps:
+        if step.name != "train_only":
+            continue
+        if type_.is_varying or len(type_.sample) not in (2, 3):
+            note = f"`{field.name}` is {describe_sample(type_)}"
+            fault("E0804", "`train_only` takes images, float[h, w] or float[h, w, c]", step.span, note)
+        for spec in step.arguments:
+            _refuse_excess(spec, field.name, type_, declared)
+            specs.append(spec)
+    return tuple(specs)
+
+
+def _refuse_excess(spec: AugmentationSpec, name: str, type_: Type, declared: Span) -> None:
+    """Faults E0804 if an augmentation of the field `name` takes as many pixels as its images have rows or columns."""
+    excess, most = AUGMENTATIONS[spec.name].excess, min(type_.shape(1)[1:3]) - 1
+    if excess and spec.arguments[0] > most:
+        fact, note = f"`{spec.name}({spec.arguments[0]})` {excess}", f"`{name}` is {describe_sample(type_)}"
+        hint = f"at most {spec.name}({most})" if most else None
+        fault("E0804", fact, spec.span, note, hint=hint, others=[Label(declared, "declared here")])
 
 
 def augmented(field: Field, specs: Sequence[AugmentationSpec], name: str, seed: int, epoch: int) -> Field:

@@ -23,6 +23,7 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 # NumPy's warnings are off while steps are applied: a result that is not finite is a fault.
 WITHOUT_WARNINGS = np.errstate(over="ignore", divide="ignore", invalid="ignore")
+_LARGEST_BYTE = 255
 _KEEP_BYTES = ("scale", "reshape", "flatten", "train_only")  # steps after which bytes can still be stored as bytes
 
 
@@ -35,7 +36,7 @@ def convert(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, 
     if type_.is_varying:
         return _sequences(field, states, part, type_, declared)
     scales = [state["by"] for step, state in zip(field.steps, states, strict=True) if step.name == "scale"]
-    stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_)
+    stays_bytes = len(scales) <= 1 and _stays_bytes(field, part, type_) and all(map(_scales_bytes, scales))
     dtype = np.dtype(np.uint8) if stays_bytes else DTYPES[type_.dtype].numpy
     result = allocate((len(part.rows), *type_.shape(1)[1:]), dtype)
     count = 0
@@ -66,6 +67,11 @@ def _stays_bytes(field: FieldSpec, part: Part, type_: Type) -> bool:
     raw, _ = next(raw_chunks(field, Part(part.table, part.rows[:1])))
     assert not isinstance(raw, Ragged), "sequences have a varying type"
     return type_.is_float and raw.dtype == np.uint8 and all(step.name in _KEEP_BYTES for step in field.steps)
+
+
+def _scales_bytes(factor: float) -> bool:
+    """Whether each byte times a factor is a finite float32. Otherwise floats are made, and checked one by one."""
+    return abs(factor) <= float(np.finfo(np.float32).max) / _LARGEST_BYTE
 
 
 def _sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> Ragged:

@@ -6,24 +6,23 @@ Rows go through the steps a chunk at a time. Every fault names the file, the row
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from netc.compiler.ir.types import Type, describe_sample
+from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Label, fault, nearest
 from netc.runtime.data import windows
-from netc.runtime.data.augment import AugmentationSpec, augmented
+from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec
 from netc.runtime.data.lengths import listed, long_enough, same_lengths
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps
-from netc.runtime.data.steps import STEPS
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.data.table import Table
 
@@ -52,19 +51,6 @@ class Dataset:
         for name, specs in self.augmentations.items():
             fields[name] = augmented(fields[name], specs, name, seed, epoch)
         return fields
-
-
-def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
-    """Returns a function that converts values of a field back to the units of the data."""
-
-    def to_units_of_data(array: Array) -> Array:
-        for step, state in zip(reversed(field.steps), reversed(states), strict=True):
-            inverse = STEPS[step.name].undo
-            assert inverse is not None, "parse_data refuses a target with a step that has no inverse"
-            array = inverse(array, state)
-        return array
-
-    return to_units_of_data
 
 
 @WITHOUT_WARNINGS
@@ -96,7 +82,9 @@ def load(model: Model, spec: DataSpec, states: dict[str, list[State]] | None = N
         long_enough(model, arrays[part_name], part.row_numbers, part.table.name)
     warnings = [_scale_warning(spec.fields[name], arrays["train"][name]) for name in model.inputs]
     rows = {name: part.row_numbers[starts[name]] if starts else part.row_numbers for name, part in parts.items()}
-    augmentations = {name: _augmentations(spec.fields[name], type_) for name, type_ in model.inputs.items()}
+    augmentations = {
+        name: augmentations_of(spec.fields[name], type_, model.declared[name]) for name, type_ in model.inputs.items()
+    }
     return Dataset(
         arrays,
         states,
@@ -130,17 +118,6 @@ def _scale_warning(field: FieldSpec, values: Field) -> Diagnostic | None:
         Label(field.span, f"up to {size.min():.3g} in one, up to {size.max():.3g} in another"),
         hint="-> standardize",
     )
-
-
-def _augmentations(field: FieldSpec, type_: Type) -> tuple[AugmentationSpec, ...]:
-    """The augmentations that `train_only` declares for a field. Faults E0804 if its samples are no images."""
-    for step in field.steps:
-        if step.name == "train_only":
-            if type_.is_varying or len(type_.sample) not in (2, 3):
-                note = f"`{field.name}` is {describe_sample(type_)}"
-                fault("E0804", "`train_only` takes images, float[h, w] or float[h, w, c]", step.span, note)
-            return step.arguments
-    return ()
 
 
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:

@@ -138,4 +138,4 @@ def _augmentation(node: syntax.Expression, constants: Constants) -> Augmentation
     values = [_argument(argument, augmentation.words, constants) for argument in arguments]
     if expected := augmentation.check(values):
         fault("E0303", f"`{name}` takes {expected}", node.span)
-    return AugmentationSpec(name, tuple(values))
+    return AugmentationSpec(name, tuple(values), node.span)

@@ -138,7 +138,8 @@ def _pixels(file: Path, channels: int | None, size: tuple[int, int] | None) -> A
     from PIL import Image
 
     with opened(file) as stream, Image.open(stream, formats=_FORMATS) as picture:
-        require(_PIXEL * picture.width * picture.height, f"`{file}`, {picture.width} x {picture.height} pixels,")
+        for height, width in ((picture.height, picture.width), size or (0, 0)):
+            require(_PIXEL * width * height, f"`{file}`, {width} x {height} pixels,")
         channels = channels or (1 if picture.mode in ("1", "L", "I;16") else 3)
         decoded = picture.convert("L" if channels == 1 else "RGB")
         if size is not None:

@@ -1,17 +1,19 @@
 """Reads sequences of different lengths from cells, and compares their lengths with the model's dimensions."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
-from netc.compiler.model import Model
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
 from netc.runtime.data.cells import Location, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
+
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
 
 def listed(sequences: Any) -> Array:
@@ -56,11 +58,11 @@ def _sequence(cell: Any, location: Location, row: int) -> Array:
         fault("E0804", fact, location.span, location.cell([row]))
 
 
-def _fields_of(model: Model) -> dict[str, Type]:
+def _fields_of(model: "Model") -> dict[str, Type]:
     return {**model.inputs, **model.targets}
 
 
-def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, shown: str) -> None:
+def long_enough(model: "Model", fields: Mapping[str, Field], rows: Array, shown: str) -> None:
     """Faults E0804 at the first sample that is longer than its dimension's bound, or too short for what the model does.
 
     `rows` are the numbers of the samples in the file, `shown` its name in messages.
@@ -87,7 +89,7 @@ def long_enough(model: Model, fields: Mapping[str, Field], rows: Array, shown: s
             fault("E0804", "a sample has too few steps", value.span, note)
 
 
-def declared_lengths(model: Model, fields: Mapping[str, Field]) -> dict[str, Array]:
+def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, Array]:
     """The lengths of all samples by declared dimension, for each dimension that is the first of some field."""
     lengths: dict[str, Array] = {}
     for name, type_ in _fields_of(model).items():
@@ -96,7 +98,7 @@ def declared_lengths(model: Model, fields: Mapping[str, Field]) -> dict[str, Arr
     return lengths
 
 
-def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
+def same_lengths(model: "Model", fields: Mapping[str, Field]) -> None:
     """Faults E0804 where lengths contradict the model.
 
     Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
@@ -122,7 +124,7 @@ def same_lengths(model: Model, fields: Mapping[str, Field]) -> None:
             _refuse_difference(left, right, (f"`{equal.one}`", f"`{equal.other}`"), equal.span)
 
 
-def _refuse_other_lengths(model: Model, dim: str, named: tuple[str, Ragged], first: tuple[str, Ragged]) -> None:
+def _refuse_other_lengths(model: "Model", dim: str, named: tuple[str, Ragged], first: tuple[str, Ragged]) -> None:
     """Faults E0804 at the first sample in which two fields of a dimension have different lengths."""
     (name, field), (other_name, other) = named, first
     differing = np.flatnonzero(field.lengths != other.lengths)

@@ -1,11 +1,14 @@
 """Reads new data for a trained model: inputs, by the steps that its run fitted, or values that a prediction wrote."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.model import Model
+from netc.compiler.ir.types import Type
+from netc.dsl.source import Span
 from netc.runtime.data import windows
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
 from netc.runtime.data.data_step import State
@@ -16,17 +19,46 @@ from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read, reader_of
 from netc.runtime.data.stored import Field
 
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
-@WITHOUT_WARNINGS
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """What new data is read by: the data block with the fitted states of its steps, and where inputs are declared.
+
+    Relative paths start from `folder`.
+    """
+
+    folder: Path
+    spec: DataSpec
+    states: Mapping[str, list[State]]
+    declared: Mapping[str, Span]
+
+
 def read_inputs(
-    model: Model, spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
+    model: "Model", spec: DataSpec, states: Mapping[str, list[State]], source: SourceSpec, inputs: Sequence[str]
 ) -> dict[str, Field]:
     """The named inputs of new data, by the steps that a run fitted.
 
     Every row is kept, even where `impute(drop)` on a target would leave it out: new data has no target.
     """
     types = {name: model.inputs[name] for name in inputs}
-    path, options = model.source.folder / source.path, dict(source.options)
+    fields, part = read_fields(Fitted(model.source.folder, spec, states, model.declared), source, types)
+    if not windows.is_series(spec.fields.values()):
+        same_lengths(model, fields)
+        long_enough(model, fields, part.row_numbers, part.table.name)
+    return fields
+
+
+@WITHOUT_WARNINGS
+def read_fields(fitted: Fitted, source: SourceSpec, types: Mapping[str, Type]) -> tuple[dict[str, Field], Part]:
+    """The fields of these types, and the rows that they were read from.
+
+    The lengths of sequences are not compared with each other, nor with what the model needs.
+    """
+    spec, states, declared = fitted.spec, fitted.states, fitted.declared
+    path, options = fitted.folder / source.path, dict(source.options)
     table = read(reader_of(path, source.reader), path, source.path, source.span, text_columns(spec), options)
     table = with_words(table, spec)
     part = Part(table, np.arange(len(table)))
@@ -34,19 +66,17 @@ def read_inputs(
         cuts = [windows.cut_of(spec.fields[name]) for name in types]
         starts = windows.window_starts(cuts, len(table), source.path, source.span)
         return {
-            name: convert_windows(spec.fields[name], states[name], part, starts, type_, model.declared[name])
+            name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
             for name, type_ in types.items()
-        }
+        }, part
     fields: dict[str, Field] = {}
     for name, type_ in types.items():
         field = replace(spec.fields[name], is_sequence=type_.is_varying)
-        fields[name] = convert(field, states[name], part, type_, model.declared[name])
-    same_lengths(model, fields)
-    long_enough(model, fields, part.row_numbers, table.name)
-    return fields
+        fields[name] = convert(field, states[name], part, type_, declared[name])
+    return fields, part
 
 
-def read_values(model: Model, names: Sequence[str], source: SourceSpec) -> dict[str, Field]:
+def read_values(model: "Model", names: Sequence[str], source: SourceSpec) -> dict[str, Field]:
     """Values of the model as a prediction wrote them: in a column `NAME`, in columns `NAME[0]`, `NAME[1]`, ..., or as
     sequences.
     """
@@ -58,7 +88,7 @@ def read_values(model: Model, names: Sequence[str], source: SourceSpec) -> dict[
     return {name: _read_value(model, name, part, source) for name in names}
 
 
-def _read_value(model: Model, name: str, part: Part, source: SourceSpec) -> Field:
+def _read_value(model: "Model", name: str, part: Part, source: SourceSpec) -> Field:
     type_ = model.values[name].type
     if name in part.table.columns or f"{name}[0]" not in part.table.columns:
         field = FieldSpec(name, (name,), True, (), source.span, is_sequence=type_.is_varying)

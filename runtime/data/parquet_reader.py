@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
+from netc.runtime.data.panics import quiet_panics
 from netc.runtime.data.reading import decoding
 from netc.runtime.data.store import IsText, is_large, stored_columns
 from netc.runtime.data.stored import Array
@@ -22,10 +23,10 @@ def read_parquet(path: Path, shown: str, span: Span, is_text: IsText) -> Table:
     import polars
 
     if is_large(path):
-        with decoding(shown, span):
+        with decoding(shown, span), quiet_panics():
             large = stored_columns(path, partial(polars.scan_parquet, path, glob=False), shown, span, is_text)
         return Table(shown, large)
-    with decoding(shown, span):
+    with decoding(shown, span), quiet_panics():
         scan = polars.scan_parquet(path, glob=False)
         rows, names = scan.select(polars.len()).collect().item(), scan.collect_schema().names()
         require_at(_CELL * rows * len(names), f"{rows:,} rows of {len(names):,} columns", span)

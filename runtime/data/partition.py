@@ -1,10 +1,10 @@
 """Reads the tables of a `data` block and divides their rows into the parts train, valid and test."""
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source
 from netc.runtime.data import windows
@@ -17,6 +17,9 @@ from netc.runtime.data.steps import STEPS
 from netc.runtime.data.store import IsText
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
+
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
 
 def read_parts(spec: DataSpec, source: Source, label: str | None, seed: int) -> dict[str, Part]:
@@ -80,6 +83,6 @@ def _kept_rows(table: Table, spec: DataSpec) -> Array:
     return np.flatnonzero(is_kept)
 
 
-def stratifying_target(model: Model) -> str | None:
+def stratifying_target(model: "Model") -> str | None:
     """The first target that is one class a sample: a random split gives each part the same share of every class."""
     return next((name for name, type_ in model.targets.items() if type_.classes is not None and not type_.sample), None)

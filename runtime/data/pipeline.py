@@ -130,6 +130,24 @@ def labels_of(field: FieldSpec, states: Sequence[State]) -> list[str]:
     return labels[-1] if labels else []
 
 
+def class_labels(field: FieldSpec, states: Sequence[State], classes: int) -> tuple[str, ...]:
+    """The labels of a field's classes; their numbers if the data does not name them."""
+    return tuple(labels_of(field, states)) or tuple(map(str, range(classes)))
+
+
+def undo(field: FieldSpec, states: Sequence[State]) -> Callable[[Array], Array]:
+    """Returns a function that converts values of a field back to the units of the data."""
+
+    def to_units_of_data(array: Array) -> Array:
+        for step, state in zip(reversed(field.steps), reversed(states), strict=True):
+            inverse = STEPS[step.name].undo
+            assert inverse is not None, "parse_data refuses a target with a step that has no inverse"
+            array = inverse(array, state)
+        return array
+
+    return to_units_of_data
+
+
 def fit_steps(field: FieldSpec, part: Part) -> list[State]:
     """Fits the steps of a field one after the other, each on the output of those before it.
 

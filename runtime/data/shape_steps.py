@@ -1,9 +1,8 @@
 """Steps that change the shape of a sample, or which rows it consists of: window, next, reshape, train_only, flatten."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
-
-import numpy as np
 
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.cells import Location
@@ -44,7 +43,7 @@ NEXT = DataStep(
 
 def _reshape(array: Array, state: State, location: Location) -> Array:
     dims = tuple(state["dims"])
-    if int(np.prod(array.shape[1:])) != int(np.prod(dims)):
+    if math.prod(array.shape[1:]) != math.prod(dims):  # the product of dimensions that a file names may exceed int64
         fault("E0804", f"a sample of shape {list(array.shape[1:])} cannot become {list(dims)}", location.span)
     return array.reshape(len(array), *dims)
 

@@ -1,6 +1,6 @@
 """Checks a `data` block: the source, the fields with their steps, the split.
 
-Knows nothing of rows, and only the inputs and targets of a model.
+Knows nothing of rows, and only the inputs and targets of a model, with their types.
 
 Faults for unknown readers, steps and settings, and for inputs that the block does not give.
 """
@@ -9,6 +9,7 @@ from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.runtime.data.augment import augmentations_of
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, SourceSpec, SplitSpec
 from netc.runtime.data.field_spec import parse_field
 from netc.runtime.data.source_spec import parse_source
@@ -17,7 +18,7 @@ from netc.runtime.data.steps import STEPS
 
 
 def parse_data(model: Model) -> DataSpec:
-    """The `data` block of a model. Faults E0701 and E0702 where model and data do not fit together."""
+    """The `data` block of a model. Faults E0701, E0702 and E0804 where both do not fit together."""
     spec = parse_block(model.source, model.data, model.constants)
     for name in (*model.inputs, *model.targets):
         if name not in spec.fields:
@@ -29,6 +30,8 @@ def parse_data(model: Model) -> DataSpec:
             if STEPS[step.name].undo is None:
                 fact = f"`{step.name}` on a target cannot be undone in predictions"
                 fault("E0701", fact, step.span, hint="classes" if step.name == "one_hot" else None)
+    for name, type_ in model.inputs.items():
+        augmentations_of(spec.fields[name], type_, model.declared[name])
     return spec
 
 

@@ -1,5 +1,6 @@
-"""Tables too large for memory: each column is written once to a file in the cache, and memory-mapped from then on.
+"""Tables too large for memory: they are written once to the cache, column by column, and memory-mapped from then on.
 
+All columns are in one file, because a process may open only about a thousand files, and a table may have more columns.
 Numbers are stored as float64, NaN where a cell is empty; texts as numbers of the words that occur, -1 for an empty
 cell.
 """
@@ -18,6 +19,7 @@ import numpy as np
 
 from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.files import write_all
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Span
 from netc.runtime.available import SMALL, require
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
 
 IsText = Callable[[str], bool]  # whether the cells of a column are needed as they are written
 LARGE = 1 << 28  # bytes: a table or an array of this size is kept on disk
-_FORMAT = 3
+_FORMAT = 4
+_COLUMNS, _LISTING = "columns.bin", "columns.json"
+_ALIGNMENT = 64  # bytes: each column begins at a multiple of it
 _ROWS = 1 << 16  # rows at a time, while a table is written
+_CELLS = 1 << 22  # cells at a time: fewer rows of a table that has many columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,30 +167,78 @@ def _write_and_open(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_tex
 
 
 def _write(folder: Path, scan: Callable[[], "polars.LazyFrame"], is_text: IsText) -> None:
-    """Writes a file for each column, and columns.json, which names them with their checksums and words."""
+    """Writes the columns to one file, one after the other, and a listing of their places, checksums and words.
 
+    Raises OSError, and ValueError if the table has not as many rows as when they were counted.
+    """
     frame = scan()
-    schema = frame.collect_schema()
-    numeric = _numeric(frame, [name for name in schema.names() if not is_text(name)])
-    words: dict[str, dict[str, int]] = {name: {} for name in schema.names() if name not in numeric}
-    files = [(folder / f"{i}.bin").open("wb") for i in range(len(schema))]
-    checksums = dict.fromkeys(schema.names(), 0)
+    layout = _layout_of(frame, is_text)
+    places = {place.name: place for place in layout.places}
+    words: dict[str, dict[str, int]] = {place.name: {} for place in layout.places if place.is_text}
+    checksums = dict.fromkeys(places, 0)
+    chunk = max(1, min(_ROWS, _CELLS // max(len(places), 1)))
     rows = 0
-    for batch in frame.collect_batches(chunk_size=_ROWS, maintain_order=True):
-        require(SMALL, "the next rows of the table")  # its words are kept in memory
-        rows += batch.height
-        for file, column in zip(files, batch.get_columns(), strict=True):
-            name = column.name
-            content = _number_bytes(column) if name in numeric else _code_bytes(column, words[name])
-            checksums[name] = zlib.crc32(content, checksums[name])
-            file.write(content)
-    for file in files:
-        file.close()
+    with (folder / _COLUMNS).open("wb", buffering=0) as file:
+        file.truncate(layout.size)
+        for batch in frame.collect_batches(chunk_size=chunk, maintain_order=True):
+            require(SMALL, "the next rows of the table")  # its words are kept in memory
+            if rows + batch.height > layout.rows:
+                raise ValueError("it changed while it was read")
+            for column in batch.get_columns():
+                name, place = column.name, places[column.name]
+                content = _code_bytes(column, words[name]) if place.is_text else _number_bytes(column)
+                checksums[name] = zlib.crc32(content, checksums[name])
+                file.seek(place.start + rows * place.dtype.itemsize)
+                write_all(file.fileno(), content)
+            rows += batch.height
+    if rows != layout.rows:
+        raise ValueError("it changed while it was read")
     columns = [
-        {"name": name, "file": f"{i}.bin", "crc": checksum, "words": list(words[name]) if name in words else None}
-        for i, (name, checksum) in enumerate(checksums.items())
+        {
+            "name": name,
+            "start": place.start,
+            "crc": checksums[name],
+            "words": list(words[name]) if place.is_text else None,
+        }
+        for name, place in places.items()
     ]
-    (folder / "columns.json").write_text(json_text({"rows": rows, "columns": columns}), encoding="utf-8")
+    listing = {"rows": rows, "size": layout.size, "columns": columns}
+    (folder / _LISTING).write_text(json_text(listing), encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a column lies in the file of all columns: from the byte `start` on."""
+
+    name: str
+    is_text: bool
+    start: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.int32 if self.is_text else np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """The file of all columns: the number of their rows, its size in bytes, and the place of each column."""
+
+    rows: int
+    size: int
+    places: tuple[_Place, ...]
+
+
+def _layout_of(frame: "polars.LazyFrame", is_text: IsText) -> _Layout:
+    """Reads a table once to count its rows, and to find the columns whose every cell is a number or empty."""
+    names = frame.collect_schema().names()
+    rows, numeric = _count(frame, [name for name in names if not is_text(name)])
+    places: list[_Place] = []
+    end = 0
+    for name in names:
+        place = _Place(name, name not in numeric, -(-end // _ALIGNMENT) * _ALIGNMENT)
+        end = place.start + rows * place.dtype.itemsize
+        places.append(place)
+    return _Layout(rows, end, tuple(places))
 
 
 def _number_bytes(column: "polars.Series") -> bytes:
@@ -204,32 +257,36 @@ def _code_bytes(column: "polars.Series", words: dict[str, int]) -> bytes:
     return np.array(codes, np.int32).tobytes()
 
 
-def _numeric(frame: "polars.LazyFrame", names: list[str]) -> set[str]:
-    """The names, out of `names`, of the columns whose every cell is a number or empty."""
+def _count(frame: "polars.LazyFrame", names: list[str]) -> tuple[int, set[str]]:
+    """The number of rows, and the names, out of `names`, of the columns whose every cell is a number or empty."""
     import polars
 
-    if not names:
-        return set()
+    # `is_null` makes polars parse the rows; to count them alone it counts line ends, some of which are inside of cells
+    counts = [polars.col(name).is_null().len() for name in frame.collect_schema().names()[:1]]
     texts = [
-        (polars.col(name).cast(polars.Float64, strict=False).null_count() - polars.col(name).null_count()).alias(name)
+        polars.col(name).cast(polars.Float64, strict=False).null_count() - polars.col(name).null_count()
         for name in names
     ]
-    counts = frame.select(texts).collect(engine="streaming")
-    return {name for name, count in zip(counts.columns, counts.row(0), strict=True) if not count}
+    expressions = [expression.alias(str(i)) for i, expression in enumerate((*counts, *texts))]
+    if not expressions:
+        return 0, set()
+    rows, *text_cells = frame.select(expressions).collect(engine="streaming").row(0)
+    return rows, {name for name, count in zip(names, text_cells, strict=True) if not count}
 
 
 def _open(folder: Path) -> Columns | None:
     """The columns of a copy, memory-mapped; None if the copy is not there, or not as it was written."""
     try:
-        listing = json.loads((folder / "columns.json").read_text(encoding="utf-8"))
+        listing = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
+        rows, size = listing["rows"], listing["size"]
+        content = np.memmap(folder / _COLUMNS, np.uint8, "r", shape=(size,)) if size else np.empty(0, np.uint8)
         columns: Columns = {}
         for column in listing["columns"]:
-            words, path = column["words"], folder / column["file"]
-            dtype = np.dtype(np.float64 if words is None else np.int32)
-            data = np.memmap(path, dtype, "r", shape=(listing["rows"],)) if listing["rows"] else np.empty(0, dtype)
-            if _checksum(data) != column["crc"]:
+            place = _Place(column["name"], column["words"] is not None, column["start"])
+            data = content[place.start : place.start + rows * place.dtype.itemsize].view(place.dtype)
+            if len(data) != rows or _checksum(data) != column["crc"]:
                 return None
-            columns[column["name"]] = data if words is None else TextColumn(data, tuple(words))
+            columns[place.name] = TextColumn(data, tuple(column["words"])) if place.is_text else data
         return columns
     except (OSError, ValueError, KeyError, TypeError):
         return None

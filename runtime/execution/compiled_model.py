@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from netc.compiler.backends import target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import parse_table, table_of
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.model import Model
-from netc.compiler.operations.random import SAMPLE
-from netc.compiler.passes.objective import LOSS_FACTOR
-from netc.compiler.passes.storage import SCALE, as_bytes
-from netc.compiler.passes.update import FACTOR
-from netc.compiler.targets.selection import target_of
+from netc.compiler.passes.storage import as_bytes
 from netc.compiler.targets.target import Target
 from netc.runtime.available import NotEnough, refuse, require_at
 from netc.runtime.data.stored import Array, Bytes, Ragged
@@ -117,7 +116,7 @@ class CompiledModel:
 
         If it reads the number of the step, it is interpreted: other targets have no such input.
         """
-        is_numbered = any(table_of(leaf) is not None for leaf in graph.values("input"))
+        is_numbered = any(table_of(leaf) is not None for leaf in graph.values(Role.INPUT))
         resources = self._interpreting if is_numbered else self.resources
         return built_once(self._steps, key, lambda: Step(graph, resources, 1))
 
@@ -128,7 +127,7 @@ class CompiledModel:
     def _new_interpreted(self, graph: Graph, count: int) -> Step:
         if not has_rows(graph):
             return Step(graph, self._interpreting, count)
-        inputs = [leaf for leaf in graph.values("input") if leaf.type.is_varying]
+        inputs = [leaf for leaf in graph.values(Role.INPUT) if leaf.type.is_varying]
         varying = {leaf.name: str(leaf.type.rows) for leaf in inputs}
         return SequenceStep(graph, self._interpreting, count, {**self.fields.varying, **varying})
 
@@ -163,16 +162,22 @@ class CompiledModel:
         self, name: str, fields: Fields, order: Array, epoch: int, factors: Factors | None
     ) -> dict[str, Array]:
         """A leaf of a step that is no field of the data: sample numbers, factors, scales or random words."""
-        if name == SAMPLE:
-            return {name: np.arange(len(next(iter(fields.values()))), dtype=np.int32)}
-        if name == FACTOR or name.startswith(LOSS_FACTOR):
-            values = np.ones(1) if factors is None else factors[name]
-            return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
-        if name.startswith(SCALE):
-            stored = fields[name.removeprefix(SCALE)]
-            assert isinstance(stored, Bytes)
-            return {name: np.array(stored.scale)}
-        return {} if parse_table(name) is not None else {name: words(2, self.options.seed, name, epoch)}
+        if parse_table(name) is not None:
+            return {}
+        supplied = parse_supplied(name)
+        assert supplied is not None, name
+        match supplied.kind:
+            case SuppliedKind.SAMPLES:
+                return {name: np.arange(len(next(iter(fields.values()))), dtype=np.int32)}
+            case SuppliedKind.RATE_FACTOR | SuppliedKind.LOSS_FACTOR:
+                values = np.ones(1) if factors is None else factors[name]
+                return {name: np.ascontiguousarray(np.broadcast_to(values, -(-len(order) // self.options.batch)))}
+            case SuppliedKind.SCALE:
+                stored = fields[supplied.name]
+                assert isinstance(stored, Bytes)
+                return {name: np.array(stored.scale)}
+            case SuppliedKind.RANDOM:
+                return {name: words(2, self.options.seed, name, epoch)}
 
     def results_of(
         self, step: Step, fields: Fields, count: int, epoch: int = 0, factors: Factors | None = None

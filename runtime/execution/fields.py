@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.model import Model
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+
+if TYPE_CHECKING:
+    from netc.compiler.model import Model
 
 Fields = Mapping[str, Field]
 RawFields = Mapping[str, Any]  # by name: an array, samples first; for a varying dimension, a list of arrays
@@ -23,13 +25,13 @@ class FieldTypes:
     declared ones, such as `t - 2`, which a short sample may lack.
     """
 
-    model: Model
+    model: "Model"
     types: dict[str, Type]
     varying: dict[str, str]
     shorter: list[str]
 
     @classmethod
-    def of(cls, model: Model) -> "FieldTypes":
+    def of(cls, model: "Model") -> "FieldTypes":
         types = {name: value.type for name, value in model.values.items()}
         types |= {**model.inputs, **model.targets}
         varying = {name: str(type_.rows) for name, type_ in types.items() if type_.is_varying}

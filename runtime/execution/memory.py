@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.planning.plan import ALIGNMENT
+from netc.compiler.program.plan import ALIGNMENT
 from netc.compiler.program.schedule import NAN_BYTE
 from netc.compiler.targets.machine import cores
-from netc.runtime.available import require
+from netc.runtime.available import pledge, require
 from netc.runtime.data.stored import Array
 
 
@@ -39,6 +39,7 @@ class Memory:
         size_in_all = footprint(size)
         require(size_in_all, "an array")
         self._bytes = np.full(size_in_all, NAN_BYTE, np.uint8) if is_spoiled else np.zeros(size_in_all, np.uint8)
+        pledge(self._bytes)
         self._start = -self._bytes.ctypes.data % ALIGNMENT
         self.address = self._bytes.ctypes.data + self._start
         self.bytes = self._bytes[self._start : self._start + size]

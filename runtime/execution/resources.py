@@ -1,16 +1,21 @@
 """What the steps of one program share: parameters and states in one memory, threads, and the target."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from netc.compiler.ir.graph import Graph
+from netc.compiler.backends import target_of
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.model import Model
-from netc.compiler.planning.plan import layout
-from netc.compiler.targets.selection import target_of
+from netc.compiler.program.plan import layout
 from netc.compiler.targets.target import Target
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.workers import Workers
+
+if TYPE_CHECKING:
+    from netc.compiler.ir.graph import Graph
+    from netc.compiler.model import Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +27,25 @@ class State:
     arrays: dict[str, Array]
 
     @classmethod
-    def of(cls, model: Model | None, graph: Graph | None) -> "State":
+    def of(cls, model: "Model | None", graph: "Graph | None") -> "State":
         """Memory of zeros for what `state_layout` lists."""
-        types, offsets, size = state_layout(model, graph)
+        return cls.laid_out(*state_layout(model, graph))
+
+    @classmethod
+    def laid_out(cls, types: Mapping[str, Type], offsets: dict[str, int], size: int) -> "State":
+        """Memory of zeros for arrays of these types at these offsets."""
         memory = Memory(size)
         return cls(memory, offsets, {name: memory.view(offsets[name], type_, 1) for name, type_ in types.items()})
 
 
-def state_layout(model: Model | None, graph: Graph | None) -> tuple[dict[str, Type], dict[str, int], int]:
+def state_layout(model: "Model | None", graph: "Graph | None") -> tuple[dict[str, Type], dict[str, int], int]:
     """Types, offsets and total bytes of the arrays that stay between steps.
 
     The model's parameters and states come first, then what the graph of a training step adds (the optimizer's states).
     """
     types = {name: info.type for name, info in {**model.trainables, **model.states}.items()} if model else {}
-    for kind in ("parameter", "state"):
-        types |= {value.name: value.type for value in (graph.values(kind) if graph else ())}
+    for role in (Role.PARAMETER, Role.STATE):
+        types |= {value.name: value.type for value in (graph.values(role) if graph else ())}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
     return types, offsets, size
 

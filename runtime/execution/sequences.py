@@ -9,6 +9,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, dims_of, parse_table
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows, rows_of_same
 from netc.compiler.ir.types import BATCH, DTYPES, size_of
 from netc.compiler.passes.scans import first_dim
@@ -110,6 +111,7 @@ class SequenceStep(Step):
         self.dims = dims_of(self.graph.values())
         self.first = first_dim(self.graph)
         self.is_same = not any(map(names_in, self.dims))
+        self.per_step = [leaf.name for leaf in self.graph.values(Role.GIVEN) if leaf.is_per_step]
         self.gives_rows = any(value.type.is_varying for value in self.graph.results.values())
         self._room: tuple[Loaded | None, tuple[Ragged, ...]] = (self.loaded, ())  # with sequences that fit into it
 

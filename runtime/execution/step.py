@@ -4,22 +4,22 @@ from collections.abc import Mapping
 from copy import copy
 from typing import Self
 
-import numpy as np
-
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import batch_table
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.plan import Plan, plan
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Call, Executable, Planned, Request
+from netc.compiler.targets.target import Executable, Planned, Request
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.execution.loaded import Arrays, Loaded, result_bytes, result_of, result_shape
+from netc.runtime.execution.loaded import Arrays, Loaded
 from netc.runtime.execution.memory import footprint, is_debugging
 from netc.runtime.execution.resources import Resources
 from netc.runtime.locks import building
@@ -65,9 +65,8 @@ class Step:
     ) -> None:
         self.graph, self.resources, self.batch = pipeline.run_passes(graph), resources, batch
         self.profiled = profiled
-        self.given = [value.name for value in self.graph.values("given")]
+        self.given = [value.name for value in self.graph.values(Role.GIVEN)]
         self.results = self.graph.printed_results()
-        self.per_step = [leaf.name for leaf in self.graph.values("given") if leaf.is_per_step]
         self.is_update = self.graph.has(ResultKind.UPDATE)  # of parameters or states
         self.loaded: Loaded | None = None
         if not has_rows(self.graph):
@@ -148,28 +147,8 @@ class Step:
 
     def run_arrays(self, loaded: Loaded, fields: Arrays, order: Array) -> dict[str, Array]:
         """Run all full steps in one call, then the smaller last one."""
-        count, steps = len(order), -(-len(order) // self.batch)
-        order = np.ascontiguousarray(order, np.int32)
-        results = {}
-        for name, type_ in loaded.interface.results.items():
-            shape = result_shape(type_, count, steps)
-            require(result_bytes(type_, shape), f"`{name}` of {count:,} samples", self.results[name].span)
-            results[name] = result_of(type_, shape)
-        full_steps = count // self.batch
-        for first, turns, size in ((0, full_steps, self.batch), (full_steps, 1, count % self.batch)):
-            if not turns or not size:
-                continue
-            index, rows = self.rows_of_step(loaded, size)
-            inputs, remaining = loaded.inputs({**fields, **index}), results
-            if first:
-                inputs |= {name: inputs[name][first:] for name in self.per_step if name in inputs}
-                remaining = {name: self._from_step(first, name, array) for name, array in results.items()}
-            loaded.run(Call(inputs, remaining, order[first * self.batch :], turns, size, rows))
-        return results
-
-    def _from_step(self, first: int, name: str, result: Array) -> Array:
-        """The part of a result that a step and those after it write."""
-        return result[first * self.batch if self.results[name].type.is_batched else first :]
+        spans = {name: value.span for name, value in self.results.items()}
+        return loaded.run_batches(fields, order, self.batch, spans, self.rows_of_step)
 
     def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:
         """The index tables and the rows of a step of this many samples; without varying dimensions there are none."""

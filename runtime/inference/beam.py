@@ -15,9 +15,12 @@ from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import fixed_size
 from netc.compiler.ir.value import OPERATIONS, Value, View
 from netc.compiler.model import Model
-from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind
+from netc.compiler.operations.reduce import argmax, softmax
+from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, unpack
+from netc.compiler.operations.shape import reshape
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import prediction_graph
 from netc.compiler.reference import evaluate
@@ -61,13 +64,13 @@ def decoders(model: Model) -> list[Decoder]:
 
 
 def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
-    while value.operation in ("reshape", "from_steps"):
+    while value.definition in (reshape, unpack):
         value = value.operands[0]
     if value.role is not Role.PART:
         return None
     scan, yielded = Scan.of(value.operands[0]), value.attributes_as(Part).result
     token, ends = scan.body.results.get(yielded), scan.body.results[_last_yield(scan)]
-    if token is None or token.operation != "argmax" or ends.type.dtype != "bool" or names_in(scan.dim):
+    if token is None or token.definition is not argmax or ends.type.dtype != "bool" or names_in(scan.dim):
         return None
     if all(_without_views(scan.body.results[ResultKind.NEXT.named(i)]) is not token for i in range(len(scan.begins))):
         return None
@@ -75,9 +78,8 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
         {ResultKind.VALUE.named(str(slot)): operand for slot, operand in scan.operand_of().items()}
     )
     scores, _ = scan.body.subgraph({_SCORES: _logits(token.operands[0])})
-    size = graph.results[ResultKind.OUTPUT.named(name)].type.dims[1]
-    assert isinstance(size, int)
-    return Decoder(name, before, scores, _after(scan, token, ends), int(size), tuple(scan.operand_of()))
+    steps = fixed_size(graph.results[ResultKind.OUTPUT.named(name)].type.dims[1])
+    return Decoder(name, before, scores, _after(scan, token, ends), int(steps), tuple(scan.operand_of()))
 
 
 def _last_yield(scan: Scan) -> Result:
@@ -93,7 +95,7 @@ def _without_views(value: Value) -> Value:
 
 def _logits(scores: Value) -> Value:
     """The operand of the softmax, if the scores are probabilities."""
-    return scores.operands[0] if scores.operation == "softmax" else scores
+    return scores.operands[0] if scores.definition is softmax else scores
 
 
 def _after(scan: Scan, token: Value, ends: Value) -> Graph:

@@ -47,7 +47,7 @@ def _refuse_unknown(model: Model, outputs: Sequence[str]) -> None:
 
 def inputs_of(graph: Graph) -> dict[str, Type]:
     """The types of the fields that a graph reads, by name."""
-    return {leaf.name: leaf.type for leaf in graph.values("input")}
+    return {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
 
 
 def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
@@ -65,7 +65,7 @@ def fields_of(model: Model, graph: Graph) -> dict[str, Type]:
 def _lengths_of(graph: Graph) -> set[str]:
     """The declared dimensions whose lengths a graph needs."""
     dims = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
-    for leaf in graph.values("given"):
+    for leaf in graph.values(Role.GIVEN):
         if (table := table_of(leaf)) is not None:
             dims.update(table.dims)
     return {name for dim in dims for name in names_in(dim)}

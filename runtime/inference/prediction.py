@@ -11,6 +11,7 @@ from netc.compiler.ir.types import Bounded, Type
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
+from netc.runtime.execution.step import Step
 from netc.runtime.inference.beam import Decoder, decoders, search
 from netc.runtime.inference.parts import fields_of, part_of
 
@@ -25,10 +26,8 @@ class Predictor:
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """See Program.predict."""
-        compiled = self._compiled
-        ready = compiled.fields.ready(fields)
-        key = ("prediction", None if outputs is None else (*outputs,), *sorted(ready))
-        graph = built_once(self._parts, key, lambda: part_of(compiled.model, ready, outputs))
+        compiled, ready = self._compiled, self._compiled.fields.ready(fields)
+        key, graph = self._part(ready, outputs)
         count = sample_count(ready, fields_of(compiled.model, graph), compiled.options.batch)
         compiled.step_of(key, lambda: graph, ready)  # while it is built, others may write
         with compiled.guard.reading:
@@ -44,6 +43,17 @@ class Predictor:
                     if decoder.output in predictions:
                         predictions[decoder.output] = self._search(decoder, ready, count, beam)
         return predictions
+
+    def step_for(self, fields: RawFields) -> Step:
+        """The step that predicts all outputs from these fields, built once."""
+        ready = self._compiled.fields.ready(fields)
+        key, graph = self._part(ready, None)
+        return self._compiled.step_of(key, lambda: graph, ready)
+
+    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> tuple[object, Graph]:
+        """The graph that computes these outputs from these fields, and the key of its step."""
+        key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
+        return key, built_once(self._parts, key, lambda: part_of(self._compiled.model, fields, outputs))
 
     def _search(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
         """The sequences of a decoder that a beam search finds."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.model import Model, ParameterInfo
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.source import Span
@@ -36,13 +37,13 @@ class Recurrence:
     @classmethod
     def at(cls, model: Model, span: Span) -> "Recurrence":
         """The scans that belong to a place in the text (a bidirectional layer has two)."""
-        scans = [value for value in model.graph.values("scan") if value.span == span]
+        scans = [value for value in model.graph.values(Role.SCAN) if value.span == span]
         blocks = {
             application.name
             for application in model.applications
             if any(application.first <= scan.number < application.end for scan in scans)
         }
-        parameters = {*model.graph.values("parameter")}
+        parameters = {*model.graph.values(Role.PARAMETER)}
         names = {leaf.name for scan in scans for leaf in scan.operands if leaf in parameters}
         return cls(frozenset(blocks), tuple(model.trainables[name] for name in sorted(names)))
 

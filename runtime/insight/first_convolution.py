@@ -6,7 +6,9 @@ import numpy as np
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.convolution import conv2d
 from netc.compiler.passes.settle import settle
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array
@@ -30,7 +32,7 @@ def convolution_sections(run: Run, part: str) -> Iterator[Section]:
     yield from left_out(kernels.shape[-1], _MOST_MAPS, "kernels")
     inner = settle(graph.subgraph({_MAP: convolution})[0], training=False)
     fields = run.load_data().parts[part]
-    names = [leaf.name for leaf in inner.values("input")]
+    names = [leaf.name for leaf in inner.values(Role.INPUT)]
     sample = {name: np.asarray(first_of(fields[name])) for name in names}
     maps = evaluate(inner, {**run.program.persistent, **sample}, 1)[str(_MAP)][0]
     image = next((image for name in names if (image := as_image(sample[name])) is not None), None)
@@ -43,8 +45,8 @@ def convolution_sections(run: Run, part: str) -> Iterator[Section]:
 
 def _first(graph: Graph) -> Value | None:
     """The first convolution of data whose kernels are a parameter."""
-    parameters = {*graph.values("parameter")}
-    convolutions = (value for value in graph.values("conv2d") if value.type.is_batched)
+    parameters = {*graph.values(Role.PARAMETER)}
+    convolutions = (value for value in graph.values(conv2d) if value.type.is_batched)
     return next((value for value in convolutions if value.operands[1] in parameters), None)
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import interpreted_by
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 from netc.compiler.reference import values_of
-from netc.compiler.targets.selection import interpreted_by
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import CHECKPOINT, load_checkpoint

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.passes.stepping import STEP, stepping
 from netc.compiler.pipeline import prediction_graph
@@ -23,7 +24,7 @@ class Generator:
     def __init__(self, run: Run) -> None:
         model, self._compiled = run.model, run.program.compiled
         graph = prediction_graph(model)
-        inputs = {leaf.name: leaf.type for leaf in graph.values("input")}
+        inputs = {leaf.name: leaf.type for leaf in graph.values(Role.INPUT)}
         tokens = {name: type_ for name, type_ in inputs.items() if type_.is_varying and type_.classes is not None}
         outputs = {
             result: value

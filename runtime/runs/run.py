@@ -8,19 +8,19 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.evaluation import values_in_units_of_targets
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
 from netc.runtime import plugins
-from netc.runtime.data.dataset import Dataset, load, undo
+from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.pipeline import undo
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import CompiledModel, Options
@@ -40,12 +40,11 @@ from netc.runtime.runs.checkpoint import (
 )
 from netc.runtime.runs.folder import new_folder, with_free_name
 from netc.runtime.runs.metrics import Metrics, MetricsFile, read_metrics
-from netc.runtime.runs.run_info import RunInfo, States, check_states, decoded, decoded_states, digest, encoded
+from netc.runtime.runs.run_files import INFO, METRICS, MODEL, STATES, read_info, refuse
+from netc.runtime.runs.run_info import RunInfo, States, check_states, digest, encoded
 
 if TYPE_CHECKING:
     from netc.runtime.runs.start_from import Loaded
-
-_INFO, _MODEL, _STATES, _METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
 
 
 @dataclass(slots=True)
@@ -122,7 +121,7 @@ class Run:
     def save(self) -> None:
         """Save the metrics, then the checkpoint that counts them: no checkpoint is without the rows of its epochs."""
         assert len(self.metrics) == self.progress.epoch
-        self._metrics_file.save(self.folder / _METRICS, self.metrics)
+        self._metrics_file.save(self.folder / METRICS, self.metrics)
         self.progress.metrics = self._metrics_file.checksum
         with self.program.guard.reading:
             save_checkpoint(self.folder / CHECKPOINT, self.program.persistent, self.progress, self._owned)
@@ -161,8 +160,8 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
 
     model, folder = run.model, run.folder
     text, states = model.source.text.encode(), json_text(run.states, indent=2).encode()
-    write_whole(folder / _MODEL, text)
-    write_whole(folder / _STATES, states)
+    write_whole(folder / MODEL, text)
+    write_whole(folder / STATES, states)
     info = RunInfo(
         name=model.source.name,
         path=str(model.source.path.resolve()) if model.source.path else None,
@@ -173,9 +172,9 @@ def _write_all(run: Run, overrides: Mapping[str, Any]) -> None:
         plugins=list(plugins.loaded()),
         from_arrays=model.data is None,
         versions={name: version(name) for name in ("netc", "numpy", "numba", "llvmlite")},
-        hashes={_MODEL: [digest(text)], _STATES: [digest(states)]},
+        hashes={MODEL: [digest(text)], STATES: [digest(states)]},
     )
-    write_whole(folder / _INFO, encoded(info))
+    write_whole(folder / INFO, encoded(info))
     run.save()
 
 
@@ -184,35 +183,14 @@ def rewrite_model(run: Run, model: Model) -> None:
 
     run.json has the hashes of both texts while one replaces the other, so the files belong together at any moment.
     """
-    info, _, _ = _read_info(run.folder)
+    info, _, _ = read_info(run.folder)
     text = model.source.text.encode()
     info.epochs = model.train.epochs
-    info.hashes[_MODEL].append(digest(text))
-    write_whole(run.folder / _INFO, encoded(info))
-    write_whole(run.folder / _MODEL, text)
-    info.hashes[_MODEL] = [digest(text)]
-    write_whole(run.folder / _INFO, encoded(info))
-
-
-def _read_info(folder: Path) -> tuple[RunInfo, str, States]:
-    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed."""
-    try:
-        try:
-            info = decoded(content_of(folder / _INFO))
-        except ValueError as error:
-            raise ValueError(f"{_INFO}: {error}") from error
-        contents = {name: content_of(folder / name) for name in (_MODEL, _STATES)}
-        for name, content in contents.items():
-            if digest(content) not in info.hashes.get(name, ()):
-                raise ValueError(f"{name} is not as training left it")
-        return info, contents[_MODEL].decode(), decoded_states(contents[_STATES])
-    except (OSError, ValueError) as error:
-        _no_run(folder, error)
-
-
-def _no_run(folder: Path, error: Exception) -> NoReturn:
-    hint = "a run's folder is what `netc train` printed, such as runs/iris"
-    fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint=hint)
+    info.hashes[MODEL].append(digest(text))
+    write_whole(run.folder / INFO, encoded(info))
+    write_whole(run.folder / MODEL, text)
+    info.hashes[MODEL] = [digest(text)]
+    write_whole(run.folder / INFO, encoded(info))
 
 
 def _require_plugins(folder: Path, info: RunInfo) -> None:
@@ -229,7 +207,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
 
     Faults E1001 if the folder is no run, or damaged.
     """
-    info, text, states = _read_info(folder)
+    info, text, states = read_info(folder)
     plugins.load_installed()
     _require_plugins(folder, info)
     model = _model_of(folder, info, text)
@@ -238,13 +216,13 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False) -
         progress = load_checkpoint(folder / CHECKPOINT, program.persistent)
     else:
         program, progress = _program_to_use(folder, model, info.seed, threads)
-    metrics = read_metrics(folder / _METRICS, progress.epoch, progress.metrics)
+    metrics = read_metrics(folder / METRICS, progress.epoch, progress.metrics)
     spec = parse_data(model) if model.data else array_spec(model)
     try:
         # a field that the model does not read was never fitted
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)
     except ValueError as error:
-        _no_run(folder, ValueError(f"{_STATES}: {error}"))
+        refuse(folder, ValueError(f"{STATES}: {error}"))
     return Run(folder, model, spec, states, program, metrics, progress)
 
 
@@ -253,7 +231,7 @@ def _model_of(folder: Path, info: RunInfo, text: str) -> Model:
 
     def class_count(name: str, *_: object) -> int:
         if name not in info.classes:
-            _no_run(folder, ValueError(f"{_INFO}: how many classes `{name}` has is missing"))
+            refuse(folder, ValueError(f"{INFO}: how many classes `{name}` has is missing"))
         return info.classes[name]
 
     source = Source(info.name, text, Path(info.path) if info.path else None)

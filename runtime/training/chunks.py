@@ -8,9 +8,9 @@ import numpy as np
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Truncate
-from netc.compiler.operations.random import SAMPLE
 from netc.compiler.passes.truncate import FIRST
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
@@ -57,7 +57,7 @@ def chunks(
                 part[name] = _steps(field, running, first, truncate.steps)
             else:
                 part[name] = field.take(running)
-        yield Chunk(number, running, {**part, SAMPLE: samples[running].astype(np.int32)})
+        yield Chunk(number, running, {**part, str(SuppliedKind.SAMPLES.named()): samples[running].astype(np.int32)})
 
 
 def _steps(field: Ragged, running: Array, first: int, count: int) -> Ragged:

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Better, Plateau, TrainSettings
-from netc.compiler.passes.objective import LOSS_FACTOR
-from netc.compiler.passes.update import FACTOR
 from netc.compiler.reference import evaluate
 from netc.dsl.diagnostics import fault, nearest
 from netc.runtime.data.stored import Array
@@ -39,10 +39,11 @@ def factors(train: TrainSettings, first: int, count: int, steps_an_epoch: int, p
     }
 
     def along(schedule: Graph | None) -> Array:
-        return np.ones(count) if schedule is None else evaluate(schedule, leaves, count)["factor"]
+        return np.ones(count) if schedule is None else evaluate(schedule, leaves, count)[str(ResultKind.FACTOR.named())]
 
     rate = along(train.schedule) * plateau
-    return {FACTOR: rate, **{f"{LOSS_FACTOR}{name}": along(scale) for name, scale in train.loss_scale}}
+    scales = {str(SuppliedKind.LOSS_FACTOR.named(name)): along(scale) for name, scale in train.loss_scale}
+    return {str(SuppliedKind.RATE_FACTOR.named()): rate, **scales}
 
 
 def figure(better: Better, row: Row) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
+from netc.compiler.backends import Backend, interpreted_by
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
@@ -18,7 +19,6 @@ from netc.compiler.passes.update import STEP
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
-from netc.compiler.targets.selection import Backend, interpreted_by
 from netc.dsl.source import NOWHERE, Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.step_cost import longest_of, sizes_of

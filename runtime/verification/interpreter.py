@@ -72,8 +72,7 @@ def _drawn(value: Value, leaves: Mapping[str, Array], sizes: Sizes) -> Array:
     """A random value, computed by the operations into which it is expanded."""
     small = Graph()
     small.precision = value.graph.precision
-    lower = OPERATIONS[value.operation].lower
-    assert isinstance(lower, Expansion)
+    lower = value.lowered_as(Expansion)
     like = small.constant(0.0, value.type) if not value.type.dims else small.leaf("input", "like", value.type)
     small.results[ResultKind.VALUE.named("drawn")] = lower.build(like, **value.keywords)
     shape = np.zeros(value.type.shape(sizes), DTYPES[value.type.dtype].numpy)

@@ -6,6 +6,8 @@ from netc.compiler.analysis import mixing
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.simplify import expand
 
 
@@ -17,7 +19,10 @@ def mixes_samples(graph: Graph, results: Iterable[Result]) -> bool:
 
 def is_random(graph: Graph, results: Iterable[Result]) -> bool:
     """Whether the results depend on random numbers."""
-    return any(
-        value.role is Role.RANDOM or value.name.startswith("random.")
-        for value in needed_by(graph.results[result] for result in results)
-    )
+    values = needed_by(graph.results[result] for result in results)
+    return any(value.role is Role.RANDOM or _is_random_leaf(value) for value in values)
+
+
+def _is_random_leaf(value: Value) -> bool:
+    supplied = parse_supplied(value.name)
+    return supplied is not None and supplied.kind in (SuppliedKind.RANDOM, SuppliedKind.SAMPLES)

@@ -13,14 +13,12 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, table_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
-from netc.compiler.operations.random import SAMPLE
 from netc.compiler.operations.scan import ScanAttributes
-from netc.compiler.passes.objective import LOSS_FACTOR
 from netc.compiler.passes.truncate import FIRST
-from netc.compiler.passes.update import FACTOR
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.execution.sequences import Batch
 from netc.runtime.random import generator, words
@@ -38,13 +36,16 @@ class Leaves(dict[str, Array]):
     def __missing__(self, name: str) -> Array:
         if (table := parse_table(name)) is not None:
             array = self.batch.table(table)
-        elif name == SAMPLE:
-            array = self.batch.samples.astype(np.int32)
-        elif name == FACTOR or name.startswith(LOSS_FACTOR):
-            array = np.array(1.0)
         else:
-            assert name.startswith("random."), name
-            array = words(2, self.seed, name, self.epoch)
+            supplied = parse_supplied(name)
+            assert supplied is not None, name
+            if supplied.kind is SuppliedKind.SAMPLES:
+                array = self.batch.samples.astype(np.int32)
+            elif supplied.kind is SuppliedKind.RANDOM:
+                array = words(2, self.seed, name, self.epoch)
+            else:
+                assert supplied.kind in (SuppliedKind.RATE_FACTOR, SuppliedKind.LOSS_FACTOR), name
+                array = np.array(1.0)
         self[name] = array
         return array
 
@@ -97,7 +98,7 @@ class Situation:
 def dims_of(graph: Graph) -> list[str]:
     """The varying dimensions whose rows a graph needs."""
     dims = {str(value.type.rows): None for value in graph.values() if value.type.is_varying}
-    for scan in graph.values("scan"):
+    for scan in graph.values(Role.SCAN):
         dims[scan.attributes_as(ScanAttributes).dim] = None
     for leaf in graph.values():
         if (table := table_of(leaf)) is not None:

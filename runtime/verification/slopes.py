@@ -15,6 +15,7 @@ from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import TRAINED, Result, ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.elementwise import stop_gradient
@@ -95,7 +96,7 @@ def _affordable(graph: Graph, situation: Situation) -> int:
 def _of_the_file(situation: Situation, graph: Graph) -> Iterator[Difference]:
     """Each `grad(y, x)`: the change of y when the value x is moved."""
     graph = graph.subgraph(graph.results)[0]
-    asked = graph.values("grad")
+    asked = graph.values(Role.DERIVATIVE)
     for i, value in enumerate(asked):
         y, x = value.operands
         graph.results |= dict(zip(_keys(i), (value, y, x), strict=True))

@@ -64,7 +64,7 @@ def chains(model: Model) -> Iterator[Chain]:
         yield Chain("a training step", _passed(pipeline.training_graph(model)))
         if model.train.accumulate > 1:
             yield Chain("a batch whose gradients are accumulated", _passed(pipeline.accumulation_graph(model)))
-        if model.graph.values("scan"):
+        if model.graph.values(Role.SCAN):
             yield Chain("a training step that saves little of its scans", _rematerialised(model))
     if model.outputs:
         yield Chain("a prediction", _prepared(model, PREDICTED, False))
@@ -100,7 +100,7 @@ def gradients_of(model: Model, graph: Graph) -> Graph:
     The same as pipeline.gradient_graph computes.
     """
     graph = opened(graph.subgraph(graph.results)[0])
-    leaves = {leaf.name: leaf for leaf in graph.values("parameter")}
+    leaves = {leaf.name: leaf for leaf in graph.values(Role.PARAMETER)}
     trained = [leaves[name] for name in model.parameters if name in leaves and not pipeline.is_frozen(model, name)]
     scaled = tuple(name for name, _ in model.train.loss_scale)
     total = graph.results[ResultKind.TOTAL.named()] = total_loss(graph, scaled)

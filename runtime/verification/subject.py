@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import Backend
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.selection import Backend
 from netc.dsl.source import Span
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.program import Program

@@ -6,9 +6,9 @@ import re
 import llvmlite.binding as llvm
 import numpy as np
 
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import kernel_module, parts_of, symbol_of, target_machine
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import runnable
 

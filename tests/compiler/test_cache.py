@@ -20,8 +20,8 @@ import netc
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache, compile, emit
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
 
 # without a product, whose kernel takes seconds to compile
@@ -136,7 +136,7 @@ def test_whatever_decides_the_code_is_in_the_key(copy: Path, field: str) -> None
 def test_another_numba_compiles_anew_and_says_why(
     filled: tuple[Path, str], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
-    from netc.commands.main import app
+    from netc.commands.table import app_of
 
     toolchain = cache._toolchain()
     monkeypatch.setattr(cache, "_toolchain", lambda: {**toolchain, "numba": "0.0.1"})
@@ -145,15 +145,15 @@ def test_another_numba_compiles_anew_and_says_why(
     assert repr(program.step({"x": x, "y": x[:, 0]})["loss"]) == filled[1]
     assert program.training({}).executable.linked.compiled == len(list(filled[0].glob("*.o")))
     (copy.parent / "m.net").write_text(NET, encoding="utf-8")
-    app(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
+    app_of()(["explain", str(copy.parent / "m.net"), "--cache"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()[1:]
     assert rows
     assert all(row.endswith(f"numba was {toolchain['numba']}, is 0.0.1") for row in rows)
-    app(["cache"], standalone_mode=False)
+    app_of()(["cache"], standalone_mode=False)
     shown = capsys.readouterr().out
     assert "numba 0.0.1" in shown
     assert f"numba {toolchain['numba']}" in shown
-    app(["cache", "--clear"], standalone_mode=False)
+    app_of()(["cache", "--clear"], standalone_mode=False)
     assert list(copy.iterdir()) == []
 
 

@@ -20,6 +20,7 @@ from netc.compiler.export.onnx_file import onnx_file
 from netc.compiler.export.writer import Exported, exportable
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Whole
 from netc.dsl.diagnostics import Fault
@@ -71,7 +72,7 @@ def case_of(name: str, types: tuple[str, ...], attributes: dict[str, Any]) -> tu
         made[value] = whole.add(kind, [made[one] for one in value.operands], value.attributes, value.type)
     if not given:  # a file is asked about samples
         given["samples"] = whole.leaf("input", "samples", parse_type("f32[batch, 1]")).type
-        whole.results[parse_result("output.same")] = whole.values("input")[0]
+        whole.results[parse_result("output.same")] = whole.values(Role.INPUT)[0]
         arrays["samples"] = np.zeros((BATCH, 1), np.float32)
     whole.results |= {parse_result(f"output.y{i}"): made[one] for i, one in enumerate(results)}
     expected = evaluate(graph_with(graph, results), arrays, BATCH)

@@ -9,6 +9,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.lowering.fuse import Fusion, fuse
 from netc.compiler.lowering.lower import lower
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import host
 
 LONG = 600
@@ -58,7 +59,7 @@ def test_a_training_step_of_a_long_chain_is_written_once(kind: str) -> None:
     for links in (30, 60):
         graph = pipeline.run_passes(pipeline.training_graph(model(links, CHAINS[kind][0])))
         tasks = lower(graph, 8, host())
-        lines.append(sum(task.kernel.text.count("\n") for task in tasks.tasks))
+        lines.append(sum(source_of(task.kernel).text.count("\n") for task in tasks.tasks))
         fusion = fuse(graph)
         sources.append(sum(len(list(fusion.sources(value))) for unit in fusion.units for value in unit.values))
     assert lines[0] < lines[1] < 2.5 * lines[0]

@@ -11,11 +11,13 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.types import Type
 from netc.compiler.lowering.lower import lower
+from netc.compiler.planning.accesses import Touched
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
-from netc.compiler.program.schedule import SHARED, Address, Group, KernelSource
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.schedule import SHARED, Address, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
-from netc.compiler.targets.emulator.kernels import Kernel, kernel_of
+from netc.compiler.targets.emulator.kernels import Kernel, kernel_of, kernel_of_text
 from netc.compiler.targets.emulator.memory import Access, BrokenPlan, Reference, Region
 from netc.compiler.targets.emulator.run import Emulator, random_order
 from netc.compiler.targets.named import NAMED
@@ -277,7 +279,7 @@ def test_every_kernel_of_these_models_is_vectorised() -> None:
         sizes = {"batch": 4, **{str(one.type.rows): 12 for one in graph.values() if one.type.is_varying}}
         for task in lower(graph, sizes, TINY).tasks:
             kernel = kernel_of(task.kernel)
-            assert kernel.run is not kernel.in_order or task.kernel.form == "product", task.kernel.text
+            assert kernel.run is not kernel.in_order or isinstance(task.kernel, Contraction), task.kernel
 
 
 def test_a_custom_kernel_runs_as_its_text_says() -> None:
@@ -296,7 +298,9 @@ def test_a_custom_kernel_runs_as_its_text_says() -> None:
         region = Region("memory", array.view(np.uint8).reshape(-1))
         region.tags[:] = n + 1
         pointers.append(Reference(region, 0, 0, array.nbytes, n + 1, Buffer(Type("f64", array.shape))))
-    kernel_of(KernelSource("loop", text, 3))(Access("a test", 0, "", 0), pointers, [2])
+    kernel_of_text(text, Touched(frozenset({0, 1}), frozenset({0}), frozenset({1})))(
+        Access("a test", 0, "", 0), pointers, [2]
+    )
     np.testing.assert_array_equal(result, [0.75, 0.0])
 
 

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from native import FLOATS, TARGETS, Kernel, check_instructions
 
-from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product, product_source
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import STRIP, Machine
 from netc.compiler.targets.named import machine_for
 
@@ -220,7 +222,7 @@ PAIRS = [(target, dtype) for i, target in enumerate(TARGETS) for dtype in list(F
 def test_the_product_kernel(target: str, dtype: str) -> None:
     """One test: the kernel takes seconds to compile."""
     machine = machine_for(target)
-    kernel = Kernel(product_source(dtype), machine)
+    kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (target == "avx512")

@@ -6,7 +6,7 @@ from support import run, slope
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.targets.selection import Backend
+from netc.compiler.backends import Backend
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import footprint
 from netc.runtime.execution.resources import state_layout

@@ -18,11 +18,11 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
-from netc.compiler.program.product import product_source
-from netc.compiler.program.schedule import KernelSource
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import named as targets
 from netc.compiler.targets.cpu.compile import parts_of
 from netc.compiler.targets.cpu.math import WORDS
+from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import machine_for, runnable
 
@@ -238,7 +238,7 @@ def test_commands_say_it_and_leave_with_1(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 
 def test_the_key_of_a_kernel_holds_what_decides_its_code_and_nothing_else() -> None:
-    machine, source = machine_for("host"), product_source("f32")
+    machine, source = machine_for("host"), source_of(Contraction("f32"))
     decides = {"cpu": "x", "features": "x", "vector_bytes": 128, "has_fma": not machine.has_fma, "registers": 8}
     for item in fields(Machine):
         value = decides.get(item.name, 7)

@@ -9,12 +9,13 @@ from golden_numbers import SAMPLES, Numbers, evaluate_with_derivatives, gradient
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table
 from netc.compiler.ir.results import ResultKind, parse_result
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.operations.scan import scans
-from netc.compiler.passes.objective import ACCUMULATED, LOSS_FACTOR
+from netc.compiler.passes.objective import ACCUMULATED
 from netc.compiler.passes.scans import first_dim
-from netc.compiler.passes.storage import SCALE
 from netc.compiler.passes.truncate import FIRST
-from netc.compiler.passes.update import FACTOR, STEP
+from netc.compiler.passes.update import STEP
 from netc.compiler.reference import evaluate
 
 Array = np.ndarray[Any, Any]
@@ -98,7 +99,7 @@ def total(checked: Checked) -> None:
     for name in _losses(checked.before):
         loss, weight = found[f"loss.{name}"], found.get(f"weight.loss.{name}")
         means.append(loss.sum() / (loss.size if weight is None else weight.sum()))
-        factors.append(numbers.leaves.get(f"{LOSS_FACTOR}{name}", np.ones(())))
+        factors.append(numbers.leaves.get(str(SuppliedKind.LOSS_FACTOR.named(name)), np.ones(())))
         checked.near(name, found[f"total.{name}"], means[-1])
     checked.near("total", found["total"], np.sum(means))
     checked.near("small", found["small"], np.dot(means, factors))
@@ -171,7 +172,7 @@ def updated(checked: Checked) -> None:
     numbers = Numbers(checked.before)
     results_of(checked.before, numbers)
     numbers.add(checked.after)
-    for value in checked.after.values("state"):  # second moments are sums of squares
+    for value in checked.after.values(Role.STATE):  # second moments are sums of squares
         name = value.name
         numbers.leaves[name] = np.abs(numbers.leaves[name])
     numbers.leaves[STEP] = np.asarray(2.0)
@@ -181,7 +182,11 @@ def updated(checked: Checked) -> None:
         norm = np.sqrt(sum((array**2).sum() for array in gradients.values()))
         gradients = {name: array * min(1.0, how["clip_norm"] / (norm + 1e-6)) for name, array in gradients.items()}
     for name, gradient in gradients.items():
-        rate = how["lr"] * numbers.leaves.get(FACTOR, 1.0) * dict(how.get("lr_scale", ())).get(name, 1.0)
+        rate = (
+            how["lr"]
+            * numbers.leaves.get(str(SuppliedKind.RATE_FACTOR.named()), 1.0)
+            * dict(how.get("lr_scale", ())).get(name, 1.0)
+        )
         rule = _sgd if how["optimizer"] == "sgd" else _adam
         for result, expected in rule(name, numbers.leaves, gradient, rate, how).items():
             checked.near(result, found[result], expected)
@@ -214,7 +219,7 @@ def from_bytes(checked: Checked) -> None:
     numbers = Numbers(checked.after)
     found = results_of(checked.after, numbers)
     for name in checked.arguments["names"]:
-        numbers.leaves[name] = numbers.leaves[name] * numbers.leaves[f"{SCALE}{name}"]
+        numbers.leaves[name] = numbers.leaves[name] * numbers.leaves[str(SuppliedKind.SCALE.named(name))]
     for name, array in results_of(checked.before, numbers).items():
         checked.near(name, found[name], array)
 

@@ -4,14 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import table_of
 from netc.compiler.ir.results import ResultKind
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Type
-from netc.compiler.planning.plan import layout
+from netc.compiler.program.plan import layout
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.selection import Backend, target_of
 from netc.runtime.data.stored import Ragged
 from netc.runtime.execution.memory import Memory
 from netc.runtime.execution.resources import Resources, State
@@ -28,7 +29,7 @@ def check_emulated(graph: Graph, batch: int, machine: Machine, tolerance: float)
     rng = np.random.default_rng(3)
     fields = {
         value.name: _field(value.type, count, rng)
-        for kind in ("input", "target", "given")
+        for kind in (Role.INPUT, Role.TARGET, Role.GIVEN)
         for value in graph.values(kind)
         if table_of(value) is None
     }
@@ -63,7 +64,7 @@ def _run(
 
 def _state(graph: Graph) -> State:
     """Memory for all that stays, also where nothing reads the old value."""
-    leaves = {value.name: value.type for kind in ("parameter", "state") for value in graph.values(kind)}
+    leaves = {value.name: value.type for kind in (Role.PARAMETER, Role.STATE) for value in graph.values(kind)}
     updates = {name: value.type for name, value in graph.results_of(ResultKind.UPDATE).items()}
     types = {**updates, **leaves}
     offsets, size = layout((name, type_.nbytes(1)) for name, type_ in types.items())
@@ -72,7 +73,7 @@ def _state(graph: Graph) -> State:
 
 
 def _varying(graph: Graph) -> dict[str, Type]:
-    return {value.name: value.type for value in graph.values("input") if value.type.is_varying}
+    return {value.name: value.type for value in graph.values(Role.INPUT) if value.type.is_varying}
 
 
 def _rows(value: Any) -> np.ndarray[Any, Any]:

@@ -1,4 +1,4 @@
-"""What is below the graph, as text, for the headings of golden cases: `fuse`, `lower`, `products`, `phases` and `plan`.
+"""What is below the graph, as text, for the headings of golden cases: `fuse`, `lower`, `products`, `phases`, `plan` and `kernels`.
 
 The machine is one of the descriptions here, whatever the tests run on: `lower(target='sse2')`. Others of a heading's arguments are `batch`, the numbers
 of a description that a case makes smaller (`second_cache`, `many_bytes`), and the rows of varying dimensions by their names.
@@ -11,16 +11,21 @@ from golden_emulation import check_emulated
 from golden_numbers import in_f64
 
 from netc.compiler.ir.graph import Graph, parse_graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
+from netc.compiler.lowering.fusion_listing import fusion_lines
 from netc.compiler.lowering.lower import lower
 from netc.compiler.lowering.walk import run
 from netc.compiler.passes.scans import in_ranks
+from netc.compiler.planning.phase_listing import phase_lines
 from netc.compiler.planning.phases import divide
-from netc.compiler.planning.plan import layout, plan
-from netc.compiler.program.listing import fusion_lines, phase_lines, plan_lines, task_lines
+from netc.compiler.planning.plan import plan
+from netc.compiler.program.listing import plan_lines, task_lines, title
+from netc.compiler.program.plan import layout
 from netc.compiler.program.tasks import Buffer, Tasks, all_of
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
 
 _MACHINES = {
@@ -54,10 +59,17 @@ def _lower(graph: Graph, where: _Where) -> Iterable[str]:
     return task_lines(lower(graph, where.sizes, where.machine))
 
 
+def _kernels(graph: Graph, where: _Where) -> Iterable[str]:
+    """The text of each task's kernel for CPUs."""
+    for number, task in enumerate(lower(graph, where.sizes, where.machine).tasks):
+        yield f"# task {number}: {title(task)}"
+        yield from source_of(task.kernel).text.splitlines()
+
+
 def _products(graph: Graph, where: _Where) -> Iterable[str]:
     """As `lower`, but the rows of inputs are in memory already, in order."""
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
-    for value in lowering.graph.values("input"):
+    for value in lowering.graph.values(Role.INPUT):
         lowering.places[value] = all_of(Buffer(value.type, "temporary", value.name))
     return task_lines(run(lowering))
 
@@ -69,7 +81,7 @@ def _phases(graph: Graph, where: _Where) -> Iterable[str]:
 
 def _plan(graph: Graph, where: _Where) -> Iterable[str]:
     program = lower(graph, where.sizes, where.machine)
-    return plan_lines(plan(program, _persistent(program), where.sizes, where.machine))
+    return plan_lines(program, plan(program, _persistent(program), where.sizes, where.machine))
 
 
 def _persistent(program: Tasks) -> dict[str, int]:
@@ -81,6 +93,7 @@ def _persistent(program: Tasks) -> dict[str, int]:
 _FORMS: dict[str, Callable[[Graph, _Where], Iterable[str]]] = {
     "fuse": _fuse,
     "lower": _lower,
+    "kernels": _kernels,
     "products": _products,
     "phases": _phases,
     "plan": _plan,

@@ -9,9 +9,12 @@ from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, parse_table, table_of
 from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
+from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Type
 from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.operations.random import RANDOM
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.scans import first_dim
@@ -71,7 +74,7 @@ class Numbers:
                 flat[first % 2 :: 2] = np.resize(np.roll(SPECIAL, first), len(flat[first % 2 :: 2]))
             return array.astype(DTYPES[type_.dtype].numpy)
         high = 2 if type_.dtype == "bool" else 256 if type_.dtype == "u8" else type_.classes or 2
-        words = 2**31 if name.startswith("random.") else high
+        words = 2**31 if parse_supplied(name) is not None else high
         return self.rng.integers(0, words, shape).astype(DTYPES[type_.dtype].numpy)
 
 
@@ -104,7 +107,9 @@ def evaluable(graph: Graph, training: bool | None) -> Graph:
             return copy.add("constant", (), {"value": training}, value.type)
         return copy.add_copy(value, operands)
 
-    return expand(rebuild(graph, rule), kept=set(OPERATIONS) - set(RANDOM))
+    return expand(
+        rebuild(graph, rule), kept={definition for name, definition in OPERATIONS.items() if name not in RANDOM}
+    )
 
 
 def results_of(graph: Graph, numbers: Numbers, training: bool | None = None) -> dict[str, Array]:
@@ -129,7 +134,7 @@ def with_leaf(graph: Graph, replaced: Mapping[Value, str]) -> Graph:
 
 def without_stopped(graph: Graph, numbers: Numbers) -> Graph:
     """The graph in which each `stop_gradient` is a leaf that holds what it comes to: a derivative takes it for a constant."""
-    stopped = {value: f"stopped.{value.number}" for value in graph.values("stop_gradient")}
+    stopped = {value: f"stopped.{value.number}" for value in graph.values(stop_gradient)}
     found = evaluate(
         graph.subgraph({parse_result(name): value for value, name in stopped.items()})[0], numbers.leaves, numbers.sizes
     )
@@ -162,7 +167,7 @@ def evaluate_with_derivatives(graph: Graph, leaves: Mapping[str, Array], sizes: 
     """What a graph with `grad(y, x)` in it comes to, by finite differences, of whatever order. Samples do not mix, so a sample's own derivative is that of the
     sum over all of them."""
     derivatives, names = dict[str, Array](), dict[Value, str]()
-    for value in graph.values("grad"):
+    for value in graph.values(Role.DERIVATIVE):
         y, x = value.operands
         whole, copies = graph.subgraph({parse_result("y"): y, parse_result("x"): x})
         point = evaluate_with_derivatives(graph.subgraph({parse_result("x"): x})[0], leaves, sizes)["x"]

@@ -14,14 +14,14 @@ from support import command
 
 import netc
 from netc.compiler.ir.results import parse_result
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.runtime import available
 from netc.runtime.available import NotEnough, Room, memory, require, require_at
 from netc.runtime.data import content, store
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
 from netc.runtime.execution import step
-from netc.runtime.execution.memory import Memory
+from netc.runtime.execution.memory import ArenaPool, Memory
 
 GB = 10**9
 
@@ -99,6 +99,51 @@ def test_the_limit_of_addresses(machine: tuple[Path, Path], monkeypatch: pytest.
     monkeypatch.setattr(resource, "getrlimit", lambda kind: (3 * GB, -1))
     assert memory(proc, groups).nbytes == 3 * GB - 1000 * resource.getpagesize()
     assert "ulimit -v" in str(memory(proc, groups))
+
+
+@pytest.fixture
+def small_machine(machine: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """This machine has 400 MB free, whatever is written; which pages are written is real."""
+    proc, groups = machine
+    says(proc, {"meminfo": "MemAvailable: 400000 kB\n"})
+    (proc / "self").symlink_to("/proc/self")
+    monkeypatch.setattr(available.memory, "__defaults__", (proc, groups))
+    monkeypatch.setattr(available, "_of_addresses", lambda proc: None)
+
+
+def test_memory_that_is_allocated_counts_before_it_is_written(small_machine: None) -> None:
+    """The system counts a page once it is written: two arrays that do not fit together were both allocated."""
+    before = memory().nbytes
+    first = Memory(200_000_000)
+    assert before - memory().nbytes == pytest.approx(200_000_000, rel=0.02)
+    with pytest.raises(NotEnough, match="an array would take"):
+        Memory(300_000_000)
+    first.bytes[:150_000_000] = 1  # the system counts these itself
+    assert before - memory().nbytes == pytest.approx(50_000_000, rel=0.1)
+    view = first.array(0, "f32", (10,))
+    del first
+    assert before - memory().nbytes == pytest.approx(50_000_000, rel=0.1), "the view keeps the memory"
+    del view
+    assert memory().nbytes == before
+    Memory(300_000_000)
+
+
+def test_an_arena_for_another_call_counts_the_first(small_machine: None) -> None:
+    pool = ArenaPool(150_000_000, 0, 1)
+    first = pool.take(1)
+    second = pool.take(1)
+    with pytest.raises(NotEnough):
+        pool.take(1)
+    pool.give_back(first)
+    assert pool.take(1) is first
+    assert second is not first
+
+
+def test_pages_are_unknown_without_pagemap(tmp_path: Path) -> None:
+    array = Memory(200_000_000)
+    assert available.unwritten(tmp_path) == 0
+    assert available.unwritten() >= 190_000_000
+    assert len(array.bytes) == 200_000_000
 
 
 def test_requirements(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,9 @@ from support import command
 import netc
 from netc.dsl import home
 from netc.runtime.data import store
-from netc.runtime.data.dataset import Dataset, load, undo
+from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.pipeline import undo
 from netc.runtime.data.spec import parse_data
 
 MODEL = """
@@ -96,7 +97,7 @@ def test_a_large_table_stays_on_disk(source: str, tmp_path: Path, monkeypatch: p
                 assert isinstance(on_disk.parts[part][name], np.memmap)
                 np.testing.assert_array_equal(array, on_disk.parts[part][name])
     (kept,) = (tmp_path / "cache" / "tables").iterdir()
-    damaged = kept / "1.bin"
+    damaged = kept / "columns.bin"
     damaged.write_bytes(b"\1" + damaged.read_bytes()[1:])
     dataset(tmp_path, f"source = {source}\n{FIELDS}")
     assert len(writes) == 2

@@ -8,6 +8,7 @@ import pytest
 from support import command
 
 import netc
+from netc.compiler.ir.roles import Role
 from netc.runtime.insight.diagnose import Diagnosed, diagnose
 from netc.runtime.insight.findings import Recurrence
 from netc.runtime.runs.run import Run
@@ -130,7 +131,7 @@ model {
 }
 """.replace("LAYER", layer)
     )
-    (span,) = {scan.span for scan in model.graph.values("scan")}
+    (span,) = {scan.span for scan in model.graph.values(Role.SCAN)}
     recurrence = Recurrence.at(model, span)
     assert recurrence.is_gated == is_gated
     assert recurrence.may_forget_less == may_forget_less

@@ -1,15 +1,20 @@
 """Images as data: augmentation in training alone, folders of pictures, what is told of broken ones."""
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import at_most
 
 import netc
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec, augmented
+from netc.runtime.data.dataset import load
+from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.spec import parse_data
 from netc.runtime.data.stored import Bytes
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
@@ -96,6 +101,78 @@ def test_training_alone_is_augmented_and_threads_do_not_matter(tmp_path: Path) -
     assert runs[0].metrics[-1]["train.loss"] != plain.metrics[-1]["train.loss"]
     again = netc.open(runs[0].folder)
     assert again.evaluate("valid") == runs[0].evaluate("valid")
+
+
+def test_the_largest_crop_and_shift_leave_a_pixel() -> None:
+    shifted = each(AugmentationSpec("shift", (5,)))
+    assert all(image.any() for image in shifted)
+    for crop, image in zip(each(AugmentationSpec("crop", (5,))), IMAGES, strict=True):  # windows of 3 x 1 pixels
+        columns = [np.repeat(image[:, j : j + 1], 6, axis=1) for j in range(6)]
+        rows = np.arange(8) * 3 // 8
+        assert any(np.array_equal(crop, column[i + rows]) for column in columns for i in range(6))
+
+
+def check_spec(steps: str, images: str = "float[8, 6, 1]") -> DataSpec:
+    """Checks NET with other steps of its images. Reads no file."""
+    text = NET.replace("train_only(flip(horizontal) -> shift(1)) -> scale(1 / 255)", steps)
+    return parse_data(netc.parse(text.replace("float[8, 6, 1]", images)))
+
+
+@pytest.mark.parametrize("step", ["crop(6)", "shift(6)", "crop(9223372036854775807)", "flip(vertical) -> shift(7)"])
+def test_an_augmentation_that_may_leave_nothing_is_refused_before_data_is_read(step: str) -> None:
+    name = step.split(" -> ")[-1]
+    with pytest.raises(netc.Fault, match=re.escape(f"error[E0804]: `{name}`")) as refusal:
+        check_spec(f"train_only({step})")
+    assert refusal.value.diagnostics[0].primary.span.text == name
+    assert f"at most {name[: name.index('(')]}(5)" in str(refusal.value)
+
+
+def test_every_train_only_counts(tmp_path: Path) -> None:
+    """A second one was ignored."""
+    np.savez(tmp_path / "t.npz", image=np.zeros((20, 8, 6, 1), np.uint8), label=np.arange(20) % 2)
+    text = NET.replace("scale(1 / 255)", "train_only(crop(2)) -> scale(1 / 255)")
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    specs = load(model, parse_data(model)).augmentations["image"]
+    assert [spec.name for spec in specs] == ["flip", "shift", "crop"]
+    with pytest.raises(netc.Fault, match="`crop\\(8\\)` leaves nothing"):
+        check_spec("train_only(flip(horizontal)) -> train_only(crop(8))")
+
+
+@pytest.mark.parametrize("step", ["rotate(361)", "rotate(1e308)", "rotate(0)", "noise(1e39)", "noise(-1)"])
+def test_a_number_that_an_augmentation_cannot_draw_with_is_refused(step: str) -> None:
+    with pytest.raises(netc.Fault, match="E0303"):
+        check_spec(f"train_only({step})")
+
+
+def refusal_of(tmp_path: Path, steps: str) -> str:
+    np.savez(tmp_path / "t.npz", image=np.full((20, 8, 6, 1), 2, np.uint8), label=np.arange(20) % 2)
+    text = NET.replace("train_only(flip(horizontal) -> shift(1)) -> scale(1 / 255)", steps)
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    with pytest.raises(netc.Fault) as refusal:
+        load(model, parse_data(model))
+    return str(refusal.value)
+
+
+def test_a_shape_whose_size_exceeds_64_bits_is_refused(tmp_path: Path) -> None:
+    """The product of these dimensions is the size of an image, modulo 2 ** 64."""
+    assert "cannot become [1152921504606846979, 16]" in refusal_of(tmp_path, "reshape(2**60 + 3, 16)")
+
+
+def test_bytes_that_a_factor_makes_infinite_are_refused(tmp_path: Path) -> None:
+    assert "a value is not finite" in refusal_of(tmp_path, "scale(1e300)")
+
+
+def test_pictures_larger_than_the_memory_are_refused(tmp_path: Path) -> None:
+    for label in "ab":
+        (tmp_path / "pictures" / label).mkdir(parents=True)
+        Image.new("L", (6, 8)).save(tmp_path / "pictures" / label / "0.png")
+    text = NET.replace('npz("t.npz")', 'images("pictures", size = (2**40, 2**40))')
+    (tmp_path / "m.net").write_text(text.replace('("label")', '("label") -> classes'), encoding="utf-8")
+    model = netc.load(tmp_path / "m.net")
+    with pytest.raises(netc.Fault, match=r"E1005.*1099511627776 x 1099511627776 pixels"):
+        load(model, parse_data(model))
 
 
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.targets.selection import target_of
+from netc.compiler.backends import target_of
 from netc.dsl.diagnostics import Fault
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program

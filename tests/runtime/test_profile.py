@@ -27,9 +27,9 @@ def test_shares_add_up(threads: int) -> None:
 
 
 def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
-    from netc.commands.main import app
+    from netc.commands.table import app_of
 
-    app(["profile", str(EXAMPLES / "iris.net")], standalone_mode=False)
+    app_of()(["profile", str(EXAMPLES / "iris.net")], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].split() == ["line", "kernel", "gives", "us", "of", "step", "GFLOP/s", "of", "peak", "GB/s"]
     lines = {row.split()[0] for row in rows[1:-3]}

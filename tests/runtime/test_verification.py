@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 import netc
-from netc.commands.main import app
+from netc.commands.table import app_of
 from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
@@ -19,7 +19,7 @@ from netc.compiler.ir.types import Sizes
 from netc.compiler.ir.value import OPERATIONS, Scalar, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.targets.reference.target import Interpreted
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution import step as steps
@@ -389,19 +389,19 @@ def test_a_model_in_double_precision() -> None:
 def test_check_verify(tmp_path: Path, operation) -> None:
     (tmp_path / "m.net").write_text(NET)
     runner = CliRunner()
-    good = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    good = runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify"])
     assert good.exit_code == 0, good.output
     assert "verified on 48 synthetic samples" not in good.output
     assert all(f"  {name} " in good.output for name in CHECKS)
     assert "target: " in good.output
     assert "Please report" not in good.output
     operation("tanh", gradient=lambda g, r, x: g * (1 - r))
-    bad = runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify"])
+    bad = runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify"])
     assert bad.exit_code == 1
     assert "error[E1301]: `gradients` differs in the derivative of the loss: gradient.h.dense.W" in bad.output
     assert "4 |   h = x -> dense(6)" in bad.output
     assert "Please report" in bad.output
-    told = json.loads(runner.invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
+    told = json.loads(runner.invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--json"]).output)
     assert not told["ok"]
     assert [found["check"] for found in told["checks"] if not found["ok"]] == ["gradients"]
 
@@ -414,10 +414,10 @@ def test_check_verify_on_the_file_s_data(tmp_path: Path) -> None:
         "model {\n  input a: float\n  target b: float\n  param w: float = ones\n  output z = w * a\n  loss mse(z, b)\n}\n"
         "train {\n  batch = 8\n}\n"
     )
-    result = CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--verify", "--data"])
+    result = CliRunner().invoke(app_of(), ["check", str(tmp_path / "m.net"), "--verify", "--data"])
     assert result.exit_code == 0, result.output
     assert "verified on the first 12 training samples of the file's data, in batches of 8" in result.output
-    assert CliRunner().invoke(app, ["check", str(tmp_path / "m.net"), "--data"]).exit_code == 2
+    assert CliRunner().invoke(app_of(), ["check", str(tmp_path / "m.net"), "--data"]).exit_code == 2
 
 
 def test_groups_of_the_selftest_find_faults(monkeypatch: pytest.MonkeyPatch, operation) -> None:

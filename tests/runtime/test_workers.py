@@ -142,12 +142,12 @@ def _of_numpy() -> int:
 
 
 def test_check_tells_it(capsys: pytest.CaptureFixture) -> None:
-    from netc.commands.main import app
+    from netc.commands.table import app_of
     from netc.runtime.execution.step_cost import step_memory
 
     model = netc.load(ROOT / "examples" / "mnist.net")
     for threads in (1, 3):
-        app(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
+        app_of()(["check", str(ROOT / "examples" / "mnist.net"), "--threads", str(threads)], standalone_mode=False)
         kept, arenas = step_memory(model, threads, {})
         assert f"{kept + arenas:,} bytes" in capsys.readouterr().out
 

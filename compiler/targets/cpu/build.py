@@ -1,30 +1,17 @@
 """Compiles the kernels that the cache does not hold, and links all of them with their schedule into one function."""
 
-import ctypes
-from typing import Any
+from collections.abc import Sequence
 
 import llvmlite.binding as llvm
 
-from netc.compiler.program.schedule import Arenas, KernelSource, Schedule
+from netc.compiler.program.schedule import Arenas, Schedule
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
 from netc.compiler.targets.cpu.emit import emit
+from netc.compiler.targets.cpu.linked import ENTRY, Linked, Unloadable, load
+from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine
 from netc.dsl import eviction
-
-
-class Linked:
-    """A program in machine code, over a context (see schedule.py). The code lives as long as this object."""
-
-    def __init__(self, engine: Any, address: int, compiled: int) -> None:
-        self._engine = engine  # owns the code
-        self.compiled = compiled
-        self._run = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(address)
-
-    def run(self, context: int) -> bool:
-        """Runs the steps that the context at this address asks for, without Python's lock. False if another worker
-        failed."""
-        return bool(self._run(context) == 0)
 
 
 def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled: Arenas | None = None) -> Linked:
@@ -33,7 +20,10 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     `profiled` and `spoiled` are as in `emit`.
     """
     start_llvm()
-    keys = {kernel: parts_of(kernel, machine) for kernel in dict.fromkeys(call.kernel for call in schedule.calls())}
+    keys = {
+        kernel: parts_of(kernel, machine)
+        for kernel in dict.fromkeys(source_of(call.kernel) for call in schedule.calls())
+    }
     objects, missing = dict[KernelSource, bytes](), list[KernelSource]()
     for kernel, key in keys.items():
         code = cache.read(key)
@@ -48,9 +38,21 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
     if missing:
         eviction.enforce()
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
-    step = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
-    engine = llvm.create_mcjit_compiler(step, target_machine(machine))
-    for kernel in keys:
-        engine.add_object_file(llvm.ObjectFileRef.from_data(objects[kernel]))
+    module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
+    step = bytes(target_machine(machine).emit_object(module))
+    names = [key.name for key in keys.values()]
+    contents = [step, *(objects[kernel] for kernel in keys)]
+    try:
+        owner, address = load(contents)
+    except Unloadable:
+        return _linked_by_llvm(contents, machine, names, len(missing))
+    return Linked(owner, address, step, names, len(missing))
+
+
+def _linked_by_llvm(contents: Sequence[bytes], machine: Machine, names: Sequence[str], compiled: int) -> Linked:
+    """Links object code on machines whose objects `load` does not know. The result cannot be saved."""
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
+    for content in contents:
+        engine.add_object_file(llvm.ObjectFileRef.from_data(content))
     engine.finalize_object()
-    return Linked(engine, engine.get_function_address("netc_run"), len(missing))
+    return Linked(engine, engine.get_function_address(ENTRY), b"", names, compiled)

@@ -81,6 +81,16 @@ def read(parts: Parts) -> bytes | None:
     return code
 
 
+def read_named(name: str) -> bytes | None:
+    """Returns the object code of a kernel by the name of its parts, or None if the cache has none or it is damaged."""
+    path = home.folder()
+    stored = _open(path / f"{name}.o") if path is not None else None
+    if stored is None or stored[0].parts is None or stored[0].parts.name != name:
+        return None
+    eviction.use(stored[0].path)
+    return stored[1]
+
+
 def write(parts: Parts, why: str, code: bytes, lanes: int) -> None:
     """Stores object code, why it was compiled, and its lanes. Does nothing if the folder cannot be written.
 

@@ -18,15 +18,11 @@ from typing import IO, Any
 
 import llvmlite.binding as llvm
 
-from netc.compiler.program.schedule import KernelSource
 from netc.compiler.targets.cpu import cache
+from netc.compiler.targets.cpu.linked import LIBM
+from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
-_LIBM = {
-    *("pow", "exp", "exp2", "log", "log1p", "expm1", "tanh", "sin", "cos", "erf", "floor", "rint", "fmod", "sqrt"),
-    *("powf", "expf", "exp2f", "logf", "log1pf", "expm1f", "tanhf", "sinf", "cosf", "erff", "floorf", "rintf", "fmodf"),
-    "sqrtf",
-}
 _FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
 _WORTH_A_PROCESS = 6  # kernels: a helper process imports Numba first, which takes as long as compiling a few of them
 
@@ -204,7 +200,7 @@ def _make_internal(module: Any, symbol: str, source: KernelSource) -> None:
     for number, function in enumerate(module.functions):
         name = function.name
         if function.is_declaration:
-            is_available = name.startswith(("llvm.", "mem")) or name in _LIBM
+            is_available = name.startswith(("llvm.", "mem")) or name in LIBM
             assert is_available, f"a kernel calls {name}, which only a process with Numba has:\n{source.text}"
         elif name != symbol:
             function.linkage, function.name = "internal", f"part{number}"

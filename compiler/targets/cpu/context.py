@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 
 from netc.compiler.ir.rows import Rows
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.target import Arena, Array, Call, Memory

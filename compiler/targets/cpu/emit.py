@@ -3,7 +3,7 @@
 It consists of loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +22,6 @@ from netc.compiler.program.schedule import (
     Call,
     Count,
     Group,
-    KernelSource,
     Schedule,
 )
 from netc.compiler.targets.cpu.barrier import emit_barrier
@@ -43,6 +42,7 @@ from netc.compiler.targets.cpu.context import (
     STEPS_OF,
     YIELD,
 )
+from netc.compiler.targets.cpu.source import KernelSource, source_of
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -50,7 +50,7 @@ _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 def emit(
     schedule: Schedule,
-    symbols: dict[KernelSource, str],
+    symbols: Mapping[KernelSource, str],
     profiled: bool = False,
     spoiled: Arenas | None = None,
 ) -> str:
@@ -77,7 +77,7 @@ class _Emitter:
     """Emits one schedule."""
 
     def __init__(
-        self, schedule: Schedule, symbols: dict[KernelSource, str], profiled: bool, spoiled: Arenas | None
+        self, schedule: Schedule, symbols: Mapping[KernelSource, str], profiled: bool, spoiled: Arenas | None
     ) -> None:
         self.schedule, self.profiled, self.spoiled = schedule, profiled, spoiled
         self.module = ir.Module("step")
@@ -273,7 +273,7 @@ class _Emitter:
         for i, call in enumerate(calls):
             arguments = [self.argument(argument, frame) for argument in call.arguments]
             before = self.ticks() if self.profiled else None
-            self.builder.call(self.kernels[call.kernel], arguments)
+            self.builder.call(self.kernels[source_of(call.kernel)], arguments)
             if before is not None:
                 self.add_ticks(before, number + i)
 

@@ -4,65 +4,38 @@ Takes a `Nest` of strides and expressions and gives the text of a function `kern
 Equal nests give equal text, so that models share kernels. Knows no graph.
 """
 
-import math
 from collections.abc import Sequence
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Extent, Nest, Output, collapse
-from netc.compiler.targets.cpu.expressions import renamed
-from netc.compiler.targets.cpu.sums import BLOCK
-from netc.compiler.targets.machine import SCOPES
+from netc.compiler.program.nests import BLOCK, Access, Nest, Output, Reduction
+from netc.compiler.program.scalars import Binary, Name
+from netc.compiler.targets.cpu.expressions import text_of
 
-_IN_ORDER = 16  # a sum of at most so many elements is computed in order, without blocks
+SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _SHORT_ROW = 64  # a row of sums with fewer elements is short
 _UNROLLED_LINES = 384  # LLVM unrolls a shorter loop completely, and then finds no vectors in it
 _MOST_ROWS = 16  # fold_in_memory takes at most so many rows at once
+_ADDITION = Binary("+", Name("a"), Name("b"))
 
 
-def write(nest: Nest) -> tuple[str, tuple[Extent, ...]]:
-    """Returns the source of a nest, and the counts that the kernel takes after its addresses.
+def write(nest: Nest) -> str:
+    """Returns the source of a nest. The kernel takes its counts after its addresses.
 
-    A count is an argument if it is known only at the call, if it is the only one, or if it is that of a long sum:
-    LLVM unrolls a short loop of known length completely, and then finds no vectors in it.
-
-    The order of a sum is decided by its own axes alone. It does not depend on what else the loop computes, on how
-    many rows a call has, or on the vector width. LLVM gets no freedom to reorder.
+    The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
-    in_blocks = is_summed_in_blocks(nest)
-    nest, extents = collapse(nest)
-    ranges, counts = list[str](), dict[str, Extent]()
-    for axis, extent in enumerate(extents):
-        if extent.axis is not None or len(extents) == 1 or (axis == len(extents) - 1 and in_blocks):
-            ranges.append(f"n{axis}")
-            counts[ranges[-1]] = extent
-        else:
-            ranges.append(str(extent.factor))
-    arguments = [*(f"p{i}" for i in range(len(nest.scopes))), *counts]
-    body = _Writer(nest, ranges, in_blocks).write()
-    text = f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
-    return text, tuple(counts.values())
-
-
-def is_summed_in_blocks(nest: Nest) -> bool:
-    """Whether the nest's sums run along rows and are long enough to be computed block by block (sums.py).
-
-    `write` asks this before it collapses axes, because which axes collapse depends on everything in the nest.
-    """
-    axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
-    folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
-    if not folded or not nest.folded[axes[-1]]:
-        return False
-    return None in folded or math.prod(extent for extent in folded if extent is not None) > _IN_ORDER
+    ranges = [f"n{axis}" if extent is None else str(extent) for axis, extent in enumerate(nest.extents)]
+    counts = [name for name, extent in zip(ranges, nest.extents, strict=True) if extent is None]
+    arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts]
+    body = _Writer(nest, ranges).write()
+    return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
 
 
 class _Writer:
-    """Writes the body of a kernel for one nest. `ranges` are its extents as they stand in the text.
+    """Writes the body of a kernel for one nest. `ranges` are its extents as they stand in the text."""
 
-    With `in_blocks`, sums of floats are computed block by block.
-    """
-
-    def __init__(self, nest: Nest, ranges: Sequence[str], in_blocks: bool) -> None:
-        self.nest, self.ranges, self.in_blocks = nest, ranges, in_blocks
+    def __init__(self, nest: Nest, ranges: Sequence[str]) -> None:
+        self.nest, self.ranges = nest, ranges
+        self.scopes = [min(buffer, SCOPES - 1) for buffer in nest.buffers]  # those beyond share one: they may overlap
         self.kept = [axis for axis in range(len(ranges)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(ranges)) if nest.folded[axis]]
         self.stored = [output for output in nest.outputs if output.fold is None]
@@ -87,7 +60,8 @@ class _Writer:
         combine = [f"{total} = {self.in_register(fold, total)}" for total, fold in pairs if not self.is_blocked(fold)]
         start = [f"{total} = {self.key(fold, self.initial(fold))}" for total, fold in pairs]
         end = [
-            self.store(fold, f"of_key_{fold.target.dtype}({total})" if fold.keyed else total) for total, fold in pairs
+            self.store(fold, f"of_key_{fold.target.dtype}({total})" if self.keyed(fold) else total)
+            for total, fold in pairs
         ]
         inside = [*self.lines(), *self.stores(), *combine]
         if not blocked:
@@ -97,8 +71,8 @@ class _Writer:
 
     def is_blocked(self, output: Output) -> bool:
         """Whether a fold is a sum of floats that is computed block by block."""
-        is_sum = output.fold is not None and output.fold[1] == "a + b"
-        return self.in_blocks and is_sum and DTYPES[output.target.dtype].is_float
+        is_sum = self.reduction(output).combine == _ADDITION
+        return self.nest.sums != "in order" and is_sum and DTYPES[output.target.dtype].is_float
 
     def fold_in_blocks(self, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:
         """Stores the elements of each sum into a block, in row-major order over all folded axes, and adds the block's
@@ -114,8 +88,7 @@ class _Writer:
             return [f"{total} = {total} + sum_{fold.target.dtype}(block_of_{total}, {count})" for total, fold in sums]
 
         axis = self.folded[-1]
-        extent = self.nest.extents[axis]
-        if len(self.folded) == 1 and extent is not None and extent <= BLOCK:
+        if self.nest.sums == "in one block":
             return [*self.loops([axis], [*inside, *keep(f"i{axis}")]), *add(self.ranges[axis])]
         fill = [
             "done = 0",
@@ -152,12 +125,12 @@ class _Writer:
         """The load of an element, or the offset itself if there is no pointer."""
         if access.pointer is None:
             return f"{DTYPES[access.dtype].word}({self.offset(access)})"
-        return f"load_{access.dtype}_{self.nest.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
+        return f"load_{access.dtype}_{self.scopes[access.pointer]}(p{access.pointer}, {self.offset(access)})"
 
     def lines(self) -> list[str]:
         """The assignments of the nest's lines."""
         return [
-            f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else line.value}"
+            f"{line.name} = {self.read(line.value) if isinstance(line.value, Access) else text_of(line.value)}"
             for line in self.nest.lines
         ]
 
@@ -169,36 +142,43 @@ class _Writer:
         """Stores a value at an output's target, or combines it with the element there."""
         target = output.target
         if self.nest.combine is not None:
-            value = renamed(self.nest.combine, {"a": "held", "b": value})
+            value = text_of(self.nest.combine, {"a": "held", "b": value})
             return f"held = {self.read(target)}; {self.write_to(target, value)}"
         return self.write_to(target, value)
 
     def write_to(self, target: Access, value: str) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}_{self.nest.scopes[target.pointer]}"
+        word = f"store_{target.dtype}_{self.scopes[target.pointer]}"
         return f"{word}(p{target.pointer}, {self.offset(target)}, {value})"
 
     @staticmethod
-    def initial(output: Output) -> str:
+    def reduction(output: Output) -> Reduction:
+        """The reduction of an output that is one."""
+        assert output.fold is not None
+        return output.fold
+
+    def initial(self, output: Output) -> str:
         """The value that a fold begins with."""
-        assert output.fold is not None
-        return output.fold[0]
+        return text_of(self.reduction(output).initial)
 
-    @staticmethod
-    def combined(output: Output, total: str) -> str:
+    def keyed(self, output: Output) -> str | None:
+        """The word of integer keys ("max" or "min") that a fold reduces, if any."""
+        return self.reduction(output).keyed
+
+    def combined(self, output: Output, total: str) -> str:
         """A fold's total combined with the value of its line."""
-        assert output.fold is not None
-        return renamed(output.fold[1], {"a": total, "b": output.line})
+        return text_of(self.reduction(output).combine, {"a": total, "b": output.line})
 
-    @staticmethod
-    def key(output: Output, value: str) -> str:
+    def key(self, output: Output, value: str) -> str:
         """The integer key of a value if the fold is one of keys, else the value."""
-        return f"{output.keyed}_key_{output.target.dtype}({value})" if output.keyed else value
+        keyed = self.keyed(output)
+        return f"{keyed}_key_{output.target.dtype}({value})" if keyed else value
 
     def in_register(self, output: Output, total: str) -> str:
         """The total so far combined with the next element. Keys of floats allow a vector to take them in any order."""
-        if output.keyed:
-            return f"{output.keyed}({total}, {self.key(output, output.line)})"
+        keyed = self.keyed(output)
+        if keyed:
+            return f"{keyed}({total}, {self.key(output, output.line)})"
         return self.combined(output, total)
 
     def fold_in_memory(self) -> list[str]:

@@ -12,7 +12,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.targets.machine import SCOPES
+from netc.compiler.targets.cpu.loops import SCOPES
 
 _IR = {"f32": ir.FloatType(), "f64": ir.DoubleType(), "i32": ir.IntType(32), "u8": ir.IntType(8), "bool": ir.IntType(8)}
 _NUMBA: dict[str, Any] = {

@@ -13,7 +13,8 @@ from typing import Any
 
 from llvmlite import ir
 
-BLOCK = 256  # elements: a kilobyte of f32, so that a block stays in the first cache
+from netc.compiler.program.nests import BLOCK
+
 _CHUNK_BYTES = (
     32  # no wider than LLVM's stores on any CPU: a wider load would have to wait until several stores are done
 )

@@ -1,5 +1,9 @@
-"""The CPU as a target: a plan becomes machine code, which all workers of a call enter with a context each."""
+"""The CPU as a target: a plan becomes machine code, which all workers of a call enter with a context each.
 
+Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
+"""
+
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -7,10 +11,11 @@ from functools import partial
 import numpy as np
 
 from netc.compiler.program.schedule import Arenas
-from netc.compiler.targets.cpu.build import build
+from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, Place, contexts
+from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.machine import Machine
-from netc.compiler.targets.target import Array, Call, Interface, Planned, Request, Workspace
+from netc.compiler.targets.target import Array, Call, Code, Interface, Planned, Request, Workspace
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +27,21 @@ class Cpu:
 
     def build(self, request: Request) -> "MachineCode":
         """Compiles the plan's kernels, unless the cache holds them, and links them."""
-        return MachineCode(request.make_plan(False), self.machine, request)
+        from netc.compiler.targets.cpu.build import build
+
+        planned = request.make_plan(False)
+        plan = planned.plan
+        spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
+        linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
+        return MachineCode(planned, self.machine, linked)
 
 
 class MachineCode:
     """A plan as machine code."""
 
-    def __init__(self, planned: Planned, machine: Machine, request: Request) -> None:
-        self.plan, self.members, self.machine = planned.plan, planned.members, machine
+    def __init__(self, planned: Planned, machine: Machine, linked: Linked) -> None:
+        self.plan, self.members, self.machine, self.linked = planned.plan, planned.members, machine, linked
         self.interface = Interface.of_plan(self.plan)
-        spoiled = Arenas(self.plan.shared, self.plan.private) if request.is_spoiled else None
-        self.linked = build(self.plan.schedule, machine, request.is_profiled, spoiled)
         # written only if profiled: see Timed
         self.ticks = np.zeros((self.members, len(self.plan.tasks) + 1), np.int64)
 
@@ -44,11 +53,30 @@ class MachineCode:
             begin, size, run = words.ctypes.data, words.strides[0], self.linked.run
             team.run(lambda member: run(begin + member * size), partial(_abort, barrier))
 
+    @property
+    def code(self) -> Code | None:
+        """Its object code; None where LLVM linked it, because that cannot be saved."""
+        return Code(self.linked.step, self.linked.kernels) if self.linked.step else None
+
     def peak_flops(self, dtype: str, members: int, run: Callable[[Callable[[int], object], int], object]) -> float:
         """Returns the peak of so many cores: see Timed."""
         from netc.compiler.targets.cpu.peak import peak_of
 
         return peak_of(dtype, members, run, self.machine)
+
+
+def reopened(code: Code, planned: Planned, machine: Machine) -> MachineCode | None:
+    """Returns a plan with its saved code, or None if a kernel is missing in the cache or cannot be loaded."""
+    objects = [code.step]
+    for name in code.kernels:
+        kernel = cache.read_named(name) if re.fullmatch("[0-9a-f]{32}", name) else None
+        if kernel is None:
+            return None
+        objects.append(kernel)
+    try:
+        return MachineCode(planned, machine, Linked(*load(objects)))
+    except Unloadable:
+        return None
 
 
 def _abort(barrier: Array) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH
+from netc.compiler.program.kernels import form_of
 from netc.compiler.program.schedule import PRIVATE, TABLES, Address, Count, Schedule
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.emulator.kernels import Kernel
@@ -54,7 +55,7 @@ class Placed:
 
     def __str__(self) -> str:
         values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
-        return f"phase {self.phase}, {self.group}, {self.task.kernel.form} of {values}"
+        return f"phase {self.phase}, {self.group}, {form_of(self.task.kernel)} of {values}"
 
 
 def passing_on(calls: Sequence[Placed], others: Sequence[Placed]) -> set[Buffer]:

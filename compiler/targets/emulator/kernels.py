@@ -4,15 +4,18 @@ arguments."""
 import ast
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
+from netc.compiler.planning.accesses import Touched, touched
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.kernels import Kernel as KernelData
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
-from netc.compiler.program.schedule import KernelSource
-from netc.compiler.targets.cpu.texts import Touched, access_of, function_of, parsed, touched
+from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.emulator.memory import Access, Reference
+from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
 from netc.compiler.targets.emulator.words import WORDS
 
@@ -41,14 +44,19 @@ def _overlap(pointer: Reference, other: Reference) -> bool:
     return pointer.region is other.region and pointer.low < other.high and other.low < pointer.high
 
 
-@cache
-def kernel_of(source: KernelSource) -> Kernel:
-    """Returns the kernel of a source."""
-    memory = touched(source)
-    if source.form == "product":
-        product = _product(source.text)
+@lru_cache(maxsize=1024)
+def kernel_of(kernel: KernelData) -> Kernel:
+    """Returns the functions of a kernel."""
+    memory = touched(kernel)
+    if isinstance(kernel, Contraction):
+        product = _product(kernel.dtype)
         return Kernel(product, product, memory)
-    function = function_of(source.text)
+    return kernel_of_text(source_of(kernel).text, memory)
+
+
+def kernel_of_text(text: str, memory: Touched) -> Kernel:
+    """Returns the functions that a kernel's text defines."""
+    function = function_of(text)
     in_order = _in_order(function)
     return Kernel(vectorised(function) or in_order, in_order, memory)
 

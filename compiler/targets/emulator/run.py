@@ -16,7 +16,7 @@ from itertools import count
 import numpy as np
 
 from netc.compiler.ir.types import BATCH
-from netc.compiler.planning.plan import Plan
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Count, Group
 from netc.compiler.program.tasks import Buffer, Task
 from netc.compiler.targets import target

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from netc.compiler.targets.cpu.texts import Form, MemoryAccess, access_of, accesses, linear
 from netc.compiler.targets.emulator import reductions
+from netc.compiler.targets.emulator.texts import Form, MemoryAccess, access_of, accesses, linear
 from netc.compiler.targets.emulator.words import WORDS
 
 

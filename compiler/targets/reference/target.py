@@ -52,7 +52,8 @@ class Interpreted:
         self.tables = list(dict.fromkeys(map(str, [*read, *walked])))
         tables = {str(table): table.type for table in (*read, *walked, *self.sources.values())}
         types = {str(result): value.type for result, value in graph.results.items() if result.kind is not _UPDATE}
-        self.interface = Interface({leaf.name: leaf.type for leaf in self.leaves} | tables, types)
+        steps = frozenset(leaf.name for leaf in self.leaves if leaf.is_per_step)
+        self.interface = Interface({leaf.name: leaf.type for leaf in self.leaves} | tables, types, steps)
 
     def run(self, call: Call, workspace: Workspace) -> None:
         """Interprets the steps of a call."""

@@ -1,24 +1,17 @@
-"""Custom kernels: a plain Python function over the arrays of one sample, rewritten in the words of all kernels.
+"""Writes custom kernels: the user's Python function (program/custom.py) in the words of all kernels.
 
-    def total_variation(out, x):
-        out[0] = 0.0
-        for i in range(len(x) - 1):
-            out[0] += abs(x[i + 1] - x[i])
-
-The first argument is the result, then come the operands, then attributes by name. An array is read and written
-element by element (`x[i, j]`; `x[()]` for a scalar), and its sizes are `len(x)` and `x.shape[k]`. The functions are
-those of `math` that math.py has (`math.exp`, `math.tanh`, ...). There are no global names and no other functions, so
-that the text alone defines the kernel.
+There are no global names and no functions but those of math.py, so that the text alone defines the kernel.
 """
 
 import ast
-import inspect
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.program.custom import definition
+from netc.compiler.program.kernels import Array, CustomKernel
+from netc.compiler.targets.cpu.loops import SCOPES
 
 _REFUSED = (
     *(ast.Return, ast.FunctionDef, ast.Lambda, ast.Import, ast.ImportFrom, ast.Global, ast.With, ast.Try, ast.Raise),
@@ -27,41 +20,13 @@ _REFUSED = (
 _PLAIN = ("range", "abs", "min", "max", "int", "float", "len")
 
 
-@dataclass(frozen=True, slots=True)
-class Array:
-    """One sample of a buffer: its shape and strides in elements, the number of its pointer, and its alias scope.
-
-    Samples are `apart` elements apart; 0 if all samples share the array.
-    """
-
-    pointer: int
-    scope: int
-    dtype: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-    apart: int
-
-
-def definition(function: Callable[..., None]) -> ast.FunctionDef:
-    """Returns the parsed text of a custom kernel. Raises ValueError if it cannot be read or is not a function."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
-    except (OSError, TypeError, SyntaxError) as error:
-        raise ValueError(f"the text of the kernel cannot be read: {error}") from error
-    for node in tree.body:
-        if isinstance(node, ast.FunctionDef):
-            return node
-    raise ValueError("a kernel is a function of its own: def kernel(out, x): ...")
-
-
-def write_own(
-    function: Callable[..., None], arrays: Sequence[Array], attributes: Mapping[str, Any], is_batched: bool
-) -> str:
-    """Returns the source of a kernel over addresses p0, p1, ... and, if `is_batched`, the number of samples n0.
+def write_custom(kernel: CustomKernel) -> str:
+    """Returns the source of a kernel over addresses p0, p1, ... and, if it is batched, the number of samples n0.
 
     Raises ValueError if the function's parameters do not fit, or if it uses anything that kernels do not have.
     """
-    node = definition(function)
+    arrays, attributes, is_batched = kernel.arrays, dict(kernel.attributes), kernel.is_batched
+    node = definition(kernel.function)
     names = [argument.arg for argument in node.args.args]
     array_of = dict(zip(names, arrays, strict=False))
     rest = names[len(arrays) :]
@@ -77,6 +42,11 @@ def write_own(
     if not is_batched:
         return head + textwrap.indent(lines, "    ") + "\n"
     return f"{head}    for _row in range(n0):\n{textwrap.indent(lines, '        ')}\n"
+
+
+def _scope(array: Array) -> int:
+    """The alias scope of an array."""
+    return min(array.buffer, SCOPES - 1)
 
 
 class _Rewriter(ast.NodeTransformer):
@@ -108,7 +78,9 @@ class _Rewriter(ast.NodeTransformer):
             array, axis = self._array(node.value.value), ast.literal_eval(node.slice)
             return ast.Constant(array.shape[axis])
         array = self._array(node.value)
-        return self._word(f"load_{array.dtype}_{array.scope}", ast.Name(f"p{array.pointer}"), self._offset(array, node))
+        return self._word(
+            f"load_{array.dtype}_{_scope(array)}", ast.Name(f"p{array.pointer}"), self._offset(array, node)
+        )
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
         target = node.targets[0]
@@ -143,7 +115,7 @@ class _Rewriter(ast.NodeTransformer):
         if not isinstance(target.value, ast.Name) or target.value.id != self.out:
             raise ValueError(f"a kernel writes to its result alone, and not to `{ast.unparse(target)}`")
         cast = self._word(DTYPES[array.dtype].word, value) if array.dtype != "bool" else value
-        word = f"store_{array.dtype}_{array.scope}"
+        word = f"store_{array.dtype}_{_scope(array)}"
         return ast.Expr(self._word(word, ast.Name(f"p{array.pointer}"), self._offset(array, target), cast))
 
     def _array(self, node: ast.expr) -> Array:

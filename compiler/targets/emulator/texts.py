@@ -1,17 +1,13 @@
-"""The text of a kernel as a syntax tree, and which pointers it loads from and stores to, at which offsets.
+"""The text of a CPU kernel as a syntax tree, with its loads and stores and their offsets.
 
-The emulator runs kernels by these trees, and the checks of a plan use them. Knows the words of memory.py and sums.py,
-but imports neither.
+The emulator runs kernels by these trees, so it checks the writer of the text too. Knows the words of memory.py and
+sums.py (targets/cpu), but imports neither.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
-
-from netc.compiler.program.product import POINTERS
-from netc.compiler.program.schedule import KernelSource
 
 _BLOCK = "block_of_"
 Form = dict[str, int]  # an offset as a linear form: the factor of each variable, and under "" the constant
@@ -25,59 +21,6 @@ class MemoryAccess(NamedTuple):
     pointer: str
     offset: ast.expr
     values: list[ast.expr]  # the value that is stored; nothing in a load
-
-
-@dataclass(frozen=True, slots=True)
-class Touched:
-    """The numbers of the pointers that a kernel uses: those that it loads from (`reads`) and stores to (`writes`),
-    those that it loads from before it has stored anything there (`needs`), and those that it stores to at offsets
-    loaded from memory (`scattered`)."""
-
-    reads: frozenset[int]
-    writes: frozenset[int]
-    needs: frozenset[int]
-    scattered: frozenset[int] = frozenset()
-
-
-@cache
-def touched(source: KernelSource, has_start: bool = True) -> Touched:
-    """Returns how a kernel uses its pointers. `has_start` matters only for products."""
-    if source.form == "product":
-        reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
-        return Touched(reads, frozenset({POINTERS.index("c")}), reads)
-    function = function_of(source.text)
-    numbers = {argument.arg: i for i, argument in enumerate(function.args.args)}
-    variables = {
-        node.target.id for node in ast.walk(function) if isinstance(node, ast.For) and isinstance(node.target, ast.Name)
-    }
-    loaded, stored, needs, scattered = set[int](), set[int](), set[int](), set[int]()
-    for statement in _in_order(function.body):
-        loads_first = sorted(accesses(statement), key=lambda access: access.verb)
-        for access in loads_first:
-            number = numbers[access.pointer]
-            if access.verb == "load":
-                loaded.add(number)
-                needs |= {number} - stored
-                continue
-            stored.add(number)
-            names = {node.id for node in ast.walk(access.offset) if isinstance(node, ast.Name)}
-            if names - variables - set(numbers):
-                scattered.add(number)
-    return Touched(frozenset(loaded), frozenset(stored), frozenset(needs), frozenset(scattered))
-
-
-def _in_order(body: Sequence[ast.stmt]) -> Iterator[ast.AST]:
-    """Yields the statements and loop heads of a text, in the order in which they first run."""
-    for statement in body:
-        match statement:
-            case ast.For(iter=head, body=inside) | ast.While(test=head, body=inside):
-                yield head
-                yield from _in_order(inside)
-            case ast.If(test=head, body=inside, orelse=other):
-                yield head
-                yield from _in_order([*inside, *other])
-            case _:
-                yield statement
 
 
 @cache

@@ -4,12 +4,14 @@ A target is imported when it is chosen: a prediction by machine code imports nei
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
-from netc.compiler.reference import Evaluate, evaluate
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
-from netc.compiler.targets.target import Target
+from netc.compiler.targets.target import Code, Executable, Planned, Target
+
+if TYPE_CHECKING:
+    from netc.compiler.reference import Evaluate
 
 # machine code; one operation at a time in NumPy; the plan of the machine code, emulated
 Backend = Literal["numba", "reference", "plan"]
@@ -30,7 +32,7 @@ def target_of(backend: Backend | Target = "numba", machine: Machine | str | None
     return _TARGETS[backend](machine_for(machine))
 
 
-def interpreted_by(interpreter: Evaluate, machine: Machine | None = None) -> Target:
+def interpreted_by(interpreter: "Evaluate", machine: Machine | None = None) -> Target:
     """Returns the reference target with another interpreter in the place of `evaluate`: one that watches or disturbs
     values."""
     from netc.compiler.targets.reference.target import Reference
@@ -38,10 +40,26 @@ def interpreted_by(interpreter: Evaluate, machine: Machine | None = None) -> Tar
     return Reference(machine_for(machine), interpreter)
 
 
+def reopened(code: Code, planned: Planned, machine: Machine) -> Executable | None:
+    """Returns a saved executable for the machine that it was built for, or None if its code is incomplete.
+
+    Of the plan, only its memory and its tables are needed.
+    """
+    from netc.compiler.targets.cpu.target import reopened
+
+    return reopened(code, planned, machine)
+
+
 def _machine_code(machine: Machine) -> Target:
     from netc.compiler.targets.cpu.target import Cpu
 
     return Cpu(machine)
+
+
+def _interpreted(machine: Machine) -> Target:
+    from netc.compiler.targets.reference.target import Reference
+
+    return Reference(machine)
 
 
 def _emulated(machine: Machine) -> Target:
@@ -52,6 +70,6 @@ def _emulated(machine: Machine) -> Target:
 
 _TARGETS: dict[str, Callable[[Machine], Target]] = {
     "numba": _machine_code,
-    "reference": lambda machine: interpreted_by(evaluate, machine),
+    "reference": _interpreted,
     "plan": _emulated,
 }

@@ -1,0 +1,52 @@
+"""The table of commands, and the Typer application of all or some of them. A command's module is imported with it."""
+
+from collections.abc import Iterable
+from importlib import import_module
+
+import typer
+
+from netc.commands import version
+from netc.commands.groups import Commands
+
+# the module of this package, and the function in it, by the name of the command, in the order of `netc --help`
+COMMANDS = {
+    "train": "train",
+    "check": "check",
+    "eval": "evaluate",
+    "predict": "predict",
+    "generate": "generate",
+    "show": "show",
+    "explain": "explain",
+    "profile": "profile",
+    "report": "report",
+    "diagnose": "diagnose",
+    "export": "export",
+    "runs": "runs",
+    "new": "new",
+    "fmt": "fmt",
+    "ops": "ops",
+    "lsp": "lsp",
+    "cache": "cache",
+    "selftest": "selftest",
+}
+
+
+def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
+    """Returns the application with these commands. The module of every other one is not imported."""
+    app = typer.Typer(
+        cls=Commands,
+        name="netc",
+        help="Neural networks as text, compiled to fast CPU code.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(version.common)
+    for name in names:
+        function = COMMANDS[name]
+        app.command(name)(getattr(import_module(f"netc.commands.{function}"), function))
+    return app
+
+
+def app_for(arguments: list[str]) -> typer.Typer:
+    """Returns the application for a command line: with the command that it begins with, or else with all of them."""
+    return app_of(arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS)

@@ -1,0 +1,93 @@
+"""Which elements a call of a kernel reaches behind its pointers, read from the kernel as data.
+
+For verify_plan and for the emulator. Offsets that are loaded from memory are left out.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from netc.compiler.program.custom import reads_result_first
+from netc.compiler.program.kernels import Contraction, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.product import POINTERS, WALKS, Product
+
+Interval = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """The numbers of the pointers that a kernel uses: those that it loads from (`reads`) and stores to (`writes`),
+    those that it loads from before it has stored anything there (`needs`), and those that it stores to at offsets
+    loaded from memory (`scattered`)."""
+
+    reads: frozenset[int]
+    writes: frozenset[int]
+    needs: frozenset[int]
+    scattered: frozenset[int] = frozenset()
+
+
+@lru_cache(maxsize=4096)
+def touched(kernel: Kernel, has_start: bool = True) -> Touched:
+    """Returns how a kernel uses its pointers. `has_start` matters only for contractions."""
+    match kernel:
+        case Contraction():
+            reads = frozenset(map(POINTERS.index, ("a", "b", "start") if has_start else ("a", "b")))
+            return Touched(reads, frozenset({POINTERS.index("c")}), reads)
+        case StoredCount():
+            return Touched(frozenset(), frozenset({0}), frozenset())
+        case CustomKernel(arrays=(result, *operands)):
+            needs = {array.pointer for array in operands}
+            if reads_result_first(kernel.function):
+                needs.add(result.pointer)
+            return Touched(frozenset(needs), frozenset({result.pointer}), frozenset(needs))
+        case Nest(lines=lines, outputs=outputs):
+            loaded = _pointers(line.value for line in lines if isinstance(line.value, Access))
+            stored = _pointers(output.target for output in outputs)
+            if kernel.combine is not None:
+                loaded |= stored
+            scattered = _pointers(output.target for output in outputs if output.target.indirect is not None)
+            return Touched(loaded, stored, loaded, scattered)
+    raise AssertionError(f"no kernel: {kernel}")
+
+
+def _pointers(accesses: Iterable[Access]) -> frozenset[int]:
+    return frozenset(access.pointer for access in accesses if access.pointer is not None)
+
+
+def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """Yields for each access the number of its pointer, and the interval that is read or written, in elements.
+
+    The elements of a custom kernel's arrays count as reached, all of them and no others.
+    """
+    match kernel:
+        case Contraction():
+            yield from _reached_by_product(counts)
+        case StoredCount():
+            yield 0, (0, 0)
+        case CustomKernel(arrays=arrays):
+            for array in arrays:
+                extents, strides = (*counts, *array.shape), (*(array.apart for _ in counts), *array.strides)
+                if all(extents):
+                    yield array.pointer, _interval(extents, strides)
+        case Nest():
+            given = iter(counts)
+            extents = tuple(next(given) if extent is None else extent for extent in kernel.extents)
+            for access in kernel.accesses() if all(extents) else ():
+                if access.pointer is not None and access.indirect is None:
+                    yield access.pointer, _interval(extents, access.strides)
+
+
+def _reached_by_product(counts: Sequence[int]) -> Iterator[tuple[int, Interval]]:
+    """Yields for each operand of a product the interval that is read or written, in elements from its pointer."""
+    product = Product.of(POINTERS, counts, int)
+    for operand in WALKS:
+        extents, strides = product.walk(operand)
+        if all(extents) and (operand != "start" or product.has_start):
+            yield POINTERS.index(operand), _interval(extents, strides)
+
+
+def _interval(extents: Sequence[int], strides: Sequence[int]) -> Interval:
+    """Returns the lowest and the highest offset of loops that run from end to end."""
+    reach = [(extent - 1) * stride for extent, stride in zip(extents, strides, strict=True)]
+    return sum(step for step in reach if step < 0), sum(step for step in reach if step > 0)

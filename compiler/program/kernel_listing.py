@@ -1,0 +1,94 @@
+"""The lines of a listing that say what a kernel computes. kernel_parser.py reads them back.
+
+for i0 < n0 = rows                 a loop; its count is an argument of the kernel, for which the task gives `rows`
+for i1 < 5, folded                 a loop over an axis that folds reduce
+t0 = f32 p0[i0 * 5 + i1]           a load: its type, its pointer and its offset (`range[...]`: the offset itself)
+t1 = tanh.f32(t0) * f32(2.0)       an expression: functions, conversions and numbers have a type
+f32 p1[i0] = fold of t1 from f32(0.0) by a + b
+"""
+
+from collections.abc import Iterator, Sequence
+
+from netc.compiler.ir.graph import literal
+from netc.compiler.program.kernels import Contraction, CustomKernel, Kernel, StoredCount
+from netc.compiler.program.names import quoted
+from netc.compiler.program.nests import Access, Nest, Output
+from netc.compiler.program.scalars import Expression, Spelling, written
+from netc.compiler.program.schedule import Count
+
+_SPELLING = Spelling(
+    number=lambda number: f"{number.dtype}({number.text})",
+    word=lambda word: f"{word.word}.{word.dtype}",
+    conversion=lambda dtype: dtype,
+)
+
+
+def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
+    """Yields the lines of a kernel that is called with some counts. A contraction has none: its task says all."""
+    match kernel:
+        case Nest():
+            yield from _nest(kernel, counts)
+        case CustomKernel():
+            yield from _custom(kernel, counts)
+        case StoredCount(dtype):
+            yield f"stores {dtype} n0 = {count_text(counts[0])}"
+        case Contraction():
+            return
+
+
+def count_text(count: Count) -> str:
+    """Returns a count: `rows`, `4 * time`, `12`."""
+    if count.per == "one":
+        return str(count.factor)
+    return quoted(count.per) if count.factor == 1 else f"{count.factor} * {quoted(count.per)}"
+
+
+def _nest(nest: Nest, counts: Sequence[Count]) -> Iterator[str]:
+    arguments = iter(counts)
+    for axis, extent in enumerate(nest.extents):
+        count = str(extent) if extent is not None else f"n{axis} = {count_text(next(arguments))}"
+        yield f"for i{axis} < {count}{', folded' if nest.folded[axis] else ''}"
+    if nest.sums != "in order":
+        yield f"sums {nest.sums}"
+    for line in nest.lines:
+        value = line.value
+        yield f"{line.name} = {_access(value) if isinstance(value, Access) else _expression(value)}"
+    for output in nest.outputs:
+        yield f"{_access(output.target)} = {_stored(nest, output)}"
+
+
+def _stored(nest: Nest, output: Output) -> str:
+    """What an output stores."""
+    fold = output.fold
+    if fold is not None:
+        keys = f" with keys {fold.keyed}" if fold.keyed else ""
+        initial, combine = _expression(fold.initial), _expression(fold.combine)
+        return f"fold of {output.line} from {initial} by {combine}{keys}"
+    if nest.argmax:
+        return f"index of the largest {output.line}"
+    if nest.combine is not None:
+        return f"combined with {output.line} by {_expression(nest.combine)}"
+    return output.line
+
+
+def _expression(tree: Expression) -> str:
+    return written(tree, _SPELLING)
+
+
+def _access(access: Access) -> str:
+    terms = [
+        f"i{axis}" if stride == 1 else f"i{axis} * {stride}" for axis, stride in enumerate(access.strides) if stride
+    ]
+    if access.indirect is not None:
+        terms.append(f"{access.indirect[0]} * {access.indirect[1]}")
+    pointer = "range" if access.pointer is None else f"p{access.pointer}"
+    return f"{access.dtype} {pointer}[{' + '.join(terms) or '0'}]"
+
+
+def _custom(kernel: CustomKernel, counts: Sequence[Count]) -> Iterator[str]:
+    each = f" for each of n0 = {count_text(counts[0])}" if kernel.is_batched else ""
+    yield f"custom {quoted(kernel.operation)}{each}"
+    yield from (f"attribute {name}={literal(value)}" for name, value in kernel.attributes)
+    for array in kernel.arrays:
+        shape, strides = ", ".join(map(str, array.shape)), ", ".join(map(str, array.strides))
+        yield f"{array.dtype} p{array.pointer}[{shape}], strides [{strides}], {array.apart} apart"

@@ -1,0 +1,61 @@
+"""What a task computes, as plain data: a loop nest, a contraction, a custom kernel, or the size of a dimension.
+
+A kernel takes addresses and counts; equal kernels are compiled once. Knows no buffers, no machine and no text.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from netc.compiler.program.nests import Nest
+
+
+@dataclass(frozen=True, slots=True)
+class Contraction:
+    """The generic product of an element type; its arguments are the fields of a Product (product.py)."""
+
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCount:
+    """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
+
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """One sample of a buffer: its shape and strides in elements, the number of its pointer, and that of its buffer.
+
+    Samples are `apart` elements apart; 0 if all samples share the array.
+    """
+
+    pointer: int
+    buffer: int
+    dtype: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    apart: int
+
+
+@dataclass(frozen=True, slots=True)
+class CustomKernel:
+    """A custom kernel: the function that an operation declares, with the arrays of its result and its operands.
+
+    `attributes` are those of the value. If it `is_batched`, it is called sample by sample and takes their number.
+    """
+
+    operation: str
+    function: Callable[..., None] = field(repr=False)
+    arrays: tuple[Array, ...]
+    attributes: tuple[tuple[str, Any], ...]
+    is_batched: bool
+
+
+Kernel = Nest | Contraction | CustomKernel | StoredCount
+
+
+def form_of(kernel: Kernel) -> str:
+    """Returns the word for the kind of a kernel: "product" for contractions, "loop" for all others."""
+    return "product" if isinstance(kernel, Contraction) else "loop"

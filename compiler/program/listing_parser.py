@@ -1,0 +1,322 @@
+"""Reads the lowered programs and plans that listing.py prints.
+
+The values of a task are only known by number and operation then: they stand for values of a graph that is not there.
+Raises ValueError with the line that cannot be read.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from netc.compiler.ir.attributes import Attributes
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import parse_result
+from netc.compiler.ir.types import BATCH, Dim, Sizes, Type, parse_type
+from netc.compiler.ir.value import Value
+from netc.compiler.program.kernel_parser import parse_count, parse_kernel
+from netc.compiler.program.kernels import Contraction, Kernel
+from netc.compiler.program.listing import LOOPS, MEMORIES, ONCE
+from netc.compiler.program.names import NAME, unquoted
+from netc.compiler.program.plan import Plan, Table
+from netc.compiler.program.product import TOUCHED, WALKS, Loop, Product
+from netc.compiler.program.schedule import TABLES, Address, Call, Count, Group, Schedule
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task, Tasks, Walk, buffer_numbers
+from netc.dsl.source import NOWHERE
+
+_BUFFER = re.compile(
+    rf"(?P<name>{NAME}) +(?P<type>\S.*?), (?P<kind>temporary|persistent|table|order|result|scratch)"
+    r"(?P<per_step>, a value a step)?"
+)
+_NAMES = re.compile(r"(?P<word>leaves|results): (?P<names>.+)")
+_NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
+_TASK = re.compile(
+    rf"task \d+: (?:loop|product) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)|(?P<rows>\d+) rows"
+    rf"|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
+    rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?"
+)
+_COMMENT = re.compile(r"  # line [\d, ]+$")
+_VALUE = re.compile(r"%(\d+) (\w+)")
+_SCAN = re.compile(r"scan (?P<number>\d+)")
+_CONTRACTION = re.compile(r"contraction in (?P<dtype>\w+)")
+_POINTER = re.compile(
+    rf"(?P<argument>p\d+|a|b|c|start|pack|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
+    r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
+)
+_LOOP = re.compile(rf"(?P<name>{'|'.join(LOOPS)}) = (?P<count>.+?): (?P<strides>.*)")
+_WRITES = re.compile(r"writes (?P<names>.*)")
+_ADDRESS = re.compile(
+    rf"(?:(?P<memory>{'|'.join(MEMORIES.values())})|table (?P<table>{NAME})) \+ (?P<offset>-?\d+)"
+    r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?:, (?P<step>-?\d+) a row before the step)?"
+)
+_SIZES = re.compile(r"sizes(?P<several> of dimensions)?: (?P<sizes>.*)")
+_SIZE = re.compile(rf"(?P<dim>{NAME}) = (?P<size>\d+)")
+_ARENAS = re.compile(r"shared arena (?P<shared>\d+) bytes, each worker's own (?P<private>\d+) bytes")
+_VARYING = re.compile(r"varying: (?P<dims>.+)")
+_TABLE = re.compile(rf"table (?P<name>{NAME}): (?P<fixed>\d+) bytes a step, (?P<each>\d+) a sample")
+_GROUP = re.compile(
+    rf"(?:rows of (?P<samples>{NAME})|(?P<pieces>\d+) rows|(?P<shards>\d+) shards of at most (?P<shard>\d+) samples"
+    rf"|steps of (?P<steps>{NAME})(?P<reversed>, from the last)?|one worker)"
+    r"(?:, (?P<band>\d+) at a time)?(?:, in multiples of (?P<grain>\d+))?"
+)
+_UNNAMED = re.compile(r"[ts]\d+")
+_MEMORY_OF = {name: memory for memory, name in MEMORIES.items()}
+
+
+def parse_tasks(text: str) -> Tasks:
+    """Returns the lowered program that `task_lines` printed."""
+    reader = _Reader()
+    for line in text.splitlines():
+        reader.read(line)
+    reader.end_task()
+    return reader.program
+
+
+def parse_plan(text: str) -> tuple[Tasks, Plan]:
+    """Returns the plan that `plan_lines` printed, and its program with the tasks in the order of the plan."""
+    reader = _PlanReader()
+    for line in text.splitlines():
+        reader.read(line)
+    reader.end_task()
+    return reader.program, reader.plan()
+
+
+@dataclass(slots=True)
+class _OpenTask:
+    """A task whose lines are being read. `pointers` are by argument, in order."""
+
+    title: re.Match[str]
+    pointers: list[tuple[str, Pointer, Address | None]] = field(default_factory=list)
+    walk: Walk | None = None
+    dtype: str | None = None
+    loops: dict[str, Loop[Count]] = field(default_factory=dict)
+    lines: list[str] = field(default_factory=list)
+    writes: frozenset[Buffer] = frozenset()
+
+
+class _Reader:
+    """Reads the lines of a lowered program."""
+
+    def __init__(self) -> None:
+        self.program = Tasks()
+        self.buffers: dict[str, Buffer] = {}
+        self.walks: dict[str, Walk] = {}
+        self.graph = Graph()
+        self.open: _OpenTask | None = None
+
+    def read(self, line: str) -> None:
+        """Reads one line. Raises ValueError if it cannot be read."""
+        text = _COMMENT.sub("", line.strip())
+        if not text:
+            return
+        if match := _TASK.fullmatch(text):
+            self.end_task()
+            self.open = _OpenTask(match)
+        elif self.open is not None:
+            self.read_in_task(self.open, text)
+        else:
+            self.read_head(text)
+
+    def read_head(self, text: str) -> None:
+        """Reads a line before the first task."""
+        if match := _NAMES.fullmatch(text):
+            for item in _NAMED.finditer(match["names"]):
+                name, buffer = unquoted(item["name"]), self.buffer(item["buffer"] or item["name"])
+                if match["word"] == "leaves":
+                    self.program.leaves[name] = buffer
+                else:
+                    self.program.results[parse_result(name)] = buffer
+        elif match := _BUFFER.fullmatch(text):
+            kind, name = match["kind"], match["name"]
+            is_unnamed = kind in ("temporary", "scratch") and _UNNAMED.fullmatch(name)
+            self.buffers[name] = Buffer(
+                parse_type(match["type"]),
+                kind,  # type: ignore[arg-type]  # the pattern allows these words alone
+                "" if is_unnamed else unquoted(name).removesuffix(f" ({kind})"),
+                match["per_step"] is not None,
+            )
+        else:
+            raise ValueError(f"not a line of a program: {text}")
+
+    def buffer(self, name: str) -> Buffer:
+        if name not in self.buffers:
+            raise ValueError(f"there is no buffer {name}")
+        return self.buffers[name]
+
+    def read_in_task(self, task: _OpenTask, text: str) -> None:
+        """Reads a line of a task. Those of its kernel are kept until all pointers are known."""
+        if match := _POINTER.fullmatch(text):
+            numbers = {word: int(match[word] or 0) for word in ("offset", "lead", "shard")}
+            address = self.address(match["address"]) if match["address"] else None
+            task.pointers.append((match["argument"], Pointer(self.buffer(match["buffer"]), **numbers), address))
+        elif match := _SCAN.fullmatch(text):
+            walk = Walk(unquoted(task.title["dim"] or ""), task.title["end"] == "last")
+            task.walk = self.walks.setdefault(match["number"], walk)
+        elif match := _CONTRACTION.fullmatch(text):
+            task.dtype = match["dtype"]
+        elif task.dtype is not None and (match := _LOOP.fullmatch(text)):
+            task.loops[match["name"]] = _product_loop(match)
+        elif match := _WRITES.fullmatch(text):
+            task.writes = frozenset(self.buffer(item["name"]) for item in _NAMED.finditer(match["names"]))
+        else:
+            task.lines.append(text)
+
+    def address(self, text: str) -> Address:
+        raise ValueError(f"an address outside of a plan: {text}")
+
+    def end_task(self) -> list[Address | None]:
+        """Adds the open task to the program, if there is one, and returns the addresses of its pointers."""
+        if self.open is None:
+            return []
+        task, self.open = self.open, None
+        kernel, pointers, counts, addresses = _contraction(task) if task.dtype is not None else _kernel(task)
+        title = task.title
+        axis: Dim | None = SHARDS if title["shards"] else int(title["rows"]) if title["rows"] else None
+        self.program.tasks.append(
+            Task(
+                kernel,
+                pointers,
+                counts,
+                task.writes,
+                unquoted(title["axis"]) if title["axis"] else axis,
+                tuple(self.value(int(number), operation) for number, operation in _VALUE.findall(title["values"])),
+                int(title["grain"] or 1),
+                task.walk,
+            )
+        )
+        return addresses
+
+    def value(self, number: int, operation: str) -> Value:
+        """Returns a value that stands for the one that a task computes."""
+        return Value(self.graph, number, operation, (), Attributes(), Type("f32"), NOWHERE)
+
+
+def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
+    pointers = tuple(pointer for _, pointer, _ in task.pointers)
+    kernel, counts = parse_kernel(task.lines, buffer_numbers(pointers))
+    return kernel, pointers, counts, [address for _, _, address in task.pointers]
+
+
+def _contraction(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
+    """Returns a contraction with its arguments. Pointers that it does not use stand where c does."""
+    assert task.dtype is not None
+    if task.lines:
+        raise ValueError(f"not a line of a contraction: {task.lines[0]}")
+    operands = {argument: (pointer, address) for argument, pointer, address in task.pointers if argument != "fetches"}
+    if not {"a", "b", "c"} <= operands.keys():
+        raise ValueError(f"a contraction without operands: {task.title[0]}")
+    fetched = [(pointer, address) for argument, pointer, address in task.pointers if argument == "fetches"]
+    start, pack = (operands.get(name, operands["c"]) for name in ("start", "pack"))
+    touched = fetched + [operands["c"]] * (TOUCHED - len(fetched))
+    loops = {name: task.loops.get(name, ONCE) for name in LOOPS}
+    product = Product(
+        a=operands["a"][0],
+        b=operands["b"][0],
+        c=operands["c"][0],
+        start=start[0],
+        pack=pack[0],
+        touched=tuple(pointer for pointer, _ in touched),
+        has_start=Count(int("start" in operands)),
+        touches=Count(len(fetched)),
+        **loops,
+    )
+    arguments = [operands["a"], operands["b"], operands["c"], start, pack, *touched]
+    return Contraction(task.dtype), product.pointers, product.numbers, [address for _, address in arguments]
+
+
+def _product_loop(match: re.Match[str]) -> Loop[Count]:
+    strides = dict.fromkeys(WALKS, Count(0))
+    if match["name"] == "columns":
+        strides["c"] = strides["start"] = Count(1)  # always: see Loop
+    for item in filter(None, match["strides"].split(", ")):
+        operand, _, stride = item.partition(" + ")
+        strides[operand] = parse_count(stride)
+    return Loop(parse_count(match["count"]), **strides)
+
+
+class _PlanReader(_Reader):
+    """Reads the lines of a plan."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: Sizes = 0
+        self.arenas = (0, 0)
+        self.dims: tuple[str, ...] = ()
+        self.tables: dict[str, tuple[int, int]] = {}
+        self.phases: list[list[tuple[re.Match[str], list[Call]]]] = []
+
+    def read(self, line: str) -> None:
+        text = line.strip()
+        if re.fullmatch(r"phase \d+", text):
+            self.end_task()
+            self.phases.append([])
+        elif self.phases and (match := _GROUP.fullmatch(text)):
+            self.end_task()
+            self.phases[-1].append((match, []))
+        else:
+            super().read(line)
+
+    def read_head(self, text: str) -> None:
+        if match := _SIZES.fullmatch(text):
+            sizes = {unquoted(item["dim"]): int(item["size"]) for item in _SIZE.finditer(match["sizes"])}
+            self.sizes = sizes if match["several"] else sizes[BATCH]
+        elif match := _ARENAS.fullmatch(text):
+            self.arenas = (int(match["shared"]), int(match["private"]))
+        elif match := _VARYING.fullmatch(text):
+            self.dims = tuple(unquoted(item["name"]) for item in _NAMED.finditer(match["dims"]))
+        elif match := _TABLE.fullmatch(text):
+            self.tables[match["name"]] = (int(match["fixed"]), int(match["each"]))
+        else:
+            super().read_head(text)
+
+    def address(self, text: str) -> Address:
+        match = _ADDRESS.fullmatch(text)
+        if match is None:
+            raise ValueError(f"not an address: {text}")
+        if match["table"] and match["table"] not in self.tables:
+            raise ValueError(f"there is no table {match['table']}")
+        memory = TABLES + list(self.tables).index(match["table"]) if match["table"] else _MEMORY_OF[match["memory"]]
+        lead, shard, step = (int(match[word] or 0) for word in ("lead", "shard", "step"))
+        return Address(memory, int(match["offset"]), lead, shard, step)
+
+    def end_task(self) -> list[Address | None]:
+        if self.open is None:
+            return []
+        addresses = super().end_task()
+        task = self.program.tasks[-1]
+        if not self.phases or not self.phases[-1]:
+            raise ValueError("a task outside of a group")
+        filled = [address for address in addresses if address is not None]
+        if len(filled) != len(addresses):
+            raise ValueError("a pointer without an address")
+        _, calls = self.phases[-1][-1]
+        calls.append(Call(task.kernel, (*filled, *task.counts)))
+        return addresses
+
+    def plan(self) -> Plan:
+        """Returns the plan of the lines so far."""
+        phases = tuple(tuple(_group(match, calls) for match, calls in phase) for phase in self.phases)
+        schedule = Schedule(phases, tuple(self.tables.values()), self.dims)
+        buffers = [self.buffer(name) for name in self.tables]
+        table_of = {buffer: Table(index, buffer.type) for index, buffer in enumerate(buffers)}
+        return Plan(
+            self.sizes,
+            *self.arenas,
+            schedule,
+            {buffer.name: table for buffer, table in table_of.items() if buffer.kind == "table"},
+            {str(result): table_of[buffer] for result, buffer in self.program.results.items() if buffer in table_of},
+            tuple(self.program.tasks),
+        )
+
+
+def _group(match: re.Match[str], calls: Sequence[Call]) -> Group:
+    kind = next((kind for kind in ("samples", "pieces", "shards", "steps") if match[kind]), "one")
+    dim = match["samples"] or match["steps"]
+    return Group(
+        kind,  # type: ignore[arg-type]  # one of the kinds above
+        tuple(calls),
+        int(match["band"] or match["shard"] or 1),
+        int(match["pieces"] or match["shards"] or 1),
+        int(match["grain"] or 1),
+        unquoted(dim) if dim else BATCH,
+        match["reversed"] is not None,
+    )

@@ -1,0 +1,57 @@
+"""The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine.
+
+A run needs of a plan only what a caller passes to machine code: a plan whose code is linked already may have a
+schedule without phases, and no tasks (runtime/runs/saved.py).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from netc.compiler.ir.types import Sizes, Type
+from netc.compiler.program.schedule import Schedule
+
+if TYPE_CHECKING:
+    from netc.compiler.program.tasks import Task
+
+ALIGNMENT = 64
+SLACK = 512  # the tile reads, and never uses, columns past the end of the last buffer
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Memory of the caller for an input or a result of a program: its index among the tables, and its type."""
+
+    index: int
+    type: Type
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The memory and the schedule of a program, for steps of at most `sizes`.
+
+    `shared` and `private` are the bytes of the shared arena and of each worker's own. `tasks` are in the order of the
+    calls.
+    """
+
+    sizes: Sizes
+    shared: int
+    private: int
+    schedule: Schedule
+    inputs: dict[str, Table]
+    results: dict[str, Table]
+    tasks: tuple["Task", ...]
+
+
+def layout(names: Iterable[tuple[str, int]]) -> tuple[dict[str, int], int]:
+    """Returns offsets for buffers of (name, bytes), one behind another, and the bytes of all of them with the slack."""
+    offsets, at = {}, 0
+    for name, size in names:
+        offsets[name] = at
+        at += aligned(size)
+    return offsets, at + SLACK
+
+
+def aligned(size: int) -> int:
+    """Returns a number of bytes rounded up to a multiple of ALIGNMENT."""
+    return -(-size // ALIGNMENT) * ALIGNMENT

@@ -1,0 +1,90 @@
+"""A fingerprint of what decides a program besides its text: netc's files, the installed packages, Python, the machine.
+
+It is computed without importing the compiler, LLVM or the packages that it names.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from netc.compiler.targets.machine import cores
+from netc.dsl.records import key_of
+
+_SOURCES = (".py", ".net", ".lark")
+_PACKAGES = (".dist-info", ".egg-info", ".egg-link", ".pth")
+_CPU = Path("/proc/cpuinfo")
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+# what /proc/cpuinfo says of one processor at one moment
+_CHANGING = ("processor", "cpu MHz", "bogomips", "BogoMIPS", "apicid", "initial apicid", "core id", "physical id")
+_VARIABLES = ("NETC_TARGET", "NETC_DEBUG")
+
+
+def fingerprint() -> str | None:
+    """Returns a text that differs where a program may differ, or None if the machine does not say what it is.
+
+    A file of netc is compared by its size and the time of its last change, as Python does before it imports one.
+    """
+    try:
+        processor = [line for line in _first_processor() if not line.startswith(_CHANGING)]
+    except OSError:
+        return None
+    variables = [f"{name}={os.environ.get(name, '')}" for name in _VARIABLES]
+    facts = (*processor, *_cache_sizes(), str(cores()), *variables, sys.version, *_packages())
+    return key_of(*facts, *_files(Path(__file__).parent.parent))
+
+
+def _first_processor() -> list[str]:
+    """The lines of /proc/cpuinfo about the first processor."""
+    lines = _CPU.read_text().split("\n\n", 1)[0].splitlines()
+    if not lines:
+        raise OSError("it is empty")
+    return lines
+
+
+def _cache_sizes() -> Iterator[str]:
+    """The level, type and size of each cache of the first processor, as Linux describes them."""
+    try:
+        names = sorted(entry for entry in os.listdir(_CACHES) if entry.startswith("index"))
+        for name in names:
+            yield " ".join((_CACHES / name / fact).read_text().strip() for fact in ("level", "type", "size"))
+    except OSError:
+        return
+
+
+def _packages() -> Iterator[str]:
+    """The installed packages with their versions, as the names of their folders say, and their entry points."""
+    for place in sys.path:
+        yield place
+        try:
+            with os.scandir(place or ".") as scan:
+                names = sorted(entry.name for entry in scan if entry.name.endswith(_PACKAGES))
+        except NotADirectoryError:
+            yield _stamp(place)
+            continue
+        except OSError:
+            continue
+        for name in names:
+            yield name
+            yield _stamp(os.path.join(place, name, "entry_points.txt"))
+
+
+def _files(folder: Path) -> Iterator[str]:
+    """The files of netc below a folder."""
+    with os.scandir(folder) as scan:
+        entries = sorted(scan, key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _files(Path(entry.path))
+        elif entry.name.endswith(_SOURCES):
+            yield f"{entry.path} {_stamp(entry.path)}"
+
+
+def _stamp(path: str) -> str:
+    """The size of a file and the time of its last change; empty if it is not there."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

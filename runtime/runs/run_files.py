@@ -1,0 +1,33 @@
+"""The files of a run's folder that say what was trained: run.json, the model's text, and the fitted steps."""
+
+from pathlib import Path
+from typing import NoReturn
+
+from netc.dsl.diagnostics import fault
+from netc.dsl.files import content_of
+from netc.runtime.runs.checkpoint import place_of
+from netc.runtime.runs.run_info import RunInfo, States, decoded, decoded_states, digest
+
+INFO, MODEL, STATES, METRICS = "run.json", "model.net", "data.json", "metrics.jsonl"
+
+
+def read_info(folder: Path) -> tuple[RunInfo, str, States]:
+    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed."""
+    try:
+        try:
+            info = decoded(content_of(folder / INFO))
+        except ValueError as error:
+            raise ValueError(f"{INFO}: {error}") from error
+        contents = {name: content_of(folder / name) for name in (MODEL, STATES)}
+        for name, content in contents.items():
+            if digest(content) not in info.hashes.get(name, ()):
+                raise ValueError(f"{name} is not as training left it")
+        return info, contents[MODEL].decode(), decoded_states(contents[STATES])
+    except (OSError, ValueError) as error:
+        refuse(folder, error)
+
+
+def refuse(folder: Path, error: Exception) -> NoReturn:
+    """Faults E1001 for a folder that is no run."""
+    hint = "a run's folder is what `netc train` printed, such as runs/iris"
+    fault("E1001", f"`{folder}` is no run", place_of(folder), str(error), hint=hint)

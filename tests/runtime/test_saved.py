@@ -1,0 +1,278 @@
+"""Saved predictions: the same answers as the compiler's, from a cache that may vanish, be damaged or belong to others."""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import netc_command
+
+import netc
+from netc.commands.predicting import Selection, write_predictions
+from netc.dsl import records
+from netc.runtime.runs import saved
+from netc.runtime.runs.run_info import decoded, encoded
+
+TEXT = """
+data {
+  source = csv("data.csv")
+  x = columns("a", "b") -> standardize
+  y = column("y") -> log
+  kind = column("kind") -> classes
+}
+model {
+  input x: float[2]
+  target y: float
+  target kind: class(3)
+  h = x -> dense(5) -> tanh -> dropout(0.5)
+  logits = h -> dense(3)
+  output size = (h -> dense(1))[0]
+  output chance = softmax(logits)
+  loss mse(size, y)
+  loss cross_entropy(logits, kind)
+}
+train {
+  epochs = 2
+  batch = 8
+}
+"""
+
+
+def rows(count: int) -> str:
+    random = np.random.default_rng(3)
+    cells = [
+        f"{a:.3f},{b:.3f},{1 + a * a:.3f},{'uvw'[i % 3]}" for i, (a, b) in enumerate(random.normal(size=(count, 2)))
+    ]
+    return "\n".join(["a,b,y,kind", *cells, ""])
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with data.csv, the run `run`, and a cache with all kernels and no saved prediction."""
+    folder = tmp_path_factory.mktemp("saved")
+    (folder / "data.csv").write_text(rows(40))
+    (folder / "m.net").write_text(TEXT)
+    (folder / "cache").mkdir(mode=0o700)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NETC_CACHE", str(folder / "cache"))
+        netc.train(netc.load(folder / "m.net"), out=folder / "run")
+        predicted(folder)
+        record_of(folder / "cache").unlink()
+    return folder
+
+
+@pytest.fixture
+def cache(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache with the kernels, and no saved prediction."""
+    shutil.copytree(trained / "cache", tmp_path / "cache")
+    monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def compiled(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """The runs that were opened by the compiler."""
+    opened: list[object] = []
+    by_compiler = netc.open
+
+    def open_and_count(*arguments: object) -> netc.Run:
+        opened.append(arguments)
+        return by_compiler(*arguments)
+
+    monkeypatch.setattr(netc, "open", open_and_count)
+    return opened
+
+
+def predicted(folder: Path, run: str = "run", data: str = "data.csv") -> str:
+    """What the command writes."""
+    out = folder / "out.csv"
+    write_predictions(folder / run, folder / data, out)
+    return out.read_text()
+
+
+def test_a_saved_prediction_gives_the_same_bits(trained: Path, cache: Path, compiled: list[object]) -> None:
+    (trained / "few.csv").write_text(rows(3))
+    run = netc.open(trained / "run")
+    expected = run.predict(netc_fields(trained))
+    compiled.clear()
+    first = predicted(trained)
+    assert len(compiled) == 1
+    assert predicted(trained) == first
+    few = predicted(trained, data="few.csv")
+    assert len(compiled) == 1, "the second prediction asks the compiler nothing"
+    assert few.splitlines() == predicted(trained).splitlines()[:4]
+    prediction = saved.open_saved(trained / "run")
+    assert prediction is not None
+    outputs = prediction.predict(netc_fields(trained))
+    assert outputs is not None
+    assert outputs.keys() == expected.keys() == {"size", "chance"}
+    assert all(np.array_equal(outputs[name], expected[name]) for name in outputs)
+    assert first.startswith("kind,size,chance[u],chance[v],chance[w]\n")
+
+
+def netc_fields(folder: Path) -> dict[str, np.ndarray]:
+    table = np.loadtxt(folder / "data.csv", delimiter=",", skiprows=1, usecols=(0, 1))
+    run = json.loads((folder / "run" / "data.json").read_text())["x"][0]
+    (mean, deviation) = (np.array(run[key]) for key in run)
+    return {"x": ((table - mean) / deviation).astype(np.float32)}
+
+
+def test_more_rows_than_there_is_memory_for(trained: Path, cache: Path, compiled: list[object]) -> None:
+    (trained / "few.csv").write_text(rows(3))
+    few = predicted(trained, data="few.csv")
+    every = predicted(trained)
+    assert len(compiled) == 2, "there was memory for three rows"
+    assert predicted(trained, data="few.csv") == few
+    assert predicted(trained) == every
+    assert len(compiled) == 2
+
+
+def record_of(cache: Path) -> Path:
+    return next(cache.glob("prediction-*"))
+
+
+def cut(cache: Path) -> None:
+    record_of(cache).write_bytes(record_of(cache).read_bytes()[:-1])
+
+
+def turn_a_bit(cache: Path) -> None:
+    content = bytearray(record_of(cache).read_bytes())
+    content[-9] ^= 1
+    record_of(cache).write_bytes(content)
+
+
+def forge(content: bytes) -> Callable[[Path], None]:
+    """Writes a record whose digest is right."""
+    return lambda cache: records.write(record_of(cache).name, content)
+
+
+def change(value: object, *keys: str) -> Callable[[Path], None]:
+    """Replaces a value of the record."""
+
+    def write(cache: Path) -> None:
+        content = records.read(record_of(cache).name)
+        assert content is not None
+        head, _, step = content.partition(b"\n")
+        record = json.loads(head)
+        inner = record
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        records.write(record_of(cache).name, json.dumps(record).encode() + b"\n" + step)
+
+    return write
+
+
+def remove_kernels(cache: Path) -> None:
+    for path in cache.glob("*.o"):
+        path.unlink()
+
+
+def swap_kernels(cache: Path) -> None:
+    first, second = sorted(cache.glob("*.o"))[:2]
+    first.write_bytes(second.read_bytes())
+
+
+DAMAGES = {
+    "cut": cut,
+    "a bit": turn_a_bit,
+    "empty": forge(b""),
+    "no JSON": forge(b"{\n"),
+    "another type": forge(b"[1, 2]\n"),
+    "no code": change([], "program", "kernels"),
+    "a path for a kernel": change(["../../etc/passwd"], "program", "kernels"),
+    "a text for a number": change("8", "program", "batch"),
+    "no kernels": remove_kernels,
+    "another kernel": swap_kernels,
+}
+
+
+def test_damage_is_a_miss(trained: Path, cache: Path, compiled: list[object]) -> None:
+    expected = predicted(trained)
+    content = record_of(cache).read_bytes()
+    kernels = {path: path.read_bytes() for path in cache.glob("*.o")}
+    for name, damage in DAMAGES.items():
+        damage(cache)
+        assert saved.open_saved(trained / "run") is None, name
+        record_of(cache).write_bytes(content)
+        for path, code in kernels.items():
+            path.write_bytes(code)
+        assert saved.open_saved(trained / "run") is not None, name
+    turn_a_bit(cache)
+    assert predicted(trained) == expected
+    assert len(compiled) == 2
+    assert saved.open_saved(trained / "run") is not None, "it was saved again"
+
+
+def test_the_key_holds_what_decides(
+    trained: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    predicted(trained)
+    assert saved.open_saved(trained / "run") is not None
+    with monkeypatch.context() as other:
+        other.setenv("NETC_TARGET", "sse2")
+        assert saved.open_saved(trained / "run") is None
+    with monkeypatch.context() as other:
+        package = tmp_path / "packages" / "more-1.0.dist-info"
+        package.mkdir(parents=True)
+        other.setattr(sys, "path", [*sys.path, str(package.parent)])
+        assert saved.open_saved(trained / "run") is None
+    shutil.copytree(trained / "run", trained / "again", dirs_exist_ok=True)
+    assert saved.open_saved(trained / "again") is not None, "the same run elsewhere"
+    info = decoded((trained / "again" / "run.json").read_bytes())
+    info.seed += 1
+    (trained / "again" / "run.json").write_bytes(encoded(info))
+    assert saved.open_saved(trained / "again") is None
+    assert saved.open_saved(trained / "run") is not None
+
+
+@pytest.mark.parametrize(
+    "selection", [Selection(outputs=["size"]), Selection(provided=["h"]), Selection(beam=2), Selection(plugins=["os"])]
+)
+def test_options_are_for_the_compiler(selection: Selection) -> None:
+    assert not selection.is_default
+
+
+def test_a_text_that_may_import_another_is_not_saved(trained: Path, cache: Path) -> None:
+    text = TEXT.replace("data {", 'data { # or import "other.net"', 1).replace("data.csv", str(trained / "data.csv"))
+    netc.train(netc.parse(text), out=trained / "text", epochs=1)
+    predicted(trained, "text")
+    assert not list(cache.glob("prediction-*"))
+
+
+IMPORTS = """
+import sys
+from netc.commands.main import main
+sys.argv = ["netc", *sys.argv[1:]]
+try:
+    main()
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+NEVER = (
+    *("numba", "llvmlite", "lark", "networkx", "polars", "typer", "click", "pydantic", "rich", "jinja2", "matplotlib"),
+    *(
+        "PIL",
+        "importlib.metadata",
+        "netc.dsl.parser",
+        "netc.dsl.syntax",
+        "netc.compiler.elaborate",
+        "netc.compiler.passes",
+    ),
+    *("netc.compiler.operations", "netc.compiler.lowering", "netc.compiler.planning", "netc.compiler.ir.graph"),
+    *("netc.compiler.ir.value", "netc.compiler.model", "netc.runtime.training", "netc.runtime.runs.run"),
+)
+
+
+def test_a_warm_prediction_imports_little(trained: Path, cache: Path) -> None:
+    words = ["predict", str(trained / "run"), str(trained / "data.csv")]
+    first = subprocess.run(netc_command(*words), capture_output=True, text=True, check=True)
+    second = subprocess.run([sys.executable, "-c", IMPORTS, *words], capture_output=True, text=True, check=True)
+    assert second.stdout == first.stdout
+    modules = set(second.stderr.split())
+    assert "netc.runtime.runs.saved" in modules
+    assert not modules & {*NEVER}
