@@ -161,7 +161,9 @@ def test_only_one_file_chooses_a_target_by_its_name() -> None:
     for floor in ("compiler", "runtime"):
         for path in (ROOT / floor).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                names = [side for side in (node.left, *node.comparators)] if isinstance(node, ast.Compare) else []
-                is_name = any(isinstance(side, ast.Attribute | ast.Name) and "backend" in ast.unparse(side) for side in names)
-                is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in names)
+                sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+                is_name = any(
+                    isinstance(side, ast.Attribute | ast.Name) and "backend" in ast.unparse(side) for side in sides
+                )
+                is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
                 assert not (is_name and is_text), f"{path}: line {node.lineno} compares a backend with a name"

@@ -4,7 +4,7 @@ Nothing else of netc knows it. Its counts for a dense layer and its gradient are
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 
 import numpy as np
@@ -12,15 +12,14 @@ import pytest
 
 import netc
 from netc.compiler.ir.types import BATCH, DTYPES
-from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.kernels import Contraction, StoredCount
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.product import WALKS, Loop, Product
+from netc.compiler.program.product import WALKS, Product
 from netc.compiler.program.scalars import Binary, Unary, Word
-from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
-from netc.compiler.targets.target import Call, Executable, Interface, Planned, Request, Target, Workspace
+from netc.compiler.targets.target import Call, Interface, Planned, Request, Workspace
 
 LOOPS = [item.name for item in fields(Product) if item.name in {name for walk in WALKS.values() for name in walk}]
 
@@ -66,16 +65,25 @@ def counts_of(task: Task, batch: int) -> tuple[int, int, int]:
             space = [next(arguments) if extent is None else extent for extent in extents]
             loads = [line.value for line in lines if isinstance(line.value, Access) and line.value.pointer is not None]
             operations = sum(1 for line in lines for _ in arithmetic(line.value))
-            operations += sum(1 for output in outputs if output.fold is not None for _ in arithmetic(output.fold.combine))
+            operations += sum(
+                1 for output in outputs if output.fold is not None for _ in arithmetic(output.fold.combine)
+            )
             read, written = (
-                sum(DTYPES[access.dtype].bytes * walked(space, access.strides) for access in accesses)
+                sum(DTYPES[access.dtype].bytes * elements_of(access, space) for access in accesses)
                 for accesses in (loads, [output.target for output in outputs])
             )
             return operations * math.prod(space), read, written
+        case StoredCount(dtype):
+            return 0, 0, DTYPES[dtype].bytes
     raise AssertionError(f"not counted: {task.kernel}")
 
 
-def walked(counts: list[int], strides: object) -> int:
+def elements_of(access: Access, space: Sequence[int]) -> int:
+    """The elements that an access reads or writes; one whose index is loaded reads one at each point."""
+    return math.prod(space) if access.indirect is not None else walked(space, access.strides)
+
+
+def walked(counts: Sequence[int], strides: Sequence[int]) -> int:
     """The elements of an operand that does not move in loops whose stride is 0."""
     return math.prod(count for count, stride in zip(counts, strides, strict=True) if stride)
 
@@ -88,3 +96,53 @@ def arithmetic(tree: object) -> Iterator[object]:
     for child in children:
         for part in child if isinstance(child, tuple) else (child,):
             yield from arithmetic(part)
+
+
+DENSE = """model {
+  input x: float[20]
+  target y: float[16]
+  output z = x -> dense(16)
+  loss mse(z, y)
+}
+train { optimizer = sgd(lr = 0.1)
+  batch = 8 }
+"""
+X, W, Z, BIAS, NUMBER = 20 * 4, 20 * 16 * 4, 16 * 4, 16 * 4, 4  # bytes; X, Z and the number are those of a sample
+
+
+@pytest.fixture
+def target() -> Counting:
+    return Counting()
+
+
+def test_a_dense_layer(target: Counting) -> None:
+    """Samples are gathered by their numbers, then multiplied by the weights of a step; the bias is added on the way."""
+    program = netc.Program(netc.parse(DENSE), backend=target, threads=1)
+    z = program.predict({"x": np.ones((19, 20), np.float32)})["z"]
+    assert z.shape == (19, 16)
+    assert not z.any(), "nothing is computed"
+    steps = 3  # of 8, 8 and 3 samples
+    flops = 2 * 19 * 20 * 16
+    read = 19 * (NUMBER + X) + 19 * X + steps * (W + BIAS)
+    assert target.counts.tolist() == [flops, read, 19 * X + 19 * Z]
+
+
+def test_the_products_of_a_training_step(target: Counting) -> None:
+    """The layer, and the gradient of its weights: the same number of FLOPs, and the weights are written in the end."""
+    program = netc.Program(netc.parse(DENSE), backend=target, threads=1)
+    plan = program.training({}).plan
+    products = [counts_of(task, 8) for task in plan.tasks if isinstance(task.kernel, Contraction)]
+    flops = 2 * 8 * 20 * 16
+    assert products == [(flops, 8 * X + W + BIAS, 8 * Z), (flops, 8 * X + 8 * Z, W)]
+    program.step({"x": np.ones((8, 20), np.float32), "y": np.ones((8, 16), np.float32)})
+    assert target.counts.tolist() == np.sum([counts_of(task, 8) for task in plan.tasks], axis=0).tolist()
+
+
+def test_the_door_takes_a_target_or_a_name(target: Counting) -> None:
+    model = netc.parse(DENSE)
+    program = netc.compile(model, backend=target)
+    assert (program.backend, program.machine) == ("counting", NAMED["avx2"])
+    with pytest.raises(ValueError, match="the target `counting` has a machine of its own"):
+        netc.compile(model, backend=target, machine="avx2")
+    with pytest.raises(ValueError, match="no backend is called `fpga`: there are numba, reference, plan"):
+        netc.compile(model, backend="fpga")
