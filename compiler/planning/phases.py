@@ -21,7 +21,7 @@ Kind = Literal["samples", "pieces", "shards", "one", "steps"]
 
 @dataclass(eq=False, slots=True)
 class TaskGroup:
-    """Tasks in order, all of one kind (see kernels/schedule.py). `axis` is the axis along which they are shared out."""
+    """Tasks in order, all of one kind (see program/schedule.py). `axis` is the axis along which they are shared out."""
 
     kind: Kind
     axis: Dim | None
